@@ -1,0 +1,1 @@
+"""Stage: accepted labels as a dataset, with every loss accounted for."""

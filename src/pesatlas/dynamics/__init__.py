@@ -1,0 +1,1 @@
+"""Tools: batched molecular dynamics at constant temperature and pressure."""

@@ -1,0 +1,1 @@
+"""Stage: feature vectors of snapshots and of their atoms."""

@@ -1,0 +1,1 @@
+"""Stage: molecular dynamics of a batch of cells, to snapshots."""

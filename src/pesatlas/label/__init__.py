@@ -1,0 +1,1 @@
+"""Stage: single-point calculations of the selection at every reference level."""

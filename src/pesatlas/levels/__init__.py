@@ -1,0 +1,1 @@
+"""Tools: reference levels, immutable and fingerprinted."""

@@ -1,0 +1,1 @@
+"""Stage: what a person reads at the end."""

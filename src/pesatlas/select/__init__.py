@@ -1,0 +1,1 @@
+"""Stage: two-stage DIRECT sampling of the snapshots."""

@@ -1,0 +1,1 @@
+"""Stage: from sources of crystals to the cells that are explored."""

@@ -1,0 +1,7 @@
+"""Tables are the contract between stages: Parquet with explicit schemas, written atomically, with manifests."""
+
+from pesatlas.tables.io import TableWriter, read_table, write_table
+from pesatlas.tables.manifest import Entry, check_entry, read_entry
+from pesatlas.tables.schemas import SCHEMAS, FailureReason
+
+__all__ = ["SCHEMAS", "Entry", "FailureReason", "TableWriter", "check_entry", "read_entry", "read_table", "write_table"]

@@ -1,0 +1,117 @@
+"""Reading and writing the tables."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pesatlas import __version__
+from pesatlas.errors import UserError
+from pesatlas.tables.atomic import atomic_path
+from pesatlas.tables.manifest import Entry, sha256_of, write_entry
+from pesatlas.tables.schemas import SCHEMA_VERSION, SCHEMAS
+
+# Small row groups: a point look-up reads 512 rows, not the whole shard.
+ROW_GROUP = 512
+
+
+class TableWriter:
+    """Write one table file in pieces, as a context manager; nothing is visible before the last piece is on disk.
+
+    Parameters
+    ----------
+    path : Path
+        The Parquet file.
+    table : str
+        A name in ``SCHEMAS``; rows are cast to its schema.
+    fingerprint : str
+        Hash of the settings that made the rows.
+    metadata : dict of str to str
+        More key-value pairs for the file's metadata.
+    """
+
+    def __init__(self, path: Path, table: str, fingerprint: str, metadata: Mapping[str, str] | None = None) -> None:
+        self.path = path
+        self.table = table
+        self.fingerprint = fingerprint
+        self.counts: dict[str, int] = {}
+        extra = {
+            "pesatlas.table": table,
+            "pesatlas.schema_version": str(SCHEMA_VERSION),
+            "pesatlas.fingerprint": fingerprint,
+            "pesatlas.version": __version__,
+            **(metadata or {}),
+        }
+        self.schema = SCHEMAS[table].with_metadata(extra)
+        self.rows = 0
+        self._atomic = atomic_path(path)
+
+    def __enter__(self) -> Self:
+        self._temporary = self._atomic.__enter__()
+        self._writer = pq.ParquetWriter(self._temporary, self.schema, compression="zstd")
+        return self
+
+    def write(self, rows: pa.Table | Sequence[Mapping[str, Any]]) -> None:
+        """Append rows: a pyarrow table or a list of mappings (missing keys become nulls)."""
+        batch = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=SCHEMAS[self.table])
+        batch = batch.select(self.schema.names).cast(SCHEMAS[self.table]).replace_schema_metadata(self.schema.metadata)
+        for field in self.schema:
+            if not field.nullable and batch.column(field.name).null_count:
+                raise ValueError(f"{self.path}: column {field.name} of table {self.table} has nulls")
+        self._writer.write_table(batch, row_group_size=ROW_GROUP)
+        self.rows += batch.num_rows
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.close()
+        if kind is None:
+            size, sha = self._temporary.stat().st_size, sha256_of(self._temporary)
+        self._atomic.__exit__(kind, error, trace)
+        if kind is None:
+            entry = Entry(self.path.name, self.table, SCHEMA_VERSION, self.rows, size, sha, self.fingerprint, dict(self.counts))
+            write_entry(self.path, entry)
+
+
+def write_table(
+    path: Path,
+    table: str,
+    rows: pa.Table | Sequence[Mapping[str, Any]],
+    fingerprint: str,
+    counts: Mapping[str, int] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write one table file at once; see ``TableWriter``. ``counts`` go into its manifest entry."""
+    with TableWriter(path, table, fingerprint, metadata) as writer:
+        writer.counts.update(counts or {})
+        writer.write(rows)
+
+
+def read_table(path: Path, table: str, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+    """Read one table file and check that it is what it should be.
+
+    Raises
+    ------
+    UserError
+        If it is missing, unreadable, of another table, or of a newer schema version.
+    """
+    check_metadata(path, table)
+    return pq.read_table(path, columns=list(columns) if columns is not None else None, filters=filters)
+
+
+def check_metadata(path: Path, table: str) -> None:
+    """Raise a UserError unless ``path`` is a readable file of ``table`` in a known schema version."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: the stage that writes it has not run.")
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is not a readable Parquet file ({error}). Delete it and run again.") from error
+    found = metadata.get(b"pesatlas.table", b"none").decode()
+    if found != table:
+        raise UserError(f"{path} holds the table '{found}', not '{table}'.")
+    version = json.loads(metadata[b"pesatlas.schema_version"])
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{path} has schema version {version}; this pesatlas knows {SCHEMA_VERSION}. Update pesatlas.")

@@ -1,0 +1,197 @@
+"""Every table of a campaign: columns, types, units, meaning. The contract between stages.
+
+Units: Å, eV, eV/Å, fs, K; pressures given by users in GPa. Stress is ASE's: eV/Å³, tension positive, Voigt order
+xx yy zz yz xz xy. Cells are nine numbers, the rows are lattice vectors. Positions are Cartesian.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+class FailureReason(StrEnum):
+    """Why something did not become a row. One word each, the same everywhere."""
+
+    # structures
+    UNREADABLE = "unreadable"
+    DISORDERED = "disordered"
+    OVERLAPPING = "overlapping_atoms"
+    DUPLICATE = "duplicate"
+    UNSUPPORTED_ELEMENT = "unsupported_element"
+    NOT_PERIODIC = "not_periodic"
+    TOO_MANY_ATOMS = "too_many_atoms"
+    BAD_ID = "bad_id"
+    # explore
+    EXPLODED_VOLUME = "exploded_volume"
+    EXPLODED_DISTANCE = "exploded_distance"
+    EXPLODED_TEMPERATURE = "exploded_temperature"
+    NOT_FINITE = "not_finite"
+    OUT_OF_MEMORY = "out_of_memory"
+    # label
+    NOT_CONVERGED = "not_converged"
+    MISSING_PSEUDOPOTENTIAL = "missing_pseudopotential"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    BAD_OUTPUT = "bad_output"
+    WRONG_STRUCTURE = "wrong_structure"
+    # dataset
+    QUARANTINED = "quarantined"
+    MISSING_REFERENCE_ATOM = "missing_reference_atom"
+
+
+def _field(name: str, kind: pa.DataType, description: str, unit: str = "", *, null: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=null, metadata={"description": description, "unit": unit})
+
+
+f8, f4, i8, i4, text, flag = pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.string(), pa.bool_()
+
+KEY = [
+    _field("structure_id", text, "the source crystal, e.g. mp-149"),
+    _field("variant", text, "unit, or supercell-AxBxC"),
+    _field("domain", text, "where on the surface this lies: bulk, strained, ..."),
+]
+GEOMETRY = [
+    _field("n_atoms", i4, "number of atoms"),
+    _field("numbers", pa.list_(pa.uint8()), "atomic numbers"),
+    _field("cell_A", pa.list_(f8, 9), "lattice vectors as rows", "Å"),
+    _field("positions_A", pa.list_(f8), "Cartesian positions, 3n numbers, atom by atom", "Å"),
+]
+SOURCE = [
+    _field("source", text, "where the crystal came from: kind of source and its version"),
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+FRAME = [
+    _field("snapshot_id", text, "structure:variant:condition:step"),
+    *KEY,
+    _field("condition", text, "name of the thermodynamic condition; equilibrium for the crystal as given"),
+    _field("ensemble", text, "NpT, or none for the crystal as given"),
+    _field("temperature_K", f8, "target temperature", "K"),
+    _field("pressure_GPa", f8, "target pressure", "GPa"),
+    _field("step", i8, "MD step of the frame"),
+]
+POTENTIAL = [
+    _field("potential", text, "potential that drove the dynamics: kind and name"),
+    _field("potential_hash", text, "sha256 of its weights"),
+]
+
+_STRUCTURES = [
+    *KEY,
+    *GEOMETRY,
+    _field("formula", text, "reduced formula"),
+    _field(
+        "conditions",
+        pa.list_(
+            pa.struct(
+                [
+                    pa.field("condition", text),
+                    pa.field("temperature_K", f8),
+                    pa.field("pressure_GPa", f8),
+                ]
+            )
+        ),
+        "thermodynamic conditions to explore this cell at",
+    ),
+    _field("batch", i4, "explore batch"),
+    *SOURCE,
+]
+
+_SNAPSHOTS = [
+    *FRAME,
+    *GEOMETRY,
+    _field("time_fs", f8, "time since the start of the trajectory", "fs"),
+    _field("instant_temperature_K", f8, "kinetic temperature of the frame; null without kinetic degrees of freedom", "K", null=True),
+    _field("mlip_energy_eV", f8, "total energy by the potential", "eV"),
+    _field("mlip_stress_eV_per_A3", pa.list_(f8, 6), "stress by the potential, virial part, tension positive", "eV/Å³"),
+    _field("mlip_max_force_eV_per_A", f8, "largest force on an atom by the potential", "eV/Å"),
+    _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
+    *POTENTIAL,
+    *SOURCE,
+]
+
+_FEATURES = [
+    _field("snapshot_id", text, "frame that is described"),
+    _field("n_atoms", i4, "number of atoms"),
+    _field("structure_features", pa.list_(pa.float16()), "feature vector of the structure"),
+    _field("atom_features", pa.list_(pa.float16()), "feature vectors of the atoms, one after the other"),
+]
+
+_SELECTION = [
+    *FRAME,
+    *GEOMETRY,
+    _field("policy", text, "selection policy"),
+    _field("reason", text, "why it was picked, in words"),
+    _field("structure_cluster", i4, "cluster of its structure features"),
+    _field("atom_clusters", i4, "atomic clusters for which it was picked"),
+    _field("novelty", f8, "distance to the nearest earlier pick in weighted structure PCs"),
+    _field("rank", i8, "order of picking; cut at the target"),
+    _field("batch", i4, "label batch"),
+    _field("mlip_energy_eV", f8, "total energy by the potential", "eV"),
+    *POTENTIAL,
+    *SOURCE,
+]
+
+_RESULT = [
+    _field("level", text, "reference level: pbe or r2scan"),
+    _field("level_fingerprint", text, "hash of everything that defines the level"),
+    _field("energy_eV", f8, "total energy extrapolated to zero smearing, never corrected", "eV"),
+    _field("free_energy_eV", f8, "total free energy, the one forces derive from", "eV"),
+    _field("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
+    _field("stress_eV_per_A3", pa.list_(f8, 6), "stress, tension positive, Voigt xx yy zz yz xz xy", "eV/Å³"),
+    _field("magmoms_muB", pa.list_(f8), "final magnetic moments; null for a calculation without spin", "μB", null=True),
+    _field("band_gap_eV", f8, "Kohn-Sham gap on the k-points of the calculation, 0 for a metal", "eV", null=True),
+    _field("scf_steps", i4, "SCF iterations"),
+    _field("converged", flag, "what this attempt's own output says of its electronic convergence"),
+    _field("corrections", text, "corrections applied on the way, as JSON"),
+    _field("code", text, "code and version"),
+    _field("pseudopotentials", text, "hash of the pseudopotential of each element, as JSON"),
+    _field("settings", text, "settings of this calculation in full, as JSON"),
+    _field("wall_s", f8, "wall time of the calculation", "s"),
+]
+
+_LABELS = [
+    *FRAME,
+    *GEOMETRY,
+    *_RESULT,
+    _field("verdict", text, "accepted or quarantined"),
+    _field("verdict_rules", text, "rules that spoke, as JSON"),
+    _field("label_key", text, "content key: geometry and level"),
+    *POTENTIAL,
+    *SOURCE,
+]
+
+_ATOMS = [
+    _field("element", text, "chemical symbol"),
+    *_RESULT,
+    _field("label_key", text, "content key: element, box and level"),
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+
+_DATASET = [
+    *_LABELS,
+    _field("cohesive_energy_eV_per_atom", f8, "energy_eV less isolated atoms at the same level, per atom; negative is bound", "eV/atom", null=True),
+    _field("split", text, "train, valid or test; by structure_id, the same for every level"),
+]
+
+_FAILURES = [
+    _field("stage", text, "stage that failed"),
+    _field("key", text, "what failed: structure_id, trajectory or snapshot_id"),
+    _field("structure_id", text, "the source crystal"),
+    _field("level", text, "reference level, if it was a label", null=True),
+    _field("reason", text, "an enumerated word, see FailureReason"),
+    _field("detail", text, "what happened, in a sentence"),
+    _field("attempts", i4, "attempts made"),
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "structures": pa.schema(_STRUCTURES),
+    "snapshots": pa.schema(_SNAPSHOTS),
+    "features": pa.schema(_FEATURES),
+    "selection": pa.schema(_SELECTION),
+    "labels": pa.schema(_LABELS),
+    "atoms": pa.schema(_ATOMS),
+    "dataset": pa.schema(_DATASET),
+    "failures": pa.schema(_FAILURES),
+}
