@@ -1,0 +1,39 @@
+# `make demo`, `make test`, `make check`: each does its own set-up.
+VENV := .venv
+BIN := $(VENV)/bin
+# The environment's programs first, so that Snakemake's jobs and pre-commit find them.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: demo test check format generate clean
+
+demo: $(VENV)/.ready
+	pesatlas run --profile profiles/local
+
+test: $(VENV)/.ready
+	pytest -n 2 --dist worksteal
+
+check: $(VENV)/.ready
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	mypy
+	snakemake --lint
+
+format: $(VENV)/.ready
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+# config.yaml, the presets and the JSON Schema follow from the pydantic models; a test proves them current.
+generate: $(VENV)/.ready
+	pesatlas config new --preset demo > config.yaml
+	pesatlas config new --preset demo > config/demo.yaml
+	pesatlas config new --preset matpes > config/matpes.yaml
+	pesatlas config schema > workflow/schemas/config.schema.json
+
+$(VENV)/.ready: pyproject.toml envs/constraints.txt envs/install.sh
+	envs/install.sh $(VENV)
+
+# Results only: finished trajectories and labels stay in store/.
+clean:
+	rm -rf results work logs

@@ -1,0 +1,38 @@
+"""PES Atlas: explore, select, label, deliver. Configuration, rules, targets; everything else is in workflow/rules."""
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from pesatlas.config.load import load_campaign
+from pesatlas.errors import UserError
+
+min_version("9.27")
+
+
+# A file given with --configfile stands alone: merging a preset into config.yaml would mix two campaigns.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+try:
+    campaign = load_campaign(config, " ".join(map(str, workflow.overwrite_configfiles or ["config.yaml"])))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/structures.smk"
+include: "workflow/rules/explore.smk"
+include: "workflow/rules/encode.smk"
+include: "workflow/rules/select.smk"
+include: "workflow/rules/label.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/manifest.json",
+        "results/report.html",

@@ -1,0 +1,14 @@
+"""Build the report that a person opens first."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.report.build import build_report
+
+    build_report(
+        campaign,
+        results=Path(snakemake.input.manifest).parent,
+        report=Path(snakemake.output.report),
+    )

@@ -1,0 +1,15 @@
+"""Encode the snapshots of one batch."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.encode.run import encode_snapshots
+
+    encode_snapshots(
+        campaign,
+        snapshots=Path(snakemake.input.snapshots),
+        features=Path(snakemake.output.features),
+        moments=Path(snakemake.output.moments),
+    )

@@ -1,0 +1,10 @@
+"""Fit principal components to the summed moments."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.select.pca import fit_pca
+
+    fit_pca(campaign, moments=[Path(p) for p in snakemake.input.moments], pca=Path(snakemake.output.pca))

@@ -1,0 +1,16 @@
+"""Calculate isolated atoms at every reference level."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.label.atoms import label_atoms
+
+    label_atoms(
+        campaign,
+        structures=Path(snakemake.input.structures),
+        atoms=Path(snakemake.output.atoms),
+        failures=Path(snakemake.output.failures),
+        work=Path(snakemake.params.work),
+    )

@@ -1,0 +1,17 @@
+"""Label one batch of the selection at every reference level."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.label.batch import label_batch
+
+    label_batch(
+        campaign,
+        batch=int(snakemake.wildcards.batch),
+        selection=Path(snakemake.input.selection),
+        labels=Path(snakemake.output.labels),
+        failures=Path(snakemake.output.failures),
+        work=Path(snakemake.params.work),
+    )

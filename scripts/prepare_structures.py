@@ -1,0 +1,14 @@
+"""Prepare the cells that are explored."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.structures.prepare import prepare_structures
+
+    prepare_structures(
+        campaign,
+        structures=Path(snakemake.output.structures),
+        failures=Path(snakemake.output.failures),
+    )

@@ -1,0 +1,17 @@
+"""Run molecular dynamics of one batch of cells."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.explore.run import run_md
+
+    run_md(
+        campaign,
+        batch=int(snakemake.wildcards.batch),
+        structures=Path(snakemake.input.structures),
+        snapshots=Path(snakemake.output.snapshots),
+        failures=Path(snakemake.output.failures),
+        work=Path(snakemake.params.work),
+    )

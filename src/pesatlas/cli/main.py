@@ -1,0 +1,128 @@
+"""The command ``pesatlas``."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pesatlas import __version__
+from pesatlas.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Map the potential energy surface of materials: explore, select, label, deliver.\n\n"
+    "A campaign is a [bold]config.yaml[/bold] in a folder. [bold]pesatlas run[/bold] runs or resumes it, "
+    "[bold]pesatlas summary[/bold] tells what came of it, [bold]pesatlas verify[/bold] checks every file and row.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
+app.add_typer(config_app, name="config")
+console = Console()
+
+Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
+
+
+def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Show a ``UserError`` as its message, with exit status 1."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            typer.echo(f"pesatlas: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"pesatlas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@for_people
+def run(
+    context: typer.Context,
+    profile: Annotated[str, typer.Option(help="Snakemake profile: where and how jobs run.")] = "profiles/local",
+) -> None:
+    """Run the campaign of this folder, or carry on where it stopped.
+
+    Everything after the options goes to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
+    config/matpes.yaml[/bold] takes another configuration, [bold]--until run_md[/bold] stops early. The lock of a run
+    that was killed is cleared; a second run in the same folder is refused while the first one lives.
+    """
+    from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
+
+    sys.exit(run_campaign(Path(), profile, context.args, console))
+
+
+@app.command()
+@for_people
+def summary(results: Results = Path("results")) -> None:
+    """Tell what came of a finished campaign: counts from structures to labels, failures, where things are."""
+    from pesatlas.report.summary import summary as summarize  # noqa: PLC0415
+
+    console.print(summarize(results))
+
+
+@app.command()
+@for_people
+def verify(results: Results = Path("results")) -> None:
+    """Check a finished campaign again: checksums, schemas, sums, and the physics of every row.
+
+    Ends with status 1 and the reasons if anything is wrong.
+    """
+    from pesatlas.dataset.verify import verify as check  # noqa: PLC0415
+
+    problems = check(results, lambda line: console.print(f"checking {line}"))
+    for problem in problems:
+        typer.echo(f"WRONG  {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"[green]{results} is whole: nothing to object to.[/green]")
+
+
+@config_app.command("new")
+@for_people
+def config_new(
+    preset: Annotated[str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")] = "demo",
+) -> None:
+    """Print a commented configuration: [bold]pesatlas config new --preset demo > config.yaml[/bold]."""
+    from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
+    from pesatlas.config.render import render_yaml  # noqa: PLC0415
+
+    campaign, notes = load_preset(preset)
+    typer.echo(render_yaml(campaign, notes), nl=False)
+
+
+@config_app.command("check")
+@for_people
+def config_check(path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml")) -> None:
+    """Check a configuration without running anything; every problem is named with its key and remedy."""
+    from pesatlas.config.load import read_campaign  # noqa: PLC0415
+
+    campaign = read_campaign(path)
+    console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for completion in editors."""
+    from pesatlas.config.render import render_schema  # noqa: PLC0415
+
+    typer.echo(render_schema(), nl=False)

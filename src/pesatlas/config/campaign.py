@@ -1,0 +1,34 @@
+"""The whole configuration of a campaign: the root of ``config.yaml``."""
+
+from pydantic import Field
+
+from pesatlas.config.dataset import Dataset
+from pesatlas.config.encode import Encode
+from pesatlas.config.explore import Explore
+from pesatlas.config.label import Label
+from pesatlas.config.section import Runtime, Section
+from pesatlas.config.select import Select
+from pesatlas.config.structures import Structures
+
+
+class About(Section):
+    """Who this campaign is, and where it keeps what it never computes twice."""
+
+    name: str = Field("campaign", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description="short name: letters, digits, - and _")
+    seed: int = Field(2026, ge=0, description="every random number of the campaign follows from this one")
+    store: str = Runtime(
+        "store",
+        description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
+    )
+
+
+class Campaign(Section):
+    """One campaign, section by section, in the order in which data flow."""
+
+    campaign: About = About()
+    structures: Structures
+    explore: Explore
+    encode: Encode
+    select: Select
+    label: Label
+    dataset: Dataset = Dataset()

@@ -1,0 +1,118 @@
+"""Read a configuration and say, in one message, everything that is wrong with it."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from pesatlas import registry
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import Section
+from pesatlas.errors import UserError
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read and check the YAML file ``path``.
+
+    Raises
+    ------
+    UserError
+        If it is missing, not YAML, or not a valid campaign.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file. Write one with `pesatlas config new > {path}`.")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'.")
+    return load_campaign(raw, str(path))
+
+
+def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml") -> Campaign:
+    """Check a configuration that was read already.
+
+    Raises
+    ------
+    UserError
+        If anything is wrong: one message with a line for each problem: key, value, remedy.
+    """
+    try:
+        campaign = Campaign.model_validate(dict(raw))
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors()]
+        raise UserError(f"{where}: {len(lines)} problem(s) in the configuration\n" + "\n".join(f"  - {line}" for line in lines)) from None
+    _check_extensions(campaign, where)
+    return campaign
+
+
+def _check_extensions(campaign: Campaign, where: str) -> None:
+    """Let every extension that has a ``check`` look at its options: missing files, absent programs."""
+    used = [
+        ("structures.sources", "pesatlas.structures.sources", campaign.structures.sources),
+        ("structures.domains", "pesatlas.structures.domains", campaign.structures.domains),
+        ("explore.potential", "pesatlas.potentials.kinds", [campaign.explore.potential]),
+        ("encode.encoder", "pesatlas.encode.encoders", [campaign.encode.encoder]),
+        ("select.policy", "pesatlas.select.policies", [campaign.select.policy]),
+        ("label.backend", "pesatlas.label.backends", [campaign.label.backend]),
+    ]
+    problems = []
+    for key, package, many in used:
+        for options in many:
+            check = getattr(registry.find(package, options.kind), "check", None)
+            if check is not None:
+                try:
+                    check(options)
+                except UserError as error:
+                    problems.append(f"  - {key} ({options.kind}): {error}")
+    if problems:
+        raise UserError(f"{where}: {len(problems)} problem(s) in the configuration\n" + "\n".join(problems))
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One line for one pydantic error: key, value, what is wrong, how to mend it."""
+    where = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = ".".join(str(part) for part in where)
+    kind, value = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key. {_suggest(where)}"
+    if kind == "missing":
+        return f"{key}: missing. Add it{_meaning(where)}."
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        expected = detail.get("ctx", {}).get("expected_tags", "")
+        got = value.get("kind") if isinstance(value, dict) else value
+        return f"{key}.kind = {got!r}: there is no such kind. Choose one of {expected}."
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = f" = {value!r}" if isinstance(value, str | int | float | bool | list) else ""
+    return f"{key}{shown}: {message}{_meaning(where)}."
+
+
+def _model_at(where: list[Any]) -> type[Section] | None:
+    """Return the section class that holds the key ``where``; None inside a union of extensions."""
+    model: Any = Campaign
+    for part in where[:-1]:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return None
+        model = fields[part].annotation
+    return model if isinstance(model, type) and issubclass(model, Section) else None
+
+
+def _meaning(where: list[Any]) -> str:
+    model = _model_at(where)
+    field = model.model_fields.get(str(where[-1])) if model else None
+    return f" ({field.description})" if field is not None and field.description else ""
+
+
+def _suggest(where: list[Any]) -> str:
+    model = _model_at(where)
+    known = list(model.model_fields) if model else []
+    close = difflib.get_close_matches(str(where[-1]), known, n=1)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Known keys here: {', '.join(known)}." if known else "Remove it, or see the comments in config.yaml for the keys of this kind."

@@ -1,0 +1,81 @@
+"""Write a configuration as commented YAML, and the JSON Schema of all configurations: both follow from the models."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from annotated_types import Ge, Gt, Le, Lt
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import Section
+
+SCHEMA_FILE = "workflow/schemas/config.schema.json"
+
+
+def render_schema() -> str:
+    """JSON Schema of ``config.yaml``."""
+    return json.dumps(Campaign.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def render_yaml(campaign: Campaign, notes: Mapping[str, str], title: str = "") -> str:
+    """Write ``campaign`` as YAML with each key's meaning, unit and bounds beside it.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        The values to write.
+    notes : mapping of str to str
+        Remarks by dotted key (e.g. ``explore.thermostat_tau_fs``), written above the key.
+    title : str
+        First comment of the file.
+    """
+    head = [f"# yaml-language-server: $schema={SCHEMA_FILE}"]
+    head += [f"# {line}" for line in title.splitlines()]
+    return "\n".join([*head, *_section(campaign, notes, "", 0)]) + "\n"
+
+
+def _section(section: Section, notes: Mapping[str, str], path: str, indent: int) -> list[str]:
+    lines: list[str] = []
+    pad = "  " * indent
+    for name, field in type(section).model_fields.items():
+        key = f"{path}.{name}" if path else name
+        value = getattr(section, name)
+        if indent == 0:
+            lines += ["", *_module_purpose(value)]
+        if key in notes:
+            lines += [f"{pad}# {line}" for line in notes[key].splitlines()]
+        comment = "  ".join(filter(None, [field.description, _bounds(field.metadata)]))
+        if isinstance(value, Section):
+            lines.append(f"{pad}{name}:{f'  # {comment}' if comment else ''}")
+            lines += _section(value, notes, key, indent + 1)
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Section):
+            lines.append(f"{pad}{name}:{f'  # {comment}' if comment else ''}")
+            for i, item in enumerate(value):
+                inner = _section(item, notes, f"{key}.{i}", indent + 2)
+                first = next(i for i, line in enumerate(inner) if not line.lstrip().startswith("#"))
+                inner[first] = f"{pad}  - {inner[first].lstrip()}"
+                lines += inner
+        else:
+            lines.append(f"{pad}{name}: {_scalar(value)}{f'  # {comment}' if comment else ''}")
+    return lines
+
+
+def _module_purpose(value: Any) -> list[str]:
+    """Return the first line of a section's docstring as a comment."""
+    text = (type(value).__doc__ or "").strip().splitlines()
+    return [f"# {text[0]}"] if text else []
+
+
+def _bounds(metadata: list[Any]) -> str:
+    """Say the bounds of a number: '> 0, <= 10'."""
+    signs: list[tuple[type, str, str]] = [(Gt, "gt", ">"), (Ge, "ge", ">="), (Lt, "lt", "<"), (Le, "le", "<=")]
+    found = [f"{sign} {getattr(m, name):g}" for m in metadata for kind, name, sign in signs if isinstance(m, kind)]
+    return f"[{', '.join(found)}]" if found else ""
+
+
+def _scalar(value: Any) -> str:
+    """One value in YAML's flow style."""
+    if isinstance(value, float):
+        return repr(value)
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()

@@ -1,0 +1,54 @@
+"""What every script does around its one call: log, threads, configuration, errors for people."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.load import load_campaign
+from pesatlas.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[Campaign]:
+    """Run a script's call inside this: yields the checked configuration of the campaign.
+
+    Threads are limited to what the rule asked for, before numerical libraries are imported. Log lines go to the rule's
+    log file and to the terminal. A ``UserError`` ends the process with status 1 and its message, without a traceback.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(snakemake.threads)
+    batch = getattr(snakemake.wildcards, "batch", "")
+    with _log_to(Path(snakemake.log[0]), f"{snakemake.rule} {batch}".strip()):
+        yield load_campaign(snakemake.config)
+
+
+@contextmanager
+def _log_to(path: Path, name: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    form = logging.Formatter(f"%(asctime)s {name}: %(message)s", "%H:%M:%S")
+    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)]
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    logging.getLogger("pesatlas").setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(form)
+        root.addHandler(handler)
+    try:
+        yield
+    except UserError as error:
+        log.error("%s", error)  # noqa: TRY400 - a message for a person, not a crash
+        sys.exit(1)
+    except Exception:
+        log.exception("unexpected error; please report it with this log (%s)", path)
+        raise
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,39 @@
+"""Wildcards and the two fan-outs."""
+
+import math
+from pathlib import Path
+
+from pesatlas.tables import read_entry
+
+
+wildcard_constraints:
+    batch=r"\d{5}",
+
+
+localrules:
+    all,
+
+
+def identity(*sections):
+    """What decides results in some sections of the configuration: the rule reruns when it changes."""
+    return {section: getattr(campaign, section).identity() for section in sections}
+
+
+def explore_batches(pattern):
+    """Return an input function: `pattern` for each batch of structures, known once they are prepared."""
+
+    def files(wildcards):
+        structures = Path(checkpoints.prepare_structures.get().output.structures)
+        return expand(pattern, batch=[f"{i:05d}" for i in range(read_entry(structures).counts["batches"])])
+
+    return files
+
+
+def label_batches():
+    """Batches of labels: as many as the configured target may fill, so that the DAG needs no second checkpoint."""
+    return [f"{i:05d}" for i in range(math.ceil(campaign.select.target / campaign.label.structures_per_job))]
+
+
+def grows(start, factor=2):
+    """Return a resource that grows with the attempt, for jobs that ran out of memory or time."""
+    return lambda wildcards, attempt: int(start * factor ** (attempt - 1))

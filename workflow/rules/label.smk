@@ -1,0 +1,49 @@
+"""Label: single points of the selection at every reference level, and isolated atoms."""
+
+
+rule label_atoms:
+    input:
+        structures="results/structures.parquet",
+    output:
+        atoms="results/labels/atoms.parquet",
+        failures="results/failures/atoms.parquet",
+    log:
+        "logs/label_atoms.log",
+    benchmark:
+        "logs/label_atoms.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(720),
+    params:
+        backend=campaign.label.backend.identity(),
+        levels=campaign.label.levels,
+        work="work/label",
+    message:
+        "Isolated atoms at levels {params.levels}"
+    script:
+        "../../scripts/label_atoms.py"
+
+
+rule label_batch:
+    input:
+        selection="results/selection.parquet",
+    output:
+        labels="results/labels/{batch}.parquet",
+        failures="results/failures/label/{batch}.parquet",
+    log:
+        "logs/label_batch/{batch}.log",
+    benchmark:
+        "logs/label_batch/{batch}.benchmark.tsv"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=grows(1440),
+    params:
+        settings=identity("label"),
+        limits=identity("dataset"),
+        work="work/label",
+    message:
+        "Labelling batch {wildcards.batch}"
+    script:
+        "../../scripts/label_batch.py"

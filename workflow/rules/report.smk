@@ -1,0 +1,22 @@
+"""Report: one offline page that a person opens first."""
+
+
+rule build_report:
+    input:
+        manifest="results/manifest.json",
+        selection="results/selection.parquet",
+        clusters="results/select/clusters.parquet",
+        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+    output:
+        report="results/report.html",
+    log:
+        "logs/build_report.log",
+    benchmark:
+        "logs/build_report.benchmark.tsv"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(60),
+    message:
+        "Building {output.report}"
+    script:
+        "../../scripts/build_report.py"
