@@ -4,11 +4,7 @@ from pathlib import Path
 
 from pesatlas.job import job
 
-with job(snakemake) as campaign:
+with job(snakemake):
     from pesatlas.report.build import build_report
 
-    build_report(
-        campaign,
-        results=Path(snakemake.input.manifest).parent,
-        report=Path(snakemake.output.report),
-    )
+    build_report(results=Path(snakemake.input.manifest).parent, report=Path(snakemake.output.report))

@@ -37,15 +37,18 @@ class Lock:
         while True:
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return self
             except BlockingIOError:
                 if waited - said >= _WAIT_MESSAGE_S:
                     log.info("waiting for another job that works on %s", self.path)
                     said = waited
                 time.sleep(self.poll_s)
                 waited += self.poll_s
+            else:
+                return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._handle.close()
 
 
@@ -111,7 +114,9 @@ class Ledger:
                 handle.write(tail)
             self._handle.truncate(end)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._handle.close()
         self._lock.__exit__(kind, error, trace)
 
@@ -176,7 +181,9 @@ class Store:
         with path.open("rb") as handle:
             payload = read_payload(handle, offset, length, crc)
         if payload is None:
-            raise UserError(f"{path}: the record of {key} is damaged. Move the file away and run again; what it held is computed again.")
+            raise UserError(
+                f"{path}: the record of {key} is damaged. Move the file away and run again; what it held is computed again."
+            )
         return payload
 
     def keys(self) -> set[str]:

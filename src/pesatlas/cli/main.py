@@ -49,7 +49,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Hold the options that come before a command."""
 
@@ -58,7 +60,9 @@ def main(
 @for_people
 def run(
     context: typer.Context,
-    profile: Annotated[str, typer.Option(help="Snakemake profile: where and how jobs run.")] = "profiles/local",
+    profile: Annotated[
+        str, typer.Option(help="Snakemake profile: where and how jobs run.")
+    ] = "profiles/local",
 ) -> None:
     """Run the campaign of this folder, or carry on where it stopped.
 
@@ -100,7 +104,9 @@ def verify(results: Results = Path("results")) -> None:
 @config_app.command("new")
 @for_people
 def config_new(
-    preset: Annotated[str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")] = "demo",
+    preset: Annotated[
+        str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")
+    ] = "demo",
 ) -> None:
     """Print a commented configuration: [bold]pesatlas config new --preset demo > config.yaml[/bold]."""
     from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
@@ -112,7 +118,9 @@ def config_new(
 
 @config_app.command("check")
 @for_people
-def config_check(path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml")) -> None:
+def config_check(
+    path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml"),
+) -> None:
     """Check a configuration without running anything; every problem is named with its key and remedy."""
     from pesatlas.config.load import read_campaign  # noqa: PLC0415
 

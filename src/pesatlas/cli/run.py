@@ -11,7 +11,21 @@ from rich.console import Console
 from pesatlas.errors import UserError
 from pesatlas.report.summary import summary
 
-ONLY_LOOKING = {"-n", "--dry-run", "--dryrun", "--lint", "--dag", "--rulegraph", "--filegraph", "--summary", "--unlock", "-h", "--help", "--list", "-l"}
+ONLY_LOOKING = {
+    "-n",
+    "--dry-run",
+    "--dryrun",
+    "--lint",
+    "--dag",
+    "--rulegraph",
+    "--filegraph",
+    "--summary",
+    "--unlock",
+    "-h",
+    "--help",
+    "--list",
+    "-l",
+}
 
 
 def run_campaign(folder: Path, profile: str, arguments: list[str], console: Console) -> int:
@@ -26,7 +40,9 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         If the profile is not there or another run of this folder is alive.
     """
     if not Path(profile).is_dir():
-        raise UserError(f"--profile {profile}: no such folder. Start in the folder of the Snakefile, or name a profile folder.")
+        raise UserError(
+            f"--profile {profile}: no such folder. Start in the folder of the Snakefile, or name a profile folder."
+        )
     snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, *arguments]
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
@@ -35,7 +51,9 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"another `pesatlas run` works in {folder.resolve()}. Wait for it, or stop it (Ctrl-C in its terminal).") from None
+            raise UserError(
+                f"another `pesatlas run` works in {folder.resolve()}. Wait for it, or stop it (Ctrl-C in its terminal)."
+            ) from None
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
@@ -45,5 +63,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         console.print(summary(results))
         console.print(f"Done in {time.monotonic() - started:.0f} s.")
     elif status != 0:
-        console.print("[bold]The campaign stopped before its end.[/bold] The log of each failed job is under logs/. After mending what it says, the same command carries on.")
+        console.print(
+            "[bold]The campaign stopped before its end.[/bold] The log of each failed job is under logs/. After mending what it says, the same command carries on."
+        )
     return status

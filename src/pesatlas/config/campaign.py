@@ -14,7 +14,11 @@ from pesatlas.config.structures import Structures
 class About(Section):
     """Who this campaign is, and where it keeps what it never computes twice."""
 
-    name: str = Field("campaign", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description="short name: letters, digits, - and _")
+    name: str = Field(
+        "campaign",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
+        description="short name: letters, digits, - and _",
+    )
     seed: int = Field(2026, ge=0, description="every random number of the campaign follows from this one")
     store: str = Runtime(
         "store",

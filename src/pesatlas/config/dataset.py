@@ -9,7 +9,9 @@ class Split(Section):
     """Shares of the splits; whole materials are assigned, so that frames of one trajectory never leak."""
 
     valid: float = Field(0.05, ge=0, lt=1, description="share of structures for validation")
-    test: float = Field(0.05, ge=0, lt=1, description="share of structures for the test split; the rest trains")
+    test: float = Field(
+        0.05, ge=0, lt=1, description="share of structures for the test split; the rest trains"
+    )
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> "Split":

@@ -30,7 +30,9 @@ def read_campaign(path: Path) -> Campaign:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise UserError(f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'.")
+        raise UserError(
+            f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'."
+        )
     return load_campaign(raw, str(path))
 
 
@@ -46,7 +48,10 @@ def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml") -> Campaig
         campaign = Campaign.model_validate(dict(raw))
     except ValidationError as error:
         lines = [_explain(detail) for detail in error.errors()]
-        raise UserError(f"{where}: {len(lines)} problem(s) in the configuration\n" + "\n".join(f"  - {line}" for line in lines)) from None
+        raise UserError(
+            f"{where}: {len(lines)} problem(s) in the configuration\n"
+            + "\n".join(f"  - {line}" for line in lines)
+        ) from None
     _check_extensions(campaign, where)
     return campaign
 
@@ -115,4 +120,8 @@ def _suggest(where: list[Any]) -> str:
     close = difflib.get_close_matches(str(where[-1]), known, n=1)
     if close:
         return f"Did you mean '{close[0]}'?"
-    return f"Known keys here: {', '.join(known)}." if known else "Remove it, or see the comments in config.yaml for the keys of this kind."
+    return (
+        f"Known keys here: {', '.join(known)}."
+        if known
+        else "Remove it, or see the comments in config.yaml for the keys of this kind."
+    )

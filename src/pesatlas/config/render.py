@@ -69,8 +69,15 @@ def _module_purpose(value: Any) -> list[str]:
 
 def _bounds(metadata: list[Any]) -> str:
     """Say the bounds of a number: '> 0, <= 10'."""
-    signs: list[tuple[type, str, str]] = [(Gt, "gt", ">"), (Ge, "ge", ">="), (Lt, "lt", "<"), (Le, "le", "<=")]
-    found = [f"{sign} {getattr(m, name):g}" for m in metadata for kind, name, sign in signs if isinstance(m, kind)]
+    signs: list[tuple[type, str, str]] = [
+        (Gt, "gt", ">"),
+        (Ge, "ge", ">="),
+        (Lt, "lt", "<"),
+        (Le, "le", "<="),
+    ]
+    found = [
+        f"{sign} {getattr(m, name):g}" for m in metadata for kind, name, sign in signs if isinstance(m, kind)
+    ]
     return f"[{', '.join(found)}]" if found else ""
 
 

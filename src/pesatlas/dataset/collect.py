@@ -39,7 +39,9 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     seen: dict[str, str] = {}
     with TableWriter(layout.dataset_failures, "failures", fingerprint) as failures:
         for level in layout.levels:
-            with TableWriter(layout.dataset(level), "dataset", fingerprint, {"pesatlas.level": level}) as dataset:
+            with TableWriter(
+                layout.dataset(level), "dataset", fingerprint, {"pesatlas.level": level}
+            ) as dataset:
                 for path in layout.labels:
                     table = read_table(path, "labels")
                     table = table.filter(pc.equal(table["level"], level))
@@ -57,7 +59,10 @@ def reference_energies(path: Path) -> dict[tuple[str, int], float]:
     from ase.data import atomic_numbers  # noqa: PLC0415 - ase is slow to import
 
     table = read_table(path, "atoms", ["element", "level_fingerprint", "energy_eV"])
-    return {(row["level_fingerprint"], atomic_numbers[row["element"]]): row["energy_eV"] for row in table.to_pylist()}
+    return {
+        (row["level_fingerprint"], atomic_numbers[row["element"]]): row["energy_eV"]
+        for row in table.to_pylist()
+    }
 
 
 def split_of(structure_id: str, split: Split, seed: int) -> str:
@@ -83,15 +88,22 @@ def _derive(rows: pa.Table, atoms: dict[tuple[str, int], float], split: Split, s
     cohesive = [
         _cohesive(energy, numbers, level, atoms)
         for energy, numbers, level in zip(
-            rows["energy_eV"].to_pylist(), rows["numbers"].to_pylist(), rows["level_fingerprint"].to_pylist(), strict=True
+            rows["energy_eV"].to_pylist(),
+            rows["numbers"].to_pylist(),
+            rows["level_fingerprint"].to_pylist(),
+            strict=True,
         )
     ]
     splits = [split_of(name, split, seed) for name in rows["structure_id"].to_pylist()]
-    rows = rows.append_column(SCHEMAS["dataset"].field("cohesive_energy_eV_per_atom"), pa.array(cohesive, pa.float64()))
+    rows = rows.append_column(
+        SCHEMAS["dataset"].field("cohesive_energy_eV_per_atom"), pa.array(cohesive, pa.float64())
+    )
     return rows.append_column(SCHEMAS["dataset"].field("split"), pa.array(splits, pa.string()))
 
 
-def _cohesive(energy: float, numbers: list[int], level: str, atoms: dict[tuple[str, int], float]) -> float | None:
+def _cohesive(
+    energy: float, numbers: list[int], level: str, atoms: dict[tuple[str, int], float]
+) -> float | None:
     """Cohesive energy in eV/atom; None if the isolated atom of an element is missing (it is in the failures)."""
     counts = Counter(numbers)
     if any((level, number) not in atoms for number in counts):
@@ -128,7 +140,8 @@ def _write_manifest(campaign: Campaign, layout: Results) -> None:
         "configuration": campaign.model_dump(mode="json"),
         "sums": [{**asdict(each), "closes": each.closes} for each in found],
         "files": [
-            {**asdict(read_entry(path)), "file": path.relative_to(layout.root).as_posix()} for path in layout.tables()
+            {**asdict(read_entry(path)), "file": path.relative_to(layout.root).as_posix()}
+            for path in layout.tables()
         ],
     }
     write_text(layout.root / "manifest.json", json.dumps(manifest, indent=1) + "\n")

@@ -38,11 +38,27 @@ def sums(results: Results) -> list[Sum]:
     selection = read_entry(results.selection)
     found = [
         Sum("structures read", structures["sources_read"], _pick(structures, "accepted", "failed")),
-        Sum("structure failures on file", structures["failed"], {"rows": _rows([results.root / "failures" / "structures.parquet"])}),
+        Sum(
+            "structure failures on file",
+            structures["failed"],
+            {"rows": _rows([results.root / "failures" / "structures.parquet"])},
+        ),
         Sum("cells", structures["cells"], {"explored": explored["structures"]}),
-        Sum("trajectories", structures["trajectories"], {"finished": explored["trajectories_finished"], "failed": explored["trajectories_failed"]}),
-        Sum("trajectory failures on file", explored["trajectories_failed"], {"rows": _rows(results.of_batches("failures/explore"))}),
-        Sum("snapshots", snapshots, {"frames of dynamics": explored["frames"], "equilibrium": explored["equilibrium"]}),
+        Sum(
+            "trajectories",
+            structures["trajectories"],
+            {"finished": explored["trajectories_finished"], "failed": explored["trajectories_failed"]},
+        ),
+        Sum(
+            "trajectory failures on file",
+            explored["trajectories_failed"],
+            {"rows": _rows(results.of_batches("failures/explore"))},
+        ),
+        Sum(
+            "snapshots",
+            snapshots,
+            {"frames of dynamics": explored["frames"], "equilibrium": explored["equilibrium"]},
+        ),
         Sum("snapshots to encode", snapshots, {"features": _rows(results.of_batches("features"))}),
         Sum("pool", snapshots, {name: selection.counts[name] for name in selection.counts if name != "pool"}),
         Sum("selected", selection.counts["selected"], {"rows": selection.rows}),

@@ -63,7 +63,7 @@ class Results:
         return self.root / "failures" / "dataset.parquet"
 
     def dataset(self, level: str) -> Path:
-        """The dataset of one level."""
+        """Return the dataset of one level."""
         return self.root / "dataset" / level / "part-00000.parquet"
 
     def tables(self) -> list[Path]:

@@ -41,7 +41,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     """
     path = root / "manifest.json"
     if not path.is_file():
-        raise UserError(f"{path} does not exist: no finished campaign in {root}. Run it first, or name its results folder.")
+        raise UserError(
+            f"{path} does not exist: no finished campaign in {root}. Run it first, or name its results folder."
+        )
     manifest = json.loads(path.read_text(encoding="utf-8"))
     layout = Results(root, manifest["label_batches"], tuple(manifest["levels"]))
     progress(f"checksums and schemas of {len(manifest['files'])} files")
@@ -56,7 +58,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
         progress(f"rows at level {level}")
         table = read_table(layout.dataset(level), "dataset")
         problems += _check_rows(table, level, limit)
-        columns[level] = table.select(["snapshot_id", "energy_eV", "n_atoms", "split", "cell_A", "positions_A"])
+        columns[level] = table.select(
+            ["snapshot_id", "energy_eV", "n_atoms", "split", "cell_A", "positions_A"]
+        )
     for first, second in zip(layout.levels, layout.levels[1:], strict=False):
         problems += _compare_levels(columns[first], columns[second], first, second)
     return problems
@@ -70,7 +74,9 @@ def _check_file(root: Path, entry: dict[str, Any]) -> list[str]:
     except UserError as error:
         return [str(error)]
     if found.sha256 != entry["sha256"]:
-        return [f"{path}: was written again after the campaign's manifest. Run the campaign again to bring them together."]
+        return [
+            f"{path}: was written again after the campaign's manifest. Run the campaign again to bring them together."
+        ]
     return _check_schema(path, entry["table"])
 
 
@@ -89,7 +95,9 @@ def _check_rows(table: pa.Table, level: str, max_net_force: float) -> list[str]:
     if len(set(table["level_fingerprint"].to_pylist())) > 1:
         problems.append(f"{level}: rows of different level fingerprints in one dataset")
     for row in table.to_pylist():
-        problems += [f"{level}: {row['snapshot_id']}: {problem}" for problem in _check_row(row, level, max_net_force)]
+        problems += [
+            f"{level}: {row['snapshot_id']}: {problem}" for problem in _check_row(row, level, max_net_force)
+        ]
     return problems
 
 
@@ -97,12 +105,25 @@ def _check_row(row: dict[str, Any], level: str, max_net_force: float) -> list[st
     """Return what cannot be true of a good label."""
     n = row["n_atoms"]
     forces = np.asarray(row["forces_eV_per_A"])
-    lengths = {"numbers": n, "positions_A": 3 * n, "forces_eV_per_A": 3 * n, "cell_A": 9, "stress_eV_per_A3": 6}
+    lengths = {
+        "numbers": n,
+        "positions_A": 3 * n,
+        "forces_eV_per_A": 3 * n,
+        "cell_A": 9,
+        "stress_eV_per_A3": 6,
+    }
     wrong = [name for name, length in lengths.items() if len(row[name]) != length]
     if wrong:
         return [f"wrong number of values in {', '.join(wrong)}"]
     problems = []
-    values = [row["energy_eV"], row["free_energy_eV"], *forces, *row["stress_eV_per_A3"], *row["cell_A"], *row["positions_A"]]
+    values = [
+        row["energy_eV"],
+        row["free_energy_eV"],
+        *forces,
+        *row["stress_eV_per_A3"],
+        *row["cell_A"],
+        *row["positions_A"],
+    ]
     if not np.isfinite(values).all():
         problems.append("a number is not finite")
     net = np.linalg.norm(forces.reshape(n, 3).sum(axis=0))
@@ -128,7 +149,13 @@ def _compare_levels(first: pa.Table, second: pa.Table, a: str, b: str) -> list[s
         for key in ("n_atoms", "split", "cell_A", "positions_A")
         if left[name][key] != right[name][key]
     ]
-    same = [n for n in shared if abs(left[n]["energy_eV"] - right[n]["energy_eV"]) < SAME_ENERGY * left[n]["n_atoms"]]
+    same = [
+        n
+        for n in shared
+        if abs(left[n]["energy_eV"] - right[n]["energy_eV"]) < SAME_ENERGY * left[n]["n_atoms"]
+    ]
     if same:
-        problems.append(f"{len(same)} of {len(shared)} energies are the same at {a} and {b} (e.g. {same[0]}): one functional under two names")
+        problems.append(
+            f"{len(same)} of {len(shared)} energies are the same at {a} and {b} (e.g. {same[0]}): one functional under two names"
+        )
     return problems

@@ -22,13 +22,15 @@ def load_manifest(results: Path) -> dict[str, Any]:
     """
     path = results / "manifest.json"
     if not path.is_file():
-        raise UserError(f"{path} does not exist: the campaign has not finished. `pesatlas run` carries on where it stopped.")
+        raise UserError(
+            f"{path} does not exist: the campaign has not finished. `pesatlas run` carries on where it stopped."
+        )
     manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return manifest
 
 
 def counted(manifest: dict[str, Any]) -> dict[str, int]:
-    """Counts of every stage, summed over its files: ``table.count`` and ``table.rows``."""
+    """Sum up the counts of every stage over its files: ``table.count`` and ``table.rows``."""
     total: Counter[str] = Counter()
     for entry in manifest["files"]:
         total[f"{entry['table']}.rows"] += entry["rows"]
@@ -55,12 +57,26 @@ def summary(results: Path) -> RenderableType:
     funnel.add_column(justify="left")
     funnel.add_column(justify="right", style="bold")
     funnel.add_column()
-    funnel.add_row("structures", f"{counts['structures.accepted']}", f"of {counts['structures.sources_read']} read")
+    funnel.add_row(
+        "structures", f"{counts['structures.accepted']}", f"of {counts['structures.sources_read']} read"
+    )
     funnel.add_row("cells", f"{counts['structures.cells']}", "unit cells and supercells")
-    funnel.add_row("trajectories", f"{counts['snapshots.trajectories_finished']}", f"of {counts['snapshots.trajectories']}")
-    funnel.add_row("snapshots", f"{counts['snapshots.rows']}", f"of which {counts['snapshots.equilibrium']} equilibrium crystals")
+    funnel.add_row(
+        "trajectories",
+        f"{counts['snapshots.trajectories_finished']}",
+        f"of {counts['snapshots.trajectories']}",
+    )
+    funnel.add_row(
+        "snapshots",
+        f"{counts['snapshots.rows']}",
+        f"of which {counts['snapshots.equilibrium']} equilibrium crystals",
+    )
     funnel.add_row("selected", f"{counts['selection.rows']}", f"from {counts['selection.pool']}")
-    datasets = {entry["file"].split("/")[1]: entry["rows"] for entry in manifest["files"] if entry["table"] == "dataset"}
+    datasets = {
+        entry["file"].split("/")[1]: entry["rows"]
+        for entry in manifest["files"]
+        if entry["table"] == "dataset"
+    }
     note = quality_note(manifest)
     for level, rows in datasets.items():
         labelled = counts[f"labels.labelled_{level}"]

@@ -34,7 +34,9 @@ class TableWriter:
         More key-value pairs for the file's metadata.
     """
 
-    def __init__(self, path: Path, table: str, fingerprint: str, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, path: Path, table: str, fingerprint: str, metadata: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
         self.table = table
         self.fingerprint = fingerprint
@@ -57,21 +59,40 @@ class TableWriter:
 
     def write(self, rows: pa.Table | Sequence[Mapping[str, Any]]) -> None:
         """Append rows: a pyarrow table or a list of mappings (missing keys become nulls)."""
-        batch = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=SCHEMAS[self.table])
-        batch = batch.select(self.schema.names).cast(SCHEMAS[self.table]).replace_schema_metadata(self.schema.metadata)
+        batch = (
+            rows
+            if isinstance(rows, pa.Table)
+            else pa.Table.from_pylist(list(rows), schema=SCHEMAS[self.table])
+        )
+        batch = (
+            batch.select(self.schema.names)
+            .cast(SCHEMAS[self.table])
+            .replace_schema_metadata(self.schema.metadata)
+        )
         for field in self.schema:
             if not field.nullable and batch.column(field.name).null_count:
                 raise ValueError(f"{self.path}: column {field.name} of table {self.table} has nulls")
         self._writer.write_table(batch, row_group_size=ROW_GROUP)
         self.rows += batch.num_rows
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._writer.close()
         if kind is None:
             size, sha = self._temporary.stat().st_size, sha256_of(self._temporary)
         self._atomic.__exit__(kind, error, trace)
         if kind is None:
-            entry = Entry(self.path.name, self.table, SCHEMA_VERSION, self.rows, size, sha, self.fingerprint, dict(self.counts))
+            entry = Entry(
+                self.path.name,
+                self.table,
+                SCHEMA_VERSION,
+                self.rows,
+                size,
+                sha,
+                self.fingerprint,
+                dict(self.counts),
+            )
             write_entry(self.path, entry)
 
 
@@ -108,10 +129,14 @@ def check_metadata(path: Path, table: str) -> None:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error}). Delete it and run again.") from error
+        raise UserError(
+            f"{path} is not a readable Parquet file ({error}). Delete it and run again."
+        ) from error
     found = metadata.get(b"pesatlas.table", b"none").decode()
     if found != table:
         raise UserError(f"{path} holds the table '{found}', not '{table}'.")
     version = json.loads(metadata[b"pesatlas.schema_version"])
     if version > SCHEMA_VERSION:
-        raise UserError(f"{path} has schema version {version}; this pesatlas knows {SCHEMA_VERSION}. Update pesatlas.")
+        raise UserError(
+            f"{path} has schema version {version}; this pesatlas knows {SCHEMA_VERSION}. Update pesatlas."
+        )

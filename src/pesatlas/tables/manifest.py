@@ -43,7 +43,9 @@ def read_entry(path: Path) -> Entry:
     """
     where = entry_path(path)
     if not where.is_file():
-        raise UserError(f"{path} has no manifest entry ({where.name}): it was not written to its end. Delete {path} and run again.")
+        raise UserError(
+            f"{path} has no manifest entry ({where.name}): it was not written to its end. Delete {path} and run again."
+        )
     return Entry(**json.loads(where.read_text(encoding="utf-8")))
 
 
@@ -64,7 +66,11 @@ def check_entry(path: Path) -> Entry:
     entry = read_entry(path)
     size = path.stat().st_size
     if size != entry.bytes:
-        raise UserError(f"{path}: {size} bytes, its manifest says {entry.bytes}: truncated or changed. Delete it and run again.")
+        raise UserError(
+            f"{path}: {size} bytes, its manifest says {entry.bytes}: truncated or changed. Delete it and run again."
+        )
     if sha256_of(path) != entry.sha256:
-        raise UserError(f"{path}: its content differs from its manifest's sha256: changed after it was written. Delete it and run again.")
+        raise UserError(
+            f"{path}: its content differs from its manifest's sha256: changed after it was written. Delete it and run again."
+        )
     return entry

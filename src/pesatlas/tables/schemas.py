@@ -117,6 +117,13 @@ _FEATURES = [
     _field("atom_features", pa.list_(pa.float16()), "feature vectors of the atoms, one after the other"),
 ]
 
+_CLUSTERS = [
+    _field("snapshot_id", text, "frame that was assigned"),
+    _field("structure_cluster", i4, "cluster of its structure features; -1 if its features are not finite"),
+    _field("atom_clusters", pa.list_(i4), "cluster of each atom, numbered through the whole campaign; -1 as above"),
+    _field("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
+]
+
 _SELECTION = [
     *FRAME,
     *GEOMETRY,
@@ -189,6 +196,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "structures": pa.schema(_STRUCTURES),
     "snapshots": pa.schema(_SNAPSHOTS),
     "features": pa.schema(_FEATURES),
+    "clusters": pa.schema(_CLUSTERS),
     "selection": pa.schema(_SELECTION),
     "labels": pa.schema(_LABELS),
     "atoms": pa.schema(_ATOMS),

@@ -1,0 +1,73 @@
+"""Chemical symbols by atomic number, without importing a chemistry package: the configuration needs them."""
+
+import difflib
+
+SYMBOLS: tuple[str, ...] = (
+    *("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ar"),
+    *(
+        "K",
+        "Ca",
+        "Sc",
+        "Ti",
+        "V",
+        "Cr",
+        "Mn",
+        "Fe",
+        "Co",
+        "Ni",
+        "Cu",
+        "Zn",
+        "Ga",
+        "Ge",
+        "As",
+        "Se",
+        "Br",
+        "Kr",
+    ),
+    *(
+        "Rb",
+        "Sr",
+        "Y",
+        "Zr",
+        "Nb",
+        "Mo",
+        "Tc",
+        "Ru",
+        "Rh",
+        "Pd",
+        "Ag",
+        "Cd",
+        "In",
+        "Sn",
+        "Sb",
+        "Te",
+        "I",
+        "Xe",
+    ),
+    *("Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu"),
+    *("Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At", "Rn"),
+    *("Fr", "Ra", "Ac", "Th", "Pa", "U", "Np", "Pu", "Am", "Cm", "Bk", "Cf", "Es", "Fm", "Md", "No", "Lr"),
+    *("Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og"),
+)
+
+_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}
+
+
+def atomic_number(symbol: str) -> int:
+    """Return the atomic number of a chemical symbol.
+
+    Raises
+    ------
+    ValueError
+        If there is no such element; the message suggests one.
+    """
+    if symbol not in _NUMBERS:
+        close = difflib.get_close_matches(symbol.capitalize(), SYMBOLS, n=1, cutoff=0.5)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"'{symbol}' is not a chemical symbol{hint}")
+    return _NUMBERS[symbol]
+
+
+def symbol_of(number: int) -> str:
+    """Return the chemical symbol of an atomic number; ``Z=0`` and the like for numbers that are no element."""
+    return SYMBOLS[number - 1] if 1 <= number <= len(SYMBOLS) else f"Z={number}"

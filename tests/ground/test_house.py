@@ -1,0 +1,55 @@
+"""The house as it was designed: imports only go down, files stay small, scripts stay thin."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "pesatlas"
+STAGES = {"structures", "explore", "encode", "select", "label", "dataset", "report"}
+TOOLS = {"potentials", "dynamics", "levels"}
+FLOOR = {"cli": 3, **dict.fromkeys(STAGES, 2), **dict.fromkeys(TOOLS, 1)}  # everything else is ground: 0
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pesatlas."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (name.name.split(".")[1] for name in node.names if name.name.startswith("pesatlas."))
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_only_go_down(path):
+    room = path.relative_to(SOURCE).parts[0]
+    for target in imports(path):
+        if target != room:
+            assert FLOOR.get(target, 0) <= FLOOR.get(room, 0), f"{room} imports {target}, which lies above"
+            assert not (room in STAGES and target in STAGES), f"stage {room} imports stage {target}"
+
+
+def test_no_file_over_600_lines_and_the_snakefile_under_100():
+    files = [*SOURCE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "workflow").rglob("*.smk")]
+    assert [str(f) for f in files if len(f.read_text().splitlines()) > 600] == []
+    assert len((ROOT / "Snakefile").read_text().splitlines()) <= 100
+
+
+def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule():
+    rules = {
+        line.split()[1].rstrip(":")
+        for f in (ROOT / "workflow/rules").glob("*.smk")
+        for line in f.read_text().splitlines()
+        if line.startswith(("rule ", "checkpoint "))
+    }
+    scripts = {f.stem for f in (ROOT / "scripts").glob("*.py")}
+    assert rules == scripts
+
+
+def test_gpl_code_is_called_and_never_imported():
+    importers = [
+        p
+        for p in SOURCE.rglob("*.py")
+        if any(line.lstrip().startswith(("import gpaw", "from gpaw")) for line in p.read_text().splitlines())
+    ]
+    assert [p.name for p in importers] == ["_gpaw_static.py"]

@@ -1,0 +1,120 @@
+"""Tables are written whole or not at all, and refuse what they are not."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from pesatlas.errors import UserError
+from pesatlas.tables import SCHEMAS, TableWriter, check_entry, read_entry, read_table, write_table
+
+FAILURE = {
+    "stage": "label",
+    "key": "a",
+    "structure_id": "a",
+    "level": None,
+    "reason": "crashed",
+    "detail": "",
+    "attempts": 1,
+    "code_version": "0",
+}
+
+
+def test_every_column_has_a_description_and_names_its_unit():
+    suffixes = {
+        "_A": "Å",
+        "_eV": "eV",
+        "_K": "K",
+        "_GPa": "GPa",
+        "_fs": "fs",
+        "_eV_per_A": "eV/Å",
+        "_eV_per_A3": "eV/Å³",
+        "_muB": "μB",
+        "_s": "s",
+    }
+    for name, schema in SCHEMAS.items():
+        for field in schema:
+            assert field.metadata[b"description"], f"{name}.{field.name}"
+            suffix = next(
+                (s for s in sorted(suffixes, key=len, reverse=True) if field.name.endswith(s)), None
+            )
+            if suffix and field.metadata[b"unit"]:
+                assert field.metadata[b"unit"].decode() == suffixes[suffix], f"{name}.{field.name}"
+
+
+def test_round_trip_with_manifest(tmp_path):
+    path = tmp_path / "failures.parquet"
+    write_table(path, "failures", [FAILURE], "abc", {"seen": 3})
+    assert read_table(path, "failures").to_pylist() == [FAILURE]
+    entry = check_entry(path)
+    assert (entry.rows, entry.counts, entry.fingerprint) == (1, {"seen": 3}, "abc")
+    metadata = pq.read_schema(path).metadata
+    assert metadata[b"pesatlas.fingerprint"] == b"abc"
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "failures.parquet"
+    write_table(path, "failures", [FAILURE], "abc")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="attempts"), TableWriter(path, "failures", "def") as writer:
+        writer.write([FAILURE, {**FAILURE, "attempts": None}])
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "failures.parquet",
+        "failures.parquet.manifest.json",
+    ]
+
+
+def test_a_null_where_none_may_be_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="reason"):
+        write_table(tmp_path / "f.parquet", "failures", [{**FAILURE, "reason": None}], "abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_missing_torn_and_newer_files_are_refused_with_a_remedy(tmp_path):
+    path = tmp_path / "f.parquet"
+    with pytest.raises(UserError, match="does not exist"):
+        read_table(path, "failures")
+    write_table(path, "failures", [FAILURE], "abc")
+    with pytest.raises(UserError, match="holds the table 'failures', not 'labels'"):
+        read_table(path, "labels")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"not a readable Parquet file.*run again"):
+        read_table(path, "failures")
+    newer = tmp_path / "newer.parquet"
+    table = pq.read_table(_written(tmp_path))
+    pq.write_table(
+        table.replace_schema_metadata({**table.schema.metadata, b"pesatlas.schema_version": b"99"}), newer
+    )
+    with pytest.raises(UserError, match="schema version 99"):
+        read_table(newer, "failures")
+
+
+def test_changed_and_truncated_files_differ_from_their_manifest(tmp_path):
+    path = _written(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content + b" ")
+    with pytest.raises(UserError, match="bytes, its manifest says"):
+        check_entry(path)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match="sha256"):
+        check_entry(path)
+
+
+def test_files_are_as_shared_as_the_umask_allows_but_never_world_writable(tmp_path):
+    path = _written(tmp_path)
+    assert path.stat().st_mode & 0o002 == 0
+    assert path.stat().st_mode & 0o400
+
+
+def test_entry_says_what_its_file_is(tmp_path):
+    path = _written(tmp_path)
+    raw = json.loads((tmp_path / "g.parquet.manifest.json").read_text())
+    assert raw["table"] == "failures"
+    assert read_entry(path).bytes == path.stat().st_size
+
+
+def _written(folder):
+    path = folder / "g.parquet"
+    write_table(path, "failures", [FAILURE], "abc")
+    return path
