@@ -4,7 +4,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class ShardMoments:
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` atomically; nothing in it is pickled."""
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{name}_{part}": np.asarray(getattr(moments, part))
             for name, moments in (("structures", self.structures), ("atoms", self.atoms))
             for part in ("n", "total", "outer")

@@ -1,0 +1,20 @@
+"""Section ``encode``: how frames become vectors that can be compared."""
+
+from pydantic import Field
+
+from pesatlas.config.section import Runtime, Section
+from pesatlas.registry import options_of
+
+Encoder = options_of("pesatlas.encode.encoders")
+
+
+class Encode(Section):
+    """Which model describes structures and atoms, and where it runs."""
+
+    encoder: Encoder = Field({"kind": "chgnet"}, description="model whose features describe frames")  # type: ignore[valid-type]
+    device: str = Runtime(
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the encoder runs: cpu, cuda, cuda:1"
+    )
+    atoms_per_evaluation: int = Runtime(
+        2000, ge=1, description="atoms that are encoded together; lower it if memory runs out"
+    )
