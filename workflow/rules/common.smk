@@ -10,8 +10,10 @@ wildcard_constraints:
     batch=r"\d{5}",
 
 
+# Compute nodes often have no network: what fetches runs where `pesatlas run` runs.
 localrules:
     all,
+    fetch_structures,
 
 
 def identity(*sections):

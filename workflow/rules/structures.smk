@@ -1,37 +1,26 @@
 """Structures: from the sources of the configuration to the cells that are explored."""
 
-from pesatlas import registry
-
-
-def fetched():
-    """Snapshots of databases that a rule has to fetch first."""
-    return [
-        source.cache
-        for source in campaign.structures.sources
-        if hasattr(registry.find("pesatlas.structures.sources", source.kind), "fetch")
-    ]
-
 
 rule fetch_structures:
-    # Needs a network: run it where there is one (`pesatlas run --until fetch_structures` on a login node).
+    # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have been filled by hand.
     output:
-        cache="{cache}.fetched.parquet",
+        done="work/fetched/structures.txt",
     log:
-        "logs/fetch_structures/{cache}.log",
+        "logs/fetch_structures.log",
     resources:
         mem_mb=4000,
         runtime=240,
     params:
-        settings=identity("structures"),
+        sources=[source.identity() for source in campaign.structures.sources],
     message:
-        "Fetching {output.cache}"
+        "Filling the caches of databases, where there are any"
     script:
         "../../scripts/fetch_structures.py"
 
 
 checkpoint prepare_structures:
     input:
-        cache=fetched(),
+        fetched="work/fetched/structures.txt",
     output:
         structures="results/structures.parquet",
         failures="results/failures/structures.parquet",

@@ -101,6 +101,15 @@ def verify(results: Results = Path("results")) -> None:
     console.print(f"[green]{results} is whole: nothing to object to.[/green]")
 
 
+@app.command()
+@for_people
+def describe(table: Annotated[Path, typer.Argument(help="A Parquet file below results/.")]) -> None:
+    """Show the columns of a table file with their types, units and meanings."""
+    from pesatlas.tables.describe import describe as describe_table  # noqa: PLC0415
+
+    console.print(describe_table(table))
+
+
 @config_app.command("new")
 @for_people
 def config_new(
@@ -112,8 +121,7 @@ def config_new(
     from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
     from pesatlas.config.render import render_yaml  # noqa: PLC0415
 
-    campaign, notes = load_preset(preset)
-    typer.echo(render_yaml(campaign, notes), nl=False)
+    typer.echo(render_yaml(*load_preset(preset)), nl=False)
 
 
 @config_app.command("check")
@@ -134,3 +142,7 @@ def config_schema() -> None:
     from pesatlas.config.render import render_schema  # noqa: PLC0415
 
     typer.echo(render_schema(), nl=False)
+
+
+if __name__ == "__main__":
+    app()

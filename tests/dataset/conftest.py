@@ -1,0 +1,209 @@
+"""A finished campaign made of tables alone: two crystals, a harmonic 'surface', both levels."""
+
+import numpy as np
+import pytest
+
+from pesatlas.config.dataset import Dataset
+from pesatlas.tables import write_table
+
+GEOMETRY = {"n_atoms": 2, "numbers": [11, 17], "cell_A": [4.0, 0, 0, 0, 4.0, 0, 0, 0, 4.0]}
+SOURCE = {"source": "test", "code_version": "0"}
+POTENTIAL = {"potential": "harmonic/1", "potential_hash": "h"}
+LEVELS = ("pbe", "r2scan")
+SHIFT = {"pbe": 0.0, "r2scan": -3.0}
+ATOM = {"Na": -1.0, "Cl": -2.0}
+
+
+class CampaignOfTables:
+    """Stands for the parts of a Campaign that collecting reads."""
+
+    class campaign:  # noqa: N801
+        name, seed = "test", 7
+
+    class label:  # noqa: N801
+        levels = LEVELS
+
+    dataset = Dataset()
+
+    def identity(self):
+        return {"test": 1}
+
+    def model_dump(self, mode):
+        return {"dataset": self.dataset.model_dump(mode=mode), "label": {"backend": {"kind": "test"}}}
+
+
+def frame(structure, step, rng):
+    return {
+        **GEOMETRY,
+        **SOURCE,
+        "snapshot_id": f"{structure}:unit:300K-0GPa:{step:07d}",
+        "structure_id": structure,
+        "variant": "unit",
+        "domain": "bulk",
+        "condition": "300K-0GPa",
+        "ensemble": "NpT",
+        "temperature_K": 300.0,
+        "pressure_GPa": 0.0,
+        "step": step,
+        "positions_A": [0.0, 0, 0, *(2 + 0.1 * rng.standard_normal(3))],
+    }
+
+
+def label(row, level):
+    pull = -np.asarray(row["positions_A"][3:]) + 2
+    energy = 0.5 * float(pull @ pull) - 6 + SHIFT[level]
+    return {
+        **row,
+        **POTENTIAL,
+        "level": level,
+        "level_fingerprint": f"f-{level}",
+        "energy_eV": energy,
+        "free_energy_eV": energy,
+        "forces_eV_per_A": [*(-pull), *pull],
+        "stress_eV_per_A3": [0.0] * 6,
+        "scf_steps": 5,
+        "converged": True,
+        "corrections": "[]",
+        "code": "test",
+        "pseudopotentials": "{}",
+        "settings": "{}",
+        "wall_s": 1.0,
+        "verdict": "accepted",
+        "verdict_rules": "[]",
+        "label_key": f"{row['snapshot_id']}{level}",
+    }
+
+
+@pytest.fixture
+def campaign():
+    return CampaignOfTables()
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """Write the tables of every stage before the dataset; return (results, label files, label rows)."""
+    results = tmp_path / "results"
+    rng = np.random.default_rng(3)
+    rows = [frame(structure, step, rng) for structure in ("NaCl", "NaCl-2") for step in (50, 100, 150)]
+    cells = [
+        {
+            **GEOMETRY,
+            **SOURCE,
+            "structure_id": s,
+            "variant": "unit",
+            "domain": "bulk",
+            "positions_A": [0.0, 0, 0, 2, 2, 2],
+            "formula": "NaCl",
+            "conditions": [],
+            "batch": 0,
+        }
+        for s in ("NaCl", "NaCl-2")
+    ]
+    structures = {"sources_read": 3, "accepted": 2, "failed": 1, "cells": 2, "trajectories": 2, "batches": 1}
+    write_table(results / "structures.parquet", "structures", cells, "s", structures)
+    failure = {
+        "stage": "structures",
+        "key": "x",
+        "structure_id": "x",
+        "level": None,
+        "reason": "unreadable",
+        "detail": "",
+        "attempts": 1,
+        "code_version": "0",
+    }
+    write_table(results / "failures/structures.parquet", "failures", [failure], "s")
+    for name in ("atoms", "explore/00000", "label/00000", "label/00001"):
+        write_table(results / f"failures/{name}.parquet", "failures", [], "s")
+    extra = {
+        "time_fs": 0.0,
+        "mlip_energy_eV": -6.0,
+        "mlip_stress_eV_per_A3": [0.0] * 6,
+        "mlip_max_force_eV_per_A": 0.1,
+        "min_distance_A": 2.0,
+    }
+    explored = {
+        "structures": 2,
+        "trajectories": 2,
+        "trajectories_finished": 2,
+        "trajectories_failed": 0,
+        "frames": 6,
+        "equilibrium": 0,
+    }
+    write_table(
+        results / "snapshots/00000.parquet",
+        "snapshots",
+        [{**r, **extra, **POTENTIAL} for r in rows],
+        "s",
+        explored,
+    )
+    features = [
+        {
+            "snapshot_id": r["snapshot_id"],
+            "n_atoms": 2,
+            "structure_features": [0.5],
+            "atom_features": [0.5, 0.5],
+        }
+        for r in rows
+    ]
+    write_table(results / "features/00000.parquet", "features", features, "s")
+    clusters = [
+        {
+            "snapshot_id": r["snapshot_id"],
+            "structure_cluster": 0,
+            "atom_clusters": [0, 0],
+            "structure_pcs": [0.0, 0.0],
+        }
+        for r in rows
+    ]
+    write_table(results / "select/clusters.parquet", "clusters", clusters, "s")
+    picked = {
+        "policy": "test",
+        "reason": "test",
+        "structure_cluster": 0,
+        "atom_clusters": 1,
+        "novelty": 1.0,
+        "mlip_energy_eV": -6.0,
+    }
+    picks = [{**r, **picked, **POTENTIAL, "rank": i, "batch": i // 2} for i, r in enumerate(rows[:4])]
+    write_table(
+        results / "selection.parquet", "selection", picks, "s", {"pool": 6, "selected": 4, "redundant": 2}
+    )
+    atoms = [
+        {
+            **{
+                k: v
+                for k, v in label(rows[0], level).items()
+                if k not in rows[0] and k not in POTENTIAL and not k.startswith("verdict")
+            },
+            "forces_eV_per_A": [0.0] * 3,
+            "element": element,
+            "energy_eV": energy,
+            "code_version": "0",
+        }
+        for level in LEVELS
+        for element, energy in ATOM.items()
+    ]
+    write_table(results / "labels/atoms.parquet", "atoms", atoms, "s")
+    labels = [label(row, level) for row in rows[:4] for level in LEVELS]
+    files = _write_labels(results, labels)
+    return results, files, labels
+
+
+def _write_labels(results, labels):
+    """Write two batches of labels with the counts that belong to them."""
+    files = []
+    for batch in (0, 1):
+        part = labels[4 * batch : 4 * batch + 4]
+        counts = {
+            "selected": 2,
+            **{f"labelled_{level}": sum(r["level"] == level for r in part) for level in LEVELS},
+        }
+        counts |= {f"failed_{level}": 0 for level in LEVELS}
+        files.append(results / f"labels/{batch:05d}.parquet")
+        write_table(files[-1], "labels", part, "s", counts)
+    return files
+
+
+@pytest.fixture
+def write_labels():
+    return _write_labels

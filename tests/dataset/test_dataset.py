@@ -1,0 +1,161 @@
+"""The dataset: derived columns, splits, losses accounted for, and a verifier that finds each known corruption."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pesatlas.config.dataset import Split
+from pesatlas.dataset.collect import collect_dataset, split_of
+from pesatlas.dataset.verify import verify
+from pesatlas.errors import UserError
+from pesatlas.tables import TableWriter, read_table
+from pesatlas.tables.manifest import read_entry
+
+
+@pytest.fixture
+def finished(campaign, tables):
+    results, files, _ = tables
+    collect_dataset(campaign, results, files)
+    return results
+
+
+def test_cohesive_energy_is_per_atom_and_relative_to_the_same_level(finished):
+    for level, shift in (("pbe", 0.0), ("r2scan", -3.0)):
+        for row in read_table(finished / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist():
+            displacement = sum((x - 2) ** 2 for x in row["positions_A"][3:])
+            expected = (0.5 * displacement - 6 + shift - (-1.0 - 2.0)) / 2
+            assert row["cohesive_energy_eV_per_atom"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_manifest_lists_every_file_and_sums_that_close(finished):
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert all(each["closes"] for each in manifest["sums"])
+    on_disk = {p.relative_to(finished).as_posix() for p in finished.rglob("*.parquet")}
+    assert {entry["file"] for entry in manifest["files"]} == on_disk
+
+
+def test_both_levels_of_a_material_share_a_split(finished):
+    splits = {}
+    for level in ("pbe", "r2scan"):
+        for row in read_table(finished / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist():
+            splits.setdefault(row["structure_id"], set()).add(row["split"])
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_split_shares_are_met_and_do_not_change_with_other_materials():
+    split = Split(valid=0.1, test=0.2)
+    found = [split_of(f"mp-{i}", split, 1) for i in range(20_000)]
+    assert found.count("test") / 20_000 == pytest.approx(0.2, abs=0.01)
+    assert found.count("valid") / 20_000 == pytest.approx(0.1, abs=0.01)
+    assert found != [split_of(f"mp-{i}", split, 2) for i in range(20_000)]
+
+
+def test_quarantined_labels_become_failures_not_rows(campaign, tables, write_labels):
+    results, _, labels = tables
+    labels[0] |= {"verdict": "quarantined", "verdict_rules": '["net force"]'}
+    collect_dataset(campaign, results, write_labels(results, labels))
+    assert read_entry(results / "dataset/pbe/part-00000.parquet").rows == 3
+    failure = read_table(results / "failures/dataset.parquet", "failures").to_pylist()
+    assert [(f["key"], f["level"], f["reason"]) for f in failure] == [
+        (labels[0]["snapshot_id"], "pbe", "quarantined")
+    ]
+    assert verify(results) == []
+
+
+def test_a_lost_label_stops_the_campaign(campaign, tables, write_labels):
+    results, _, labels = tables
+    with pytest.raises(UserError, match="selected, at r2scan: 4 != 3 labelled"):
+        collect_dataset(campaign, results, write_labels(results, labels[:-1]))
+    assert not (results / "manifest.json").exists()
+
+
+def test_labels_of_two_fingerprints_are_not_merged(campaign, tables, write_labels):
+    results, _, labels = tables
+    labels[-1] |= {"level_fingerprint": "other"}
+    with pytest.raises(UserError, match="one surface"):
+        collect_dataset(campaign, results, write_labels(results, labels))
+
+
+def test_a_missing_isolated_atom_leaves_the_cohesive_energy_empty(campaign, tables):
+    results, files, _ = tables
+    atoms = read_table(results / "labels/atoms.parquet", "atoms")
+    with TableWriter(results / "labels/atoms.parquet", "atoms", "s") as writer:
+        writer.write(atoms.filter(pa.compute.not_equal(atoms["element"], "Na")))
+    collect_dataset(campaign, results, files)
+    assert (
+        read_table(results / "dataset/pbe/part-00000.parquet", "dataset")[
+            "cohesive_energy_eV_per_atom"
+        ].null_count
+        == 4
+    )
+
+
+def test_a_good_campaign_has_nothing_to_object_to(finished):
+    assert verify(finished) == []
+
+
+def test_verify_without_a_campaign_says_so(tmp_path):
+    with pytest.raises(UserError, match="no finished campaign"):
+        verify(tmp_path)
+
+
+def rewrite(results, level, change):
+    """Change rows of a dataset and its manifests, as somebody would who edits it by hand and hides the traces."""
+    path = results / f"dataset/{level}/part-00000.parquet"
+    rows = pq.read_table(path).to_pylist()
+    change(rows)
+    with TableWriter(path, "dataset", "s") as writer:
+        writer.write(rows)
+    manifest = json.loads((results / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["file"] == f"dataset/{level}/part-00000.parquet":
+            entry["sha256"] = read_entry(path).sha256
+    (results / "manifest.json").write_text(json.dumps(manifest))
+
+
+def swap_functional(results):
+    other = pq.read_table(results / "dataset/pbe/part-00000.parquet").to_pylist()
+    rewrite(
+        results,
+        "r2scan",
+        lambda rows: [row.update(energy_eV=o["energy_eV"]) for row, o in zip(rows, other, strict=True)],
+    )
+
+
+def rewrite_labels_only(results):
+    path = results / "labels/00000.parquet"
+    rows = pq.read_table(path).to_pylist()
+    with TableWriter(path, "labels", "later") as writer:
+        writer.write(rows)
+
+
+CORRUPTIONS = {
+    "one functional under two names": swap_functional,
+    "not converged": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(converged=False)),
+    "not finite": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(energy_eV=float("nan"))),
+    "forces sum to": lambda r: rewrite(r, "pbe", lambda rows: rows[0]["forces_eV_per_A"].__setitem__(0, 1.0)),
+    "wrong number of values": lambda r: rewrite(r, "pbe", lambda rows: rows[0]["forces_eV_per_A"].pop()),
+    "does not close": lambda r: rewrite(r, "pbe", lambda rows: rows.pop()),
+    "appears twice": lambda r: rewrite(r, "pbe", lambda rows: rows.append(rows[0])),
+    "a row of level r2scan": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(level="r2scan")),
+    "different level fingerprints": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0].update(level_fingerprint="x")
+    ),
+    "positions_A differs between": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0]["positions_A"].__setitem__(0, 1e-3)
+    ),
+    "not a readable Parquet file": lambda r: (r / "labels/00000.parquet").write_bytes(
+        (r / "labels/00000.parquet").read_bytes()[:-30]
+    ),
+    "does not exist": lambda r: (r / "snapshots/00000.parquet").unlink(),
+    "written again after": rewrite_labels_only,
+}
+
+
+@pytest.mark.parametrize("complaint", CORRUPTIONS)
+def test_verify_names_each_corruption(finished, complaint):
+    CORRUPTIONS[complaint](finished)
+    problems = verify(finished)
+    assert any(complaint in problem for problem in problems), problems

@@ -1,0 +1,116 @@
+"""The campaign as a user runs it: end to end, again, changed, killed, looked at."""
+
+import json
+import random
+import re
+import shutil
+
+import pytest
+
+from pesatlas.dataset.verify import verify
+
+pytestmark = pytest.mark.slow
+
+
+def jobs(output):
+    """Numbers of jobs by rule, as Snakemake's dry run tells them."""
+    table = output.split("Job stats:")[-1] if "Job stats:" in output else ""
+    return {
+        name: int(count)
+        for name, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)
+        if name not in {"total", "all"}
+    }
+
+
+def copy_of(folder, path):
+    shutil.copytree(folder.path, path, symlinks=True)
+    twin = object.__new__(type(folder))
+    twin.path, twin.configuration = path, folder.configuration
+    return twin
+
+
+def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):
+    assert verify(tiny.path / "results") == []
+    for level in ("pbe", "r2scan"):
+        rows = tiny.dataset(level)
+        assert len(rows) == 4
+        assert sum(row["condition"] == "equilibrium" for row in rows) == 1
+        assert all(
+            row["cohesive_energy_eV_per_atom"] < -3 for row in rows
+        )  # silicon: -4.6 eV/atom measured, PBE -4.5
+    assert re.search(r"labelled pbe\W+4", tiny.output)
+    assert "results/report.html" in tiny.output
+    assert (tiny.path / "results" / "report.html").stat().st_size > 10_000
+
+
+def test_run_again_there_is_nothing_to_do(tiny):
+    assert "Nothing to be done" in tiny.run("-n")
+
+
+def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
+    found = jobs(make_folder().run("-n"))
+    assert found["prepare_structures"] == 1
+    assert found["label_batch"] == 2
+    assert "results" not in {p.name for p in make_folder().path.iterdir()}
+
+
+def test_a_changed_split_collects_again_and_calculates_nothing(tiny, tmp_path):
+    twin = copy_of(tiny, tmp_path / "twin")
+    twin.change({"dataset.split": {"valid": 0.0, "test": 0.9}})
+    assert set(jobs(twin.run("-n"))) == {"collect_dataset", "build_report"}
+    twin.run()
+    assert {row["split"] for row in twin.dataset("pbe")} == {"test"}
+
+
+def test_a_changed_selection_takes_labels_from_the_store(tiny, tmp_path):
+    twin = copy_of(tiny, tmp_path / "twin")
+    twin.change({"select.target": 2})
+    twin.run()
+    assert {row["snapshot_id"] for row in twin.dataset("pbe")} < {
+        row["snapshot_id"] for row in tiny.dataset("pbe")
+    }
+    assert json.loads((twin.path / "results/manifest.json").read_text())["label_batches"] == 1
+    assert "0 calculations" in twin.log("label_batch/00000.log")
+
+
+def test_lost_outputs_come_back_from_the_stores(tiny, tmp_path):
+    twin = copy_of(tiny, tmp_path / "twin")
+    shutil.rmtree(twin.path / "results")
+    twin.run()
+    for level in ("pbe", "r2scan"):
+        assert twin.dataset(level) == tiny.dataset(level)
+    assert "0 calculations" in twin.log("label_batch/00000.log")
+
+
+def test_killed_again_and_again_it_gives_the_same_dataset(tiny, make_folder):
+    folder = make_folder()
+    dice = random.Random(1)
+    kills = sum(folder.kill_after(dice.uniform(4, 25)) for _ in range(4))
+    folder.run()
+    assert kills >= 3
+    assert verify(folder.path / "results") == []
+    for level in ("pbe", "r2scan"):
+        assert folder.dataset(level) == tiny.dataset(level)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(make_folder):
+    import fcntl
+
+    folder = make_folder()
+    with (folder.path / ".pesatlas.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another `pesatlas run` works in" in folder.run(expect=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"explore.timestep_fs": 20.0}, "explore.timestep_fs = 20"),
+        ({"explore.timestp_fs": 2.0}, "Did you mean 'timestep_fs'?"),
+        ({"structures.sources": [{"kind": "files", "paths": ["nowhere/*.cif"]}]}, "nowhere/*.cif"),
+    ],
+)
+def test_a_wrong_configuration_stops_before_any_job(make_folder, changes, message):
+    folder = make_folder(changes)
+    assert message in folder.run(expect=1)
+    assert not (folder.path / "results").exists()
