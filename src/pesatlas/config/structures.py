@@ -1,0 +1,66 @@
+"""Section ``structures``: which crystals, which cells of them, at which conditions."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, field_validator
+
+from pesatlas import registry
+from pesatlas.config.section import Section
+from pesatlas.elements import atomic_number
+
+if TYPE_CHECKING:
+    # the unions are built at run time from the modules that are there
+    Source = Any
+    Domain = Any
+else:
+    Source = registry.options_of("pesatlas.structures.sources")
+    Domain = registry.options_of("pesatlas.structures.domains")
+
+
+class Structures(Section):
+    """Crystals from any number of sources, checked, and turned into the cells that are explored."""
+
+    sources: list[Source] = Field(
+        min_length=1,
+        description="where crystals come from, in order of precedence: of two equal crystals the earlier one is kept",
+    )
+    domains: list[Domain] = Field(
+        [{"kind": "bulk"}],
+        min_length=1,
+        description="where on the surface to look: the cells and conditions made of every crystal",
+    )
+    elements: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="keep only crystals made of these elements; null: all that the potential and the backend know",
+    )
+    max_atoms: int = Field(200, ge=1, description="larger crystals become failure rows (too_many_atoms)")
+    min_distance_A: float = Field(
+        0.5,
+        gt=0,
+        le=3,
+        description="crystals with two atoms closer than this (Å) become failure rows (overlapping_atoms)",
+    )
+    remove_duplicates: bool = Field(
+        default=True,
+        description="turn a crystal that equals an earlier one into a failure row (duplicate): same reduced formula, space group and "
+        "primitive cell, lattice lengths within 2 % and atoms within 5 % of the mean spacing",
+    )
+
+    @field_validator("elements")
+    @classmethod
+    def _are_elements(cls, elements: list[str] | None) -> list[str] | None:
+        for symbol in elements or []:
+            atomic_number(symbol)
+        return elements
+
+    @field_validator("domains")
+    @classmethod
+    def _once_each(cls, domains: list[Any]) -> list[Any]:
+        kinds = [domain.kind for domain in domains]
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(
+                    f"the domain '{kind}' is listed twice, which would make the same cells twice; merge the two entries"
+                )
+        return domains

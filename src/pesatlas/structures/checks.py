@@ -1,0 +1,65 @@
+"""What a crystal must be to be explored and labelled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pesatlas.elements import symbol_of
+from pesatlas.structures.crystal import Crystal, Rejected
+from pesatlas.tables.schemas import FailureReason
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The checks of one campaign.
+
+    Attributes
+    ----------
+    known : who must know the elements (in words) -> atomic numbers it knows
+    max_atoms : largest crystal
+    min_distance_A : smallest distance between two atoms, periodic images included
+    """
+
+    known: Mapping[str, frozenset[int]]
+    max_atoms: int
+    min_distance_A: float
+
+    def broken_by(self, crystal: Crystal) -> Rejected | None:
+        """Return why ``crystal`` cannot be used, or None."""
+        present = sorted({int(z) for z in crystal.numbers})
+        complaints = []
+        for who, elements in self.known.items():
+            unknown = [symbol_of(z) for z in present if z not in elements]
+            if unknown:
+                complaints.append(f"{', '.join(unknown)} not known to {who}")
+        if complaints:
+            return Rejected(crystal.structure_id, FailureReason.UNSUPPORTED_ELEMENT, "; ".join(complaints))
+        n_atoms = len(crystal.numbers)
+        if n_atoms > self.max_atoms:
+            detail = f"{n_atoms} atoms, structures.max_atoms is {self.max_atoms}"
+            return Rejected(crystal.structure_id, FailureReason.TOO_MANY_ATOMS, detail)
+        closest = closest_pair(crystal, self.min_distance_A)
+        if closest is not None:
+            first, second, distance = closest
+            pair = "-".join(symbol_of(int(crystal.numbers[i])) for i in (first, second))
+            detail = f"atoms {first} and {second} ({pair}) are {distance:.3f} Å apart, structures.min_distance_A is {self.min_distance_A:g}"
+            return Rejected(crystal.structure_id, FailureReason.OVERLAPPING, detail)
+        return None
+
+
+def closest_pair(crystal: Crystal, cutoff: float) -> tuple[int, int, float] | None:
+    """Return the closest two atoms (indices, distance in Å), periodic images included, if closer than ``cutoff`` (Å)."""
+    from vesin import NeighborList
+
+    neighbours = NeighborList(cutoff=cutoff, full_list=False)
+    first, second, distances = neighbours.compute(
+        points=np.ascontiguousarray(crystal.positions),
+        box=np.ascontiguousarray(crystal.cell),
+        periodic=True,
+        quantities="ijd",
+    )
+    if len(distances) == 0:
+        return None
+    at = int(np.argmin(distances))
+    return int(first[at]), int(second[at]), float(distances[at])

@@ -1,0 +1,156 @@
+"""From sources to the table ``structures``: read, name, check, drop duplicates, build cells, pack batches.
+
+Everything that a source yields is counted and ends in exactly one place: it is accepted, and has a row for each of its cells, or
+it has a row in the table of failures. Rows are sorted by structure_id and variant, and batches are cut from that order: batch =
+row number // explore.structures_per_job. Sizes are not balanced between batches; explore packs atoms inside a job.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pesatlas import __version__, registry
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.elements import atomic_number
+from pesatlas.errors import UserError
+from pesatlas.levels.registry import supported_elements
+from pesatlas.potentials.registry import elements_of
+from pesatlas.structures.accept import sort_out
+from pesatlas.structures.checks import Rules
+from pesatlas.structures.crystal import Cell, Crystal, Read, Rejected
+from pesatlas.structures.progress import Progress
+from pesatlas.tables import write_table
+
+log = logging.getLogger(__name__)
+
+
+def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> None:
+    """Write the tables ``structures`` and ``failures`` (of this stage) of a campaign.
+
+    Raises
+    ------
+    UserError
+        If a source cannot be read at all, or no crystal is left.
+    """
+    rules = rules_of(campaign)
+    fingerprint = digest(campaign.structures.identity(), campaign.explore.structures_per_job, _as_json(rules))
+    accepted, failed, read = sort_out(
+        _read(campaign), rules, remove_duplicates=campaign.structures.remove_duplicates
+    )
+    _say(read, accepted, failed)
+    rows = _rows(campaign, accepted)
+    counts = {
+        "sources_read": read,
+        "accepted": len(accepted),
+        "failed": len(failed),
+        "cells": len(rows),
+        "batches": rows[-1]["batch"] + 1,
+    }
+    log.info("%d cells in %d batches", counts["cells"], counts["batches"])
+    write_table(failures, "failures", [_failure_row(key, why) for key, why in failed], fingerprint, counts)
+    write_table(structures, "structures", rows, fingerprint, counts)
+
+
+def rules_of(campaign: Campaign) -> Rules:
+    """Return the checks of a campaign: its own limits, and the elements that potential, backend and user allow."""
+    potential: Any = campaign.explore.potential
+    backend: Any = campaign.label.backend
+    known = {
+        f"the potential '{potential.kind}' (explore.potential)": elements_of(potential),
+        f"the backend '{backend.kind}' (label.backend)": supported_elements(backend),
+    }
+    if campaign.structures.elements is not None:
+        known["structures.elements"] = frozenset(
+            atomic_number(symbol) for symbol in campaign.structures.elements
+        )
+    return Rules(known, campaign.structures.max_atoms, campaign.structures.min_distance_A)
+
+
+def _as_json(rules: Rules) -> list[Any]:
+    return [
+        {who: sorted(elements) for who, elements in rules.known.items()},
+        rules.max_atoms,
+        rules.min_distance_A,
+    ]
+
+
+def _read(campaign: Campaign) -> Iterator[Read]:
+    progress = Progress("read")
+    for options in campaign.structures.sources:
+        for read in registry.find("pesatlas.structures.sources", options.kind).load(options):
+            progress.step()
+            yield read
+
+
+def _say(read: int, accepted: list[Crystal], failed: list[tuple[str, Rejected]]) -> None:
+    """Log what came of the sources; an empty campaign is an error."""
+    reasons = Counter(str(why.reason) for _, why in failed)
+    counted = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
+    log.info(
+        "%d crystals read: %d accepted, %d failed%s",
+        read,
+        len(accepted),
+        len(failed),
+        f" ({counted})" if counted else "",
+    )
+    if not accepted:
+        examples = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in failed[:5])
+        raise UserError(
+            f"structures: no crystal is left of the {read} that structures.sources gave ({counted or 'the sources are empty'}).\n{examples}"
+        )
+
+
+def _rows(campaign: Campaign, accepted: list[Crystal]) -> list[dict[str, Any]]:
+    """Return the rows of the table, sorted, with their batches."""
+    progress = Progress("built the cells of", len(accepted))
+    made: list[tuple[Crystal, Cell]] = []
+    for crystal in accepted:
+        for options in campaign.structures.domains:
+            domain = registry.find("pesatlas.structures.domains", options.kind)
+            made += [(crystal, cell) for cell in domain.cells(options, crystal)]
+        progress.step()
+    made.sort(key=lambda item: (item[0].structure_id, item[1].variant))
+    return [
+        _row(crystal, cell, i // campaign.explore.structures_per_job)
+        for i, (crystal, cell) in enumerate(made)
+    ]
+
+
+def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
+    from pymatgen.core import Composition, Element
+
+    composition = Composition(Counter(Element.from_Z(int(z)) for z in crystal.numbers))
+    conditions = [
+        {"condition": c.name, "temperature_K": c.temperature_K, "pressure_GPa": c.pressure_GPa}
+        for c in cell.conditions
+    ]
+    return {
+        "structure_id": crystal.structure_id,
+        "variant": cell.variant,
+        "domain": cell.domain,
+        "n_atoms": len(cell.numbers),
+        "numbers": cell.numbers,
+        "cell_A": cell.cell.reshape(-1),
+        "positions_A": cell.positions.reshape(-1),
+        "formula": composition.reduced_formula,
+        "conditions": conditions,
+        "batch": batch,
+        "source": crystal.source,
+        "code_version": __version__,
+    }
+
+
+def _failure_row(key: str, why: Rejected) -> dict[str, Any]:
+    return {
+        "stage": "structures",
+        "key": key,
+        "structure_id": why.structure_id,
+        "level": None,
+        "reason": str(why.reason),
+        "detail": why.detail,
+        "attempts": 1,
+        "code_version": __version__,
+    }

@@ -1,0 +1,140 @@
+"""Built-in crystals: well-known, cheap for DFT, and stable at room temperature.
+
+Lattice constants are experimental ones at room temperature, from R. W. G. Wyckoff, Crystal Structures, 2nd ed., vol. 1 (1963), as
+tabulated also in C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), chapter 1; other sources are named in place.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from pesatlas import __version__
+from pesatlas.config.section import Section
+from pesatlas.elements import atomic_number
+from pesatlas.structures.crystal import Read, make_crystal
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """Lattice vectors (Å), species, fractional coordinates."""
+
+    vectors: tuple[Vector, Vector, Vector]
+    species: tuple[str, ...]
+    fractional: tuple[Vector, ...]
+
+
+def _fcc(a: float) -> tuple[Vector, Vector, Vector]:
+    return (0.0, a / 2, a / 2), (a / 2, 0.0, a / 2), (a / 2, a / 2, 0.0)
+
+
+def _bcc(a: float) -> tuple[Vector, Vector, Vector]:
+    return (-a / 2, a / 2, a / 2), (a / 2, -a / 2, a / 2), (a / 2, a / 2, -a / 2)
+
+
+def _box(a: float, b: float, c: float) -> tuple[Vector, Vector, Vector]:
+    return (a, 0.0, 0.0), (0.0, b, 0.0), (0.0, 0.0, c)
+
+
+def _hexagonal(a: float, c: float) -> tuple[Vector, Vector, Vector]:
+    return (a, 0.0, 0.0), (-a / 2, a * 3**0.5 / 2, 0.0), (0.0, 0.0, c)
+
+
+_ORIGIN = (0.0, 0.0, 0.0)
+_QUARTER = (0.25, 0.25, 0.25)
+_CENTRE = (0.5, 0.5, 0.5)
+
+
+def _rock_salt(a: float, cation: str, anion: str) -> _Recipe:
+    return _Recipe(_fcc(a), (cation, anion), (_ORIGIN, _CENTRE))
+
+
+def _zinc_blende(a: float, cation: str, anion: str) -> _Recipe:
+    return _Recipe(_fcc(a), (cation, anion), (_ORIGIN, _QUARTER))
+
+
+def _caesium_chloride(a: float, first: str, second: str) -> _Recipe:
+    return _Recipe(_box(a, a, a), (first, second), (_ORIGIN, _CENTRE))
+
+
+def _antifluorite(a: float, cation: str, anion: str) -> _Recipe:
+    return _Recipe(_fcc(a), (anion, cation, cation), (_ORIGIN, _QUARTER, (0.75, 0.75, 0.75)))
+
+
+def _wurtzite(a: float, c: float, u: float, cation: str, anion: str) -> _Recipe:
+    first, second = (1 / 3, 2 / 3, 0.0), (2 / 3, 1 / 3, 0.5)
+    sites = (first, second, (*first[:2], u), (*second[:2], u + 0.5))
+    return _Recipe(_hexagonal(a, c), (cation, cation, anion, anion), sites)
+
+
+def _rutile(a: float, c: float, u: float, cation: str, anion: str) -> _Recipe:
+    anions = ((u, u, 0.0), (-u, -u, 0.0), (0.5 + u, 0.5 - u, 0.5), (0.5 - u, 0.5 + u, 0.5))
+    return _Recipe(_box(a, a, c), (cation, cation, *[anion] * 4), (_ORIGIN, _CENTRE, *anions))
+
+
+def _bc8(a: float, x: float, element: str) -> _Recipe:
+    """Site 16c of space group 206 on the primitive body-centred cell: 8 atoms."""
+    cubic = [(x, x, x), (0.5 - x, -x, 0.5 + x), (-x, 0.5 + x, 0.5 - x), (0.5 + x, 0.5 - x, -x)]
+    cubic += [(-p, -q, -r) for p, q, r in cubic]
+    # primitive fractional coordinates of a body-centred cell: (y + z, x + z, x + y)
+    sites = tuple((q + r, p + r, p + q) for p, q, r in cubic)
+    return _Recipe(_bcc(a), (element,) * 8, sites)
+
+
+CRYSTALS: dict[str, _Recipe] = {
+    "Al": _Recipe(_fcc(4.05), ("Al",), (_ORIGIN,)),
+    "AlP": _zinc_blende(5.451, "Al", "P"),
+    "CsCl": _caesium_chloride(4.123, "Cs", "Cl"),
+    "GaAs": _zinc_blende(5.653, "Ga", "As"),
+    "Li3N": _Recipe(  # Rabenau and Schulz, J. Less-Common Met. 50, 155 (1976)
+        _hexagonal(3.648, 3.875),
+        ("N", "Li", "Li", "Li"),
+        (_ORIGIN, (0.0, 0.0, 0.5), (1 / 3, 2 / 3, 0.0), (2 / 3, 1 / 3, 0.0)),
+    ),
+    "LiF": _rock_salt(4.017, "Li", "F"),
+    "Mg2Si": _antifluorite(6.351, "Mg", "Si"),
+    "MgO": _rock_salt(4.211, "Mg", "O"),
+    "NaCl": _rock_salt(5.640, "Na", "Cl"),
+    "NiAl": _caesium_chloride(2.887, "Ni", "Al"),
+    "Si": _zinc_blende(5.431, "Si", "Si"),
+    "Si-BC8": _bc8(
+        6.636, 0.1003, "Si"
+    ),  # Kasper and Richards, Acta Cryst. 17, 752 (1964); metastable at 0 GPa
+    "SiC": _zinc_blende(4.360, "Si", "C"),
+    "TiO2": _rutile(4.594, 2.959, 0.305, "Ti", "O"),
+    "ZnO": _wurtzite(
+        3.250, 5.207, 0.382, "Zn", "O"
+    ),  # u: Abrahams and Bernstein, Acta Cryst. B 25, 1233 (1969)
+}
+
+DEFAULT = ["Al", "AlP", "GaAs", "Mg2Si", "MgO", "NaCl", "Si", "Si-BC8"]
+
+
+class Options(Section):
+    """Options of the source ``demo``."""
+
+    kind: Literal["demo"] = Field("demo", description="crystals that come with pesatlas")
+    names: list[str] = Field(DEFAULT, min_length=1, description=f"which of them: {', '.join(CRYSTALS)}")
+
+    @field_validator("names")
+    @classmethod
+    def _are_known(cls, names: list[str]) -> list[str]:
+        unknown = [name for name in names if name not in CRYSTALS]
+        if unknown:
+            raise ValueError(f"no built-in crystal {', '.join(unknown)}; there are {', '.join(CRYSTALS)}")
+        return names
+
+
+def load(options: Options) -> Iterator[Read]:
+    """Yield the crystals, with ids such as ``demo-Si``."""
+    for name in options.names:
+        recipe = CRYSTALS[name]
+        cell = np.array(recipe.vectors)
+        numbers = [atomic_number(symbol) for symbol in recipe.species]
+        yield make_crystal(
+            f"demo-{name}", numbers, cell, np.array(recipe.fractional) @ cell, f"demo pesatlas-{__version__}"
+        )

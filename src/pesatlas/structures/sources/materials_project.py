@@ -1,0 +1,220 @@
+"""Crystals from the Materials Project: fetched once, in bulk, into one Parquet file, and read from there ever after.
+
+``fetch`` is the only function that uses the network. The key is read from the environment and is never written or logged.
+The cache is replaced only when it was fetched with other filters.
+"""
+
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from pesatlas.config.section import Section
+from pesatlas.elements import atomic_number
+from pesatlas.errors import UserError
+from pesatlas.structures import readers
+from pesatlas.structures.crystal import Read, Rejected, from_pymatgen
+from pesatlas.structures.progress import Progress
+from pesatlas.tables.atomic import atomic_path
+
+log = logging.getLogger(__name__)
+
+KEY = "MP_API_KEY"
+_QUERY = b"pesatlas.query"
+_VERSION = b"pesatlas.database_version"
+_FIELDS = ["material_id", "structure", "energy_above_hull"]
+_COLUMNS = "structure_id (text), numbers (list of uint8), cell_A (9 float64, rows are lattice vectors), positions_A (list of float64, Cartesian)"
+
+
+class Options(Section):
+    """Options of the source ``materials_project``."""
+
+    kind: Literal["materials_project"] = Field(
+        "materials_project", description="the Materials Project, through its API and a cache"
+    )
+    cache: str = Field(
+        "materials_project.parquet",
+        description="the one file that holds what was fetched; share it between campaigns",
+    )
+    elements: list[str] | None = Field(None, description="only materials that contain all of these elements")
+    chemical_systems: list[str] | None = Field(None, description="only these systems, e.g. Li-Fe-O or Si-*")
+    max_energy_above_hull_eV_per_atom: float | None = Field(
+        None, ge=0, description="only materials this close to the convex hull (eV/atom)"
+    )
+    max_sites: int | None = Field(
+        None, ge=1, description="only materials with at most this many atoms in the primitive cell"
+    )
+
+    @field_validator("elements")
+    @classmethod
+    def _are_elements(cls, elements: list[str] | None) -> list[str] | None:
+        for symbol in elements or []:
+            atomic_number(symbol)
+        return elements
+
+    def query(self) -> dict[str, Any]:
+        """Return what decides the content of the cache."""
+        return {name: value for name, value in self.identity().items() if name not in {"kind", "cache"}}
+
+
+def check(options: Options) -> None:
+    """Raise a UserError if there is neither a cache of these filters nor a way to fetch one."""
+    if Path(options.cache).is_file():
+        _check_cache(options)
+    else:
+        _check_can_fetch(options)
+
+
+def _check_can_fetch(options: Options) -> None:
+    if not os.environ.get(KEY):
+        raise UserError(
+            f"cache: '{options.cache}' does not exist and the environment variable {KEY} is not set. Get a key from the dashboard of your "
+            f"Materials Project account and `export {KEY}=...`, or put a Parquet file at that path with the columns {_COLUMNS}."
+        )
+    if importlib.util.find_spec("mp_api") is None:
+        raise UserError(
+            f"cache: '{options.cache}' does not exist and mp-api, which fetches it, is not installed: pip install 'pesatlas[mp]'."
+        )
+
+
+def _check_cache(options: Options) -> str:
+    """Return the database version of the cache, after checking that it holds what these options ask for."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(options.cache).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"cache: '{options.cache}' is not a readable Parquet file ({error}). Delete it; it will be fetched again."
+        ) from error
+    if _QUERY in metadata:
+        fetched = json.loads(metadata[_QUERY])
+        if fetched != options.query():
+            raise UserError(
+                f"cache: '{options.cache}' was fetched with other filters ({_words(fetched)}) than the configuration has "
+                f"({_words(options.query())}). Set the filters back, name another file in cache, or delete it to fetch again."
+            )
+    return metadata.get(_VERSION, b"unknown").decode()
+
+
+def _words(query: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in query.items() if value is not None) or "none"
+
+
+def load(options: Options) -> Iterator[Read]:
+    """Yield the materials of the cache, which must be there: nothing here uses the network.
+
+    Raises
+    ------
+    UserError
+        If there is no cache, or it was fetched with other filters.
+    """
+    path = Path(options.cache)
+    if not path.is_file():
+        raise UserError(
+            f"cache: '{path}' does not exist: fetch_structures makes it; run that where there is a network and {KEY} is set."
+        )
+    source = f"materials_project {_check_cache(options)}"
+    try:
+        for name, row in readers.parquet_rows(path):
+            yield readers.from_parquet_row(name or "unnamed", row, source)
+    except ValueError as error:
+        raise UserError(f"cache: '{path}': {error}.") from error
+
+
+def fetch(options: Options, rester: Any = None) -> None:
+    """Fetch the materials in bulk and write the cache; does nothing if it is there already.
+
+    Parameters
+    ----------
+    rester : context manager like ``mp_api.client.MPRester``, optional
+        Made from the key in the environment if not given.
+
+    Raises
+    ------
+    UserError
+        If there is no key, the query fails, or it finds nothing.
+    """
+    path = Path(options.cache)
+    if path.is_file():
+        log.info("%s holds Materials Project %s already", path, _check_cache(options))
+        return
+    if rester is None:
+        _check_can_fetch(options)
+        from mp_api.client import MPRester
+
+        rester = MPRester(os.environ[KEY], mute_progress_bars=True)
+    log.info("asking the Materials Project for materials with filters: %s", _words(options.query()))
+    try:
+        with rester as client:
+            version = str(client.db_version or "unknown")
+            documents = client.materials.summary.search(**_arguments(options))
+    except Exception as error:  # noqa: BLE001 - whatever the network or the client raises, a person has to act
+        # a client's message may quote the request
+        message = str(error).replace(os.environ.get(KEY) or "\0", "***")
+        raise UserError(
+            f"the Materials Project did not answer the query: {type(error).__name__}: {message}. Nothing was written; run again."
+        ) from None
+    if not documents:
+        raise UserError(
+            f"the Materials Project has no material for the filters {_words(options.query())}. Loosen them."
+        )
+    _write(path, documents, version, options)
+
+
+def _arguments(options: Options) -> dict[str, Any]:
+    """Return the query as arguments of mp-api's ``materials.summary.search``."""
+    arguments: dict[str, Any] = {"fields": _FIELDS, "all_fields": False, "deprecated": False}
+    if options.elements is not None:
+        arguments["elements"] = options.elements
+    if options.chemical_systems is not None:
+        arguments["chemsys"] = options.chemical_systems
+    if options.max_energy_above_hull_eV_per_atom is not None:
+        arguments["energy_above_hull"] = (0, options.max_energy_above_hull_eV_per_atom)
+    if options.max_sites is not None:
+        arguments["num_sites"] = (1, options.max_sites)
+    return arguments
+
+
+def _write(path: Path, documents: list[Any], version: str, options: Options) -> None:
+    """Write one row for each document, sorted by id."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    progress = Progress("converted", len(documents))
+    rows = []
+    for document in documents:
+        row = {
+            "structure_id": str(document.material_id),
+            "energy_above_hull_eV_per_atom": document.energy_above_hull,
+        }
+        crystal = from_pymatgen(row["structure_id"], document.structure, "")
+        if isinstance(crystal, Rejected):
+            # kept as a row without geometry, which becomes a failure row of the campaign
+            log.warning("%s: %s %s", crystal.structure_id, crystal.reason, crystal.detail)
+        else:
+            row["numbers"] = crystal.numbers.tolist()
+            row["cell_A"] = crystal.cell.reshape(-1).tolist()
+            row["positions_A"] = crystal.positions.reshape(-1).tolist()
+        rows.append(row)
+        progress.step()
+    schema = pa.schema(
+        [
+            pa.field("structure_id", pa.string()),
+            pa.field("energy_above_hull_eV_per_atom", pa.float64()),
+            pa.field("numbers", pa.list_(pa.uint8())),
+            pa.field("cell_A", pa.list_(pa.float64(), 9)),
+            pa.field("positions_A", pa.list_(pa.float64())),
+        ],
+        metadata={_VERSION: version.encode(), _QUERY: json.dumps(options.query(), sort_keys=True).encode()},
+    )
+    rows.sort(key=lambda row: row["structure_id"])
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+    log.info("%s: %d materials of Materials Project %s", path, len(rows), version)
