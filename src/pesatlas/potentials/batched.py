@@ -1,0 +1,88 @@
+"""Batched evaluation, common to all potentials: edges, energies by the model, the rest by differentiation along edges."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from pesatlas.potentials.graph import Graph, build_graph, to_evaluation
+from pesatlas.potentials.interface import Batch, Evaluation
+
+_ATOMS_PER_PASS_CPU = 192
+"""On a CPU the arrays of one pass should stay near the caches; a GPU wants everything at once."""
+
+
+class EdgePotential:
+    """A potential that sees structures through the vectors between neighbours.
+
+    The model runs in float32. Edge vectors, sums of energies, forces and stresses are float64. Nothing is kept between
+    evaluations, neighbour lists included: their order decides the last bits of a sum, so that a trajectory that
+    restarted could tell.
+
+    Attributes
+    ----------
+    cutoff_A : float, Å
+    both_ways : bool
+        Whether each pair of neighbours is two edges, one from each end.
+    """
+
+    name: str
+    weights_hash: str
+    elements: frozenset[int]
+    device: torch.device
+    cutoff_A: float
+    both_ways: bool = True
+
+    def energies(self, graph: Graph, vectors: torch.Tensor) -> torch.Tensor:
+        """Energies (B,) in eV, float64, differentiable along ``vectors`` (E, 3), float32, the edges of ``graph``."""
+        raise NotImplementedError
+
+    def evaluate(self, batch: Batch) -> Evaluation:
+        """Energies, forces and stresses of all structures of ``batch``; NaN for a structure that is wreckage."""
+        batch = Batch(
+            numbers=batch.numbers.to(self.device),
+            positions=batch.positions.to(self.device),
+            cells=batch.cells.to(self.device),
+            n_atoms=batch.n_atoms.to(self.device),
+        )
+        size = _ATOMS_PER_PASS_CPU if self.device.type == "cpu" else len(batch.numbers)
+        done = [self._evaluate(part) for part in _split(batch, size)]
+        return Evaluation(
+            energies=torch.cat([part.energies for part in done]),
+            forces=torch.cat([part.forces for part in done]),
+            stresses=torch.cat([part.stresses for part in done]),
+        )
+
+    def _evaluate(self, batch: Batch) -> Evaluation:
+        graph = build_graph(batch, self.cutoff_A, both_ways=self.both_ways)
+        vectors = graph.vectors.to(torch.float32).requires_grad_()
+        energies = self.energies(graph, vectors)
+        (gradient,) = torch.autograd.grad(energies.sum(), vectors)
+        return to_evaluation(graph, batch.cells, energies, gradient)
+
+
+def sum_by_structure(graph: Graph, values: torch.Tensor) -> torch.Tensor:
+    """Sum values of atoms (N,) over each structure (B,), in float64."""
+    sums = torch.zeros(graph.n_structures, dtype=torch.float64, device=values.device)
+    return sums.index_add(0, graph.owners, values.to(torch.float64))
+
+
+def freeze(model: Any, device: torch.device) -> Any:
+    """Return ``model`` ready for inference on ``device``: no training mode, no derivatives of weights."""
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _split(batch: Batch, max_atoms: int) -> Iterator[Batch]:
+    """Yield runs of whole structures of up to ``max_atoms`` atoms; a larger structure goes alone."""
+    ends = batch.n_atoms.cumsum(0).tolist()
+    first, start, last_end = 0, 0, 0
+    for k, end in enumerate([*ends, None]):
+        if end is None or (end - start > max_atoms and k > first):
+            yield Batch(
+                numbers=batch.numbers[start:last_end],
+                positions=batch.positions[start:last_end],
+                cells=batch.cells[first:k],
+                n_atoms=batch.n_atoms[first:k],
+            )
+            first, start = k, last_end
+        last_end = end

@@ -1,0 +1,110 @@
+"""Potentials of matgl, M3GNet and TensorNet: weights from a folder, or fetched from the hub by name."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pesatlas.config.section import Runtime, Section
+from pesatlas.elements import atomic_number
+from pesatlas.errors import UserError
+from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, load_matgl, missing_files
+
+if TYPE_CHECKING:
+    from pesatlas.potentials.interface import Potential
+
+
+class Options(Section):
+    """A potential of matgl."""
+
+    kind: Literal["matgl"] = "matgl"
+    path: Path | None = Field(
+        None, description=f"folder of weights ({', '.join(MODEL_FILES)}); or give a name"
+    )
+    name: str | None = Field(
+        None,
+        pattern=r"^([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*$",
+        description="name on the hub, e.g. M3GNet-PES-MatPES-PBE-2025.2, or owner/name: fetched once into `cache`",
+    )
+    cache: Path = Runtime(
+        Path("resources/potentials"), description="folder where weights given by name are kept"
+    )
+    older_convention: bool = Field(
+        default=False,
+        description="the weights were trained when matgl summed messages on the destination of an edge (before 2.2)",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-fA-F]{64}$",
+        description="checksum of the weights, as `sha256sum model.json model.pt state.pt | sha256sum` prints it in their folder; "
+        "with older_convention it must be given",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.name is None):
+            raise ValueError("give either `path`, a folder of weights, or `name`, a name on the hub")
+        if self.older_convention and self.sha256 is None:
+            raise ValueError(
+                "older_convention is a statement about certain weights: give their sha256 too "
+                "(`sha256sum model.json model.pt state.pt | sha256sum` in their folder)"
+            )
+        return self
+
+    def folder(self) -> Path:
+        """Where the weights are, or will be once they are fetched."""
+        return self.path if self.path is not None else self.cache / f"{self.name}".replace("/", "--")
+
+
+def check(options: Options) -> None:
+    """Look for weights given by path; those given by name are fetched by a rule.
+
+    Raises
+    ------
+    UserError
+        If files are missing.
+    """
+    missing = missing_files(options.folder())
+    if options.path is not None and missing:
+        raise UserError(
+            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a model in."
+        )
+
+
+def elements(options: Options) -> frozenset[int]:
+    """Atomic numbers that the potential knows, read from its description."""
+    folder = _present(options)
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    symbols = description.get("kwargs", {}).get("model", {}).get("init_args", {}).get("element_types")
+    if not isinstance(symbols, list | tuple):
+        raise UserError(f"{folder}: model.json names no elements; it is not a potential that matgl saved.")
+    return frozenset(atomic_number(symbol) for symbol in symbols)
+
+
+def load(options: Options, device: str) -> "Potential":
+    """Load the potential onto ``device`` (cpu, cuda, ...); the gate is for the caller.
+
+    Raises
+    ------
+    UserError
+        If the weights are missing, changed, or of a kind that is not covered.
+    """
+    import torch  # noqa: PLC0415 - heavy
+
+    from pesatlas.potentials.matgl_models import MatglPotential  # noqa: PLC0415 - heavy
+
+    folder = _present(options)
+    model = load_matgl(folder, older_convention=options.older_convention, sha256=options.sha256)
+    name = options.name or f"{folder.resolve().name}"
+    return MatglPotential(model, f"matgl/{name}", directory_sha256(folder), torch.device(device))
+
+
+def _present(options: Options) -> Path:
+    folder = options.folder()
+    if options.name is not None and missing_files(folder):
+        raise UserError(
+            f"{folder}: the weights of '{options.name}' have not been fetched. Run the rule fetch_potential, or put "
+            f"{', '.join(MODEL_FILES)} there by hand."
+        )
+    return folder

@@ -1,0 +1,99 @@
+"""M3GNet and TensorNet of matgl as potentials."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from matgl.apps.pes import Potential as Saved
+from matgl.models import M3GNet, TensorNet
+
+from pesatlas.elements import atomic_number
+from pesatlas.errors import UserError
+from pesatlas.potentials.batched import EdgePotential, freeze, sum_by_structure
+from pesatlas.potentials.graph import Graph
+from pesatlas.potentials.m3gnet import SplitM3GNet, can_split
+
+
+class MatglPotential(EdgePotential):
+    """A matgl ``Potential``.
+
+    Parameters
+    ----------
+    saved : matgl.apps.pes.Potential
+        As loaded; changed to inference mode.
+    name, weights_hash : str
+        As written into every row.
+    device : torch.device
+
+    Raises
+    ------
+    UserError
+        If it is something else, or an architecture that is not covered.
+    """
+
+    def __init__(self, saved: Any, name: str, weights_hash: str, device: torch.device) -> None:
+        _refuse_others(saved, name)
+        self.name = name
+        self.weights_hash = weights_hash
+        self.device = device
+        self._saved = freeze(saved, device)
+        model = saved.model
+        self.cutoff_A = float(model.cutoff)
+        numbers = [atomic_number(symbol) for symbol in model.element_types]
+        self.elements = frozenset(numbers)
+        self._types = torch.full((max(numbers) + 1,), -1, dtype=torch.int64)
+        self._types[numbers] = torch.arange(len(numbers))
+        self._types = self._types.to(device)
+        self._split = (
+            SplitM3GNet(model).to(device) if isinstance(model, M3GNet) and can_split(model) else None
+        )
+        offsets = (
+            torch.zeros(len(numbers)) if saved.element_refs is None else saved.element_refs.property_offset
+        )
+        self._offsets = offsets.to(device=device, dtype=torch.float64)
+
+    def energies(self, graph: Graph, vectors: torch.Tensor) -> torch.Tensor:
+        """Energies (B,) in eV, float64."""
+        types = self._types[graph.numbers]
+        if self._split is not None:
+            raw = sum_by_structure(graph, self._split(graph, vectors, types))
+        else:
+            raw = self._original(graph, vectors, types)
+        scaled = raw * self._saved.data_std.double() + self._saved.data_mean.double()
+        return scaled + sum_by_structure(graph, self._offsets[types])
+
+    def _original(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        """Energies by matgl's own model, which is given all atoms at the origin and images displaced by the edge vectors."""
+        batch = SimpleNamespace(
+            node_type=types,
+            pos=vectors.new_zeros(len(types), 3),
+            edge_index=torch.stack([graph.sources, graph.targets]),
+            pbc_offshift=vectors,
+            batch=graph.owners,
+            num_graphs=graph.n_structures,
+        )
+        return self._saved.model(g=batch).double().view(-1)
+
+
+def _refuse_others(saved: Any, name: str) -> None:
+    if not isinstance(saved, Saved):
+        raise UserError(
+            f"{name} is no potential but a {type(saved).__name__}, which predicts properties. Choose a potential (PES)."
+        )
+    model = saved.model
+    if not isinstance(model, M3GNet | TensorNet):
+        raise UserError(
+            f"{name} is a {type(model).__name__}; of matgl's potentials, M3GNet and TensorNet are supported."
+        )
+    unsupported = {
+        "state features": model.include_state,
+        "repulsion added by matgl (calc_repuls)": saved.calc_repuls,
+        "an intensive energy": model.is_intensive,
+        "several sets of element references": saved.element_refs is not None
+        and saved.element_refs.property_offset.ndim > 1,
+    }
+    reasons = [what for what, present in unsupported.items() if present]
+    if reasons:
+        raise UserError(
+            f"{name} has {' and '.join(reasons)}, which batched evaluation does not cover. Choose a plain potential."
+        )

@@ -1,0 +1,49 @@
+"""Potentials by the kind that the configuration names."""
+
+import logging
+import time
+from typing import Any
+
+from pesatlas.config.section import digest
+from pesatlas.potentials.interface import Potential
+from pesatlas.registry import find
+
+log = logging.getLogger(__name__)
+
+POTENTIALS = "pesatlas.potentials.kinds"
+
+_passed: set[str] = set()
+"""Potentials that this process has seen pass the gate."""
+
+
+def load_potential(options: Any, device: str) -> Potential:
+    """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate.
+
+    Raises
+    ------
+    UserError
+        If it cannot be loaded, or is wrong about known crystals.
+    """
+    from pesatlas.potentials.gate import pass_gate  # noqa: PLC0415 - imports torch
+
+    start = time.perf_counter()
+    potential: Potential = find(POTENTIALS, options.kind).load(options, device)
+    key = digest(options.identity(), potential.weights_hash)
+    if key not in _passed:
+        pass_gate(potential)
+        _passed.add(key)
+    log.info(
+        "%s on %s: %d elements, weights %s, ready after %.1f s",
+        potential.name,
+        device,
+        len(potential.elements),
+        potential.weights_hash[:12],
+        time.perf_counter() - start,
+    )
+    return potential
+
+
+def elements_of(options: Any) -> frozenset[int]:
+    """Atomic numbers that the potential of ``options`` knows, without loading it."""
+    known: frozenset[int] = find(POTENTIALS, options.kind).elements(options)
+    return known
