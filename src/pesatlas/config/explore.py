@@ -1,0 +1,128 @@
+"""Section ``explore``: molecular dynamics of every cell at every one of its conditions."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from pesatlas import registry
+from pesatlas.config.section import Runtime, Section
+
+Potential = registry.options_of("pesatlas.potentials.kinds")
+
+_LONGEST_USUAL_TIMESTEP_FS = 10.0
+_LAST_STEP = 9_999_999
+
+
+class Abort(Section):
+    """When a trajectory has left physics: it ends as a failure row and keeps the frames it has."""
+
+    max_volume_ratio: float = Field(
+        2.0,
+        gt=1,
+        le=100,
+        description="end a trajectory whose volume grows or shrinks by more than this factor from its start",
+    )
+    min_distance_A: float = Field(
+        0.5,
+        ge=0,
+        le=3,
+        description="end a trajectory with two atoms closer than this (Å), looked at in its start and every frame",
+    )
+    max_temperature_factor: float = Field(
+        10.0,
+        gt=1,
+        le=1000,
+        description="end a trajectory hotter than this many times its target, or 300 K if that is more; "
+        "small cells get room for their natural fluctuations",
+    )
+
+
+class Explore(Section):
+    """NpT molecular dynamics: stochastic velocity rescaling, stochastic cell rescaling with angles free."""
+
+    potential: Potential = Field({"kind": "chgnet"}, description="potential that drives the dynamics")  # type: ignore[valid-type]
+    device: str = Runtime(
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the dynamics run: cpu, cuda, cuda:1"
+    )
+    timestep_fs: float = Field(
+        2.0, gt=0, le=1000, description="time step (fs); more than 10 needs allow_long_timestep"
+    )
+    allow_long_timestep: bool = Field(
+        default=False, description="say true to mean a time step of more than 10 fs"
+    )
+    length_ps: float = Field(100.0, gt=0, description="length of a trajectory (ps)")
+    frame_interval_ps: float = Field(
+        0.1, gt=0, description="time between the frames that are kept (ps): a multiple of the time step"
+    )
+    thermostat_tau_fs: float = Field(100.0, gt=0, description="relaxation time of the thermostat (fs)")
+    barostat_tau_fs: float = Field(
+        1000.0,
+        gt=0,
+        description="relaxation time of the barostat (fs), for a solid of the given compressibility",
+    )
+    compressibility_per_GPa: float = Field(
+        0.01,
+        gt=0,
+        description="isothermal compressibility (1/GPa), 1 / bulk modulus; sets the pace of the barostat, not what it samples",
+    )
+    abort: Abort = Abort()
+    structures_per_job: int = Field(200, ge=1, description="cells in one job; 1 gives one job for each cell")
+    max_atoms_in_memory: int | None = Runtime(
+        None, ge=1, description="atoms that advance together; null: as many as fit on a GPU, 512 on a CPU"
+    )
+    checkpoint_interval_s: float = Runtime(
+        60.0, ge=0, description="time between checkpoints (s): what a killed job loses at most"
+    )
+    progress_interval_s: float = Runtime(
+        30.0, ge=0, description="time between lines of progress in the log (s)"
+    )
+
+    @property
+    def frame_steps(self) -> int:
+        """Steps between two frames."""
+        return round(self.frame_interval_ps * 1000 / self.timestep_fs)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a trajectory."""
+        return self.frame_steps * round(self.length_ps / self.frame_interval_ps)
+
+    def dynamics_identity(self) -> dict[str, Any]:
+        """Return what decides a trajectory: ``identity`` without how cells are packed into jobs."""
+        return {
+            k: v for k, v in self.identity().items() if k not in {"structures_per_job", "allow_long_timestep"}
+        }
+
+    @model_validator(mode="after")
+    def _timestep_is_meant(self) -> "Explore":
+        if self.timestep_fs > _LONGEST_USUAL_TIMESTEP_FS and not self.allow_long_timestep:
+            raise ValueError(
+                f"timestep_fs: {self.timestep_fs:g} fs is longer than 10 fs, where atoms no longer follow their forces; "
+                "use 2 (1 or less with hydrogen), or set allow_long_timestep: true if this is meant"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _times_divide(self) -> "Explore":
+        interval_fs = self.frame_interval_ps * 1000
+        if not _divides(self.timestep_fs, interval_fs):
+            near = max(1, round(interval_fs / self.timestep_fs)) * self.timestep_fs / 1000
+            raise ValueError(
+                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of {self.timestep_fs:g} fs; use {near:g}"
+            )
+        if not _divides(self.frame_interval_ps, self.length_ps):
+            near = max(1, round(self.length_ps / self.frame_interval_ps)) * self.frame_interval_ps
+            raise ValueError(
+                f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, {self.frame_interval_ps:g} ps; use {near:g}"
+            )
+        if self.total_steps > _LAST_STEP:
+            raise ValueError(
+                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have room for {_LAST_STEP}: make it shorter"
+            )
+        return self
+
+
+def _divides(part: float, whole: float) -> bool:
+    """Whether ``whole`` is a positive multiple of ``part``, but for rounding."""
+    times = round(whole / part)
+    return times >= 1 and abs(whole / part - times) < 1e-6 * times

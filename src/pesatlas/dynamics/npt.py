@@ -1,0 +1,109 @@
+"""Constant temperature and pressure for many structures at once: velocity Verlet, thermostat and barostat.
+
+One step is kick (half), drift (half), thermostat, barostat, drift (half), forces, kick (half). Thermostat and barostat act
+in the middle, where positions and half-step velocities agree to second order in the time step, and before the forces,
+which are therefore those of the scaled cell.
+
+The kinetic energy that is reported and controlled is that of the half step: it is the one that agrees with the virial;
+that of the full step is too low by the mean of (omega dt / 2)^2 over the vibrations (Grønbech-Jensen & Farago 2014,
+doi:10.1063/1.4901303).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from pesatlas.dynamics.state import State
+from pesatlas.potentials.interface import Evaluation
+from pesatlas.units import ACCELERATION, BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
+
+VERSION = 1
+"""Raise it when the same start would give another trajectory: stored trajectories are then computed anew."""
+
+_SYMMETRIC = ((0, 0, 2), (1, 1, 3), (2, 2, 4), (1, 2, 5), (0, 2, 6), (0, 1, 7))
+"""Row and column of the strain, and the column of the noise that drives it."""
+
+
+@dataclass(frozen=True)
+class NpT:
+    """The integrator; a relaxation time of ``inf`` switches its thermostat or barostat off.
+
+    Attributes
+    ----------
+    timestep_fs : time step, fs
+    thermostat_tau_fs : relaxation time of the kinetic energy, fs
+    barostat_tau_fs : relaxation time of the cell, fs
+    compressibility_per_GPa : estimate that turns a pressure difference into a strain, 1/GPa
+    """
+
+    timestep_fs: float
+    thermostat_tau_fs: float
+    barostat_tau_fs: float
+    compressibility_per_GPa: float
+
+    def move(self, state: State, noise: torch.Tensor) -> State:
+        """Take the part of a step before the new forces: positions, cells and half-step velocities.
+
+        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``. Energies, forces and stresses are still the old ones.
+        """
+        dt = self.timestep_fs
+        velocities = state.velocities + (0.5 * dt * ACCELERATION) * state.forces / state.masses[:, None]
+        state = replace(state, velocities=velocities, positions=state.positions + 0.5 * dt * velocities)
+        state = self._thermostat(state, noise)
+        state = self._barostat(state, noise)
+        positions = state.positions + 0.5 * dt * state.velocities
+        return replace(state, positions=positions, kinetic=state.kinetic_energy())
+
+    def complete(self, moved: State, evaluation: Evaluation) -> State:
+        """Finish a step with what the potential says of the moved state."""
+        state = moved.evaluated(evaluation)
+        kick = (0.5 * self.timestep_fs * ACCELERATION) * state.forces / state.masses[:, None]
+        # the forces of a model in single precision do not sum to zero: without this the crystal would drift
+        return replace(state, velocities=state.velocities + kick).at_rest()
+
+    def _thermostat(self, state: State, noise: torch.Tensor) -> State:
+        """Scale velocities: Bussi, Donadio & Parrinello 2007, doi:10.1063/1.2408420, the exact propagator of its appendix."""
+        freedom, kinetic = state.degrees_of_freedom, state.kinetic_energy()
+        keep = torch.exp(torch.as_tensor(-self.timestep_fs / self.thermostat_tau_fs, dtype=torch.float64))
+        normal, chi_squared = noise[:, 0], noise[:, 1]
+        mean = 0.5 * BOLTZMANN_EV_PER_K * state.temperature
+        ratio = (1 - keep) * mean / kinetic
+        squared = keep + ratio * (normal.square() + chi_squared) + 2 * normal * torch.sqrt(keep * ratio)
+        # rarely, for few degrees of freedom, the velocities turn round
+        sign = torch.where(normal * torch.sqrt(ratio) + torch.sqrt(keep) < 0, -1.0, 1.0)
+        scale = torch.where(freedom > 0, sign * squared.clamp(min=0).sqrt(), 1.0)
+        return replace(state, velocities=state.velocities * scale[state.owner, None])
+
+    def _barostat(self, state: State, noise: torch.Tensor) -> State:
+        """Strain cell, positions and momenta: stochastic cell rescaling with all lengths and angles free.
+
+        Bernetti & Bussi 2020, doi:10.1063/5.0020514; anisotropic: Del Tatto, Raiteri, Bernetti & Bussi 2022,
+        doi:10.3390/app12031139. With h the cell, D = beta kT / (3 V tau) and a symmetric matrix of independent normals Z,
+        one step is h -> h exp(G), G = beta/(3 tau) (P_int - P0) dt + sqrt(2 D dt) Z: Z's off-diagonal elements have variance
+        1/2. Written as an exponential it leaves exp(-(K + U + P0 V)/kT) V^-2 dh dr dp invariant without the term kT/V,
+        which belongs to the linear form; this is the usual ensemble, whose volumes are distributed as exp(-P0 V/kT) Z(V) dV.
+        A symmetric strain does not rotate the cell. The internal pressure is that of 3n-3 degrees of freedom.
+        """
+        dt, volumes = self.timestep_fs, state.volumes
+        momentum_flux = state.per_structure((state.masses[:, None] * state.velocities)[:, :, None] * state.velocities[:, None, :])
+        internal = momentum_flux / (ACCELERATION * volumes[:, None, None]) - state.stresses
+        rate = self.compressibility_per_GPa * EV_PER_A3_TO_GPA * dt / (3 * self.barostat_tau_fs)
+        identity = torch.eye(3, dtype=internal.dtype, device=internal.device)
+        normals = torch.zeros_like(internal)
+        for row, column, source in _SYMMETRIC:
+            value = noise[:, source] if row == column else noise[:, source] * 0.5**0.5
+            normals[:, row, column] = normals[:, column, row] = value
+        amplitude = torch.sqrt(2 * rate * BOLTZMANN_EV_PER_K * state.temperature / volumes)
+        strain = rate * (internal - state.pressure[:, None, None] * identity) + amplitude[:, None, None] * normals
+        forth, back = torch.linalg.matrix_exp(torch.stack([strain, -strain]))
+        return replace(
+            state,
+            cells=state.cells @ forth,
+            positions=_rows_times(state.positions, forth[state.owner]),
+            velocities=_rows_times(state.velocities, back[state.owner]),
+        )
+
+
+def _rows_times(vectors: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Multiply each row vector (N, 3) with its matrix (N, 3, 3)."""
+    return (vectors[:, :, None] * matrices).sum(1)

@@ -1,0 +1,127 @@
+"""Trajectories under way, on disk: what a killed job finds when it starts again.
+
+Two files in the work folder. ``frames.ledger`` grows by one record of new frames at each checkpoint; ``checkpoint.npz`` is replaced
+atomically and says how many of these records are its own, so that records of a checkpoint that was never finished do not count.
+"""
+
+import json
+import logging
+import zipfile
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pesatlas.dynamics.state import State
+from pesatlas.explore.frames import from_bytes, frames_table, table_frames, to_bytes
+from pesatlas.explore.group import Group, Running
+from pesatlas.explore.trajectory import Trajectory
+from pesatlas.ledger import Ledger
+from pesatlas.tables.atomic import atomic_path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """All that is under way: who advances, who waits half-way for memory, who has not begun."""
+
+    active: Group = field(default_factory=Group)
+    paused: Group = field(default_factory=Group)
+    queue: deque[Trajectory] = field(default_factory=deque)
+
+    @property
+    def waiting(self) -> int:
+        """Trajectories that have not ended."""
+        return len(self.active.runs) + len(self.paused.runs) + len(self.queue)
+
+
+class Checkpoint:
+    """The checkpoint of one batch.
+
+    Parameters
+    ----------
+    folder : work folder of the batch
+    identity : hash of what is computed there; a checkpoint of anything else is ignored
+    device : where states live
+    """
+
+    def __init__(self, folder: Path, identity: str, device: torch.device) -> None:
+        self._path = folder / "checkpoint.npz"
+        self._frames = folder / "frames.ledger"
+        self._identity = identity
+        self._device = device
+        self._chunks = 0
+
+    def save(self, progress: Progress) -> None:
+        """Write everything that is under way; it is on the disk when this returns."""
+        runs = [*progress.active.runs, *progress.paused.runs]
+        new = [frames_table(run.frames[run.saved :]) for run in runs]
+        if any(len(table) for table in new):
+            names = pa.array([run.trajectory.key for run, table in zip(runs, new, strict=True) for _ in range(len(table))], pa.string())
+            with Ledger(self._frames) as ledger:
+                ledger.append(str(self._chunks), to_bytes(pa.concat_tables(new).append_column("trajectory", names)))
+            self._chunks += 1
+        head: dict[str, Any] = {"identity": self._identity, "chunks": self._chunks, "queue": [each.key for each in progress.queue]}
+        arrays = {}
+        for name, group in (("active", progress.active), ("paused", progress.paused)):
+            head[name] = [[run.trajectory.key, run.step, len(run.frames)] for run in group.runs]
+            if group.runs:
+                arrays |= {f"{name}.{k}": v for k, v in group.state.arrays().items()}
+        with atomic_path(self._path) as temporary, temporary.open("wb") as handle:
+            np.savez(handle, head=np.array(json.dumps(head)), **arrays)
+        for run in runs:
+            run.saved = len(run.frames)
+
+    def load(self, trajectories: Mapping[str, Trajectory]) -> Progress | None:
+        """Return what was under way, or None if nothing of this batch was saved; ``trajectories`` by key."""
+        if not self._path.exists():
+            self._frames.unlink(missing_ok=True)
+            return None
+        try:
+            progress = self._read(trajectories)
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+            log.warning("%s is not a checkpoint of this batch (%s): starting from the beginning", self._path, error)
+            self._frames.unlink(missing_ok=True)
+            self._path.unlink()
+            self._chunks = 0
+            return None
+        steps = [run.step for run in progress.active.runs]
+        log.info("resuming %d trajectories at steps %d to %d; %d wait", len(steps), min(steps, default=0), max(steps, default=0), len(progress.queue))
+        return progress
+
+    def _read(self, trajectories: Mapping[str, Trajectory]) -> Progress:
+        with np.load(self._path, allow_pickle=False) as data:
+            arrays = dict(data)
+        head = json.loads(str(arrays["head"]))
+        if head["identity"] != self._identity:
+            raise ValueError("other structures, settings or potential")
+        self._chunks = head["chunks"]
+        frames = self._read_frames(self._chunks)
+        groups = []
+        for name in ("active", "paused"):
+            own = {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(f"{name}.")}
+            runs = [Running(trajectories[key], step, frames.get(key, [])[:count], count) for key, step, count in head[name]]
+            if any(len(run.frames) != run.saved for run in runs):
+                raise ValueError("frames are missing")
+            groups.append(Group(runs, State.from_arrays(own, self._device)) if runs else Group())
+        return Progress(*groups, deque(trajectories[key] for key in head["queue"]))
+
+    def _read_frames(self, chunks: int) -> dict[str, list[Any]]:
+        tables = []
+        with Ledger(self._frames) as ledger:
+            for chunk in range(chunks):
+                payload = ledger.get(str(chunk))
+                if payload is None:
+                    raise ValueError("frames are missing")
+                tables.append(from_bytes(payload))
+        found: dict[str, list[Any]] = {}
+        for table in tables:
+            for key, frame in zip(table["trajectory"].to_pylist(), table_frames(table), strict=True):
+                found.setdefault(key, []).append(frame)
+        return found

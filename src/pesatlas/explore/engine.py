@@ -1,0 +1,215 @@
+"""The loop: many trajectories advance together, leave when they end or fail, and others take their places."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+import numpy as np
+import torch
+
+from pesatlas.config.explore import Explore
+from pesatlas.dynamics.npt import NpT
+from pesatlas.dynamics.state import State
+from pesatlas.explore import limits
+from pesatlas.explore.checkpoint import Checkpoint, Progress
+from pesatlas.explore.frames import Failure, Frame, take_frames
+from pesatlas.explore.group import Group, start_group
+from pesatlas.explore.memory import Capacity, evaluate, load_of
+from pesatlas.explore.trajectory import Trajectory
+from pesatlas.potentials.interface import Potential
+
+log = logging.getLogger(__name__)
+
+Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
+"""Called once for each trajectory that has ended, with its good frames; durable when it returns."""
+
+
+class Engine:
+    """Run trajectories to their ends.
+
+    Which trajectories share a batch at which step follows from their order and the capacity alone, and is restored from the
+    checkpoint: a potential's last bits may depend on what it evaluates together.
+
+    Parameters
+    ----------
+    settings : section ``explore``
+    potential : drives the dynamics
+    checkpoint : where to save
+    commit : takes what has ended
+    """
+
+    def __init__(self, settings: Explore, potential: Potential, checkpoint: Checkpoint, commit: Commit) -> None:
+        self._settings = settings
+        self._potential = potential
+        self._checkpoint = checkpoint
+        self._commit = commit
+        self._npt = NpT(settings.timestep_fs, settings.thermostat_tau_fs, settings.barostat_tau_fs, settings.compressibility_per_GPa)
+        self._capacity = Capacity(potential.device, settings.max_atoms_in_memory)
+
+    def run(self, trajectories: Mapping[str, Trajectory], missing: Collection[str]) -> None:
+        """Go on from the checkpoint; without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+
+        What was to be computed is decided once, at the start: a resumed job that left out what was finished since would
+        evaluate other structures together than the job it goes on for.
+        """
+        progress = self._checkpoint.load(trajectories)
+        if progress is None:
+            # large cells first: they decide what fits, and the small ones fill the gaps at the end
+            new = [each for key, each in trajectories.items() if key in missing]
+            progress = Progress(queue=deque(sorted(new, key=lambda each: (-len(each.numbers), each.key))))
+            self._checkpoint.save(progress)
+        meter = Meter(progress, self._settings)
+        saved = time.monotonic()
+        while progress.waiting:
+            self._fill(progress)
+            if progress.active.runs:
+                meter.count(progress.active.atoms)
+                self._advance(progress)
+            if time.monotonic() - saved >= self._settings.checkpoint_interval_s:
+                self._checkpoint.save(progress)
+                saved = time.monotonic()
+            meter.report(progress)
+        self._checkpoint.save(progress)
+
+    def _fill(self, progress: Progress) -> None:
+        """Let waiting trajectories in while there is room; those that were under way before come first."""
+        atoms, pairs = progress.active.atoms, progress.active.pairs
+        back = []
+        for i, run in enumerate(progress.paused.runs):
+            more = len(run.trajectory.numbers), load_of(progress.paused.state.n_atoms[i : i + 1], progress.paused.state.volumes[i : i + 1])
+            if (atoms or back) and not self._capacity.fits(atoms + more[0], pairs + more[1]):
+                break
+            back.append(i)
+            atoms, pairs = atoms + more[0], pairs + more[1]
+        if back:
+            entering, progress.paused = progress.paused.split(back)
+            progress.active += entering
+        if not progress.paused.runs:
+            self._start(progress, atoms, pairs)
+
+    def _start(self, progress: Progress, atoms: int, pairs: float) -> None:
+        entering: list[Trajectory] = []
+        while progress.queue:
+            first = progress.queue[0]
+            failure = limits.check_start(first.cell, first.positions, self._settings.abort)
+            if failure:
+                self._commit(progress.queue.popleft(), [], failure)
+                continue
+            more = len(first.numbers), _load(first)
+            if atoms and not self._capacity.fits(atoms + more[0], pairs + more[1]):
+                break
+            entering.append(progress.queue.popleft())
+            atoms, pairs = atoms + more[0], pairs + more[1]
+        if entering:
+            group = self._evaluate(start_group(entering, self._potential.device), lambda old, new: old.evaluated(new))
+            progress.active += group
+
+    def _advance(self, progress: Progress) -> None:
+        """Take one step with all active trajectories."""
+        group = progress.active
+        noise = torch.as_tensor(group.noise.at(group.steps), device=self._potential.device)
+        group.state = self._npt.move(group.state, noise)
+        for run in group.runs:
+            run.step += 1
+        group = self._drop(group, limits.check_motion(group.state, group.steps, group.start_volumes, self._settings.abort))
+        group = self._keep_frames(self._evaluate(group, self._npt.complete))
+        progress.active, progress.paused = self._shed(group, progress.paused)
+
+    def _evaluate(self, group: Group, use: Callable[..., State]) -> Group:
+        """Ask the potential, and return those of which it had something finite to say."""
+        if not group.runs:
+            return group
+        pairs = group.pairs
+        evaluation, failures, too_large = evaluate(self._potential, group.state.batch)
+        if too_large:
+            self._capacity.shrink(group.atoms, pairs)
+        else:
+            self._capacity.observe(pairs)
+        group.state = use(group.state, evaluation)
+        return self._drop(group, limits.check_evaluated(group.state, group.steps) | failures)
+
+    def _keep_frames(self, group: Group) -> Group:
+        """Keep the frames that are due; let go whoever is done or should not be kept."""
+        failures: dict[int, Failure] = {}
+        done = []
+        due = {i: run.step for i, run in enumerate(group.runs) if run.step % self._settings.frame_steps == 0}
+        for i, frame in (take_frames(group.state, due) if due else {}).items():
+            run = group.runs[i]
+            failure = limits.check_frame(frame, self._settings.abort)
+            if failure:
+                failures[i] = failure
+                continue
+            run.frames.append(frame)
+            if run.step == self._settings.total_steps:
+                self._commit(run.trajectory, run.frames, None)
+                done.append(i)
+        return self._drop(group, failures, done)
+
+    def _drop(self, group: Group, failures: Mapping[int, Failure], done: Iterable[int] = ()) -> Group:
+        for i, failure in failures.items():
+            run = group.runs[i]
+            log.warning("%s failed: %s, %s", run.trajectory.name, failure.reason.value, failure.detail)
+            self._commit(run.trajectory, run.frames, failure)
+        gone = {*failures, *done}
+        return group.split(gone)[1] if gone else group
+
+    def _shed(self, group: Group, paused: Group) -> tuple[Group, Group]:
+        """Let the last trajectories wait if there are more than fit since memory ran out."""
+        if len(group.runs) <= 1 or self._capacity.fits(group.atoms, group.pairs):
+            return group, paused
+        count = len(group.runs)
+        while count > 1:
+            count -= 1
+            staying, leaving = group.split(range(count))
+            if self._capacity.fits(staying.atoms, staying.pairs):
+                break
+        return staying, leaving + paused
+
+
+class Meter:
+    """Speed, and the time that is left, in the log."""
+
+    def __init__(self, progress: Progress, settings: Explore) -> None:
+        self._all = progress.waiting
+        self._settings = settings
+        self._begun = self._said = time.monotonic()
+        self._work = 0
+
+    def count(self, atoms: int) -> None:
+        """Take note of one step with so many atoms."""
+        self._work += atoms
+
+    def report(self, progress: Progress) -> None:
+        """Write a line if the last one was long enough ago."""
+        now = time.monotonic()
+        if now - self._said < self._settings.progress_interval_s:
+            return
+        self._said = now
+        rate = self._work / (now - self._begun)
+        log.info(
+            "%d of %d trajectories done, %d advance with %d atoms, %.0f steps·atoms/s, %s left",
+            self._all - progress.waiting,
+            self._all,
+            len(progress.active.runs),
+            progress.active.atoms,
+            rate,
+            _duration(self._left(progress) / rate) if rate else "unknown time",
+        )
+
+    def _left(self, progress: Progress) -> int:
+        total = self._settings.total_steps
+        runs = [*progress.active.runs, *progress.paused.runs]
+        under_way = sum(len(run.trajectory.numbers) * (total - run.step) for run in runs)
+        return under_way + total * sum(len(each.numbers) for each in progress.queue)
+
+
+def _load(trajectory: Trajectory) -> float:
+    volume = float(np.linalg.det(trajectory.cell))
+    return load_of(torch.tensor([len(trajectory.numbers)]), torch.tensor([volume], dtype=torch.float64))
+
+
+def _duration(seconds: float) -> str:
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours} h {m:02d} min" if hours else f"{m} min {s:02d} s"

@@ -1,0 +1,49 @@
+"""The crystals as given: what the potential says of them, without moving them."""
+
+from collections.abc import Callable, Sequence
+
+from pesatlas.config.explore import Explore
+from pesatlas.explore.frames import Failure, Frame, take_frames
+from pesatlas.explore.group import start_group
+from pesatlas.explore.limits import check_evaluated, check_start
+from pesatlas.explore.memory import Capacity, evaluate
+from pesatlas.explore.trajectory import Trajectory
+from pesatlas.potentials.interface import Potential
+
+
+def evaluate_equilibrium(
+    crystals: Sequence[Trajectory],
+    settings: Explore,
+    potential: Potential,
+    commit: Callable[[Trajectory, list[Frame], Failure | None], None],
+) -> None:
+    """Evaluate ``crystals``, as many together as fit, and commit a frame or a failure for each."""
+    sound = []
+    for crystal in crystals:
+        failure = check_start(crystal.cell, crystal.positions, settings.abort)
+        if failure:
+            commit(crystal, [], failure)
+        else:
+            sound.append(crystal)
+    capacity = Capacity(potential.device, settings.max_atoms_in_memory)
+    while sound:
+        count, atoms = 1, len(sound[0].numbers)
+        while count < len(sound) and atoms + len(sound[count].numbers) <= capacity.atoms:
+            atoms += len(sound[count].numbers)
+            count += 1
+        _evaluate_together(sound[:count], potential, commit)
+        sound = sound[count:]
+
+
+def _evaluate_together(
+    crystals: Sequence[Trajectory], potential: Potential, commit: Callable[[Trajectory, list[Frame], Failure | None], None]
+) -> None:
+    state = start_group(crystals, potential.device).state
+    evaluation, failures, _ = evaluate(potential, state.batch)
+    state = state.evaluated(evaluation)
+    steps = [0] * len(crystals)
+    failures = check_evaluated(state, steps) | failures
+    frames = take_frames(state, dict(enumerate(steps)), moving=False)
+    for i, crystal in enumerate(crystals):
+        failure = failures.get(i)
+        commit(crystal, [] if failure else [frames[i]], failure)

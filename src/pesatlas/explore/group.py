@@ -1,0 +1,100 @@
+"""Trajectories under way that share one state."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+
+from pesatlas.dynamics.noise import Noise
+from pesatlas.dynamics.state import State, join
+from pesatlas.explore.frames import Frame
+from pesatlas.explore.memory import load_of
+from pesatlas.explore.trajectory import Trajectory
+
+
+@dataclass(eq=False)
+class Running:
+    """One trajectory under way.
+
+    Attributes
+    ----------
+    trajectory : what is computed
+    step : steps done
+    frames : frames so far
+    saved : how many of them the checkpoint has
+    """
+
+    trajectory: Trajectory
+    step: int = 0
+    frames: list[Frame] = field(default_factory=list)
+    saved: int = 0
+
+
+class Group:
+    """Trajectories and their common state, in the same order; it may be empty (``state`` is None then)."""
+
+    def __init__(self, runs: Sequence[Running] = (), state: State | None = None) -> None:
+        self.runs = list(runs)
+        self._state = state
+        if state is not None:
+            self.start_volumes = torch.tensor([_volume(run) for run in self.runs], dtype=torch.float64, device=state.cells.device)
+            self.noise = Noise([run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom])
+
+    @property
+    def state(self) -> State:
+        """The common state of a group that is not empty."""
+        if self._state is None:
+            raise ValueError("an empty group has no state")
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps done by each trajectory."""
+        return [run.step for run in self.runs]
+
+    @property
+    def atoms(self) -> int:
+        """Atoms in all."""
+        return sum(len(run.trajectory.numbers) for run in self.runs)
+
+    @property
+    def pairs(self) -> float:
+        """Estimated pairs of neighbours in all."""
+        return load_of(self.state.n_atoms, self.state.volumes) if self.runs else 0.0
+
+    def split(self, first: Iterable[int]) -> tuple[Self, Self]:
+        """Return the trajectories at these places, and the others, both in their order."""
+        chosen = set(first)
+        if not self.runs:
+            return self, type(self)()
+        mask = torch.tensor([i in chosen for i in range(len(self.runs))], device=self.state.cells.device)
+        return self._part(mask), self._part(~mask)
+
+    def _part(self, mask: torch.Tensor) -> Self:
+        runs = [run for run, wanted in zip(self.runs, mask.tolist(), strict=True) if wanted]
+        if not runs:
+            return type(self)()
+        return self if len(runs) == len(self.runs) else type(self)(runs, self.state.keep(mask))
+
+    def __add__(self, other: Self) -> Self:
+        """Put the trajectories of ``other`` after these."""
+        if not (self.runs and other.runs):
+            return self if self.runs else other
+        return type(self)(self.runs + other.runs, join([self.state, other.state]))
+
+
+def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Group:
+    """Put trajectories at their starts; no potential has seen them yet."""
+    if not trajectories:
+        return Group()
+    return Group([Running(each) for each in trajectories], join([each.start(device) for each in trajectories]))
+
+
+def _volume(run: Running) -> float:
+    return abs(float(torch.linalg.det(torch.as_tensor(run.trajectory.cell))))
+

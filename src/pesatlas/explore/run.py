@@ -1,0 +1,114 @@
+"""Explore one batch: from a table of cells to a table of snapshots and a table of failures."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore import Explore
+from pesatlas.config.section import digest
+from pesatlas.elements import symbol_of
+from pesatlas.explore.checkpoint import Checkpoint
+from pesatlas.explore.engine import Engine
+from pesatlas.explore.equilibrium import evaluate_equilibrium
+from pesatlas.explore.frames import Failure, Frame, pack, unpack
+from pesatlas.explore.output import Outcome, write_tables
+from pesatlas.explore.trajectory import Trajectory, read_trajectories
+from pesatlas.ledger import Lock, Store
+from pesatlas.potentials.interface import Potential
+from pesatlas.potentials.registry import load_potential
+from pesatlas.tables import FailureReason
+
+log = logging.getLogger(__name__)
+
+_NOT_FOR_THE_STORE = {FailureReason.OUT_OF_MEMORY, FailureReason.CRASHED}
+"""Failures of a machine or a program rather than of the physics: tried again by the next run that asks."""
+
+
+def run_md(campaign: Campaign, batch: int, structures: Path, snapshots: Path, failures: Path, work: Path) -> None:
+    """Run molecular dynamics of one batch of cells.
+
+    Parameters
+    ----------
+    campaign : the whole configuration
+    batch : which rows of ``structures``
+    structures : table ``structures``
+    snapshots, failures : tables to write
+    work : folder for what is under way; a folder for this batch is made in it, and removed at the end
+    """
+    potential = load_potential(campaign.explore.potential, campaign.explore.device)
+    store = Path(campaign.campaign.store) / "trajectories"
+    explore_batch(campaign.explore, campaign.campaign.seed, potential, store, batch, structures, snapshots, failures, work)
+
+
+def explore_batch(
+    settings: Explore,
+    seed: int,
+    potential: Potential,
+    store: Path,
+    batch: int,
+    structures: Path,
+    snapshots: Path,
+    failures: Path,
+    work: Path,
+) -> None:
+    """As ``run_md``, with a potential that is loaded already and the folder of the store of trajectories."""
+    wanted, n_structures = read_trajectories(structures, batch, settings, seed, potential)
+    identity = digest(sorted({each.key for each in wanted}))
+    folder = work / identity / f"{batch:05d}"
+    # beside the folder, not in it: another job may wait for the lock while this one removes the folder
+    with Lock(folder.with_name(f"{folder.name}.lock")):
+        results = Store(store)
+        results.refresh()
+        _compute(settings, potential, {each.key: each for each in wanted}, results, f"explore-{identity}-{batch:05d}", folder)
+        results.refresh()
+        fingerprint = digest(settings.identity(), seed, potential.name, potential.weights_hash)
+        outcomes = (Outcome(each, *unpack(_payload_of(each, results))) for each in sorted(wanted, key=lambda each: f"{each.name}:"))
+        write_tables(outcomes, n_structures, potential, settings.timestep_fs, fingerprint, snapshots, failures)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compute(
+    settings: Explore, potential: Potential, wanted: Mapping[str, Trajectory], results: Store, segment: str, folder: Path
+) -> None:
+    """Compute what the store does not have; when this returns, the store has the outcome of everything."""
+    missing = {key: each for key, each in wanted.items() if results.get(key) is None}
+    if not missing:
+        log.info("all %d trajectories and equilibrium crystals are in the store", len(wanted))
+        return
+    with results.writer(segment) as writer:
+
+        def commit(trajectory: Trajectory, frames: list[Frame], failure: Failure | None) -> None:
+            key = trajectory.key
+            if failure and failure.reason in _NOT_FOR_THE_STORE:
+                key = _unfit(key)
+            if key not in writer and results.get(key) is None:
+                writer.append(key, pack(frames, failure))
+
+        unknown = {key: each for key, each in missing.items() if not potential.elements.issuperset(each.numbers.tolist())}
+        for each in unknown.values():
+            symbols = sorted({symbol_of(z) for z in each.numbers.tolist() if z not in potential.elements})
+            commit(each, [], Failure(FailureReason.UNSUPPORTED_ELEMENT, f"{potential.name} does not know {', '.join(symbols)}"))
+        still, moving = [], {}
+        for key, each in wanted.items():
+            if key in unknown:
+                continue
+            if not each.is_equilibrium:
+                moving[key] = each
+            elif key in missing:
+                still.append(each)
+        evaluate_equilibrium(still, settings, potential, commit)
+        checkpoint = Checkpoint(folder, digest(sorted(wanted)), potential.device)
+        Engine(settings, potential, checkpoint, commit).run(moving, missing.keys())
+
+
+def _unfit(key: str) -> str:
+    return f"{key}-unfit"
+
+
+def _payload_of(trajectory: Trajectory, results: Store) -> bytes:
+    payload = results.get(trajectory.key) or results.get(_unfit(trajectory.key))
+    if payload is None:
+        raise RuntimeError(f"{trajectory.name}: neither frames nor a failure were stored")
+    return payload

@@ -1,0 +1,89 @@
+"""A batch of cells to explore, small enough to run to its end again and again. Run as a program, it explores one."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from analytic import LennardJones
+
+from pesatlas.config.explore import Explore
+from pesatlas.explore.run import explore_batch
+from pesatlas.tables import read_table, write_table
+
+SHORT = {
+    "timestep_fs": 4.0,
+    "length_ps": 0.32,
+    "frame_interval_ps": 0.04,
+    "compressibility_per_GPa": 0.3,
+    "max_atoms_in_memory": 24,
+}
+
+
+class Gregarious(LennardJones):
+    """A potential whose last bits depend on what it evaluates together, as those of real models do."""
+
+    def evaluate(self, batch):
+        evaluation = super().evaluate(batch)
+        evaluation.forces *= 1 + 1e-13 * len(batch.numbers)
+        return evaluation
+
+
+def structure_row(name, crystal, *, variant="unit", conditions=((60.0, 0.0),), batch=0):
+    """One row of the table ``structures``."""
+    numbers, cell, positions = crystal
+    return {
+        "structure_id": name,
+        "variant": variant,
+        "domain": "bulk",
+        "n_atoms": len(numbers),
+        "numbers": list(numbers),
+        "cell_A": np.ravel(cell).tolist(),
+        "positions_A": np.ravel(positions).tolist(),
+        "formula": "Ar",
+        "conditions": [{"condition": f"{t:g}K-{p:g}GPa", "temperature_K": t, "pressure_GPa": p} for t, p in conditions],
+        "batch": batch,
+        "source": "test",
+        "code_version": "0",
+    }
+
+
+def argon_rows():
+    """Five cells of argon of 1, 4 and 8 atoms, nine trajectories: more than fit together."""
+    potential = LennardJones()
+    numbers, cell, positions = potential.crystal(1, 5.3)
+    primitive = (numbers[:1], np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) * 5.3, positions[:1])
+    double = (np.tile(numbers, 2), cell * [[2], [1], [1]], np.concatenate([positions, positions + cell[0]]))
+    return [
+        structure_row("a1", (numbers, cell, positions), conditions=((60.0, 0.0), (30.0, 0.1))),
+        structure_row("a2", potential.crystal(1, 5.4), conditions=((60.0, 0.0), (30.0, 0.1))),
+        structure_row("a1", double, variant="supercell-2x1x1", conditions=((60.0, 0.0), (40.0, 0.0))),
+        structure_row("p1", primitive, conditions=((60.0, 0.0),)),
+        structure_row("a3", potential.crystal(1, 5.5), conditions=((80.0, 0.0), (20.0, 0.0))),
+    ]
+
+
+def explore(folder, potential=None, rows=None, batch=0, seed=1, store="store", out="out", **settings):
+    """Explore ``rows`` in ``folder``; return the tables snapshots and failures."""
+    folder = Path(folder)
+    structures = folder / out / "structures.parquet"
+    write_table(structures, "structures", argon_rows() if rows is None else rows, "test")
+    snapshots, failures = folder / out / f"{batch:05d}.parquet", folder / out / f"failed-{batch:05d}.parquet"
+    explore_batch(
+        Explore(**{**SHORT, **settings}),
+        seed,
+        potential or Gregarious(),
+        folder / store,
+        batch,
+        structures,
+        snapshots,
+        failures,
+        folder / "work",
+    )
+    return read_table(snapshots, "snapshots"), read_table(failures, "failures")
+
+
+if __name__ == "__main__":
+    import torch
+
+    torch.set_num_threads(1)
+    explore(sys.argv[1], Gregarious(), checkpoint_interval_s=0.02)
