@@ -44,7 +44,12 @@ def campaign():
 def write_snapshots(tmp_path):
     def write(frames, name="snapshots.parquet"):
         path = tmp_path / name
-        write_table(path, "snapshots", [snapshot(f"x-{i}:unit:300K:{i}", *frame) for i, frame in enumerate(frames)], "test")
+        write_table(
+            path,
+            "snapshots",
+            [snapshot(f"x-{i}:unit:300K:{i}", *frame) for i, frame in enumerate(frames)],
+            "test",
+        )
         return path
 
     return write

@@ -10,7 +10,9 @@ from pesatlas.tables.moments import ShardMoments
 
 
 def frames():
-    for i, crystal in enumerate([bulk("NaCl", "rocksalt", a=5.7), bulk("Si"), bulk("Cu"), bulk("MgO", "rocksalt", a=4.2)] * 8):
+    for i, crystal in enumerate(
+        [bulk("NaCl", "rocksalt", a=5.7), bulk("Si"), bulk("Cu"), bulk("MgO", "rocksalt", a=4.2)] * 8
+    ):
         atoms = crystal * (1 + i % 2, 1, 1)
         atoms.rattle(0.05, seed=i)
         yield atoms.numbers, atoms.positions, np.array(atoms.cell)
@@ -20,7 +22,9 @@ def vectors(table, name, dimension):
     return table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension)
 
 
-def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(campaign, write_snapshots, tmp_path):
+def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
+    campaign, write_snapshots, tmp_path
+):
     snapshots = write_snapshots(list(frames()))
     run.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     table = read_table(tmp_path / "f.parquet", "features")
@@ -33,8 +37,12 @@ def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
     encoder = chgnet.load(chgnet.Options(), "cpu")
     numbers, positions, cell = list(frames())[5]
     structure, atoms = encoder.encode([run.Frame(numbers, positions, cell)])
-    np.testing.assert_allclose(np.array(table.column("structure_features")[5].as_py(), float), structure[0], rtol=2e-3, atol=1e-4)
-    np.testing.assert_allclose(np.array(table.column("atom_features")[5].as_py(), float), atoms.ravel(), rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        np.array(table.column("structure_features")[5].as_py(), float), structure[0], rtol=2e-3, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        np.array(table.column("atom_features")[5].as_py(), float), atoms.ravel(), rtol=2e-3, atol=1e-3
+    )
 
     moments = ShardMoments.read(tmp_path / "m.npz")
     assert (moments.encoder, moments.weights_hash) == (encoder.name, encoder.weights_hash)
@@ -56,7 +64,9 @@ def test_an_empty_shard_is_an_empty_table_with_zero_moments(campaign, write_snap
     assert moments.structures.outer.shape == (64, 64)
 
 
-def test_frames_that_are_not_finite_are_marked_and_stay_out_of_the_moments(campaign, write_snapshots, tmp_path):
+def test_frames_that_are_not_finite_are_marked_and_stay_out_of_the_moments(
+    campaign, write_snapshots, tmp_path
+):
     good = list(frames())[:4]
     broken_position = (good[1][0], good[1][1] * np.nan, good[1][2])
     flat_cell = (good[2][0], good[2][1], np.diag([3.0, 3.0, 0.0]))
@@ -65,7 +75,9 @@ def test_frames_that_are_not_finite_are_marked_and_stay_out_of_the_moments(campa
     table = read_table(tmp_path / "f.parquet", "features")
     finite = [np.isfinite(np.array(v.as_py(), float)).all() for v in table.column("structure_features")]
     assert finite == [True, False, True, False, True]
-    assert [len(v) for v in table.column("atom_features")] == [64 * n for n in table.column("n_atoms").to_pylist()]
+    assert [len(v) for v in table.column("atom_features")] == [
+        64 * n for n in table.column("n_atoms").to_pylist()
+    ]
     moments = ShardMoments.read(tmp_path / "m.npz")
     assert moments.structures.n == 3
     assert np.isfinite(moments.atoms.outer).all()
@@ -81,7 +93,9 @@ def test_features_beyond_float16_are_marked(campaign, write_snapshots, tmp_path,
         return structures, atoms
 
     monkeypatch.setattr(chgnet.ChgnetEncoder, "encode", loud)
-    run.encode_snapshots(campaign, write_snapshots(list(frames())[:3]), tmp_path / "f.parquet", tmp_path / "m.npz")
+    run.encode_snapshots(
+        campaign, write_snapshots(list(frames())[:3]), tmp_path / "f.parquet", tmp_path / "m.npz"
+    )
     assert read_entry(tmp_path / "f.parquet").counts["not_finite"] == 1
     assert np.isfinite(ShardMoments.read(tmp_path / "m.npz").atoms.outer).all()
 

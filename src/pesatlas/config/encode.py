@@ -16,5 +16,7 @@ class Encode(Section):
         "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the encoder runs: cpu, cuda, cuda:1"
     )
     atoms_per_evaluation: int = Runtime(
-        2000, ge=1, description="atoms that are encoded together; lower it if memory runs out"
+        400,
+        ge=1,
+        description="atoms that are encoded together: a few hundred suit the caches of a CPU, a GPU takes what its memory holds",
     )

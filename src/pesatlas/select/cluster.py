@@ -43,7 +43,7 @@ def cluster_snapshots(campaign: Campaign, features: list[Path], pca: Path, clust
 
     BIRCH builds the clusters, in the order of ``snapshot_id``; every frame (atom) then belongs to the nearest centre, and
     clusters are numbered in the order of their first member. Principal components of all structures and atoms are held in
-    memory: 4 bytes a component, about 0.3 GB for 1e5 frames of 56 atoms.
+    memory, 4 bytes each. Measured on one core: 1e5 frames of 8 atoms, 600 and 5300 clusters, in 16 s and 0.1 GB.
 
     Raises
     ------
