@@ -127,8 +127,9 @@ class _SplitConvolution(torch.nn.Module):
 
     def __init__(self, convolution: Any) -> None:
         super().__init__()
-        self.edge_update = _SplitGatedMLP(convolution.edge_update_func, convolution.edge_weight_func)
-        self.node_update = _SplitGatedMLP(convolution.node_update_func, convolution.node_weight_func)
+        nodes = convolution.node_weight_func.out_features
+        self.edge_update = _SplitGatedMLP(convolution.edge_update_func, convolution.edge_weight_func, nodes)
+        self.node_update = _SplitGatedMLP(convolution.node_update_func, convolution.node_weight_func, nodes)
         self.to_destination = isinstance(convolution, OlderM3GNetGraphConv)
 
     def forward(
@@ -150,12 +151,11 @@ class _SplitGatedMLP(torch.nn.Module):
     edge: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, gated: Any, weight: Any) -> None:
+    def __init__(self, gated: Any, weight: Any, nodes: int) -> None:
         super().__init__()
         layers = [layer for layer in gated.layers if isinstance(layer, torch.nn.Linear)]
         gates = [layer for layer in gated.gates if isinstance(layer, torch.nn.Linear)]
         first = torch.cat([layers[0].weight, gates[0].weight]).detach()
-        nodes = (first.shape[1] - weight.out_features) // 2
         self.register_buffer("source", first[:, :nodes].contiguous())
         self.register_buffer("destination", first[:, nodes : 2 * nodes].contiguous())
         self.register_buffer("edge", first[:, 2 * nodes :].contiguous())
