@@ -4,6 +4,7 @@ import pytest
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules, closest_pair
 from pesatlas.structures.crystal import Crystal, Rejected, make_crystal
+from pesatlas.structures.domains import bulk
 from pesatlas.structures.duplicates import find_duplicates, reduced_composition
 from pesatlas.structures.names import is_valid, sanitised, with_suffix
 from pesatlas.structures.sources import demo
@@ -179,7 +180,7 @@ def test_the_same_crystal_in_other_words_is_a_duplicate():
     from pymatgen.core import Element, Structure
 
     tio2 = builtin("TiO2")
-    shifted = changed(tio2, "shifted", positions=tio2.positions + [0.4, -3.0, 11.0])
+    shifted = changed(tio2, "shifted", positions=tio2.positions + np.array([0.4, -3.0, 11.0]))
     turned = changed(tio2, "turned", cell=tio2.cell @ rotation(), positions=tio2.positions @ rotation())
     doubled = Structure(
         tio2.cell, [Element.from_Z(int(z)) for z in tio2.numbers], tio2.positions, coords_are_cartesian=True
@@ -204,6 +205,15 @@ def test_what_only_looks_alike_is_kept():
     accepted, failed = sort(tio2, strained, rattled, silicon, bc8)
     assert failed == {}
     assert len(accepted) == 5
+
+
+def test_of_equal_crystals_the_smaller_one_stays():
+    (large,) = (cell for cell in bulk.cells(bulk.Options(), builtin("Si")) if cell.variant != "unit")
+    first = make_crystal("first", large.numbers, large.cell, large.positions, "test")
+    rules = Rules(EVERYTHING, max_atoms=500, min_distance_A=0.5)
+    accepted, failed = sort(first, builtin("Si"), rules=rules)
+    assert accepted == ["demo-Si"]
+    assert failed == {"first": ("duplicate", "test: the same crystal as demo-Si")}
 
 
 def test_the_earlier_one_stays_and_duplicates_can_be_kept():

@@ -1,5 +1,5 @@
 import logging
-import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,7 +93,7 @@ def test_neither_key_nor_cache():
     for function in (mp.check, mp.fetch):
         with pytest.raises(
             UserError,
-            match="cache: 'here.parquet' does not exist.*MP_API_KEY is not set.*Get a key.*export MP_API_KEY.*structure_id",
+            match=r"cache: 'here.parquet' does not exist.*MP_API_KEY is not set.*Get a key.*export MP_API_KEY.*structure_id",
         ):
             function(options)
     with pytest.raises(UserError, match="fetch_structures makes it"):
@@ -121,20 +121,20 @@ def test_the_key_is_never_told(monkeypatch, caplog):
     assert caught.value.__suppress_context__
     mp.fetch(options, Rester([document("mp-149", "Si")]))
     assert SECRET not in caplog.text
-    assert SECRET.encode() not in open(options.cache, "rb").read()
+    assert SECRET.encode() not in Path(options.cache).read_bytes()
 
 
 def test_a_failed_query_leaves_nothing_behind():
     with pytest.raises(UserError, match="Nothing was written"):
         mp.fetch(mp.Options(), Rester([], error=TimeoutError("slow")))
-    with pytest.raises(UserError, match="no material for the filters elements: .'Og'."):
+    with pytest.raises(UserError, match=r"no material for the filters elements: .'Og'."):
         mp.fetch(mp.Options(elements=["Og"]), Rester([]))
-    assert os.listdir() == []
+    assert list(Path().iterdir()) == []
 
 
 def test_a_cache_of_other_filters_is_refused_and_kept():
     mp.fetch(mp.Options(max_sites=10), Rester([document("mp-149", "Si")]))
-    before = open(mp.Options().cache, "rb").read()
+    before = Path(mp.Options().cache).read_bytes()
     other = mp.Options(max_sites=20)
     for function in (mp.check, mp.fetch, lambda options: list(mp.load(options))):
         with pytest.raises(
@@ -142,7 +142,7 @@ def test_a_cache_of_other_filters_is_refused_and_kept():
             match=r"other filters \(max_sites: 10\) than the configuration has \(max_sites: 20\).*delete it",
         ):
             function(other)
-    assert open(mp.Options().cache, "rb").read() == before
+    assert Path(mp.Options().cache).read_bytes() == before
 
 
 def test_a_cache_put_there_by_hand():
@@ -164,9 +164,8 @@ def test_a_cache_put_there_by_hand():
 
 def test_broken_caches():
     options = mp.Options(cache="x.parquet")
-    with open("x.parquet", "w") as handle:
-        handle.write("PAR1 torn")
-    with pytest.raises(UserError, match="cache: 'x.parquet' is not a readable Parquet file.*Delete it"):
+    Path("x.parquet").write_text("PAR1 torn")
+    with pytest.raises(UserError, match=r"cache: 'x.parquet' is not a readable Parquet file.*Delete it"):
         mp.check(options)
     pq.write_table(pa.table({"id": [1]}), "x.parquet")
     with pytest.raises(UserError, match="columns structure_id, numbers, cell_A, positions_A are missing"):

@@ -22,7 +22,7 @@ class Structures(Section):
 
     sources: list[Source] = Field(
         min_length=1,
-        description="where crystals come from, in order of precedence: of two equal crystals the earlier one is kept",
+        description="where crystals come from; of equal crystals the one with the smallest cell is kept, and of those the earliest in this order",
     )
     domains: list[Domain] = Field(
         [{"kind": "bulk"}],
@@ -43,7 +43,7 @@ class Structures(Section):
     )
     remove_duplicates: bool = Field(
         default=True,
-        description="turn a crystal that equals an earlier one into a failure row (duplicate): same reduced formula, space group and "
+        description="turn crystals that equal another one into failure rows (duplicate): same reduced formula, space group and "
         "primitive cell, lattice lengths within 2 % and atoms within 5 % of the mean spacing",
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from vesin import NeighborList
 
 from pesatlas.elements import symbol_of
 from pesatlas.structures.crystal import Crystal, Rejected
@@ -50,8 +51,6 @@ class Rules:
 
 def closest_pair(crystal: Crystal, cutoff: float) -> tuple[int, int, float] | None:
     """Return the closest two atoms (indices, distance in Å), periodic images included, if closer than ``cutoff`` (Å)."""
-    from vesin import NeighborList
-
     neighbours = NeighborList(cutoff=cutoff, full_list=False)
     first, second, distances = neighbours.compute(
         points=np.ascontiguousarray(crystal.positions),

@@ -94,7 +94,7 @@ def make_crystal(structure_id: str, numbers: Any, cell: Any, positions: Any, sou
 
 def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
     """Convert a pymatgen ``Structure``; disordered ones and those with dummy species are rejected."""
-    from pymatgen.core import DummySpecies
+    from pymatgen.core import DummySpecies  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
 
     if not structure.is_ordered:
         sites = sum(not site.is_ordered for site in structure)

@@ -16,6 +16,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import spglib
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Element, Lattice, Structure
 
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.progress import Progress
@@ -26,16 +29,16 @@ SYMPREC_A = 0.01
 
 
 def find_duplicates(crystals: Sequence[Crystal]) -> Iterator[tuple[int, int]]:
-    """Yield (index of a duplicate, index of the earlier crystal that it equals)."""
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-
+    """Yield (index of a duplicate, index of the crystal it equals): the one with the fewest atoms, of those the earliest."""
     matcher = StructureMatcher(ltol=0.02, stol=0.05, angle_tol=2, primitive_cell=False, scale=False)
     formulas = [reduced_composition(crystal.numbers) for crystal in crystals]
     often = Counter(formulas)
     suspects = [i for i, formula in enumerate(formulas) if often[formula] > 1]
+    # stable: of equal sizes the earlier comes first
+    suspects.sort(key=lambda i: len(crystals[i].numbers))
     log.info("%d of %d crystals share their formula with another", len(suspects), len(crystals))
     progress = Progress("compared", len(suspects))
-    kept: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
+    kept: dict[Any, list[tuple[int, Structure]]] = defaultdict(list)
     for i in suspects:
         space_group, primitive = _primitive(crystals[i])
         bucket = kept[formulas[i], space_group, len(primitive)]
@@ -54,11 +57,8 @@ def reduced_composition(numbers: np.ndarray) -> tuple[tuple[int, int], ...]:
     return tuple((int(z), int(n)) for z, n in zip(elements, counts, strict=True))
 
 
-def _primitive(crystal: Crystal) -> tuple[int, Any]:
+def _primitive(crystal: Crystal) -> tuple[int, Structure]:
     """Return space group number and primitive cell as a pymatgen ``Structure``; (0, the cell as it is) where spglib finds none."""
-    import spglib
-    from pymatgen.core import Element, Lattice, Structure
-
     fractional = crystal.positions @ np.linalg.inv(crystal.cell)
     cell: Any = (crystal.cell, fractional, crystal.numbers)
     number = 0

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
 from pesatlas.tables.atomic import write_text
+
+SOURCES = "pesatlas.structures.sources"
 
 
 def fetch_structures(campaign: Campaign, done: Path) -> None:
@@ -17,8 +20,23 @@ def fetch_structures(campaign: Campaign, done: Path) -> None:
     """
     caches = []
     for options in campaign.structures.sources:
-        fetch = getattr(registry.find("pesatlas.structures.sources", options.kind), "fetch", None)
+        fetch = getattr(registry.find(SOURCES, options.kind), "fetch", None)
         if fetch is not None:
             fetch(options)
             caches.append(options.cache)
     write_text(done, "".join(f"{cache}\n" for cache in caches))
+
+
+def state_of_sources(campaign: Campaign) -> str:
+    """Return a hash that changes when a file of a source is added, removed or edited (by name, size and time).
+
+    A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are not among them: they
+    appear in the course of the first run, which would look like a change to the second.
+    """
+    files = []
+    for options in campaign.structures.sources:
+        inputs = getattr(registry.find(SOURCES, options.kind), "inputs", None)
+        for path in inputs(options) if inputs else []:
+            about = path.stat()
+            files.append([str(path), about.st_size, about.st_mtime_ns])
+    return digest(files)

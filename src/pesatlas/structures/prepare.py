@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pymatgen.core import Composition, Element
+
 from pesatlas import __version__, registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
@@ -120,8 +122,6 @@ def _rows(campaign: Campaign, accepted: list[Crystal]) -> list[dict[str, Any]]:
 
 
 def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
-    from pymatgen.core import Composition, Element
-
     composition = Composition(Counter(Element.from_Z(int(z)) for z in crystal.numbers))
     conditions = [
         {"condition": c.name, "temperature_K": c.temperature_K, "pressure_GPa": c.pressure_GPa}

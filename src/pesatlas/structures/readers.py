@@ -125,7 +125,7 @@ def _until_broken(entries: Entries) -> Entries:
 
 
 def _read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from pymatgen.io.cif import CifParser
+    from pymatgen.io.cif import CifParser  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
 
     # the cell of the file, not its primitive cell: unit cells are what the source gives
     structures = CifParser(io.StringIO(_text(path))).parse_structures(primitive=False, on_error="raise")
@@ -133,7 +133,7 @@ def _read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
 
 
 def _read_poscar(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from pymatgen.io.vasp import Poscar
+    from pymatgen.io.vasp import Poscar  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
 
     with warnings.catch_warnings():
         # a POSCAR without element names would become hydrogen, helium, ...
@@ -143,7 +143,7 @@ def _read_poscar(path: Path, stem: str, source: str) -> Iterator[Read]:
 
 
 def _read_xyz(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from ase.io import iread
+    from ase.io import iread  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
     frames = iread(io.StringIO(_text(path)), index=":", format="extxyz")
     yield from _named(((_own_id(atoms.info), atoms) for atoms in frames), from_ase, stem, source)
@@ -165,7 +165,7 @@ def _own_id(record: Any) -> str | None:
 
 def _from_record(name: str, record: Any, source: str) -> Read:
     """Return the pymatgen structure in ``record``: the record itself, or under the key ``structure``."""
-    from pymatgen.core import Structure
+    from pymatgen.core import Structure  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
 
     content = record.get("structure", record) if isinstance(record, dict) else record
     if not isinstance(content, dict) or "sites" not in content:
@@ -178,7 +178,7 @@ def _from_record(name: str, record: Any, source: str) -> Read:
 
 
 def _read_ase_database(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from ase.db import connect
+    from ase.db import connect  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
     rows = connect(path, type="db").select(sort="id")
     yield from _named(((_own_id(row.key_value_pairs), row) for row in rows), _from_ase_row, stem, source)
@@ -197,7 +197,7 @@ def parquet_rows(path: Path) -> Entries:
 
     Rows of unit cells as given have the id of their structure; others have the variant, condition and step appended.
     """
-    import pyarrow.parquet as pq
+    import pyarrow.parquet as pq  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
 
     needed = ["structure_id", "numbers", "cell_A", "positions_A"]
     with pq.ParquetFile(path) as file:

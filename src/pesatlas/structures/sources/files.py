@@ -34,9 +34,13 @@ def check(options: Options) -> None:
 
 def load(options: Options) -> Iterator[Read]:
     """Yield the crystals of every file, files in alphabetical order; a file named twice is read once."""
-    files = dict.fromkeys(path for text in options.paths for path in expand(text))
-    for path in files:
+    for path in inputs(options):
         yield from readers.read_file(path)
+
+
+def inputs(options: Options) -> list[Path]:
+    """Return the files that will be read, each once, in the order in which they are."""
+    return list(dict.fromkeys(path for text in options.paths for path in expand(text)))
 
 
 def expand(text: str) -> list[Path]:

@@ -84,8 +84,8 @@ def _check_can_fetch(options: Options) -> None:
 
 def _check_cache(options: Options) -> str:
     """Return the database version of the cache, after checking that it holds what these options ask for."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
+    import pyarrow.parquet as pq  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
 
     try:
         metadata = pq.read_schema(options.cache).metadata or {}
@@ -147,7 +147,7 @@ def fetch(options: Options, rester: Any = None) -> None:
         return
     if rester is None:
         _check_can_fetch(options)
-        from mp_api.client import MPRester
+        from mp_api.client import MPRester  # noqa: PLC0415 - reading a configuration imports this module, not mp_api
 
         rester = MPRester(os.environ[KEY], mute_progress_bars=True)
     log.info("asking the Materials Project for materials with filters: %s", _words(options.query()))
@@ -184,8 +184,8 @@ def _arguments(options: Options) -> dict[str, Any]:
 
 def _write(path: Path, documents: list[Any], version: str, options: Options) -> None:
     """Write one row for each document, sorted by id."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
+    import pyarrow.parquet as pq  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
 
     progress = Progress("converted", len(documents))
     rows = []
