@@ -1,6 +1,7 @@
 """Potentials whose thermodynamics are known exactly, and one crystal of them, for tests of the dynamics."""
 
 import hashlib
+import itertools
 
 import numpy as np
 import torch
@@ -15,12 +16,10 @@ class Analytic:
     elements = frozenset(range(1, 95))
     device = torch.device("cpu")
 
+    name = "analytic"
+
     def __init__(self):
         self.evaluated = 0
-
-    @property
-    def name(self):
-        return f"analytic/{type(self).__name__}"
 
     @property
     def weights_hash(self):
@@ -41,9 +40,13 @@ class Analytic:
 class IdealGas(Analytic):
     """No interaction."""
 
+    name = "analytic/ideal-gas"
+
     def evaluate(self, batch: Batch) -> Evaluation:
         self.evaluated += len(batch.n_atoms)
-        return Evaluation(*(torch.zeros_like(x) for x in (batch.cells[:, 0, 0], batch.positions, batch.cells)))
+        return Evaluation(
+            *(torch.zeros_like(x) for x in (batch.cells[:, 0, 0], batch.positions, batch.cells))
+        )
 
 
 class ElasticCrystal(Analytic):
@@ -52,6 +55,8 @@ class ElasticCrystal(Analytic):
     U = K (V - V0)^2 / (2 V0) + G V0 |C - 1|^2 / 2 + k/2 sum |r - s h|^2, with C the metric of the cell relative to a cube
     of the same volume. Cubes of n atoms of V0 = n * volume_per_atom with sites on the first n points of a fixed list.
     """
+
+    name = "analytic/elastic"
 
     def __init__(self, bulk=0.5, shear=0.3, spring=2.0, volume_per_atom=12.0):
         super().__init__()
@@ -73,12 +78,17 @@ class ElasticCrystal(Analytic):
         sites = self.sites[torch.arange(len(owner)) - first[owner]]
         shift = positions - (sites[:, :, None] * cells[owner]).sum(1)
         springs = torch.zeros_like(volumes).index_add(0, owner, 0.5 * self.spring * shift.square().sum(1))
-        return 0.5 * self.bulk * (volumes - start) ** 2 / start + 0.5 * self.shear * start * metric.square().sum((1, 2)) + springs
+        return (
+            0.5 * self.bulk * (volumes - start) ** 2 / start
+            + 0.5 * self.shear * start * metric.square().sum((1, 2))
+            + springs
+        )
 
 
 class LennardJones(Analytic):
     """Argon, cut off smoothly at 2.5 sigma."""
 
+    name = "analytic/argon"
     epsilon, sigma, cutoff = 0.0104, 3.4, 8.5
 
     def crystal(self, repeat=1, length=5.3):
@@ -91,7 +101,7 @@ class LennardJones(Analytic):
     def energies_of(self, positions, cells, owner, batch):
         pieces = []
         ends = [0, *batch.n_atoms.cumsum(0).tolist()]
-        for b, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for b, (start, stop) in enumerate(itertools.pairwise(ends)):
             mine, cell = positions[start:stop], cells[b]
             points, box = mine.detach().numpy(), cell.detach().numpy()
             points = points - np.floor(points @ np.linalg.inv(box)) @ box

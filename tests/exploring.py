@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from analytic import LennardJones
 
+from analytic import LennardJones
 from pesatlas.config.explore import Explore
 from pesatlas.explore.run import explore_batch
 from pesatlas.tables import read_table, write_table
@@ -40,7 +40,9 @@ def structure_row(name, crystal, *, variant="unit", conditions=((60.0, 0.0),), b
         "cell_A": np.ravel(cell).tolist(),
         "positions_A": np.ravel(positions).tolist(),
         "formula": "Ar",
-        "conditions": [{"condition": f"{t:g}K-{p:g}GPa", "temperature_K": t, "pressure_GPa": p} for t, p in conditions],
+        "conditions": [
+            {"condition": f"{t:g}K-{p:g}GPa", "temperature_K": t, "pressure_GPa": p} for t, p in conditions
+        ],
         "batch": batch,
         "source": "test",
         "code_version": "0",
@@ -62,7 +64,7 @@ def argon_rows():
     ]
 
 
-def explore(folder, potential=None, rows=None, batch=0, seed=1, store="store", out="out", **settings):
+def explore(folder, potential=None, rows=None, *, batch=0, seed=1, store="store", out="out", **settings):
     """Explore ``rows`` in ``folder``; return the tables snapshots and failures."""
     folder = Path(folder)
     structures = folder / out / "structures.parquet"
@@ -73,11 +75,11 @@ def explore(folder, potential=None, rows=None, batch=0, seed=1, store="store", o
         seed,
         potential or Gregarious(),
         folder / store,
-        batch,
-        structures,
-        snapshots,
-        failures,
-        folder / "work",
+        batch=batch,
+        structures=structures,
+        snapshots=snapshots,
+        failures=failures,
+        work=folder / "work",
     )
     return read_table(snapshots, "snapshots"), read_table(failures, "failures")
 

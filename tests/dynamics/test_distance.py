@@ -37,7 +37,9 @@ def test_known_crystals():
     fcc = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) * 4.05
     assert min_distance(fcc, np.zeros((1, 3))) == pytest.approx(4.05 / 2**0.5)
     rock_salt = np.array([[0.0, 0, 0], [2.1, 0, 0]])
-    assert min_distance(np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) * 4.2, rock_salt) == pytest.approx(2.1)
+    assert min_distance(
+        np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) * 4.2, rock_salt
+    ) == pytest.approx(2.1)
     far = np.array([[0.0, 0, 0], [9.0, 0, 0]])
     assert min_distance(np.diag([18.0, 18, 18]), far) == pytest.approx(9.0)
 

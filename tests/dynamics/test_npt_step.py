@@ -1,7 +1,7 @@
 import numpy as np
 import torch
-from analytic import ElasticCrystal, LennardJones
 
+from analytic import ElasticCrystal, LennardJones
 from pesatlas.dynamics.noise import Noise, initial_velocities
 from pesatlas.dynamics.npt import NpT
 from pesatlas.dynamics.state import State, initial_state, join
@@ -13,7 +13,9 @@ NPT = NpT(2.0, 100.0, 500.0, 0.0125)
 def start(potential, n, key, temperature=300.0):
     numbers, cell, positions = potential.crystal(n)
     velocities = initial_velocities(key, np.full(n, 28.085), temperature)
-    state = initial_state(numbers, cell, positions, velocities, temperature, 0.0, CPU)
+    state = initial_state(
+        numbers, cell, positions, velocities, temperature=temperature, pressure=0.0, device=CPU
+    )
     return state.evaluated(potential.evaluate(state.batch))
 
 
@@ -54,7 +56,15 @@ def test_a_restart_is_no_restart_bit_for_bit():
 def test_centre_of_mass_stays_where_it_is():
     potential = LennardJones()
     numbers, cell, positions = potential.crystal(1)
-    state = initial_state(numbers, cell, positions, initial_velocities(1, np.full(4, 39.95), 80.0), 80.0, 0.0, CPU)
+    state = initial_state(
+        numbers,
+        cell,
+        positions,
+        initial_velocities(1, np.full(4, 39.95), 80.0),
+        temperature=80.0,
+        pressure=0.0,
+        device=CPU,
+    )
     state = state.evaluated(potential.evaluate(state.batch))
     before = (state.positions @ torch.linalg.inv(state.cells[0])).mean(0)
     state = run(state, potential, Noise([1], [9]), range(200))

@@ -1,13 +1,17 @@
 """Section ``explore``: molecular dynamics of every cell at every one of its conditions."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
 from pesatlas import registry
 from pesatlas.config.section import Runtime, Section
 
-Potential = registry.options_of("pesatlas.potentials.kinds")
+if TYPE_CHECKING:
+    # the union is built at run time from the modules that are there
+    Potential = Any
+else:
+    Potential = registry.options_of("pesatlas.potentials.kinds")
 
 _LONGEST_USUAL_TIMESTEP_FS = 10.0
 _LAST_STEP = 9_999_999
@@ -40,7 +44,7 @@ class Abort(Section):
 class Explore(Section):
     """NpT molecular dynamics: stochastic velocity rescaling, stochastic cell rescaling with angles free."""
 
-    potential: Potential = Field({"kind": "chgnet"}, description="potential that drives the dynamics")  # type: ignore[valid-type]
+    potential: Potential = Field({"kind": "chgnet"}, description="potential that drives the dynamics")
     device: str = Runtime(
         "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the dynamics run: cpu, cuda, cuda:1"
     )

@@ -25,10 +25,10 @@ def _generator(key: int, purpose: int, block: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, purpose, block]))
 
 
-def initial_velocities(key: int, masses: np.ndarray, temperature_K: float) -> np.ndarray:
-    """Draw velocities (n, 3) in Å/fs from the Maxwell-Boltzmann distribution; masses (n,) in amu."""
+def initial_velocities(key: int, masses: np.ndarray, temperature: float) -> np.ndarray:
+    """Draw velocities (n, 3) in Å/fs from the Maxwell-Boltzmann distribution; masses (n,) in amu, temperature in K."""
     normal = _generator(key, _VELOCITIES, 0).standard_normal((len(masses), 3))
-    return normal * np.sqrt(BOLTZMANN_EV_PER_K * temperature_K * ACCELERATION / masses)[:, None]
+    return normal * np.sqrt(BOLTZMANN_EV_PER_K * temperature * ACCELERATION / masses)[:, None]
 
 
 class Noise:

@@ -85,7 +85,9 @@ class NpT:
         A symmetric strain does not rotate the cell. The internal pressure is that of 3n-3 degrees of freedom.
         """
         dt, volumes = self.timestep_fs, state.volumes
-        momentum_flux = state.per_structure((state.masses[:, None] * state.velocities)[:, :, None] * state.velocities[:, None, :])
+        momentum_flux = state.per_structure(
+            (state.masses[:, None] * state.velocities)[:, :, None] * state.velocities[:, None, :]
+        )
         internal = momentum_flux / (ACCELERATION * volumes[:, None, None]) - state.stresses
         rate = self.compressibility_per_GPa * EV_PER_A3_TO_GPA * dt / (3 * self.barostat_tau_fs)
         identity = torch.eye(3, dtype=internal.dtype, device=internal.device)
@@ -94,7 +96,9 @@ class NpT:
             value = noise[:, source] if row == column else noise[:, source] * 0.5**0.5
             normals[:, row, column] = normals[:, column, row] = value
         amplitude = torch.sqrt(2 * rate * BOLTZMANN_EV_PER_K * state.temperature / volumes)
-        strain = rate * (internal - state.pressure[:, None, None] * identity) + amplitude[:, None, None] * normals
+        strain = (
+            rate * (internal - state.pressure[:, None, None] * identity) + amplitude[:, None, None] * normals
+        )
         forth, back = torch.linalg.matrix_exp(torch.stack([strain, -strain]))
         return replace(
             state,

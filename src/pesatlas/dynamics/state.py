@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 import torch
+from ase.data import atomic_masses
 
 from pesatlas.potentials.interface import Batch, Evaluation
 from pesatlas.units import ACCELERATION, BOLTZMANN_EV_PER_K
@@ -89,12 +90,16 @@ class State:
 
     def evaluated(self, evaluation: Evaluation) -> Self:
         """Return the state with what a potential says of it."""
-        return replace(self, energies=evaluation.energies, forces=evaluation.forces, stresses=evaluation.stresses)
+        return replace(
+            self, energies=evaluation.energies, forces=evaluation.forces, stresses=evaluation.stresses
+        )
 
     def keep(self, structures: torch.Tensor) -> Self:
         """Return the structures for which the mask (B,) is true, in the same order."""
         atoms = structures[self.owner]
-        return type(self)(**{name: getattr(self, name)[atoms if name in _PER_ATOM else structures] for name in _NAMES})
+        return type(self)(
+            **{name: getattr(self, name)[atoms if name in _PER_ATOM else structures] for name in _NAMES}
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every attribute as an array, for ``from_arrays``."""
@@ -120,16 +125,15 @@ def initial_state(
     cell: np.ndarray,
     positions: np.ndarray,
     velocities: np.ndarray,
-    temperature_K: float,
+    *,
+    temperature: float,
     pressure: float,
     device: torch.device,
 ) -> State:
     """Make the state of one structure that no potential has seen yet: energy, forces and stress are NaN.
 
-    ``pressure`` is in eV/Å³; arrays are as in ``State``.
+    Everything is in the units of ``State``.
     """
-    from ase.data import atomic_masses
-
     n = len(numbers)
     nan = np.full((n, 3), np.nan)
     arrays = {
@@ -143,7 +147,7 @@ def initial_state(
         "energies": np.array([np.nan]),
         "stresses": np.full((1, 3, 3), np.nan),
         "kinetic": np.array([np.nan]),
-        "temperature": np.array([float(temperature_K)]),
+        "temperature": np.array([float(temperature)]),
         "pressure": np.array([float(pressure)]),
     }
     state = State.from_arrays(arrays, device).at_rest()

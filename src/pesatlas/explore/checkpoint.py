@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from pesatlas.dynamics.state import State
-from pesatlas.explore.frames import from_bytes, frames_table, table_frames, to_bytes
+from pesatlas.explore.frames import frames_table, from_bytes, table_frames, to_bytes
 from pesatlas.explore.group import Group, Running
 from pesatlas.explore.trajectory import Trajectory
 from pesatlas.ledger import Ledger
@@ -63,18 +63,28 @@ class Checkpoint:
         runs = [*progress.active.runs, *progress.paused.runs]
         new = [frames_table(run.frames[run.saved :]) for run in runs]
         if any(len(table) for table in new):
-            names = pa.array([run.trajectory.key for run, table in zip(runs, new, strict=True) for _ in range(len(table))], pa.string())
+            names = pa.array(
+                [run.trajectory.key for run, table in zip(runs, new, strict=True) for _ in range(len(table))],
+                pa.string(),
+            )
             with Ledger(self._frames) as ledger:
-                ledger.append(str(self._chunks), to_bytes(pa.concat_tables(new).append_column("trajectory", names)))
+                ledger.append(
+                    str(self._chunks), to_bytes(pa.concat_tables(new).append_column("trajectory", names))
+                )
             self._chunks += 1
-        head: dict[str, Any] = {"identity": self._identity, "chunks": self._chunks, "queue": [each.key for each in progress.queue]}
-        arrays = {}
+        head: dict[str, Any] = {
+            "identity": self._identity,
+            "chunks": self._chunks,
+            "queue": [each.key for each in progress.queue],
+        }
+        arrays: dict[str, np.ndarray] = {}
         for name, group in (("active", progress.active), ("paused", progress.paused)):
             head[name] = [[run.trajectory.key, run.step, len(run.frames)] for run in group.runs]
             if group.runs:
                 arrays |= {f"{name}.{k}": v for k, v in group.state.arrays().items()}
+        arrays["head"] = np.array(json.dumps(head))
         with atomic_path(self._path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, head=np.array(json.dumps(head)), **arrays)
+            np.savez(handle, allow_pickle=False, **arrays)
         for run in runs:
             run.saved = len(run.frames)
 
@@ -86,13 +96,21 @@ class Checkpoint:
         try:
             progress = self._read(trajectories)
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
-            log.warning("%s is not a checkpoint of this batch (%s): starting from the beginning", self._path, error)
+            log.warning(
+                "%s is not a checkpoint of this batch (%s): starting from the beginning", self._path, error
+            )
             self._frames.unlink(missing_ok=True)
             self._path.unlink()
             self._chunks = 0
             return None
         steps = [run.step for run in progress.active.runs]
-        log.info("resuming %d trajectories at steps %d to %d; %d wait", len(steps), min(steps, default=0), max(steps, default=0), len(progress.queue))
+        log.info(
+            "resuming %d trajectories at steps %d to %d; %d wait",
+            len(steps),
+            min(steps, default=0),
+            max(steps, default=0),
+            len(progress.queue),
+        )
         return progress
 
     def _read(self, trajectories: Mapping[str, Trajectory]) -> Progress:
@@ -103,14 +121,18 @@ class Checkpoint:
             raise ValueError("other structures, settings or potential")
         self._chunks = head["chunks"]
         frames = self._read_frames(self._chunks)
-        groups = []
+        groups: list[Group] = []
         for name in ("active", "paused"):
             own = {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(f"{name}.")}
-            runs = [Running(trajectories[key], step, frames.get(key, [])[:count], count) for key, step, count in head[name]]
+            runs = [
+                Running(trajectories[key], step, frames.get(key, [])[:count], count)
+                for key, step, count in head[name]
+            ]
             if any(len(run.frames) != run.saved for run in runs):
                 raise ValueError("frames are missing")
             groups.append(Group(runs, State.from_arrays(own, self._device)) if runs else Group())
-        return Progress(*groups, deque(trajectories[key] for key in head["queue"]))
+        active, paused = groups
+        return Progress(active, paused, deque(trajectories[key] for key in head["queue"]))
 
     def _read_frames(self, chunks: int) -> dict[str, list[Any]]:
         tables = []

@@ -39,12 +39,19 @@ class Engine:
     commit : takes what has ended
     """
 
-    def __init__(self, settings: Explore, potential: Potential, checkpoint: Checkpoint, commit: Commit) -> None:
+    def __init__(
+        self, settings: Explore, potential: Potential, checkpoint: Checkpoint, commit: Commit
+    ) -> None:
         self._settings = settings
         self._potential = potential
         self._checkpoint = checkpoint
         self._commit = commit
-        self._npt = NpT(settings.timestep_fs, settings.thermostat_tau_fs, settings.barostat_tau_fs, settings.compressibility_per_GPa)
+        self._npt = NpT(
+            settings.timestep_fs,
+            settings.thermostat_tau_fs,
+            settings.barostat_tau_fs,
+            settings.compressibility_per_GPa,
+        )
         self._capacity = Capacity(potential.device, settings.max_atoms_in_memory)
 
     def run(self, trajectories: Mapping[str, Trajectory], missing: Collection[str]) -> None:
@@ -75,9 +82,12 @@ class Engine:
     def _fill(self, progress: Progress) -> None:
         """Let waiting trajectories in while there is room; those that were under way before come first."""
         atoms, pairs = progress.active.atoms, progress.active.pairs
-        back = []
+        back: list[int] = []
         for i, run in enumerate(progress.paused.runs):
-            more = len(run.trajectory.numbers), load_of(progress.paused.state.n_atoms[i : i + 1], progress.paused.state.volumes[i : i + 1])
+            more = (
+                len(run.trajectory.numbers),
+                load_of(progress.paused.state.n_atoms[i : i + 1], progress.paused.state.volumes[i : i + 1]),
+            )
             if (atoms or back) and not self._capacity.fits(atoms + more[0], pairs + more[1]):
                 break
             back.append(i)
@@ -102,7 +112,9 @@ class Engine:
             entering.append(progress.queue.popleft())
             atoms, pairs = atoms + more[0], pairs + more[1]
         if entering:
-            group = self._evaluate(start_group(entering, self._potential.device), lambda old, new: old.evaluated(new))
+            group = self._evaluate(
+                start_group(entering, self._potential.device), lambda old, new: old.evaluated(new)
+            )
             progress.active += group
 
     def _advance(self, progress: Progress) -> None:
@@ -112,7 +124,9 @@ class Engine:
         group.state = self._npt.move(group.state, noise)
         for run in group.runs:
             run.step += 1
-        group = self._drop(group, limits.check_motion(group.state, group.steps, group.start_volumes, self._settings.abort))
+        group = self._drop(
+            group, limits.check_motion(group.state, group.steps, group.start_volumes, self._settings.abort)
+        )
         group = self._keep_frames(self._evaluate(group, self._npt.complete))
         progress.active, progress.paused = self._shed(group, progress.paused)
 
@@ -122,10 +136,11 @@ class Engine:
             return group
         pairs = group.pairs
         evaluation, failures, too_large = evaluate(self._potential, group.state.batch)
-        if too_large:
-            self._capacity.shrink(group.atoms, pairs)
-        else:
+        if not too_large:
             self._capacity.observe(pairs)
+        elif not failures:
+            # with a failure, one cell was too much by itself, which says nothing of the others
+            self._capacity.shrink(group.atoms, pairs)
         group.state = use(group.state, evaluation)
         return self._drop(group, limits.check_evaluated(group.state, group.steps) | failures)
 

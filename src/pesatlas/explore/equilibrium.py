@@ -36,7 +36,9 @@ def evaluate_equilibrium(
 
 
 def _evaluate_together(
-    crystals: Sequence[Trajectory], potential: Potential, commit: Callable[[Trajectory, list[Frame], Failure | None], None]
+    crystals: Sequence[Trajectory],
+    potential: Potential,
+    commit: Callable[[Trajectory, list[Frame], Failure | None], None],
 ) -> None:
     state = start_group(crystals, potential.device).state
     evaluation, failures, _ = evaluate(potential, state.batch)

@@ -56,12 +56,18 @@ def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) 
 
 def frames_table(frames: Sequence[Frame]) -> pa.Table:
     """Return frames as a table."""
-    return pa.table({name: pa.array([each[name] for each in frames], _SCHEMA.field(name).type) for name in _COLUMNS}, schema=_SCHEMA)
+    return pa.table(
+        {name: pa.array([each[name] for each in frames], _SCHEMA.field(name).type) for name in _COLUMNS},
+        schema=_SCHEMA,
+    )
 
 
 def table_frames(table: pa.Table) -> list[Frame]:
     """Return the frames of a table, the numbers bit for bit."""
-    return [{k: np.array(v) if isinstance(v, list) else v for k, v in row.items()} for row in table.select(_COLUMNS).to_pylist()]
+    return [
+        {k: np.array(v) if isinstance(v, list) else v for k, v in row.items()}
+        for row in table.select(_COLUMNS).to_pylist()
+    ]
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,12 @@ class Group:
         self.runs = list(runs)
         self._state = state
         if state is not None:
-            self.start_volumes = torch.tensor([_volume(run) for run in self.runs], dtype=torch.float64, device=state.cells.device)
-            self.noise = Noise([run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom])
+            self.start_volumes = torch.tensor(
+                [_volume(run) for run in self.runs], dtype=torch.float64, device=state.cells.device
+            )
+            self.noise = Noise(
+                [run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom]
+            )
 
     @property
     def state(self) -> State:
@@ -92,9 +96,10 @@ def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Gro
     """Put trajectories at their starts; no potential has seen them yet."""
     if not trajectories:
         return Group()
-    return Group([Running(each) for each in trajectories], join([each.start(device) for each in trajectories]))
+    return Group(
+        [Running(each) for each in trajectories], join([each.start(device) for each in trajectories])
+    )
 
 
 def _volume(run: Running) -> float:
     return abs(float(torch.linalg.det(torch.as_tensor(run.trajectory.cell))))
-

@@ -18,7 +18,10 @@ _STANDARD_DEVIATIONS = 5.0
 def check_start(cell: np.ndarray, positions: np.ndarray, abort: Abort) -> Failure | None:
     """Look at a structure before a potential does: overlapping atoms can stop a model for all its neighbours."""
     if not (np.isfinite(cell).all() and np.isfinite(positions).all() and np.linalg.det(cell) > 0):
-        return Failure(FailureReason.NOT_FINITE, "the start has a cell or positions that are not finite, or a cell without volume")
+        return Failure(
+            FailureReason.NOT_FINITE,
+            "the start has a cell or positions that are not finite, or a cell without volume",
+        )
     return _too_close(min_distance(cell, positions), abort, "the start")
 
 
@@ -31,24 +34,36 @@ def _too_close(distance: float, abort: Abort, where: str) -> Failure | None:
     if distance >= abort.min_distance_A:
         return None
     return Failure(
-        FailureReason.EXPLODED_DISTANCE, f"two atoms are {distance:.3g} Å apart in {where} (limit {abort.min_distance_A:g} Å)"
+        FailureReason.EXPLODED_DISTANCE,
+        f"two atoms are {distance:.3g} Å apart in {where} (limit {abort.min_distance_A:g} Å)",
     )
 
 
-def check_motion(moved: State, steps: Sequence[int], start_volumes: torch.Tensor, abort: Abort) -> dict[int, Failure]:
+def check_motion(
+    moved: State, steps: Sequence[int], start_volumes: torch.Tensor, abort: Abort
+) -> dict[int, Failure]:
     """Look at moved structures before the potential does; return what is wrong, by place in the batch."""
     ratios = moved.volumes / start_volumes
-    finite = torch.isfinite(ratios) & torch.isfinite(moved.per_structure(moved.positions.sum(1) + moved.velocities.sum(1)))
+    finite = torch.isfinite(ratios) & torch.isfinite(
+        moved.per_structure(moved.positions.sum(1) + moved.velocities.sum(1))
+    )
     # a handful of degrees of freedom has temperatures far above the mean every so often
     room = 1 + _STANDARD_DEVIATIONS * torch.sqrt(2 / moved.degrees_of_freedom)
     hottest = abort.max_temperature_factor * moved.temperature.clamp(min=_LOWEST_LIMIT_K) * room
     temperatures = moved.kinetic_temperature()
-    broken = (ratios > abort.max_volume_ratio) | (ratios < 1 / abort.max_volume_ratio) | (temperatures > hottest) | ~finite
+    broken = (
+        (ratios > abort.max_volume_ratio)
+        | (ratios < 1 / abort.max_volume_ratio)
+        | (temperatures > hottest)
+        | ~finite
+    )
     found = {}
     for i in broken.nonzero().flatten().tolist():
         ratio, temperature, step = float(ratios[i]), float(temperatures[i]), steps[i]
         if not finite[i]:
-            found[i] = Failure(FailureReason.NOT_FINITE, f"cell, positions or velocities are not finite at step {step}")
+            found[i] = Failure(
+                FailureReason.NOT_FINITE, f"cell, positions or velocities are not finite at step {step}"
+            )
         elif not 1 / abort.max_volume_ratio <= ratio <= abort.max_volume_ratio:
             detail = f"the volume is {ratio:.3g} times that of the start at step {step} (limit {abort.max_volume_ratio:g})"
             found[i] = Failure(FailureReason.EXPLODED_VOLUME, detail)
@@ -62,4 +77,7 @@ def check_evaluated(state: State, steps: Sequence[int]) -> dict[int, Failure]:
     """Look at what the potential said; return what is wrong, by place in the batch."""
     total = state.energies + state.stresses.sum((1, 2)) + state.per_structure(state.forces.sum(1))
     broken = (~torch.isfinite(total)).nonzero().flatten().tolist()
-    return {i: Failure(FailureReason.NOT_FINITE, f"energy, forces or stress are not finite at step {steps[i]}") for i in broken}
+    return {
+        i: Failure(FailureReason.NOT_FINITE, f"energy, forces or stress are not finite at step {steps[i]}")
+        for i in broken
+    }

@@ -75,12 +75,14 @@ def evaluate(potential: Potential, batch: Batch) -> tuple[Evaluation, dict[int, 
         return potential.evaluate(batch), {}, False
     except UserError:
         raise
-    except Exception as error:  # noqa: BLE001 - one bad structure must not stop its neighbours
+    except Exception as error:
+        # one bad structure must not stop its neighbours
         too_large = _is_out_of_memory(error)
         if not too_large:
             log.warning("%s stopped on %d structures", potential.name, len(batch.n_atoms), exc_info=True)
         failure = Failure(
-            FailureReason.OUT_OF_MEMORY if too_large else FailureReason.CRASHED, f"{potential.name}: {type(error).__name__}: {error}"[:500]
+            FailureReason.OUT_OF_MEMORY if too_large else FailureReason.CRASHED,
+            f"{potential.name}: {type(error).__name__}: {error}"[:500],
         )
     # outside the except block: the traceback would keep the tensors of the failed attempt alive
     if too_large and potential.device.type == "cuda":
@@ -90,7 +92,9 @@ def evaluate(potential: Potential, batch: Batch) -> tuple[Evaluation, dict[int, 
     middle = len(batch.n_atoms) // 2
     first, failed, one = evaluate(potential, _part(batch, 0, middle))
     second, also_failed, other = evaluate(potential, _part(batch, middle, len(batch.n_atoms)))
-    whole = Evaluation(*(torch.cat([getattr(first, x), getattr(second, x)]) for x in ("energies", "forces", "stresses")))
+    whole = Evaluation(
+        *(torch.cat([getattr(first, x), getattr(second, x)]) for x in ("energies", "forces", "stresses"))
+    )
     return whole, failed | {i + middle: why for i, why in also_failed.items()}, too_large or one or other
 
 
@@ -101,8 +105,12 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _part(batch: Batch, start: int, stop: int) -> Batch:
     ends = [0, *batch.n_atoms.cumsum(0).tolist()]
     atoms = slice(ends[start], ends[stop])
-    return Batch(batch.numbers[atoms], batch.positions[atoms], batch.cells[start:stop], batch.n_atoms[start:stop])
+    return Batch(
+        batch.numbers[atoms], batch.positions[atoms], batch.cells[start:stop], batch.n_atoms[start:stop]
+    )
 
 
 def _nothing(batch: Batch) -> Evaluation:
-    return Evaluation(*(torch.full_like(x, torch.nan) for x in (batch.cells[:, 0, 0], batch.positions, batch.cells)))
+    return Evaluation(
+        *(torch.full_like(x, torch.nan) for x in (batch.cells[:, 0, 0], batch.positions, batch.cells))
+    )

@@ -28,6 +28,7 @@ class Outcome:
 
 def write_tables(
     outcomes: Iterable[Outcome],
+    *,
     n_structures: int,
     potential: Potential,
     timestep_fs: float,
@@ -38,7 +39,15 @@ def write_tables(
     """Write both tables; ``outcomes`` come sorted by the names of their trajectories, as ``snapshot_id`` is to be."""
     counts = Counter(
         dict.fromkeys(
-            ("trajectories", "trajectories_finished", "trajectories_failed", "frames", "equilibrium", "equilibrium_failed"), 0
+            (
+                "trajectories",
+                "trajectories_finished",
+                "trajectories_failed",
+                "frames",
+                "equilibrium",
+                "equilibrium_failed",
+            ),
+            0,
         )
     )
     failed: list[dict[str, Any]] = []
@@ -86,7 +95,10 @@ def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -
         "source": each.source,
         "code_version": __version__,
     }
-    own = {"snapshot_id": [f"{each.name}:{step:07d}" for step in steps], "time_fs": [step * timestep_fs for step in steps]}
+    own = {
+        "snapshot_id": [f"{each.name}:{step:07d}" for step in steps],
+        "time_fs": [step * timestep_fs for step in steps],
+    }
     columns = []
     for column in SCHEMAS["snapshots"]:
         if column.name in own:

@@ -26,7 +26,9 @@ _NOT_FOR_THE_STORE = {FailureReason.OUT_OF_MEMORY, FailureReason.CRASHED}
 """Failures of a machine or a program rather than of the physics: tried again by the next run that asks."""
 
 
-def run_md(campaign: Campaign, batch: int, structures: Path, snapshots: Path, failures: Path, work: Path) -> None:
+def run_md(
+    campaign: Campaign, batch: int, structures: Path, snapshots: Path, failures: Path, work: Path
+) -> None:
     """Run molecular dynamics of one batch of cells.
 
     Parameters
@@ -39,7 +41,17 @@ def run_md(campaign: Campaign, batch: int, structures: Path, snapshots: Path, fa
     """
     potential = load_potential(campaign.explore.potential, campaign.explore.device)
     store = Path(campaign.campaign.store) / "trajectories"
-    explore_batch(campaign.explore, campaign.campaign.seed, potential, store, batch, structures, snapshots, failures, work)
+    explore_batch(
+        campaign.explore,
+        campaign.campaign.seed,
+        potential,
+        store,
+        batch=batch,
+        structures=structures,
+        snapshots=snapshots,
+        failures=failures,
+        work=work,
+    )
 
 
 def explore_batch(
@@ -47,6 +59,7 @@ def explore_batch(
     seed: int,
     potential: Potential,
     store: Path,
+    *,
     batch: int,
     structures: Path,
     snapshots: Path,
@@ -61,16 +74,38 @@ def explore_batch(
     with Lock(folder.with_name(f"{folder.name}.lock")):
         results = Store(store)
         results.refresh()
-        _compute(settings, potential, {each.key: each for each in wanted}, results, f"explore-{identity}-{batch:05d}", folder)
+        _compute(
+            settings,
+            potential,
+            {each.key: each for each in wanted},
+            results,
+            f"explore-{identity}-{batch:05d}",
+            folder,
+        )
         results.refresh()
-        fingerprint = digest(settings.identity(), seed, potential.name, potential.weights_hash)
-        outcomes = (Outcome(each, *unpack(_payload_of(each, results))) for each in sorted(wanted, key=lambda each: f"{each.name}:"))
-        write_tables(outcomes, n_structures, potential, settings.timestep_fs, fingerprint, snapshots, failures)
+        outcomes = (
+            Outcome(each, *unpack(_payload_of(each, results)))
+            for each in sorted(wanted, key=lambda each: f"{each.name}:")
+        )
+        write_tables(
+            outcomes,
+            n_structures=n_structures,
+            potential=potential,
+            timestep_fs=settings.timestep_fs,
+            fingerprint=digest(settings.identity(), seed, potential.name, potential.weights_hash),
+            snapshots=snapshots,
+            failures=failures,
+        )
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compute(
-    settings: Explore, potential: Potential, wanted: Mapping[str, Trajectory], results: Store, segment: str, folder: Path
+    settings: Explore,
+    potential: Potential,
+    wanted: Mapping[str, Trajectory],
+    results: Store,
+    segment: str,
+    folder: Path,
 ) -> None:
     """Compute what the store does not have; when this returns, the store has the outcome of everything."""
     missing = {key: each for key, each in wanted.items() if results.get(key) is None}
@@ -86,10 +121,20 @@ def _compute(
             if key not in writer and results.get(key) is None:
                 writer.append(key, pack(frames, failure))
 
-        unknown = {key: each for key, each in missing.items() if not potential.elements.issuperset(each.numbers.tolist())}
+        unknown = {
+            key: each
+            for key, each in missing.items()
+            if not potential.elements.issuperset(each.numbers.tolist())
+        }
         for each in unknown.values():
             symbols = sorted({symbol_of(z) for z in each.numbers.tolist() if z not in potential.elements})
-            commit(each, [], Failure(FailureReason.UNSUPPORTED_ELEMENT, f"{potential.name} does not know {', '.join(symbols)}"))
+            commit(
+                each,
+                [],
+                Failure(
+                    FailureReason.UNSUPPORTED_ELEMENT, f"{potential.name} does not know {', '.join(symbols)}"
+                ),
+            )
         still, moving = [], {}
         for key, each in wanted.items():
             if key in unknown:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.data import atomic_masses
 
 from pesatlas.config.explore import Explore
 from pesatlas.config.section import digest
@@ -64,14 +65,22 @@ class Trajectory:
 
     def start(self, device: torch.device) -> State:
         """Make the state at step 0."""
-        from ase.data import atomic_masses
-
         velocities = initial_velocities(self.random_key, atomic_masses[self.numbers], self.temperature_K)
         pressure = self.pressure_GPa / EV_PER_A3_TO_GPA
-        return initial_state(self.numbers, self.cell, self.positions, velocities, self.temperature_K, pressure, device)
+        return initial_state(
+            self.numbers,
+            self.cell,
+            self.positions,
+            velocities,
+            temperature=self.temperature_K,
+            pressure=pressure,
+            device=device,
+        )
 
 
-def read_trajectories(structures: Path, batch: int, settings: Explore, seed: int, potential: Potential) -> tuple[list[Trajectory], int]:
+def read_trajectories(
+    structures: Path, batch: int, settings: Explore, seed: int, potential: Potential
+) -> tuple[list[Trajectory], int]:
     """Return what is to be computed for ``batch`` of the table ``structures``, and how many of its rows belong to it."""
     rows = read_table(structures, "structures", filters=[("batch", "=", batch)]).to_pylist()
     made = {
