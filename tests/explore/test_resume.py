@@ -1,5 +1,6 @@
 """Killed anywhere, any number of times: the same frames as without, bit for bit."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import OutOfMemoryError
 
 from exploring import Gregarious, explore
 
@@ -80,6 +82,30 @@ def test_interrupted_before_the_first_checkpoint_interval(tmp_path, uninterrupte
         explore(tmp_path, Mortal(100), checkpoint_interval_s=1e9)
     # some trajectories have ended since the only checkpoint, which is of the very start
     assert explore(tmp_path)[0].equals(uninterrupted[0])
+
+
+def test_trajectories_that_wait_for_memory_survive_a_kill(tmp_path, uninterrupted):
+    class Shrinking(Mortal):
+        """Has room for everything at first, then for ten atoms, then dies."""
+
+        def evaluate(self, batch):
+            if self.lives < 30 and len(batch.numbers) > 10:
+                self.lives -= 1
+                raise OutOfMemoryError
+            return super().evaluate(batch)
+
+    with pytest.raises(Interrupted):
+        explore(tmp_path, Shrinking(60), max_atoms_in_memory=100, checkpoint_interval_s=0)
+    (checkpoint,) = tmp_path.glob("work/*/00000/checkpoint.npz")
+    with np.load(checkpoint) as data:
+        assert json.loads(str(data["head"]))["paused"]
+    table, failures = explore(tmp_path)
+    assert failures.num_rows == 0
+    assert table["snapshot_id"].equals(uninterrupted[0]["snapshot_id"])
+    for one, other in zip(
+        table["positions_A"].to_pylist(), uninterrupted[0]["positions_A"].to_pylist(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-8)
 
 
 def interrupted(folder, lives=60):

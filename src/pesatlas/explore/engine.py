@@ -81,6 +81,8 @@ class Engine:
 
     def _fill(self, progress: Progress) -> None:
         """Let waiting trajectories in while there is room; those that were under way before come first."""
+        if not (progress.paused.runs or progress.queue):
+            return
         atoms, pairs = progress.active.atoms, progress.active.pairs
         back: list[int] = []
         for i, run in enumerate(progress.paused.runs):
