@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
-from small_potentials import SHARED_MODELS, rattled, save_m3gnet, save_tensornet, to_batch
 
 from pesatlas.potentials.crystals import FIRST
 from pesatlas.potentials.kinds import chgnet, matgl
 from pesatlas.potentials.weights import directory_sha256
+from small_potentials import SHARED_MODELS, rattled, save_m3gnet, save_tensornet, to_batch
 
 pytestmark = pytest.mark.physics
 

@@ -1,7 +1,7 @@
 import pytest
-from small_potentials import SHARED_MODELS, save_m3gnet, save_tensornet
 
 from pesatlas.potentials.kinds import chgnet, matgl
+from small_potentials import SHARED_MODELS, save_m3gnet, save_tensornet
 
 
 @pytest.fixture(scope="session")

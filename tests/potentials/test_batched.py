@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from small_potentials import rattled, rattled_salts, to_batch
 
 from pesatlas.potentials.graph import build_graph
 from pesatlas.potentials.m3gnet import SplitM3GNet, can_split
 from pesatlas.potentials.weights import load_matgl
+from small_potentials import rattled, rattled_salts, to_batch
 
 # float32 models: energies of tens of eV, forces of eV/Å
 ENERGY_eV, FORCE_eV_per_A, STRESS_eV_per_A3 = 2e-5, 1e-4, 1e-5
@@ -31,7 +31,9 @@ def test_equals_matgls_calculator(name, folders, potentials):
     for k, crystal in enumerate(crystals):
         crystal.calc = calculator
         assert crystal.get_potential_energy() == pytest.approx(found.energies[k].item(), abs=1e-4)
-        np.testing.assert_allclose(crystal.get_forces(), found.forces[start : start + len(crystal)], atol=2e-4)
+        np.testing.assert_allclose(
+            crystal.get_forces(), found.forces[start : start + len(crystal)], atol=2e-4
+        )
         np.testing.assert_allclose(calculator.results["stress"], found.stresses[k], atol=2e-5)
         start += len(crystal)
 
@@ -62,7 +64,11 @@ def test_split_m3gnet_is_m3gnet_in_exact_arithmetic(name, older, folders):
     from pesatlas.potentials.weights import directory_sha256
 
     folder = folders[name]
-    model = load_matgl(folder, older_convention=older, sha256=directory_sha256(folder)).model.double().requires_grad_(False)
+    model = (
+        load_matgl(folder, older_convention=older, sha256=directory_sha256(folder))
+        .model.double()
+        .requires_grad_(False)
+    )
     assert can_split(model)
     graph = build_graph(to_batch(rattled_salts()), model.cutoff)
     types = graph.numbers % 4  # any elements will do
@@ -152,7 +158,10 @@ def test_rotation_turns_forces_and_stress(potential):
 
 def test_a_supercell_has_twice_the_energy(potential):
     crystal = rattled_salts()[1]
-    found, doubled = potential.evaluate(to_batch([crystal])), potential.evaluate(to_batch([crystal * (1, 2, 1)]))
+    found, doubled = (
+        potential.evaluate(to_batch([crystal])),
+        potential.evaluate(to_batch([crystal * (1, 2, 1)])),
+    )
     assert doubled.energies.item() == pytest.approx(2 * found.energies.item(), abs=3 * ENERGY_eV)
     torch.testing.assert_close(doubled.stresses, found.stresses, rtol=0, atol=STRESS_eV_per_A3)
 
@@ -166,7 +175,9 @@ def test_wreckage_harms_no_neighbour(potential):
     sound = potential.evaluate(to_batch(crystals))
     wrecks = [rattled(crystals[0], 9), rattled(crystals[1], 9)]
     wrecks[0].positions[2, 1] = np.nan
-    wrecks[1].set_cell(wrecks[1].cell[:] * 0.1, scale_atoms=True)  # hundreds of atoms/Å³: no memory holds the neighbours
+    wrecks[1].set_cell(
+        wrecks[1].cell[:] * 0.1, scale_atoms=True
+    )  # hundreds of atoms/Å³: no memory holds the neighbours
     found = potential.evaluate(to_batch([crystals[0], wrecks[0], *crystals[1:], wrecks[1]]))
     assert torch.isnan(found.energies[[1, -1]]).all()
     assert torch.isnan(found.stresses[[1, -1]]).all()

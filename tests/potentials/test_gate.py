@@ -79,7 +79,9 @@ def test_an_energy_that_falls_for_ever_is_refused(potentials):
 
 def test_nan_is_refused(potentials):
     with pytest.raises(UserError, match="not finite"):
-        pass_gate(Distorted(potentials["chgnet"], lambda said: replace(said, energies=said.energies * float("nan"))))
+        pass_gate(
+            Distorted(potentials["chgnet"], lambda said: replace(said, energies=said.energies * float("nan")))
+        )
 
 
 @pytest.mark.parametrize("name", ["m3gnet", "tensornet"])

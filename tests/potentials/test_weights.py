@@ -7,11 +7,11 @@ import subprocess
 import pytest
 import torch
 from pydantic import ValidationError
-from small_potentials import rattled_salts, save_tensornet, to_batch
 
 from pesatlas.errors import UserError
 from pesatlas.potentials.kinds import matgl
 from pesatlas.potentials.weights import directory_sha256, load_matgl
+from small_potentials import rattled_salts, save_tensornet, to_batch
 
 
 @pytest.fixture
@@ -21,7 +21,12 @@ def folder(folders, tmp_path):
 
 def test_the_checksum_is_what_the_shell_says(folder):
     said = subprocess.run(
-        "sha256sum model.json model.pt state.pt | sha256sum", shell=True, cwd=folder, capture_output=True, text=True, check=True
+        "sha256sum model.json model.pt state.pt | sha256sum",
+        shell=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert directory_sha256(folder) == said.stdout.split()[0]
 

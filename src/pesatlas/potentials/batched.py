@@ -8,9 +8,6 @@ import torch
 from pesatlas.potentials.graph import Graph, build_graph, to_evaluation
 from pesatlas.potentials.interface import Batch, Evaluation
 
-_ATOMS_PER_PASS_CPU = 192
-"""On a CPU the arrays of one pass should stay near the caches; a GPU wants everything at once."""
-
 
 class EdgePotential:
     """A potential that sees structures through the vectors between neighbours.
@@ -24,6 +21,8 @@ class EdgePotential:
     cutoff_A : float, Å
     both_ways : bool
         Whether each pair of neighbours is two edges, one from each end.
+    atoms_per_pass_cpu : int
+        On a CPU the arrays of one pass should stay near the caches; a GPU does everything at once.
     """
 
     name: str
@@ -32,6 +31,7 @@ class EdgePotential:
     device: torch.device
     cutoff_A: float
     both_ways: bool = True
+    atoms_per_pass_cpu: int = 192
 
     def energies(self, graph: Graph, vectors: torch.Tensor) -> torch.Tensor:
         """Energies (B,) in eV, float64, differentiable along ``vectors`` (E, 3), float32, the edges of ``graph``."""
@@ -45,13 +45,16 @@ class EdgePotential:
             cells=batch.cells.to(self.device),
             n_atoms=batch.n_atoms.to(self.device),
         )
-        size = _ATOMS_PER_PASS_CPU if self.device.type == "cpu" else len(batch.numbers)
-        done = [self._evaluate(part) for part in _split(batch, size)]
+        done = [self._evaluate(part) for part in self.passes(batch)]
         return Evaluation(
             energies=torch.cat([part.energies for part in done]),
             forces=torch.cat([part.forces for part in done]),
             stresses=torch.cat([part.stresses for part in done]),
         )
+
+    def passes(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the parts of ``batch`` that are evaluated one after the other."""
+        return _split(batch, self.atoms_per_pass_cpu if self.device.type == "cpu" else len(batch.numbers))
 
     def _evaluate(self, batch: Batch) -> Evaluation:
         graph = build_graph(batch, self.cutoff_A, both_ways=self.both_ways)

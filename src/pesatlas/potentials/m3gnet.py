@@ -43,7 +43,10 @@ class SplitM3GNet(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.convolutions = torch.nn.ModuleList(_SplitConvolution(layer.conv) for layer in model.graph_layers)
+        work = _Rooms()
+        self.convolutions = torch.nn.ModuleList(
+            _SplitConvolution(layer.conv, work) for layer in model.graph_layers
+        )
         self.three_body = _ThreeBody(model)
 
     def forward(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
@@ -122,14 +125,38 @@ def _harmonics(unit: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.ones_like(x), x, y, z, *second], dim=1)
 
 
+class _Rooms:
+    """Uninitialised arrays by name, on a CPU in the same memory each time.
+
+    Fresh memory of this size comes from the system page by page, which costs as much as what is done in it. Should an array
+    be needed after it was overwritten, autograd notices and raises.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, torch.Tensor] = {}
+
+    def get(self, name: str, like: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """Return an array (rows, columns) with the type and device of ``like``."""
+        if like.device.type != "cpu":
+            return like.new_empty(rows, columns)
+        memory = self._memory.get(name)
+        if memory is None or memory.numel() < rows * columns or memory.dtype != like.dtype:
+            memory = self._memory[name] = like.new_empty(rows * columns)
+        return memory[: rows * columns].view(rows, columns)
+
+
 class _SplitConvolution(torch.nn.Module):
     """matgl's M3GNetGraphConv with the first layers split by what they act on."""
 
-    def __init__(self, convolution: Any) -> None:
+    def __init__(self, convolution: Any, work: "_Rooms") -> None:
         super().__init__()
         nodes = convolution.node_weight_func.out_features
-        self.edge_update = _SplitGatedMLP(convolution.edge_update_func, convolution.edge_weight_func, nodes)
-        self.node_update = _SplitGatedMLP(convolution.node_update_func, convolution.node_weight_func, nodes)
+        self.edge_update = _SplitGatedMLP(
+            convolution.edge_update_func, convolution.edge_weight_func, nodes, work
+        )
+        self.node_update = _SplitGatedMLP(
+            convolution.node_update_func, convolution.node_weight_func, nodes, work
+        )
         self.to_destination = isinstance(convolution, OlderM3GNetGraphConv)
 
     def forward(
@@ -151,7 +178,7 @@ class _SplitGatedMLP(torch.nn.Module):
     edge: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, gated: Any, weight: Any, nodes: int) -> None:
+    def __init__(self, gated: Any, weight: Any, nodes: int, work: "_Rooms") -> None:
         super().__init__()
         layers = [layer for layer in gated.layers if isinstance(layer, torch.nn.Linear)]
         gates = [layer for layer in gated.gates if isinstance(layer, torch.nn.Linear)]
@@ -162,6 +189,8 @@ class _SplitGatedMLP(torch.nn.Module):
         self.register_buffer("bias", torch.cat([layers[0].bias, gates[0].bias]).detach())
         self.branch, self.gate = torch.nn.ModuleList(layers[1:]), torch.nn.ModuleList(gates[1:])
         self.weight = weight
+        self.work = work
+        self.kept = _Rooms()
 
     def forward(
         self, graph: Graph, edges: torch.Tensor, nodes: torch.Tensor, radial: torch.Tensor
@@ -186,22 +215,27 @@ class _Message(torch.autograd.Function):
         graph: Graph,
         mlp: Any,
     ) -> torch.Tensor:
-        half = source.shape[1] // 2
-        first = source.index_select(0, graph.sources)
-        first += destination.index_select(0, graph.targets)
+        rows, width = len(edges), source.shape[1]
+        half = width // 2
+        first, second = mlp.work.get("first", edges, rows, width), mlp.work.get("second", edges, rows, width)
+        torch.index_select(source, 0, graph.sources, out=first)
+        torch.index_select(destination, 0, graph.targets, out=second)
+        first += second
         first.addmm_(edges, mlp.edge.t())
-        slope_1 = _silu_in_place(first)
-        second = torch.empty_like(first)
+        slope_1 = _silu_in_place(first, mlp.kept.get("slope_1", edges, rows, width))
         _affine(mlp.branch[0], first[:, :half], second[:, :half])
         _affine(mlp.gate[0], first[:, half:], second[:, half:])
-        slope_2 = _silu_in_place(second)
-        gated = linear(second[:, :half], mlp.branch[1].weight, mlp.branch[1].bias)
-        slope_branch = _silu_in_place(gated)
-        gate = linear(second[:, half:], mlp.gate[1].weight, mlp.gate[1].bias).sigmoid_()
+        slope_2 = _silu_in_place(second, mlp.kept.get("slope_2", edges, rows, width))
+        outputs = len(mlp.weight.weight)
+        gated, gate = mlp.kept.get("gated", edges, rows, outputs), mlp.kept.get("gate", edges, rows, outputs)
+        _affine(mlp.branch[1], second[:, :half], gated)
+        slope_branch = _silu_in_place(gated, mlp.kept.get("slope_branch", edges, rows, outputs))
+        _affine(mlp.gate[1], second[:, half:], gate)
+        gate.sigmoid_()
         slope_branch *= gate
         gated *= gate
         slope_gate = gate.neg_().add_(1).mul_(gated)
-        weight = radial @ mlp.weight.weight.t()
+        weight = torch.mm(radial, mlp.weight.weight.t(), out=mlp.kept.get("weight", edges, rows, outputs))
         ctx.save_for_backward(slope_1, slope_2, slope_branch, slope_gate, gated, weight)
         ctx.graph, ctx.mlp = graph, mlp
         return gated * weight
@@ -215,7 +249,10 @@ class _Message(torch.autograd.Function):
         # The narrow product runs several times faster this way round.
         to_radial = (mlp.weight.weight.t() @ (gradient * gated).t()).t()
         gradient = gradient * weight
-        second, first = torch.empty_like(slope_2), torch.empty_like(slope_1)
+        second, first = (
+            mlp.work.get("second", gradient, *slope_2.shape),
+            mlp.work.get("first", gradient, *slope_1.shape),
+        )
         torch.mm(slope_branch.mul_(gradient), mlp.branch[1].weight, out=second[:, :half])
         torch.mm(slope_gate.mul_(gradient), mlp.gate[1].weight, out=second[:, half:])
         second *= slope_2
@@ -234,8 +271,8 @@ def _affine(layer: Any, x: torch.Tensor, out: torch.Tensor) -> None:
     torch.addmm(layer.bias, x, layer.weight.t(), out=out)
 
 
-def _silu_in_place(x: torch.Tensor) -> torch.Tensor:
-    """Replace x by silu(x) and return the slope there: sigmoid + silu (1 - sigmoid)."""
-    sigmoid = torch.sigmoid(x)
+def _silu_in_place(x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """Replace x by silu(x) and put the slope there, sigmoid + silu (1 - sigmoid), into ``slope``."""
+    sigmoid = torch.sigmoid(x, out=slope)
     x *= sigmoid
     return sigmoid.addcmul_(x, sigmoid, value=-1).add_(x)
