@@ -14,6 +14,7 @@ wildcard_constraints:
 localrules:
     all,
     fetch_structures,
+    fetch_potential,
 
 
 def identity(*sections):

@@ -1,6 +1,23 @@
 """Explore: molecular dynamics of a batch of cells."""
 
 
+rule fetch_potential:
+    # As for fetch_structures, the weights are no outputs: they may have been put there by hand.
+    output:
+        done="work/fetched/potential.txt",
+    log:
+        "logs/fetch_potential.log",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        potential=campaign.explore.potential.identity(),
+    message:
+        "Making sure that the weights of the potential are there"
+    script:
+        "../../scripts/fetch_potential.py"
+
+
 rule run_md:
     input:
         structures="results/structures.parquet",

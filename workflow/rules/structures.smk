@@ -1,5 +1,7 @@
 """Structures: from the sources of the configuration to the cells that are explored."""
 
+from pesatlas.structures.fetch import state_of_sources
+
 
 rule fetch_structures:
     # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have been filled by hand.
@@ -21,6 +23,7 @@ rule fetch_structures:
 checkpoint prepare_structures:
     input:
         fetched="work/fetched/structures.txt",
+        potential="work/fetched/potential.txt",
     output:
         structures="results/structures.parquet",
         failures="results/failures/structures.parquet",
@@ -33,6 +36,7 @@ checkpoint prepare_structures:
         runtime=grows(120),
     params:
         settings=identity("structures"),
+        files=state_of_sources(campaign),
         elements=[campaign.explore.potential.identity(), campaign.label.backend.identity()],
         structures_per_job=campaign.explore.structures_per_job,
     message:

@@ -15,6 +15,17 @@ from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 
 
+# Where extensions are chosen, and the package that their names are looked up in.
+EXTENSIONS = {
+    "structures.sources": "pesatlas.structures.sources",
+    "structures.domains": "pesatlas.structures.domains",
+    "explore.potential": "pesatlas.potentials.kinds",
+    "encode.encoder": "pesatlas.encode.encoders",
+    "select.policy": "pesatlas.select.policies",
+    "label.backend": "pesatlas.label.backends",
+}
+
+
 def read_campaign(path: Path) -> Campaign:
     """Read and check the YAML file ``path``.
 
@@ -58,18 +69,18 @@ def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml") -> Campaig
 
 def _check_extensions(campaign: Campaign, where: str) -> None:
     """Let every extension that has a ``check`` look at its options: missing files, absent programs."""
-    used = [
-        ("structures.sources", "pesatlas.structures.sources", campaign.structures.sources),
-        ("structures.domains", "pesatlas.structures.domains", campaign.structures.domains),
-        ("explore.potential", "pesatlas.potentials.kinds", [campaign.explore.potential]),
-        ("encode.encoder", "pesatlas.encode.encoders", [campaign.encode.encoder]),
-        ("select.policy", "pesatlas.select.policies", [campaign.select.policy]),
-        ("label.backend", "pesatlas.label.backends", [campaign.label.backend]),
+    used: list[tuple[str, list[Any]]] = [
+        ("structures.sources", campaign.structures.sources),
+        ("structures.domains", campaign.structures.domains),
+        ("explore.potential", [campaign.explore.potential]),
+        ("encode.encoder", [campaign.encode.encoder]),
+        ("select.policy", [campaign.select.policy]),
+        ("label.backend", [campaign.label.backend]),
     ]
     problems = []
-    for key, package, many in used:
+    for key, many in used:
         for options in many:
-            check = getattr(registry.find(package, options.kind), "check", None)
+            check = getattr(registry.find(EXTENSIONS[key], options.kind), "check", None)
             if check is not None:
                 try:
                     check(options)
@@ -81,7 +92,7 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
 
 def _explain(detail: ErrorDetails) -> str:
     """One line for one pydantic error: key, value, what is wrong, how to mend it."""
-    where = [part for part in detail["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    where = _path_in_file(detail["loc"])
     key = ".".join(str(part) for part in where)
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
@@ -95,6 +106,16 @@ def _explain(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     shown = f" = {value!r}" if isinstance(value, str | int | float | bool | list) else ""
     return f"{key}{shown}: {message}{_meaning(where)}."
+
+
+def _path_in_file(location: tuple[int | str, ...]) -> list[int | str]:
+    """Return the keys as they are in the file: pydantic adds the kind of an extension, which is none."""
+    where: list[int | str] = []
+    for part in location:
+        package = EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
+        if not (package and isinstance(part, str) and part in registry.available(package)):
+            where.append(part)
+    return where
 
 
 def _model_at(where: list[Any]) -> type[Section] | None:

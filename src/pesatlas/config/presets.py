@@ -17,7 +17,7 @@ DEMO: Preset = (
             "domains": [
                 {
                     "kind": "bulk",
-                    "supercell": {"min_length_A": 5.0, "max_atoms": 16},
+                    "supercell": {"min_length_A": 5.0, "max_atoms": 4},
                     "pressures_GPa": [ATM_TO_GPA],
                 }
             ],
@@ -29,12 +29,15 @@ DEMO: Preset = (
             "structures_per_job": 8,
         },
         "encode": {"encoder": {"kind": "chgnet"}},
-        "select": {"target": 26},
+        "select": {"target": 26, "structure": {"threshold": 0.02}, "atoms": {"threshold": 0.01}},
         "label": {"backend": {"kind": "gpaw", "quality": "demo"}, "structures_per_job": 4},
     },
     {
         "explore.length_ps": "MatPES: 100. Half a picosecond shows how it works.",
+        "structures.domains.0.supercell": "Small, so that DFT of a supercell takes seconds. MatPES has 64 atoms.",
         "select.target": "8 equilibrium crystals and 18 snapshots.",
+        "select.structure": "MatPES: 0.5. Half a picosecond moves less than a hundred, so the net is finer.",
+        "select.atoms": "MatPES: 0.1.",
         "label.backend.quality": "Coarse k-points and cut-offs, a level of its own: not for training. For data to keep: standard.",
     },
     (

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -55,7 +56,7 @@ def _section(section: Section, notes: Mapping[str, str], path: str, indent: int)
                 inner = _section(item, notes, f"{key}.{i}", indent + 2)
                 first = next(i for i, line in enumerate(inner) if not line.lstrip().startswith("#"))
                 inner[first] = f"{pad}  - {inner[first].lstrip()}"
-                lines += inner
+                lines += [f"{pad}  # {line}" for line in notes.get(f"{key}.{i}", "").splitlines()] + inner
         else:
             lines.append(f"{pad}{name}: {_scalar(value)}{f'  # {comment}' if comment else ''}")
     return lines
@@ -85,4 +86,5 @@ def _scalar(value: Any) -> str:
     """One value in YAML's flow style."""
     if isinstance(value, float):
         return repr(value)
+    value = str(value) if isinstance(value, Path) else value
     return yaml.safe_dump(value, default_flow_style=True, width=10_000).strip().removesuffix("...").strip()

@@ -38,8 +38,23 @@ def pc_map(axes: Axes, results: Path) -> str:
         dtype=bool,
     )
     shown = _sample(len(points))
-    axes.scatter(*points[shown].T, s=6, color=GREY, alpha=0.5, linewidths=0, label=f"pool ({len(points)})")
-    axes.scatter(*points[picked].T, s=16, color=COLOURS[1], linewidths=0, label=f"picked ({picked.sum()})")
+    axes.scatter(
+        points[shown, 0],
+        points[shown, 1],
+        s=6,
+        color=GREY,
+        alpha=0.5,
+        linewidths=0,
+        label=f"pool ({len(points)})",
+    )
+    axes.scatter(
+        points[picked, 0],
+        points[picked, 1],
+        s=16,
+        color=COLOURS[1],
+        linewidths=0,
+        label=f"picked ({picked.sum()})",
+    )
     axes.set(xlabel="weighted PC 1", ylabel="weighted PC 2")
     axes.legend()
     drawn = "" if len(shown) == len(points) else f" {len(shown)} of the pool are drawn."
@@ -120,7 +135,7 @@ def level_parity(axes: Axes, results: Path, levels: list[str]) -> str:
 
 
 def _parity(axes: Axes, points: np.ndarray, x: str, y: str) -> None:
-    axes.scatter(*points.T, s=8, color=COLOURS[0], alpha=0.6, linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], s=8, color=COLOURS[0], alpha=0.6, linewidths=0)
     if len(points):
         low, high = points.min(), points.max()
         axes.plot([low, high], [low, high], color=GREY, linewidth=1)

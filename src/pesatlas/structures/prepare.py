@@ -49,6 +49,7 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
         "accepted": len(accepted),
         "failed": len(failed),
         "cells": len(rows),
+        "trajectories": sum(len(row["conditions"]) for row in rows),
         "batches": rows[-1]["batch"] + 1,
     }
     log.info("%d cells in %d batches", counts["cells"], counts["batches"])

@@ -4,4 +4,13 @@ from pesatlas.tables.io import TableWriter, read_table, write_table
 from pesatlas.tables.manifest import Entry, check_entry, read_entry
 from pesatlas.tables.schemas import SCHEMAS, FailureReason
 
-__all__ = ["SCHEMAS", "Entry", "FailureReason", "TableWriter", "check_entry", "read_entry", "read_table", "write_table"]
+__all__ = [
+    "SCHEMAS",
+    "Entry",
+    "FailureReason",
+    "TableWriter",
+    "check_entry",
+    "read_entry",
+    "read_table",
+    "write_table",
+]

@@ -101,9 +101,20 @@ _SNAPSHOTS = [
     *FRAME,
     *GEOMETRY,
     _field("time_fs", f8, "time since the start of the trajectory", "fs"),
-    _field("instant_temperature_K", f8, "kinetic temperature of the frame; null without kinetic degrees of freedom", "K", null=True),
+    _field(
+        "instant_temperature_K",
+        f8,
+        "kinetic temperature of the frame; null without kinetic degrees of freedom",
+        "K",
+        null=True,
+    ),
     _field("mlip_energy_eV", f8, "total energy by the potential", "eV"),
-    _field("mlip_stress_eV_per_A3", pa.list_(f8, 6), "stress by the potential, virial part, tension positive", "eV/Å³"),
+    _field(
+        "mlip_stress_eV_per_A3",
+        pa.list_(f8, 6),
+        "stress by the potential, virial part, tension positive",
+        "eV/Å³",
+    ),
     _field("mlip_max_force_eV_per_A", f8, "largest force on an atom by the potential", "eV/Å"),
     _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
     *POTENTIAL,
@@ -120,7 +131,11 @@ _FEATURES = [
 _CLUSTERS = [
     _field("snapshot_id", text, "frame that was assigned"),
     _field("structure_cluster", i4, "cluster of its structure features; -1 if its features are not finite"),
-    _field("atom_clusters", pa.list_(i4), "cluster of each atom, numbered through the whole campaign; -1 as above"),
+    _field(
+        "atom_clusters",
+        pa.list_(i4),
+        "cluster of each atom, numbered through the whole campaign; -1 as above",
+    ),
     _field("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
 ]
 
@@ -146,8 +161,16 @@ _RESULT = [
     _field("free_energy_eV", f8, "total free energy, the one forces derive from", "eV"),
     _field("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
     _field("stress_eV_per_A3", pa.list_(f8, 6), "stress, tension positive, Voigt xx yy zz yz xz xy", "eV/Å³"),
-    _field("magmoms_muB", pa.list_(f8), "final magnetic moments; null for a calculation without spin", "μB", null=True),
-    _field("band_gap_eV", f8, "Kohn-Sham gap on the k-points of the calculation, 0 for a metal", "eV", null=True),
+    _field(
+        "magmoms_muB",
+        pa.list_(f8),
+        "final magnetic moments; null for a calculation without spin",
+        "μB",
+        null=True,
+    ),
+    _field(
+        "band_gap_eV", f8, "Kohn-Sham gap on the k-points of the calculation, 0 for a metal", "eV", null=True
+    ),
     _field("scf_steps", i4, "SCF iterations"),
     _field("converged", flag, "what this attempt's own output says of its electronic convergence"),
     _field("corrections", text, "corrections applied on the way, as JSON"),
@@ -177,7 +200,13 @@ _ATOMS = [
 
 _DATASET = [
     *_LABELS,
-    _field("cohesive_energy_eV_per_atom", f8, "energy_eV less isolated atoms at the same level, per atom; negative is bound", "eV/atom", null=True),
+    _field(
+        "cohesive_energy_eV_per_atom",
+        f8,
+        "energy_eV less isolated atoms at the same level, per atom; negative is bound",
+        "eV/atom",
+        null=True,
+    ),
     _field("split", text, "train, valid or test; by structure_id, the same for every level"),
 ]
 

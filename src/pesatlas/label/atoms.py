@@ -1,0 +1,79 @@
+"""Isolated atoms at every reference level, for cohesive energies."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.elements import symbol_of
+from pesatlas.label.calculate import Progress, content_key, open_calculations
+from pesatlas.label.interface import Failed, Task
+from pesatlas.label.rows import failure_row, result_columns
+from pesatlas.levels.level import Level
+from pesatlas.levels.registry import levels_of
+from pesatlas.tables import write_table
+from pesatlas.tables.io import check_metadata
+
+log = logging.getLogger(__name__)
+
+
+def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Path, work: Path) -> None:
+    """Calculate an isolated atom of every element in ``structures`` at every level; write the tables ``atoms`` and ``failures``.
+
+    Spin-polarised, with Hund's moment, in the box of the level. An atom that fails leaves cohesive energies of its
+    compounds empty, and a row of the failures says so.
+    """
+    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    numbers = _elements(structures)
+    rows: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    progress = Progress(len(numbers))
+    with open_calculations(campaign, "atoms", work) as calculations:
+        for done, number in enumerate(numbers, start=1):
+            symbol = symbol_of(number)
+            for level in levels.values():
+                task = _alone(number, level)
+                outcome = calculations.outcome(task)
+                if isinstance(outcome, Failed):
+                    log.warning("atom %s at %s: %s, %s", symbol, level.name, outcome.reason, outcome.detail)
+                    failed.append(
+                        failure_row(outcome, "label", f"atom:{symbol}", f"atom:{symbol}", level.name)
+                    )
+                else:
+                    rows.append({"element": symbol, **result_columns(outcome, level, content_key(task))})
+            progress.done(done, symbol, calculations)
+        log.info(
+            "%d elements: %d calculations, %d from the store",
+            len(numbers),
+            calculations.made,
+            calculations.found,
+        )
+    fingerprint = digest([level.fingerprint for level in levels.values()])
+    counts = {
+        "elements": len(numbers),
+        "wanted": len(numbers) * len(levels),
+        "labelled": len(rows),
+        "failed": len(failed),
+    }
+    write_table(failures, "failures", failed, fingerprint)
+    write_table(atoms, "atoms", rows, fingerprint, counts)
+
+
+def _elements(structures: Path) -> list[int]:
+    """Return the atomic numbers in the table ``structures``, sorted; read in pieces, for the table may be large."""
+    check_metadata(structures, "structures")
+    found: set[int] = set()
+    with pq.ParquetFile(structures) as file:
+        for piece in file.iter_batches(columns=["numbers"]):
+            found.update(int(z) for z in np.unique(piece.column(0).flatten().to_numpy()))
+    return sorted(found)
+
+
+def _alone(number: int, level: Level) -> Task:
+    """Return the calculation of one atom in the middle of the level's box."""
+    box = np.array(level.settings["atom_box_A"])
+    return Task(np.array([number]), np.diag(box), box[None, :] / 2, level, isolated=True)

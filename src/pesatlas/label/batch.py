@@ -1,0 +1,89 @@
+"""Label one batch of the selection at every reference level."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.label.calculate import Progress, content_key, open_calculations
+from pesatlas.label.interface import Failed, Task
+from pesatlas.label.rows import failure_row, result_columns
+from pesatlas.label.verdict import judge
+from pesatlas.levels.level import Level
+from pesatlas.levels.registry import levels_of
+from pesatlas.tables import SCHEMAS, read_table, write_table
+from pesatlas.tables.schemas import FRAME, GEOMETRY, POTENTIAL, SOURCE
+
+log = logging.getLogger(__name__)
+
+_KEPT = [field.name for field in (*FRAME, *GEOMETRY, *POTENTIAL, *SOURCE)]
+
+
+def label_batch(
+    campaign: Campaign, batch: int, selection: Path, labels: Path, failures: Path, work: Path
+) -> None:
+    """Calculate every pick of ``batch`` at every level, and write the tables ``labels`` and ``failures``.
+
+    A calculation that fails becomes a row with its reason and costs no other. What was calculated before, by any campaign
+    on the same store, is not calculated again. A killed job loses at most the calculation it was in.
+
+    Parameters
+    ----------
+    batch : int
+        Which rows of ``selection``; there may be none, if fewer were picked than the target allows.
+    """
+    picks = read_table(selection, "selection", filters=[("batch", "==", batch)]).select(_KEPT).to_pylist()
+    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    fingerprint = digest([level.fingerprint for level in levels.values()], campaign.dataset.identity())
+    rows: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    progress = Progress(len(picks))
+    with open_calculations(campaign, f"batch-{batch:05d}", work) as calculations:
+        for done, pick in enumerate(picks, start=1):
+            for level in levels.values():
+                task = task_of(pick, level)
+                outcome = calculations.outcome(task)
+                if isinstance(outcome, Failed):
+                    log.warning(
+                        "%s at %s: %s, %s", pick["snapshot_id"], level.name, outcome.reason, outcome.detail
+                    )
+                    failed.append(
+                        failure_row(outcome, "label", pick["snapshot_id"], pick["structure_id"], level.name)
+                    )
+                    continue
+                verdict, rules = judge(outcome, campaign.dataset)
+                columns = result_columns(outcome, level, content_key(task))
+                rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
+            progress.done(done, pick["snapshot_id"], calculations)
+        log.info(
+            "%d snapshots: %d calculations, %d labels from the store",
+            len(picks),
+            calculations.made,
+            calculations.found,
+        )
+    counts = {"selected": len(picks)}
+    for name in levels:
+        counts[f"labelled_{name}"] = sum(row["level"] == name for row in rows)
+        counts[f"failed_{name}"] = Counter(row["level"] for row in failed)[name]
+    write_table(failures, "failures", failed, fingerprint)
+    write_table(
+        labels,
+        "labels",
+        [{name: row.get(name) for name in SCHEMAS["labels"].names} for row in rows],
+        fingerprint,
+        counts,
+    )
+
+
+def task_of(row: dict[str, Any], level: Level) -> Task:
+    """Return the calculation of a row's geometry at ``level``."""
+    return Task(
+        numbers=np.array(row["numbers"], dtype=int),
+        cell=np.array(row["cell_A"]).reshape(3, 3),
+        positions=np.array(row["positions_A"]).reshape(-1, 3),
+        level=level,
+    )

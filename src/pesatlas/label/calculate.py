@@ -1,0 +1,148 @@
+"""Calculations addressed by their content: what was ever finished is taken from the store."""
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pesatlas import registry
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.label.interface import TRANSIENT, Failed, Outcome, Result, Task, from_bytes, to_bytes
+from pesatlas.ledger import Ledger, Lock, Store
+
+log = logging.getLogger(__name__)
+
+BACKENDS = "pesatlas.label.backends"
+_DECIMALS = 8
+
+
+def canonical_order(task: Task) -> np.ndarray:
+    """Return the permutation that sorts a task's atoms by element and position (1e-8 Å): the same for any order of the same atoms."""
+    positions = np.round(task.positions, _DECIMALS)
+    return np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0], task.numbers))
+
+
+def content_key(task: Task) -> str:
+    """Hash of a task's geometry (canonical order, 1e-8 Å) and of its level's fingerprint."""
+    order = canonical_order(task)
+    # adding zero turns -0.0 into 0.0
+    cell = (np.round(task.cell, _DECIMALS) + 0.0).tolist()
+    positions = (np.round(task.positions[order], _DECIMALS) + 0.0).tolist()
+    return digest(
+        task.level.fingerprint,
+        task.isolated,
+        [int(z) for z in task.numbers[order]],
+        cell,
+        positions,
+        length=32,
+    )
+
+
+def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
+    """Return ``result`` with atom ``i`` of the new one being atom ``order[i]`` of the old one."""
+    moments = result.magmoms_muB
+    return replace(
+        result,
+        forces_eV_per_A=[result.forces_eV_per_A[i] for i in order],
+        magmoms_muB=None if moments is None else [moments[i] for i in order],
+    )
+
+
+@dataclass
+class Calculations:
+    """The one way to a label: out of the store, or by a calculation whose outcome goes into the store.
+
+    Use ``open_calculations`` to get one.
+    """
+
+    campaign: Campaign
+    store: Store
+    writer: Ledger
+    scratch: Path
+    made: int = 0
+    found: int = 0
+
+    def outcome(self, task: Task) -> Outcome:
+        """Return the outcome of ``task``, calculated only if no campaign on this store ever did."""
+        key, order = content_key(task), canonical_order(task)
+        payload = self.store.get(key) or self.writer.get(key)
+        earlier = from_bytes(payload) if payload else None
+        attempts = earlier.attempts if isinstance(earlier, Failed) else 0
+        if earlier is None or (isinstance(earlier, Failed) and self._worth_another(earlier)):
+            outcome = self._attempt(task, order, key, attempts)
+        else:
+            self.found += 1
+            outcome = earlier
+        # from canonical order back to the task's
+        return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
+
+    def _worth_another(self, failed: Failed) -> bool:
+        return failed.reason in TRANSIENT and failed.attempts < self.campaign.label.attempts
+
+    def _attempt(self, task: Task, order: np.ndarray, key: str, attempts: int) -> Outcome:
+        """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
+        sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
+        options: Any = self.campaign.label.backend
+        backend = registry.find(BACKENDS, options.kind)
+        while True:
+            folder = self.scratch / key
+            folder.mkdir()
+            outcome: Outcome = backend.calculate(
+                sorted_task, options, folder, 60 * self.campaign.label.timeout_min
+            )
+            shutil.rmtree(folder)
+            self.made += 1
+            attempts += 1
+            if isinstance(outcome, Failed):
+                outcome = replace(outcome, attempts=attempts)
+            self.writer.append(key, to_bytes(outcome))
+            if isinstance(outcome, Result) or not self._worth_another(outcome):
+                return outcome
+            log.warning("attempt %d failed (%s: %s); trying again", attempts, outcome.reason, outcome.detail)
+
+
+@contextmanager
+def open_calculations(campaign: Campaign, name: str, work: Path) -> Iterator[Calculations]:
+    """Open the label store for one job, which is locked against another job of the same name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the job, unique in the campaign and the same when it is run again.
+    work : Path
+        Folder for locks.
+    """
+    identity = digest(campaign.label.identity(), campaign.campaign.name)
+    segment = f"{name}-{identity}"
+    store = Store(Path(campaign.campaign.store) / "labels")
+    with (
+        Lock(work / f"{segment}.lock"),
+        store.writer(segment) as writer,
+        tempfile.TemporaryDirectory(prefix="pesatlas-") as scratch,
+    ):
+        store.refresh()
+        yield Calculations(campaign, store, writer, Path(scratch))
+
+
+class Progress:
+    """Lines in the log: how many are done, how fast, how long still."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._begun = time.monotonic()
+
+    def done(self, count: int, name: str, calculations: Calculations) -> None:
+        """Say that ``count`` of all are done."""
+        spent = time.monotonic() - self._begun
+        left = spent / max(count, 1) * (self._total - count)
+        log.info(
+            "%d of %d: %s; %d calculations, %.0f s left", count, self._total, name, calculations.made, left
+        )

@@ -1,0 +1,85 @@
+"""What a labelling backend is given and what it gives back."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pesatlas.levels.level import Level
+from pesatlas.tables import FailureReason
+
+# What a machine did, not what the structure is: worth another attempt.
+TRANSIENT = frozenset({FailureReason.CRASHED, FailureReason.TIMEOUT})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One calculation.
+
+    Attributes
+    ----------
+    numbers : (n,) atomic numbers
+    cell : (3, 3) Å, rows are lattice vectors
+    positions : (n, 3) Å
+    level : at which level
+    isolated : an atom alone in its box, for cohesive energies
+    """
+
+    numbers: np.ndarray
+    cell: np.ndarray
+    positions: np.ndarray
+    level: Level
+    isolated: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished calculation, in the units of the tables; forces and moments in the task's order of atoms."""
+
+    energy_eV: float
+    free_energy_eV: float
+    forces_eV_per_A: list[list[float]]
+    stress_eV_per_A3: list[float]
+    magmoms_muB: list[float] | None
+    band_gap_eV: float | None
+    scf_steps: int
+    converged: bool
+    corrections: list[str]
+    pseudopotentials: dict[str, str]
+    settings: dict[str, Any]
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A calculation without a result, and why."""
+
+    reason: FailureReason
+    detail: str
+    attempts: int = 1
+
+
+Outcome = Result | Failed
+
+
+class Backend(Protocol):
+    """A module in ``pesatlas.label.backends``."""
+
+    def calculate(self, task: Task, options: Any, scratch: Path, timeout_s: float) -> Outcome:
+        """Prepare, run, parse and verify one calculation in the empty folder ``scratch``; failures are returned, not raised."""
+        ...
+
+
+def to_bytes(outcome: Outcome) -> bytes:
+    """Write an outcome for the store."""
+    return json.dumps({"kind": type(outcome).__name__, **asdict(outcome)}).encode()
+
+
+def from_bytes(payload: bytes) -> Outcome:
+    """Read what ``to_bytes`` wrote."""
+    raw = json.loads(payload)
+    if raw.pop("kind") == "Result":
+        return Result(**raw)
+    return Failed(**{**raw, "reason": FailureReason(raw["reason"])})

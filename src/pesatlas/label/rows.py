@@ -1,0 +1,45 @@
+"""Rows of the tables of labels and of failures."""
+
+import json
+from typing import Any
+
+from pesatlas import __version__
+from pesatlas.label.interface import Failed, Result
+from pesatlas.levels.level import Level
+
+
+def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
+    """Return the columns that labels of crystals and of isolated atoms share."""
+    return {
+        "level": level.name,
+        "level_fingerprint": level.fingerprint,
+        "energy_eV": result.energy_eV,
+        "free_energy_eV": result.free_energy_eV,
+        "forces_eV_per_A": [component for force in result.forces_eV_per_A for component in force],
+        "stress_eV_per_A3": result.stress_eV_per_A3,
+        "magmoms_muB": result.magmoms_muB,
+        "band_gap_eV": result.band_gap_eV,
+        "scf_steps": result.scf_steps,
+        "converged": result.converged,
+        "corrections": json.dumps(result.corrections),
+        "code": level.code_text,
+        "pseudopotentials": json.dumps(result.pseudopotentials, sort_keys=True),
+        "settings": json.dumps(result.settings, sort_keys=True),
+        "wall_s": result.wall_s,
+        "label_key": key,
+        "code_version": __version__,
+    }
+
+
+def failure_row(failed: Failed, stage: str, key: str, structure_id: str, level: str) -> dict[str, Any]:
+    """Return a row of the table of failures."""
+    return {
+        "stage": stage,
+        "key": key,
+        "structure_id": structure_id,
+        "level": level,
+        "reason": failed.reason.value,
+        "detail": failed.detail,
+        "attempts": failed.attempts,
+        "code_version": __version__,
+    }
