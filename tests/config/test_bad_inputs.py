@@ -17,16 +17,16 @@ def cases():
         for line in (ROOT / "docs/bad-inputs.md").read_text().splitlines()
         if line.startswith("| `")
     ]
-    return [(change.strip("`"), message.strip("`")) for change, message in rows]
+    return [(change.strip("`"), message) for change, message in rows]
 
 
 def apply(raw, change):
     """Apply 'section.key: value' to a raw configuration; the value is YAML, 'section.key -' removes the key."""
     remove = change.endswith(" -")
     key, value = (change.removesuffix(" -"), None) if remove else change.split(": ", 1)
-    *parents, last = key.split(".")
+    *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]
     for parent in parents:
-        raw = raw[int(parent)] if isinstance(raw, list) else raw[parent]
+        raw = raw[parent]
     if remove:
         del raw[last]
     else:

@@ -62,7 +62,14 @@ def test_the_demo(caplog):
     rows = read_table(structures, "structures").to_pylist()
     entry = check_entry(structures)
     assert read_table(failures, "failures").num_rows == 0
-    assert entry.counts == {"sources_read": 8, "accepted": 8, "failed": 0, "cells": 16, "batches": 6}
+    assert entry.counts == {
+        "sources_read": 8,
+        "accepted": 8,
+        "failed": 0,
+        "cells": 16,
+        "trajectories": 16,
+        "batches": 6,
+    }
     assert check_entry(failures).counts == entry.counts
     assert [(row["structure_id"], row["variant"]) for row in rows] == sorted(
         (row["structure_id"], row["variant"]) for row in rows

@@ -105,7 +105,7 @@ def test_a_second_run_in_the_same_folder_is_refused(make_folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"explore.timestep_fs": 20.0}, "explore.timestep_fs = 20"),
+        ({"explore.timestep_fs": 20.0}, "explore.timestep_fs: 20 fs is longer"),
         ({"explore.timestp_fs": 2.0}, "Did you mean 'timestep_fs'?"),
         ({"structures.sources": [{"kind": "files", "paths": ["nowhere/*.cif"]}]}, "nowhere/*.cif"),
     ],

@@ -17,6 +17,10 @@ localrules:
     fetch_potential,
 
 
+# `conda: "pesatlas"` on every rule names the environment of envs/environment.yaml; sites that run jobs in conda
+# environments (--sdm conda) use it, everybody else runs jobs in the environment of `pesatlas run`.
+
+
 def identity(*sections):
     """What decides results in some sections of the configuration: the rule reruns when it changes."""
     return {section: getattr(campaign, section).identity() for section in sections}

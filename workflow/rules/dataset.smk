@@ -23,6 +23,8 @@ rule collect_dataset:
         "logs/collect_dataset.log",
     benchmark:
         "logs/collect_dataset.benchmark.tsv"
+    conda:
+        "pesatlas"
     resources:
         mem_mb=grows(2000),
         runtime=grows(120),

@@ -11,6 +11,8 @@ rule encode_snapshots:
         "logs/encode_snapshots/{batch}.log",
     benchmark:
         "logs/encode_snapshots/{batch}.benchmark.tsv"
+    conda:
+        "pesatlas"
     threads: 1
     resources:
         mem_mb=grows(6000),

@@ -7,6 +7,8 @@ rule fetch_potential:
         done="work/fetched/potential.txt",
     log:
         "logs/fetch_potential.log",
+    conda:
+        "pesatlas"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -28,6 +30,8 @@ rule run_md:
         "logs/run_md/{batch}.log",
     benchmark:
         "logs/run_md/{batch}.benchmark.tsv"
+    conda:
+        "pesatlas"
     threads: 1
     resources:
         mem_mb=grows(6000),

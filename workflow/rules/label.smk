@@ -11,6 +11,8 @@ rule label_atoms:
         "logs/label_atoms.log",
     benchmark:
         "logs/label_atoms.benchmark.tsv"
+    conda:
+        "pesatlas"
     threads: 1
     resources:
         mem_mb=grows(4000),
@@ -35,6 +37,8 @@ rule label_batch:
         "logs/label_batch/{batch}.log",
     benchmark:
         "logs/label_batch/{batch}.benchmark.tsv"
+    conda:
+        "pesatlas"
     threads: 1
     resources:
         mem_mb=grows(4000),

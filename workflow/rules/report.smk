@@ -13,6 +13,8 @@ rule build_report:
         "logs/build_report.log",
     benchmark:
         "logs/build_report.benchmark.tsv"
+    conda:
+        "pesatlas"
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),

@@ -10,6 +10,8 @@ rule fit_pca:
         "logs/fit_pca.log",
     benchmark:
         "logs/fit_pca.benchmark.tsv"
+    conda:
+        "pesatlas"
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),
@@ -32,6 +34,8 @@ rule cluster_snapshots:
         "logs/cluster_snapshots.log",
     benchmark:
         "logs/cluster_snapshots.benchmark.tsv"
+    conda:
+        "pesatlas"
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),
@@ -54,6 +58,8 @@ rule pick_snapshots:
         "logs/pick_snapshots.log",
     benchmark:
         "logs/pick_snapshots.benchmark.tsv"
+    conda:
+        "pesatlas"
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),

@@ -9,6 +9,8 @@ rule fetch_structures:
         done="work/fetched/structures.txt",
     log:
         "logs/fetch_structures.log",
+    conda:
+        "pesatlas"
     resources:
         mem_mb=4000,
         runtime=240,
@@ -31,6 +33,8 @@ checkpoint prepare_structures:
         "logs/prepare_structures.log",
     benchmark:
         "logs/prepare_structures.benchmark.tsv"
+    conda:
+        "pesatlas"
     resources:
         mem_mb=grows(4000),
         runtime=grows(120),

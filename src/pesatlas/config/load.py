@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section
+from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
-
 
 # Where extensions are chosen, and the package that their names are looked up in.
 EXTENSIONS = {
@@ -86,8 +86,31 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
                     check(options)
                 except UserError as error:
                     problems.append(f"  - {key} ({options.kind}): {error}")
+    problems += _check_elements(campaign) if not problems else []
     if problems:
         raise UserError(f"{where}: {len(problems)} problem(s) in the configuration\n" + "\n".join(problems))
+
+
+def _check_elements(campaign: Campaign) -> list[str]:
+    """Elements that are asked for by name have to be known to the potential and to the code that labels."""
+    potential: Any = campaign.explore.potential
+    backend: Any = campaign.label.backend
+    known = {
+        f"explore.potential ({potential.kind})": registry.find(
+            EXTENSIONS["explore.potential"], potential.kind
+        ).elements,
+        f"label.backend ({backend.kind})": lambda _: registry.find(
+            "pesatlas.levels", backend.kind
+        ).elements(),
+    }
+    problems = []
+    for symbol in campaign.structures.elements or []:
+        for who, elements in known.items():
+            if atomic_number(symbol) not in elements(potential):
+                problems.append(
+                    f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
+                )
+    return problems
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -104,6 +127,10 @@ def _explain(detail: ErrorDetails) -> str:
         got = value.get("kind") if isinstance(value, dict) else value
         return f"{key}.kind = {got!r}: there is no such kind. Choose one of {expected}."
     message = detail["msg"].removeprefix("Value error, ")
+    about, _, rest = message.partition(": ")
+    if rest and about.isidentifier():
+        # a check of several values of a section, which names the one to mend
+        return f"{key}.{about}: {rest}."
     shown = f" = {value!r}" if isinstance(value, str | int | float | bool | list) else ""
     return f"{key}{shown}: {message}{_meaning(where)}."
 
