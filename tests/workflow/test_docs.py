@@ -1,0 +1,76 @@
+"""Every command in the README and the documentation is run, in the folder of a finished campaign."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# These set up an environment and run everything: .ci/run runs them.
+BY_CI = {"make demo", "make test"}
+
+
+def commands():
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+            found += [line for line in block.splitlines() if line and not line.startswith("#")]
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory):
+    """A copy of the finished campaign in a folder that looks like a checkout."""
+    path = tmp_path_factory.mktemp("docs") / "checkout"
+    shutil.copytree(tiny.path, path)
+    for name in ("Snakefile", "workflow", "scripts", "profiles"):
+        (path / name).symlink_to(ROOT / name)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in commands() if c not in BY_CI])
+def test_a_documented_command_works(command, folder):
+    before = (folder / "config.yaml").read_text()
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    (folder / "config.yaml").write_text(before)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ci_runs_the_commands_that_set_up_everything():
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert all(command in ci for command in BY_CI)
+    assert set(commands()) >= BY_CI
+
+
+def test_the_rule_graph_in_the_readme_is_current(folder):
+    snakemake = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"]
+    graph = subprocess.run(snakemake, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+    def edges(text):
+        names = dict(re.findall(r"(id\d+)\[(\w+)\]", text))
+        return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", text)}
+
+    assert edges((ROOT / "README.md").read_text()) == edges(graph)
+    assert len(edges(graph)) > 15
+
+
+def test_links_in_the_documentation_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
