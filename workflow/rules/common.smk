@@ -17,8 +17,8 @@ localrules:
     fetch_potential,
 
 
-# `conda: "pesatlas"` on every rule names the environment of envs/environment.yaml; sites that run jobs in conda
-# environments (--sdm conda) use it, everybody else runs jobs in the environment of `pesatlas run`.
+# `conda:` on every rule is for sites that run jobs in conda environments (--sdm conda); everybody else runs jobs in the
+# environment of `pesatlas run`.
 
 
 def identity(*sections):

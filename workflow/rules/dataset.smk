@@ -24,7 +24,7 @@ rule collect_dataset:
     benchmark:
         "logs/collect_dataset.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(120),

@@ -12,7 +12,7 @@ rule encode_snapshots:
     benchmark:
         "logs/encode_snapshots/{batch}.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=grows(6000),

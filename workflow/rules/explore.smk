@@ -8,7 +8,7 @@ rule fetch_potential:
     log:
         "logs/fetch_potential.log",
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=4000,
         runtime=60,
@@ -31,7 +31,7 @@ rule run_md:
     benchmark:
         "logs/run_md/{batch}.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=grows(6000),

@@ -12,7 +12,7 @@ rule label_atoms:
     benchmark:
         "logs/label_atoms.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=grows(4000),
@@ -38,7 +38,7 @@ rule label_batch:
     benchmark:
         "logs/label_batch/{batch}.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=grows(4000),

@@ -14,7 +14,7 @@ rule build_report:
     benchmark:
         "logs/build_report.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),

@@ -11,7 +11,7 @@ rule fit_pca:
     benchmark:
         "logs/fit_pca.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
         runtime=grows(60),
@@ -35,7 +35,7 @@ rule cluster_snapshots:
     benchmark:
         "logs/cluster_snapshots.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),
@@ -59,7 +59,7 @@ rule pick_snapshots:
     benchmark:
         "logs/pick_snapshots.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(240),

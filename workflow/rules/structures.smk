@@ -10,7 +10,7 @@ rule fetch_structures:
     log:
         "logs/fetch_structures.log",
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=4000,
         runtime=240,
@@ -34,7 +34,7 @@ checkpoint prepare_structures:
     benchmark:
         "logs/prepare_structures.benchmark.tsv"
     conda:
-        "pesatlas"
+        "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
         runtime=grows(120),
