@@ -50,7 +50,7 @@ def test_the_default_is_what_the_demo_needs():
     crystals = list(demo.load(demo.Options()))
     sizes = [len(c.numbers) for c in crystals]
     assert 6 <= len(crystals) <= 8
-    assert min(sizes) == 1
+    assert min(sizes) <= 2
     assert max(sizes) == 8
 
 

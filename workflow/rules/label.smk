@@ -45,7 +45,7 @@ rule label_batch:
         runtime=grows(1440),
     params:
         settings=identity("label"),
-        limits=identity("dataset"),
+        limits=[campaign.dataset.max_net_force_eV_per_A, campaign.dataset.max_force_eV_per_A],
         work="work/label",
     message:
         "Labelling batch {wildcards.batch}"

@@ -111,7 +111,7 @@ CRYSTALS: dict[str, _Recipe] = {
     ),  # u: Abrahams and Bernstein, Acta Cryst. B 25, 1233 (1969)
 }
 
-DEFAULT = ["Al", "AlP", "GaAs", "MgO", "NaCl", "Si", "Si-BC8", "SiC"]
+DEFAULT = ["AlP", "GaAs", "LiF", "MgO", "NaCl", "Si", "Si-BC8", "SiC"]
 
 
 class Options(Section):
