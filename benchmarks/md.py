@@ -44,7 +44,7 @@ def crystals(count: int) -> list[Atoms]:
     """Return the built-in crystals as supercells of 8 to 24 atoms, slightly displaced, with velocities."""
     rng = np.random.default_rng(7)
     chosen: list[Atoms] = []
-    for most in (24, 16, 20):
+    for most in (24, 12, 16):
         for recipe in CRYSTALS.values():
             cell = np.array(recipe.vectors)
             crystal = Atoms(recipe.species, scaled_positions=recipe.fractional, cell=cell, pbc=True)
