@@ -56,7 +56,7 @@ def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
 
 def test_a_changed_split_collects_again_and_calculates_nothing(tiny, tmp_path):
     twin = copy_of(tiny, tmp_path / "twin")
-    twin.change({"dataset.split": {"valid": 0.0, "test": 0.9}})
+    twin.change({"dataset.split": {"valid": 0.0, "test": 0.999}})
     assert set(jobs(twin.run("-n"))) == {"collect_dataset", "build_report"}
     twin.run()
     assert {row["split"] for row in twin.dataset("pbe")} == {"test"}

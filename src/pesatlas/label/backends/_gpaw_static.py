@@ -110,15 +110,18 @@ def main(source: str, target: str, parent: str) -> None:
     job = json.loads(Path(source).read_text(encoding="utf-8"))
     try:
         result = calculate(job)
-    except KohnShamConvergenceError as error:
-        result = {"failed": "not_converged", "detail": f"SCF: {str(error).strip().splitlines()[0]}"}
+    except KohnShamConvergenceError:
+        result = {
+            "failed": "not_converged",
+            "detail": "the SCF did not converge in the iterations that the level allows",
+        }
     except np.linalg.LinAlgError as error:
         result = {
             "failed": "not_converged",
             "detail": f"the eigenvalue problem broke down ({error}): atoms too close?",
         }
     except FileNotFoundError as error:
-        result = {"failed": "missing_pseudopotential", "detail": str(error).strip().splitlines()[0]}
+        result = {"failed": "missing_pseudopotential", "detail": str(error)[:200]}
     except DivergedError as error:
         result = {"failed": "not_converged", "detail": f"SCF diverged ({error})"}
     temporary = Path(f"{target}.part")

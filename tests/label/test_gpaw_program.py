@@ -1,0 +1,133 @@
+"""GPAW as a program: what it gives back, how it ends, and that it leaves nothing behind."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pesatlas.label.backends import gpaw
+from pesatlas.label.interface import Failed, Task
+from pesatlas.levels.gpaw import levels
+from pesatlas.tables import FailureReason
+
+SILICON = np.array([[0, 2.7155, 2.7155], [2.7155, 0, 2.7155], [2.7155, 2.7155, 0]])
+
+
+def silicon(level, second=(1.35775, 1.35775, 1.35775)):
+    return Task(np.array([14, 14]), SILICON, np.array([[0.0, 0, 0], second]), level)
+
+
+@pytest.fixture(scope="module")
+def pbe():
+    return levels("demo", ["pbe"])["pbe"]
+
+
+def changed(level, **settings):
+    return level.model_copy(update={"settings": {**level.settings, **settings}})
+
+
+def test_a_calculation_that_does_not_converge_gives_no_numbers(pbe, tmp_path):
+    outcome = gpaw.calculate(silicon(changed(pbe, max_iterations=2)), gpaw.Options(), tmp_path, 120)
+    assert isinstance(outcome, Failed)
+    assert outcome.reason == FailureReason.NOT_CONVERGED
+
+
+def test_a_missing_paw_dataset_is_named(pbe, tmp_path):
+    technetium = Task(np.array([43]), 3 * np.eye(3), np.zeros((1, 3)), pbe)
+    outcome = gpaw.calculate(technetium, gpaw.Options(), tmp_path, 120)
+    assert (outcome.reason, outcome.detail) == (
+        FailureReason.MISSING_PSEUDOPOTENTIAL,
+        "no PAW dataset Tc.PBE.gz",
+    )
+
+
+def alive(folder):
+    """Processes that work in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [process.name] if (process / "cwd").readlink() == folder else []
+        except OSError:
+            continue
+    return found
+
+
+def test_time_out_leaves_no_process_behind(pbe, tmp_path):
+    outcome = gpaw.calculate(silicon(changed(pbe, kpoint_spacing_per_A=0.1)), gpaw.Options(), tmp_path, 3)
+    assert outcome.reason == FailureReason.TIMEOUT
+    assert alive(tmp_path) == []
+
+
+PARENT = """
+import sys
+from pathlib import Path
+import numpy as np
+from pesatlas.label.backends import gpaw
+from pesatlas.label.interface import Task
+from pesatlas.levels.gpaw import levels
+level = levels("demo", ["pbe"])["pbe"]
+level = level.model_copy(update={"settings": {**level.settings, "kpoint_spacing_per_A": 0.1}})
+cell = 2.7155 * (1 - np.eye(3))
+gpaw.calculate(Task(np.array([14, 14]), cell, np.array([[0.0, 0, 0], [1.35775] * 3]), level), gpaw.Options(), Path(sys.argv[1]), 600)
+"""
+
+
+def test_it_dies_with_its_parent(tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while not alive(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)  # past the start of Python
+    assert alive(tmp_path)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    time.sleep(1)
+    assert alive(tmp_path) == []
+
+
+GOOD = {
+    "numbers": [14, 14],
+    "cell": SILICON.tolist(),
+    "positions": [[0.0, 0, 0], [1.35775] * 3],
+    "energy": -10.0,
+    "free_energy": -10.0,
+    "forces": [[0.0] * 3] * 2,
+    "stress": [0.0] * 6,
+    "magmoms": None,
+    "band_gap": 0.5,
+    "scf_steps": 9,
+    "converged": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"positions": [[0.0, 0, 0], [1.3578] * 3]}, "wrong_structure"),
+        ({"numbers": [14, 32]}, "wrong_structure"),
+        ({"cell": (1.001 * SILICON).tolist()}, "wrong_structure"),
+        ({"energy": float("nan")}, "not_finite"),
+        ({"stress": [float("inf")] + [0.0] * 5}, "not_finite"),
+        ({"converged": False}, "not_converged"),
+    ],
+)
+def test_output_that_is_not_a_label_is_refused(pbe, tmp_path, change, reason):
+    (tmp_path / "out.json").write_text(json.dumps(GOOD | change))
+    assert gpaw.parse(silicon(pbe), {}, tmp_path, 1.0).reason == reason
+
+
+@pytest.mark.parametrize("text", [None, "", '{"energy": -1'])
+def test_missing_or_torn_output_is_refused(pbe, tmp_path, text):
+    if text is not None:
+        (tmp_path / "out.json").write_text(text)
+    assert gpaw.parse(silicon(pbe), {}, tmp_path, 1.0).reason == "bad_output"
+
+
+def test_good_output_is_a_label(pbe, tmp_path):
+    (tmp_path / "out.json").write_text(json.dumps(GOOD))
+    assert gpaw.parse(silicon(pbe), {}, tmp_path, 1.0).energy_eV == -10.0
