@@ -130,3 +130,21 @@ def test_forces_that_do_not_sum_to_zero_are_quarantined(double, select, label):
 def test_a_batch_with_no_picks_gives_empty_tables(double, select, label):
     rows, failures, counts = label(select(3.0), batch=7)
     assert (rows, failures, counts["selected"], double.count()) == ([], [], 0, 0)
+
+
+def test_a_label_made_with_more_attempts_is_not_hidden_by_the_failure_before(
+    double, select, label, campaign, tmp_path
+):
+    double.fail = {("pbe", 3.0): [FailureReason.CRASHED]}
+    assert label(select(3.0))[1][0]["attempts"] == 2
+    # files of a store are read by name: the failure comes last
+    (written,) = (tmp_path / "store/labels").glob("*.ledger")
+    written.rename(written.with_name("zzz.ledger"))
+    double.fail = {}
+    raw = campaign.model_dump(mode="json")
+    raw["label"]["attempts"] = 3
+    more = type(campaign).model_validate(raw)
+    for name in ("more", "again"):
+        rows, failures, _ = label(select(3.0), name, campaign=more)
+        assert (len(rows), failures, double.count()) == (2, [], 4)
+    assert len(label(select(3.0), "as before")[0]) == 2

@@ -56,6 +56,11 @@ def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
     )
 
 
+def _mishap(key: str) -> str:
+    """Key of what went wrong for no reason of the task's own; another than the task's, so that it never hides a result."""
+    return f"{key}-mishap"
+
+
 @dataclass
 class Calculations:
     """The one way to a label: out of the store, or by a calculation whose outcome goes into the store.
@@ -73,19 +78,21 @@ class Calculations:
     def outcome(self, task: Task) -> Outcome:
         """Return the outcome of ``task``, calculated only if no campaign on this store ever did."""
         key, order = content_key(task), canonical_order(task)
-        payload = self.store.get(key) or self.writer.get(key)
-        earlier = from_bytes(payload) if payload else None
-        attempts = earlier.attempts if isinstance(earlier, Failed) else 0
-        if earlier is None or (isinstance(earlier, Failed) and self._worth_another(earlier)):
-            outcome = self._attempt(task, order, key, attempts)
+        outcome = self._known(key)
+        if outcome is None:
+            mishap = self._known(_mishap(key))
+            attempts = mishap.attempts if isinstance(mishap, Failed) else 0
+            exhausted = attempts >= self.campaign.label.attempts
+            outcome = mishap if mishap and exhausted else self._attempt(task, order, key, attempts)
         else:
             self.found += 1
-            outcome = earlier
         # from canonical order back to the task's
         return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
 
-    def _worth_another(self, failed: Failed) -> bool:
-        return failed.reason in TRANSIENT and failed.attempts < self.campaign.label.attempts
+    def _known(self, key: str) -> Outcome | None:
+        # what this job wrote is newer than what the store knew when it began
+        payload = self.writer.get(key) or self.store.get(key)
+        return from_bytes(payload) if payload else None
 
     def _attempt(self, task: Task, order: np.ndarray, key: str, attempts: int) -> Outcome:
         """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
@@ -103,8 +110,11 @@ class Calculations:
             attempts += 1
             if isinstance(outcome, Failed):
                 outcome = replace(outcome, attempts=attempts)
-            self.writer.append(key, to_bytes(outcome))
-            if isinstance(outcome, Result) or not self._worth_another(outcome):
+            if isinstance(outcome, Result) or outcome.reason not in TRANSIENT:
+                self.writer.append(key, to_bytes(outcome))
+                return outcome
+            self.writer.append(_mishap(key), to_bytes(outcome))
+            if attempts >= self.campaign.label.attempts:
                 return outcome
             log.warning("attempt %d failed (%s: %s); trying again", attempts, outcome.reason, outcome.detail)
 

@@ -91,7 +91,10 @@ def run(scratch: Path, timeout_s: float) -> Failed | None:
         try:
             status = process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            return Failed(FailureReason.TIMEOUT, f"killed after {timeout_s:.0f} s (label.timeout_min)")
+            return Failed(
+                FailureReason.TIMEOUT,
+                f"killed after {timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
+            )
         finally:
             _kill_group(process)
     if status != 0:
