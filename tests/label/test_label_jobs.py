@@ -1,11 +1,10 @@
-"""Label jobs as processes: one at a time on a batch, killed at any moment, sharing a store."""
+"""Label jobs as processes: one at a time on a batch, killed at any moment."""
 
 import subprocess
 import sys
 import time
 
-from pesatlas.label.batch import label_batch
-from pesatlas.tables import FailureReason, read_table
+from pesatlas.tables import read_table
 
 # A job with a backend that says when it begins and when it ends, and takes its time.
 JOB = """
@@ -73,35 +72,3 @@ def test_two_jobs_on_one_batch_take_turns_and_calculate_once(campaign, select, t
     assert len({line.split()[1] for line in words(tmp_path, "begin")}) == 1
     tables = [read_table(tmp_path / f"out{i}" / "labels.parquet", "labels").to_pylist() for i in range(2)]
     assert tables[0] == tables[1]
-
-
-def test_a_label_is_not_hidden_by_an_earlier_failure_of_another_campaign(double, campaign, select, tmp_path):
-    def run(name, attempts, out):
-        raw = campaign.model_dump(mode="json")
-        raw["campaign"]["name"] = name
-        raw["label"]["attempts"] = attempts
-        labels = tmp_path / out / "labels.parquet"
-        label_batch(
-            type(campaign).model_validate(raw),
-            0,
-            select(3.0),
-            labels,
-            tmp_path / out / "failures.parquet",
-            tmp_path / "work",
-        )
-        return read_table(labels, "labels").num_rows
-
-    # whichever segment of the store sorts last, in one of the two orders the failure would come after the label
-    for first, second in (("aa", "bb"), ("dd", "cc")):
-        double.calls.unlink(missing_ok=True)
-        double.fail = {("pbe", 3.0): [FailureReason.CRASHED]}
-        campaign = campaign.model_copy(
-            update={"campaign": campaign.campaign.model_copy(update={"store": str(tmp_path / first)})}
-        )
-        assert run(first, 1, f"{first}1") == 1
-        double.fail = {}
-        assert run(second, 3, f"{second}1") == 2
-        calls = double.count()
-        assert run(second, 3, f"{second}2") == 2
-        assert run(first, 1, f"{first}2") == 2
-        assert double.count() == calls
