@@ -128,6 +128,7 @@ def tables(tmp_path):
         "trajectories_failed": 0,
         "frames": 6,
         "equilibrium": 0,
+        "equilibrium_failed": 0,
     }
     write_table(
         results / "snapshots/00000.parquet",
@@ -189,7 +190,7 @@ def tables(tmp_path):
     return results, files, labels
 
 
-def _write_labels(results, labels):
+def _write_labels(results, labels, failed=None):
     """Write two batches of labels with the counts that belong to them."""
     files = []
     for batch in (0, 1):
@@ -198,7 +199,7 @@ def _write_labels(results, labels):
             "selected": 2,
             **{f"labelled_{level}": sum(r["level"] == level for r in part) for level in LEVELS},
         }
-        counts |= {f"failed_{level}": 0 for level in LEVELS}
+        counts |= {f"failed_{level}": (failed or {}).get(batch, {}).get(level, 0) for level in LEVELS}
         files.append(results / f"labels/{batch:05d}.parquet")
         write_table(files[-1], "labels", part, "s", counts)
     return files

@@ -10,7 +10,7 @@ from pesatlas.config.dataset import Split
 from pesatlas.dataset.collect import collect_dataset, split_of
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
-from pesatlas.tables import TableWriter, read_table
+from pesatlas.tables import TableWriter, read_table, write_table
 from pesatlas.tables.manifest import read_entry
 
 
@@ -69,6 +69,39 @@ def test_a_lost_label_stops_the_campaign(campaign, tables, write_labels):
     with pytest.raises(UserError, match="selected, at r2scan: 4 != 3 labelled"):
         collect_dataset(campaign, results, write_labels(results, labels[:-1]))
     assert not (results / "manifest.json").exists()
+
+
+FAILURE = {
+    "stage": "explore",
+    "key": "NaCl:unit:equilibrium",
+    "structure_id": "NaCl",
+    "level": None,
+    "reason": "not_finite",
+    "detail": "",
+    "attempts": 1,
+    "code_version": "0",
+}
+
+
+def test_an_equilibrium_crystal_that_fails_in_explore_is_accounted_for(campaign, tables):
+    results, files, _ = tables
+    path = results / "snapshots/00000.parquet"
+    rows, counts = pq.read_table(path), read_entry(path).counts
+    with TableWriter(path, "snapshots", "s") as writer:
+        writer.counts.update(counts, equilibrium_failed=1)
+        writer.write(rows)
+    with pytest.raises(UserError, match="explore failures on file: 1 != 0 rows"):
+        collect_dataset(campaign, results, files)
+    write_table(results / "failures/explore/00000.parquet", "failures", [FAILURE], "s")
+    collect_dataset(campaign, results, files)
+    assert verify(results) == []
+
+
+def test_a_label_that_failed_without_a_row_stops_the_campaign(campaign, tables, write_labels):
+    results, _, labels = tables
+    files = write_labels(results, labels[:-1], failed={1: {"r2scan": 1}})
+    with pytest.raises(UserError, match="label failures on file: 1 != 0 rows"):
+        collect_dataset(campaign, results, files)
 
 
 def test_labels_of_two_fingerprints_are_not_merged(campaign, tables, write_labels):

@@ -50,8 +50,8 @@ def sums(results: Results) -> list[Sum]:
             {"finished": explored["trajectories_finished"], "failed": explored["trajectories_failed"]},
         ),
         Sum(
-            "trajectory failures on file",
-            explored["trajectories_failed"],
+            "explore failures on file",
+            explored["trajectories_failed"] + explored["equilibrium_failed"],
             {"rows": _rows(results.of_batches("failures/explore"))},
         ),
         Sum(
@@ -67,6 +67,8 @@ def sums(results: Results) -> list[Sum]:
     for level in results.levels:
         parts = {"labelled": labels[f"labelled_{level}"], "failed": labels[f"failed_{level}"]}
         found.append(Sum(f"selected, at {level}", selection.rows, parts))
+    failed = sum(labels[f"failed_{level}"] for level in results.levels)
+    found.append(Sum("label failures on file", failed, {"rows": _rows(results.label_failures)}))
     label_rows = sum(labels[f"labelled_{level}"] for level in results.levels)
     found.append(Sum("labels", label_rows, {"rows": _rows(results.labels)}))
     accepted = {level: _rows([results.dataset(level)]) for level in results.levels}

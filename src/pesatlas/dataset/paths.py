@@ -47,6 +47,11 @@ class Results:
         return self._numbered("labels", self.label_batches)
 
     @property
+    def label_failures(self) -> list[Path]:
+        """Calculations that gave no label, one table for each label batch."""
+        return self._numbered("failures/label", self.label_batches)
+
+    @property
     def failures(self) -> list[Path]:
         """Every table of failures but that of the dataset itself."""
         folder = self.root / "failures"
@@ -54,7 +59,7 @@ class Results:
             folder / "structures.parquet",
             folder / "atoms.parquet",
             *self.of_batches("failures/explore"),
-            *self._numbered("failures/label", self.label_batches),
+            *self.label_failures,
         ]
 
     @property
