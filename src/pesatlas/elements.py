@@ -1,6 +1,9 @@
 """Chemical symbols by atomic number, without importing a chemistry package: the configuration needs them."""
 
 import difflib
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 SYMBOLS: tuple[str, ...] = (
     *("H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ar"),
@@ -71,3 +74,13 @@ def atomic_number(symbol: str) -> int:
 def symbol_of(number: int) -> str:
     """Return the chemical symbol of an atomic number; ``Z=0`` and the like for numbers that are no element."""
     return SYMBOLS[number - 1] if 1 <= number <= len(SYMBOLS) else f"Z={number}"
+
+
+def _are_elements(symbols: list[str]) -> list[str]:
+    for symbol in symbols:
+        atomic_number(symbol)
+    return symbols
+
+
+Symbols = Annotated[list[str], AfterValidator(_are_elements)]
+"""A list of chemical symbols in the configuration."""

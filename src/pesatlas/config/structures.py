@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from pesatlas import registry
 from pesatlas.config.section import Section
-from pesatlas.elements import atomic_number
+from pesatlas.elements import Symbols
 
 if TYPE_CHECKING:
     # the unions are built at run time from the modules that are there
@@ -29,7 +29,7 @@ class Structures(Section):
         min_length=1,
         description="where on the surface to look: the cells and conditions made of every crystal",
     )
-    elements: list[str] | None = Field(
+    elements: Symbols | None = Field(
         None,
         min_length=1,
         description="keep only crystals made of these elements; null: all that the potential and the backend know",
@@ -46,13 +46,6 @@ class Structures(Section):
         description="turn crystals that equal another one into failure rows (duplicate): same reduced formula, space group and "
         "primitive cell, lattice lengths within 2 % and atoms within 5 % of the mean spacing",
     )
-
-    @field_validator("elements")
-    @classmethod
-    def _are_elements(cls, elements: list[str] | None) -> list[str] | None:
-        for symbol in elements or []:
-            atomic_number(symbol)
-        return elements
 
     @field_validator("domains")
     @classmethod

@@ -19,6 +19,7 @@ from pesatlas.dataset.paths import Results
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS, FailureReason, TableWriter, read_entry, read_table
 from pesatlas.tables.atomic import write_text
+from pesatlas.tables.failures import failure_row
 
 log = logging.getLogger(__name__)
 
@@ -114,16 +115,14 @@ def _cohesive(
 def _quarantined(table: pa.Table) -> list[dict[str, object]]:
     columns = ["snapshot_id", "structure_id", "level", "verdict_rules"]
     return [
-        {
-            "stage": "dataset",
-            "key": row["snapshot_id"],
-            "structure_id": row["structure_id"],
-            "level": row["level"],
-            "reason": FailureReason.QUARANTINED,
-            "detail": row["verdict_rules"],
-            "attempts": 1,
-            "code_version": __version__,
-        }
+        failure_row(
+            "dataset",
+            row["snapshot_id"],
+            row["structure_id"],
+            FailureReason.QUARANTINED,
+            row["verdict_rules"],
+            level=row["level"],
+        )
         for row in table.select(columns).to_pylist()
     ]
 

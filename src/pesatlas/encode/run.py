@@ -1,7 +1,6 @@
 """Encode a shard of snapshots: features in the same order, and their moments."""
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.encode.interface import Encoder, Frame
 from pesatlas.errors import UserError
+from pesatlas.progress import Progress
 from pesatlas.registry import find
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 from pesatlas.tables.io import ROW_GROUP, check_metadata
@@ -22,7 +22,6 @@ from pesatlas.tables.moments import Moments, ShardMoments
 
 log = logging.getLogger(__name__)
 
-_PROGRESS_S = 60.0
 _COLUMNS = ["snapshot_id", "n_atoms", "numbers", "positions_A", "cell_A"]
 
 
@@ -60,7 +59,7 @@ def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moment
     )
     about = {"pesatlas.encoder": encoder.name, "pesatlas.encoder_hash": encoder.weights_hash}
     fingerprint = digest(options.identity(), encoder.weights_hash)
-    not_finite, start, said = 0, time.monotonic(), time.monotonic()
+    not_finite, progress = 0, Progress("encoded", expected)
     with TableWriter(features, "features", fingerprint, about) as writer:
         for rows in _row_groups(snapshots):
             frames = [_frame(row, encoder) for row in rows]
@@ -72,10 +71,7 @@ def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moment
                 sums.atoms.add(np.concatenate([atoms for _, atoms in kept]))
             not_finite += good.count(False)
             writer.write(_table(rows, described, good))
-            if time.monotonic() - said > _PROGRESS_S:
-                said = time.monotonic()
-                left = (said - start) * (expected / writer.rows - 1)
-                log.info("%d of %d frames encoded, %.0f min left", writer.rows, expected, left / 60)
+            progress.step(len(rows))
         if writer.rows != expected:
             raise UserError(
                 f"{snapshots} has {writer.rows} rows, its manifest says {expected}. Delete it and run again."

@@ -13,6 +13,7 @@ from pesatlas.explore.frames import Failure
 from pesatlas.explore.trajectory import Trajectory
 from pesatlas.potentials.interface import Potential
 from pesatlas.tables import SCHEMAS, TableWriter, write_table
+from pesatlas.tables.failures import failure_row
 
 _ROWS_AT_ONCE = 4096
 
@@ -56,7 +57,10 @@ def write_tables(
         for outcome in outcomes:
             counts.update(_counted(outcome))
             if outcome.failure:
-                failed.append(_failure_row(outcome.trajectory, outcome.failure))
+                each, failure = outcome.trajectory, outcome.failure
+                failed.append(
+                    failure_row("explore", each.name, each.structure_id, failure.reason, failure.detail)
+                )
             waiting.append(_snapshot_rows(outcome, potential, timestep_fs))
             if sum(len(table) for table in waiting) >= _ROWS_AT_ONCE:
                 writer.write(pa.concat_tables(waiting))
@@ -108,16 +112,3 @@ def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -
         else:
             columns.append(frames[column.name])
     return pa.table(columns, schema=SCHEMAS["snapshots"])
-
-
-def _failure_row(trajectory: Trajectory, failure: Failure) -> dict[str, Any]:
-    return {
-        "stage": "explore",
-        "key": trajectory.name,
-        "structure_id": trajectory.structure_id,
-        "level": None,
-        "reason": failure.reason.value,
-        "detail": failure.detail,
-        "attempts": 1,
-        "code_version": __version__,
-    }

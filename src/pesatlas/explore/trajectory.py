@@ -1,6 +1,5 @@
 """What there is to compute: trajectories and equilibrium crystals, each with a key made of all that decides it."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pesatlas.config.section import digest
 from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import VERSION
 from pesatlas.dynamics.state import State, initial_state
+from pesatlas.geometry import geometry_digest
 from pesatlas.potentials.interface import Potential
 from pesatlas.tables import read_table
 from pesatlas.units import EV_PER_A3_TO_GPA
@@ -94,7 +94,7 @@ def _of_row(row: dict[str, Any], made: dict[str, Any]) -> Iterator[Trajectory]:
     numbers = np.array(row["numbers"], dtype=np.uint8)
     cell = np.array(row["cell_A"]).reshape(3, 3)
     positions = np.array(row["positions_A"]).reshape(-1, 3)
-    start = _geometry_digest(numbers, cell, positions)
+    start = geometry_digest(numbers, cell, positions)
     same = {name: row[name] for name in ("structure_id", "variant", "domain", "source")}
     same |= {"numbers": numbers, "cell": cell, "positions": positions}
     if row["variant"] == "unit":
@@ -103,11 +103,3 @@ def _of_row(row: dict[str, Any], made: dict[str, Any]) -> Iterator[Trajectory]:
     for each in row["conditions"]:
         key = digest("trajectory", start, each["temperature_K"], each["pressure_GPa"], made, length=32)
         yield Trajectory(key=key, **each, **same)
-
-
-def _geometry_digest(numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> str:
-    """Hash a geometry to 1e-8 Å; the order of atoms counts, for frames keep it."""
-    whole = hashlib.sha256(numbers.astype("<u1").tobytes())
-    for lengths in (cell, positions):
-        whole.update(np.rint(lengths * 1e8).astype("<i8").tobytes())
-    return whole.hexdigest()

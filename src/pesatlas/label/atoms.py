@@ -12,7 +12,7 @@ from pesatlas.config.section import digest
 from pesatlas.elements import symbol_of
 from pesatlas.label.calculate import Progress, content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
-from pesatlas.label.rows import failure_row, result_columns
+from pesatlas.label.rows import result_columns, row_of_failure
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
 from pesatlas.tables import write_table
@@ -40,9 +40,7 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
                 outcome = calculations.outcome(task)
                 if isinstance(outcome, Failed):
                     log.warning("atom %s at %s: %s, %s", symbol, level.name, outcome.reason, outcome.detail)
-                    failed.append(
-                        failure_row(outcome, "label", f"atom:{symbol}", f"atom:{symbol}", level.name)
-                    )
+                    failed.append(row_of_failure(outcome, f"atom:{symbol}", f"atom:{symbol}", level.name))
                 else:
                     rows.append({"element": symbol, **result_columns(outcome, level, content_key(task))})
             progress.done(done, symbol, calculations)

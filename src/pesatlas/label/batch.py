@@ -11,7 +11,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.label.calculate import Progress, content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
-from pesatlas.label.rows import failure_row, result_columns
+from pesatlas.label.rows import result_columns, row_of_failure
 from pesatlas.label.verdict import judge
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
@@ -52,7 +52,7 @@ def label_batch(
                         "%s at %s: %s, %s", pick["snapshot_id"], level.name, outcome.reason, outcome.detail
                     )
                     failed.append(
-                        failure_row(outcome, "label", pick["snapshot_id"], pick["structure_id"], level.name)
+                        row_of_failure(outcome, pick["snapshot_id"], pick["structure_id"], level.name)
                     )
                     continue
                 verdict, rules = judge(outcome, campaign.dataset)

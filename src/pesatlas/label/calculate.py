@@ -15,6 +15,7 @@ import numpy as np
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.geometry import geometry_digest
 from pesatlas.label.interface import TRANSIENT, Failed, Outcome, Result, Task, from_bytes, to_bytes
 from pesatlas.ledger import Ledger, Lock, Store
 
@@ -33,17 +34,8 @@ def canonical_order(task: Task) -> np.ndarray:
 def content_key(task: Task) -> str:
     """Hash of a task's geometry (canonical order, 1e-8 Å) and of its level's fingerprint."""
     order = canonical_order(task)
-    # adding zero turns -0.0 into 0.0
-    cell = (np.round(task.cell, _DECIMALS) + 0.0).tolist()
-    positions = (np.round(task.positions[order], _DECIMALS) + 0.0).tolist()
-    return digest(
-        task.level.fingerprint,
-        task.isolated,
-        [int(z) for z in task.numbers[order]],
-        cell,
-        positions,
-        length=32,
-    )
+    geometry = geometry_digest(task.numbers[order], task.cell, task.positions[order])
+    return digest(task.level.fingerprint, task.isolated, geometry, length=32)
 
 
 def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:

@@ -6,6 +6,7 @@ from typing import Any
 from pesatlas import __version__
 from pesatlas.label.interface import Failed, Result
 from pesatlas.levels.level import Level
+from pesatlas.tables.failures import failure_row
 
 
 def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
@@ -31,15 +32,8 @@ def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
     }
 
 
-def failure_row(failed: Failed, stage: str, key: str, structure_id: str, level: str) -> dict[str, Any]:
-    """Return a row of the table of failures."""
-    return {
-        "stage": stage,
-        "key": key,
-        "structure_id": structure_id,
-        "level": level,
-        "reason": failed.reason.value,
-        "detail": failed.detail,
-        "attempts": failed.attempts,
-        "code_version": __version__,
-    }
+def row_of_failure(failed: Failed, key: str, structure_id: str, level: str) -> dict[str, Any]:
+    """Return the row of a calculation without a result."""
+    return failure_row(
+        "label", key, structure_id, failed.reason, failed.detail, level=level, attempts=failed.attempts
+    )

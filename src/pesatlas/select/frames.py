@@ -1,6 +1,5 @@
 """Frames of all snapshot shards: a light index of every one, and whole rows of a few."""
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pesatlas.errors import UserError
+from pesatlas.geometry import geometry_digest
 from pesatlas.tables import read_entry
 from pesatlas.tables.io import ROW_GROUP, check_metadata
 
@@ -30,8 +30,6 @@ _COLUMNS = [
     "mlip_max_force_eV_per_A",
     "min_distance_A",
 ]
-# Label keys round geometries to 1e-8 Å (DESIGN): what is the same label is the same frame.
-_PER_ANGSTROM = 1e8
 
 
 @dataclass
@@ -132,8 +130,7 @@ def _digest(numbers: NDArray, cell: NDArray, positions: NDArray, finite: bool) -
     """Hash of a geometry; of nothing for one that is not finite, which is never compared."""
     if not finite:
         return bytes(16)
-    geometry = np.rint(np.concatenate([cell, positions]) * _PER_ANGSTROM).astype(np.int64)
-    return hashlib.blake2b(numbers.tobytes() + geometry.tobytes(), digest_size=16).digest()
+    return bytes.fromhex(geometry_digest(numbers, cell, positions))
 
 
 def look_up(shards: list[Path], frames: Frames, rows: NDArray[np.int64]) -> pa.Table:

@@ -1,18 +1,16 @@
 """Exact principal components of everything, from the moments that stand beside each shard."""
 
-import json
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.tables.arrays import read_arrays, write_arrays
 from pesatlas.tables.moments import Moments, ShardMoments
 
 log = logging.getLogger(__name__)
@@ -110,14 +108,12 @@ class Pca:
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` atomically; nothing in it is pickled."""
-        arrays: dict[str, Any] = {
+        arrays = {
             f"{name}_{part}": array
             for name, components in (("structures", self.structures), ("atoms", self.atoms))
             for part, array in vars(components).items()
         }
-        about = json.dumps({"encoder": self.encoder, "weights_hash": self.weights_hash})
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, about=np.asarray(about), **arrays)
+        write_arrays(path, {"encoder": self.encoder, "weights_hash": self.weights_hash}, arrays)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -129,17 +125,11 @@ class Pca:
             If the file is missing or is not one.
         """
         parts = list(Components.__dataclass_fields__)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                structures, atoms = (
-                    Components(*(file[f"{name}_{part}"] for part in parts))
-                    for name in ("structures", "atoms")
-                )
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{path} does not hold principal components ({error}). Delete it and run again."
-            ) from error
+        names = [f"{name}_{part}" for name in ("structures", "atoms") for part in parts]
+        about, arrays = read_arrays(path, "principal components", names)
+        structures, atoms = (
+            Components(*(arrays[f"{name}_{part}"] for part in parts)) for name in ("structures", "atoms")
+        )
         return cls(about["encoder"], about["weights_hash"], structures, atoms)
 
 

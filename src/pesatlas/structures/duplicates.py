@@ -20,8 +20,8 @@ import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Element, Lattice, Structure
 
+from pesatlas.progress import Progress
 from pesatlas.structures.crystal import Crystal
-from pesatlas.structures.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -20,11 +20,12 @@ from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.levels.registry import supported_elements
 from pesatlas.potentials.registry import elements_of
+from pesatlas.progress import Progress
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Cell, Crystal, Read, Rejected
-from pesatlas.structures.progress import Progress
 from pesatlas.tables import write_table
+from pesatlas.tables.failures import failure_row
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,13 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
         "batches": rows[-1]["batch"] + 1,
     }
     log.info("%d cells in %d batches", counts["cells"], counts["batches"])
-    write_table(failures, "failures", [_failure_row(key, why) for key, why in failed], fingerprint, counts)
+    write_table(
+        failures,
+        "failures",
+        [failure_row("structures", key, why.structure_id, why.reason, why.detail) for key, why in failed],
+        fingerprint,
+        counts,
+    )
     write_table(structures, "structures", rows, fingerprint, counts)
 
 
@@ -140,18 +147,5 @@ def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
         "conditions": conditions,
         "batch": batch,
         "source": crystal.source,
-        "code_version": __version__,
-    }
-
-
-def _failure_row(key: str, why: Rejected) -> dict[str, Any]:
-    return {
-        "stage": "structures",
-        "key": key,
-        "structure_id": why.structure_id,
-        "level": None,
-        "reason": str(why.reason),
-        "detail": why.detail,
-        "attempts": 1,
         "code_version": __version__,
     }

@@ -1,16 +1,15 @@
 """Moments of feature vectors, summed shard by shard: what an exact PCA over everything needs, and no more."""
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.errors import UserError
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.tables.arrays import read_arrays, write_arrays
+
+_PARTS = ("n", "total", "outer")
 
 
 @dataclass
@@ -58,14 +57,12 @@ class ShardMoments:
 
     def write(self, path: Path) -> None:
         """Write an ``.npz`` atomically; nothing in it is pickled."""
-        arrays: dict[str, Any] = {
-            f"{name}_{part}": np.asarray(getattr(moments, part))
+        arrays = {
+            f"{name}_{part}": getattr(moments, part)
             for name, moments in (("structures", self.structures), ("atoms", self.atoms))
-            for part in ("n", "total", "outer")
+            for part in _PARTS
         }
-        about = json.dumps({"encoder": self.encoder, "weights_hash": self.weights_hash})
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, about=np.asarray(about), **arrays)
+        write_arrays(path, {"encoder": self.encoder, "weights_hash": self.weights_hash}, arrays)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -76,15 +73,10 @@ class ShardMoments:
         UserError
             If the file is missing or is not one.
         """
-        if not path.is_file():
-            raise UserError(f"{path} does not exist: the encode stage has not run.")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                structures, atoms = (
-                    Moments(int(file[f"{name}_n"]), file[f"{name}_total"], file[f"{name}_outer"])
-                    for name in ("structures", "atoms")
-                )
-        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} does not hold moments ({error}). Delete it and run again.") from error
+        names = [f"{name}_{part}" for name in ("structures", "atoms") for part in _PARTS]
+        about, arrays = read_arrays(path, "moments", names)
+        structures, atoms = (
+            Moments(int(arrays[f"{name}_n"]), arrays[f"{name}_total"], arrays[f"{name}_outer"])
+            for name in ("structures", "atoms")
+        )
         return cls(about["encoder"], about["weights_hash"], structures, atoms)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.elements import atomic_number
+from pesatlas.elements import Symbols
 from pesatlas.errors import UserError
+from pesatlas.progress import Progress
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Read, Rejected, from_pymatgen
-from pesatlas.structures.progress import Progress
 from pesatlas.tables.atomic import atomic_path
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Options(Section):
         "materials_project.parquet",
         description="the one file that holds what was fetched; share it between campaigns",
     )
-    elements: list[str] | None = Field(None, description="only materials that contain all of these elements")
+    elements: Symbols | None = Field(None, description="only materials that contain all of these elements")
     chemical_systems: list[str] | None = Field(None, description="only these systems, e.g. Li-Fe-O or Si-*")
     max_energy_above_hull_eV_per_atom: float | None = Field(
         None, ge=0, description="only materials this close to the convex hull (eV/atom)"
@@ -49,13 +49,6 @@ class Options(Section):
     max_sites: int | None = Field(
         None, ge=1, description="only materials with at most this many atoms in the primitive cell"
     )
-
-    @field_validator("elements")
-    @classmethod
-    def _are_elements(cls, elements: list[str] | None) -> list[str] | None:
-        for symbol in elements or []:
-            atomic_number(symbol)
-        return elements
 
     def query(self) -> dict[str, Any]:
         """Return what decides the content of the cache."""

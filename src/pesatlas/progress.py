@@ -17,9 +17,9 @@ class Progress:
         self.done = 0
         self._start = self._said = time.monotonic()
 
-    def step(self) -> None:
-        """Count one."""
-        self.done += 1
+    def step(self, count: int = 1) -> None:
+        """Count one, or ``count``."""
+        self.done += count
         now = time.monotonic()
         if now - self._said < INTERVAL_S:
             return

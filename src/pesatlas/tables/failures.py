@@ -1,0 +1,29 @@
+"""Rows of the table ``failures``: the same words from every stage."""
+
+from typing import Any
+
+from pesatlas import __version__
+from pesatlas.tables.schemas import FailureReason
+
+
+def failure_row(
+    stage: str,
+    key: str,
+    structure_id: str,
+    reason: FailureReason,
+    detail: str,
+    *,
+    level: str | None = None,
+    attempts: int = 1,
+) -> dict[str, Any]:
+    """Return a row for what did not become one; the columns are those of ``SCHEMAS["failures"]``."""
+    return {
+        "stage": stage,
+        "key": key,
+        "structure_id": structure_id,
+        "level": level,
+        "reason": reason.value,
+        "detail": detail,
+        "attempts": attempts,
+        "code_version": __version__,
+    }
