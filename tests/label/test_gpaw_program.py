@@ -114,6 +114,10 @@ GOOD = {
         ({"energy": float("nan")}, "not_finite"),
         ({"stress": [float("inf")] + [0.0] * 5}, "not_finite"),
         ({"converged": False}, "not_converged"),
+        ({"forces": [[0.0] * 3]}, "bad_output"),
+        ({"stress": [0.0] * 9}, "bad_output"),
+        ({"energy": "low"}, "bad_output"),
+        ({"failed": "tired", "detail": "?"}, "bad_output"),
     ],
 )
 def test_output_that_is_not_a_label_is_refused(pbe, tmp_path, change, reason):
@@ -121,7 +125,7 @@ def test_output_that_is_not_a_label_is_refused(pbe, tmp_path, change, reason):
     assert gpaw.parse(silicon(pbe), {}, tmp_path, 1.0).reason == reason
 
 
-@pytest.mark.parametrize("text", [None, "", '{"energy": -1'])
+@pytest.mark.parametrize("text", [None, "", '{"energy": -1', "[]", '{"energy": -1}'])
 def test_missing_or_torn_output_is_refused(pbe, tmp_path, text):
     if text is not None:
         (tmp_path / "out.json").write_text(text)

@@ -4,7 +4,7 @@
 rule fetch_potential:
     # As for fetch_structures, the weights are no outputs: they may have been put there by hand.
     output:
-        done="work/fetched/potential.txt",
+        done=touch("work/fetched/potential.txt"),
     log:
         "logs/fetch_potential.log",
     conda:

@@ -6,7 +6,7 @@ from pesatlas.structures.fetch import state_of_sources
 rule fetch_structures:
     # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have been filled by hand.
     output:
-        done="work/fetched/structures.txt",
+        done=touch("work/fetched/structures.txt"),
     log:
         "logs/fetch_structures.log",
     conda:

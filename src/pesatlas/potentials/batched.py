@@ -1,6 +1,7 @@
 """Batched evaluation, common to all potentials: edges, energies by the model, the rest by differentiation along edges."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,7 +46,8 @@ class EdgePotential:
             cells=batch.cells.to(self.device),
             n_atoms=batch.n_atoms.to(self.device),
         )
-        done = [self._evaluate(part) for part in self.passes(batch)]
+        with reproducible(self.device):
+            done = [self._evaluate(part) for part in self.passes(batch)]
         return Evaluation(
             energies=torch.cat([part.energies for part in done]),
             forces=torch.cat([part.forces for part in done]),
@@ -62,6 +64,27 @@ class EdgePotential:
         energies = self.energies(graph, vectors)
         (gradient,) = torch.autograd.grad(energies.sum(), vectors)
         return to_evaluation(graph, batch.cells, energies, gradient)
+
+
+@contextmanager
+def reproducible(device: torch.device) -> Iterator[None]:
+    """Make what is computed on a CPU inside the same to the last bit each time, for any number of threads.
+
+    Left alone, torch differentiates an indexed read by threads that add into the same places in whatever order they come.
+    A GPU is left as it is: there, trajectories agree within rounding only.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    memory.fill_uninitialized_memory = False  # it would also write NaN into all new memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]
 
 
 def sum_by_structure(graph: Graph, values: torch.Tensor) -> torch.Tensor:

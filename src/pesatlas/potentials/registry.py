@@ -43,6 +43,19 @@ def load_potential(options: Any, device: str) -> Potential:
     return potential
 
 
+def fetch_potential(options: Any) -> None:
+    """Fetch what the potential of ``options`` needs from a network, if its kind has a ``fetch``.
+
+    Raises
+    ------
+    UserError
+        If it cannot be fetched; the message says what to do.
+    """
+    fetch = getattr(find(POTENTIALS, options.kind), "fetch", None)
+    if fetch is not None:
+        fetch(options)
+
+
 def elements_of(options: Any) -> frozenset[int]:
     """Atomic numbers that the potential of ``options`` knows, without loading it."""
     known: frozenset[int] = find(POTENTIALS, options.kind).elements(options)

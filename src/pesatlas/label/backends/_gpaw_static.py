@@ -76,7 +76,7 @@ def calculate(job: dict[str, Any]) -> dict[str, Any]:
 
 
 class DivergedError(Exception):
-    """The SCF ran away: GPAW says so with NaN energies or a Fermi level that is not to be found."""
+    """The SCF ran away: GPAW says so with NaN energies, an eigenvalue problem that breaks down or no Fermi level."""
 
 
 def converge(atoms: Atoms) -> float:
@@ -114,11 +114,6 @@ def main(source: str, target: str, parent: str) -> None:
         result = {
             "failed": "not_converged",
             "detail": "the SCF did not converge in the iterations that the level allows",
-        }
-    except np.linalg.LinAlgError as error:
-        result = {
-            "failed": "not_converged",
-            "detail": f"the eigenvalue problem broke down ({error}): atoms too close?",
         }
     except FileNotFoundError as error:
         result = {"failed": "missing_pseudopotential", "detail": str(error)[:200]}

@@ -56,16 +56,15 @@ def prepare(task: Task, scratch: Path) -> dict[str, Any]:
         if task.isolated
         else crystal_settings(task.level, numbers, task.cell)
     )
-    settings["pseudopotentials"] = pseudopotential_hashes(numbers)
-    settings["paw_folder"] = str(paw_folder())
+    pseudopotential_hashes(numbers)  # all are there
     job = {
         "numbers": numbers,
         "cell": task.cell.tolist(),
         "positions": task.positions.tolist(),
-        "settings": settings,
+        "settings": {**settings, "paw_folder": str(paw_folder())},
     }
     (scratch / "in.json").write_text(json.dumps(job), encoding="utf-8")
-    return {name: value for name, value in settings.items() if name not in {"pseudopotentials", "paw_folder"}}
+    return settings
 
 
 def run(scratch: Path, timeout_s: float) -> Failed | None:
@@ -113,16 +112,24 @@ def parse(task: Task, settings: dict[str, Any], scratch: Path, wall_s: float) ->
     """Read and verify the program's output: this attempt's own, of the structure that was asked for, converged and finite."""
     try:
         raw = json.loads((scratch / "out.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return Failed(FailureReason.BAD_OUTPUT, f"no readable output: {error}")
-    if "failed" in raw:
-        return Failed(FailureReason(raw["failed"]), raw["detail"])
+        if "failed" in raw:
+            return Failed(FailureReason(raw["failed"]), raw["detail"])
+        return _verified(raw, task, settings, wall_s)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Failed(
+            FailureReason.BAD_OUTPUT, f"the output cannot be understood: {type(error).__name__}: {error}"
+        )
+
+
+def _verified(raw: dict[str, Any], task: Task, settings: dict[str, Any], wall_s: float) -> Outcome:
     for name, wanted in (("numbers", task.numbers), ("cell", task.cell), ("positions", task.positions)):
         if np.shape(raw[name]) != np.shape(wanted) or not np.allclose(
             raw[name], wanted, rtol=0, atol=SAME_GEOMETRY_A
         ):
             return Failed(FailureReason.WRONG_STRUCTURE, f"{name} of the calculation are not those asked for")
-    forces = np.asarray(raw["forces"])
+    forces = np.asarray(raw["forces"], dtype=float)
+    if forces.shape != np.shape(task.positions) or np.shape(raw["stress"]) != (6,):
+        raise ValueError(f"forces of shape {forces.shape}, stress of shape {np.shape(raw['stress'])}")
     values = [raw["energy"], raw["free_energy"], *forces.ravel(), *raw["stress"]]
     if not np.isfinite(values).all():
         return Failed(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")

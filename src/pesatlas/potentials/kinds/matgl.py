@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pesatlas.config.section import Runtime, Section
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
+from pesatlas.potentials.hub import fetch_weights
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, load_matgl, missing_files
 
 if TYPE_CHECKING:
@@ -70,6 +71,18 @@ def check(options: Options) -> None:
         raise UserError(
             f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a model in."
         )
+
+
+def fetch(options: Options) -> None:
+    """Fetch weights that are given by name.
+
+    Raises
+    ------
+    UserError
+        If they are absent and cannot be fetched, or have changed since.
+    """
+    if options.name is not None:
+        fetch_weights(options.name, options.folder())
 
 
 def elements(options: Options) -> frozenset[int]:

@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, missing_files
@@ -16,25 +15,16 @@ HUB_OWNER = "materialyze"
 """Where matgl's authors publish; a name with a slash is somebody else's."""
 
 
-def fetch_potential(options: Any, cache: Path) -> Path:
-    """Make sure that the weights which ``options`` name are in ``cache``; options that name none need nothing.
+def fetch_weights(name: str, folder: Path) -> None:
+    """Make sure that the weights ``name`` of the hub are in ``folder``.
 
     A file ``<folder>.sha256`` beside the folder keeps the checksum of what was fetched, or of what a person put there first.
-
-    Returns
-    -------
-    Path
-        The folder of the weights, or ``cache`` if there is nothing to fetch.
 
     Raises
     ------
     UserError
         If they are absent and cannot be fetched, or have changed since.
     """
-    name = getattr(options, "name", None)
-    if options.kind != "matgl" or name is None:
-        return cache
-    folder = cache / name.replace("/", "--")
     if missing_files(folder):
         _download(name, folder)
     note = folder.with_name(f"{folder.name}.sha256")
@@ -48,7 +38,6 @@ def fetch_potential(options: Any, cache: Path) -> Path:
             f"{folder}: the weights changed since they were fetched: sha256 {found}, not {note.read_text(encoding='utf-8').strip()} "
             f"as in {note.name}. Remove the folder to fetch them again; remove {note.name} if the change is meant."
         )
-    return folder
 
 
 def _download(name: str, folder: Path) -> None:

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from pesatlas.errors import UserError
-from pesatlas.potentials.fetch import fetch_potential
 from pesatlas.potentials.kinds import chgnet, matgl
+from pesatlas.potentials.registry import fetch_potential
 from pesatlas.potentials.weights import directory_sha256
 
 
@@ -21,33 +21,35 @@ def filled(folders, tmp_path):
 
 def test_weights_put_there_by_hand_are_taken_and_load(filled):
     options = matgl.Options(name="somebody/small", cache=filled)
-    folder = fetch_potential(options, filled)
-    assert folder == filled / "somebody--small" == options.folder()
+    fetch_potential(options)
+    folder = options.folder()
+    assert folder == filled / "somebody--small"
     assert (filled / "somebody--small.sha256").read_text().strip() == directory_sha256(folder)
-    assert fetch_potential(options, filled) == folder
+    fetch_potential(options)
     assert matgl.load(options, "cpu").name == "matgl/somebody/small"
 
 
 def test_weights_that_changed_since_are_refused(filled):
     options = matgl.Options(name="somebody/small", cache=filled)
-    folder = fetch_potential(options, filled)
-    with (folder / "model.json").open("a") as handle:
+    fetch_potential(options)
+    with (options.folder() / "model.json").open("a") as handle:
         handle.write("\n")
     with pytest.raises(UserError, match="changed since they were fetched"):
-        fetch_potential(options, filled)
+        fetch_potential(options)
 
 
-def test_nothing_to_fetch(folders, tmp_path):
+def test_nothing_to_fetch(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for options in (chgnet.Options(), matgl.Options(path=folders["tensornet"])):
-        assert fetch_potential(options, tmp_path) == tmp_path
+        fetch_potential(options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_network_the_message_says_which_files_go_where(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from pesatlas.potentials.fetch import fetch_potential; "
-        "from pesatlas.potentials.kinds.matgl import Options; from pesatlas.errors import UserError\n"
-        "try: fetch_potential(Options(name='M3GNet-PES-MatPES-PBE-2025.2'), Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from pesatlas.potentials.kinds.matgl import Options, fetch; "
+        " from pesatlas.errors import UserError\n"
+        "try: fetch(Options(name='M3GNet-PES-MatPES-PBE-2025.2', cache=Path(sys.argv[1])))\n"
         "except UserError as error: print(error)"
     )
     said = subprocess.run(
