@@ -2,11 +2,12 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
@@ -22,11 +23,17 @@ def job(snakemake: Any) -> Iterator[Campaign]:
     Threads are limited to what the rule asked for, before numerical libraries are imported. Log lines go to the rule's
     log file and to the terminal. A ``UserError`` ends the process with status 1 and its message, without a traceback.
     """
+    signal.signal(signal.SIGTERM, _stop)  # time limit, preemption, scancel: clean up, then end
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(snakemake.threads)
     batch = getattr(snakemake.wildcards, "batch", "")
     with _log_to(Path(snakemake.log[0]), f"{snakemake.rule} {batch}".strip()):
         yield load_campaign(snakemake.config)
+
+
+def _stop(number: int, _: Any) -> NoReturn:
+    log.warning("told to stop (%s); what is finished is kept", signal.Signals(number).name)
+    sys.exit(128 + number)
 
 
 @contextmanager

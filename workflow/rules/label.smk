@@ -13,7 +13,7 @@ rule label_atoms:
         "logs/label_atoms.benchmark.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 1
+    threads: campaign.label.parallel * campaign.label.cores
     resources:
         mem_mb=grows(4000),
         runtime=grows(720),
@@ -39,13 +39,13 @@ rule label_batch:
         "logs/label_batch/{batch}.benchmark.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 1
+    threads: campaign.label.parallel * campaign.label.cores
     resources:
         mem_mb=grows(4000),
         runtime=grows(1440),
     params:
         settings=identity("label"),
-        limits=[campaign.dataset.max_net_force_eV_per_A, campaign.dataset.max_force_eV_per_A],
+        limits={name: value for name, value in campaign.dataset.identity().items() if name != "split"},
         work="work/label",
     message:
         "Labelling batch {wildcards.batch}"

@@ -29,4 +29,10 @@ class Dataset(Section):
     max_force_eV_per_A: float = Field(
         100.0, gt=0, description="quarantine a label with a force above this (eV/Å): not a physical structure"
     )
+    max_entropy_eV_per_atom: float = Field(
+        0.02,
+        gt=0,
+        description="quarantine a label whose energy and free energy differ by more than this (eV/atom): "
+        "the electrons' entropy at that smearing makes its extrapolation to zero doubtful",
+    )
     split: Split = Split()

@@ -1,5 +1,6 @@
 """Section ``label``: which reference levels, calculated by what."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -19,6 +20,15 @@ class Label(Section):
     )
     structures_per_job: int = Field(50, ge=1, description="snapshots in one job")
     attempts: int = Field(2, ge=1, le=10, description="attempts at a label that crashed or ran out of time")
+    parallel: int = Runtime(1, ge=1, le=1000, description="calculations side by side in one job")
+    cores: int = Runtime(1, ge=1, le=100_000, description="cores of each calculation")
+    scratch: Path | None = Runtime(
+        None,
+        description="folder on the node's own disk where calculations run; null: that of the job ($TMPDIR, or /tmp)",
+    )
+    keep_outputs: bool = Runtime(
+        default=True, description="archive inputs and outputs of every calculation in the store"
+    )
     timeout_min: float = Runtime(240.0, gt=0, description="longest time for one calculation (minutes)")
 
     @field_validator("levels")

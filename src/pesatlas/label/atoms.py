@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.elements import symbol_of
-from pesatlas.label.calculate import Progress, content_key, open_calculations
+from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
 from pesatlas.label.rows import result_columns, row_of_failure
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
+from pesatlas.progress import Progress
 from pesatlas.tables import write_table
 from pesatlas.tables.io import check_metadata
 
@@ -31,19 +32,19 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
     numbers = _elements(structures)
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
-    progress = Progress(len(numbers))
+    groups = [[_alone(number, level) for level in levels.values()] for number in numbers]
+    progress = Progress("isolated atoms", len(numbers))
     with open_calculations(campaign, "atoms", work) as calculations:
-        for done, number in enumerate(numbers, start=1):
+        for number, tasks, outcomes in zip(numbers, groups, calculations.outcomes(groups), strict=True):
             symbol = symbol_of(number)
-            for level in levels.values():
-                task = _alone(number, level)
-                outcome = calculations.outcome(task)
+            for task, outcome in zip(tasks, outcomes, strict=True):
+                level = task.level
                 if isinstance(outcome, Failed):
                     log.warning("atom %s at %s: %s, %s", symbol, level.name, outcome.reason, outcome.detail)
                     failed.append(row_of_failure(outcome, f"atom:{symbol}", f"atom:{symbol}", level.name))
                 else:
                     rows.append({"element": symbol, **result_columns(outcome, level, content_key(task))})
-            progress.done(done, symbol, calculations)
+            progress.step()
         log.info(
             "%d elements: %d calculations, %d from the store",
             len(numbers),

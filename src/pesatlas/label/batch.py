@@ -9,12 +9,13 @@ import numpy as np
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
-from pesatlas.label.calculate import Progress, content_key, open_calculations
+from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
 from pesatlas.label.rows import result_columns, row_of_failure
 from pesatlas.label.verdict import judge
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
+from pesatlas.progress import Progress
 from pesatlas.tables import SCHEMAS, read_table, write_table
 from pesatlas.tables.schemas import FRAME, GEOMETRY, POTENTIAL, SOURCE
 
@@ -41,12 +42,12 @@ def label_batch(
     fingerprint = digest([level.fingerprint for level in levels.values()], campaign.dataset.identity())
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
-    progress = Progress(len(picks))
+    groups = [[task_of(pick, level) for level in levels.values()] for pick in picks]
+    progress = Progress("snapshots labelled", len(picks))
     with open_calculations(campaign, f"batch-{batch:05d}", work) as calculations:
-        for done, pick in enumerate(picks, start=1):
-            for level in levels.values():
-                task = task_of(pick, level)
-                outcome = calculations.outcome(task)
+        for pick, tasks, outcomes in zip(picks, groups, calculations.outcomes(groups), strict=True):
+            for task, outcome in zip(tasks, outcomes, strict=True):
+                level = task.level
                 if isinstance(outcome, Failed):
                     log.warning(
                         "%s at %s: %s, %s", pick["snapshot_id"], level.name, outcome.reason, outcome.detail
@@ -58,7 +59,7 @@ def label_batch(
                 verdict, rules = judge(outcome, campaign.dataset)
                 columns = result_columns(outcome, level, content_key(task))
                 rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
-            progress.done(done, pick["snapshot_id"], calculations)
+            progress.step()
         log.info(
             "%d snapshots: %d calculations, %d labels from the store",
             len(picks),

@@ -4,25 +4,41 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import Queue
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
 
-from pesatlas import registry
+from pesatlas import registry, supervise
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.geometry import geometry_digest
-from pesatlas.label.interface import TRANSIENT, Failed, Outcome, Result, Task, from_bytes, to_bytes
-from pesatlas.ledger import Ledger, Lock, Store
+from pesatlas.label.archive import pack
+from pesatlas.label.interface import (
+    TRANSIENT,
+    Failed,
+    Outcome,
+    Result,
+    Task,
+    Workplace,
+    from_bytes,
+    to_bytes,
+)
+from pesatlas.label.scratch import scratch_folder
+from pesatlas.ledger import Ledger, Store
+from pesatlas.ledger import Lock as FileLock
 
 log = logging.getLogger(__name__)
 
 BACKENDS = "pesatlas.label.backends"
 _DECIMALS = 8
+_POLL_S = 0.1
 
 
 def canonical_order(task: Task) -> np.ndarray:
@@ -57,58 +73,110 @@ def _mishap(key: str) -> str:
 class Calculations:
     """The one way to a label: out of the store, or by a calculation whose outcome goes into the store.
 
-    Use ``open_calculations`` to get one.
+    Use ``open_calculations`` to get one. May be asked from several threads.
     """
 
     campaign: Campaign
     store: Store
-    writer: Ledger
+    labels: Ledger
+    outputs: Ledger
     scratch: Path
     made: int = 0
     found: int = 0
+    _writing: Lock = field(default_factory=Lock)
+    _stopping: Event = field(default_factory=Event)
+    _slots: Queue[tuple[int, ...]] = field(default_factory=Queue)
 
-    def outcome(self, task: Task) -> Outcome:
-        """Return the outcome of ``task``, calculated only if no campaign on this store ever did."""
+    def __post_init__(self) -> None:
+        label = self.campaign.label
+        for cpus in supervise.share_cores(label.parallel, label.cores):
+            self._slots.put(cpus)
+
+    def outcomes(self, groups: Iterable[Sequence[Task]]) -> Iterator[list[Outcome]]:
+        """Yield the outcomes of each group of tasks, in order; a group is one geometry at several levels.
+
+        What no campaign on this store ever calculated is calculated: the tasks of a group one after the other,
+        ``label.parallel`` groups side by side. When this generator is closed or fails, calculations that run are stopped
+        and count for nothing.
+        """
+        with ThreadPoolExecutor(self.campaign.label.parallel) as threads:
+            futures = [threads.submit(self._outcomes, tasks) for tasks in groups]
+            try:
+                for future in futures:
+                    yield future.result()
+            finally:
+                self._stopping.set()
+                threads.shutdown(wait=False, cancel_futures=True)
+                while not all(future.done() for future in futures):
+                    supervise.stop_all()  # again: a program may have been about to start
+                    time.sleep(_POLL_S)
+
+    def _outcomes(self, tasks: Sequence[Task]) -> list[Outcome]:
+        cpus = self._slots.get()
+        handover = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            return [self._outcome(task, handover, cpus) for task in tasks]
+        finally:
+            shutil.rmtree(handover)
+            self._slots.put(cpus)
+
+    def _outcome(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> Outcome:
         key, order = content_key(task), canonical_order(task)
         outcome = self._known(key)
         if outcome is None:
             mishap = self._known(_mishap(key))
             attempts = mishap.attempts if isinstance(mishap, Failed) else 0
             exhausted = attempts >= self.campaign.label.attempts
-            outcome = mishap if mishap and exhausted else self._attempt(task, order, key, attempts)
+            outcome = mishap if mishap and exhausted else self._attempt(task, order, handover, cpus, attempts)
         else:
             self.found += 1
         # from canonical order back to the task's
         return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
 
     def _known(self, key: str) -> Outcome | None:
-        # what this job wrote is newer than what the store knew when it began
-        payload = self.writer.get(key) or self.store.get(key)
+        with self._writing:
+            # what this job wrote is newer than what the store knew when it began
+            payload = self.labels.get(key) or self.store.get(key)
         return from_bytes(payload) if payload else None
 
-    def _attempt(self, task: Task, order: np.ndarray, key: str, attempts: int) -> Outcome:
+    def _attempt(
+        self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...], attempts: int
+    ) -> Outcome:
         """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
+        key = content_key(task)
         sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
-        options: Any = self.campaign.label.backend
-        backend = registry.find(BACKENDS, options.kind)
         while True:
-            folder = self.scratch / key
-            folder.mkdir()
-            outcome: Outcome = backend.calculate(
-                sorted_task, options, folder, 60 * self.campaign.label.timeout_min
-            )
-            shutil.rmtree(folder)
-            self.made += 1
+            outcome, kept = self._calculate(sorted_task, handover, cpus)
+            if self._stopping.is_set():
+                raise CancelledError
             attempts += 1
             if isinstance(outcome, Failed):
                 outcome = replace(outcome, attempts=attempts)
-            if isinstance(outcome, Result) or outcome.reason not in TRANSIENT:
-                self.writer.append(key, to_bytes(outcome))
+            final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
+            with self._writing:
+                self.made += 1
+                if kept:
+                    self.outputs.append(key, kept)
+                self.labels.append(key if final else _mishap(key), to_bytes(outcome))
+            if final or attempts >= self.campaign.label.attempts:
                 return outcome
-            self.writer.append(_mishap(key), to_bytes(outcome))
-            if attempts >= self.campaign.label.attempts:
-                return outcome
-            log.warning("attempt %d failed (%s: %s); trying again", attempts, outcome.reason, outcome.detail)
+            if isinstance(outcome, Failed):
+                log.warning(
+                    "attempt %d failed (%s: %s); trying again", attempts, outcome.reason, outcome.detail
+                )
+
+    def _calculate(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> tuple[Outcome, bytes]:
+        """Make one attempt; return its outcome and the archive of what is kept of it."""
+        label = self.campaign.label
+        options: Any = label.backend
+        with (
+            tempfile.TemporaryDirectory(dir=self.scratch) as scratch,
+            tempfile.TemporaryDirectory(dir=self.scratch) as keep,
+        ):
+            place = Workplace(Path(scratch), Path(keep), handover, 60 * label.timeout_min, label.cores, cpus)
+            outcome: Outcome = registry.find(BACKENDS, options.kind).calculate(task, options, place)
+            kept = pack(place.keep) if label.keep_outputs and any(place.keep.iterdir()) else b""
+        return outcome, kept
 
 
 @contextmanager
@@ -124,27 +192,13 @@ def open_calculations(campaign: Campaign, name: str, work: Path) -> Iterator[Cal
     """
     identity = digest(campaign.label.identity(), campaign.campaign.name)
     segment = f"{name}-{identity}"
-    store = Store(Path(campaign.campaign.store) / "labels")
+    folder = Path(campaign.campaign.store)
+    store = Store(folder / "labels")
     with (
-        Lock(work / f"{segment}.lock"),
-        store.writer(segment) as writer,
-        tempfile.TemporaryDirectory(prefix="pesatlas-") as scratch,
+        FileLock(work / f"{segment}.lock"),
+        store.writer(segment) as labels,
+        Store(folder / "outputs").writer(segment) as outputs,
+        scratch_folder(campaign.label.scratch) as scratch,
     ):
         store.refresh()
-        yield Calculations(campaign, store, writer, Path(scratch))
-
-
-class Progress:
-    """Lines in the log: how many are done, how fast, how long still."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._begun = time.monotonic()
-
-    def done(self, count: int, name: str, calculations: Calculations) -> None:
-        """Say that ``count`` of all are done."""
-        spent = time.monotonic() - self._begun
-        left = spent / max(count, 1) * (self._total - count)
-        log.info(
-            "%d of %d: %s; %d calculations, %.0f s left", count, self._total, name, calculations.made, left
-        )
+        yield Calculations(campaign, store, labels, outputs, scratch)

@@ -1,7 +1,7 @@
 """What a labelling backend is given and what it gives back."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,8 +35,37 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Workplace:
+    """Where and with what one attempt at a calculation runs.
+
+    Attributes
+    ----------
+    scratch : empty folder on the node, removed afterwards
+    keep : empty folder; what is left there is archived with the outcome
+    handover : folder that the levels of one geometry share while they are calculated one after the other, e.g. for a
+        wavefunction; may be empty where a level before was taken from the store
+    timeout_s : longest time for the attempt, s
+    cores : how many cores it may use
+    cpus : which; empty if they are not assigned
+    """
+
+    scratch: Path
+    keep: Path
+    handover: Path
+    timeout_s: float
+    cores: int = 1
+    cpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Result:
-    """A finished calculation, in the units of the tables; forces and moments in the task's order of atoms."""
+    """A finished calculation, in the units of the tables; forces and moments in the task's order of atoms.
+
+    Attributes
+    ----------
+    corrections : what was changed, by a program, to make the calculation succeed
+    objections : why the label must not enter a dataset although it is finished, e.g. a correction of what defines its level
+    """
 
     energy_eV: float
     free_energy_eV: float
@@ -50,6 +79,7 @@ class Result:
     pseudopotentials: dict[str, str]
     settings: dict[str, Any]
     wall_s: float
+    objections: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,8 +97,8 @@ Outcome = Result | Failed
 class Backend(Protocol):
     """A module in ``pesatlas.label.backends``."""
 
-    def calculate(self, task: Task, options: Any, scratch: Path, timeout_s: float) -> Outcome:
-        """Prepare, run, parse and verify one calculation in the empty folder ``scratch``; failures are returned, not raised."""
+    def calculate(self, task: Task, options: Any, place: Workplace) -> Outcome:
+        """Prepare, run, parse and verify one calculation; failures are returned, not raised. Called from several threads."""
         ...
 
 

@@ -22,4 +22,10 @@ def judge(result: Result, limits: Dataset) -> tuple[str, str]:
         spoke.append(f"forces sum to {net:.3g} eV/Å, allowed {limits.max_net_force_eV_per_A:g}")
     if largest > limits.max_force_eV_per_A:
         spoke.append(f"a force of {largest:.3g} eV/Å, allowed {limits.max_force_eV_per_A:g}")
+    entropy = abs(result.free_energy_eV - result.energy_eV) / len(forces)
+    if entropy > limits.max_entropy_eV_per_atom:
+        spoke.append(
+            f"energy and free energy differ by {entropy:.3g} eV/atom, allowed {limits.max_entropy_eV_per_atom:g}"
+        )
+    spoke += result.objections
     return (QUARANTINED if spoke else ACCEPTED), json.dumps(spoke)

@@ -59,8 +59,8 @@ QUALITIES: dict[str, dict[str, Any]] = {
 }
 
 
-def levels(quality: str, names: Sequence[str]) -> dict[str, Level]:
-    """Return the levels of ``quality`` by name.
+def levels(options: Any, names: Sequence[str]) -> dict[str, Level]:
+    """Return the levels of the backend's ``options.quality`` by name.
 
     Raises
     ------
@@ -68,7 +68,12 @@ def levels(quality: str, names: Sequence[str]) -> dict[str, Level]:
         If GPAW, its PAW data or its libxc are not installed.
     """
     data = paw_folder()
-    common = {**QUALITIES[quality], "magnetic_moments_muB": MAGNETIC, "dispersion": None, "hubbard_u": None}
+    common = {
+        **QUALITIES[options.quality],
+        "magnetic_moments_muB": MAGNETIC,
+        "dispersion": None,
+        "hubbard_u": None,
+    }
     # r2SCAN diverges self-consistently in the vacuum around an isolated atom (energies of -1e10 eV): the functional is
     # evaluated on the PBE density there. For crystals the two differ by some 10 meV/atom.
     atoms = {"pbe": "self-consistent", "r2scan": "on the PBE density"}

@@ -15,5 +15,5 @@ def supported_elements(backend: Any) -> frozenset[int]:
 
 def levels_of(backend: Any, names: Sequence[str]) -> dict[str, Level]:
     """Return the reference levels ``names`` as the backend of these options provides them, by name."""
-    found: dict[str, Level] = import_module(f"pesatlas.levels.{backend.kind}").levels(backend.quality, names)
+    found: dict[str, Level] = import_module(f"pesatlas.levels.{backend.kind}").levels(backend, names)
     return found

@@ -36,6 +36,7 @@ class FailureReason(StrEnum):
     CRASHED = "crashed"
     BAD_OUTPUT = "bad_output"
     WRONG_STRUCTURE = "wrong_structure"
+    WRONG_LEVEL = "wrong_level"
     # dataset
     QUARANTINED = "quarantined"
     MISSING_REFERENCE_ATOM = "missing_reference_atom"

@@ -1,12 +1,9 @@
-"""The program that runs GPAW: ``python -m pesatlas.label.backends._gpaw_static in.json out.json PARENT``.
+"""The program that runs GPAW: ``python -m pesatlas.label.backends._gpaw_static in.json out.json``.
 
 The only file that imports GPAW (GPL). It writes ``out.json`` at its very end, so an output that is there is whole.
 """
 
-import ctypes
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,16 +11,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from gpaw import GPAW, KohnShamConvergenceError, setup_paths
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent ends (Linux); end at once if it is gone already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the process that asked for this calculation is gone")
 
 
 def calculator(settings: dict[str, Any]) -> Any:
@@ -104,9 +91,8 @@ def band_gap(calc: Any) -> float:
     return float(gap) if np.isfinite(gap) and gap > 0 else 0.0
 
 
-def main(source: str, target: str, parent: str) -> None:
+def main(source: str, target: str) -> None:
     """Read a job, calculate, write the result or the reason why there is none."""
-    die_with(int(parent))
     job = json.loads(Path(source).read_text(encoding="utf-8"))
     try:
         result = calculate(job)

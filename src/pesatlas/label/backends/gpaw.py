@@ -1,10 +1,8 @@
 """GPAW: real DFT without a licence, run as a program of its own."""
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from pesatlas import supervise
 from pesatlas.config.section import Section
-from pesatlas.label.interface import Failed, Outcome, Result, Task
+from pesatlas.label.interface import Failed, Outcome, Result, Task, Workplace
 from pesatlas.levels.gpaw import atom_settings, crystal_settings, paw_folder, pseudopotential_hashes
 from pesatlas.tables import FailureReason
 
@@ -35,17 +34,18 @@ def check(_: Options) -> None:
     paw_folder()
 
 
-def calculate(task: Task, _: Options, scratch: Path, timeout_s: float) -> Outcome:
-    """Prepare, run, parse and verify one calculation in ``scratch``."""
+def calculate(task: Task, _: Options, place: Workplace) -> Outcome:
+    """Prepare, run, parse and verify one calculation. GPAW runs on one core."""
     try:
-        settings = prepare(task, scratch)
+        settings = prepare(task, place.scratch)
     except FileNotFoundError as error:
         return Failed(FailureReason.MISSING_PSEUDOPOTENTIAL, f"no PAW dataset {Path(error.filename).name}")
     started = time.monotonic()
-    failure = run(scratch, timeout_s)
-    if failure is not None:
-        return failure
-    return parse(task, settings, scratch, time.monotonic() - started)
+    failure = run(place)
+    for name in ("in.json", "gpaw.txt", "out.txt"):
+        if (place.scratch / name).exists():
+            shutil.copy(place.scratch / name, place.keep)
+    return failure or parse(task, settings, place.scratch, time.monotonic() - started)
 
 
 def prepare(task: Task, scratch: Path) -> dict[str, Any]:
@@ -67,11 +67,9 @@ def prepare(task: Task, scratch: Path) -> dict[str, Any]:
     return settings
 
 
-def run(scratch: Path, timeout_s: float) -> Failed | None:
-    """Run the program to its end; return what went wrong, if anything.
-
-    It leads a process group of its own, which is killed as a whole when time is up; it dies by itself when we do.
-    """
+def run(place: Workplace) -> Failed | None:
+    """Run the program to its end; return what went wrong, if anything."""
+    output = place.scratch / "out.txt"
     command = [
         sys.executable,
         "-W",
@@ -80,32 +78,20 @@ def run(scratch: Path, timeout_s: float) -> Failed | None:
         "pesatlas.label.backends._gpaw_static",
         "in.json",
         "out.json",
-        str(os.getpid()),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with (scratch / "out.txt").open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=scratch, env=environment, stdout=output, stderr=output, start_new_session=True
+    status = supervise.start(
+        command, place.scratch, output, place.timeout_s, cpus=place.cpus, environment=environment
+    ).wait()
+    if status == supervise.TIMED_OUT:
+        return Failed(
+            FailureReason.TIMEOUT,
+            f"ended after {place.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
         )
-        try:
-            status = process.wait(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            return Failed(
-                FailureReason.TIMEOUT,
-                f"killed after {timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
-            )
-        finally:
-            _kill_group(process)
     if status != 0:
-        last = (scratch / "out.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        last = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         return Failed(FailureReason.CRASHED, f"GPAW ended with status {status}: {' '.join(last)[:300]}")
     return None
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def parse(task: Task, settings: dict[str, Any], scratch: Path, wall_s: float) -> Outcome:
