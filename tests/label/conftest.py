@@ -46,7 +46,7 @@ class Double:
     net_force: float = 0.0
     nap: float = 0.0
 
-    def calculate(self, task, options, scratch, timeout_s):
+    def calculate(self, task, options, place):
         with self.calls.open("a") as handle:
             handle.write(json.dumps([task.level.name, task.positions.tolist()]) + "\n")
         reasons = self.fail.get((task.level.name, round(float(task.positions[:, 0].max()), 3)), [])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pesatlas.label.atoms import label_atoms
+from pesatlas.label.backends.gpaw import Options
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason, read_entry, read_table, write_table
 
@@ -64,7 +65,7 @@ def test_the_atom_is_alone_in_the_box_of_its_level(double, atoms, monkeypatch):
         ),
     )
     atoms((8, 8))
-    box = levels("demo", ["pbe"])["pbe"].settings["atom_box_A"]
+    box = levels(Options(quality="demo"), ["pbe"])["pbe"].settings["atom_box_A"]
     for task in seen:
         assert task.isolated
         assert task.numbers.tolist() == [8]
@@ -82,7 +83,7 @@ def test_atoms_come_from_the_store(double, atoms):
 
 def test_an_atom_that_fails_is_a_row_and_costs_no_other(double, atoms):
     # the double tells tasks apart by x: every atom sits at half the box
-    half = levels("demo", ["pbe"])["pbe"].settings["atom_box_A"][0] / 2
+    half = levels(Options(quality="demo"), ["pbe"])["pbe"].settings["atom_box_A"][0] / 2
     double.fail = {("r2scan", half): [FailureReason.NOT_CONVERGED]}
     rows, failures, counts = atoms((12, 8))
     assert [(r["element"], r["level"]) for r in rows] == [("O", "pbe"), ("Mg", "pbe")]

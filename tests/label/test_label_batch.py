@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from pesatlas.label.backends.gpaw import Options
 from pesatlas.label.batch import label_batch, task_of
 from pesatlas.label.calculate import content_key
 from pesatlas.levels.gpaw import levels
@@ -66,7 +67,7 @@ def test_another_order_of_atoms_is_found_with_forces_in_its_order(double, select
 
 
 def test_the_key_is_of_the_content():
-    pbe, r2scan = levels("demo", ["pbe", "r2scan"]).values()
+    pbe, r2scan = levels(Options(quality="demo"), ["pbe", "r2scan"]).values()
     row = {
         "numbers": [8, 12],
         "cell_A": [5.0, 0, 0, 0, 5.0, 0, 0, 0, 5.0],

@@ -9,6 +9,7 @@ import pytest
 from pesatlas.config.label import Label
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
+from pesatlas.label.backends.gpaw import Options
 from pesatlas.levels import gpaw
 from pesatlas.levels.level import difference
 from pesatlas.levels.registry import levels_of, supported_elements
@@ -16,11 +17,11 @@ from pesatlas.levels.registry import levels_of, supported_elements
 
 @pytest.fixture(scope="module")
 def demo():
-    return gpaw.levels("demo", ["pbe", "r2scan"])
+    return gpaw.levels(Options(quality="demo"), ["pbe", "r2scan"])
 
 
 def test_fingerprints_are_the_same_in_another_process(demo):
-    program = "from pesatlas.levels.gpaw import levels; print(levels('demo', ['pbe'])['pbe'].fingerprint)"
+    program = "from pesatlas.label.backends.gpaw import Options; from pesatlas.levels.gpaw import levels; print(levels(Options(quality='demo'), ['pbe'])['pbe'].fingerprint)"
     other = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -28,7 +29,7 @@ def test_fingerprints_are_the_same_in_another_process(demo):
 
 
 def test_any_difference_changes_the_fingerprint_and_is_named(demo):
-    standard = gpaw.levels("standard", ["pbe"])["pbe"]
+    standard = gpaw.levels(Options(quality="standard"), ["pbe"])["pbe"]
     assert len({demo["pbe"].fingerprint, demo["r2scan"].fingerprint, standard.fingerprint}) == 3
     assert difference(demo["pbe"], demo["pbe"]) == []
     assert {"functional", "name"} <= set(difference(demo["pbe"], demo["r2scan"]))
@@ -53,7 +54,7 @@ def test_cutoff_is_that_of_the_hardest_element(demo):
     cell = 4 * np.eye(3)
     assert gpaw.crystal_settings(demo["pbe"], [14], cell)["cutoff_eV"] == 350
     assert gpaw.crystal_settings(demo["pbe"], [12, 8], cell)["cutoff_eV"] == 500
-    standard = gpaw.levels("standard", ["pbe"])["pbe"]
+    standard = gpaw.levels(Options(quality="standard"), ["pbe"])["pbe"]
     assert gpaw.crystal_settings(standard, [12, 8], cell)["cutoff_eV"] == 1000
 
 

@@ -7,6 +7,7 @@ from pesatlas.label.atoms import _alone
 from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Result, Task
 from pesatlas.levels.gpaw import levels
+from workplace import workplace
 
 pytestmark = [pytest.mark.physics, pytest.mark.slow]
 
@@ -17,13 +18,12 @@ VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
 
 
 def level_of(name, **settings):
-    level = levels("demo", [name])[name]
+    level = levels(gpaw.Options(quality="demo"), [name])[name]
     return level.model_copy(update={"settings": {**level.settings, **settings}})
 
 
 def calculate(task, folder):
-    folder.mkdir()
-    result = gpaw.calculate(task, gpaw.Options(), folder, 600)
+    result = gpaw.calculate(task, gpaw.Options(), workplace(folder, 600.0))
     assert isinstance(result, Result), result
     return result
 
