@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.errors import UserError
+from pesatlas.progress import progress_file
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +22,16 @@ def job(snakemake: Any) -> Iterator[Campaign]:
     """Run a script's call inside this: yields the checked configuration of the campaign.
 
     Threads are limited to what the rule asked for, before numerical libraries are imported. Log lines go to the rule's
-    log file and to the terminal. A ``UserError`` ends the process with status 1 and its message, without a traceback.
+    log file and to the terminal, progress to a file that ``pesatlas status`` reads. A ``UserError`` ends the process with status 1 and its message, without a traceback.
     """
     signal.signal(signal.SIGTERM, _stop)  # time limit, preemption, scancel: clean up, then end
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(snakemake.threads)
     batch = getattr(snakemake.wildcards, "batch", "")
-    with _log_to(Path(snakemake.log[0]), f"{snakemake.rule} {batch}".strip()):
+    with (
+        progress_file(snakemake.rule, batch),
+        _log_to(Path(snakemake.log[0]), f"{snakemake.rule} {batch}".strip()),
+    ):
         yield load_campaign(snakemake.config)
 
 

@@ -118,3 +118,9 @@ def _written(folder):
     path = folder / "g.parquet"
     write_table(path, "failures", [FAILURE], "abc")
     return path
+
+
+def test_the_manifest_of_failures_counts_reasons(tmp_path):
+    rows = [FAILURE | {"reason": reason} for reason in ("timeout", "crashed", "timeout")]
+    write_table(tmp_path / "f.parquet", "failures", rows, "s", {"more": 1})
+    assert read_entry(tmp_path / "f.parquet").counts == {"timeout": 2, "crashed": 1, "more": 1}

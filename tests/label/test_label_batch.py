@@ -41,6 +41,8 @@ def test_every_pick_is_labelled_at_every_level(double, select, label):
         "labelled_r2scan": 2,
         "failed_pbe": 0,
         "failed_r2scan": 0,
+        "quarantined_pbe": 0,
+        "quarantined_r2scan": 0,
     }
     assert {r["verdict"] for r in rows} == {"accepted"}
     for row in rows:
@@ -125,7 +127,7 @@ def test_forces_that_do_not_sum_to_zero_are_quarantined(double, select, label):
     assert {r["verdict"] for r in rows} == {"quarantined"}
     assert "forces sum to 0.5" in json.loads(rows[0]["verdict_rules"])[0]
     assert failures == []
-    assert counts["labelled_pbe"] == 1
+    assert (counts["labelled_pbe"], counts["quarantined_pbe"]) == (1, 1)
 
 
 def test_a_batch_with_no_picks_gives_empty_tables(double, select, label):

@@ -18,6 +18,7 @@ from pesatlas.explore.group import Group, start_group
 from pesatlas.explore.memory import Capacity, evaluate, load_of
 from pesatlas.explore.trajectory import Trajectory
 from pesatlas.potentials.interface import Potential
+from pesatlas.progress import report
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Engine:
             settings.compressibility_per_GPa,
         )
         self._capacity = Capacity(potential.device, settings.max_atoms_in_memory)
+        self._failed = 0
 
     def run(self, trajectories: Mapping[str, Trajectory], missing: Collection[str]) -> None:
         """Go on from the checkpoint; without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
@@ -66,7 +68,7 @@ class Engine:
             new = [each for key, each in trajectories.items() if key in missing]
             progress = Progress(queue=deque(sorted(new, key=lambda each: (-len(each.numbers), each.key))))
             self._checkpoint.save(progress)
-        meter = Meter(progress, self._settings)
+        meter = Meter(progress, self._settings, len(trajectories))
         saved = time.monotonic()
         while progress.waiting:
             self._fill(progress)
@@ -76,7 +78,8 @@ class Engine:
             if time.monotonic() - saved >= self._settings.checkpoint_interval_s:
                 self._checkpoint.save(progress)
                 saved = time.monotonic()
-            meter.report(progress)
+            meter.report(progress, self._failed)
+        meter.publish(progress, self._failed)
         self._checkpoint.save(progress)
 
     def _fill(self, progress: Progress) -> None:
@@ -106,6 +109,7 @@ class Engine:
             first = progress.queue[0]
             failure = limits.check_start(first.cell, first.positions, self._settings.abort)
             if failure:
+                self._failed += 1
                 self._commit(progress.queue.popleft(), [], failure)
                 continue
             more = len(first.numbers), _load(first)
@@ -168,6 +172,7 @@ class Engine:
             run = group.runs[i]
             log.warning("%s failed: %s, %s", run.trajectory.name, failure.reason.value, failure.detail)
             self._commit(run.trajectory, run.frames, failure)
+        self._failed += len(failures)
         gone = {*failures, *done}
         return group.split(gone)[1] if gone else group
 
@@ -185,25 +190,34 @@ class Engine:
 
 
 class Meter:
-    """Speed, and the time that is left, in the log."""
+    """Speed, and the time that is left, in the log and in the file of progress.
 
-    def __init__(self, progress: Progress, settings: Explore) -> None:
+    Parameters
+    ----------
+    progress : what is to be done now
+    settings : section ``explore``
+    total : trajectories of the batch; those that are not in ``progress`` were done before
+    """
+
+    def __init__(self, progress: Progress, settings: Explore, total: int) -> None:
         self._all = progress.waiting
+        self._total = total
         self._settings = settings
         self._begun = self._said = time.monotonic()
         self._work = 0
+        self.publish(progress, 0)
 
     def count(self, atoms: int) -> None:
         """Take note of one step with so many atoms."""
         self._work += atoms
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: Progress, failed: int) -> None:
         """Write a line if the last one was long enough ago."""
         now = time.monotonic()
         if now - self._said < self._settings.progress_interval_s:
             return
         self._said = now
-        rate = self._work / (now - self._begun)
+        rate = self._rate()
         log.info(
             "%d of %d trajectories done, %d advance with %d atoms, %.0f steps·atoms/s, %s left",
             self._all - progress.waiting,
@@ -213,6 +227,24 @@ class Meter:
             rate,
             _duration(self._left(progress) / rate) if rate else "unknown time",
         )
+        self.publish(progress, failed)
+
+    def publish(self, progress: Progress, failed: int) -> None:
+        """Tell ``pesatlas status``."""
+        rate = self._rate()
+        report(
+            "trajectories",
+            self._total - progress.waiting,
+            self._total,
+            failed=failed,
+            left_s=self._left(progress) / rate if rate else None,
+            speed=rate or None,
+            now=True,
+        )
+
+    def _rate(self) -> float:
+        """Return steps times atoms per second since the start."""
+        return self._work / max(time.monotonic() - self._begun, 1e-6)
 
     def _left(self, progress: Progress) -> int:
         total = self._settings.total_steps

@@ -44,7 +44,7 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
                     failed.append(row_of_failure(outcome, f"atom:{symbol}", f"atom:{symbol}", level.name))
                 else:
                     rows.append({"element": symbol, **result_columns(outcome, level, content_key(task))})
-            progress.step()
+            progress.step(failed=any(isinstance(outcome, Failed) for outcome in outcomes))
         log.info(
             "%d elements: %d calculations, %d from the store",
             len(numbers),

@@ -1,7 +1,6 @@
 """Label one batch of the selection at every reference level."""
 
 import logging
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from pesatlas.config.section import digest
 from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
 from pesatlas.label.rows import result_columns, row_of_failure
-from pesatlas.label.verdict import judge
+from pesatlas.label.verdict import QUARANTINED, judge
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
 from pesatlas.progress import Progress
@@ -59,7 +58,7 @@ def label_batch(
                 verdict, rules = judge(outcome, campaign.dataset)
                 columns = result_columns(outcome, level, content_key(task))
                 rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
-            progress.step()
+            progress.step(failed=any(isinstance(outcome, Failed) for outcome in outcomes))
         log.info(
             "%d snapshots: %d calculations, %d labels from the store",
             len(picks),
@@ -69,7 +68,10 @@ def label_batch(
     counts = {"selected": len(picks)}
     for name in levels:
         counts[f"labelled_{name}"] = sum(row["level"] == name for row in rows)
-        counts[f"failed_{name}"] = Counter(row["level"] for row in failed)[name]
+        counts[f"failed_{name}"] = sum(row["level"] == name for row in failed)
+        counts[f"quarantined_{name}"] = sum(
+            row["level"] == name and row["verdict"] == QUARANTINED for row in rows
+        )
     write_table(failures, "failures", failed, fingerprint)
     write_table(
         labels,

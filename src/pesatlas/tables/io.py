@@ -1,6 +1,7 @@
 """Reading and writing the tables."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ ROW_GROUP = 512
 
 class TableWriter:
     """Write one table file in pieces, as a context manager; nothing is visible before the last piece is on disk.
+
+    The manifest entry of a table of failures counts its rows by reason.
 
     Parameters
     ----------
@@ -72,6 +75,10 @@ class TableWriter:
         for field in self.schema:
             if not field.nullable and batch.column(field.name).null_count:
                 raise ValueError(f"{self.path}: column {field.name} of table {self.table} has nulls")
+        if self.table == "failures":
+            # so that `pesatlas status` need not read the rows
+            for reason, count in Counter(batch["reason"].to_pylist()).items():
+                self.counts[reason] = self.counts.get(reason, 0) + count
         self._writer.write_table(batch, row_group_size=ROW_GROUP)
         self.rows += batch.num_rows
 
