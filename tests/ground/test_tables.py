@@ -47,7 +47,7 @@ def test_round_trip_with_manifest(tmp_path):
     write_table(path, "failures", [FAILURE], "abc", {"seen": 3})
     assert read_table(path, "failures").to_pylist() == [FAILURE]
     entry = check_entry(path)
-    assert (entry.rows, entry.counts, entry.fingerprint) == (1, {"seen": 3}, "abc")
+    assert (entry.rows, entry.counts, entry.fingerprint) == (1, {"seen": 3, "crashed": 1}, "abc")
     metadata = pq.read_schema(path).metadata
     assert metadata[b"pesatlas.fingerprint"] == b"abc"
 
