@@ -1,6 +1,5 @@
 """Run or resume the campaign of a folder through Snakemake."""
 
-import fcntl
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.cli.lock import campaign_lock
 from pesatlas.errors import UserError
 from pesatlas.report.summary import summary
 
@@ -31,8 +31,8 @@ ONLY_LOOKING = {
 def run_campaign(folder: Path, profile: str, arguments: list[str], console: Console) -> int:
     """Run Snakemake in ``folder``; return its exit status.
 
-    Two runs in one folder would fight over the same files. The lock here is the operating system's: it ends with the
-    process that holds it. So a lock of Snakemake's that is found while we hold ours was left by a run that was killed.
+    Two runs in one folder would fight over the same files. A lock of Snakemake's that is found while we hold the campaign's was
+    left by a run that was killed.
 
     Raises
     ------
@@ -47,13 +47,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
     started = time.monotonic()
-    with (folder / ".pesatlas.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another `pesatlas run` works in {folder.resolve()}. Wait for it, or stop it (Ctrl-C in its terminal)."
-            ) from None
+    with campaign_lock(folder):
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
