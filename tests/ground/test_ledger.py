@@ -9,7 +9,8 @@ import time
 import pytest
 
 from pesatlas.errors import UserError
-from pesatlas.ledger import Ledger, Lock, Store
+from pesatlas.ledger import Ledger, Lock
+from pesatlas.store import Store
 
 
 def test_what_was_appended_is_there_after_reopening(tmp_path):
@@ -43,7 +44,8 @@ def test_a_torn_tail_costs_only_the_torn_record(tmp_path, lost):
     os.truncate(path, path.stat().st_size - lost)
     store = Store(tmp_path)
     store.refresh()
-    assert store.keys() == {"whole"}
+    assert store.get("whole") == b"x" * 50
+    assert store.get("torn") is None
     with Ledger(path) as ledger:
         assert "torn" not in ledger
         ledger.append("torn", b"again")
@@ -70,16 +72,19 @@ def test_damage_in_the_middle_costs_one_record_and_says_so(tmp_path):
 
 
 def test_a_reader_sees_what_other_writers_add(tmp_path):
-    store = Store(tmp_path / "store")
-    store.refresh()
-    assert store.get("k") is None
-    with store.writer("batch-1") as one, store.writer("batch-2") as two:
+    reader, own = Store(tmp_path / "store"), Store(tmp_path / "store")
+    reader.refresh()
+    assert reader.get("k") is None
+    with own.writer("batch-1") as one, Store(tmp_path / "store").writer("batch-2") as two:
         one.append("k", b"1")
         two.append("l", b"2")
-    assert store.get("k") is None
-    store.refresh()
-    assert store.get("k") == b"1"
-    assert store.get("l") == b"2"
+        assert own.get("k") == b"1", "what is written through a store is known to it at once"
+        assert own.get("l") is None
+    assert reader.get("k") is None
+    for store in (reader, own):
+        store.refresh()
+        assert store.get("k") == b"1"
+        assert store.get("l") == b"2"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "a b", "x;y"])

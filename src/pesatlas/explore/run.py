@@ -15,9 +15,10 @@ from pesatlas.explore.equilibrium import evaluate_equilibrium
 from pesatlas.explore.frames import Failure, Frame, pack, unpack
 from pesatlas.explore.output import Outcome, write_tables
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
-from pesatlas.ledger import Lock, Store
+from pesatlas.ledger import Lock
 from pesatlas.potentials.interface import Potential
 from pesatlas.potentials.registry import load_potential
+from pesatlas.store import Store
 from pesatlas.tables import FailureReason
 
 log = logging.getLogger(__name__)

@@ -31,8 +31,9 @@ from pesatlas.label.interface import (
     to_bytes,
 )
 from pesatlas.label.scratch import scratch_folder
-from pesatlas.ledger import Ledger, Store
+from pesatlas.ledger import Ledger
 from pesatlas.ledger import Lock as FileLock
+from pesatlas.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +136,7 @@ class Calculations:
 
     def _known(self, key: str) -> Outcome | None:
         with self._writing:
-            # what this job wrote is newer than what the store knew when it began
-            payload = self.labels.get(key) or self.store.get(key)
+            payload = self.store.get(key)
         return from_bytes(payload) if payload else None
 
     def _attempt(

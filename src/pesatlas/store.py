@@ -1,0 +1,201 @@
+"""Results addressed by their content, in a folder of ledgers that campaigns may share.
+
+Which ledger holds a key is of no consequence: the key is a hash of everything that decides the result. Of several records of one key
+the newest counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key.
+
+So that a job need not read thousands of ledgers, the folder has an index, ``places.index``. It is only a cache: lost, torn, out
+of date or of another version, it is made again from the ledgers, by whoever finds much that it lacks. What it says is never trusted
+with a payload: each record is checked against its own header and checksum when it is read.
+"""
+
+import logging
+import os
+import zlib
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from pesatlas.errors import UserError
+from pesatlas.ledger import Ledger, Lock, Record, read_payload, records
+from pesatlas.places import Cover, Places, load
+
+log = logging.getLogger(__name__)
+
+_INDEX_AFTER = 5_000
+"""Records that the index may lack: about 0.1 s of reading for each job that starts."""
+_AT_ONCE = 10_000
+"""Records of a ledger turned into arrays together, to bound the memory."""
+_SEAL_BYTES = 64
+
+
+class _Place(NamedTuple):
+    """Where a record is; of two records of one key the one of the larger place counts."""
+
+    at: int
+    ledger: str
+    offset: int
+    size: int
+
+
+class Store:
+    """The results in one folder, as known at the last ``refresh``, and those written through it since then."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._index = folder / "places.index"
+        self._seen: tuple[int, int, int] | None = None
+        self._looked = False
+        self._indexed = Places()
+        self._tail = Places()
+        self._covers: dict[str, Cover] = {}
+        self._names: list[str] = []
+        self._written: dict[str, _Place] = {}
+
+    def writer(self, segment: str) -> Ledger:
+        """Return the ledger of ``segment`` (letters, digits, ``-`` and ``_``) for writing; it has one writer at a time."""
+        if not segment.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"segment name {segment!r}")
+        path = self.folder / f"{segment}.ledger"
+
+        def appended(record: Record) -> None:
+            place = _Place(record.at, path.name, record.offset, record.size)
+            self._written[record.key] = max(place, self._written.get(record.key, place))
+
+        return Ledger(path, appended)
+
+    def refresh(self) -> None:
+        """Take notice of what others have written since the last look, and of ledgers that were taken away."""
+        if not self._looked:
+            self._seen = _identity(self._index)
+            self._indexed, self._covers = load(self._index)
+            self._looked = True
+        found = self._ledgers()
+        for name, cover in self._covers.items():
+            if cover.end and not (name in found and self._is_covered(name, cover, found[name])):
+                self._forget(name)
+        parts = [self._tail]
+        for name, status in found.items():
+            cover = self._covers.setdefault(name, Cover(len(self._covers)))
+            if status.st_size > cover.end:
+                parts += self._read(name, cover)
+        self._tail = Places.merged(parts)
+        self._names = list(self._covers)
+        self._written.clear()
+        if len(self._tail) > _INDEX_AFTER:
+            self._save()
+
+    def get(self, key: str) -> bytes | None:
+        """Return the payload of ``key``, or None.
+
+        Raises
+        ------
+        UserError
+            If the record is there but does not match its checksum.
+        """
+        place = self._newest(key)
+        payload = self._payload(key, place)
+        if place and payload is None:
+            # the ledger may have been taken away or replaced since the last look
+            self._forget(place.ledger)
+            self.refresh()
+            place = self._newest(key)
+            payload = self._payload(key, place)
+        if place and payload is None:
+            raise UserError(
+                f"{self.folder / place.ledger}: the record of {key} is damaged. Move the file away and run again; what it held is"
+                " computed again."
+            )
+        return payload
+
+    def _newest(self, key: str) -> _Place | None:
+        rows = (*self._indexed.find(key), *self._tail.find(key))
+        places = [_Place(at, self._names[ledger], offset, size) for at, ledger, offset, size in rows]
+        if key in self._written:
+            places.append(self._written[key])
+        return max(places, default=None)
+
+    def _payload(self, key: str, place: _Place | None) -> bytes | None:
+        if place is None:
+            return None
+        try:
+            descriptor = os.open(self.folder / place.ledger, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_payload(descriptor, Record(key, place.at, place.offset, place.size))
+        finally:
+            os.close(descriptor)
+
+    def _ledgers(self) -> dict[str, os.stat_result]:
+        found = {}
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".ledger"):
+                    with suppress(FileNotFoundError):
+                        found[entry.name] = entry.stat()
+        return found
+
+    def _is_covered(self, name: str, cover: Cover, status: os.stat_result) -> bool:
+        """Whether the ledger still begins with what is known of it."""
+        if status.st_ino != cover.inode or status.st_size < cover.end:
+            return False
+        return status.st_size == cover.end or _seal(self.folder / name, cover.end) == cover.seal
+
+    def _forget(self, name: str) -> None:
+        """Drop all that is known of one ledger, so that ``refresh`` reads it from its beginning."""
+        cover = self._covers.get(name)
+        if cover:
+            self._indexed = self._indexed.without(cover.number)
+            self._tail = self._tail.without(cover.number)
+            self._covers[name] = Cover(cover.number)
+
+    def _read(self, name: str, cover: Cover) -> list[Places]:
+        """Return the places of a ledger's records that are not covered, and cover them."""
+        parts = []
+        with suppress(FileNotFoundError), (self.folder / name).open("rb") as handle:
+            scan = records(handle, cover.end)
+            while chunk := list(islice(scan, _AT_ONCE)):
+                parts.append(Places.of(chunk, cover.number))
+                cover.end = chunk[-1].offset + chunk[-1].size
+            cover.inode = os.fstat(handle.fileno()).st_ino
+            cover.seal = _seal(self.folder / name, cover.end)
+        return parts
+
+    def _save(self) -> None:
+        """Write the index, unless another process does so or just did. Without it all goes on, only slower."""
+        lock = Lock(self._index.with_name(f"{self._index.name}.lock"))
+        try:
+            if not lock.acquire():
+                return
+            try:
+                before, self._seen = self._seen, _identity(self._index)
+                if self._seen == before:
+                    places = Places.merged([self._indexed, self._tail])
+                    places.save(self._index, self._covers)
+                    self._seen = _identity(self._index)
+                    self._indexed, self._tail = places, Places()
+            finally:
+                lock.release()
+        except (OSError, UserError) as error:
+            log.info("%s was not brought up to date (%s); looking things up takes longer", self._index, error)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells one version of a file from the next, or None if there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _seal(path: Path, end: int) -> int:
+    """Checksum of the last bytes before ``end``: another file of the same name would hardly have them there."""
+    try:
+        with path.open("rb") as handle:
+            start = max(0, end - _SEAL_BYTES)
+            handle.seek(start)
+            return zlib.crc32(handle.read(end - start))
+    except FileNotFoundError:
+        return -1
