@@ -1,0 +1,337 @@
+"""A store of many ledgers: its index is only a cache, the newest record counts, ledgers come and go, processes are killed."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pesatlas.errors import UserError
+from pesatlas.ledger import Ledger, encode
+from pesatlas.store import Store
+
+INDEX = "places.index"
+LEDGERS, EACH = 4, 2_000
+
+
+def payload(key):
+    return f"payload of {key} ".encode() * 3
+
+
+def fill(folder, ledger, numbers, at=1):
+    """Append records in bulk, without waiting for the disk."""
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{ledger}.ledger").open("ab") as handle:
+        for number in numbers:
+            handle.write(encode(f"key{number}", payload(f"key{number}"), at))
+
+
+def look(folder):
+    store = Store(folder)
+    store.refresh()
+    return store
+
+
+def assert_holds(store, numbers):
+    assert [n for n in numbers if store.get(f"key{n}") != payload(f"key{n}")] == []
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A store with an index: 8000 records in 4 ledgers."""
+    folder = tmp_path_factory.mktemp("filled") / "store"
+    for i in range(LEDGERS):
+        fill(folder, f"batch-{i}", range(i * EACH, (i + 1) * EACH))
+    look(folder)
+    assert (folder / INDEX).exists()
+    return folder
+
+
+@pytest.fixture
+def folder(filled, tmp_path):
+    """A store as ``filled``, for one test. Its index is made anew, for that of another folder does not fit."""
+    copy = tmp_path / "store"
+    shutil.copytree(filled, copy, ignore=shutil.ignore_patterns(f"{INDEX}*"))
+    look(copy)
+    return copy
+
+
+class Reading:
+    """How many bytes of ledgers and index a store reads while it is refreshed."""
+
+    def __init__(self):
+        self.before = self.total()
+
+    def total(self):
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    def bytes(self):
+        return self.total() - self.before
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in folder.glob("*.ledger"))
+
+
+def test_with_an_index_no_ledger_is_read_again(folder):
+    reading = Reading()
+    store = look(folder)
+    assert reading.bytes() < (folder / INDEX).stat().st_size + 60_000 < size_of(folder)
+    assert_holds(store, range(LEDGERS * EACH))
+    assert store.get("key") is None
+    assert store.get("key8000") is None
+
+
+def test_of_a_ledger_that_grew_only_the_new_part_is_read(folder):
+    fill(folder, "batch-1", range(9_000, 9_010))
+    fill(folder, "new", range(9_010, 9_020))
+    (folder / "batch-2.ledger").open("ab").write(b'{"key": "torn')
+    reading = Reading()
+    store = look(folder)
+    assert reading.bytes() < (folder / INDEX).stat().st_size + 60_000 < size_of(folder)
+    assert_holds(store, [*range(LEDGERS * EACH), *range(9_000, 9_020)])
+
+
+def test_a_small_store_has_no_index(tmp_path):
+    fill(tmp_path / "store", "a", range(100))
+    look(tmp_path / "store")
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["a.ledger"]
+
+
+def garbage(content):
+    return bytes(random.Random(3).randbytes(len(content)))
+
+
+def flipped(position):
+    def flip(content):
+        changed = bytearray(content)
+        changed[int(position * (len(content) - 1))] ^= 1
+        return bytes(changed)
+
+    return flip
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        garbage,
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: content + b"x",
+        lambda content: content.replace(b"index 1", b"index 2", 1),
+        lambda content: b"[]\n" * 20,
+        *[flipped(position) for position in (0, 0.0001, 0.001, 0.1, 0.5, 0.9, 1)],
+    ],
+)
+def test_a_spoilt_index_is_made_again(folder, spoil):
+    path = folder / INDEX
+    good = path.read_bytes()
+    path.write_bytes(spoil(good))
+    store = look(folder)
+    assert_holds(store, range(0, LEDGERS * EACH, 50))
+    assert path.read_bytes() == good
+
+
+def test_a_deleted_index_is_made_again(folder):
+    (folder / INDEX).unlink()
+    assert_holds(look(folder), range(0, LEDGERS * EACH, 50))
+    assert (folder / INDEX).exists()
+
+
+def test_where_the_index_cannot_be_written_everything_goes_on(folder):
+    (folder / INDEX).unlink()
+    (folder / f"{INDEX}.new").mkdir()
+    assert_holds(look(folder), range(0, LEDGERS * EACH, 50))
+    assert not (folder / INDEX).exists()
+
+
+def test_the_newest_record_counts_wherever_it_is(folder):
+    """In the index and out of it, earlier and later by name, and from before times were kept."""
+    fill(folder, "zzz", [1], at=0)
+    for name, key in (("aaa", "key1"), ("zzz", "key2")):
+        with Ledger(folder / f"{name}.ledger") as ledger:
+            ledger.append(key, b"newer")
+    store = look(folder)
+    assert [store.get(f"key{n}") for n in (1, 2, 3)] == [b"newer", b"newer", payload("key3")]
+    for again in range(2):
+        fill(folder, f"more-{again}", range(10_000 * (again + 1), 10_000 * (again + 1) + 6_000))
+        store = look(folder)
+        assert [store.get(f"key{n}") for n in (1, 2, 3)] == [b"newer", b"newer", payload("key3")]
+    with store.writer("aaaa") as writer:
+        writer.append("key3", b"newest")
+        assert store.get("key3") == b"newest"
+        # in another ledger, by another process, later still
+        with Ledger(folder / "a.ledger") as other:
+            other.append("key3", b"last")
+        assert store.get("key3") == b"newest"
+        store.refresh()
+        assert store.get("key3") == b"last"
+        writer.append("key3", b"the very last")
+        assert store.get("key3") == b"the very last"
+
+
+def test_records_of_early_versions_have_no_time_and_are_older_than_any(tmp_path):
+    old = encode("key", b"old", 7).replace(b', "at": 7', b"")
+    (tmp_path / "b.ledger").write_bytes(old + old.replace(b"old", b"OLD"))
+    (tmp_path / "c.ledger").write_bytes(encode("key", b"a little newer", 7).replace(b', "at": 7', b""))
+    assert b'"at"' not in old
+    assert look(tmp_path).get("key") == b"a little newer", "of equal times the later by the ledger's name"
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        ledger.append("key", b"new")
+    assert look(tmp_path).get("key") == b"new"
+
+
+def test_within_a_ledger_the_later_record_counts_though_the_clock_was_set_back(tmp_path, monkeypatch):
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        ledger.append("key", b"first")
+    monkeypatch.setattr(time, "time_ns", lambda: 5)
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        ledger.append("key", b"second")
+        ledger.append("key", b"third")
+        assert ledger.get("key") == b"third"
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        assert ledger.get("key") == b"third"
+    assert look(tmp_path).get("key") == b"third"
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["known", "since the last look"])
+def test_what_a_removed_ledger_held_is_gone_and_what_it_hid_is_back(folder, looked):
+    with Ledger(folder / "newer.ledger") as ledger:
+        ledger.append("key1", b"newer")
+        for n in range(EACH, 2 * EACH):
+            ledger.append(f"key{n}", b"newer") if n % 100 == 0 else None
+    (folder / INDEX).unlink()
+    store = look(folder)
+    (folder / "newer.ledger").unlink()
+    (folder / "batch-0.ledger").rename(folder.parent / "away")
+    if looked:
+        store.refresh()
+    for each in (store, look(folder)):
+        assert each.get("key1") is None
+        assert_holds(each, range(EACH, LEDGERS * EACH, 50))
+    (folder.parent / "away").rename(folder / "back.ledger")
+    assert_holds(look(folder), range(0, LEDGERS * EACH, 50))
+
+
+def replace_by_longer(path):
+    path.unlink()
+    fill(path.parent, path.stem, range(20_000, 20_000 + 2 * EACH))
+
+
+def overwrite_by_longer(path):
+    path.open("wb").close()
+    fill(path.parent, path.stem, range(20_000, 20_000 + 2 * EACH))
+
+
+def overwrite_by_shorter(path):
+    path.open("wb").close()
+    fill(path.parent, path.stem, range(20_000, 20_000 + EACH // 2))
+
+
+@pytest.mark.parametrize(
+    "replace", [replace_by_longer, overwrite_by_longer, overwrite_by_shorter], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("looked", [True, False], ids=["known", "since the last look"])
+def test_a_replaced_ledger_is_read_anew(folder, replace, looked):
+    store = look(folder)
+    replace(folder / "batch-0.ledger")
+    if looked:
+        store.refresh()
+    for each in (store, look(folder)):
+        assert each.get("key1") is None
+        assert_holds(each, [*range(EACH, LEDGERS * EACH, 50), 20_000, 20_999])
+
+
+def test_a_ledger_rewritten_in_another_order_never_gives_the_payload_of_another_key(folder):
+    """Of the same name, inode and size: only reading a record shows that it is another."""
+    path = folder / "batch-0.ledger"
+    store, before = look(folder), path.stat()
+    path.write_bytes(b"".join(encode(f"key{n}", payload(f"key{n}"), 1) for n in reversed(range(EACH))))
+    after = path.stat()
+    assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size)
+    for each in (store, look(folder)):
+        assert_holds(each, range(LEDGERS * EACH))
+
+
+def test_a_damaged_record_is_an_error_that_says_how_to_mend_it(folder):
+    path = folder / "batch-0.ledger"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"payload of key7 ", b"payload of keyX ", 1))
+    for store in (look(folder), look(folder)):
+        with pytest.raises(UserError, match=r"batch-0\.ledger: the record of key7 is damaged"):
+            store.get("key7")
+        assert_holds(store, [6, 8])
+    path.unlink()
+    assert store.get("key7") is None
+
+
+APPENDING = """
+import sys
+from pathlib import Path
+from pesatlas.store import Store
+with Store(Path(sys.argv[1])).writer(sys.argv[2]) as writer:
+    for i in range(10**9):
+        writer.append(f"{sys.argv[2]}-{i}", f"{sys.argv[2]}-{i} ".encode() * 40)
+        print(i, flush=True)
+"""
+
+REFRESHING = """
+import sys
+from pathlib import Path
+from pesatlas import store
+store._INDEX_AFTER = 0
+while True:
+    fresh = store.Store(Path(sys.argv[1]))
+    fresh.refresh()
+    wrong = [n for n in range(0, 8000, 250) if fresh.get(f"key{n}") != f"payload of key{n} ".encode() * 3]
+    print("wrong" if wrong else "right", flush=True)
+"""
+
+
+def start(program, *arguments):
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_writers_and_those_who_write_the_index_may_be_killed_at_any_moment(folder):
+    dice = random.Random(5)
+    said = {"one": -1, "two": -1}
+    for _ in range(4):
+        writers = {name: start(APPENDING, folder, name) for name in said}
+        readers = [start(REFRESHING, folder) for _ in range(2)]
+        everyone = [*writers.values(), *readers]
+        for process in everyone:
+            assert process.stdout.readline()
+        time.sleep(dice.uniform(0, 0.7))
+        for process in dice.sample(everyone, len(everyone)):
+            process.send_signal(signal.SIGKILL)
+        for name, process in writers.items():
+            lines = process.communicate()[0].split()
+            said[name] = max([said[name], *map(int, lines[:-1])])
+        for process in readers:
+            assert "wrong" not in process.communicate()[0]
+        store = look(folder)
+        assert_holds(store, range(0, LEDGERS * EACH, 50))
+        for name, last in said.items():
+            for i in range(last + 1):
+                assert store.get(f"{name}-{i}") == f"{name}-{i} ".encode() * 40
+    assert max(said.values()) > 10
+    # what the killed left behind is in nobody's way
+    (folder / INDEX).unlink()
+    look(folder)
+    assert (folder / INDEX).exists()
+    reading = Reading()
+    look(folder)
+    assert reading.bytes() < (folder / INDEX).stat().st_size + 60_000 < size_of(folder)
+
+
+def test_looking_up_many_keys_keeps_no_file_open(folder):
+    store = look(folder)
+    before = set(Path("/proc/self/fd").iterdir())
+    assert_holds(store, range(0, LEDGERS * EACH, 10))
+    assert set(Path("/proc/self/fd").iterdir()) == before
