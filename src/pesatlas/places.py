@@ -87,14 +87,17 @@ class Places:
         table = json.dumps(covered).encode() + b"\n"
         temporary = path.with_name(f"{path.name}.new")
         descriptor = open_shared(temporary)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.truncate()
-            handle.write(f"{_FORMAT} {_checksum(table, self._columns):08x}\n".encode() + table)
-            for column in self._columns.values():
-                handle.write(column.tobytes())
-            handle.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as handle:
+                handle.truncate()
+                handle.write(f"{_FORMAT} {_checksum(table, self._columns):08x}\n".encode() + table)
+                for column in self._columns.values():
+                    handle.write(column.tobytes())
+                handle.flush()
+                os.fsync(descriptor)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[Places, dict[str, Cover]]:

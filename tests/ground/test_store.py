@@ -1,10 +1,7 @@
-"""A store of many ledgers: its index is only a cache, the newest record counts, ledgers come and go, processes are killed."""
+"""A store of many ledgers: its index is only a cache, the newest record counts, ledgers come and go."""
 
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,32 +9,10 @@ import pytest
 
 from pesatlas.errors import UserError
 from pesatlas.ledger import Ledger, encode
-from pesatlas.store import Store
+from stores import Reading, assert_holds, fill, look, payload, size_of
 
 INDEX = "places.index"
 LEDGERS, EACH = 4, 2_000
-
-
-def payload(key):
-    return f"payload of {key} ".encode() * 3
-
-
-def fill(folder, ledger, numbers, at=1):
-    """Append records in bulk, without waiting for the disk."""
-    folder.mkdir(exist_ok=True)
-    with (folder / f"{ledger}.ledger").open("ab") as handle:
-        for number in numbers:
-            handle.write(encode(f"key{number}", payload(f"key{number}"), at))
-
-
-def look(folder):
-    store = Store(folder)
-    store.refresh()
-    return store
-
-
-def assert_holds(store, numbers):
-    assert [n for n in numbers if store.get(f"key{n}") != payload(f"key{n}")] == []
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +33,6 @@ def folder(filled, tmp_path):
     shutil.copytree(filled, copy, ignore=shutil.ignore_patterns(f"{INDEX}*"))
     look(copy)
     return copy
-
-
-class Reading:
-    """How many bytes of ledgers and index a store reads while it is refreshed."""
-
-    def __init__(self):
-        self.before = self.total()
-
-    def total(self):
-        return int(Path("/proc/self/io").read_text().split()[1])
-
-    def bytes(self):
-        return self.total() - self.before
-
-
-def size_of(folder):
-    return sum(path.stat().st_size for path in folder.glob("*.ledger"))
 
 
 def test_with_an_index_no_ledger_is_read_again(folder):
@@ -268,66 +226,6 @@ def test_a_damaged_record_is_an_error_that_says_how_to_mend_it(folder):
         assert_holds(store, [6, 8])
     path.unlink()
     assert store.get("key7") is None
-
-
-APPENDING = """
-import sys
-from pathlib import Path
-from pesatlas.store import Store
-with Store(Path(sys.argv[1])).writer(sys.argv[2]) as writer:
-    for i in range(10**9):
-        writer.append(f"{sys.argv[2]}-{i}", f"{sys.argv[2]}-{i} ".encode() * 40)
-        print(i, flush=True)
-"""
-
-REFRESHING = """
-import sys
-from pathlib import Path
-from pesatlas import store
-store._INDEX_AFTER = 0
-while True:
-    fresh = store.Store(Path(sys.argv[1]))
-    fresh.refresh()
-    wrong = [n for n in range(0, 8000, 250) if fresh.get(f"key{n}") != f"payload of key{n} ".encode() * 3]
-    print("wrong" if wrong else "right", flush=True)
-"""
-
-
-def start(program, *arguments):
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def test_writers_and_those_who_write_the_index_may_be_killed_at_any_moment(folder):
-    dice = random.Random(5)
-    said = {"one": -1, "two": -1}
-    for _ in range(4):
-        writers = {name: start(APPENDING, folder, name) for name in said}
-        readers = [start(REFRESHING, folder) for _ in range(2)]
-        everyone = [*writers.values(), *readers]
-        for process in everyone:
-            assert process.stdout.readline()
-        time.sleep(dice.uniform(0, 0.7))
-        for process in dice.sample(everyone, len(everyone)):
-            process.send_signal(signal.SIGKILL)
-        for name, process in writers.items():
-            lines = process.communicate()[0].split()
-            said[name] = max([said[name], *map(int, lines[:-1])])
-        for process in readers:
-            assert "wrong" not in process.communicate()[0]
-        store = look(folder)
-        assert_holds(store, range(0, LEDGERS * EACH, 50))
-        for name, last in said.items():
-            for i in range(last + 1):
-                assert store.get(f"{name}-{i}") == f"{name}-{i} ".encode() * 40
-    assert max(said.values()) > 10
-    # what the killed left behind is in nobody's way
-    (folder / INDEX).unlink()
-    look(folder)
-    assert (folder / INDEX).exists()
-    reading = Reading()
-    look(folder)
-    assert reading.bytes() < (folder / INDEX).stat().st_size + 60_000 < size_of(folder)
 
 
 def test_looking_up_many_keys_keeps_no_file_open(folder):
