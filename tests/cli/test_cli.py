@@ -22,6 +22,7 @@ def pesatlas(*arguments, cwd=None):
     [
         (),
         ("run",),
+        ("status",),
         ("summary",),
         ("verify",),
         ("describe",),

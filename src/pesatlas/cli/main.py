@@ -26,6 +26,8 @@ console = Console()
 
 Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
 
+Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it is run.")]
+
 
 def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
     """Show a ``UserError`` as its message, with exit status 1."""
@@ -73,6 +75,28 @@ def run(
     from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
 
     sys.exit(run_campaign(Path(), profile, context.args, console))
+
+
+@app.command()
+@for_people
+def status(
+    folder: Folder = Path(),
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again every 5 s, until the end or Ctrl-C.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+) -> None:
+    """Tell how far a campaign is: each stage, its pace and time left, its Slurm jobs, what failed and why.
+
+    Looking never disturbs the run: nothing is written, no lock is taken, no table is opened. Counts are of what is on file
+    plus what running jobs say every ten seconds. Jobs that go on after their [bold]pesatlas run[/bold] was killed are named.
+    """
+    from pesatlas.cli.status import show_status  # noqa: PLC0415
+
+    show_status(folder, config, console, watch=watch, as_json=as_json)
 
 
 @app.command()

@@ -33,7 +33,7 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     groups = [[_alone(number, level) for level in levels.values()] for number in numbers]
-    progress = Progress("isolated atoms", len(numbers))
+    progress = Progress("labels of isolated atoms", len(numbers) * len(levels))
     with open_calculations(campaign, "atoms", work) as calculations:
         for number, tasks, outcomes in zip(numbers, groups, calculations.outcomes(groups), strict=True):
             symbol = symbol_of(number)
@@ -44,7 +44,7 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
                     failed.append(row_of_failure(outcome, f"atom:{symbol}", f"atom:{symbol}", level.name))
                 else:
                     rows.append({"element": symbol, **result_columns(outcome, level, content_key(task))})
-            progress.step(failed=any(isinstance(outcome, Failed) for outcome in outcomes))
+            progress.step(len(outcomes), failed=sum(isinstance(outcome, Failed) for outcome in outcomes))
         log.info(
             "%d elements: %d calculations, %d from the store",
             len(numbers),

@@ -42,7 +42,7 @@ def label_batch(
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     groups = [[task_of(pick, level) for level in levels.values()] for pick in picks]
-    progress = Progress("snapshots labelled", len(picks))
+    progress = Progress("labels", len(picks) * len(levels))
     with open_calculations(campaign, f"batch-{batch:05d}", work) as calculations:
         for pick, tasks, outcomes in zip(picks, groups, calculations.outcomes(groups), strict=True):
             for task, outcome in zip(tasks, outcomes, strict=True):
@@ -58,7 +58,7 @@ def label_batch(
                 verdict, rules = judge(outcome, campaign.dataset)
                 columns = result_columns(outcome, level, content_key(task))
                 rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
-            progress.step(failed=any(isinstance(outcome, Failed) for outcome in outcomes))
+            progress.step(len(outcomes), failed=sum(isinstance(outcome, Failed) for outcome in outcomes))
         log.info(
             "%d snapshots: %d calculations, %d labels from the store",
             len(picks),

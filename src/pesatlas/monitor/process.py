@@ -32,7 +32,9 @@ def is_alive(pid: int, host: str, since: float) -> bool | None:
 def _state_and_start(pid: int) -> tuple[str, float]:
     """Return the state of a process and when it began (s since 1970)."""
     # the name, in parentheses, may hold anything; 20 fields from its end to the start time
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    fields = (
+        Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    )
     boot = next(
         float(line.split()[1])
         for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines()

@@ -1,0 +1,219 @@
+"""How far each stage is, from the manifests beside its tables and the progress of its jobs. No table is opened."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.tables import FailureReason
+from pesatlas.tables.manifest import entry_path
+
+Counts = dict[str, int]
+
+RULES = {
+    "structures": ("fetch_structures", "fetch_potential", "prepare_structures"),
+    "explore": ("run_md",),
+    "encode": ("encode_snapshots",),
+    "select": ("fit_pca", "cluster_snapshots", "pick_snapshots"),
+    "atoms": ("label_atoms",),
+    "label": ("label_batch",),
+    "dataset": ("collect_dataset",),
+    "report": ("build_report",),
+}
+"""The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
+
+_OUTPUTS = {
+    "fetch_structures": "work/fetched/structures.txt",
+    "fetch_potential": "work/fetched/potential.txt",
+    "prepare_structures": "results/structures.parquet",
+    "fit_pca": "results/select/pca.npz",
+    "cluster_snapshots": "results/select/clusters.parquet",
+    "pick_snapshots": "results/selection.parquet",
+    "label_atoms": "results/labels/atoms.parquet",
+    "collect_dataset": "results/manifest.json",
+    "build_report": "results/report.html",
+}
+TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}
+"""The folder of the table that each rule with batches writes."""
+
+
+@dataclass
+class Stage:
+    """One stage's share of what there is to do: done + failed + under way + left = total.
+
+    Attributes
+    ----------
+    unit : what is counted
+    total : None while it is not known
+    done : those that came to something
+    failed : those that did not
+    reasons : why, as far as jobs have ended; crystals that explore could not evaluate are among them, though no trajectories
+    under_way : those in jobs that run
+    batches, batches_done : jobs there are (None while not known), and those that have their results
+    """
+
+    name: str
+    unit: str
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    reasons: Counts = field(default_factory=dict)
+    under_way: int = 0
+    batches: int | None = None
+    batches_done: int = 0
+
+    @property
+    def left(self) -> int | None:
+        """How many nobody has begun; None while the total is unknown."""
+        if self.total is None:
+            return None
+        return self.total - self.done - self.failed - self.under_way
+
+
+class Manifests:
+    """The manifest entries below one ``results`` folder, each read once at most."""
+
+    def __init__(self, folder: Path) -> None:
+        self._results = folder / "results"
+        self._folder = folder
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def has_results(self, rule: str, batch: str) -> bool:
+        """Whether a job's results are there, whole."""
+        if rule in TABLES:
+            names = self._names(TABLES[rule])
+            return f"{batch}.parquet" in names and f"{batch}.parquet.manifest.json" in names
+        return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
+
+    def finished(self, rule: str, batches: int | None) -> list[str]:
+        """Return the batches of a rule that have their results; those from ``batches`` on are an earlier run's, and do not count."""
+        listed = [name[:5] for name in self._names(TABLES[rule]) if len(name) == len("00000.parquet")]
+        return sorted(
+            batch
+            for batch in listed
+            if batch.isdigit() and (batches is None or int(batch) < batches) and self.has_results(rule, batch)
+        )
+
+    def entry(self, name: str) -> dict[str, Any] | None:
+        """Return the entry of a table below ``results``; None if the table is not there."""
+        path = self._results / name
+        with suppress(OSError, ValueError):
+            if path.is_file():
+                entry: dict[str, Any] = json.loads(entry_path(path).read_bytes())
+                return entry
+        return None
+
+    def of_batches(self, folder: str, batches: Iterable[str]) -> Counter[str]:
+        """Sum up the counts and rows of the batches of a table, which are there."""
+        total: Counter[str] = Counter()
+        root = str(self._results / folder)
+        for batch in batches:
+            with suppress(OSError, ValueError), open(f"{root}/{batch}.parquet.manifest.json", "rb") as handle:  # noqa: PTH123 - there may be 10,000, and paths take half the time
+                entry = json.loads(handle.read())
+                total.update(entry["counts"])
+                total["rows"] += entry["rows"]
+        return total
+
+    def _names(self, folder: str) -> frozenset[str]:
+        if folder not in self._listed:
+            names: set[str] = set()
+            with suppress(FileNotFoundError):
+                names = {path.name for path in (self._results / folder).iterdir()}
+            self._listed[folder] = frozenset(names)
+        return self._listed[folder]
+
+
+def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
+    """Return the stages in the order in which data flow, with what is on file; what jobs under way have done is not."""
+    structures = manifests.entry("structures.parquet")
+    counts: Counts = structures["counts"] if structures else {}
+    explore, snapshots = _explore(manifests, counts)
+    return [
+        _structures(manifests, counts),
+        explore,
+        _encode(manifests, counts, snapshots),
+        _steps("select", manifests),
+        _atoms(manifests),
+        _label(manifests, campaign),
+        _steps("dataset", manifests),
+        _steps("report", manifests),
+    ]
+
+
+def _structures(manifests: Manifests, counts: Counts) -> Stage:
+    stage = Stage("structures", "crystals", batches=1)
+    if counts:
+        stage.total, stage.done, stage.failed = (
+            counts[name] for name in ("sources_read", "accepted", "failed")
+        )
+        stage.reasons = _reasons(manifests.entry("failures/structures.parquet"))
+        stage.batches_done = 1
+    return stage
+
+
+def _explore(manifests: Manifests, counts: Counts) -> tuple[Stage, int | None]:
+    """Return the stage, and the number of snapshots once all are there."""
+    stage = Stage("explore", "trajectories", counts.get("trajectories"), batches=counts.get("batches"))
+    finished = manifests.finished("run_md", stage.batches)
+    found = manifests.of_batches("snapshots", finished)
+    stage.batches_done = len(finished)
+    stage.done, stage.failed = found["trajectories_finished"], found["trajectories_failed"]
+    if found["trajectories_failed"] or found["equilibrium_failed"]:
+        stage.reasons = _pick_reasons(manifests.of_batches("failures/explore", finished))
+    return stage, found["rows"] if len(finished) == stage.batches else None
+
+
+def _encode(manifests: Manifests, counts: Counts, snapshots: int | None) -> Stage:
+    stage = Stage("encode", "snapshots", snapshots, batches=counts.get("batches"))
+    finished = manifests.finished("encode_snapshots", stage.batches)
+    stage.batches_done = len(finished)
+    stage.done = manifests.of_batches("features", finished)["rows"]
+    return stage
+
+
+def _label(manifests: Manifests, campaign: Campaign) -> Stage:
+    levels = campaign.label.levels
+    batches = math.ceil(campaign.select.target / campaign.label.structures_per_job)
+    selection = manifests.entry("selection.parquet")
+    stage = Stage("label", "labels", selection["rows"] * len(levels) if selection else None, batches=batches)
+    finished = manifests.finished("label_batch", batches)
+    found = manifests.of_batches("labels", finished)
+    quarantined, failed, labelled = (
+        sum(found[f"{what}_{level}"] for level in levels) for what in ("quarantined", "failed", "labelled")
+    )
+    stage.batches_done = len(finished)
+    stage.done, stage.failed = labelled - quarantined, failed + quarantined
+    if failed:
+        stage.reasons = _pick_reasons(manifests.of_batches("failures/label", finished))
+    if quarantined:
+        stage.reasons[FailureReason.QUARANTINED.value] = quarantined
+    return stage
+
+
+def _atoms(manifests: Manifests) -> Stage:
+    stage = Stage("atoms", "labels", batches=1)
+    entry = manifests.entry("labels/atoms.parquet")
+    if entry:
+        stage.total, stage.failed = entry["counts"]["wanted"], entry["counts"]["failed"]
+        stage.done, stage.batches_done = entry["rows"], 1
+        stage.reasons = _reasons(manifests.entry("failures/atoms.parquet"))
+    return stage
+
+
+def _steps(name: str, manifests: Manifests) -> Stage:
+    rules = RULES[name]
+    done = sum(manifests.has_results(rule, "") for rule in rules)
+    return Stage(name, "steps", len(rules), done, batches=len(rules), batches_done=done)
+
+
+def _reasons(entry: dict[str, Any] | None) -> Counts:
+    return _pick_reasons(entry["counts"]) if entry else {}
+
+
+def _pick_reasons(counts: Counts) -> Counts:
+    return {reason.value: counts[reason] for reason in FailureReason if counts.get(reason)}

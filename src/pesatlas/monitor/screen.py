@@ -1,0 +1,181 @@
+"""The status of a campaign on one screen."""
+
+import time
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from pesatlas.monitor.counts import Stage
+from pesatlas.monitor.slurm import Queue
+from pesatlas.monitor.status import Pace, Status
+
+_WIDE = 100
+_HEADINGS = (
+    "unit",
+    "done",
+    "failed",
+    "running",
+    "left",
+    "total",
+    "jobs",
+    "at work",
+    "per hour",
+    "time left",
+)
+_WIDE_ONLY = {"unit", "running", "per hour"}
+_LARGE = 10_000_000
+_SHOWN = 8
+"""Lines of one kind at most: it has to stay one screen."""
+
+
+def screen(status: Status, width: int = 120) -> RenderableType:
+    """Return the status, to be printed by rich on a terminal of so many columns."""
+    parts: list[RenderableType] = [_head(status), _stages(status, wide=width >= _WIDE)]
+    if any(stage.reasons for stage in status.stages):
+        parts.append(_reasons(status.stages))
+    if status.queue.problem:
+        parts.append(f"[yellow]Slurm does not answer:[/yellow] {escape(status.queue.problem)}")
+    if status.queue.jobs:
+        parts.append(_slurm(status.queue))
+    return Group(*parts, *_remarks(status))
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time in words that need no thinking: 40 s, 12 min, 3 h 05 min, 4 d 2 h."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _head(status: Status) -> str:
+    title = (
+        f"[bold]Campaign {status.campaign}[/bold] in {escape(str(status.folder))}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    )
+    head = status.head
+    if status.finished:
+        said = "[green]finished[/green]"
+    elif head is None:
+        said = "no `pesatlas run` is alive here; the same command carries on"
+    elif head.alive is None:
+        said = f"`pesatlas run` was started on {head.host} (process {head.pid}): only there can be seen whether it lives"
+    elif head.alive:
+        said = f"`pesatlas run` lives on {head.host} (process {head.pid}), for {duration(time.time() - head.since)}"
+    else:
+        said = f"[red]`pesatlas run` (process {head.pid}) was killed[/red]; the same command carries on"
+    return f"{title}\n{said}"
+
+
+def _table(padding: int = 2) -> Table:
+    return Table(show_edge=False, pad_edge=False, box=None, padding=(0, padding, 0, 0))
+
+
+def _stages(status: Status, *, wide: bool) -> Table:
+    table = _table(2 if wide else 1)
+    table.add_column("stage", no_wrap=True)
+    shown = [heading for heading in _HEADINGS if wide or heading not in _WIDE_ONLY]
+    for heading in shown:
+        left = heading == "unit"
+        table.add_column(
+            "" if left else heading,
+            justify="left" if left else "right",
+            no_wrap=True,
+            style="dim" if left else None,
+        )
+    for stage in status.stages:
+        complete = stage.batches == stage.batches_done
+        cells = _cells(stage, status.paces[stage.name])
+        name = f"[green]{stage.name}[/green]" if complete else stage.name
+        table.add_row(name, *(cells[heading] for heading in shown))
+    return table
+
+
+def _cells(stage: Stage, pace: Pace) -> dict[str, str]:
+    return {
+        "unit": stage.unit,
+        "done": _number(stage.done),
+        "failed": f"[red]{_number(stage.failed)}[/red]" if stage.failed else "0",
+        "running": _number(stage.under_way),
+        "left": _number(stage.left),
+        "total": _number(stage.total),
+        "jobs": f"{stage.batches_done}/{_number(stage.batches)}",
+        "at work": str(pace.running or ""),
+        "per hour": "" if pace.per_s is None else _number(round(pace.per_s * 3600)),
+        "time left": duration(pace.left_s),
+    }
+
+
+def _number(count: int | None) -> str:
+    if count is None:
+        return "?"
+    return str(count) if count < _LARGE else f"{count / 1e6:.1f} M"
+
+
+def _reasons(stages: list[Stage]) -> str:
+    lines = [
+        f"{stage.name}: " + ", ".join(f"{count} {reason}" for reason, count in sorted(stage.reasons.items()))
+        for stage in stages
+        if stage.reasons
+    ]
+    return "[bold]failed[/bold]  " + "; ".join(lines)
+
+
+def _slurm(queue: Queue) -> Table:
+    groups = Counter((job.state, job.rule, job.partition, job.reason) for job in queue.jobs)
+    table = _table()
+    for heading in ("Slurm", "rule", "partition", "reason"):
+        table.add_column(heading)
+    for heading in ("jobs", "longest"):
+        table.add_column(heading, justify="right")
+    for (state, rule, partition, reason), count in groups.most_common(_SHOWN):
+        longest = max(
+            job.elapsed_s
+            for job in queue.jobs
+            if (job.state, job.rule, job.partition, job.reason) == (state, rule, partition, reason)
+        )
+        table.add_row(
+            state.lower(),
+            rule or "?",
+            partition,
+            reason if reason != "None" else "",
+            str(count),
+            duration(longest),
+        )
+    if len(groups) > _SHOWN:
+        table.add_row("…", "", "", "", str(sum(n for _, n in groups.most_common()[_SHOWN:])), "")
+    return table
+
+
+def _remarks(status: Status) -> list[str]:
+    slurm, local = status.orphans
+    lines = []
+    if slurm:
+        names = " ".join(f"--name={name}" for name in sorted({job.name for job in slurm}))
+        lines.append(
+            f"[yellow]{len(slurm)} Slurm jobs have no `pesatlas run` that looks after them.[/yellow] What they finish is kept. "
+            f"`pesatlas run` carries on beside them; `scancel --me {names}` ends them."
+        )
+    if local:
+        pids = " ".join(
+            [*(str(job.state.pid) for job in local[:_SHOWN]), *(["…"] if len(local) > _SHOWN else [])]
+        )
+        lines.append(
+            f"[yellow]{len(local)} processes have no `pesatlas run` that looks after them:[/yellow] {pids} on "
+            f"{local[0].state.host}. What they finish is kept; `kill {pids}` ends them."
+        )
+    lost = status.lost
+    lines += [
+        f"[red]{job.fate}[/red]  {job.state.rule} {job.state.batch}: see {job.log}" for job in lost[:_SHOWN]
+    ]
+    if len(lost) > _SHOWN:
+        lines.append(f"… and {len(lost) - _SHOWN} more jobs ended without their results")
+    return lines

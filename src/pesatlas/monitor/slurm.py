@@ -1,0 +1,95 @@
+"""The Slurm jobs of a campaign, as ``squeue`` tells."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_FIELDS = "%A|%T|%P|%M|%r|%N|%j|%k"  # what a user may have filled in comes last
+_PATIENCE_S = 10.0
+_UNITS_S = (1, 60, 3600, 86400)
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """One job of this user.
+
+    Attributes
+    ----------
+    rule, batch : what it does for a campaign; empty for any other job
+    reason : why it waits
+    elapsed_s : how long it has run, s
+    """
+
+    job: str
+    state: str
+    partition: str
+    elapsed_s: int
+    reason: str
+    node: str
+    name: str
+    rule: str = ""
+    batch: str = ""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What Slurm answered.
+
+    Attributes
+    ----------
+    jobs : those of the campaign
+    alive : numbers of all jobs of this user; None if there is no Slurm here, or no answer
+    problem : why there is no answer; empty if there is one, or no Slurm
+    """
+
+    jobs: list[SlurmJob] = field(default_factory=list)
+    alive: frozenset[str] | None = None
+    problem: str = ""
+
+
+def read_queue(prefix: str) -> Queue:
+    """Ask Slurm for this user's jobs; those whose names begin with ``prefix`` are the campaign's."""
+    squeue = shutil.which("squeue")
+    if squeue is None:
+        return Queue()
+    try:
+        done = subprocess.run(
+            [squeue, "--me", "--noheader", "--format", _FIELDS],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Queue(problem=f"squeue did not answer within {_PATIENCE_S:.0f} s")
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        return Queue(problem=said[-1] if said else f"squeue ended with status {done.returncode}")
+    return parse(done.stdout.splitlines(), prefix)
+
+
+def parse(lines: Sequence[str], prefix: str) -> Queue:
+    """Read the lines of ``squeue``; without being asked for them it tells of no jobs that are over."""
+    jobs = [job for line in lines if (job := _job(line))]
+    return Queue([job for job in jobs if job.name.startswith(prefix)], frozenset(job.job for job in jobs))
+
+
+def _job(line: str) -> SlurmJob | None:
+    parts = line.split("|", 7)
+    if len(parts) < 8:
+        return None
+    number, state, partition, elapsed, reason, node, name, comment = parts
+    # the comment by which Snakemake says what a job does
+    about = re.match(r"rule_(\w+?)(?:_wildcards_(\d{5}))?$", comment)
+    rule, batch = (about[1], about[2] or "") if about else ("", "")
+    return SlurmJob(number, state, partition, _seconds(elapsed), reason, node, name, rule, batch)
+
+
+def _seconds(elapsed: str) -> int:
+    """Read ``[days-][hours:]minutes:seconds``; 0 for anything else."""
+    numbers = re.split(r"[-:]", elapsed)
+    if not all(number.isdigit() for number in numbers):
+        return 0
+    return sum(int(number) * unit for number, unit in zip(reversed(numbers), _UNITS_S, strict=False))

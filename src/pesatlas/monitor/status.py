@@ -1,0 +1,141 @@
+"""The status of a campaign: stages, jobs, Slurm, and whether anybody looks after them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.errors import UserError
+from pesatlas.monitor.counts import RULES, TABLES, Manifests, Stage, count_stages
+from pesatlas.monitor.head import Head, read_head
+from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
+from pesatlas.monitor.slurm import Queue, SlurmJob, read_queue
+
+_SAME_UNIT = frozenset({*TABLES, "label_atoms"})
+"""Rules whose progress counts what their stage counts."""
+_SAMPLE = 20
+"""Finished jobs from whose durations those of others are estimated."""
+
+
+@dataclass
+class Pace:
+    """How fast a stage goes now.
+
+    Attributes
+    ----------
+    running : jobs that run
+    per_s : items per second, all running jobs together; None if nothing runs, or too short a time to tell
+    left_s : time left for the stage at this pace, s
+    """
+
+    running: int = 0
+    per_s: float | None = None
+    left_s: float | None = None
+
+
+@dataclass
+class Status:
+    """Everything that ``pesatlas status`` shows."""
+
+    folder: Path
+    campaign: str
+    head: Head | None
+    stages: list[Stage]
+    paces: dict[str, Pace]
+    jobs: list[Job]
+    queue: Queue
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage has its results."""
+        return all(stage.batches == stage.batches_done for stage in self.stages)
+
+    @property
+    def lost(self) -> list[Job]:
+        """Jobs that ended without their results."""
+        return [job for job in self.jobs if not job.running]
+
+    @property
+    def orphans(self) -> tuple[list[SlurmJob], list[Job]]:
+        """Jobs that Slurm has or that run outside it, while no `pesatlas run` looks after them; empty while that is not certain."""
+        if self.head is not None and self.head.alive is not False:
+            return [], []
+        return self.queue.jobs, [job for job in self.jobs if job.alive and not job.state.slurm_job]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the same for programs; times in seconds."""
+        slurm, local = self.orphans
+        return {
+            "folder": str(self.folder),
+            "campaign": self.campaign,
+            "at": time.time(),
+            "finished": self.finished,
+            "head": asdict(self.head) if self.head else None,
+            "stages": [
+                {**asdict(stage), "left": stage.left, **asdict(self.paces[stage.name])}
+                for stage in self.stages
+            ],
+            "jobs": [{**asdict(job.state), "fate": job.fate, "log": job.log} for job in self.jobs],
+            "slurm": {"problem": self.queue.problem, "jobs": [asdict(job) for job in self.queue.jobs]},
+            "orphans": {"slurm": [job.job for job in slurm], "processes": [job.state.pid for job in local]},
+        }
+
+
+def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
+    """Look at the campaign in ``folder``, whose Slurm jobs have names that begin with ``prefix``. Nothing is written or locked.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder. Name the folder of a campaign, in which `pesatlas run` runs."
+        )
+    # the head first: what it submits in the meantime is then never taken for an orphan
+    queue = read_queue(prefix)
+    head = read_head(folder)
+    manifests = Manifests(folder)
+    stages = count_stages(manifests, campaign)
+    jobs = read_jobs(folder, manifests.has_results, queue.alive)
+    paces = {}
+    for stage in stages:
+        rules = RULES[stage.name]
+        running = [job for job in jobs if job.running and job.state.rule in rules]
+        _add(stage, running)
+        paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
+    return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue)
+
+
+def _add(stage: Stage, running: Sequence[Job]) -> None:
+    """Add what jobs that run have done to what is on file, where they count in the stage's unit."""
+    for job in running:
+        state = job.state
+        if state.rule in _SAME_UNIT and state.total is not None:
+            stage.done += state.done - state.failed
+            stage.failed += state.failed
+            stage.under_way += state.total - state.done
+
+
+def _usual_duration(folder: Path, manifests: Manifests, stage: Stage) -> float | None:
+    """Return how long the latest finished jobs of a stage with batches took on average, s."""
+    rule = RULES[stage.name][0]
+    if rule not in TABLES:
+        return None
+    return mean_duration(folder, rule, manifests.finished(rule, stage.batches)[-_SAMPLE:])
+
+
+def _pace(stage: Stage, running: Sequence[Job], usual: float | None) -> Pace:
+    """Extrapolate from the jobs that run: each by its own estimate, or by what such jobs usually take."""
+    pace = Pace(len(running))
+    timed = [(job, duration) for job in running if (duration := job.duration_s or usual)]
+    if not timed or stage.batches is None:
+        return pace
+    pace.per_s = sum((job.state.total or 0) / duration for job, duration in timed) or None
+    jobs_left = stage.batches - stage.batches_done - sum(job.share for job in running)
+    at_once = sum(1 / duration for _, duration in timed)
+    pace.left_s = max(jobs_left / at_once, *(job.state.left_s or 0.0 for job in running))
+    return pace
