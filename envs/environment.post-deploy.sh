@@ -2,4 +2,4 @@
 # Snakemake runs this in the folder of the campaign after it has made the conda environment (--sdm conda): pesatlas itself comes from pip.
 set -euo pipefail
 pip install "$(grep '^torch==' envs/constraints.txt)"
-CC=g++ pip install --constraint envs/constraints.txt --editable '.[chgnet,gpaw,mp,slurm]'
+CC=g++ pip install --constraint envs/constraints.txt --editable '.[chgnet,gpaw,mp,slurm,vasp]'

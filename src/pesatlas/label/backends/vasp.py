@@ -1,0 +1,84 @@
+"""VASP under custodian: production labels of clusters."""
+
+import importlib.util
+import shlex
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from pesatlas.config.section import Runtime, Section
+from pesatlas.errors import UserError
+from pesatlas.label.interface import Outcome, Task, Workplace
+from pesatlas.levels import potcars
+
+
+class Options(Section):
+    """Options of the backend ``vasp``."""
+
+    kind: Literal["vasp"] = Field("vasp", description="VASP with pymatgen's MatPESStaticSet, under custodian")
+    command: str = Runtime(
+        "srun --exact --ntasks {cores} vasp_std",
+        description="how VASP is started, without a shell; {cores} is label.cores",
+    )
+    vasp_version: str = Field(
+        description="version of VASP, as its vasprun.xml says it, e.g. 6.4.3; another version is another level"
+    )
+    allow_unknown_potcars: bool = Field(
+        default=False, description="take POTCARs that pymatgen does not know: for tests, never for data"
+    )
+
+    @field_validator("command")
+    @classmethod
+    def _words(cls, command: str) -> str:
+        if not shlex.split(command):
+            raise ValueError(
+                "no command; write how VASP is started, e.g. srun --exact --ntasks {cores} vasp_std"
+            )
+        return command
+
+
+def check(options: Options) -> None:
+    """Raise a UserError if custodian, the command or the folder of POTCARs is not there."""
+    if importlib.util.find_spec("custodian") is None:
+        raise UserError("custodian is not installed: pip install 'pesatlas[vasp]'.")
+    program = shlex.split(options.command)[0]
+    if shutil.which(program) is None:
+        raise UserError(
+            f"command: there is no program '{program}' here. Load its modules before `pesatlas run`, or give its path."
+        )
+    potcars.folder()
+
+
+def calculate(task: Task, options: Options, place: Workplace) -> Outcome:
+    """Prepare, run, parse and verify one calculation; r2SCAN starts from the PBE solution, which is made if it is not handed over.
+
+    Raises
+    ------
+    UserError
+        If a POTCAR is not the one of the level.
+    """
+    from pesatlas.label.vasp import steps  # noqa: PLC0415 - pymatgen and custodian are slow to import
+
+    return steps.calculate(task, options, place)
+
+
+def diagnose(options: Options, elements: Iterable[str], folder: Path) -> list[tuple[bool, str, str]]:
+    """Look at everything that VASP needs before a campaign, and write one set of inputs for inspection.
+
+    Parameters
+    ----------
+    elements : iterable of str
+        Chemical symbols in the campaign.
+    folder : Path
+        Where inputs of both levels are written, in folders ``pbe`` and ``r2scan``; without POTCAR.
+
+    Returns
+    -------
+    list of (whether all is well, what was looked at, how to mend it)
+    """
+    from pesatlas.label.vasp.diagnose import diagnose as look  # noqa: PLC0415 - as above
+
+    return look(options, elements, folder)

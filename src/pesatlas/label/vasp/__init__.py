@@ -1,0 +1,1 @@
+"""What the backend ``vasp`` is made of: inputs, runs under custodian, outputs."""

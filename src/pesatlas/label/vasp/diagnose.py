@@ -1,0 +1,83 @@
+"""Everything that VASP needs, looked at before a campaign begins."""
+
+import shlex
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pesatlas.elements import atomic_number
+from pesatlas.errors import UserError
+from pesatlas.label.interface import Task
+from pesatlas.label.vasp.inputs import input_set, usable
+from pesatlas.levels import potcars
+from pesatlas.levels.vasp import FUNCTIONALS, levels
+
+Finding = tuple[bool, str, str]
+
+
+def diagnose(options: Any, elements: Iterable[str], folder: Path) -> list[Finding]:
+    """Look at the command, the POTCARs of ``elements``, and write dry inputs of both levels into ``folder``.
+
+    Returns
+    -------
+    list of (whether all is well, what was found, how to mend it)
+    """
+    found = [_command(options)]
+    try:
+        where = potcars.folder()
+    except UserError as error:
+        return [*found, (False, "no POTCARs", str(error))]
+    found.append((True, f"POTCARs in {where}", ""))
+    wanted = sorted(set(elements), key=atomic_number)
+    found += [_potcar(element, options) for element in wanted]
+    if wanted and all(ok for ok, _, _ in found[2:]):
+        found.append(_dry_inputs(options, wanted, folder))
+    return found
+
+
+def _command(options: Any) -> Finding:
+    program = shlex.split(options.command)[0]
+    path = shutil.which(program)
+    if path is None:
+        remedy = "load its modules before `pesatlas run`, or give its path in label.backend.command"
+        return False, f"there is no program '{program}' here", remedy
+    return True, f"VASP is started with {path}", ""
+
+
+def _potcar(element: str, options: Any) -> Finding:
+    symbol = potcars.symbols().get(element)
+    if symbol is None:
+        return False, f"MatPES has no pseudopotential for {element}", f"leave out compounds of {element}"
+    try:
+        file = usable(symbol, allow_unknown=options.allow_unknown_potcars)
+    except (potcars.MissingPotcarError, UserError) as error:
+        remedy = "" if isinstance(error, UserError) else potcars.SET_UP
+        return False, f"{element}: {error}", remedy
+    about = (
+        ""
+        if file.known
+        else ", which pymatgen does not know (allowed by label.backend.allow_unknown_potcars)"
+    )
+    return True, f"{element}: {file.title}{about}", ""
+
+
+def _dry_inputs(options: Any, elements: list[str], folder: Path) -> Finding:
+    """Write INCAR, POSCAR and the POTCARs' names for one cell with an atom of every element."""
+    count = len(elements)
+    cell, positions = np.diag([3.0, 3.0, 3.0 * count]), np.array([[0.0, 0.0, 3.0 * i] for i in range(count)])
+    numbers = np.array([atomic_number(element) for element in elements])
+    for name, level in levels(options, ["pbe", "r2scan"]).items():
+        chosen = input_set(Task(numbers, cell, positions, level), FUNCTIONALS[name])
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "INCAR").write_text(str(chosen.incar), encoding="utf-8")
+        (target / "POSCAR").write_text(str(chosen.poscar), encoding="utf-8")
+        (target / "POTCAR.spec").write_text("\n".join(chosen.potcar_symbols) + "\n", encoding="utf-8")
+    return (
+        True,
+        f"inputs of a cell with every element are in {folder}/pbe and {folder}/r2scan: look at them",
+        "",
+    )
