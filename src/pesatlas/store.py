@@ -138,9 +138,8 @@ class Store:
 
     def _is_covered(self, name: str, cover: Cover, status: os.stat_result) -> bool:
         """Whether the ledger still begins with what is known of it."""
-        if status.st_ino != cover.inode or status.st_size < cover.end:
-            return False
-        return status.st_size == cover.end or _seal(self.folder / name, cover.end) == cover.seal
+        same = status.st_ino == cover.inode
+        return same and (status.st_size == cover.end or _seal(self.folder / name, cover.end) == cover.seal)
 
     def _forget(self, name: str) -> None:
         """Drop all that is known of one ledger, so that ``refresh`` reads it from its beginning."""

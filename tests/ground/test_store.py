@@ -191,8 +191,20 @@ def overwrite_by_shorter(path):
     fill(path.parent, path.stem, range(20_000, 20_000 + EACH // 2))
 
 
+def replace_by_as_long(path):
+    size = path.stat().st_size
+    path.rename(path.with_suffix(".old"))  # so that its inode is not used again
+    fill(path.parent, path.stem, range(20_000, 21_000))
+    missing = size - path.stat().st_size
+    records = (encode("rest", b"x" * length, 1) for length in range(missing))
+    path.open("ab").write(next(record for record in records if len(record) == missing))
+    assert path.stat().st_size == size
+
+
 @pytest.mark.parametrize(
-    "replace", [replace_by_longer, overwrite_by_longer, overwrite_by_shorter], ids=lambda f: f.__name__
+    "replace",
+    [replace_by_longer, overwrite_by_longer, overwrite_by_shorter, replace_by_as_long],
+    ids=lambda f: f.__name__,
 )
 @pytest.mark.parametrize("looked", [True, False], ids=["known", "since the last look"])
 def test_a_replaced_ledger_is_read_anew(folder, replace, looked):
@@ -200,9 +212,11 @@ def test_a_replaced_ledger_is_read_anew(folder, replace, looked):
     replace(folder / "batch-0.ledger")
     if looked:
         store.refresh()
+        assert_holds(store, [20_000, 20_999])
+    assert store.get("key1") is None
     for each in (store, look(folder)):
+        assert_holds(each, [20_000, 20_999, *range(EACH, LEDGERS * EACH, 50)])
         assert each.get("key1") is None
-        assert_holds(each, [*range(EACH, LEDGERS * EACH, 50), 20_000, 20_999])
 
 
 def test_a_ledger_rewritten_in_another_order_never_gives_the_payload_of_another_key(folder):
