@@ -70,7 +70,11 @@ class Explore(Section):
         description="isothermal compressibility (1/GPa), 1 / bulk modulus; sets the pace of the barostat, not what it samples",
     )
     abort: Abort = Abort()
-    structures_per_job: int = Field(200, ge=1, description="cells in one job; 1 gives one job for each cell")
+    structures_per_job: int = Field(
+        400,
+        ge=1,
+        description="cells in one job: 400 keep 150,000 cells at 375 jobs; small campaigns want fewer, so that there are as many jobs as GPUs or nodes",
+    )
     max_atoms_in_memory: int | None = Runtime(
         None, ge=1, description="atoms that advance together; null: as many as fit on a GPU, 512 on a CPU"
     )

@@ -18,7 +18,11 @@ class Label(Section):
     levels: list[Literal["pbe", "r2scan"]] = Field(
         ["pbe", "r2scan"], min_length=1, description="reference levels; each gives a dataset of its own"
     )
-    structures_per_job: int = Field(50, ge=1, description="snapshots in one job")
+    structures_per_job: int = Field(
+        400,
+        ge=1,
+        description="snapshots in one job: 400 keep 500,000 labels at 1,250 jobs; small campaigns want fewer, so that there are as many jobs as nodes",
+    )
     attempts: int = Field(2, ge=1, le=10, description="attempts at a label that crashed or ran out of time")
     parallel: int = Runtime(1, ge=1, le=1000, description="calculations side by side in one job")
     cores: int = Runtime(1, ge=1, le=100_000, description="cores of each calculation")

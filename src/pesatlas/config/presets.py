@@ -79,7 +79,7 @@ MATPES: Preset = (
             "structure": {"components": 16, "threshold": 0.5},
             "atoms": {"components": 8, "threshold": 0.1},
         },
-        "label": {"backend": {"kind": "gpaw", "quality": "standard"}, "structures_per_job": 50},
+        "label": {"backend": {"kind": "gpaw", "quality": "standard"}},
     },
     {
         "structures.sources.0": "Published: ground states of the Materials Project, v2022.10.28. The API serves the current version; the version fetched is in the cache.",
