@@ -1,6 +1,9 @@
 """Tables are written whole or not at all, and refuse what they are not."""
 
 import json
+import stat
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -101,10 +104,14 @@ def test_changed_and_truncated_files_differ_from_their_manifest(tmp_path):
         check_entry(path)
 
 
-def test_files_are_as_shared_as_the_umask_allows_but_never_world_writable(tmp_path):
-    path = _written(tmp_path)
-    assert path.stat().st_mode & 0o002 == 0
-    assert path.stat().st_mode & 0o400
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_files_are_as_shared_as_the_umask_allows_but_never_world_writable(tmp_path, umask, mode):
+    code = (
+        f"import os; os.umask({umask}); from pathlib import Path; from pesatlas.tables.atomic import write_text;"
+        "write_text(Path('a.txt'), 'x')"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
 
 
 def test_entry_says_what_its_file_is(tmp_path):

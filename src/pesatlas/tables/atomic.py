@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Asked for once, before there are threads: the only way to read it is to change it.
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+_MODE = 0o664 & ~_UMASK
+"""mkstemp makes files private; results are shared within a group as the umask allows, and never written by everyone."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -16,10 +22,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; results are shared within a group as the umask allows
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(_MODE)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
