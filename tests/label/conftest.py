@@ -89,7 +89,7 @@ def campaign(tmp_path):
 def select(tmp_path):
     """Return a function that writes a selection of frames, told apart by the x of their last atom."""
 
-    def write(*xs, name="selection", order=(0, 1, 2)):
+    def write(*xs, name="selection", order=(0, 1, 2), batches=None):
         rows = []
         for i, x in enumerate(xs):
             positions = np.array([[0.1, 0, 0], [2.0, 2, 2], [x, 1, 0]])[list(order)]
@@ -100,7 +100,7 @@ def select(tmp_path):
                     "snapshot_id": f"a:unit:300K-0GPa:{round(1000 * x):07d}",
                     "step": i,
                     "rank": i,
-                    "batch": 0,
+                    "batch": batches[i] if batches else 0,
                     "positions_A": positions.ravel().tolist(),
                     "numbers": numbers.tolist(),
                 }

@@ -28,6 +28,8 @@ Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it is run.")]
 
+Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")]
+
 
 def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
     """Show a ``UserError`` as its message, with exit status 1."""
@@ -81,9 +83,7 @@ def run(
 @for_people
 def status(
     folder: Folder = Path(),
-    config: Annotated[
-        Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")
-    ] = None,
+    config: Config = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every 5 s, until the end or Ctrl-C.")
     ] = False,
@@ -97,6 +97,30 @@ def status(
     from pesatlas.cli.status import show_status  # noqa: PLC0415
 
     show_status(folder, config, console, watch=watch, as_json=as_json)
+
+
+@app.command()
+@for_people
+def retry(
+    reason: Annotated[
+        list[str] | None, typer.Option(help="Why the labels are missing, e.g. timeout; may be given again.")
+    ] = None,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="Labels in quarantine too: finished, but not accepted.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    config: Config = None,
+) -> None:
+    """Put failed labels of the campaign of this folder back into the queue; [bold]pesatlas run[/bold] then calculates them again, and nothing else.
+
+    Without a reason, it tells which there are. What failed for what it is (not_converged) fails again unless something was
+    changed; what the machine did (timeout, crashed) is worth another try, perhaps with a longer label.timeout_min. The limit
+    label.attempts starts anew, and the attempts before stay on record: failures tell how many were made in all. This is about
+    labels only: a failed trajectory gives the same again with the same settings. Refused while jobs of the campaign are alive.
+    """
+    from pesatlas.cli.retry import retry as put_back  # noqa: PLC0415
+
+    put_back(Path(), config, reason or [], console, quarantined=quarantined, dry_run=dry_run)
 
 
 @app.command()

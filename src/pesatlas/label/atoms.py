@@ -32,7 +32,7 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
     numbers = _elements(structures)
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
-    groups = [[_alone(number, level) for level in levels.values()] for number in numbers]
+    groups = [[task_of_atom(number, level) for level in levels.values()] for number in numbers]
     progress = Progress("labels of isolated atoms", len(numbers) * len(levels))
     with open_calculations(campaign, "atoms", work) as calculations:
         for number, tasks, outcomes in zip(numbers, groups, calculations.outcomes(groups), strict=True):
@@ -72,7 +72,7 @@ def _elements(structures: Path) -> list[int]:
     return sorted(found)
 
 
-def _alone(number: int, level: Level) -> Task:
+def task_of_atom(number: int, level: Level) -> Task:
     """Return the calculation of one atom in the middle of the level's box."""
     box = np.array(level.settings["atom_box_A"])
     return Task(np.array([number]), np.diag(box), box[None, :] / 2, level, isolated=True)

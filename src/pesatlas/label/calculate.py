@@ -24,6 +24,7 @@ from pesatlas.label.interface import (
     TRANSIENT,
     Failed,
     Outcome,
+    Requeued,
     Result,
     Task,
     Workplace,
@@ -65,9 +66,22 @@ def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
     )
 
 
-def _mishap(key: str) -> str:
+def mishap_key(key: str) -> str:
     """Key of what went wrong for no reason of the task's own; another than the task's, so that it never hides a result."""
     return f"{key}-mishap"
+
+
+@dataclass
+class _Tries:
+    """Attempts made at one calculation, and how many of them were before it was last put back into the queue."""
+
+    made: int = 0
+    before: int = 0
+
+    @property
+    def counting(self) -> int:
+        """Those that count against the limit."""
+        return self.made - self.before
 
 
 @dataclass
@@ -123,24 +137,34 @@ class Calculations:
 
     def _outcome(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> Outcome:
         key, order = content_key(task), canonical_order(task)
-        outcome = self._known(key)
-        if outcome is None:
-            mishap = self._known(_mishap(key))
-            attempts = mishap.attempts if isinstance(mishap, Failed) else 0
-            exhausted = attempts >= self.campaign.label.attempts
-            outcome = mishap if mishap and exhausted else self._attempt(task, order, handover, cpus, attempts)
+        known = self._known(key)
+        if known is None or isinstance(known, Requeued):
+            outcome = self._unknown(task, order, handover, cpus)
         else:
+            outcome = known
             self.found += 1
         # from canonical order back to the task's
         return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
 
-    def _known(self, key: str) -> Outcome | None:
+    def _unknown(self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...]) -> Outcome:
+        """Calculate, unless as many attempts as are allowed came to nothing since the calculation was last put into the queue."""
+        mishap = self._known(mishap_key(content_key(task)))
+        tries = _Tries()
+        if isinstance(mishap, Requeued):
+            tries = _Tries(mishap.attempts, mishap.attempts)
+        elif isinstance(mishap, Failed):
+            tries = _Tries(mishap.attempts, mishap.before)
+            if tries.counting >= self.campaign.label.attempts:
+                return mishap
+        return self._attempt(task, order, handover, cpus, tries)
+
+    def _known(self, key: str) -> Outcome | Requeued | None:
         with self._writing:
             payload = self.store.get(key)
         return from_bytes(payload) if payload else None
 
     def _attempt(
-        self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...], attempts: int
+        self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...], tries: _Tries
     ) -> Outcome:
         """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
         key = content_key(task)
@@ -149,20 +173,20 @@ class Calculations:
             outcome, kept = self._calculate(sorted_task, handover, cpus)
             if self._stopping.is_set():
                 raise CancelledError
-            attempts += 1
+            tries.made += 1
             if isinstance(outcome, Failed):
-                outcome = replace(outcome, attempts=attempts)
+                outcome = replace(outcome, attempts=tries.made, before=tries.before)
             final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
             with self._writing:
                 self.made += 1
                 if kept:
                     self.outputs.append(key, kept)
-                self.labels.append(key if final else _mishap(key), to_bytes(outcome))
-            if final or attempts >= self.campaign.label.attempts:
+                self.labels.append(key if final else mishap_key(key), to_bytes(outcome))
+            if final or tries.counting >= self.campaign.label.attempts:
                 return outcome
             if isinstance(outcome, Failed):
                 log.warning(
-                    "attempt %d failed (%s: %s); trying again", attempts, outcome.reason, outcome.detail
+                    "attempt %d failed (%s: %s); trying again", tries.made, outcome.reason, outcome.detail
                 )
 
     def _calculate(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> tuple[Outcome, bytes]:

@@ -84,14 +84,39 @@ class Result:
 
 @dataclass(frozen=True)
 class Failed:
-    """A calculation without a result, and why."""
+    """A calculation without a result, and why.
+
+    Attributes
+    ----------
+    attempts : how many were made in all
+    before : how many of them were made before it was last put back into the queue; they do not count against the limit
+    """
 
     reason: FailureReason
     detail: str
     attempts: int = 1
+    before: int = 0
 
 
 Outcome = Result | Failed
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """What was put back into the queue: to be calculated as if it were unknown, but not forgotten.
+
+    Attributes
+    ----------
+    reason : why it had failed; quarantined for a label that a dataset would not take
+    detail : the same, in a sentence
+    attempts : how many were made until then
+    at : when, seconds since 1970
+    """
+
+    reason: FailureReason
+    detail: str
+    attempts: int
+    at: float
 
 
 class Backend(Protocol):
@@ -102,14 +127,16 @@ class Backend(Protocol):
         ...
 
 
-def to_bytes(outcome: Outcome) -> bytes:
-    """Write an outcome for the store."""
+def to_bytes(outcome: Outcome | Requeued) -> bytes:
+    """Write a record for the store."""
     return json.dumps({"kind": type(outcome).__name__, **asdict(outcome)}).encode()
 
 
-def from_bytes(payload: bytes) -> Outcome:
+def from_bytes(payload: bytes) -> Outcome | Requeued:
     """Read what ``to_bytes`` wrote."""
     raw = json.loads(payload)
-    if raw.pop("kind") == "Result":
+    kind = raw.pop("kind")
+    if kind == "Result":
         return Result(**raw)
-    return Failed(**{**raw, "reason": FailureReason(raw["reason"])})
+    raw["reason"] = FailureReason(raw["reason"])
+    return Requeued(**raw) if kind == "Requeued" else Failed(**raw)

@@ -1,0 +1,89 @@
+"""The command ``pesatlas retry``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pesatlas.cli.lock import campaign_lock
+from pesatlas.cli.slurm import job_prefix
+from pesatlas.config.load import read_campaign
+from pesatlas.errors import UserError
+from pesatlas.label.requeue import KNOWN, Misses, find_misses, requeue
+from pesatlas.monitor.status import read_status
+from pesatlas.tables import FailureReason
+
+
+def retry(
+    folder: Path,
+    config: Path | None,
+    reasons: Sequence[str],
+    console: Console,
+    *,
+    quarantined: bool,
+    dry_run: bool,
+) -> None:
+    """Put labels that are missing for one of ``reasons``, and those in quarantine if asked, back into the queue.
+
+    Raises
+    ------
+    UserError
+        If a reason is unknown, nothing matches, or jobs of the campaign are alive.
+    """
+    wanted = [_reason(word) for word in reasons]
+    campaign = read_campaign(config or folder / "config.yaml")
+    results = folder / "results"
+    if not wanted and not quarantined:
+        there = find_misses(campaign, results, KNOWN, quarantined=True)
+        raise UserError(
+            f"say what to try again, with --reason or --quarantined. In {results} there are: {_counted(there)}."
+        )
+    misses = find_misses(campaign, results, wanted, quarantined=quarantined)
+    if not misses:
+        there = find_misses(campaign, results, KNOWN, quarantined=True)
+        raise UserError(
+            f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted when they end."
+        )
+    tables = f"{len(misses.by_batch)} of the tables of labels"
+    if dry_run:
+        console.print(f"Would go back into the queue: {_counted(misses)}, in {tables}. Nothing was changed.")
+        return
+    with campaign_lock(folder):
+        status = read_status(folder, campaign, job_prefix(folder))
+        running = [job for job in status.jobs if job.running]
+        if running or status.queue.jobs:
+            raise UserError(
+                f"{max(len(running), len(status.queue.jobs))} jobs of this campaign are alive although no `pesatlas run` is: they would "
+                "write what is taken away here. `pesatlas status` names them; wait for them or end them, then try again."
+            )
+        # again, for a run may just have ended
+        misses = find_misses(campaign, results, wanted, quarantined=quarantined)
+        made = requeue(campaign, results, misses)
+    console.print(
+        f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what happened before on record in "
+        f"{campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written again by `pesatlas run`; everything else in them "
+        "comes from the store."
+    )
+
+
+def _reason(word: str) -> FailureReason:
+    """Read a reason that a label can fail for."""
+    if word in {reason.value for reason in KNOWN}:
+        return FailureReason(word)
+    if word == FailureReason.QUARANTINED:
+        raise UserError(
+            "--reason quarantined: labels in quarantine are tried again only when asked with --quarantined."
+        )
+    known = ", ".join(sorted(reason.value for reason in KNOWN))
+    about = ""
+    if word in set(FailureReason):
+        about = (
+            " It is a reason of another stage: crystals that were refused and trajectories that failed give the same again"
+            " with the same settings."
+        )
+    raise UserError(f"--reason {word}: labels fail for one of {known}.{about}")
+
+
+def _counted(misses: Misses) -> str:
+    counts = misses.counted()
+    return ", ".join(f"{n} {reason} at {level}" for (level, reason), n in sorted(counts.items())) or "none"

@@ -1,0 +1,207 @@
+"""Failed calculations, and labels in quarantine, put back into the queue."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.elements import atomic_number
+from pesatlas.errors import UserError
+from pesatlas.label.atoms import task_of_atom
+from pesatlas.label.batch import task_of
+from pesatlas.label.calculate import content_key, mishap_key
+from pesatlas.label.interface import Failed, Requeued, Result, from_bytes, to_bytes
+from pesatlas.label.verdict import QUARANTINED
+from pesatlas.levels.registry import levels_of
+from pesatlas.store import Store
+from pesatlas.tables import FailureReason, read_entry, read_table
+from pesatlas.tables.atomic import sync
+from pesatlas.tables.manifest import entry_path
+
+KNOWN = (
+    FailureReason.TIMEOUT,
+    FailureReason.CRASHED,
+    FailureReason.NOT_CONVERGED,
+    FailureReason.BAD_OUTPUT,
+    FailureReason.NOT_FINITE,
+    FailureReason.MISSING_PSEUDOPOTENTIAL,
+    FailureReason.WRONG_STRUCTURE,
+    FailureReason.WRONG_LEVEL,
+)
+"""Why a label can be missing."""
+
+_GEOMETRY = ["snapshot_id", "numbers", "cell_A", "positions_A"]
+
+
+@dataclass(frozen=True)
+class Miss:
+    """One label that a dataset lacks.
+
+    Attributes
+    ----------
+    snapshot_id : which, or ``atom:Si`` for an isolated atom
+    level, reason, detail : at which level, and why
+    attempts : how many were made
+    key : content key, if its row tells it
+    """
+
+    snapshot_id: str
+    level: str
+    reason: FailureReason
+    detail: str
+    attempts: int
+    key: str | None = None
+
+
+@dataclass
+class Misses:
+    """Labels that a dataset lacks, by the batch they are in; None stands for the isolated atoms."""
+
+    by_batch: dict[int | None, list[Miss]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(len(misses) for misses in self.by_batch.values())
+
+    def counted(self) -> Counter[tuple[str, str]]:
+        """Return how many there are by level and reason."""
+        return Counter(
+            (miss.level, miss.reason.value) for misses in self.by_batch.values() for miss in misses
+        )
+
+
+def find_misses(
+    campaign: Campaign, results: Path, reasons: Collection[FailureReason], *, quarantined: bool
+) -> Misses:
+    """Return the labels that are missing for one of ``reasons``, and those in quarantine if asked.
+
+    Manifests tell which tables have any, so that few are opened.
+    """
+    found = Misses()
+    batches = math.ceil(campaign.select.target / campaign.label.structures_per_job)
+    for batch in (None, *range(batches)):
+        failures, labels = _failures(results, batch), _labels(results, batch)
+        misses: list[Miss] = []
+        if failures.is_file() and any(read_entry(failures).counts.get(reason) for reason in reasons):
+            rows = read_table(failures, "failures", filters=[("reason", "in", [r.value for r in reasons])])
+            misses += [
+                Miss(row["key"], row["level"], FailureReason(row["reason"]), row["detail"], row["attempts"])
+                for row in rows.to_pylist()
+            ]
+        if quarantined and batch is not None and labels.is_file() and _has_quarantined(labels):
+            columns = ["snapshot_id", "level", "verdict_rules", "label_key"]
+            rows = read_table(labels, "labels", columns, [("verdict", "==", QUARANTINED)])
+            misses += [
+                Miss(
+                    row["snapshot_id"],
+                    row["level"],
+                    FailureReason.QUARANTINED,
+                    row["verdict_rules"],
+                    1,
+                    row["label_key"],
+                )
+                for row in rows.to_pylist()
+            ]
+        if misses:
+            found.by_batch[batch] = misses
+    return found
+
+
+def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:
+    """Put ``misses`` back into the queue, and take away the tables that tell of them; return how many calculations that makes.
+
+    The store keeps what it has: a record is added to each, with what happened before. What the store knows better by now (another
+    campaign may have calculated it) stays as it is, and is found by the next run. Nobody else may work on the campaign. When this is
+    stopped half-way, doing it again does the rest.
+    """
+    if not misses:
+        return 0
+    store = Store(Path(campaign.campaign.store) / "labels")
+    store.refresh()
+    added = 0
+    with store.writer(f"requeued-{campaign.campaign.name}") as ledger:
+        for key, miss in _keyed(campaign, results, misses):
+            record = _record(store, key, miss)
+            if record is None:
+                continue
+            added += 1
+            # the calculation's own key last: it is what tells that all was written
+            for name in (mishap_key(key), key):
+                ledger.append(name, to_bytes(record))
+    # the end of the campaign first: with its manifest, the workflow would not look for the tables before it
+    (results / "manifest.json").unlink(missing_ok=True)
+    for batch in misses.by_batch:
+        for path in (_labels(results, batch), _failures(results, batch)):
+            path.unlink(missing_ok=True)
+            entry_path(path).unlink(missing_ok=True)
+            sync(path.parent)
+    return added
+
+
+def _record(store: Store, key: str, miss: Miss) -> Requeued | None:
+    """Return the record that puts a calculation back into the queue; None if it is in the queue already, or was made since."""
+    known, mishap = (from_bytes(p) if (p := store.get(k)) else None for k in (key, mishap_key(key)))
+    before = mishap.attempts if isinstance(mishap, Failed | Requeued) else 0
+    if miss.reason == FailureReason.QUARANTINED:
+        attempts = before + 1 if isinstance(known, Result) else 0
+    elif isinstance(known, Failed):
+        attempts = known.attempts
+    else:
+        attempts = before if isinstance(mishap, Failed) and not isinstance(known, Result) else 0
+    return Requeued(miss.reason, miss.detail, attempts, time.time()) if attempts else None
+
+
+def _keyed(campaign: Campaign, results: Path, misses: Misses) -> Iterator[tuple[str, Miss]]:
+    """Yield every miss with its content key, each key once."""
+    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    wanted = [miss for batch, many in misses.by_batch.items() if batch is not None for miss in many]
+    rows = _geometries(results, misses, {miss.snapshot_id for miss in wanted if miss.key is None})
+    seen: set[str] = set()
+    for miss in (*misses.by_batch.get(None, []), *wanted):
+        if miss.key is not None:
+            key = miss.key
+        elif miss.level not in levels:
+            continue  # no longer a level of this campaign
+        elif miss.snapshot_id.startswith("atom:"):
+            number = atomic_number(miss.snapshot_id.removeprefix("atom:"))
+            key = content_key(task_of_atom(number, levels[miss.level]))
+        elif miss.snapshot_id in rows:
+            key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))
+        else:
+            raise UserError(
+                f"{results / 'selection.parquet'} does not have {miss.snapshot_id}, whose label failed: it was made again since. "
+                "Run the campaign first (`pesatlas run`)."
+            )
+        if key not in seen:
+            seen.add(key)
+            yield key, miss
+
+
+def _geometries(results: Path, misses: Misses, names: set[str]) -> dict[str, dict[str, Any]]:
+    """Return the picks of these names."""
+    if not names:
+        return {}
+    filters = [
+        ("batch", "in", [b for b in misses.by_batch if b is not None]),
+        ("snapshot_id", "in", sorted(names)),
+    ]
+    rows = read_table(results / "selection.parquet", "selection", _GEOMETRY, filters).to_pylist()
+    return {row["snapshot_id"]: row for row in rows}
+
+
+def _has_quarantined(labels: Path) -> bool:
+    return any(
+        count for name, count in read_entry(labels).counts.items() if name.startswith(f"{QUARANTINED}_")
+    )
+
+
+def _labels(results: Path, batch: int | None) -> Path:
+    return results / "labels" / ("atoms.parquet" if batch is None else f"{batch:05d}.parquet")
+
+
+def _failures(results: Path, batch: int | None) -> Path:
+    folder = results / "failures"
+    return folder / "atoms.parquet" if batch is None else folder / "label" / f"{batch:05d}.parquet"

@@ -1,0 +1,202 @@
+"""Failed labels back in the queue: only those that were asked for, tried anew, with their history on record."""
+
+import json
+
+import pytest
+
+from pesatlas.label.batch import label_batch
+from pesatlas.label.interface import Requeued, from_bytes
+from pesatlas.label.requeue import KNOWN, find_misses, requeue
+from pesatlas.store import Store
+from pesatlas.tables import FailureReason, read_table
+
+CRASHED, TIMEOUT, UNCONVERGED = FailureReason.CRASHED, FailureReason.TIMEOUT, FailureReason.NOT_CONVERGED
+
+
+class Bench:
+    """Two batches of three snapshots each, labelled as often as asked."""
+
+    def __init__(self, campaign, select, folder, double):
+        raw = campaign.model_dump(mode="json")
+        raw["select"]["target"], raw["label"]["structures_per_job"] = 6, 3
+        self.campaign = type(campaign).model_validate(raw)
+        self.results, self.double = folder / "results", double
+        self.results.mkdir()
+        self.selection = select(
+            3.0, 3.5, 4.0, 4.5, 5.0, 5.5, name="results/selection", batches=(0, 0, 0, 1, 1, 1)
+        )
+        self.work = folder / "work"
+
+    def run(self):
+        """Make the tables that are not there, as the workflow does; return the numbers of the batches."""
+        made = []
+        for batch in (0, 1):
+            labels = self.results / f"labels/{batch:05d}.parquet"
+            failures = self.results / f"failures/label/{batch:05d}.parquet"
+            if not (labels.exists() and failures.exists()):
+                label_batch(self.campaign, batch, self.selection, labels, failures, self.work)
+                made.append(batch)
+        return made
+
+    def retry(self, *reasons, quarantined=False):
+        found = find_misses(self.campaign, self.results, reasons, quarantined=quarantined)
+        return requeue(self.campaign, self.results, found)
+
+    def failures(self):
+        rows = [
+            row
+            for batch in (0, 1)
+            for row in read_table(
+                self.results / f"failures/label/{batch:05d}.parquet", "failures"
+            ).to_pylist()
+        ]
+        return [(row["key"][-4:], row["level"], row["reason"], row["attempts"]) for row in rows]
+
+    def labels(self):
+        return sum(
+            len(read_table(self.results / f"labels/{batch:05d}.parquet", "labels")) for batch in (0, 1)
+        )
+
+    def records(self):
+        """Every record of the store, oldest first in each ledger."""
+        from pesatlas.ledger import records
+
+        found = []
+        for path in sorted((self.results.parent / "store/labels").glob("*.ledger")):
+            with path.open("rb") as handle:
+                found += [record.key for record in records(handle)]
+        return found
+
+
+@pytest.fixture
+def bench(campaign, select, tmp_path, double):
+    return Bench(campaign, select, tmp_path, double)
+
+
+def test_failures_of_the_asked_reason_are_made_again_and_nothing_else(bench):
+    bench.double.fail = {("pbe", 3.0): [CRASHED], ("r2scan", 4.5): [UNCONVERGED], ("pbe", 5.0): [CRASHED]}
+    assert bench.run() == [0, 1]
+    assert len(bench.failures()) == 3
+    before, kept = bench.double.count(), bench.records()
+    bench.double.fail = {}
+    assert bench.retry(UNCONVERGED) == 1
+    assert bench.run() == [1]
+    assert bench.double.count() == before + 1
+    assert bench.failures() == [("3000", "pbe", "crashed", 2), ("5000", "pbe", "crashed", 2)]
+    assert bench.retry(CRASHED, TIMEOUT) == 2
+    assert bench.run() == [0, 1]
+    assert (bench.double.count(), bench.failures(), bench.labels()) == (before + 3, [], 12)
+    assert set(kept) <= set(bench.records())
+
+
+def test_the_limit_starts_anew_and_attempts_are_counted_in_all(bench):
+    bench.double.fail = {("pbe", 3.0): [TIMEOUT]}
+    bench.run()
+    assert bench.failures() == [("3000", "pbe", "timeout", 2)]
+    calls = bench.double.count()
+    for total in (4, 6):
+        assert bench.retry(TIMEOUT) == 1
+        assert bench.run() == [0]
+        assert bench.failures() == [("3000", "pbe", "timeout", total)]
+        assert bench.double.count() == calls + total - 2
+    bench.double.fail = {("pbe", 3.0): [UNCONVERGED]}
+    bench.retry(TIMEOUT)
+    bench.run()
+    assert bench.failures() == [("3000", "pbe", "not_converged", 7)]
+    bench.retry(UNCONVERGED)
+    bench.run()
+    assert bench.failures() == [("3000", "pbe", "not_converged", 8)]
+
+
+def test_a_job_killed_after_its_first_attempt_has_one_left(bench, monkeypatch):
+    bench.double.fail = {("pbe", 3.0): [CRASHED]}
+    bench.run()
+    bench.retry(CRASHED)
+    original, left = bench.double.calculate, [1]
+
+    def killed(*arguments):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return original(*arguments)
+
+    monkeypatch.setattr("pesatlas.registry.find", lambda package, name: type("B", (), {"calculate": killed}))
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    monkeypatch.setattr(
+        "pesatlas.registry.find", lambda package, name: type("B", (), {"calculate": original})
+    )
+    calls = bench.double.count()
+    bench.run()
+    assert bench.double.count() == calls + 1
+    assert bench.failures() == [("3000", "pbe", "crashed", 4)]
+
+
+def test_what_happened_before_is_on_record(bench):
+    bench.double.fail = {("pbe", 3.0): [TIMEOUT]}
+    bench.run()
+    bench.retry(TIMEOUT)
+    store = Store(bench.results.parent / "store/labels")
+    store.refresh()
+    (key,) = {key.removesuffix("-mishap") for key in bench.records() if key.endswith("-mishap")}
+    for name in (key, f"{key}-mishap"):
+        record = from_bytes(store.get(name))
+        assert isinstance(record, Requeued)
+        assert (record.reason, record.detail, record.attempts) == (TIMEOUT, "on demand", 2)
+
+
+def test_quarantined_labels_go_back_only_when_asked(bench):
+    bench.double.net_force = 0.5
+    bench.run()
+    calls = bench.double.count()
+    assert bench.retry(*KNOWN) == 0
+    assert bench.run() == []
+    bench.double.net_force = 0.0
+    assert bench.retry(quarantined=True) == 12
+    assert bench.run() == [0, 1]
+    assert bench.double.count() == calls + 12
+    verdicts = read_table(bench.results / "labels/00000.parquet", "labels")["verdict"].to_pylist()
+    assert set(verdicts) == {"accepted"}
+
+
+def test_asked_twice_or_stopped_half_way_it_does_the_rest(bench):
+    bench.double.fail = {("pbe", 3.0): [CRASHED], ("pbe", 5.0): [CRASHED]}
+    bench.run()
+    found = find_misses(bench.campaign, bench.results, [CRASHED], quarantined=False)
+    assert requeue(bench.campaign, bench.results, found) == 2
+    records = bench.records()
+    # the tables were not yet taken away when it was killed
+    for batch in (0, 1):
+        assert not (bench.results / f"labels/{batch:05d}.parquet").exists()
+    assert requeue(bench.campaign, bench.results, found) == 0
+    assert bench.records() == records
+    bench.double.fail = {}
+    assert bench.run() == [0, 1]
+    assert bench.failures() == []
+
+
+def test_a_label_that_another_campaign_made_since_is_taken_and_not_made_again(bench, tmp_path):
+    bench.double.fail = {("pbe", 3.0): [CRASHED]}
+    bench.run()
+    bench.double.fail = {}
+    raw = bench.campaign.model_dump(mode="json")
+    raw["campaign"]["name"], raw["label"]["attempts"] = "other", 3
+    other = type(bench.campaign).model_validate(raw)
+    label_batch(other, 0, bench.selection, tmp_path / "l.parquet", tmp_path / "f.parquet", bench.work)
+    calls = bench.double.count()
+    assert bench.retry(CRASHED) == 0
+    assert bench.run() == [0]
+    assert (bench.double.count(), bench.failures(), bench.labels()) == (calls, [], 12)
+
+
+def test_the_end_of_the_campaign_is_taken_away_so_that_the_workflow_looks_again(bench):
+    bench.double.fail = {("pbe", 3.0): [CRASHED]}
+    bench.run()
+    manifest = bench.results / "manifest.json"
+    manifest.write_text("{}")
+    bench.retry(TIMEOUT)
+    assert json.loads(manifest.read_text()) == {}
+    bench.retry(CRASHED)
+    assert not manifest.exists()
+    left = sorted(path.name for path in bench.results.rglob("*") if "00000" in path.name)
+    assert left == []
