@@ -24,6 +24,7 @@ def pesatlas(*arguments, cwd=None):
         ("run",),
         ("status",),
         ("retry",),
+        ("outputs",),
         ("summary",),
         ("verify",),
         ("describe",),

@@ -125,6 +125,25 @@ def retry(
 
 @app.command()
 @for_people
+def outputs(
+    name: Annotated[
+        str, typer.Argument(help="A snapshot_id, an isolated atom as atom:Si, or the label_key of a label.")
+    ],
+    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not be there.")],
+    config: Config = None,
+) -> None:
+    """Get back the inputs and outputs of a calculation, which are archived compressed in the store.
+
+    Of a snapshot or an atom, every level gets a folder of its own. It is the last attempt that is kept, also of a calculation that
+    failed: its snapshot_id is the key in results/failures/label/. Archives are written while label.keep_outputs is true.
+    """
+    from pesatlas.cli.outputs import show_outputs  # noqa: PLC0415
+
+    show_outputs(name, to, config, console)
+
+
+@app.command()
+@for_people
 def summary(results: Results = Path("results")) -> None:
     """Tell what came of a finished campaign: counts from structures to labels, failures, where things are."""
     from pesatlas.report.summary import summary as summarize  # noqa: PLC0415

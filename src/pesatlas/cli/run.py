@@ -1,14 +1,18 @@
 """Run or resume the campaign of a folder through Snakemake."""
 
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from pesatlas.cli.lock import campaign_lock
+from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
+from pesatlas.monitor.slurm import read_queue
 from pesatlas.report.summary import summary
 
 ONLY_LOOKING = {
@@ -26,6 +30,7 @@ ONLY_LOOKING = {
     "--list",
     "-l",
 }
+SLURM_PREFIX = "--slurm-jobname-prefix"
 
 
 def run_campaign(folder: Path, profile: str, arguments: list[str], console: Console) -> int:
@@ -43,7 +48,10 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         raise UserError(
             f"--profile {profile}: no such folder. Start in the folder of the Snakefile, or name a profile folder."
         )
-    snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, *arguments]
+    prefix = job_prefix(folder)
+    on_slurm = _executor(Path(profile), arguments) == "slurm"
+    named = [SLURM_PREFIX, prefix] if on_slurm else []
+    snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
     started = time.monotonic()
@@ -51,6 +59,8 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
+        if on_slurm:
+            _sort_out_orphans(prefix, console)
         status = subprocess.call(snakemake, cwd=folder)
     results = folder / "results"
     if status == 0 and (results / "manifest.json").is_file():
@@ -61,3 +71,35 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
             "[bold]The campaign stopped before its end.[/bold] The log of each failed job is under logs/. After mending what it says, the same command carries on."
         )
     return status
+
+
+def _executor(profile: Path, arguments: list[str]) -> str:
+    """Return which executor of Snakemake is asked for, by an argument or else by the profile; empty if none is."""
+    for i, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in {"--executor", "-e"}:
+            return value or "".join(arguments[i + 1 : i + 2])
+    file = profile / "config.yaml"
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return str(values.get("executor", "")) if isinstance(values, dict) else ""
+
+
+def _sort_out_orphans(prefix: str, console: Console) -> None:
+    """Cancel jobs of a run that was killed if they still wait; leave those that run, for they are half-way.
+
+    This run submits the batches of both again. A second job on a batch waits for the first one to end, and finds its results.
+    """
+    orphans = read_queue(prefix).jobs
+    waiting = [job.job for job in orphans if job.state == "PENDING"]
+    running = [job for job in orphans if job.state != "PENDING"]
+    if waiting:
+        subprocess.run([shutil.which("scancel") or "scancel", "--state=PENDING", *waiting], check=True)
+        console.print(
+            f"{len(waiting)} Slurm jobs of the earlier run were still waiting: cancelled, to be submitted anew."
+        )
+    if running:
+        names = ", ".join(sorted(f"{job.rule} {job.batch}".strip() for job in running))
+        console.print(
+            f"{len(running)} Slurm jobs of the earlier run still run ({names}). They go on; a new job on the same batch waits for them and "
+            f"takes what they finish. To start those over instead: scancel {' '.join(job.job for job in running)}"
+        )
