@@ -232,6 +232,7 @@ def vasprun(inputs, run):
             tag(key, inputs.incar[key], "   ")
             for key in ("PREC", "EDIFF", "ISMEAR", "SIGMA", "KSPACING", "ISPIN", "NELM")
         ),
+        f'   <i name="NELECT">{electrons(inputs):16.8f}</i>',
         f'   <i name="ENMAX">{float(inputs.incar["ENCUT"]):16.8f}</i>',
         "  </separator>",
         '  <separator name="ionic" >',

@@ -77,11 +77,11 @@ def is_unconverged(path: Path) -> bool:
         return False
 
 
-def trim(source: Path, target: Path) -> None:
-    """Copy ``vasprun.xml`` without densities of states and orbital projections."""
+def trim(source: Path, target: Path) -> Path:
+    """Copy ``vasprun.xml`` without densities of states and orbital projections; return the copy."""
     with source.open("rb") as handle, target.open("wb") as out:
         if os.fstat(handle.fileno()).st_size == 0:
-            return
+            return target
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
             position = 0
             while (found := _next_skipped(data, position)) is not None:
@@ -89,6 +89,7 @@ def trim(source: Path, target: Path) -> None:
                 out.write(data[position:start])
                 position = end
             out.write(data[position:])
+    return target
 
 
 def _next_skipped(data: mmap.mmap, position: int) -> tuple[int, int] | None:

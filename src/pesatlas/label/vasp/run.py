@@ -14,7 +14,7 @@ from custodian.vasp.handlers import StdErrHandler, UnconvergedErrorHandler, Vasp
 
 from pesatlas import supervise
 from pesatlas.label.interface import Failed, Workplace
-from pesatlas.label.vasp.output import OUTPUT, is_unconverged
+from pesatlas.label.vasp.output import OUTPUT, is_unconverged, trim
 from pesatlas.tables import FailureReason
 
 MAX_CORRECTIONS = 5
@@ -43,10 +43,18 @@ class OutOfTimeError(Exception):
 
 
 class _Unconverged(UnconvergedErrorHandler):
-    """As custodian's, but counts the steps of the SCF instead of reading all of a large file."""
+    """As custodian's, but spares it a large file: counts the steps of the SCF, and drops what is not looked at."""
+
+    # It would go round: All, other mixing with Normal, All again, each for NELM steps.
+    max_num_corrections = 2
 
     def check(self, directory: str = "./") -> bool:
         return is_unconverged(Path(directory) / "vasprun.xml")
+
+    def correct(self, directory: str = "./") -> dict[str, Any]:
+        path = Path(directory) / "vasprun.xml"
+        trim(path, path.with_suffix(".trimmed")).replace(path)
+        return dict(super().correct(directory))
 
 
 class _Custodian(Custodian):
@@ -163,6 +171,11 @@ def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, place:
     if job.status == supervise.TIMED_OUT:
         return _timeout(place)
     corrections = _corrections(custodian)
+    if any("out_of_memory" in correction["errors"] for correction in corrections):
+        return Failed(
+            FailureReason.CRASHED,
+            "VASP ran out of memory: give the job more, or more cores to each calculation",
+        )
     if custodian.run_log and custodian.run_log[-1].get("nonzero_return_code"):
         return Failed(
             FailureReason.CRASHED, f"VASP ended with status {job.status}: {_last_words(place.scratch)}"

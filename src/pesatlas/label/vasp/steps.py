@@ -116,19 +116,22 @@ def _run(
         corrections, failed = run(options.command, place, deadline)
     finally:
         _keep(folder, place.keep)
-    failed = failed or _stale(folder)
-    if failed is not None:
-        done = f" (after {'; '.join(corrections)})" if corrections else ""
-        return replace(failed, detail=f"{failed.detail}{done}")
-    outcome = result(
-        inputs,
-        folder,
-        run_file=place.keep / "vasprun.xml",
-        version=options.vasp_version,
-        wall_s=time.monotonic() - started,
-        isolated=task.isolated,
+    outcome = (
+        failed
+        or _stale(folder)
+        or result(
+            inputs,
+            folder,
+            run_file=place.keep / "vasprun.xml",
+            version=options.vasp_version,
+            wall_s=time.monotonic() - started,
+            isolated=task.isolated,
+        )
     )
-    return replace(outcome, corrections=corrections) if isinstance(outcome, Result) else outcome
+    if isinstance(outcome, Result):
+        return replace(outcome, corrections=corrections)
+    done = f" (after {'; '.join(corrections)})" if corrections else ""
+    return replace(outcome, detail=f"{outcome.detail}{done}")
 
 
 def _keep(folder: Path, keep: Path) -> None:

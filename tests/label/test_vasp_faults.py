@@ -1,0 +1,181 @@
+"""Every known way in which VASP fails, and what becomes of the label."""
+
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pesatlas.config.dataset import Dataset
+from pesatlas.label.backends import vasp
+from pesatlas.label.interface import Failed, Result
+from pesatlas.label.verdict import judge
+from vasp_cases import calculate, options, runs, set_up, task
+from vasp_faults import FAULTS
+from workplace import workplace
+
+
+def alive(folder):
+    """Processes that work in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [process.name] if (process / "cwd").readlink().is_relative_to(folder) else []
+        except OSError:
+            continue
+    return found
+
+
+FAILED = [
+    ("unconverged", "not_converged", "EDIFF was not reached (unconverged) (after Unconverged: "),
+    ("zpotrf", "not_converged", "zpotrf: 1 corrections did not help"),
+    ("memory", "crashed", "out of memory"),
+    ("truncated", "crashed", "torn output: vasprun.xml"),
+    ("no_outcar", "crashed", "VASP wrote no OUTCAR"),
+    ("stale_outcar", "crashed", "OUTCAR is of another run"),
+    ("old_outcar", "crashed", "OUTCAR is older"),
+    ("exit", "crashed", "status 1: I REFUSE TO CONTINUE WITH THIS SICK JOB"),
+    ("late_exit", "crashed", "status 2"),
+    ("killed", "crashed", "status 139"),
+    ("full_disk", "crashed", "status 38: forrtl: severe (38)"),
+    ("wrong_structure", "wrong_structure", "not the one asked for"),
+    (
+        "wrong_version",
+        "wrong_level",
+        "this was VASP 5.4.4, the level is VASP 6.4.3: set label.backend.vasp_version",
+    ),
+    ("other_sigma", "wrong_level", "VASP used SIGMA = 0.2, its INCAR says 0.05"),
+    ("nan", "not_finite", "not finite"),
+    ("r2scan/pbe_result", "wrong_level", "METAGGA = --, the level R2SCAN"),
+    ("r2scan/pbe_numbers", "wrong_level", "PBE's to the last digit"),
+]
+
+
+@pytest.mark.parametrize(("fault", "reason", "detail"), FAILED)
+def test_a_failure_has_its_reason_and_what_is_there_is_kept(tmp_path, monkeypatch, fault, reason, detail):
+    set_up(tmp_path, monkeypatch, fault)
+    outcome, place = calculate(tmp_path, "r2scan" if "/" in fault else "pbe")
+    assert isinstance(outcome, Failed), outcome
+    assert outcome.reason == reason
+    assert detail in outcome.detail
+    kept = {path.name for path in place.keep.iterdir()}
+    assert {"INCAR", "POSCAR", "POTCAR.spec", "custodian.json"} <= kept <= KEPT
+    assert alive(tmp_path) == []
+
+
+KEPT = {"INCAR", "POSCAR", "POTCAR.spec", "custodian.json", "vasprun.xml", "OUTCAR"}
+
+CORRECTED = [
+    ("unconverged:1", "Unconverged: Unconverged: INCAR ALGO = All, ISEARCH = 1", 2),
+    ("unconverged:2", "AMIX_MAG = 0.8", 3),
+    ("edddav:1", "VaspErrorHandler: edddav: CHGCAR deleted; INCAR ALGO = All, ISEARCH = 1", 2),
+    ("zpotrf:1", "VaspErrorHandler: zpotrf: INCAR ISYM = 0", 2),
+    ("brmix:1", "VaspErrorHandler: brmix: INCAR IMIX = 1", 2),
+]
+
+
+@pytest.mark.parametrize(("fault", "correction", "tries"), CORRECTED)
+def test_a_corrected_label_is_accepted_and_says_what_was_done(
+    tmp_path, monkeypatch, fault, correction, tries
+):
+    set_up(tmp_path, monkeypatch)
+    quiet, _ = calculate(tmp_path, "pbe")
+    set_up(tmp_path / "faulty", monkeypatch, fault)
+    outcome, _ = calculate(tmp_path / "faulty", "pbe")
+    assert isinstance(outcome, Result), outcome
+    assert correction in outcome.corrections[-1]
+    assert len(outcome.corrections) == tries - 1
+    assert runs(tmp_path / "faulty") == tries
+    assert judge(outcome, Dataset()) == ("accepted", "[]")
+    assert outcome.energy_eV == quiet.energy_eV
+    assert outcome.settings["incar"]["SIGMA"] == 0.05
+
+
+def test_what_never_converges_is_not_tried_for_ever(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch, "unconverged")
+    outcome, _ = calculate(tmp_path, "pbe")
+    assert outcome.reason == "not_converged"
+    assert runs(tmp_path) == 3
+
+
+def test_a_correction_of_what_the_label_is_quarantines_it(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch, "zbrent:1")
+    outcome, _ = calculate(tmp_path, "pbe")
+    assert outcome.settings["incar"]["EDIFF"] == 1e-6
+    verdict, rules = judge(outcome, Dataset())
+    assert verdict == "quarantined"
+    assert "custodian changed EDIFF from 1e-05 to 1e-06: another level" in rules
+
+
+def test_a_large_entropy_is_quarantined_and_sigma_stays(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch, "entropy")
+    outcome, _ = calculate(tmp_path, "pbe")
+    assert outcome.free_energy_eV + 0.2 == pytest.approx(outcome.energy_eV, abs=1e-7)
+    assert outcome.corrections == []
+    verdict, rules = judge(outcome, Dataset())
+    assert verdict == "quarantined"
+    assert "energy and free energy differ by 0.05 eV/atom" in rules
+
+
+@pytest.mark.parametrize("fault", ["hang", "hang_ghosts"])
+def test_what_never_ends_is_ended_with_all_its_children(tmp_path, monkeypatch, fault):
+    set_up(tmp_path, monkeypatch, fault)
+    start = time.monotonic()
+    outcome, _ = calculate(tmp_path, "pbe", timeout_s=2.0)
+    assert outcome.reason == "timeout"
+    assert "raise label.timeout_min" in outcome.detail
+    assert time.monotonic() - start < 15
+    assert alive(tmp_path) == []
+
+
+def test_ghosts_do_not_outlive_a_good_run(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch, "ghosts")
+    outcome, _ = calculate(tmp_path, "pbe")
+    assert isinstance(outcome, Result)
+    assert alive(tmp_path) == []
+
+
+def test_time_is_that_of_the_attempt_not_of_each_try(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch, "unconverged")
+    monkeypatch.setenv("VASP_DOUBLE_SECONDS", "1.5")
+    outcome, _ = calculate(tmp_path, "pbe", timeout_s=2.5)
+    assert outcome.reason == "timeout"
+    assert "after Unconverged" in outcome.detail
+    assert runs(tmp_path) == 2
+
+
+def test_a_command_that_is_not_there(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    outcome, _ = calculate(tmp_path, "pbe", about=options(command="/no/such/vasp"))
+    assert (outcome.reason, outcome.detail) == (
+        "crashed",
+        "VASP ended with status 127: /no/such/vasp does not start: No such file or directory",
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own with 60 kB."""
+    path = tmp_path / "small"
+    path.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", path], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a file system takes root")
+    yield path
+    subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.mark.parametrize("room", [50_000, 20_000, 0])
+def test_a_full_disk_is_a_crash_whoever_meets_it(tmp_path, small_disk, monkeypatch, room):
+    set_up(tmp_path, monkeypatch)
+    place = replace(workplace(tmp_path / "place"), scratch=small_disk)
+    (small_disk / "somebody's").write_bytes(bytes(61_440 - room - 4096))
+    outcome = vasp.calculate(task("pbe"), options(), place)
+    assert outcome.reason == "crashed"
+    assert alive(tmp_path) == []
+
+
+def test_every_fault_of_the_double_is_tested():
+    tested = {fault.partition(":")[0].rpartition("/")[2] for fault, *_ in (*FAILED, *CORRECTED)}
+    assert tested | {"zbrent", "entropy", "hang", "hang_ghosts", "ghosts"} == set(FAULTS)

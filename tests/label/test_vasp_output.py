@@ -1,0 +1,188 @@
+"""Outputs: units and signs, gaps, spellings of values, files that are torn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pesatlas.elements import symbol_of
+from pesatlas.label.interface import Task
+from pesatlas.label.vasp.changes import changes
+from pesatlas.label.vasp.output import BadOutputError, band_gap, is_unconverged, read_outcar, read_run, trim
+from pesatlas.label.vasp.run import command_line, handlers
+from pesatlas.label.vasp.verify import same_value, stress
+from vasp_cases import calculate, crystal, set_up, task
+from vasp_double import energy_forces_stress
+
+
+def test_stress_has_ases_unit_sign_and_order():
+    kbar = np.array(
+        [[1.0, 4, 6], [4, 2, 5], [6, 5, 3]]
+    )  # VASP: xx yy zz xy yz zx, positive under compression
+    assert stress(kbar) == pytest.approx([-x / 1602.1766208 for x in (1, 2, 3, 5, 6, 4)], rel=1e-9)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("level", ["pbe", "r2scan"])
+def test_forces_and_stress_of_the_backend_are_derivatives_of_its_free_energy(tmp_path, monkeypatch, level):
+    set_up(tmp_path, monkeypatch)
+    base = task(level, "metal")
+    sheared = np.eye(3) + 0.04 * np.ones((3, 3))
+    base = replace(base, cell=base.cell @ sheared, positions=base.positions @ sheared)
+
+    def outcome(cell, positions):
+        changed = Task(base.numbers, cell, positions, base.level)
+        monkeypatch.setattr("vasp_cases.task", lambda *_: changed)
+        return calculate(tmp_path, level, "metal")[0]
+
+    here = outcome(base.cell, base.positions)
+    step, volume = 1e-3, abs(np.linalg.det(base.cell))
+    for voigt, (i, j) in ((0, (0, 0)), (5, (0, 1))):
+        strain = np.zeros((3, 3))
+        strain[i, j] = strain[j, i] = 1.0
+        ends = [
+            outcome(
+                base.cell @ (np.eye(3) + s * step * strain), base.positions @ (np.eye(3) + s * step * strain)
+            )
+            for s in (1, -1)
+        ]
+        slope = (ends[0].free_energy_eV - ends[1].free_energy_eV) / (2 * step)
+        slope /= volume * (1 if i == j else 2)
+        assert here.stress_eV_per_A3[voigt] == pytest.approx(slope, abs=2e-5)
+        assert abs(slope) > 1e-4
+    moved = [base.positions + s * step * np.eye(4, 3)[[1, 0, 2, 3]] * [[1, 0, 0]] for s in (1, -1)]
+    ends = [outcome(base.cell, positions) for positions in moved]
+    force = -(ends[0].free_energy_eV - ends[1].free_energy_eV) / (2 * step)
+    atom = int(np.abs(moved[0] - base.positions).sum(axis=1).argmax())
+    assert here.forces_eV_per_A[atom][0] == pytest.approx(force, abs=1e-4)
+    assert abs(force) > 1e-2
+
+
+@pytest.mark.physics
+def test_the_doubles_energy_forces_and_stress_belong_together():
+    numbers, cell, positions = crystal("magnetic oxide")
+    symbols = [symbol_of(int(z)) for z in numbers]
+    _, forces, sigma = energy_forces_stress(cell, positions, symbols, "PBE")
+    step = 1e-5
+
+    def energy(c, p):
+        return energy_forces_stress(c, p, symbols, "PBE")[0]
+
+    for atom in range(4):
+        for axis in range(3):
+            move = np.zeros((4, 3))
+            move[atom, axis] = step
+            slope = (energy(cell, positions + move) - energy(cell, positions - move)) / (2 * step)
+            assert forces[atom, axis] == pytest.approx(-slope, abs=1e-8)
+    for i in range(3):
+        for j in range(3):
+            strain = np.zeros((3, 3))
+            strain[i, j] = step
+            plus, minus = np.eye(3) + strain, np.eye(3) - strain
+            slope = (energy(cell @ plus, positions @ plus) - energy(cell @ minus, positions @ minus)) / (
+                2 * step
+            )
+            assert sigma[i, j] == pytest.approx(slope / np.linalg.det(cell), abs=1e-8)
+    assert np.abs(forces).max() > 0.01
+    assert np.abs(forces.sum(axis=0)).max() < 1e-12
+
+
+def bands(*rows):
+    """(k-points, bands, 2) of pairs of energy and occupation."""
+    return np.array(rows, dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("spins", "gap"),
+    [
+        ([bands([(0, 1), (3, 0)], [(1, 1), (2.5, 0)])], 1.5),
+        ([bands([(0, 1), (3, 0)], [(0, 1), (2, 1)])], 0.0),  # more filled bands at the second k-point
+        ([bands([(0, 1), (1, 0)], [(2, 1), (3, 0)])], 0.0),  # bands overlap
+        ([bands([(0, 1), (3, 0)]), bands([(1, 1), (2, 0)])], 1.0),  # between spins
+        ([bands([(0, 0.6), (0.1, 0.4)])], 0.1),
+        ([bands([(0, 1)]), bands([(0, 0)])], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_band_gaps(spins, gap):
+    assert band_gap(spins) == pytest.approx(gap)
+
+
+def test_gap_and_moments_of_a_run(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    assert calculate(tmp_path, "pbe", "halide")[0].band_gap_eV == pytest.approx(2.0)
+    assert calculate(tmp_path, "pbe", "metal")[0].band_gap_eV == 0.0
+
+
+@pytest.mark.parametrize(
+    ("used", "wanted", "same"),
+    [
+        ("R2scan", "R2SCAN", True),
+        ("accura", "Accurate", True),
+        ("Normal", "Accurate", False),
+        ("", "PE", False),
+        (-1, True, True),  # VASP writes LMIXTAU so
+        ("F", False, True),
+        (".TRUE.", False, False),
+        (True, False, False),
+        (680.0, 680, True),
+        (1e-05, 1e-5, True),
+        (0.02, 0.05, False),
+        ("0.05", 0.05, False),
+    ],
+)
+def test_values_in_vasps_spellings(used, wanted, same):
+    assert same_value(used, wanted) is same
+
+
+def test_changes_of_the_way_are_none_of_the_label():
+    before = {"ALGO": "Normal", "SIGMA": 0.05, "ISYM": 2, "KSPACING": 0.22}
+    assert changes(before, {**before, "ALGO": "All", "ISEARCH": 1, "ISYM": 0, "NBANDS": 40}) == []
+    assert changes(before, {**before, "SIGMA": 0.02}) == ["SIGMA from 0.05 to 0.02"]
+    assert changes(before, {**before, "ISMEAR": 1}) == ["ISMEAR from nothing to 1"]
+    assert changes(before, {key: before[key] for key in ("ALGO", "SIGMA")}) == [
+        "KSPACING from 0.22 to nothing"
+    ]
+
+
+def test_a_file_torn_anywhere_gives_no_run(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    whole, torn = (place.scratch / "vasprun.xml").read_bytes(), tmp_path / "torn.xml"
+    for part in range(20):
+        torn.write_bytes(whole[: part * len(whole) // 20])
+        assert not is_unconverged(torn)
+        with pytest.raises(BadOutputError, match=r"vasprun\.xml"):
+            read_run(trim(torn, tmp_path / "trimmed.xml"))
+    text = (place.scratch / "OUTCAR").read_text()
+    for part in range(20):
+        torn.write_text(text[: part * len(text) // 20])
+        try:
+            assert not read_outcar(torn).finished
+        except BadOutputError:
+            continue
+
+
+def test_trimming_leaves_everything_else(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    whole = (place.scratch / "vasprun.xml").read_text()
+    trimmed = trim(place.scratch / "vasprun.xml", tmp_path / "trimmed.xml").read_text()
+    for name in ("dos", "projected"):
+        assert f"<{name}>" in whole
+        start, end = whole.index(f"<{name}>"), whole.index(f"</{name}>") + len(f"</{name}>")
+        whole = whole[:start] + whole[end:]
+    assert trimmed == whole
+
+
+def test_the_command_is_words_and_no_shell():
+    line = "srun --exact -n {cores} 'my vasp' $HOME;ls"
+    assert command_line(line, 8) == ["srun", "--exact", "-n", "8", "my vasp", "$HOME;ls"]
+
+
+def test_handlers_that_change_levels_or_loop_are_left_out():
+    names = {type(handler).__name__.lstrip("_") for handler in handlers()}
+    assert names == {"VaspErrorHandler", "StdErrHandler", "Unconverged"}
+    caught = set(handlers()[0].errors_subset_to_catch)
+    assert {"edddav", "zbrent", "zpotrf", "brmix"} <= caught
+    assert not {"tet", "dentet", "triple_product", "fexcf"} & caught
