@@ -10,11 +10,12 @@ wildcard_constraints:
     batch=r"\d{5}",
 
 
-# Compute nodes often have no network: what fetches runs where `pesatlas run` runs.
+# Compute nodes often have no network: what fetches runs where `pesatlas run` runs. So does the sum of a few hundred small files.
 localrules:
     all,
     fetch_structures,
     fetch_potential,
+    fit_pca,
 
 
 # `conda:` on every rule is for sites that run jobs in conda environments (--sdm conda); everybody else runs jobs in the
@@ -41,6 +42,6 @@ def label_batches():
     return [f"{i:05d}" for i in range(math.ceil(campaign.select.target / campaign.label.structures_per_job))]
 
 
-def grows(start, factor=2):
-    """Return a resource that grows with the attempt, for jobs that ran out of memory or time."""
-    return lambda wildcards, attempt: int(start * factor ** (attempt - 1))
+def grows(start, factor=2, each_core=0):
+    """Return a resource that grows with the attempt, for jobs that ran out of memory or time; `each_core` for those with many cores."""
+    return lambda wildcards, threads, attempt: int((start + each_core * threads) * factor ** (attempt - 1))

@@ -15,7 +15,7 @@ rule label_atoms:
         "../../envs/environment.yaml"
     threads: campaign.label.parallel * campaign.label.cores
     resources:
-        mem_mb=grows(4000),
+        mem_mb=grows(2000, each_core=2000),
         runtime=grows(720),
     params:
         backend=campaign.label.backend.identity(),
@@ -41,7 +41,7 @@ rule label_batch:
         "../../envs/environment.yaml"
     threads: campaign.label.parallel * campaign.label.cores
     resources:
-        mem_mb=grows(4000),
+        mem_mb=grows(2000, each_core=2000),
         runtime=grows(1440),
     params:
         settings=identity("label"),

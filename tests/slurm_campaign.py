@@ -1,0 +1,139 @@
+"""A campaign on a small Slurm, as a user runs it: profiles/slurm with its own lines set, chgnet dynamics, the double of VASP."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import potcars
+import pyarrow.parquet as pq
+import yaml
+
+ROOT = Path(__file__).parents[1]
+DOUBLE = {
+    "kind": "vasp",
+    "command": f"{sys.executable} {ROOT / 'tests' / 'vasp_double.py'}",
+    "vasp_version": "6.4.3",
+    "allow_unknown_potcars": True,
+}
+ELEMENTS = ("Al", "As", "Cl", "F", "Ga", "Li", "Mg", "Na", "O", "P", "Si")
+
+
+class SlurmCampaign:
+    """A working folder with a configuration and a profile.
+
+    Parameters
+    ----------
+    path : the folder, which is made
+    slurm : a running SmallSlurm
+    changes : values of the demo's configuration by dotted key
+    """
+
+    def __init__(self, path, slurm, changes):
+        self.path, self.slurm = path, slurm
+        path.mkdir(parents=True)
+        self.configuration = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+        self.change({"label.backend": DOUBLE, **changes})
+        self.write_profile()
+        psp = potcars.make(path.parent / "potcars", ELEMENTS)
+        self.environment = {**slurm.environment, "PMG_VASP_PSP_DIR": str(psp), "VASP_DOUBLE_SECONDS": "0"}
+
+    def change(self, changes):
+        """Change values by dotted key and write config.yaml."""
+        self.configuration = copy.deepcopy(self.configuration)
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            section = self.configuration
+            for parent in parents:
+                section = section[int(parent)] if isinstance(section, list) else section[parent]
+            section[last] = value
+        (self.path / "config.yaml").write_text(yaml.safe_dump(self.configuration))
+
+    def write_profile(self, *, partition="cpu", rules=None, **settings):
+        """Write the profile for Slurm as a user sets it here: no accounts, no waiting between questions.
+
+        Parameters
+        ----------
+        rules : resources by rule
+        settings : other keys of the profile, ``_`` for ``-``
+        """
+        profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+        del profile["default-resources"]["slurm_account"]
+        profile["default-resources"]["slurm_partition"] = partition
+        for rule in ("run_md", "encode_snapshots"):
+            if self.configuration["explore"]["device"] == "cpu":
+                profile["set-resources"][rule]["slurm_partition"] = partition
+        for rule, resources in (rules or {}).items():
+            profile["set-resources"].setdefault(rule, {}).update(resources)
+        profile |= {
+            "max-jobs-per-timespan": "20/1s",
+            "slurm-init-seconds-before-status-checks": 1,
+            "seconds-between-status-checks": 1,
+            "latency-wait": 5,
+            **{key.replace("_", "-"): value for key, value in settings.items()},
+        }
+        folder = self.path / "profile"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(profile))
+
+    def faults(self, **plan):
+        """Let the double fail as ``vasp_faults`` describes."""
+        (self.path / "faults.json").write_text(json.dumps(plan))
+        self.environment["VASP_DOUBLE_FAULTS"] = str(self.path / "faults.json")
+        self.environment["VASP_DOUBLE_MEMORY"] = str(self.path / "memory")
+
+    def command(self, *arguments):
+        run = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", "profile"]
+        return [*run, "-s", str(ROOT / "Snakefile"), *arguments]
+
+    def start(self, *arguments):
+        """Start the head in a process group of its own; its output goes to output.txt."""
+        with (self.path / "output.txt").open("wb") as output:
+            return subprocess.Popen(
+                self.command(*arguments),
+                cwd=self.path,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def finish(self, head, expect=0, timeout=1800):
+        """Wait for a head to end; return its output."""
+        try:
+            status = head.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill(head)
+            status = "out of time"
+        assert status == expect, self.output + self.slurm.ask("squeue")
+        return self.output
+
+    def run(self, *arguments, expect=0):
+        return self.finish(self.start(*arguments), expect)
+
+    @staticmethod
+    def kill(head):
+        """`kill -9` of the head and all that it started on this machine, Slurm's jobs apart."""
+        os.killpg(head.pid, signal.SIGKILL)
+        head.wait()
+
+    @property
+    def output(self):
+        return (self.path / "output.txt").read_text()
+
+    def dataset(self, level):
+        """Rows of the dataset, without how long they took."""
+        table = pq.read_table(self.path / "results" / "dataset" / level / "part-00000.parquet")
+        return table.drop_columns(["wall_s"]).to_pylist()
+
+    def failures(self):
+        """Rows of what failed while labelling."""
+        files = sorted((self.path / "results" / "failures" / "label").glob("*.parquet"))
+        return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+    def jobs(self, rule="label_batch", states="all"):
+        """Slurm's jobs of a rule, the newest last."""
+        return [job for job in self.slurm.jobs(states) if job["comment"].startswith(f"rule_{rule}")]

@@ -1,0 +1,216 @@
+"""A real Slurm on this machine: one slurmctld and three slurmd (cpu1, cpu2, gpu1 with fake GPUs), in a folder of its own.
+
+Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue), gpu. No accounting.
+Nothing of it touches a Slurm that may be installed: configuration, ports, keys and state are its own. Daemons end with the
+process that started them.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged", "setpriv")
+NODES = ("cpu1", "cpu2", "gpu1")
+_START_S = 60
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def missing() -> str:
+    """Return why Slurm can't be started here; empty if it can."""
+    absent = [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]
+    if absent:
+        return f"no {', '.join(absent)} here (apt-get install slurm-wlm munge)"
+    return "" if os.geteuid() == 0 else "Slurm's daemons need root"
+
+
+class SmallSlurm:
+    """Start it with ``with``; commands find it through ``environment``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": f"{folder / 'bin'}:{_PATH}",
+        }
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        for name in ("state", "log", "dev", *(f"spool.{node}" for node in NODES)):
+            (self.folder / name).mkdir(parents=True)
+        self._configure()
+        self._wrap_srun()
+        try:
+            self._start_munge()
+            self._start("slurmctld", "-D")
+            for node in NODES:
+                self.start_node(node)
+            self.wait_for(
+                lambda: set(self.ask("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"}, _START_S
+            )
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            subprocess.run(["scancel", "--user", "root"], env=self.environment, check=False, timeout=20)
+            self.wait_for(lambda: not self.ask("squeue", "-h"), 30)
+        finally:
+            for process in reversed(self._daemons.values()):
+                process.terminate()
+            for process in self._daemons.values():
+                try:
+                    process.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _configure(self) -> None:
+        host, folder = socket.gethostname().split(".")[0], self.folder
+        ports = _free_ports(1 + len(NODES))
+        for i in range(4):
+            os.mknod(folder / "dev" / f"gpu{i}", 0o600 | 0o020000, os.makedev(1, 3))
+        (folder / "gres.conf").write_text(f"NodeName=gpu1 Name=gpu Type=fake File={folder}/dev/gpu[0-3]\n")
+        nodes = "\n".join(
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 CoresPerSocket=4 RealMemory=64000"
+            f"{' Gres=gpu:fake:4' if node.startswith('gpu') else ''} State=UNKNOWN"
+            for node, port in zip(NODES, ports[1:], strict=True)
+        )
+        (folder / "slurm.conf").write_text(
+            f"""ClusterName=small
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/log/slurmctld
+SlurmdLogFile={folder}/log/slurmd.%n
+# more cores and memory than the machine has: jobs of tests are small
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+JobAcctGatherParams=OverMemoryKill
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+GresTypes=gpu
+MpiDefault=none
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+SlurmdTimeout=10
+InactiveLimit=0
+KillWait=5
+MinJobAge=300
+SchedulerParameters=sched_interval=1,bf_interval=2,batch_sched_delay=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+JobRequeue=1
+OverTimeLimit=0
+{nodes}
+PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=INFINITE PriorityTier=10
+PartitionName=low Nodes=cpu[1-2] MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
+"""
+        )
+
+    def _wrap_srun(self) -> None:
+        """Snakemake's job steps take every SLURM_ variable away from srun, which then looks for its configuration elsewhere."""
+        srun = self.folder / "bin" / "srun"
+        srun.parent.mkdir()
+        real = shutil.which("srun", path=_PATH)
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {real} "$@"\n')
+        srun.chmod(0o755)
+
+    def _start_munge(self) -> None:
+        munge = self.folder / "munge"
+        munge.mkdir()
+        key = munge / "key"
+        key.touch(mode=0o600)
+        key.write_bytes(os.urandom(128))
+        files = {
+            "socket": "socket",
+            "key-file": "key",
+            "pid-file": "pid",
+            "log-file": "log",
+            "seed-file": "seed",
+        }
+        options = [f"--{option}={munge / name}" for option, name in files.items()]
+        # --force: pytest's temporary folders are private, which munged takes for a mistake
+        self._start("munged", "--foreground", "--force", *options)
+        self.wait_for((munge / "socket").exists, _START_S)
+
+    def _start(self, name: str, *arguments: str) -> None:
+        with (self.folder / "log" / f"{name}.out").open("ab") as output:
+            self._daemons[" ".join([name, *arguments])] = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", name, *arguments],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def start_node(self, node: str) -> None:
+        """Start the slurmd of ``node``, for the first time or after ``fail``."""
+        self._start("slurmd", "-D", "-N", node)
+
+    def fail(self, node: str) -> None:
+        """Let ``node`` die: its slurmd and all that runs under it end at once."""
+        daemon = self._daemons.pop(f"slurmd -D -N {node}")
+        daemon.kill()
+        daemon.wait()
+        log = str(self.folder / "log" / f"slurmd.{node}")
+        for step in psutil.process_iter():
+            if step.name() == "slurmstepd" and any(file.path == log for file in step.open_files()):
+                for process in [step, *step.children(recursive=True)]:
+                    process.kill()
+
+    def ask(self, *command: str) -> str:
+        """Return what a command of Slurm says."""
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True, timeout=30
+        ).stdout
+
+    def jobs(self, states: str = "all") -> list[dict[str, str]]:
+        """Return the jobs that Slurm knows, the newest last, with number, state, partition, name, comment."""
+        names = ("number", "state", "partition", "node", "name", "comment")
+        text = self.ask("squeue", "-h", f"--states={states}", "--sort=i", "--format=%A|%T|%P|%N|%j|%k")
+        return [dict(zip(names, line.split("|", 5), strict=True)) for line in text.splitlines()]
+
+    def wait_for(self, condition, seconds: float) -> None:
+        """Wait until ``condition`` holds; a TimeoutError says what Slurm's daemons had to say."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if condition():
+                    return
+            except subprocess.CalledProcessError:
+                pass  # not up yet
+            if time.monotonic() > deadline:
+                logs = [path.read_text(errors="replace")[-2000:] for path in (self.folder / "log").iterdir()]
+                raise TimeoutError("\n".join(logs))
+            time.sleep(0.2)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
