@@ -23,6 +23,7 @@ def pesatlas(*arguments, cwd=None):
         (),
         ("run",),
         ("status",),
+        ("plan",),
         ("retry",),
         ("outputs",),
         ("summary",),

@@ -101,6 +101,42 @@ def status(
 
 @app.command()
 @for_people
+def plan(
+    *,
+    config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
+    calibration: Annotated[
+        Path | None, typer.Option("--from", help="Folder of a campaign that was run: its rates are taken.")
+    ] = None,
+    structures: Annotated[int | None, typer.Option(min=1, help="How many crystals there are.")] = None,
+    atoms: Annotated[float | None, typer.Option(min=1, help="Atoms in a cell, on average.")] = None,
+    md_rate: Annotated[
+        float | None, typer.Option(min=1e-9, help="MD steps times atoms a second in one job.")
+    ] = None,
+    encode_rate: Annotated[
+        float | None, typer.Option(min=1e-9, help="Atoms encoded a second in one job.")
+    ] = None,
+    label_seconds: Annotated[
+        float | None, typer.Option(min=1e-9, help="Seconds for a label, the same at every level.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs at work at the same time.")] = 1,
+    cores: Annotated[int, typer.Option(min=1, help="Cores at work at the same time.")] = 1,
+) -> None:
+    """Tell what a campaign will take before it is submitted: jobs, GPU and core hours, time and disk of each stage.
+
+    Every number comes from somewhere, and the plan says where: measured in a small campaign of the same kind on the same machine
+    ([bold]--from ../calibration[/bold]), given as an option, or assumed. So: run a hundredth first, then plan the whole. What is not
+    known is a question mark, never a guess.
+    """
+    from pesatlas.cli.plan import show_plan  # noqa: PLC0415
+    from pesatlas.monitor.plan import Machine  # noqa: PLC0415
+
+    given = {"atoms": atoms, "md": md_rate, "encode": encode_rate}
+    given |= {"label_pbe": label_seconds, "label_r2scan": label_seconds}
+    show_plan(config, calibration, structures, given, Machine(gpus, cores), console)
+
+
+@app.command()
+@for_people
 def retry(
     reason: Annotated[
         list[str] | None, typer.Option(help="Why the labels are missing, e.g. timeout; may be given again.")

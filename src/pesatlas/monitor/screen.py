@@ -58,9 +58,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _head(status: Status) -> str:
-    title = (
-        f"[bold]Campaign {status.campaign}[/bold] in {escape(str(status.folder))}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    )
+    title = f"[bold]Campaign {status.campaign}[/bold] in {escape(str(status.folder))}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
     head = status.head
     if status.finished:
         said = "[green]finished[/green]"

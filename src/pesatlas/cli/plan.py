@@ -1,0 +1,37 @@
+"""The command ``pesatlas plan``."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from pesatlas.config.load import read_campaign
+from pesatlas.monitor.plan import Machine, count, plan, render
+from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells
+
+
+def show_plan(
+    config: Path,
+    calibration: Path | None,
+    structures: int | None,
+    given: dict[str, float | None],
+    machine: Machine,
+    console: Console,
+) -> None:
+    """Print what the campaign of ``config`` will take.
+
+    Parameters
+    ----------
+    calibration : folder of a campaign that was run, whose rates are taken
+    given : rates that a person gives by name; they come before what was measured
+    """
+    # not the extensions: a plan is made where weights and programs need not be
+    campaign = read_campaign(config, extensions=False)
+    rates = assumed(campaign)
+    if calibration is not None:
+        rates |= measured(calibration, campaign)
+    results = Path("results")
+    if structures is None and (results / "structures.parquet").is_file():
+        rates |= measured_cells(results)
+    rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
+    amounts = count(campaign, results, structures, rates)
+    console.print(render(campaign, amounts, plan(campaign, amounts, rates), rates, machine))

@@ -1,0 +1,250 @@
+"""What a campaign will take: jobs, hours of GPUs and cores, time, disk; stage by stage."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.errors import UserError
+from pesatlas.monitor.rates import UNITS, Rate, Rates
+from pesatlas.monitor.screen import duration
+from pesatlas.tables import read_entry
+
+_HOUR_S = 3600.0
+_STEPS_ONCE = 3
+_PLAIN = 1000
+_FIRST_RUNTIME_S = 24 * _HOUR_S
+"""What jobs of dynamics and labels ask for at their first attempt (workflow/rules)."""
+_SMALLER = {
+    "explore": "make explore.structures_per_job smaller",
+    "label": "make label.structures_per_job smaller, or label.parallel larger",
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How many GPUs and cores work on the campaign at the same time."""
+
+    gpus: int
+    cores: int
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much there is to do, from crystals to labels."""
+
+    structures: int
+    source: str
+    cells: int
+    trajectories: int
+    snapshots: int
+    picks: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one stage takes.
+
+    Attributes
+    ----------
+    amount : what it does, in words
+    job_s : how long one of its jobs takes, s; None if its rate is not known
+    gpus, cores : of one job
+    disk : bytes that stay
+    """
+
+    stage: str
+    amount: str
+    jobs: int
+    job_s: float | None
+    gpus: int
+    cores: int
+    disk: float = 0.0
+
+    @property
+    def hours(self) -> float | None:
+        """Hours of all jobs, one after the other."""
+        return None if self.job_s is None else self.jobs * self.job_s / _HOUR_S
+
+    def wall_s(self, machine: Machine) -> float | None:
+        """Time until the last job ends, s."""
+        if self.job_s is None:
+            return None
+        at_once = machine.gpus // self.gpus if self.gpus else machine.cores // self.cores
+        return math.ceil(self.jobs / max(at_once, 1)) * self.job_s
+
+
+def count(campaign: Campaign, results: Path, structures: int | None, rates: Rates) -> Amounts:
+    """Return the amounts, from the structures that are there, or else a given number of them.
+
+    Raises
+    ------
+    UserError
+        If neither is known.
+    """
+    prepared = results / "structures.parquet"
+    if structures is not None:
+        source = "--structures"
+    elif prepared.is_file():
+        structures, source = read_entry(prepared).counts["accepted"], str(prepared)
+    else:
+        raise UserError(
+            f"how many crystals there are is not known before {prepared} is made. Say it: --structures 150000. Or make the table: "
+            "pesatlas run --until prepare_structures."
+        )
+    cells = round(structures * rates["cells"].value)
+    trajectories = round(cells * rates["trajectories"].value)
+    frames = campaign.explore.total_steps // campaign.explore.frame_steps
+    snapshots = trajectories * frames + structures
+    return Amounts(structures, source, cells, trajectories, snapshots, min(campaign.select.target, snapshots))
+
+
+def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
+    """Return what each stage takes, in the order in which data flow."""
+    atoms = rates["atoms"].value
+    batches = math.ceil(amounts.cells / campaign.explore.structures_per_job)
+    work = amounts.trajectories * campaign.explore.total_steps * atoms
+    seen = amounts.snapshots * atoms
+    label_jobs = math.ceil(campaign.select.target / campaign.label.structures_per_job)
+    per_geometry = [rates.get(f"label_{level}") for level in campaign.label.levels]
+    geometries = math.ceil(amounts.picks / label_jobs / campaign.label.parallel)
+    levels = len(campaign.label.levels)
+    labels = amounts.picks * levels
+    made = labels * (atoms * rates["label_bytes"].value + rates["output_bytes"].value)
+    return [
+        Need(
+            "explore",
+            f"{amounts.trajectories} trajectories, {_large(work)} steps·atoms",
+            batches,
+            _each(rates.get("md"), work / batches),
+            int(campaign.explore.device != "cpu"),
+            1,
+            seen * (rates["snapshot_bytes"].value + rates["trajectory_bytes"].value),
+        ),
+        Need(
+            "encode",
+            f"{_large(amounts.snapshots)} snapshots",
+            batches,
+            _each(rates.get("encode"), seen / batches),
+            int(campaign.encode.device != "cpu"),
+            1,
+            seen * rates["feature_bytes"].value,
+        ),
+        Need(
+            "select",
+            f"{amounts.picks} of {_large(amounts.snapshots)} snapshots",
+            _STEPS_ONCE,
+            rates["select"].value * amounts.snapshots / _STEPS_ONCE,
+            0,
+            1,
+        ),
+        Need(
+            "label",
+            f"{labels} labels at {', '.join(campaign.label.levels)}",
+            label_jobs,
+            None if None in per_geometry else geometries * sum(rate.value for rate in per_geometry if rate),
+            0,
+            campaign.label.parallel * campaign.label.cores,
+            made,
+        ),
+        # the dataset holds every label once more, of which the store's half is not in the table
+        Need(
+            "dataset",
+            f"{labels} rows",
+            2,
+            rates["dataset"].value * labels / 2,
+            0,
+            1,
+            labels * atoms * rates["label_bytes"].value / 2,
+        ),
+    ]
+
+
+def render(
+    campaign: Campaign, amounts: Amounts, needs: list[Need], rates: Rates, machine: Machine
+) -> RenderableType:
+    """Return the plan, to be printed by rich: the stages, their sum, and where every number comes from."""
+    table = Table(
+        title=f"Campaign {campaign.campaign.name}: {amounts.structures} crystals ({amounts.source}), {amounts.cells} cells",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("stage", no_wrap=True)
+    table.add_column("what")
+    for heading in ("jobs", "each job", "GPU h", "core h", "time", "disk"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for need in needs:
+        table.add_row(
+            need.stage,
+            need.amount,
+            str(need.jobs),
+            duration(need.job_s) or "?",
+            _hours(need, need.gpus),
+            _hours(need, 0 if need.gpus else need.cores),
+            duration(need.wall_s(machine)) or "?",
+            size(need.disk) if need.disk else "",
+        )
+    times = [need.wall_s(machine) for need in needs]
+    table.add_row(
+        "[bold]all[/bold]",
+        "",
+        str(sum(need.jobs for need in needs)),
+        "",
+        _sum([(need.hours, need.gpus) for need in needs]),
+        _sum([(need.hours, 0 if need.gpus else need.cores) for need in needs]),
+        "?" if None in times else duration(sum(time for time in times if time)),
+        size(sum(need.disk for need in needs)),
+    )
+    sources = Table.grid(padding=(0, 2))
+    for name, unit in UNITS.items():
+        rate = rates.get(name)
+        if rate is not None:
+            sources.add_row(
+                f"{rate.value:.3g}" if rate.value < _PLAIN else f"{rate.value:.0f}",
+                unit,
+                f"[dim]{rate.source}[/dim]",
+            )
+        elif name.removeprefix("label_") in campaign.label.levels or not name.startswith("label_"):
+            sources.add_row(
+                "?", unit, "[yellow]not known: give it, or measure it in a small campaign (--from)[/yellow]"
+            )
+    at_once = f"--gpus {machine.gpus} and --cores {machine.cores} at work at once"
+    remarks = [f"Time: with {at_once}, without waiting in queues, and without attempts that fail."]
+    remarks += [
+        f"[yellow]A job of {need.stage} takes longer than the 24 h it asks for at first:[/yellow] {_SMALLER[need.stage]}."
+        for need in needs
+        if need.job_s and need.job_s > _FIRST_RUNTIME_S and need.stage in _SMALLER
+    ]
+    return Group(table, "", *remarks, "", sources)
+
+
+def size(number: float) -> str:
+    """Return a number of bytes in words."""
+    units = ["B", "kB", "MB", "GB", "TB"]
+    power = min(int(math.log10(max(number, 1)) // 3), len(units) - 1)
+    return f"{number / 1000**power:.3g} {units[power]}"
+
+
+def _each(rate: Rate | None, work: float) -> float | None:
+    return work / rate.value if rate else None
+
+
+def _hours(need: Need, of: int) -> str:
+    if not of:
+        return ""
+    return "?" if need.hours is None else f"{need.hours * of:.0f}"
+
+
+def _sum(parts: list[tuple[float | None, int]]) -> str:
+    """Return hours times how many; unknown if one of the parts is."""
+    if any(hours is None and of for hours, of in parts):
+        return "?"
+    return f"{sum(hours * of for hours, of in parts if hours is not None):.0f}"
+
+
+def _large(number: float) -> str:
+    return f"{number:.0f}" if number < 1e7 else f"{number:.2g}"

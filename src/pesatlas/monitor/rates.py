@@ -1,0 +1,210 @@
+"""What things cost: measured in a campaign that was run, given by a person, or assumed; each says which."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.load import read_campaign
+from pesatlas.errors import UserError
+from pesatlas.progress import FOLDER
+from pesatlas.tables import read_entry
+
+UNITS = {
+    "cells": "cells for each crystal",
+    "trajectories": "trajectories for each cell",
+    "atoms": "atoms in a cell",
+    "md": "MD steps·atoms a second in one job",
+    "encode": "atoms encoded a second in one job",
+    "select": "s of selection for each snapshot",
+    "dataset": "s of collecting and reporting for each label",
+    "label_pbe": "s for a label at pbe",
+    "label_r2scan": "s for a label at r2scan",
+    "snapshot_bytes": "bytes of table for each atom of a snapshot",
+    "feature_bytes": "bytes of features for each atom of a snapshot",
+    "trajectory_bytes": "bytes of store for each atom of a frame",
+    "label_bytes": "bytes of table and store for each atom of a label",
+    "output_bytes": "bytes of archived outputs for each label",
+}
+"""Every rate there is, with its meaning; a plan needs all of them."""
+
+_LAST_RULES = {
+    "select": ("fit_pca", "cluster_snapshots", "pick_snapshots"),
+    "dataset": ("collect_dataset", "build_report"),
+}
+_ENOUGH = 10_000
+"""Rows below which the time of a job that reads them all is mostly that of starting."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One number, and where it comes from."""
+
+    value: float
+    source: str
+
+
+Rates = dict[str, Rate]
+
+
+def assumed(campaign: Campaign) -> Rates:
+    """Return what can be said without any measurement: counts that follow from the configuration, sizes, and the times of what is quick."""
+    cells = conditions = 0
+    for domain in campaign.structures.domains:
+        each = int(getattr(domain, "unit_cell", True)) + int(getattr(domain, "supercell", None) is not None)
+        cells += each
+        conditions += each * len(domain.temperatures_K) * len(domain.pressures_GPa)
+    configured = "from structures.domains"
+    sizes = "assumed: sizes of the demo's files"
+    return {
+        "cells": Rate(cells, configured),
+        "trajectories": Rate(conditions / cells, configured),
+        "atoms": Rate(30, "assumed"),
+        "select": Rate(3e-4, "assumed: 100,000 snapshots of 8 atoms took 30 s"),
+        "dataset": Rate(1e-3, "assumed"),
+        "snapshot_bytes": Rate(60, sizes),
+        "feature_bytes": Rate(150, sizes),
+        "trajectory_bytes": Rate(40, sizes),
+        "label_bytes": Rate(400, sizes),
+        "output_bytes": Rate(100_000 if campaign.label.keep_outputs else 0, "assumed"),
+    }
+
+
+def measured(folder: Path, wanted: Campaign) -> Rates:
+    """Return what was measured in the campaign that was run in ``folder``; what it did not get to is missing.
+
+    Where it was set otherwise than the campaign that is planned, ``wanted``, the source says so.
+
+    Raises
+    ------
+    UserError
+        If no campaign was run there.
+    """
+    results = folder / "results"
+    structures = results / "structures.parquet"
+    if not structures.is_file():
+        raise UserError(f"{folder}: no campaign was run there ({structures} is missing).")
+    campaign = read_campaign(folder / "config.yaml", extensions=False)
+    where = f"measured in {folder}"
+    found = {name: Rate(value, where) for name, value in _last(folder)}
+    found |= {name: Rate(value, where) for name, value in _stored(folder / campaign.campaign.store, results)}
+    if campaign.structures.domains == wanted.structures.domains:
+        found |= measured_cells(results)
+    found |= _dynamics(folder, _setting(campaign, wanted, "explore", "potential", "device"))
+    found |= _features(folder, _setting(campaign, wanted, "encode", "encoder", "device"))
+    return found | _labels(results, _setting(campaign, wanted, "label", "backend", "cores"))
+
+
+def _setting(campaign: Campaign, wanted: Campaign, section: str, *names: str) -> str:
+    """Say how something was measured: the values of some keys, and whether they are those that are wanted."""
+    values = {key: [getattr(getattr(each, section), key) for each in (campaign, wanted)] for key in names}
+    words = [f"{key} {getattr(first, 'kind', first)}" for key, (first, _) in values.items()]
+    others = [key for key, (first, second) in values.items() if first != second]
+    return ", ".join(words) + (f" (other {' and '.join(others)} than planned!)" if others else "")
+
+
+def measured_cells(results: Path) -> Rates:
+    """Return how many cells and trajectories the crystals of a campaign gave, and how large they are; the table is opened for that."""
+    path = results / "structures.parquet"
+    counts = read_entry(path).counts
+    table = pq.read_table(path, columns=["n_atoms", "conditions"])
+    weights = pc.list_value_length(table["conditions"])
+    source = f"counted in {path}"
+    return {
+        "cells": Rate(counts["cells"] / counts["accepted"], source),
+        "trajectories": Rate(counts["trajectories"] / counts["cells"], source),
+        "atoms": Rate(
+            pc.sum(pc.multiply(table["n_atoms"], weights)).as_py() / counts["trajectories"], source
+        ),
+    }
+
+
+def _dynamics(folder: Path, setting: str) -> Rates:
+    speeds = list(_speeds(folder, "run_md"))
+    if not speeds:
+        return {}
+    value = sum(speed * time for speed, time, _ in speeds) / sum(time for _, time, _ in speeds)
+    return {"md": Rate(value, f"measured in {folder} on {speeds[0][2]}, {setting}")}
+
+
+def _features(folder: Path, setting: str) -> Rates:
+    speeds = list(_speeds(folder, "encode_snapshots"))
+    rows, atoms = _rows_and_atoms(folder / "results" / "snapshots")
+    if not speeds or not rows:
+        return {}
+    value = sum(speed * time for speed, time, _ in speeds) / sum(time for _, time, _ in speeds) * atoms / rows
+    return {"encode": Rate(value, f"measured in {folder} on {speeds[0][2]}, {setting}")}
+
+
+def _speeds(folder: Path, rule: str) -> Iterator[tuple[float, float, str]]:
+    """Yield speed, duration (s) and host of each finished job of a rule that computed anything."""
+    for path in sorted((folder / FOLDER).glob(f"{rule}-*.json")):
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if state["state"] == "finished" and state["speed"]:
+            yield state["speed"], state["updated"] - state["started"], state["host"]
+
+
+def _last(folder: Path) -> Iterator[tuple[str, float]]:
+    """Yield the cost by row of the stages that read everything."""
+    for stage, table in (("select", "snapshots"), ("dataset", "labels")):
+        rows, _ = _rows_and_atoms(folder / "results" / table)
+        files = [folder / "logs" / f"{rule}.benchmark.tsv" for rule in _LAST_RULES[stage]]
+        if rows >= _ENOUGH and all(path.is_file() for path in files):
+            yield stage, sum(_seconds(path) for path in files) / rows
+
+
+def _seconds(path: Path) -> float:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return sum(float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+
+
+def _labels(results: Path, setting: str) -> Rates:
+    """Return the mean wall time of a label at each level; it was measured when the label was made, not when it was last looked up."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for path in _numbered(results / "labels"):
+        table = pq.read_table(path, columns=["level", "wall_s"])
+        for level, seconds in zip(table["level"].to_pylist(), table["wall_s"].to_pylist(), strict=True):
+            times[level].append(seconds)
+    return {
+        f"label_{level}": Rate(
+            sum(many) / len(many), f"measured in {results.parent}: {len(many)} labels, {setting}"
+        )
+        for level, many in times.items()
+    }
+
+
+def _stored(store: Path, results: Path) -> Iterator[tuple[str, float]]:
+    _, atoms = _rows_and_atoms(results / "snapshots")
+    if atoms:
+        yield "snapshot_bytes", _bytes(_numbered(results / "snapshots")) / atoms
+        yield "feature_bytes", _bytes(_numbered(results / "features")) / atoms
+        yield "trajectory_bytes", _bytes((store / "trajectories").glob("*.ledger")) / atoms
+    labels, atoms = _rows_and_atoms(results / "labels")
+    if atoms:
+        size = _bytes(_numbered(results / "labels")) + _bytes((store / "labels").glob("*.ledger"))
+        yield "label_bytes", size / atoms
+        yield "output_bytes", _bytes((store / "outputs").glob("*.ledger")) / labels
+
+
+def _rows_and_atoms(folder: Path) -> tuple[int, int]:
+    rows = atoms = 0
+    for path in _numbered(folder):
+        column = pq.read_table(path, columns=["n_atoms"])["n_atoms"]
+        rows, atoms = rows + len(column), atoms + (pc.sum(column).as_py() or 0)
+    return rows, atoms
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Return the tables of batches in a folder."""
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9].parquet"))
+
+
+def _bytes(paths: Any) -> int:
+    return sum(path.stat().st_size for path in paths)

@@ -1,0 +1,96 @@
+"""The plan: sums that can be done by hand, and every number with its source."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pesatlas.config.presets import preset
+from pesatlas.errors import UserError
+from pesatlas.monitor.plan import Machine, count, plan
+from pesatlas.monitor.plan import size as words
+from pesatlas.monitor.rates import UNITS, Rate, assumed, measured
+
+
+@pytest.fixture
+def matpes():
+    return preset("matpes")[0]
+
+
+def test_amounts_and_hours_can_be_done_by_hand(matpes, tmp_path):
+    given = {
+        "atoms": 20.0,
+        "md": 1e5,
+        "encode": 1e5,
+        "label_pbe": 100.0,
+        "label_r2scan": 300.0,
+        "label_bytes": 0.0,
+    }
+    rates = assumed(matpes) | {name: Rate(value, "given") for name, value in given.items()}
+    amounts = count(matpes, tmp_path, 100_000, rates)
+    # a unit cell and a supercell of each, one condition, 1000 frames a trajectory and the crystal as given
+    assert (amounts.cells, amounts.trajectories, amounts.snapshots) == (200_000, 200_000, 200_100_000)
+    explore, encode, _, label, _ = plan(matpes, amounts, rates)
+    assert explore.jobs * matpes.explore.structures_per_job == amounts.cells
+    # 200,000 trajectories of 50,000 steps of 20 atoms at 1e5 a second
+    assert explore.hours == pytest.approx(200_000 * 50_000 * 20 / 1e5 / 3600)
+    assert (explore.gpus, label.gpus) == (1, 0)
+    assert encode.hours == pytest.approx(200_100_000 * 20 / 1e5 / 3600)
+    per_job = matpes.label.structures_per_job
+    assert label.jobs == -(-509_799 // per_job)
+    assert label.job_s == pytest.approx(400 * per_job, rel=0.01)
+    assert label.hours * 3600 == pytest.approx(400 * 509_799, rel=0.01)
+    assert label.disk == pytest.approx(2 * 509_799 * 100_000)
+    waves = -(-explore.jobs // 16)
+    assert explore.wall_s(Machine(16, 1)) == pytest.approx(waves * explore.job_s)
+
+
+def test_calculations_side_by_side_make_jobs_shorter_and_wider(matpes, tmp_path):
+    raw = matpes.model_dump(mode="json")
+    raw["label"] |= {"parallel": 4, "cores": 8, "structures_per_job": 10}
+    campaign = type(matpes).model_validate(raw)
+    rates = assumed(campaign) | dict.fromkeys(("label_pbe", "label_r2scan"), Rate(100.0, "given"))
+    label = plan(campaign, count(campaign, tmp_path, 100_000, rates), rates)[3]
+    assert (label.cores, label.job_s) == (32, 3 * 200.0)  # ten geometries, four at a time
+    assert label.wall_s(Machine(1, 320)) == pytest.approx(label.wall_s(Machine(1, 32)) / 10, rel=0.001)
+
+
+def test_what_is_not_known_stays_unknown(matpes, tmp_path):
+    rates = assumed(matpes)
+    needs = {need.stage: need for need in plan(matpes, count(matpes, tmp_path, 1000, rates), rates)}
+    assert needs["explore"].hours is needs["label"].hours is needs["label"].wall_s(Machine(1, 1)) is None
+    with pytest.raises(UserError, match="--structures 150000"):
+        count(matpes, tmp_path, None, rates)
+
+
+def test_structures_that_are_there_are_counted(matpes, halfway):
+    rates = assumed(matpes)
+    amounts = count(matpes, halfway.results, None, rates)
+    assert amounts.structures == 6
+    assert "structures.parquet" in amounts.source
+
+
+def test_where_nothing_was_run_nothing_is_measured(matpes, tmp_path):
+    with pytest.raises(UserError, match="no campaign was run there"):
+        measured(tmp_path, matpes)
+
+
+def test_sizes_in_words():
+    assert [words(n) for n in (0, 999, 1000, 2.5e9, 3e15)] == ["0 B", "999 B", "1 kB", "2.5 GB", "3e+03 TB"]
+
+
+def test_the_command_says_where_each_number_comes_from(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    arguments = ["--structures", "1000", "--md-rate", "2e5", "--label-seconds", "600"]
+    config = [sys.executable, "-m", "pesatlas.cli.main", "config", "new", "--preset", "matpes"]
+    (tmp_path / "config.yaml").write_text(
+        subprocess.run(config, capture_output=True, text=True, check=True).stdout
+    )
+    command = [sys.executable, "-m", "pesatlas.cli.main", "plan", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = {line.split("  ")[0].strip(): line for line in done.stdout.splitlines()}
+    assert "given" in lines["200000"]
+    assert "longer than the 24 h" in " ".join(done.stdout.split())
+    assert "not known" in " ".join(done.stdout.split())
+    for unit in UNITS.values():
+        assert unit.split()[0] in done.stdout
