@@ -23,6 +23,7 @@ def pesatlas(*arguments, cwd=None):
         (),
         ("run",),
         ("status",),
+        ("doctor",),
         ("plan",),
         ("retry",),
         ("outputs",),

@@ -101,6 +101,27 @@ def status(
 
 @app.command()
 @for_people
+def doctor(
+    config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
+    profile: Annotated[
+        Path,
+        typer.Option(help="Profile that the campaign is to run with; with Slurm, that is looked at too."),
+    ] = Path("profiles/local"),
+) -> None:
+    """Look at everything that a campaign in this folder needs, before it begins: one line each, with a remedy where it is wrong.
+
+    Configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in work/doctor),
+    store and scratch, room on the disk, locks between processes, and with [bold]--profile profiles/slurm[/bold] partitions and
+    account. Ends with status 1 if anything is wrong. Run it where `pesatlas run` will run.
+    """
+    from pesatlas.cli.doctor import see_doctor  # noqa: PLC0415
+
+    if not see_doctor(config, profile, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+@for_people
 def plan(
     *,
     config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),

@@ -1,0 +1,155 @@
+"""Everything a campaign needs, looked at before it begins."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pesatlas import registry
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.load import EXTENSIONS, load_campaign, read_campaign
+from pesatlas.elements import atomic_number, symbol_of
+from pesatlas.errors import UserError
+from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.monitor.check import Check
+from pesatlas.monitor.cluster import check_slurm, read_profile
+from pesatlas.monitor.disk import check_folder, check_locks
+from pesatlas.potentials.registry import elements_of, load_potential
+from pesatlas.structures.crystal import Crystal
+from pesatlas.tables.io import check_metadata
+
+_READ_AT_MOST = 2000
+"""Crystals that are read from each source for their elements: enough to see what is there, in seconds."""
+
+
+def doctor(config: Path, profile: Path) -> Iterator[Check]:
+    """Yield one check after the other, as they are done; the campaign is that of the current folder."""
+    try:
+        campaign = read_campaign(config, extensions=False)
+    except UserError as error:
+        yield Check(False, str(error), "correct it; nothing else was looked at")
+        return
+    yield Check(True, f"{config} is a valid configuration of campaign '{campaign.campaign.name}'")
+    yield _attempt(
+        "files and programs that the configuration names are there",
+        lambda: load_campaign(campaign.model_dump(), str(config)),
+    )
+    found, where = _elements(campaign, Path("results"))
+    symbols = " ".join(symbol_of(z) for z in sorted(found))
+    yield Check(True, f"{len(found)} elements {where}{': ' if found else ''}{symbols}")
+    on_slurm = read_profile(profile).get("executor") == "slurm"
+    yield from _models(campaign, found, on_slurm=on_slurm)
+    yield from _labels(campaign, found)
+    scratch = campaign.label.scratch or Path(tempfile.gettempdir())
+    folders = {"campaign": Path.cwd(), "store": Path(campaign.campaign.store)}
+    for what, folder in folders.items():
+        yield from check_folder(what, folder, private=True)
+        yield check_locks(what, folder)
+    if not on_slurm or campaign.label.scratch is None:
+        yield from check_folder("scratch", scratch, private=False)
+    else:
+        yield Check(True, f"scratch {scratch} is that of the nodes: not looked at from here")
+    if not profile.is_dir():
+        yield Check(
+            False, f"--profile {profile}: no such folder", "name a profile folder, e.g. profiles/slurm"
+        )
+    elif on_slurm:
+        yield from check_slurm(read_profile(profile), profile / "config.yaml")
+
+
+def _attempt(text: str, look: Callable[[], object]) -> Check:
+    """Check that something raises no UserError; whose message is both what is wrong and the remedy."""
+    try:
+        look()
+    except UserError as error:
+        return Check(False, f"not so: {text}", str(error))
+    return Check(True, text)
+
+
+def _elements(campaign: Campaign, results: Path) -> tuple[set[int], str]:
+    """Return the atomic numbers in the campaign, and in words where that is known from."""
+    structures = results / "structures.parquet"
+    found: set[int] = set()
+    if structures.is_file():
+        check_metadata(structures, "structures")
+        with pq.ParquetFile(structures) as file:
+            for piece in file.iter_batches(columns=["numbers"]):
+                found.update(int(z) for z in np.unique(piece.column(0).flatten().to_numpy()))
+        return found, f"in {structures}"
+    unread, cut = [], False
+    for options in campaign.structures.sources:
+        try:
+            reads = list(islice(_load(options), _READ_AT_MOST))
+        except UserError:
+            unread.append(options.kind)
+            continue
+        cut = cut or len(reads) == _READ_AT_MOST
+        found.update(int(z) for read in reads if isinstance(read, Crystal) for z in read.numbers)
+    if campaign.structures.elements is not None:
+        found &= {atomic_number(symbol) for symbol in campaign.structures.elements}
+    remarks = [f"without {', '.join(unread)}, which has to be fetched first"] if unread else []
+    remarks += [f"of the first {_READ_AT_MOST} crystals of a source"] if cut else []
+    return found, ", ".join(["in the sources of structures", *remarks])
+
+
+def _load(options: Any) -> Iterator[Any]:
+    reads: Iterator[Any] = registry.find(EXTENSIONS["structures.sources"], options.kind).load(options)
+    return reads
+
+
+def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[Check]:
+    """Check the potential and the encoder, on the CPU: the login node of a cluster has no other."""
+    potential: Any = campaign.explore.potential
+    encoder: Any = campaign.encode.encoder
+    about = _attempt(
+        f"the potential ({potential.kind}) loads, and is right about known crystals",
+        lambda: load_potential(potential, "cpu"),
+    )
+    yield about
+    if about.ok:
+        yield _known("the potential", elements_of(potential), found)
+    yield _attempt(
+        f"the encoder ({encoder.kind}) loads",
+        lambda: registry.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
+    )
+    wanted = {campaign.explore.device, campaign.encode.device} - {"cpu"}
+    if wanted and not on_slurm:
+        import torch  # noqa: PLC0415 - slow to import
+
+        device = ", ".join(sorted(wanted))
+        yield (
+            Check(True, f"a GPU for {device}")
+            if torch.cuda.is_available()
+            else Check(
+                False, f"no GPU for {device}", "device: cpu, or a profile whose jobs run where GPUs are"
+            )
+        )
+
+
+def _labels(campaign: Campaign, found: set[int]) -> Iterator[Check]:
+    backend: Any = campaign.label.backend
+    about = _attempt(
+        f"reference levels {', '.join(campaign.label.levels)} ({backend.kind})",
+        lambda: levels_of(backend, campaign.label.levels),
+    )
+    yield about
+    diagnose = getattr(registry.find(EXTENSIONS["label.backend"], backend.kind), "diagnose", None)
+    if diagnose is not None:
+        folder = Path("work/doctor")
+        yield from (Check(*each) for each in diagnose(backend, [symbol_of(z) for z in sorted(found)], folder))
+    elif about.ok:
+        yield _known(f"the backend {backend.kind}", supported_elements(backend), found)
+
+
+def _known(who: str, known: frozenset[int], found: set[int]) -> Check:
+    unknown = " ".join(symbol_of(z) for z in sorted(found - known))
+    if unknown:
+        # no mistake: prepare_structures turns these crystals into rows of failures
+        return Check(
+            True, f"{who} does not know {unknown}: crystals with them become failures (unsupported_element)"
+        )
+    return Check(True, f"{who} knows all of them")
