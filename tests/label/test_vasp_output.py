@@ -11,7 +11,7 @@ from pesatlas.label.vasp.changes import changes
 from pesatlas.label.vasp.output import BadOutputError, band_gap, is_unconverged, read_outcar, read_run, trim
 from pesatlas.label.vasp.run import command_line, handlers
 from pesatlas.label.vasp.verify import same_value, stress
-from vasp_cases import calculate, crystal, set_up, task
+from vasp_cases import calculate, crystal, options, set_up, task
 from vasp_double import energy_forces_stress
 
 
@@ -177,7 +177,21 @@ def test_trimming_leaves_everything_else(tmp_path, monkeypatch):
 
 def test_the_command_is_words_and_no_shell():
     line = "srun --exact -n {cores} 'my vasp' $HOME;ls"
-    assert command_line(line, 8) == ["srun", "--exact", "-n", "8", "my vasp", "$HOME;ls"]
+    assert command_line(line, 8, ()) == ["srun", "--exact", "-n", "8", "my vasp", "$HOME;ls"]
+
+
+def test_the_command_may_name_its_cores():
+    line = "srun -n {cores} --cpu-bind=map_cpu:{cpus} vasp"
+    assert command_line(line, 2, (4, 5)) == ["srun", "-n", "2", "--cpu-bind=map_cpu:4,5", "vasp"]
+    assert command_line(line, 2, ()) == ["srun", "-n", "2", "vasp"]
+
+
+def test_each_rank_has_one_thread(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")
+    shell = "sh -c 'echo threads $OMP_NUM_THREADS'"
+    _, place = calculate(tmp_path, "pbe", about=options(command=shell))
+    assert (place.scratch / "vasp.out").read_text() == "threads 1\n"
 
 
 def test_handlers_that_change_levels_or_loop_are_left_out():

@@ -79,7 +79,7 @@ MATPES: Preset = (
             "structure": {"components": 16, "threshold": 0.5},
             "atoms": {"components": 8, "threshold": 0.1},
         },
-        "label": {"backend": {"kind": "gpaw", "quality": "standard"}},
+        "label": {"backend": {"kind": "vasp", "vasp_version": "6.4.3"}},
     },
     {
         "structures.sources.0": "Published: ground states of the Materials Project, v2022.10.28. The API serves the current version; the version fetched is in the cache.",
@@ -100,7 +100,7 @@ MATPES: Preset = (
         "select.structure": "Published: 16 components, threshold 0.5, which gave 15,192 clusters.",
         "select.atoms": "Published: 8 components, threshold 0.1. There the components were fitted on ground states alone; here on every snapshot.",
         "select.min_distance_A": UNKNOWN,
-        "label.backend": "Published: VASP with pymatgen's MatPESStaticSet. That backend is not part of this version; GPAW stands here so that the file is valid.",
+        "label.backend": "Published: VASP with pymatgen's MatPESStaticSet. Set your version of VASP; POTCARs: docs/vasp.md.",
         "label.levels": PUBLISHED,
         "dataset.split": UNKNOWN,
     },

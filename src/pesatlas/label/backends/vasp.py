@@ -20,8 +20,9 @@ class Options(Section):
 
     kind: Literal["vasp"] = Field("vasp", description="VASP with pymatgen's MatPESStaticSet, under custodian")
     command: str = Runtime(
-        "srun --exact --ntasks {cores} vasp_std",
-        description="how VASP is started, without a shell; {cores} is label.cores",
+        # Snakemake's job is a step of its own, which holds the cores: without --overlap, srun waits for ever.
+        "srun --overlap --ntasks {cores} --cpus-per-task 1 vasp_std",
+        description="how VASP is started, without a shell; {cores} is label.cores, {cpus} which ones, e.g. 4,5,6,7",
     )
     vasp_version: str = Field(
         description="version of VASP, as its vasprun.xml says it, e.g. 6.4.3; another version is another level"
@@ -34,9 +35,7 @@ class Options(Section):
     @classmethod
     def _words(cls, command: str) -> str:
         if not shlex.split(command):
-            raise ValueError(
-                "no command; write how VASP is started, e.g. srun --exact --ntasks {cores} vasp_std"
-            )
+            raise ValueError("no command; write how VASP is started, e.g. mpirun -n {cores} vasp_std")
         return command
 
 

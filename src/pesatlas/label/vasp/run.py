@@ -94,7 +94,11 @@ class VaspJob(Job):
         for name in _OUTPUTS:
             (folder / name).unlink(missing_ok=True)
         (folder / STARTED).write_bytes(b"")
-        self.process = supervise.start(self.command, folder, folder / OUTPUT, left, cpus=self.place.cpus)
+        # The job's own value is all its cores, for each of VASP's ranks. Hybrid: `env OMP_NUM_THREADS=2 srun ...`.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = supervise.start(
+            self.command, folder, folder / OUTPUT, left, cpus=self.place.cpus, environment=environment
+        )
         return self.process
 
     def terminate(self, directory: str = "./") -> None:  # noqa: ARG002 - custodian's interface
@@ -115,9 +119,14 @@ class VaspJob(Job):
         return None if self.process is None else self.process.returncode
 
 
-def command_line(command: str, cores: int) -> list[str]:
-    """Return the words of VASP's command, without a shell; ``{cores}`` is replaced."""
-    return [word.replace("{cores}", str(cores)) for word in shlex.split(command)]
+def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:
+    """Return the words of VASP's command, without a shell.
+
+    ``{cores}`` is how many cores, ``{cpus}`` which ones, with commas; a word with ``{cpus}`` is left out if none are assigned.
+    """
+    words = [word for word in shlex.split(command) if cpus or "{cpus}" not in word]
+    listed = ",".join(map(str, cpus))
+    return [word.replace("{cores}", str(cores)).replace("{cpus}", listed) for word in words]
 
 
 def handlers() -> list[ErrorHandler]:
@@ -144,7 +153,7 @@ def run(command: str, place: Workplace, deadline: float) -> tuple[list[str], Fai
     deadline : float
         When the time is up, by ``time.monotonic``.
     """
-    job = VaspJob(command_line(command, place.cores), place, deadline)
+    job = VaspJob(command_line(command, place.cores, place.cpus), place, deadline)
     custodian = _Custodian(
         handlers(),
         [job],

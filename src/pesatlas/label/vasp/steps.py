@@ -39,7 +39,8 @@ def calculate(task: Task, options: Any, place: Workplace) -> Outcome:
     except potcars.MissingPotcarError as error:
         return Failed(FailureReason.MISSING_PSEUDOPOTENTIAL, f"{error}. {potcars.SET_UP}")
     except OSError as error:
-        return Failed(FailureReason.CRASHED, f"scratch: {error.strerror or error}")
+        where = f" ({Path(error.filename).name})" if error.filename else ""
+        return Failed(FailureReason.CRASHED, f"on this machine: {error.strerror or error}{where}")
 
 
 def _pbe(task: Task, options: Any, place: Workplace, deadline: float) -> Outcome:
