@@ -1,6 +1,8 @@
 """Every known way in which VASP fails, and what becomes of the label."""
 
+import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +129,35 @@ def test_what_never_ends_is_ended_with_all_its_children(tmp_path, monkeypatch, f
     assert "raise label.timeout_min" in outcome.detail
     assert time.monotonic() - start < 15
     assert alive(tmp_path) == []
+
+
+JOB = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from vasp_cases import calculate
+calculate(Path(sys.argv[1]), "pbe")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_when_the_job_is_killed_vasp_and_its_ghosts_go(tmp_path, monkeypatch, number):
+    set_up(tmp_path, monkeypatch, "hang_ghosts")
+    job = subprocess.Popen([sys.executable, "-c", JOB, tmp_path, Path(__file__).parents[1]], cwd="/")
+    deadline = time.monotonic() + 60
+    while (
+        not (printed := list(tmp_path.glob("*/scratch/vasp.out")))
+        or "main loop" not in printed[0].read_text()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(alive(tmp_path)) >= 4  # supervisor, VASP, two ghosts of two processes each
+    job.send_signal(number)
+    job.wait()
+    deadline = time.monotonic() + 20
+    while alive(tmp_path):
+        assert time.monotonic() < deadline, alive(tmp_path)
+        time.sleep(0.1)
 
 
 def test_ghosts_do_not_outlive_a_good_run(tmp_path, monkeypatch):

@@ -146,6 +146,8 @@ def test_a_command_that_is_not_there_is_named(folder):
     vasp.check(OPTIONS)
     with pytest.raises(UserError, match="there is no program 'no-such-vasp' here"):
         vasp.check(OPTIONS.model_copy(update={"command": "no-such-vasp"}))
+    with pytest.raises(UserError, match=r"'\./vasp' is relative"):
+        vasp.check(OPTIONS.model_copy(update={"command": "./vasp {cores}"}))
     with pytest.raises(ValueError, match="no command"):
         vasp.Options(vasp_version="6.4.3", command=" ")
 

@@ -105,7 +105,7 @@ def _read(path: Path, symbol: str, _: int) -> Potcar:
     from monty.io import zopen  # noqa: PLC0415 - only where VASP is used
     from pymatgen.io.vasp.inputs import PotcarSingle  # noqa: PLC0415 - slow to import
 
-    with zopen(path, mode="rt", encoding="utf-8", errors="replace") as handle:
+    with zopen(path, mode="rt", encoding="utf-8", errors="ignore") as handle:
         text = str(handle.read())
     try:
         with warnings.catch_warnings():

@@ -44,6 +44,10 @@ def check(options: Options) -> None:
     if importlib.util.find_spec("custodian") is None:
         raise UserError("custodian is not installed: pip install 'pesatlas[vasp]'.")
     program = shlex.split(options.command)[0]
+    if "/" in program and not Path(program).is_absolute():
+        raise UserError(
+            f"command: '{program}' is relative, and VASP is started in folders of its own. Give its whole path."
+        )
     if shutil.which(program) is None:
         raise UserError(
             f"command: there is no program '{program}' here. Load its modules before `pesatlas run`, or give its path."
