@@ -90,7 +90,7 @@ def test_the_command_says_where_each_number_comes_from(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     lines = {line.split("  ")[0].strip(): line for line in done.stdout.splitlines()}
     assert "given" in lines["200000"]
-    assert "longer than the 24 h" in " ".join(done.stdout.split())
+    assert "longer than 24 h" in " ".join(done.stdout.split())
     assert "not known" in " ".join(done.stdout.split())
     for unit in UNITS.values():
         assert unit.split()[0] in done.stdout

@@ -28,7 +28,7 @@ def folder(tiny, tmp_path_factory):
     """A copy of the finished campaign in a folder that looks like a checkout."""
     path = tmp_path_factory.mktemp("docs") / "checkout"
     shutil.copytree(tiny.path, path)
-    for name in ("Snakefile", "workflow", "scripts", "profiles"):
+    for name in ("Snakefile", "workflow", "scripts", "profiles", "config"):
         (path / name).symlink_to(ROOT / name)
     return path
 

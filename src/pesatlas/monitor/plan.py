@@ -16,8 +16,8 @@ from pesatlas.tables import read_entry
 _HOUR_S = 3600.0
 _STEPS_ONCE = 3
 _PLAIN = 1000
-_FIRST_RUNTIME_S = 24 * _HOUR_S
-"""What jobs of dynamics and labels ask for at their first attempt (workflow/rules)."""
+_LONG_S = 24 * _HOUR_S
+"""Longer than jobs of dynamics and labels ask for at their first attempt (workflow/rules), and than many partitions allow."""
 _SMALLER = {
     "explore": "make explore.structures_per_job smaller",
     "label": "make label.structures_per_job smaller, or label.parallel larger",
@@ -215,9 +215,9 @@ def render(
     at_once = f"--gpus {machine.gpus} and --cores {machine.cores} at work at once"
     remarks = [f"Time: with {at_once}, without waiting in queues, and without attempts that fail."]
     remarks += [
-        f"[yellow]A job of {need.stage} takes longer than the 24 h it asks for at first:[/yellow] {_SMALLER[need.stage]}."
+        f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."
         for need in needs
-        if need.job_s and need.job_s > _FIRST_RUNTIME_S and need.stage in _SMALLER
+        if need.job_s and need.job_s > _LONG_S and need.stage in _SMALLER
     ]
     return Group(table, "", *remarks, "", sources)
 
