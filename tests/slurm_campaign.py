@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import potcars
 import pyarrow.parquet as pq
 import yaml
+
+import potcars
+from pesatlas.cli.slurm import job_prefix
 
 ROOT = Path(__file__).parents[1]
 DOUBLE = {
@@ -33,13 +35,21 @@ class SlurmCampaign:
     """
 
     def __init__(self, path, slurm, changes):
-        self.path, self.slurm = path, slurm
+        self.path, self.slurm, self._head = path, slurm, None
         path.mkdir(parents=True)
         self.configuration = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
         self.change({"label.backend": DOUBLE, **changes})
         self.write_profile()
         psp = potcars.make(path.parent / "potcars", ELEMENTS)
         self.environment = {**slurm.environment, "PMG_VASP_PSP_DIR": str(psp), "VASP_DOUBLE_SECONDS": "0"}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Leave no head behind when a test fails."""
+        if self._head and self._head.poll() is None:
+            self.kill(self._head)
 
     def change(self, changes):
         """Change values by dotted key and write config.yaml."""
@@ -70,7 +80,8 @@ class SlurmCampaign:
             profile["set-resources"].setdefault(rule, {}).update(resources)
         profile |= {
             "max-jobs-per-timespan": "20/1s",
-            "slurm-init-seconds-before-status-checks": 1,
+            # it asks after this time, and each time without news 10 s later than before
+            "slurm-init-seconds-before-status-checks": 8,
             "seconds-between-status-checks": 1,
             "latency-wait": 5,
             **{key.replace("_", "-"): value for key, value in settings.items()},
@@ -92,7 +103,7 @@ class SlurmCampaign:
     def start(self, *arguments):
         """Start the head in a process group of its own; its output goes to output.txt."""
         with (self.path / "output.txt").open("wb") as output:
-            return subprocess.Popen(
+            self._head = subprocess.Popen(
                 self.command(*arguments),
                 cwd=self.path,
                 env=self.environment,
@@ -100,6 +111,7 @@ class SlurmCampaign:
                 stderr=output,
                 start_new_session=True,
             )
+        return self._head
 
     def finish(self, head, expect=0, timeout=1800):
         """Wait for a head to end; return its output."""
@@ -129,11 +141,16 @@ class SlurmCampaign:
         table = pq.read_table(self.path / "results" / "dataset" / level / "part-00000.parquet")
         return table.drop_columns(["wall_s"]).to_pylist()
 
+    def runs_of_double(self):
+        """How often the double was started, by geometry and functional; only after ``faults``."""
+        return {path.name: len(path.read_text().split()) for path in (self.path / "memory").iterdir()}
+
     def failures(self):
         """Rows of what failed while labelling."""
         files = sorted((self.path / "results" / "failures" / "label").glob("*.parquet"))
         return [row for file in files for row in pq.read_table(file).to_pylist()]
 
-    def jobs(self, rule="label_batch", states="all"):
-        """Slurm's jobs of a rule, the newest last."""
-        return [job for job in self.slurm.jobs(states) if job["comment"].startswith(f"rule_{rule}")]
+    def jobs(self, rule="", states="all"):
+        """Slurm's jobs of a rule of this campaign, the newest last."""
+        jobs = [job for job in self.slurm.jobs(states) if job["name"].startswith(job_prefix(self.path))]
+        return [job for job in jobs if job["comment"].startswith(f"rule_{rule}")]

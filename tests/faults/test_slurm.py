@@ -1,0 +1,123 @@
+"""Campaigns on a real Slurm, without accounting: they end as local ones do, whatever is killed in between."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import small_slurm
+from pesatlas.cli.run import _executor
+from pesatlas.dataset.verify import verify
+from slurm_campaign import SlurmCampaign
+
+TINY = {
+    "structures.sources": [{"kind": "demo", "names": ["Si"]}],
+    "structures.domains.0.supercell": None,
+    "explore.length_ps": 0.1,
+    "explore.frame_interval_ps": 0.01,
+    "select.target": 8,
+    "label.structures_per_job": 2,
+    # two jobs on each node at once
+    "label.cores": 4,
+}
+LABELLED = ("labels", "failures/label", "dataset", "failures/dataset.parquet", "manifest.json", "report.html")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(small_slurm.missing()), reason=small_slurm.missing() or "Slurm is here"),
+]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    with small_slurm.SmallSlurm(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def quiet(slurm, tmp_path_factory):
+    """A finished campaign that ran on this machine without Slurm."""
+    with SlurmCampaign(tmp_path_factory.mktemp("quiet") / "campaign", slurm, TINY) as campaign:
+        campaign.run("--executor", "local", "--cores", "4")
+        yield campaign
+
+
+@pytest.fixture
+def campaign(slurm, tmp_path):
+    with SlurmCampaign(tmp_path / "campaign", slurm, TINY) as new:
+        new.faults()  # none, but runs of the double are counted
+        yield new
+
+
+@pytest.fixture
+def selected(quiet, campaign):
+    """A campaign whose selection is made, and nothing labelled."""
+    for kept in ("results", "store/trajectories", ".snakemake/metadata", "work/fetched"):
+        shutil.copytree(quiet.path / kept, campaign.path / kept)
+    for name in LABELLED:
+        path = campaign.path / "results" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return campaign
+
+
+def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are_cancelled(
+    quiet, slurm, campaign
+):
+    head = campaign.start()
+    for rule in ("run_md", "label_batch"):
+        slurm.wait_for(lambda rule=rule: campaign.jobs(rule, "RUNNING"), 120)
+        slurm.ask("scancel", campaign.jobs(rule, "RUNNING")[0]["number"])
+    campaign.finish(head)
+    assert verify(campaign.path / "results") == []
+    for level in ("pbe", "r2scan"):
+        assert len(campaign.dataset(level)) == 8
+        assert campaign.dataset(level) == quiet.dataset(level)
+    states = [job["state"] for job in campaign.jobs()]
+    assert (states.count("CANCELLED"), set(states)) == (2, {"CANCELLED", "COMPLETED"})
+    rules = {job["comment"].removeprefix("rule_").partition("_wildcards")[0] for job in campaign.jobs()}
+    assert {"prepare_structures", "label_atoms", "label_batch", "collect_dataset"} <= rules
+    assert not {"fetch_structures", "fetch_potential", "fit_pca"} & rules  # small, or in need of a network
+
+
+def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice(quiet, slurm, selected):
+    selected.environment["VASP_DOUBLE_SECONDS"] = "3"
+    head = selected.start()
+    slurm.wait_for(
+        lambda: {"RUNNING", "PENDING"} <= {job["state"] for job in selected.jobs("label_batch")}, 120
+    )
+    selected.kill(head)
+    running = [job["number"] for job in selected.jobs("label_batch", "RUNNING")]
+    output = selected.run()
+    assert "still waiting: cancelled" in output
+    assert f"scancel {' '.join(running)}" in " ".join(output.split())
+    finished = {job["number"]: job["state"] for job in selected.jobs("label_batch")}
+    assert {finished[number] for number in running} == {"COMPLETED"}
+    assert "CANCELLED" in finished.values()
+    assert set(selected.runs_of_double().values()) == {1}
+    assert len(selected.runs_of_double()) == 2 * (8 + 1)  # snapshots and the isolated atom, at both levels
+    for level in ("pbe", "r2scan"):
+        assert selected.dataset(level) == quiet.dataset(level)
+
+
+def test_dynamics_and_encoder_ask_for_a_gpu_on_its_partition(slurm, selected):
+    shutil.rmtree(selected.path / "results" / "snapshots")
+    selected.change({"explore.device": "cuda"})
+    selected.write_profile()
+    selected.start("results/snapshots/00000.parquet")  # where it fails: there is no GPU
+    slurm.wait_for(lambda: selected.jobs("run_md"), 60)
+    job = selected.jobs("run_md")[-1]
+    assert job["partition"] == "gpu"
+    assert "gpu" in slurm.ask("squeue", "-h", "--states=all", "-j", job["number"], "--Format=tres-per-job")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "executor"),
+    [
+        ([], "slurm"),
+        (["--executor", "local"], "local"),
+        (["-e", "local", "-n"], "local"),
+        (["--executor=dryrun"], "dryrun"),
+    ],
+)
+def test_the_executor_is_that_of_the_arguments_or_else_of_the_profile(arguments, executor):
+    assert _executor(Path(__file__).parents[2] / "profiles" / "slurm", arguments) == executor
