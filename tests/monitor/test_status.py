@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -173,26 +172,34 @@ def test_the_head_leaves_no_trace_when_it_ends_and_a_second_one_is_refused(tmp_p
     assert read_head(tmp_path) is None
 
 
-def test_looking_never_disturbs_a_head_that_starts(look, halfway):
-    ended = threading.Event()
-    looks = []
+LOOKS = """
+from pathlib import Path
+from pesatlas.cli.slurm import job_prefix
+from pesatlas.config.load import read_campaign
+from pesatlas.monitor.status import read_status
+folder = Path(".")
+campaign = read_campaign(folder / "config.yaml", extensions=False)
+while True:
+    read_status(folder, campaign, job_prefix(folder))
+    print("looked", flush=True)
+"""
 
-    def keep_looking():
-        while not ended.is_set():
-            looks.append(look())
 
-    looker = threading.Thread(target=keep_looking)
-    looker.start()
-    for _ in range(300):
-        with (halfway.folder / LOCK_FILE).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    before = {path: path.stat().st_mtime_ns for path in halfway.folder.rglob("*") if path.name != LOCK_FILE}
-    while len(looks) < 10:
-        pass
-    ended.set()
-    looker.join()
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert before.keys() == {path for path in halfway.folder.rglob("*") if path.name != LOCK_FILE}
+def test_looking_never_disturbs_a_head_that_starts(halfway):
+    lock_file = halfway.folder / LOCK_FILE
+    lock_file.touch()
+    before = {path: path.stat().st_mtime_ns for path in halfway.folder.rglob("*")}
+    looker = subprocess.Popen([sys.executable, "-c", LOOKS], cwd=halfway.folder, stdout=subprocess.PIPE)
+    try:
+        for _ in range(20):
+            assert looker.stdout.readline() == b"looked\n"
+            for _ in range(100):
+                with lock_file.open("a") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        looker.kill()
+        looker.communicate()
+    assert before == {path: path.stat().st_mtime_ns for path in halfway.folder.rglob("*")}
 
 
 def test_jobs_of_the_campaign_are_found_in_what_squeue_prints():
