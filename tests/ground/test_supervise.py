@@ -65,6 +65,13 @@ def test_status_and_output_are_the_programs(tmp_path, code, status):
     assert ("hello" in (tmp_path / "out.txt").read_text()) == (status == 0)
 
 
+def test_a_program_that_ends_at_once_is_not_waited_for(tmp_path):
+    began = time.monotonic()
+    for _ in range(20):
+        assert start(["true"], tmp_path, tmp_path / "out.txt", 60.0).wait() == 0
+    assert time.monotonic() - began < 30
+
+
 def test_a_program_that_is_not_there(tmp_path):
     assert start(["/no/such/vasp"], tmp_path, tmp_path / "out.txt", 10.0).wait(30) == 127
     assert "/no/such/vasp does not start: No such file" in (tmp_path / "out.txt").read_text()

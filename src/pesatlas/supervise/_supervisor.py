@@ -106,10 +106,12 @@ def main(timeout_s: float, grace_s: float, parent: int, cpus: list[int], command
     if cpus:
         os.sched_setaffinity(0, cpus)
     try:
-        program = subprocess.Popen(command, preexec_fn=begin_as_child).pid  # noqa: PLW1509 - no threads here
+        # kept: when this object goes, it collects the program's status itself if it has ended, and nobody else ever hears of it
+        process = subprocess.Popen(command, preexec_fn=begin_as_child)  # noqa: PLW1509 - no threads here
     except OSError as error:
         print(f"{command[0]} does not start: {error.strerror}", flush=True)  # noqa: T201 - into the output file
         return _CANNOT_START
+    program = process.pid
     status, told = wait(program, time.monotonic() + timeout_s)
     if status is None:
         # launchers such as srun end the processes of other nodes when they are asked to, and cannot when they are killed
