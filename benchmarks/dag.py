@@ -166,7 +166,7 @@ def main() -> None:
         show(f"one structure, 1/{share} of the campaign", *line)
         # every job costs the same; starting Snakemake is not a job
         state, *numbers = line
-        whole = [few + (many - few) * share for few, many in zip(least[1:], numbers, strict=True)]
+        whole = [max(few, few + (many - few) * share) for few, many in zip(least[1:], numbers, strict=True)]
         show("one structure, all of it (in proportion)", state, *whole)
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,15 @@ DOUBLE = {
     "vasp_version": "6.4.3",
     "allow_unknown_potcars": True,
 }
+_LABELLED = (
+    "labels",
+    "failures/label",
+    "failures/atoms.parquet",
+    "failures/dataset.parquet",
+    "dataset",
+    "manifest.json",
+    "report.html",
+)
 ELEMENTS = ("Al", "As", "Cl", "F", "Ga", "Li", "Mg", "Na", "O", "P", "Si")
 
 
@@ -50,6 +60,14 @@ class SlurmCampaign:
         """Leave no head behind when a test fails."""
         if self._head and self._head.poll() is None:
             self.kill(self._head)
+
+    def take_selection(self, other):
+        """Start from the selection of a finished campaign, with nothing labelled."""
+        for kept in ("results", "store/trajectories", ".snakemake/metadata", "work/fetched"):
+            shutil.copytree(other.path / kept, self.path / kept)
+        for name in _LABELLED:
+            path = self.path / "results" / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def change(self, changes):
         """Change values by dotted key and write config.yaml."""

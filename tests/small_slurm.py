@@ -114,7 +114,7 @@ ReturnToService=2
 SlurmdTimeout=10
 InactiveLimit=0
 KillWait=5
-MinJobAge=300
+MinJobAge=3600
 SchedulerParameters=sched_interval=1,bf_interval=2,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE

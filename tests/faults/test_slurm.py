@@ -1,12 +1,10 @@
 """Campaigns on a real Slurm, without accounting: they end as local ones do, whatever is killed in between."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 import small_slurm
-from pesatlas.cli.run import _executor
 from pesatlas.dataset.verify import verify
 from slurm_campaign import SlurmCampaign
 
@@ -20,7 +18,6 @@ TINY = {
     # two jobs on each node at once
     "label.cores": 4,
 }
-LABELLED = ("labels", "failures/label", "dataset", "failures/dataset.parquet", "manifest.json", "report.html")
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,11 +49,7 @@ def campaign(slurm, tmp_path):
 @pytest.fixture
 def selected(quiet, campaign):
     """A campaign whose selection is made, and nothing labelled."""
-    for kept in ("results", "store/trajectories", ".snakemake/metadata", "work/fetched"):
-        shutil.copytree(quiet.path / kept, campaign.path / kept)
-    for name in LABELLED:
-        path = campaign.path / "results" / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    campaign.take_selection(quiet)
     return campaign
 
 
@@ -108,16 +101,3 @@ def test_dynamics_and_encoder_ask_for_a_gpu_on_its_partition(slurm, selected):
     job = selected.jobs("run_md")[-1]
     assert job["partition"] == "gpu"
     assert "gpu" in slurm.ask("squeue", "-h", "--states=all", "-j", job["number"], "--Format=tres-per-job")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "executor"),
-    [
-        ([], "slurm"),
-        (["--executor", "local"], "local"),
-        (["-e", "local", "-n"], "local"),
-        (["--executor=dryrun"], "dryrun"),
-    ],
-)
-def test_the_executor_is_that_of_the_arguments_or_else_of_the_profile(arguments, executor):
-    assert _executor(Path(__file__).parents[2] / "profiles" / "slurm", arguments) == executor

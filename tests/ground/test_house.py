@@ -9,7 +9,12 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pesatlas"
 STAGES = {"structures", "explore", "encode", "select", "label", "dataset", "report"}
 TOOLS = {"potentials", "dynamics", "levels"}
-FLOOR = {"cli": 3, "monitor": 3, **dict.fromkeys(STAGES, 2), **dict.fromkeys(TOOLS, 1)}  # everything else is ground: 0
+FLOOR = {
+    "cli": 3,
+    "monitor": 3,
+    **dict.fromkeys(STAGES, 2),
+    **dict.fromkeys(TOOLS, 1),
+}  # everything else is ground: 0
 
 
 def imports(path):

@@ -14,10 +14,11 @@ from pesatlas.monitor.head import LOCK_FILE
 
 
 @contextmanager
-def campaign_lock(folder: Path) -> Iterator[None]:
+def campaign_lock(folder: Path) -> Iterator[int]:
     """Hold the lock of the campaign in ``folder``, and say in its file who does, for those who only look.
 
-    The lock is the operating system's: it ends with the process that holds it.
+    The lock is the operating system's: it ends with the process that holds it, or with the last one that was given the file
+    descriptor that this yields.
 
     Raises
     ------
@@ -36,6 +37,6 @@ def campaign_lock(folder: Path) -> Iterator[None]:
             lock.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}))
             lock.flush()
         try:
-            yield
+            yield lock.fileno()
         finally:
             lock.truncate(0)

@@ -1,6 +1,7 @@
 """Run or resume the campaign of a folder through Snakemake."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -55,13 +56,13 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
     started = time.monotonic()
-    with campaign_lock(folder):
+    with campaign_lock(folder) as lock:
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
         if on_slurm:
             _sort_out_orphans(prefix, console)
-        status = subprocess.call(snakemake, cwd=folder)
+        status = _wait_for(snakemake, folder, lock)
     results = folder / "results"
     if status == 0 and (results / "manifest.json").is_file():
         console.print(summary(results))
@@ -71,6 +72,24 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
             "[bold]The campaign stopped before its end.[/bold] The log of each failed job is under logs/. After mending what it says, the same command carries on."
         )
     return status
+
+
+def _wait_for(snakemake: list[str], folder: Path, lock: int) -> int:
+    """Run Snakemake to its end, whatever this process is told meanwhile; return its exit status.
+
+    Snakemake holds the campaign's lock too: should this process be killed alone, a second head is still refused. Ctrl-C reaches
+    it from the terminal, and it needs time to cancel its jobs. SIGTERM is passed on: it lets running jobs come to their end.
+    """
+    process = subprocess.Popen(snakemake, cwd=folder, pass_fds=[lock])
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _executor(profile: Path, arguments: list[str]) -> str:

@@ -65,6 +65,8 @@ def read_queue(prefix: str) -> Queue:
     except subprocess.TimeoutExpired:
         return Queue(problem=f"squeue did not answer within {_PATIENCE_S:.0f} s")
     if done.returncode != 0:
+        if "configuration source" in done.stderr:
+            return Queue()  # Slurm's programs are installed, but this machine belongs to no cluster
         said = done.stderr.strip().splitlines()
         return Queue(problem=said[-1] if said else f"squeue ended with status {done.returncode}")
     return parse(done.stdout.splitlines(), prefix)

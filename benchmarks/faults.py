@@ -1,0 +1,242 @@
+"""Disturb a campaign on a real Slurm in eight ways; each time its dataset has to equal that of a quiet run.
+
+    python benchmarks/faults.py [--labels 200] [--only kill,node]
+
+Needs root and the programs of Slurm (`apt-get install slurm-wlm munge`). A quiet run explores and labels first, without Slurm. Each
+disturbance then starts from its selection and labels again, with the double of VASP, of whose calculations a tenth fail in one of
+the ways of `tests/vasp_faults.py`. Prints the table of docs/reliability.md; ends with status 1 if anything is lost, twice, or
+unexplained.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pesatlas.dataset.verify import verify
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from slurm_campaign import SlurmCampaign  # noqa: E402
+from small_slurm import SmallSlurm  # noqa: E402 - parts that tests share
+from vasp_faults import FAULTS  # noqa: E402
+
+LEVELS = ("pbe", "r2scan")
+CAMPAIGN = {
+    # four of a batch of ten run at once on two cores; of the faults, two hang
+    "label.structures_per_job": 10,
+    "label.cores": 2,
+    "label.timeout_min": 0.5,
+    # fine enough to give every frame a cluster of its own
+    "explore.frame_interval_ps": 0.01,
+    "select.structure.threshold": 1e-4,
+    "select.atoms.threshold": 1e-4,
+}
+LABELS = "label_batch"
+Campaign = Any
+Disturbance = Callable[[Campaign, SmallSlurm], str]
+
+
+def working(campaign: Campaign, slurm: SmallSlurm, share: float) -> None:
+    """Wait until label jobs run and a ``share`` of their calculations have started."""
+    memory, wanted = campaign.path / "memory", 2 * share * campaign.configuration["select"]["target"]
+    slurm.wait_for(
+        lambda: campaign.jobs(LABELS, "RUNNING") and len(list(memory.glob("*"))) >= wanted, seconds=600
+    )
+
+
+def kill_head(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(1) `kill -9` of the head, three times."""
+    for share in (0.1, 0.3, 0.6):
+        head = campaign.start()
+        working(campaign, slurm, share)
+        campaign.kill(head)
+        slurm.wait_for(lambda: not campaign.jobs(states="RUNNING,COMPLETING,PENDING"), 900)
+    campaign.run()
+    return "`kill -9` of the head three times; started again when its jobs had ended"
+
+
+def fail_node(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(2) A node dies with all that runs on it, and comes back."""
+    head = campaign.start()
+    working(campaign, slurm, 0.2)
+    lost = [job for job in campaign.jobs(LABELS, "RUNNING") if job["node"] == "cpu1"]
+    slurm.fail("cpu1")
+    slurm.wait_for(lambda: "down" in slurm.ask("sinfo", "-h", "-n", "cpu1", "-o", "%T"), 120)
+    slurm.start_node("cpu1")
+    campaign.finish(head)
+    return f"a node and the {len(lost)} jobs on it die at once; it comes back later"
+
+
+def out_of_time(campaign: Campaign, _: SmallSlurm) -> str:
+    """(3) Jobs need longer than their limit."""
+    campaign.environment["VASP_DOUBLE_SECONDS"] = "4"
+    campaign.write_profile(rules={LABELS: {"runtime": "attempt"}})
+    campaign.run()
+    return "label jobs of about two minutes get one; twice that at the next attempt"
+
+
+def out_of_memory(campaign: Campaign, _: SmallSlurm) -> str:
+    """(4) Jobs need more memory than they asked for."""
+    campaign.write_profile(rules={LABELS: {"mem_mb": "350 * attempt**3"}})
+    campaign.run()
+    return "label jobs get 350 MB, less than they need; eight times that at the next attempt"
+
+
+def preempt(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(5) Jobs of a partition of higher priority take the nodes."""
+    campaign.write_profile(partition="low")
+    head = campaign.start()
+    for share in (0.1, 0.4):
+        working(campaign, slurm, share)
+        for node in ("cpu1", "cpu2"):
+            slurm.ask(
+                "sbatch", "-p", "cpu", "-w", node, "--exclusive", "-o", "/dev/null", "--wrap", "sleep 5"
+            )
+    campaign.finish(head)
+    return "jobs in a partition of low priority; twice others take both nodes"
+
+
+def cancel_some(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(6) Somebody cancels jobs."""
+    head = campaign.start()
+    for share in (0.1, 0.3, 0.5):
+        working(campaign, slurm, share)
+        for job in campaign.jobs(LABELS, "RUNNING")[:2]:
+            slurm.ask("scancel", job["number"])
+    campaign.finish(head)
+    return "`scancel` of two running jobs, three times"
+
+
+def fill_disk(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(7) The disk of campaign and store is full, and has room again."""
+    head = campaign.start()
+    working(campaign, slurm, 0.2)
+    filler = campaign.path / "filler"
+    with filler.open("wb") as handle:
+        try:
+            while True:
+                handle.write(b"0" * 4096)
+                handle.flush()
+        except OSError:
+            pass  # full
+    status = head.wait(900)
+    if status == 0:
+        raise RuntimeError("the disk was full and nobody noticed")
+    filler.unlink()
+    campaign.run()
+    return "no space left for campaign and store; the run ends with status 1; room is made"
+
+
+def resume_beside_orphans(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(8) A new head starts while jobs of the dead one still run."""
+    for share in (0.1, 0.4):
+        head = campaign.start()
+        working(campaign, slurm, share)
+        campaign.kill(head)
+    campaign.run()
+    return "`kill -9` of the head twice, started again at once while its jobs run"
+
+
+DISTURBANCES: dict[str, Disturbance] = {
+    "kill": kill_head,
+    "node": fail_node,
+    "time": out_of_time,
+    "memory": out_of_memory,
+    "preempt": preempt,
+    "cancel": cancel_some,
+    "disk": fill_disk,
+    "orphans": resume_beside_orphans,
+}
+
+
+def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
+    """Return what failed while labelling: snapshot, level, reason."""
+    return sorted((row["key"], row["level"], row["reason"]) for row in campaign.failures())
+
+
+def ghosts() -> int:
+    """Count processes of the double that are left."""
+    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    return sum("vasp_double.py" in line or "os.setsid()" in line for line in lines)
+
+
+def compare(campaign: Campaign, quiet: Campaign) -> list[str]:
+    """Return what differs from the quiet run, or is wrong."""
+    problems = verify(campaign.path / "results")
+    for level in LEVELS:
+        if campaign.dataset(level) != quiet.dataset(level):
+            problems.append(f"the dataset {level} differs")
+    if reasons(campaign) != reasons(quiet):
+        problems.append(f"failures differ: {set(reasons(campaign)) ^ set(reasons(quiet))}")
+    if left := ghosts():
+        problems.append(f"{left} processes of VASP are left")
+    return problems
+
+
+def make(folder: Path, slurm: SmallSlurm, labels: int) -> Campaign:
+    """Make a campaign, a tenth of whose calculations fail, always in the same way."""
+    campaign = SlurmCampaign(folder, slurm, {**CAMPAIGN, "select.target": labels})
+    campaign.faults(fraction=0.1, faults=sorted(FAULTS))
+    return campaign
+
+
+def disturb(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels: int) -> list[str]:
+    """Run one disturbed campaign, print its line of the table, and return what is wrong."""
+    own = folder / name
+    own.mkdir()
+    subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", own], check=True)
+    try:
+        with make(own / "campaign", slurm, labels) as campaign:
+            campaign.take_selection(quiet)
+            begun = time.monotonic()
+            what = DISTURBANCES[name](campaign, slurm)
+            problems = compare(campaign, quiet)
+            states = Counter(job["state"].lower() for job in campaign.jobs(LABELS))
+            print(
+                f"| {what} | {', '.join(f'{n} {state}' for state, n in sorted(states.items()))} "
+                f"| {sum(campaign.runs_of_double().values())} "
+                f"| {', '.join(str(len(campaign.dataset(level))) for level in LEVELS)} | {len(campaign.failures())} "
+                f"| {'; '.join(problems) or 'equal'} | {time.monotonic() - begun:.0f} |",
+                flush=True,
+            )
+            return problems
+    finally:
+        subprocess.run(["/usr/bin/umount", "--lazy", own], check=True)
+
+
+def main() -> None:
+    """Run a quiet campaign and the disturbed ones."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--labels", type=int, default=200)
+    parser.add_argument("--only", help=f"some of {','.join(DISTURBANCES)}", default=",".join(DISTURBANCES))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pesatlas-faults-", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        with SmallSlurm(folder / "slurm") as slurm, make(folder / "quiet", slurm, options.labels) as quiet:
+            quiet.run("--executor", "local", "--cores", "4")
+            print(
+                f"quiet run, without Slurm: {sum(quiet.runs_of_double().values())} calculations, "
+                f"{[len(quiet.dataset(level)) for level in LEVELS]} rows, "
+                f"failures {dict(Counter(reason for _, _, reason in reasons(quiet)))}\n\n"
+                "| what was done | label jobs | calculations | rows | failures | against the quiet run | s |\n"
+                "|---|---|---|---|---|---|---|",
+                flush=True,
+            )
+            names = options.only.split(",")
+            problems = [disturb(name, folder, slurm, quiet, options.labels) for name in names]
+    sys.exit(any(problems))
+
+
+if __name__ == "__main__":
+    main()
