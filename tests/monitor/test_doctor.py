@@ -83,6 +83,32 @@ def test_everything_that_is_wrong_is_found_at_once(folder):
     assert any(text.startswith("scratch /proc/scratch") for text in wrong)
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+def test_potcars_that_are_not_set_up_are_told_once(folder, monkeypatch, unknown):
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+    change(
+        folder,
+        "label",
+        backend={
+            "kind": "vasp",
+            "command": "true",
+            "vasp_version": "6.4.3",
+            "allow_unknown_potcars": unknown,
+        },
+    )
+    _, wrong = look(folder)
+    (remedy,) = wrong.values()
+    assert "PMG_VASP_PSP_DIR is not set" in remedy
+
+
+def test_a_command_that_is_not_there_is_told_once_and_hides_nothing(folder, monkeypatch):
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+    change(folder, "label", backend={"kind": "vasp", "command": "./no_vasp", "vasp_version": "6.4.3"})
+    _, wrong = look(folder)
+    assert ["no_vasp" in remedy for remedy in wrong.values()] == [True, False]
+    assert "PMG_VASP_PSP_DIR is not set" in list(wrong.values())[1]
+
+
 def test_a_full_disk_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "_ROOM_BYTES", 1e30)
     (check,) = check_folder("store", tmp_path / "store", private=True)

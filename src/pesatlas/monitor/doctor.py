@@ -25,9 +25,24 @@ from pesatlas.tables.io import check_metadata
 _READ_AT_MOST = 2000
 """Crystals that are read from each source for their elements: enough to see what is there, in seconds."""
 
+_NOT_SO = "not so: "
+"""Begins what ``_attempt`` says of an error, whose whole message is then the remedy."""
+
 
 def doctor(config: Path, profile: Path) -> Iterator[Check]:
-    """Yield one check after the other, as they are done; the campaign is that of the current folder."""
+    """Yield one check after the other, as they are done; the campaign is that of the current folder.
+
+    An error that several checks run into, such as a variable that is not set, is told by the first of them.
+    """
+    told = ""
+    for check in _checks(config, profile):
+        if check.ok or not check.remedy or check.remedy not in told:
+            yield check
+        if check.text.startswith(_NOT_SO):
+            told += check.remedy
+
+
+def _checks(config: Path, profile: Path) -> Iterator[Check]:
     try:
         campaign = read_campaign(config, extensions=False)
     except UserError as error:
@@ -66,7 +81,7 @@ def _attempt(text: str, look: Callable[[], object]) -> Check:
     try:
         look()
     except UserError as error:
-        return Check(False, f"not so: {text}", str(error))
+        return Check(False, f"{_NOT_SO}{text}", str(error))
     return Check(True, text)
 
 

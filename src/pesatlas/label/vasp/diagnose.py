@@ -1,7 +1,5 @@
 """Everything that VASP needs, looked at before a campaign begins."""
 
-import shlex
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
+from pesatlas.label.backends.vasp import program
 from pesatlas.label.interface import Task
 from pesatlas.label.vasp.inputs import input_set, usable
 from pesatlas.levels import potcars
@@ -39,12 +38,10 @@ def diagnose(options: Any, elements: Iterable[str], folder: Path) -> list[Findin
 
 
 def _command(options: Any) -> Finding:
-    program = shlex.split(options.command)[0]
-    path = shutil.which(program)
-    if path is None:
-        remedy = "load its modules before `pesatlas run`, or give its path in label.backend.command"
-        return False, f"there is no program '{program}' here", remedy
-    return True, f"VASP is started with {path}", ""
+    try:
+        return True, f"VASP is started with {program(options)}", ""
+    except UserError as error:
+        return False, "VASP can't be started", str(error)
 
 
 def _potcar(element: str, options: Any) -> Finding:
