@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -31,10 +32,11 @@ from vasp_faults import FAULTS  # noqa: E402
 
 LEVELS = ("pbe", "r2scan")
 CAMPAIGN = {
-    # four of a batch of ten run at once on two cores; of the faults, two hang
+    # four jobs run at once
     "label.structures_per_job": 10,
     "label.cores": 2,
-    "label.timeout_min": 0.5,
+    # a calculation takes a second: even on a busy machine only those time out that hang
+    "label.timeout_min": 1.0,
     # fine enough to give every frame a cluster of its own
     "explore.frame_interval_ps": 0.01,
     "select.structure.threshold": 1e-4,
@@ -55,6 +57,7 @@ def working(campaign: Campaign, slurm: SmallSlurm, share: float) -> None:
 
 def kill_head(campaign: Campaign, slurm: SmallSlurm) -> str:
     """(1) `kill -9` of the head, three times."""
+    campaign.write_profile(jobs=4)  # so that there is something left to submit
     for share in (0.1, 0.3, 0.6):
         head = campaign.start()
         working(campaign, slurm, share)
@@ -68,7 +71,12 @@ def fail_node(campaign: Campaign, slurm: SmallSlurm) -> str:
     """(2) A node dies with all that runs on it, and comes back."""
     head = campaign.start()
     working(campaign, slurm, 0.2)
-    lost = [job for job in campaign.jobs(LABELS, "RUNNING") if job["node"] == "cpu1"]
+
+    def on_it() -> list[dict[str, str]]:
+        return [job for job in campaign.jobs(LABELS, "RUNNING") if job["node"] == "cpu1"]
+
+    slurm.wait_for(on_it, 300)
+    lost = on_it()
     slurm.fail("cpu1")
     slurm.wait_for(lambda: "down" in slurm.ask("sinfo", "-h", "-n", "cpu1", "-o", "%T"), 120)
     slurm.start_node("cpu1")
@@ -79,9 +87,9 @@ def fail_node(campaign: Campaign, slurm: SmallSlurm) -> str:
 def out_of_time(campaign: Campaign, _: SmallSlurm) -> str:
     """(3) Jobs need longer than their limit."""
     campaign.environment["VASP_DOUBLE_SECONDS"] = "4"
-    campaign.write_profile(rules={LABELS: {"runtime": "attempt"}})
+    campaign.write_profile(rules={LABELS: {"runtime": "2 ** (attempt - 1)"}})
     campaign.run()
-    return "label jobs of about two minutes get one; twice that at the next attempt"
+    return "label jobs need 90 s and get a minute; twice that at each further attempt"
 
 
 def out_of_memory(campaign: Campaign, _: SmallSlurm) -> str:
@@ -128,9 +136,8 @@ def fill_disk(campaign: Campaign, slurm: SmallSlurm) -> str:
                 handle.flush()
         except OSError:
             pass  # full
-    status = head.wait(900)
-    if status == 0:
-        raise RuntimeError("the disk was full and nobody noticed")
+    if head.wait(900) != 1:
+        raise RuntimeError(f"the disk was full, and the run ended with status {head.returncode}")
     filler.unlink()
     campaign.run()
     return "no space left for campaign and store; the run ends with status 1; room is made"
@@ -142,7 +149,8 @@ def resume_beside_orphans(campaign: Campaign, slurm: SmallSlurm) -> str:
         head = campaign.start()
         working(campaign, slurm, share)
         campaign.kill(head)
-    campaign.run()
+    if "of the earlier run still run" not in campaign.run():
+        raise RuntimeError("no orphans were met")
     return "`kill -9` of the head twice, started again at once while its jobs run"
 
 
@@ -157,10 +165,31 @@ DISTURBANCES: dict[str, Disturbance] = {
     "orphans": resume_beside_orphans,
 }
 
+SEEN = {
+    "node": "restarted",
+    "time": "timeout",
+    "memory": "out_of_memory",
+    "preempt": "restarted",
+    "cancel": "cancelled",
+    "disk": "failed",
+}
+"""What Slurm has to say of some label jobs, or a disturbance did not happen; the others look for themselves."""
+
 
 def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
-    """Return what failed while labelling: snapshot, level, reason."""
-    return sorted((row["key"], row["level"], row["reason"]) for row in campaign.failures())
+    """Return what failed while labelling: snapshot, level, reason; each has to have a detail."""
+    rows = campaign.failures()
+    if not all(row["detail"] for row in rows):
+        raise RuntimeError("a failure is not explained")
+    return sorted((row["key"], row["level"], row["reason"]) for row in rows)
+
+
+def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
+    """Count label jobs by how they ended, and those that Slurm put back into the queue meanwhile."""
+    jobs, restarts = campaign.jobs(LABELS), slurm.restarts()
+    found = Counter(job["state"].lower() for job in jobs)
+    found["restarted"] = sum(restarts[job["number"]] > 0 for job in jobs)
+    return +found
 
 
 def ghosts() -> int:
@@ -200,9 +229,11 @@ def disturb(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels:
             begun = time.monotonic()
             what = DISTURBANCES[name](campaign, slurm)
             problems = compare(campaign, quiet)
-            states = Counter(job["state"].lower() for job in campaign.jobs(LABELS))
+            ended = fates(campaign, slurm)
+            if name in SEEN and not ended[SEEN[name]]:
+                problems.append(f"it did not happen: no job is {SEEN[name]}")
             print(
-                f"| {what} | {', '.join(f'{n} {state}' for state, n in sorted(states.items()))} "
+                f"| {what} | {', '.join(f'{n} {fate}' for fate, n in sorted(ended.items()))} "
                 f"| {sum(campaign.runs_of_double().values())} "
                 f"| {', '.join(str(len(campaign.dataset(level))) for level in LEVELS)} | {len(campaign.failures())} "
                 f"| {'; '.join(problems) or 'equal'} | {time.monotonic() - begun:.0f} |",
@@ -211,6 +242,16 @@ def disturb(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels:
             return problems
     finally:
         subprocess.run(["/usr/bin/umount", "--lazy", own], check=True)
+
+
+def attempt(name: str, *arguments: Any) -> list[str]:
+    """Run one disturbed campaign; if it breaks off, say why, and let the next one have its turn."""
+    try:
+        return disturb(name, *arguments)
+    except Exception:
+        traceback.print_exc()
+        print(f"| {name} | | | | | broke off | |", flush=True)
+        return ["broke off"]
 
 
 def main() -> None:
@@ -234,7 +275,7 @@ def main() -> None:
                 flush=True,
             )
             names = options.only.split(",")
-            problems = [disturb(name, folder, slurm, quiet, options.labels) for name in names]
+            problems = [attempt(name, folder, slurm, quiet, options.labels) for name in names]
     sys.exit(any(problems))
 
 

@@ -13,4 +13,5 @@ with job(snakemake) as campaign:
         atoms=Path(snakemake.output.atoms),
         failures=Path(snakemake.output.failures),
         work=Path(snakemake.params.work),
+        memory_mb=snakemake.resources.mem_mb,
     )

@@ -14,4 +14,5 @@ with job(snakemake) as campaign:
         labels=Path(snakemake.output.labels),
         failures=Path(snakemake.output.failures),
         work=Path(snakemake.params.work),
+        memory_mb=snakemake.resources.mem_mb,
     )

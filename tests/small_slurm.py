@@ -190,6 +190,11 @@ PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
         text = self.ask("squeue", "-h", f"--states={states}", "--sort=i", "--format=%A|%T|%P|%N|%j|%k")
         return [dict(zip(names, line.split("|", 5), strict=True)) for line in text.splitlines()]
 
+    def restarts(self) -> dict[str, int]:
+        """Return how often each job that Slurm knows went back to the queue, by number."""
+        lines = self.ask("squeue", "-h", "--states=all", "--Format=JobID:20,RestartCnt:20").splitlines()
+        return {number: int(count) for number, count in map(str.split, lines)}
+
     def wait_for(self, condition, seconds: float) -> None:
         """Wait until ``condition`` holds; a TimeoutError says what Slurm's daemons had to say."""
         deadline = time.monotonic() + seconds

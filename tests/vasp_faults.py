@@ -33,6 +33,7 @@ FAULTS = {
     "exit": "ends with status 1 before it writes anything",
     "late_exit": "writes everything and ends with status 2",
     "killed": "is killed by a signal",
+    "sigkill": "is killed with SIGKILL, as when memory is used up",
     "full_disk": "no space left on the device",
     "pbe_result": "a whole PBE result for r2SCAN",
     "pbe_numbers": "numbers of PBE, but METAGGA in vasprun.xml",
@@ -105,6 +106,8 @@ def before(fault, folder):
         time.sleep(3600)
     if fault == "killed":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if fault == "sigkill":
+        os.kill(os.getpid(), signal.SIGKILL)
     if fault in MESSAGES:
         print(f" {FAULTS[fault]}", flush=True)
         (folder / "vasprun.xml").write_text('<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n')

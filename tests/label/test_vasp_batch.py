@@ -29,7 +29,7 @@ def batch(campaign, select, tmp_path, monkeypatch):
     """Return a function that labels a batch, each time with a store of its own, and returns its tables as rows."""
     set_up(tmp_path, monkeypatch)
 
-    def run(name, *xs, plan=None, **label):
+    def run(name, *xs, plan=None, memory_mb=0, **label):
         raw = campaign.model_dump(mode="json")
         raw["campaign"]["store"] = str(tmp_path / name / "store")
         raw["label"] |= {"backend": options().model_dump(), "scratch": str(tmp_path / "scratch"), **label}
@@ -40,7 +40,8 @@ def batch(campaign, select, tmp_path, monkeypatch):
             (tmp_path / name / "plan.json").write_text(json.dumps(plan))
             monkeypatch.setenv("VASP_DOUBLE_FAULTS", str(tmp_path / name / "plan.json"))
         tables = [tmp_path / name / f"{table}.parquet" for table in ("labels", "failures")]
-        label_batch(Campaign.model_validate(raw), 0, select(*xs), *tables, tmp_path / name / "work")
+        work = tmp_path / name / "work"
+        label_batch(Campaign.model_validate(raw), 0, select(*xs), *tables, work, memory_mb=memory_mb)
         return [
             read_table(path, table).to_pylist()
             for path, table in zip(tables, ("labels", "failures"), strict=True)
@@ -85,7 +86,7 @@ def test_what_cannot_be_mended_is_explained(batch):
     assert len(labels) + len(failures) == 16
     assert {row["reason"] for row in failures} >= {"not_converged", "crashed"}
     for row in failures:
-        assert row["attempts"] == (2 if row["reason"] == "crashed" else 1)
+        assert row["attempts"] == (2 if row["reason"] in {"crashed", "out_of_memory"} else 1)
         assert row["detail"]
     assert {row["verdict"] for row in labels} <= {"quarantined"}
     assert all(json.loads(row["verdict_rules"]) for row in labels)
@@ -103,3 +104,16 @@ def test_nothing_is_calculated_twice_and_outputs_are_archived(batch, tmp_path):
 
 def test_faults_by_chance_are_those_of_the_double():
     assert {fault.partition(":")[0] for fault in MENDED} <= set(FAULTS)
+
+
+def test_what_ran_out_of_memory_is_tried_again_where_there_is_more_of_it(batch, tmp_path):
+    quiet, _ = batch("quiet", 3.0)
+    plan = {"structures": {"*": "pbe/sigkill:4"}}
+    for memory_mb, attempts, made in ((2000, 2, 2), (2000, 2, 2), (1000, 2, 2), (4000, 4, 4)):
+        labels, failures = batch("killed", 3.0, plan=plan, memory_mb=memory_mb, attempts=2)
+        assert labels == []
+        assert {(row["reason"], row["attempts"]) for row in failures} == {("out_of_memory", attempts)}
+        assert runs(tmp_path / "killed", "PBE") == made
+    labels, failures = batch("killed", 3.0, plan=plan, memory_mb=8000, attempts=2)
+    assert failures == []
+    assert physics(labels) == physics(quiet)

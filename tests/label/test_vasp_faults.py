@@ -32,7 +32,7 @@ def alive(folder):
 FAILED = [
     ("unconverged", "not_converged", "EDIFF was not reached (unconverged) (after Unconverged: "),
     ("zpotrf", "not_converged", "zpotrf: 1 corrections did not help"),
-    ("memory", "crashed", "out of memory"),
+    ("memory", "out_of_memory", "VASP says that memory is used up"),
     ("truncated", "crashed", "torn output: vasprun.xml"),
     ("no_outcar", "crashed", "VASP wrote no OUTCAR"),
     ("stale_outcar", "crashed", "OUTCAR is of another run"),
@@ -40,6 +40,7 @@ FAILED = [
     ("exit", "crashed", "status 1: I REFUSE TO CONTINUE WITH THIS SICK JOB"),
     ("late_exit", "crashed", "status 2"),
     ("killed", "crashed", "status 139"),
+    ("sigkill", "out_of_memory", "VASP was killed"),
     ("full_disk", "crashed", "status 38: forrtl: severe (38)"),
     ("wrong_structure", "wrong_structure", "not the one asked for"),
     (

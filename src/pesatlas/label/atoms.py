@@ -22,11 +22,13 @@ from pesatlas.tables.io import check_metadata
 log = logging.getLogger(__name__)
 
 
-def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Path, work: Path) -> None:
+def label_atoms(
+    campaign: Campaign, structures: Path, atoms: Path, failures: Path, work: Path, memory_mb: int = 0
+) -> None:
     """Calculate an isolated atom of every element in ``structures`` at every level; write the tables ``atoms`` and ``failures``.
 
     Spin-polarised, with Hund's moment, in the box of the level. An atom that fails leaves cohesive energies of its
-    compounds empty, and a row of the failures says so.
+    compounds empty, and a row of the failures says so. The job has ``memory_mb`` of memory; 0 if that is not known.
     """
     levels = levels_of(campaign.label.backend, campaign.label.levels)
     numbers = _elements(structures)
@@ -34,7 +36,7 @@ def label_atoms(campaign: Campaign, structures: Path, atoms: Path, failures: Pat
     failed: list[dict[str, Any]] = []
     groups = [[task_of_atom(number, level) for level in levels.values()] for number in numbers]
     progress = Progress("labels of isolated atoms", len(numbers) * len(levels))
-    with open_calculations(campaign, "atoms", work) as calculations:
+    with open_calculations(campaign, "atoms", work, memory_mb) as calculations:
         for number, tasks, outcomes in zip(numbers, groups, calculations.outcomes(groups), strict=True):
             symbol = symbol_of(number)
             for task, outcome in zip(tasks, outcomes, strict=True):

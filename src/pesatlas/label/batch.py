@@ -24,7 +24,14 @@ _KEPT = [field.name for field in (*FRAME, *GEOMETRY, *POTENTIAL, *SOURCE)]
 
 
 def label_batch(
-    campaign: Campaign, batch: int, selection: Path, labels: Path, failures: Path, work: Path
+    campaign: Campaign,
+    batch: int,
+    selection: Path,
+    labels: Path,
+    failures: Path,
+    work: Path,
+    *,
+    memory_mb: int = 0,
 ) -> None:
     """Calculate every pick of ``batch`` at every level, and write the tables ``labels`` and ``failures``.
 
@@ -35,6 +42,8 @@ def label_batch(
     ----------
     batch : int
         Which rows of ``selection``; there may be none, if fewer were picked than the target allows.
+    memory_mb : int
+        Memory that the job has, MB; 0 if it is not known.
     """
     picks = read_table(selection, "selection", filters=[("batch", "==", batch)]).select(_KEPT).to_pylist()
     levels = levels_of(campaign.label.backend, campaign.label.levels)
@@ -43,7 +52,7 @@ def label_batch(
     failed: list[dict[str, Any]] = []
     groups = [[task_of(pick, level) for level in levels.values()] for pick in picks]
     progress = Progress("labels", len(picks) * len(levels))
-    with open_calculations(campaign, f"batch-{batch:05d}", work) as calculations:
+    with open_calculations(campaign, f"batch-{batch:05d}", work, memory_mb) as calculations:
         for pick, tasks, outcomes in zip(picks, groups, calculations.outcomes(groups), strict=True):
             for task, outcome in zip(tasks, outcomes, strict=True):
                 level = task.level

@@ -35,12 +35,15 @@ from pesatlas.label.scratch import scratch_folder
 from pesatlas.ledger import Ledger
 from pesatlas.ledger import Lock as FileLock
 from pesatlas.store import Store
+from pesatlas.tables import FailureReason
 
 log = logging.getLogger(__name__)
 
 BACKENDS = "pesatlas.label.backends"
 _DECIMALS = 8
 _POLL_S = 0.1
+_LATE_S = 1.0
+"""What ends a job may end its calculations a moment before the job knows."""
 
 
 def canonical_order(task: Task) -> np.ndarray:
@@ -96,6 +99,7 @@ class Calculations:
     labels: Ledger
     outputs: Ledger
     scratch: Path
+    memory_mb: int = 0
     made: int = 0
     found: int = 0
     _writing: Lock = field(default_factory=Lock)
@@ -147,13 +151,18 @@ class Calculations:
         return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
 
     def _unknown(self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...]) -> Outcome:
-        """Calculate, unless as many attempts as are allowed came to nothing since the calculation was last put into the queue."""
+        """Calculate, unless as many attempts as are allowed came to nothing since the calculation was last put into the queue.
+
+        The limit starts anew where memory ran out and there is more now.
+        """
         mishap = self._known(mishap_key(content_key(task)))
         tries = _Tries()
         if isinstance(mishap, Requeued):
             tries = _Tries(mishap.attempts, mishap.attempts)
         elif isinstance(mishap, Failed):
             tries = _Tries(mishap.attempts, mishap.before)
+            if mishap.reason is FailureReason.OUT_OF_MEMORY and self.memory_mb > mishap.memory_mb:
+                tries.before = tries.made
             if tries.counting >= self.campaign.label.attempts:
                 return mishap
         return self._attempt(task, order, handover, cpus, tries)
@@ -171,12 +180,12 @@ class Calculations:
         sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
         while True:
             outcome, kept = self._calculate(sorted_task, handover, cpus)
-            if self._stopping.is_set():
+            final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
+            if self._stopping.is_set() if final else self._stopping.wait(_LATE_S):
                 raise CancelledError
             tries.made += 1
             if isinstance(outcome, Failed):
-                outcome = replace(outcome, attempts=tries.made, before=tries.before)
-            final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
+                outcome = replace(outcome, attempts=tries.made, before=tries.before, memory_mb=self.memory_mb)
             with self._writing:
                 self.made += 1
                 if kept:
@@ -204,7 +213,9 @@ class Calculations:
 
 
 @contextmanager
-def open_calculations(campaign: Campaign, name: str, work: Path) -> Iterator[Calculations]:
+def open_calculations(
+    campaign: Campaign, name: str, work: Path, memory_mb: int = 0
+) -> Iterator[Calculations]:
     """Open the label store for one job, which is locked against another job of the same name.
 
     Parameters
@@ -213,6 +224,8 @@ def open_calculations(campaign: Campaign, name: str, work: Path) -> Iterator[Cal
         Name of the job, unique in the campaign and the same when it is run again.
     work : Path
         Folder for locks.
+    memory_mb : int
+        Memory that the job has, MB; 0 if it is not known.
     """
     identity = digest(campaign.label.identity(), campaign.campaign.name)
     segment = f"{name}-{identity}"
@@ -225,4 +238,4 @@ def open_calculations(campaign: Campaign, name: str, work: Path) -> Iterator[Cal
         scratch_folder(campaign.label.scratch) as scratch,
     ):
         store.refresh()
-        yield Calculations(campaign, store, labels, outputs, scratch)
+        yield Calculations(campaign, store, labels, outputs, scratch, memory_mb)

@@ -11,7 +11,7 @@ from pesatlas.levels.level import Level
 from pesatlas.tables import FailureReason
 
 # What a machine did, not what the structure is: worth another attempt.
-TRANSIENT = frozenset({FailureReason.CRASHED, FailureReason.TIMEOUT})
+TRANSIENT = frozenset({FailureReason.CRASHED, FailureReason.TIMEOUT, FailureReason.OUT_OF_MEMORY})
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,14 @@ class Failed:
     ----------
     attempts : how many were made in all
     before : how many of them were made before it was last put back into the queue; they do not count against the limit
+    memory_mb : memory of the job of the last attempt, MB; 0 if it is not known
     """
 
     reason: FailureReason
     detail: str
     attempts: int = 1
     before: int = 0
+    memory_mb: int = 0
 
 
 Outcome = Result | Failed

@@ -25,6 +25,7 @@ from pesatlas.tables.manifest import entry_path
 KNOWN = (
     FailureReason.TIMEOUT,
     FailureReason.CRASHED,
+    FailureReason.OUT_OF_MEMORY,
     FailureReason.NOT_CONVERGED,
     FailureReason.BAD_OUTPUT,
     FailureReason.NOT_FINITE,

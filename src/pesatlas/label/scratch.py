@@ -26,8 +26,10 @@ def scratch_folder(parent: Path | None) -> Iterator[Path]:
         _remove_unless_in_use(left)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with _lock_file(folder).open("w") as lock:
+        new = folder / ".new"
+        with new.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            new.replace(_lock_file(folder))  # nobody else sees it before it is locked
             yield folder
 
 

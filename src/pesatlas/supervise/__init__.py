@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,10 @@ from weakref import WeakSet
 
 TIMED_OUT = 124
 """Exit status of a program that was ended because its time was up, as of the command ``timeout``."""
+
+KILLED = frozenset({128 + signal.SIGKILL, -signal.SIGKILL})
+"""Exit statuses of a program that got SIGKILL, or whose supervisor did, without its time being up: so the system ends what uses too
+much memory."""
 
 _PROGRAM = Path(__file__).with_name("_supervisor.py")
 _PATIENCE_S = 30.0

@@ -28,6 +28,7 @@ class FailureReason(StrEnum):
     EXPLODED_DISTANCE = "exploded_distance"
     EXPLODED_TEMPERATURE = "exploded_temperature"
     NOT_FINITE = "not_finite"
+    # explore and label
     OUT_OF_MEMORY = "out_of_memory"
     # label
     NOT_CONVERGED = "not_converged"

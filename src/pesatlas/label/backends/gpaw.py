@@ -88,6 +88,9 @@ def run(place: Workplace) -> Failed | None:
             FailureReason.TIMEOUT,
             f"ended after {place.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
         )
+    if status in supervise.KILLED:
+        detail = "GPAW was killed, as the system does when memory is used up: give the job more"
+        return Failed(FailureReason.OUT_OF_MEMORY, detail)
     if status != 0:
         last = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         return Failed(FailureReason.CRASHED, f"GPAW ended with status {status}: {' '.join(last)[:300]}")

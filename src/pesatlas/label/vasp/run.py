@@ -180,11 +180,10 @@ def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, place:
     if job.status == supervise.TIMED_OUT:
         return _timeout(place)
     corrections = _corrections(custodian)
-    if any("out_of_memory" in correction["errors"] for correction in corrections):
-        return Failed(
-            FailureReason.CRASHED,
-            "VASP ran out of memory: give the job more, or more cores to each calculation",
-        )
+    if job.status in supervise.KILLED or any("out_of_memory" in each["errors"] for each in corrections):
+        said = "was killed, as the system does when" if job.status in supervise.KILLED else "says that"
+        detail = f"VASP {said} memory is used up: give the job more, or more cores to each calculation"
+        return Failed(FailureReason.OUT_OF_MEMORY, detail)
     if custodian.run_log and custodian.run_log[-1].get("nonzero_return_code"):
         return Failed(
             FailureReason.CRASHED, f"VASP ended with status {job.status}: {_last_words(place.scratch)}"
