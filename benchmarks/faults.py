@@ -248,7 +248,7 @@ def attempt(name: str, *arguments: Any) -> list[str]:
     """Run one disturbed campaign; if it breaks off, say why, and let the next one have its turn."""
     try:
         return disturb(name, *arguments)
-    except Exception:
+    except (RuntimeError, OSError, AssertionError, subprocess.SubprocessError):
         traceback.print_exc()
         print(f"| {name} | | | | | broke off | |", flush=True)
         return ["broke off"]
