@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from pesatlas.label.scratch import scratch_folder
 from pesatlas.store import Store
 from pesatlas.tables import read_table
 
-# A label job under the guard of `pesatlas.job`, with a backend that runs a program: `sleep`, then a result.
+# A label job under the guard of `pesatlas.job`, with a backend that runs a program: `sleep`, then a result, or a crash if it is ended.
 JOB = """
 import sys, time, types
 from pathlib import Path
@@ -25,7 +26,8 @@ from pesatlas import registry, supervise
 from pesatlas.config.campaign import Campaign
 from pesatlas.job import job
 from pesatlas.label.batch import label_batch
-from pesatlas.label.interface import Result
+from pesatlas.label.interface import Failed, Result
+from pesatlas.tables import FailureReason
 
 config, selection, out, seconds = sys.argv[1:]
 
@@ -34,6 +36,8 @@ def calculate(task, options, place):
     (place.handover / task.level.name).touch()
     (place.keep / "in.txt").write_text(task.level.name + " after " + ",".join(sorted(p.name for p in place.handover.iterdir())))
     status = supervise.start(["sleep", seconds], place.scratch, place.keep / "out.txt", place.timeout_s, cpus=place.cpus).wait()
+    if status:
+        return Failed(FailureReason.CRASHED, str(status))
     settings = {"begin": begin, "end": time.time(), "status": status, "cpus": list(place.cpus)}
     return Result(0.0, 0.0, np.zeros((len(task.numbers), 3)).tolist(), [0.0] * 6, None, 1.0, 5, True, [], {}, settings, 0.1)
 
@@ -137,6 +141,21 @@ def test_a_job_that_is_told_to_stop_stops_its_programs_and_counts_no_attempt(
     assert start(select(3.0, 3.5), 0).wait(90) == 0
     assert len(labels(tmp_path)) == 4
     assert list((tmp_path / "node").iterdir()) == []  # what SIGKILL left is gone too
+
+
+def test_a_program_that_is_ended_a_moment_before_its_job_counts_no_attempt(start, select, tmp_path):
+    selection = select(3.0)
+    job = start(selection, 300, attempts=1)
+    wait_for(lambda: len(left_running(tmp_path)) >= 3)  # the job, a supervisor, a program
+    for process in left_running(tmp_path):
+        if int(process.name) != job.pid:
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGTERM)
+    time.sleep(0.2)
+    job.terminate()
+    assert job.wait(30) == 143
+    assert start(selection, 0, attempts=1).wait(90) == 0
+    assert len(labels(tmp_path)) == 2
 
 
 def test_scratch_is_private_and_another_jobs_folder_is_left_alone(tmp_path):
