@@ -1,0 +1,128 @@
+"""What docs/clusters.md, docs/vasp.md and docs/reliability.md tell people to type, in a folder like a checkout, on a real Slurm.
+
+Blocks marked ``bash`` are run by tests/workflow/test_docs.py. Here: those marked ``sh`` (in one shell, for they need a cluster and
+follow from each other), benchmarks (with fewer labels), and YAML.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import potcars
+import small_slurm
+from pesatlas.config.load import load_campaign
+from slurm_campaign import ELEMENTS, ROOT, SlurmCampaign
+
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("vasp", "clusters", "reliability")]
+# What a test cannot do: it has no terminal, is no checkout, and .ci/run makes the environment.
+BY_HAND = (
+    "git clone … pesatlas",
+    "make .venv/.ready",
+    "source .venv/bin/activate",
+    "tmux new -s pesatlas",
+)
+SMALLER = {
+    "python benchmarks/label_overhead.py": ["--snapshots", "1", "--atoms", "8"],
+    "python benchmarks/kills.py --kills 10": ["--kills", "1", "--config", "config.yaml"],
+    "python benchmarks/faults.py --labels 200": ["--labels", "12", "--only", "cancel"],
+}
+TINY = {
+    "structures.sources": [{"kind": "demo", "names": ["Si"]}],
+    "structures.domains.0.supercell": None,
+    "explore.length_ps": 0.1,
+    "explore.frame_interval_ps": 0.01,
+    "select.target": 4,
+    "label.structures_per_job": 2,
+}
+NO_SLURM = small_slurm.missing()
+
+
+def blocks(kind):
+    """The contents of all blocks of a kind, in the order of the pages."""
+    pattern = rf"^ *```{kind}\n(.*?)^ *```$"
+    return [
+        block for page in PAGES for block in re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE)
+    ]
+
+
+def lines(kind):
+    return [line.strip() for block in blocks(kind) for line in block.splitlines() if line.strip()]
+
+
+def run(command, folder, environment, timeout=600):
+    done = subprocess.run(
+        command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_line_that_is_not_run_here_is_known():
+    # a block without a kind opens after an empty line
+    plain = re.compile(r"\n\n *```\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+    found = [
+        line.strip()
+        for page in PAGES
+        for block in plain.findall(page.read_text())
+        for line in block.splitlines()
+    ]
+    assert [line for line in found if not line.startswith(BY_HAND) and line not in SMALLER] == []
+    assert set(SMALLER) <= set(found)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_a_documented_configuration_is_valid(block):
+    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    for section, values in yaml.safe_load(block).items():
+        raw[section] |= values
+    load_campaign(raw, extensions=False)
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    with small_slurm.SmallSlurm(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(NO_SLURM), reason=NO_SLURM or "Slurm is here")
+def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
+    with SlurmCampaign(tmp_path / "checkout", slurm, TINY) as campaign:
+        folder = campaign.path
+        for name in ("Snakefile", "workflow", "scripts", "config"):
+            (folder / name).symlink_to(ROOT / name)
+        (folder / "profile").rename(folder / "slurm")
+        (folder / "profiles").mkdir()
+        (folder / "slurm").rename(folder / "profiles" / "slurm")
+        # VASP's data set, unpacked
+        shutil.move(potcars.make(folder, ELEMENTS) / "POT_PAW_PBE_64", folder / "potpaw_PBE.64")
+        script = "set -ex\n" + "\n".join(lines("sh"))
+        path = f"{Path(sys.executable).parent}{os.pathsep}{campaign.environment['PATH']}"
+        environment = {**campaign.environment, "HOME": str(tmp_path), "PATH": path}
+        del environment["PMG_VASP_PSP_DIR"]
+        said = run(["bash", "-c", script], folder, environment)
+        assert "Nothing stands in the way" in said
+        assert [len(campaign.dataset(level)) for level in ("pbe", "r2scan")] == [4, 4]
+        verifying = said.split()[-1]
+        slurm.wait_for(lambda: slurm.jobs("COMPLETED,FAILED")[-1]["number"] == verifying, 120)
+        assert slurm.jobs()[-1]["state"] == "COMPLETED", (folder / f"slurm-{verifying}.out").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", SMALLER)
+def test_a_documented_benchmark_runs(command, tmp_path):
+    if NO_SLURM and "faults.py" in command:
+        pytest.skip(NO_SLURM)
+    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    raw["structures"]["sources"] = TINY["structures.sources"]
+    raw["structures"]["domains"][0]["supercell"] = None
+    raw["explore"]["length_ps"], raw["select"]["target"] = 0.1, 2
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
+    script = ROOT / command.split()[1]
+    run([sys.executable, str(script), *SMALLER[command]], tmp_path, os.environ, timeout=900)
