@@ -192,10 +192,14 @@ def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
     return +found
 
 
-def ghosts() -> int:
-    """Count processes of the double that are left."""
-    lines = [" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
-    return sum("vasp_double.py" in line or "os.setsid()" in line for line in lines)
+def ghosts(campaign: Campaign) -> int:
+    """Count processes of the double of this campaign, and their children, that are left."""
+    left = 0
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        line, environment = " ".join(process.info["cmdline"] or []), process.info["environ"] or {}
+        ours = environment.get("VASP_DOUBLE_MEMORY") == campaign.environment["VASP_DOUBLE_MEMORY"]
+        left += ours and ("vasp_double.py" in line or "os.setsid()" in line)
+    return left
 
 
 def compare(campaign: Campaign, quiet: Campaign) -> list[str]:
@@ -206,7 +210,7 @@ def compare(campaign: Campaign, quiet: Campaign) -> list[str]:
             problems.append(f"the dataset {level} differs")
     if reasons(campaign) != reasons(quiet):
         problems.append(f"failures differ: {set(reasons(campaign)) ^ set(reasons(quiet))}")
-    if left := ghosts():
+    if left := ghosts(campaign):
         problems.append(f"{left} processes of VASP are left")
     return problems
 

@@ -20,6 +20,20 @@ NODES = ("cpu1", "cpu2", "gpu1")
 _START_S = 60
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
+_NO_CGROUPS = """ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherParams=OverMemoryKill
+"""
+_CGROUPS = """ProctrackType=proctrack/cgroup
+TaskPlugin=task/cgroup
+JobAcctGatherType=jobacct_gather/cgroup
+"""
+_CGROUP_CONF = """CgroupPlugin=cgroup/v1
+CgroupMountpoint=/sys/fs/cgroup
+ConstrainRAMSpace=yes
+"""
+
 
 def missing() -> str:
     """Return why Slurm can't be started here; empty if it can."""
@@ -29,11 +43,21 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "Slurm's daemons need root"
 
 
-class SmallSlurm:
-    """Start it with ``with``; commands find it through ``environment``."""
+def can_limit_memory() -> bool:
+    """Whether jobs can be held to their memory by the kernel."""
+    return os.access("/sys/fs/cgroup/memory/tasks", os.W_OK) and os.access("/sys/fs/cgroup/freezer", os.W_OK)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class SmallSlurm:
+    """Start it with ``with``; commands find it through ``environment``.
+
+    Parameters
+    ----------
+    cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm kills the whole job
+    """
+
+    def __init__(self, folder: Path, *, cgroups: bool = False) -> None:
+        self.folder, self.cgroups = folder, cgroups
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -79,6 +103,7 @@ class SmallSlurm:
         for i in range(4):
             os.mknod(folder / "dev" / f"gpu{i}", 0o600 | 0o020000, os.makedev(1, 3))
         (folder / "gres.conf").write_text(f"NodeName=gpu1 Name=gpu Type=fake File={folder}/dev/gpu[0-3]\n")
+        (folder / "cgroup.conf").write_text(_CGROUP_CONF)
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 CoresPerSocket=4 RealMemory=64000"
             f"{' Gres=gpu:fake:4' if node.startswith('gpu') else ''} State=UNKNOWN"
@@ -100,11 +125,7 @@ SlurmctldLogFile={folder}/log/slurmctld
 SlurmdLogFile={folder}/log/slurmd.%n
 # more cores and memory than the machine has: jobs of tests are small
 SlurmdParameters=config_overrides
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
+{_CGROUPS if self.cgroups else _NO_CGROUPS}JobAcctGatherFrequency=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu

@@ -2,7 +2,7 @@
 
 Energies, forces and stress are those of a pair potential and belong together; r2SCAN differs from PBE. It refuses inputs that
 VASP would refuse. What it does wrong on demand is in ``vasp_faults``. From the environment: ``VASP_DOUBLE_VERSION`` (6.4.3),
-``VASP_DOUBLE_SECONDS`` (how long it takes; 0), and what ``vasp_faults`` reads.
+``VASP_DOUBLE_SECONDS`` (how long it takes; 0), ``VASP_DOUBLE_MB`` (how much memory; 0), and what ``vasp_faults`` reads.
 """
 
 import os
@@ -173,7 +173,9 @@ def main(folder):
         return 1
     print(" POSCAR, INCAR and KPOINTS ok, starting setup", flush=True)
     fault = vasp_faults.fault_of(inputs.name, inputs.functional)
+    taken = b"x" * (int(os.environ.get("VASP_DOUBLE_MB", "0")) << 20)
     time.sleep(float(os.environ.get("VASP_DOUBLE_SECONDS", "0")))
+    del taken
     wavecar = folder / "WAVECAR"
     if wavecar.exists() and wavecar.read_text().split()[:2] != ["WAVECAR", inputs.name]:
         print(" ERROR: while reading WAVECAR, plane wave coefficients changed", flush=True)

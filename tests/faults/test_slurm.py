@@ -92,6 +92,26 @@ def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice
         assert selected.dataset(level) == quiet.dataset(level)
 
 
+@pytest.mark.skipif(not small_slurm.can_limit_memory(), reason="needs cgroups (v1) that may be written")
+def test_a_label_whose_vasp_the_kernel_kills_for_its_memory_is_made_by_the_next_attempt_of_its_job(
+    quiet, tmp_path
+):
+    with (
+        small_slurm.SmallSlurm(tmp_path / "slurm", cgroups=True) as slurm,
+        SlurmCampaign(tmp_path / "campaign", slurm, TINY) as campaign,
+    ):
+        campaign.faults()
+        campaign.take_selection(quiet)
+        campaign.write_profile(rules={"label_batch": {"mem_mb": "1200 * attempt ** 2"}})
+        campaign.environment["VASP_DOUBLE_MB"] = "1300"
+        campaign.run()
+        states = [job["state"] for job in campaign.jobs("label_batch")]
+        assert (states.count("OUT_OF_MEMORY"), states.count("COMPLETED")) == (4, 4)
+        assert campaign.failures() == []
+        for level in ("pbe", "r2scan"):
+            assert campaign.dataset(level) == quiet.dataset(level)
+
+
 def test_dynamics_and_encoder_ask_for_a_gpu_on_its_partition(slurm, selected):
     shutil.rmtree(selected.path / "results" / "snapshots")
     selected.change({"explore.device": "cuda"})
