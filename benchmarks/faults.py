@@ -168,7 +168,7 @@ DISTURBANCES: dict[str, Disturbance] = {
 SEEN = {
     "node": "restarted",
     "time": "timeout",
-    "memory": "out_of_memory",
+    "memory": "over their memory",
     "preempt": "restarted",
     "cancel": "cancelled",
     "disk": "failed",
@@ -185,10 +185,11 @@ def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
 
 
 def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
-    """Count label jobs by how they ended, and those that Slurm put back into the queue meanwhile."""
+    """Count label jobs by how they ended, those that Slurm put back into the queue, and those it ended for their memory."""
     jobs, restarts = campaign.jobs(LABELS), slurm.restarts()
     found = Counter(job["state"].lower() for job in jobs)
     found["restarted"] = sum(restarts[job["number"]] > 0 for job in jobs)
+    found["over their memory"] = len(slurm.killed_for_memory() & {job["number"] for job in jobs})
     return +found
 
 

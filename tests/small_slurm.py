@@ -6,6 +6,7 @@ process that started them.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -215,6 +216,11 @@ PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
         """Return how often each job that Slurm knows went back to the queue, by number."""
         lines = self.ask("squeue", "-h", "--states=all", "--Format=JobID:20,RestartCnt:20").splitlines()
         return {number: int(count) for number, count in map(str.split, lines)}
+
+    def killed_for_memory(self) -> set[str]:
+        """Return the numbers of jobs that were ended for their memory, which without cgroups only the nodes' logs tell."""
+        logs = "".join(path.read_text() for path in (self.folder / "log").glob("slurmd.cpu?"))
+        return set(re.findall(r"StepId=(\d+)\.\S+ exceeded memory limit", logs))
 
     def wait_for(self, condition, seconds: float) -> None:
         """Wait until ``condition`` holds; a TimeoutError says what Slurm's daemons had to say."""
