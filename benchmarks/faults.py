@@ -129,11 +129,10 @@ def fill_disk(campaign: Campaign, slurm: SmallSlurm) -> str:
     head = campaign.start()
     working(campaign, slurm, 0.2)
     filler = campaign.path / "filler"
-    with filler.open("wb") as handle:
+    with filler.open("wb", buffering=0) as handle:
         try:
             while True:
                 handle.write(b"0" * 4096)
-                handle.flush()
         except OSError:
             pass  # full
     if head.wait(900) != 1:

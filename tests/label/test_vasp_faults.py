@@ -170,8 +170,8 @@ def test_ghosts_do_not_outlive_a_good_run(tmp_path, monkeypatch):
 
 def test_time_is_that_of_the_attempt_not_of_each_try(tmp_path, monkeypatch):
     set_up(tmp_path, monkeypatch, "unconverged")
-    monkeypatch.setenv("VASP_DOUBLE_SECONDS", "1.5")
-    outcome, _ = calculate(tmp_path, "pbe", timeout_s=2.5)
+    monkeypatch.setenv("VASP_DOUBLE_SECONDS", "5")
+    outcome, _ = calculate(tmp_path, "pbe", timeout_s=9)
     assert outcome.reason == "timeout"
     assert "after Unconverged" in outcome.detail
     assert runs(tmp_path) == 2
