@@ -102,9 +102,7 @@ def test_a_label_whose_vasp_the_kernel_kills_for_its_memory_is_made_by_the_next_
     ):
         campaign.faults()
         campaign.take_selection(quiet)
-        campaign.write_profile(
-            rules={"label_batch": {"mem_mb": "min(300 * threads * attempt ** 2, 250000)"}}
-        )
+        campaign.write_profile(rules={"label_batch": {"mem_mb": "min(300 * threads * attempt ** 2, 250000)"}})
         campaign.environment["VASP_DOUBLE_MB"] = "1300"
         campaign.run()
         states = [job["state"] for job in campaign.jobs("label_batch")]
