@@ -217,7 +217,7 @@ def compare(campaign: Campaign, quiet: Campaign) -> list[str]:
 
 def make(folder: Path, slurm: SmallSlurm, labels: int) -> Campaign:
     """Make a campaign, a tenth of whose calculations fail, always in the same way."""
-    campaign = SlurmCampaign(folder, slurm, {**CAMPAIGN, "select.target": labels})
+    campaign = SlurmCampaign(folder, slurm, {**CAMPAIGN, "select.target": labels}, patience_s=7200)
     campaign.faults(fraction=0.1, faults=sorted(FAULTS))
     return campaign
 

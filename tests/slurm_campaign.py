@@ -42,10 +42,11 @@ class SlurmCampaign:
     path : the folder, which is made
     slurm : a running SmallSlurm
     changes : values of the demo's configuration by dotted key
+    patience_s : how long a run may take; less than pytest gives a test
     """
 
-    def __init__(self, path, slurm, changes):
-        self.path, self.slurm, self._head = path, slurm, None
+    def __init__(self, path, slurm, changes, patience_s=800):
+        self.path, self.slurm, self.patience_s, self._head = path, slurm, patience_s, None
         path.mkdir(parents=True)
         self.configuration = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
         self.change({"label.backend": DOUBLE, **changes})
@@ -131,10 +132,10 @@ class SlurmCampaign:
             )
         return self._head
 
-    def finish(self, head, expect=0, timeout=1800):
+    def finish(self, head, expect=0):
         """Wait for a head to end; return its output."""
         try:
-            status = head.wait(timeout)
+            status = head.wait(self.patience_s)
         except subprocess.TimeoutExpired:
             self.kill(head)
             status = "out of time"

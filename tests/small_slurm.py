@@ -8,8 +8,10 @@ process that started them.
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Self
@@ -45,8 +47,26 @@ def missing() -> str:
 
 
 def can_limit_memory() -> bool:
-    """Whether jobs can be held to their memory by the kernel."""
-    return os.access("/sys/fs/cgroup/memory/tasks", os.W_OK) and os.access("/sys/fs/cgroup/freezer", os.W_OK)
+    """Whether the kernel holds jobs to their memory here: tried on a process that asks for more than it may."""
+    top = Path("/sys/fs/cgroup/memory")
+    if os.geteuid() or not all(os.access(path, os.W_OK) for path in (top / "tasks", top.parent / "freezer")):
+        return False
+    folder = top / f"pesatlas-{os.getpid()}"
+    try:
+        folder.mkdir()
+    except OSError:
+        return False
+    try:
+        (folder / "memory.limit_in_bytes").write_text("64M")
+        greedy = f"open('{folder}/tasks', 'w').write('0'); print('held', flush=True); bytearray(2**28)"
+        done = subprocess.run(
+            [sys.executable, "-c", greedy], capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    finally:
+        folder.rmdir()
+    return done.stdout == "held\n" and done.returncode == -signal.SIGKILL
 
 
 class SmallSlurm:

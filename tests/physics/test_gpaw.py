@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pesatlas.label.atoms import _alone
+from pesatlas.label.atoms import task_of_atom
 from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Result, Task
 from pesatlas.levels.gpaw import levels
@@ -89,7 +89,7 @@ def test_cohesive_energy_of_silicon(tmp_path):
     crystal = Task(np.array([14, 14]), 2.7345 * (1 - np.eye(3)), np.array([[0.0] * 3, [1.36725] * 3]), level)
     energy = (
         calculate(crystal, tmp_path / "crystal").energy_eV / 2
-        - calculate(_alone(14, level), tmp_path / "atom").energy_eV
+        - calculate(task_of_atom(14, level), tmp_path / "atom").energy_eV
     )
     assert energy == pytest.approx(-4.6, abs=0.2)
 
