@@ -36,3 +36,5 @@ rule all:
     input:
         "results/manifest.json",
         "results/report.html",
+        "results/card.json",
+        expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),

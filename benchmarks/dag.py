@@ -23,6 +23,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import Label
 from pesatlas.config.presets import preset
+from pesatlas.config.select import groups
 from pesatlas.tables import write_table
 
 ROOT = Path(__file__).parents[1]
@@ -96,8 +97,22 @@ def targets(size: Size, state: str) -> Iterator[tuple[str, ...]]:
     yield from ((f"results/snapshots/{b}.parquet", f"results/failures/explore/{b}.parquet") for b in batches)
     yield from ((f"results/features/{b}.parquet", f"results/features/{b}.moments.npz") for b in batches)
     yield ("results/select/pca.npz",)
-    yield ("results/select/clusters.parquet",)
+    names = groups(size.explore_batches)
+    yield from ((f"results/select/grid/{g}.structures.npz",) for g in names)
+    yield ("results/select/structures.npz",)
+    yield from ((f"results/select/grid/{g}.atoms.npz",) for g in names)
+    yield ("results/select/atoms.npz",)
+    yield from (
+        (
+            f"results/select/clusters/{g}.parquet",
+            f"results/select/candidates/{g}.parquet",
+            f"results/select/candidates/{g}.npy",
+            f"results/select/drawn/{g}.npz",
+        )
+        for g in names
+    )
     yield ("results/selection.parquet",)
+    yield ("results/select/quality.parquet",)
     done = size.label_batches // 2 if state == "half-way" else size.label_batches - 1
     for i in range(done):
         yield (f"results/labels/{i:05d}.parquet", f"results/failures/label/{i:05d}.parquet")
@@ -114,8 +129,9 @@ def advance(folder: Path, size: Size, state: str) -> int:
     # Snakemake records what it touches as if it had made it: parameters, inputs and code of every job
     command = ["--profile", PROFILE, "-s", SNAKEFILE, "--touch", "--forceall", "--scheduler", "greedy"]
     call([sys.executable, "-c", TOUCH, *command, *(outputs[0] for outputs in jobs)], folder)
-    # beside those: fitting, clustering, picking, isolated atoms, collecting, the report, the target `all`
-    return 2 * size.explore_batches + size.label_batches + 3 + 7 - len(jobs)
+    # beside those: fitting, clustering twice, picking, measuring, isolated atoms, collecting, the report, the target `all`
+    groups_jobs = 3 * len(groups(size.explore_batches))
+    return 2 * size.explore_batches + groups_jobs + size.label_batches + 3 + 9 - len(jobs)
 
 
 def call(command: list[str], folder: Path) -> tuple[str, float, float]:

@@ -7,4 +7,8 @@ from pesatlas.job import job
 with job(snakemake) as campaign:
     from pesatlas.select.pca import fit_pca
 
-    fit_pca(campaign, moments=[Path(p) for p in snakemake.input.moments], pca=Path(snakemake.output.pca))
+    fit_pca(
+        campaign,
+        moments=[Path(p) for p in [*snakemake.input.moments, *snakemake.input.reference]],
+        pca=Path(snakemake.output.pca),
+    )

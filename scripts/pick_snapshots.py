@@ -6,10 +6,16 @@ from pesatlas.job import job
 
 with job(snakemake) as campaign:
     from pesatlas.select.pick import pick_snapshots
+    from pesatlas.select.reference import Reference
 
+    tables = [*snakemake.input.reference, *snakemake.input.reference_clusters]
+    reference = Reference(*map(Path, tables)) if tables else None
     pick_snapshots(
         campaign,
         snapshots=[Path(p) for p in snakemake.input.snapshots],
-        clusters=Path(snakemake.input.clusters),
+        candidates=[Path(p) for p in snakemake.input.candidates],
+        geometries=[Path(p) for p in snakemake.input.geometries],
+        atoms=Path(snakemake.input.atoms),
+        reference=reference,
         selection=Path(snakemake.output.selection),
     )

@@ -1,9 +1,15 @@
 """A finished campaign made of tables alone: two crystals, a harmonic 'surface', both levels."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from pesatlas.config.dataset import Dataset
+from pesatlas.dataset.collect import collect_dataset
+from pesatlas.levels.level import Level
 from pesatlas.tables import write_table
 
 GEOMETRY = {"n_atoms": 2, "numbers": [11, 17], "cell_A": [4.0, 0, 0, 0, 4.0, 0, 0, 0, 4.0]}
@@ -17,19 +23,36 @@ ATOM = {"Na": -1.0, "Cl": -2.0}
 class CampaignOfTables:
     """Stands for the parts of a Campaign that collecting reads."""
 
-    class campaign:  # noqa: N801
-        name, seed = "test", 7
-
-    class label:  # noqa: N801
-        levels = LEVELS
-
-    dataset = Dataset()
+    def __init__(self):
+        self.campaign = SimpleNamespace(name="test", seed=7)
+        self.label = SimpleNamespace(levels=LEVELS)
+        self.dataset = Dataset()
 
     def identity(self):
         return {"test": 1}
 
     def model_dump(self, mode):
         return {"dataset": self.dataset.model_dump(mode=mode), "label": {"backend": {"kind": "test"}}}
+
+
+FUNCTIONALS = {"pbe": "PBE", "r2scan": "MGGA_X_R2SCAN+MGGA_C_R2SCAN"}
+DEFINITIONS = {
+    level: Level(
+        name=level,
+        code={"double": "1.2.3", "library": "4.0"},
+        functional=FUNCTIONALS[level],
+        settings={"cutoff_eV": 400.0},
+        pseudopotentials="paw",
+    )
+    for level in LEVELS
+}
+METADATA = {"pesatlas.levels": json.dumps({d.fingerprint: d.identity() for d in DEFINITIONS.values()})}
+
+
+def stress_of(row):
+    """Some stress that depends on the frame, as that of the potential does too."""
+    x, y, z = np.asarray(row["positions_A"][3:]) - 2
+    return [0.1 * x, 0.1 * y, 0.1 * z, 0.05 * y * z, 0.05 * x * z, 0.05 * x * y]
 
 
 def frame(structure, step, rng):
@@ -52,21 +75,22 @@ def frame(structure, step, rng):
 def label(row, level):
     pull = -np.asarray(row["positions_A"][3:]) + 2
     energy = 0.5 * float(pull @ pull) - 6 + SHIFT[level]
+    stress = stress_of(row)
     return {
         **row,
         **POTENTIAL,
         "level": level,
-        "level_fingerprint": f"f-{level}",
+        "level_fingerprint": DEFINITIONS[level].fingerprint,
         "energy_eV": energy,
         "free_energy_eV": energy,
         "forces_eV_per_A": [*(-pull), *pull],
-        "stress_eV_per_A3": [0.0] * 6,
+        "stress_eV_per_A3": stress,
         "scf_steps": 5,
         "converged": True,
         "corrections": "[]",
         "code": "test",
         "pseudopotentials": "{}",
-        "settings": "{}",
+        "settings": json.dumps({"functional": FUNCTIONALS[level], "max_iterations": 50}),
         "wall_s": 1.0,
         "verdict": "accepted",
         "verdict_rules": "[]",
@@ -117,7 +141,6 @@ def tables(tmp_path):
     extra = {
         "time_fs": 0.0,
         "mlip_energy_eV": -6.0,
-        "mlip_stress_eV_per_A3": [0.0] * 6,
         "mlip_max_force_eV_per_A": 0.1,
         "min_distance_A": 2.0,
     }
@@ -133,7 +156,7 @@ def tables(tmp_path):
     write_table(
         results / "snapshots/00000.parquet",
         "snapshots",
-        [{**r, **extra, **POTENTIAL} for r in rows],
+        [{**r, **extra, **POTENTIAL, "mlip_stress_eV_per_A3": stress_of(r)} for r in rows],
         "s",
         explored,
     )
@@ -153,10 +176,13 @@ def tables(tmp_path):
             "structure_cluster": 0,
             "atom_clusters": [0, 0],
             "structure_pcs": [0.0, 0.0],
+            "centre_distance": 0.0,
         }
         for r in rows
     ]
-    write_table(results / "select/clusters.parquet", "clusters", clusters, "s")
+    write_table(results / "select/clusters/00000.parquet", "clusters", clusters, "s")
+    write_table(results / "select/candidates/00000.parquet", "candidates", [], "s")
+    write_table(results / "select/quality.parquet", "quality", [], "s")
     picked = {
         "policy": "test",
         "reason": "test",
@@ -184,13 +210,13 @@ def tables(tmp_path):
         for level in LEVELS
         for element, energy in ATOM.items()
     ]
-    write_table(results / "labels/atoms.parquet", "atoms", atoms, "s")
+    write_table(results / "labels/atoms.parquet", "atoms", atoms, "s", metadata=METADATA)
     labels = [label(row, level) for row in rows[:4] for level in LEVELS]
     files = _write_labels(results, labels)
     return results, files, labels
 
 
-def _write_labels(results, labels, failed=None):
+def _write_labels(results, labels, failed=None, metadata=None):
     """Write two batches of labels with the counts that belong to them."""
     files = []
     for batch in (0, 1):
@@ -201,10 +227,29 @@ def _write_labels(results, labels, failed=None):
         }
         counts |= {f"failed_{level}": (failed or {}).get(batch, {}).get(level, 0) for level in LEVELS}
         files.append(results / f"labels/{batch:05d}.parquet")
-        write_table(files[-1], "labels", part, "s", counts)
+        write_table(files[-1], "labels", part, "s", counts, metadata or METADATA)
     return files
 
 
 @pytest.fixture
 def write_labels():
     return _write_labels
+
+
+@pytest.fixture
+def finished(campaign, tables):
+    """Return the results of a finished campaign."""
+    results, files, _ = tables
+    collect_dataset(campaign, results, files)
+    return results
+
+
+@pytest.fixture
+def definitions():
+    return DEFINITIONS
+
+
+@pytest.fixture
+def older():
+    """Return the results of a small campaign as schema version 1 wrote them."""
+    return Path(__file__).parent / "schema_1"

@@ -10,6 +10,7 @@ SOURCE = ROOT / "src" / "pesatlas"
 STAGES = {"structures", "explore", "encode", "select", "label", "dataset", "report"}
 TOOLS = {"potentials", "dynamics", "levels"}
 FLOOR = {
+    "__init__.py": 3,  # the front door: pesatlas.open
     "cli": 3,
     "monitor": 3,
     **dict.fromkeys(STAGES, 2),

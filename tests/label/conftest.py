@@ -43,7 +43,7 @@ class Double:
 
     calls: Path
     fail: dict = field(default_factory=dict)
-    net_force: float = 0.0
+    objections: tuple[str, ...] = ()
     nap: float = 0.0
 
     def calculate(self, task, options, place):
@@ -54,9 +54,22 @@ class Double:
         if reasons:
             return Failed(reasons.pop(0) if len(reasons) > 1 else reasons[0], "on demand")
         forces = task.positions.mean(axis=0) - task.positions
-        forces[0, 0] += self.net_force
         energy = 0.5 * float((forces**2).sum()) + (task.level.name == "r2scan")
-        return Result(energy, energy, forces.tolist(), [0.0] * 6, None, 1.0, 5, True, [], {}, {}, 0.1)
+        return Result(
+            energy,
+            energy,
+            forces.tolist(),
+            [0.0] * 6,
+            None,
+            1.0,
+            5,
+            True,
+            [],
+            {},
+            {},
+            0.1,
+            list(self.objections),
+        )
 
     def count(self):
         return len(self.calls.read_text().splitlines()) if self.calls.exists() else 0

@@ -121,11 +121,11 @@ def test_a_crash_that_passes_becomes_a_label(double, select, label, monkeypatch)
     assert (len(rows), failures) == (2, [])
 
 
-def test_forces_that_do_not_sum_to_zero_are_quarantined(double, select, label):
-    double.net_force = 0.5
+def test_a_label_that_its_own_calculation_objects_to_is_quarantined(double, select, label):
+    double.objections = ("changed EDIFF",)
     rows, failures, counts = label(select(3.0))
     assert {r["verdict"] for r in rows} == {"quarantined"}
-    assert "forces sum to 0.5" in json.loads(rows[0]["verdict_rules"])[0]
+    assert json.loads(rows[0]["verdict_rules"]) == ["changed EDIFF"]
     assert failures == []
     assert (counts["labelled_pbe"], counts["quarantined_pbe"]) == (1, 1)
 

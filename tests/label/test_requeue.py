@@ -2,13 +2,14 @@
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from pesatlas.label.batch import label_batch
 from pesatlas.label.interface import Requeued, from_bytes
 from pesatlas.label.requeue import KNOWN, find_misses, requeue
 from pesatlas.store import Store
-from pesatlas.tables import FailureReason, read_table
+from pesatlas.tables import SCHEMAS, FailureReason, read_table, write_table
 
 CRASHED, TIMEOUT, UNCONVERGED = FailureReason.CRASHED, FailureReason.TIMEOUT, FailureReason.NOT_CONVERGED
 
@@ -146,17 +147,32 @@ def test_what_happened_before_is_on_record(bench):
 
 
 def test_quarantined_labels_go_back_only_when_asked(bench):
-    bench.double.net_force = 0.5
+    bench.double.objections = ("changed EDIFF",)
     bench.run()
     calls = bench.double.count()
     assert bench.retry(*KNOWN) == 0
     assert bench.run() == []
-    bench.double.net_force = 0.0
+    bench.double.objections = ()
     assert bench.retry(quarantined=True) == 12
     assert bench.run() == [0, 1]
     assert bench.double.count() == calls + 12
     verdicts = read_table(bench.results / "labels/00000.parquet", "labels")["verdict"].to_pylist()
     assert set(verdicts) == {"accepted"}
+
+
+def test_labels_that_a_rule_of_the_dataset_quarantined_go_back_too(bench):
+    bench.run()
+    row = read_table(bench.results / "labels/00001.parquet", "labels").to_pylist()[0]
+    rest = {
+        field.name: [] if pa.types.is_list(field.type) else "" if field.type == pa.string() else 0
+        for field in SCHEMAS["dataset"]
+    }
+    quarantined = {**rest, **row, "verdict": "quarantined", "verdict_rules": '["net_force"]'}
+    write_table(bench.results / "quarantine/pbe.parquet", "dataset", [quarantined], "x")
+    calls = bench.double.count()
+    assert bench.retry(quarantined=True) == 1
+    assert bench.run() == [1]
+    assert bench.double.count() == calls + 1
 
 
 def test_asked_twice_or_stopped_half_way_it_does_the_rest(bench):

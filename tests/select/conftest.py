@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from pesatlas.config.select import Select
+from pesatlas.select.assign import assign_frames
+from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.moments import Moments, ShardMoments
 
@@ -54,7 +56,7 @@ def _write_features(folder, ids, structures, atoms, cuts=(), encoder_hash=HASH):
     """Write feature shards, cut before the rows ``cuts``, with their moments; return (features, moments)."""
     edges = [0, *cuts, len(ids)]
     tables, sums = [], []
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for k, (a, b) in enumerate(pairwise(edges)):
         path = folder / f"{k:05d}.parquet"
         rows = [
@@ -97,6 +99,29 @@ def _random_features(n=200, d=12, seed=0, groups=6):
     return ids, structures, atoms
 
 
+def _cluster(campaign, folder, features, pca, groups=None):
+    """Cluster the shards ``features``, as the rules do, in ``groups`` of them; return the paths of the tables of clusters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = groups or [features]
+    grids = [folder / f"structures-{i}.npz" for i in range(len(groups))]
+    for group, cells in zip(groups, grids, strict=True):
+        grid_structures(campaign, group, pca, cells)
+    cluster_structures(campaign, grids, pca, folder / "structures.npz")
+    grids = [folder / f"atoms-{i}.npz" for i in range(len(groups))]
+    for group, cells in zip(groups, grids, strict=True):
+        grid_atoms(campaign, group, pca, folder / "structures.npz", cells)
+    cluster_atoms(campaign, grids, folder / "structures.npz", folder / "atoms.npz")
+    tables = [folder / f"clusters-{i}.parquet" for i in range(len(groups))]
+    for group, table in zip(groups, tables, strict=True):
+        assign_frames(group, pca, folder / "structures.npz", folder / "atoms.npz", table)
+    return tables
+
+
+@pytest.fixture
+def cluster():
+    return _cluster
+
+
 @pytest.fixture
 def campaign_with():
     return _campaign_with
@@ -117,23 +142,42 @@ def random_features():
     return _random_features
 
 
+def with_distances(clusters):
+    """Add to each frame the distance to the mean of its cluster."""
+    members = {}
+    for c, _, pcs in clusters.values():
+        members.setdefault(c, []).append(pcs)
+    return {
+        name: (c, atoms, pcs, float(np.linalg.norm(np.array(pcs) - np.mean(members[c], axis=0))))
+        for name, (c, atoms, pcs) in clusters.items()
+    }
+
+
 @pytest.fixture
 def write_clusters(tmp_path):
     """Write snapshots in shards and a table of clusters given by hand."""
 
     def write(rows, clusters, cuts=()):
         """``clusters`` maps snapshot_id to (structure cluster, atomic clusters, structure PCs)."""
+        clusters = with_distances(clusters)
         edges = [0, *cuts, len(rows)]
-        shards = []
+        shards, tables = [], []
         for k, (a, b) in enumerate(pairwise(edges)):
             shards.append(tmp_path / f"snapshots-{len(cuts)}-{k}.parquet")
+            tables.append(tmp_path / f"clusters-{len(cuts)}-{k}.parquet")
             write_table(shards[-1], "snapshots", rows[a:b], "test")
-        table = [
-            {"snapshot_id": name, "structure_cluster": c, "atom_clusters": atoms, "structure_pcs": pcs}
-            for name, (c, atoms, pcs) in sorted(clusters.items())
-        ]
-        path = tmp_path / "clusters.parquet"
-        write_table(path, "clusters", table, "test")
-        return shards, path
+            found = [(row["snapshot_id"], *clusters[row["snapshot_id"]]) for row in rows[a:b]]
+            table = [
+                {
+                    "snapshot_id": name,
+                    "structure_cluster": c,
+                    "atom_clusters": atoms,
+                    "structure_pcs": pcs,
+                    "centre_distance": distance,
+                }
+                for name, c, atoms, pcs, distance in found
+            ]
+            write_table(tables[-1], "clusters", table, "test")
+        return shards, tables
 
     return write

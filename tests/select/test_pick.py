@@ -5,6 +5,8 @@ import pytest
 
 from pesatlas.errors import UserError
 from pesatlas.registry import available
+from pesatlas.select.candidates import find_candidates
+from pesatlas.select.centres import Centres
 from pesatlas.select.pick import novelty, pick_snapshots
 from pesatlas.select.pool import Pool, round_robin
 from pesatlas.tables import read_entry, read_table
@@ -14,15 +16,31 @@ def positions(n, shift=0.0):
     return np.arange(n)[:, None] * [2.5, 0.0, 0.0] + shift
 
 
-def pick(campaign, shards, clusters, folder):
+def pick(campaign, shards, clusters, folder, reference=None, groups=None):
+    """Reduce and pick, with the shards in groups of given sizes (one each), and check that the sums close."""
+    most = max(max(found, default=-1) for t in clusters for found in atoms_of(t))
+    if reference:
+        most = max([most, *(max(found) for found in atoms_of(reference.clusters))])
+    means = np.arange(most + 1.0)[:, None] * [1.0, 0.3]
+    Centres(0.1, np.array([0, most + 1]), means, np.ones(most + 1)).write(folder / "atoms.npz", "test")
+    kept, hashes = [], []
+    for i, (shard, table) in enumerate(zip(shards, clusters, strict=True)):
+        kept.append(folder / f"candidates-{i}.parquet")
+        hashes.append(folder / f"candidates-{i}.npy")
+        find_candidates(campaign, [shard], table, folder / "atoms.npz", kept[-1], hashes[-1])
     path = folder / "selection.parquet"
-    pick_snapshots(campaign, shards, clusters, path)
+    where = {"atoms": folder / "atoms.npz", "reference": reference, "selection": path}
+    pick_snapshots(campaign, shards, kept, hashes, **where)
     counts = read_entry(path).counts
     assert counts["pool"] == sum(count for name, count in counts.items() if name != "pool")
     rows = read_table(path, "selection").to_pylist()
     assert len(rows) == counts["selected"]
     assert [row["rank"] for row in rows] == list(range(len(rows)))
     return rows, counts
+
+
+def atoms_of(table):
+    return read_table(table, "clusters", ["atom_clusters"]).column(0).to_pylist()
 
 
 @pytest.fixture
@@ -75,6 +93,7 @@ def test_matpes_picks_what_was_worked_out_by_hand(campaign_with, example, write_
         "not_finite": 0,
         "too_close": 0,
         "duplicate": 0,
+        "known": 0,
         "redundant": 4,
     }
 
@@ -196,6 +215,7 @@ def test_what_must_not_be_picked_is_counted_by_its_first_cause(
         "not_finite": 5,
         "too_close": 1,
         "duplicate": 2,
+        "known": 0,
         "redundant": 0,
     }
 
@@ -212,16 +232,18 @@ def test_a_pool_without_anything_to_pick_gives_an_empty_selection(
 
 def test_clusters_of_other_snapshots_are_refused(campaign_with, example, write_clusters, tmp_path):
     rows, clusters = example
-    shards, path = write_clusters(rows[:-1], clusters)
+    shards, _ = write_clusters(rows[::-1], clusters)
+    _, path = write_clusters(rows, clusters, cuts=(8,))
+    path = path[:1]
     with pytest.raises(UserError, match="is not of these snapshots"):
-        pick_snapshots(campaign_with(), shards, path, tmp_path / "selection.parquet")
+        pick(campaign_with(), shards, path, tmp_path)
 
 
 def test_round_robin_serves_every_cluster_before_a_second_time():
-    clusters = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2], dtype=np.int32)
-    pool = Pool(None, None, clusters, None, None, None, None, 0)
-    assert round_robin(pool, [3, 1, 4, 5, 8, 6], []) == [3, 8, 4, 1, 6, 5]
-    assert round_robin(pool, [3, 1, 4, 5, 8], [0, 2]) == [8, 4, 5, 3, 1]
+    clusters = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2], dtype=np.int32)
+    pool = Pool(*[None] * 6, clusters, *[None] * 7)
+    assert round_robin(pool, [3, 1, 4, 5, 8, 7], []) == [3, 4, 8, 1, 5, 7]
+    assert round_robin(pool, [3, 1, 4, 5, 8], [0, 2]) == [4, 8, 5, 3, 1]
 
 
 def test_novelty_is_the_distance_to_the_nearest_earlier_row():
@@ -233,4 +255,4 @@ def test_novelty_is_the_distance_to_the_nearest_earlier_row():
 
 
 def test_policies_are_found_by_name():
-    assert available("pesatlas.select.policies") == ["matpes"]
+    assert available("pesatlas.select.policies") == ["cover", "farthest", "matpes", "random"]

@@ -1,13 +1,13 @@
 """1e5 frames through the whole stage, in bounded time and memory."""
 
 import resource
-import time
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pesatlas.select.cluster import cluster_snapshots
+from pesatlas.select.candidates import find_candidates
+from pesatlas.select.centres import Centres
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry, read_table
@@ -84,36 +84,32 @@ def lists(rows):
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_frames(campaign_with, tmp_path):
+def test_a_hundred_thousand_frames(campaign_with, cluster, tmp_path):
     features, moments, snapshots = shards(tmp_path)
     campaign = campaign_with(
         target=500, structure={"threshold": 0.3}, atoms={"threshold": 0.3}, min_distance_A=0.0
     )
-    times = [time.perf_counter()]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     fit_pca(campaign, moments, tmp_path / "pca.npz")
-    times.append(time.perf_counter())
-    cluster_snapshots(campaign, features, tmp_path / "pca.npz", tmp_path / "clusters.parquet")
-    times.append(time.perf_counter())
-    pick_snapshots(campaign, snapshots, tmp_path / "clusters.parquet", tmp_path / "selection.parquet")
-    times.append(time.perf_counter())
+    groups = [features[:4], features[4:]]
+    tables = cluster(campaign, tmp_path, features, tmp_path / "pca.npz", groups)
+    kept, hashes = [], []
+    for k, (part, table) in enumerate(zip((snapshots[:4], snapshots[4:]), tables, strict=True)):
+        kept.append(tmp_path / f"candidates-{k}.parquet")
+        hashes.append(tmp_path / f"candidates-{k}.npy")
+        find_candidates(campaign, part, table, tmp_path / "atoms.npz", kept[-1], hashes[-1])
+    where = {"atoms": tmp_path / "atoms.npz", "reference": None, "selection": tmp_path / "selection.parquet"}
+    pick_snapshots(campaign, snapshots, kept, hashes, **where)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    clusters, selection = (
-        read_entry(tmp_path / "clusters.parquet").counts,
-        read_entry(tmp_path / "selection.parquet").counts,
-    )
-    print(  # noqa: T201 - shown with -s
-        "pca, cluster, pick: {:.1f} {:.1f} {:.1f} s".format(*np.diff(times)),
-        f"+{(after - before) / 1024:.0f} MiB",
-        clusters,
-        selection,
-    )
+    selection = read_entry(tmp_path / "selection.parquet").counts
+    structures = Centres.read(tmp_path / "structures.npz")[0]
+    assert structures.weights.sum() == CRYSTALS * STEPS
     assert selection["pool"] == CRYSTALS * STEPS == sum(n for name, n in selection.items() if name != "pool")
-    assert clusters["structure_clusters"] > 100
+    assert len(structures.weights) > 100
     assert selection["selected"] == 500
     # a round is one pick for each structure cluster
     first = (
         read_table(tmp_path / "selection.parquet", "selection", ["structure_cluster"]).column(0).to_pylist()
     )
-    assert len(set(first)) == min(500, clusters["structure_clusters"])
+    assert len(set(first)) == min(500, len(structures.weights))
     assert after - before < 1024**2

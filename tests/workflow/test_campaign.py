@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from pesatlas.dataset.verify import verify
@@ -57,7 +58,7 @@ def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
 def test_a_changed_split_collects_again_and_calculates_nothing(tiny, tmp_path):
     twin = copy_of(tiny, tmp_path / "twin")
     twin.change({"dataset.split": {"valid": 0.0, "test": 0.999}})
-    assert set(jobs(twin.run("-n"))) == {"collect_dataset", "build_report"}
+    assert set(jobs(twin.run("-n"))) == {"collect_dataset", "build_report", "export_dataset", "write_card"}
     twin.run()
     assert {row["split"] for row in twin.dataset("pbe")} == {"test"}
 
@@ -114,3 +115,24 @@ def test_a_wrong_configuration_stops_before_any_job(make_folder, changes, messag
     folder = make_folder(changes)
     assert message in folder.run(expect=1)
     assert not (folder.path / "results").exists()
+
+
+def test_a_campaign_that_grows_picks_what_is_new(tiny, make_folder):
+    grown = make_folder(
+        {
+            "structures.sources": [{"kind": "demo", "names": ["Al", "Si"]}],
+            "select.reference": [str(tiny.path / "results" / "dataset" / "pbe")],
+            "campaign.store": str(tiny.path / "store"),
+            "select.target": 3,
+        },
+        "grown",
+    )
+    planned = jobs(grown.run("-n"))
+    assert planned["read_reference"] == 1
+    grown.run("results/selection.parquet", "results/select/quality.parquet")
+    counts = json.loads((grown.path / "results/selection.parquet.manifest.json").read_text())["counts"]
+    assert counts["known"] == 4  # what is labelled
+    picked = pq.read_table(grown.path / "results" / "selection.parquet").to_pylist()
+    labelled = {tuple(row["positions_A"]) for row in tiny.dataset("pbe")}
+    assert not {tuple(row["positions_A"]) for row in picked} & labelled
+    assert picked[0]["structure_id"] == "Al"  # its crystal; that of silicon is labelled

@@ -3,11 +3,14 @@
 import math
 from pathlib import Path
 
+from pesatlas.config.select import BATCHES_IN_GROUP, groups
 from pesatlas.tables import read_entry
 
 
 wildcard_constraints:
-    batch=r"\d{5}",
+    # frames of select.reference are a batch and a group of their own
+    batch=r"\d{5}|reference",
+    group=r"\d{5}|reference",
 
 
 # Compute nodes often have no network: what fetches runs where `pesatlas run` runs. So does the sum of a few hundred small files.
@@ -35,6 +38,32 @@ def explore_batches(pattern):
         return expand(pattern, batch=[f"{i:05d}" for i in range(read_entry(structures).counts["batches"])])
 
     return files
+
+
+def of_group(pattern):
+    """Return an input function: `pattern` for each batch of a group."""
+
+    def files(wildcards):
+        if wildcards.group == "reference":
+            return expand(pattern, batch="reference")
+        first = BATCHES_IN_GROUP * int(wildcards.group)
+        return explore_batches(pattern)(wildcards)[first : first + BATCHES_IN_GROUP]
+
+    return files
+
+
+def select_groups(pattern):
+    """Return an input function: `pattern` for each group of batches."""
+
+    def files(wildcards):
+        return expand(pattern, group=groups(len(explore_batches("{batch}")(wildcards))))
+
+    return files
+
+
+def reference(pattern):
+    """Return `pattern` for the frames of select.reference, if there is any."""
+    return expand(pattern, group="reference", batch="reference") if campaign.select.reference else []
 
 
 def label_batches():

@@ -1,4 +1,4 @@
-"""Dataset: accepted labels, every loss accounted for."""
+"""Dataset: labels judged, every loss accounted for; then in the forms that people train on."""
 
 
 rule collect_dataset:
@@ -6,7 +6,9 @@ rule collect_dataset:
         structures="results/structures.parquet",
         snapshots=explore_batches("results/snapshots/{batch}.parquet"),
         features=explore_batches("results/features/{batch}.parquet"),
+        clusters=select_groups("results/select/clusters/{group}.parquet"),
         selection="results/selection.parquet",
+        quality="results/select/quality.parquet",
         labels=expand("results/labels/{batch}.parquet", batch=label_batches()),
         atoms="results/labels/atoms.parquet",
         failures=[
@@ -17,6 +19,7 @@ rule collect_dataset:
         explore_failures=explore_batches("results/failures/explore/{batch}.parquet"),
     output:
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+        quarantine=expand("results/quarantine/{level}.parquet", level=campaign.label.levels),
         failures="results/failures/dataset.parquet",
         manifest="results/manifest.json",
     log:
@@ -29,10 +32,61 @@ rule collect_dataset:
         mem_mb=grows(2000),
         runtime=grows(120),
     params:
-        split=campaign.dataset.split.identity(),
+        settings={name: value for name, value in campaign.dataset.identity().items() if name not in {"exports", "card"}},
         seed=campaign.campaign.seed,
         levels=campaign.label.levels,
     message:
         "Collecting the dataset"
     script:
         "../../scripts/collect_dataset.py"
+
+
+rule export_dataset:
+    input:
+        manifest="results/manifest.json",
+        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+    output:
+        record="results/exports/{format}/export.json",
+    log:
+        "logs/export_dataset/{format}.log",
+    benchmark:
+        "logs/export_dataset/{format}.benchmark.tsv"
+    wildcard_constraints:
+        format="|".join(campaign.dataset.exports.formats) or "none",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(240),
+    params:
+        verdicts=campaign.dataset.exports.verdicts,
+    message:
+        "Exporting the dataset as {wildcards.format}"
+    script:
+        "../../scripts/export_dataset.py"
+
+
+rule write_card:
+    input:
+        manifest="results/manifest.json",
+        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+    output:
+        card="results/card.json",
+        page="results/card.md",
+        citation="results/CITATION.cff",
+        crate="results/ro-crate-metadata.json",
+    log:
+        "logs/write_card.log",
+    benchmark:
+        "logs/write_card.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(60),
+    params:
+        card=campaign.dataset.card.identity(),
+    message:
+        "Writing the dataset card"
+    script:
+        "../../scripts/write_card.py"

@@ -45,7 +45,6 @@ rule label_batch:
         runtime=grows(1440),
     params:
         settings=identity("label"),
-        limits={name: value for name, value in campaign.dataset.identity().items() if name != "split"},
         work="work/label",
     message:
         "Labelling batch {wildcards.batch}"

@@ -5,7 +5,8 @@ rule build_report:
     input:
         manifest="results/manifest.json",
         selection="results/selection.parquet",
-        clusters="results/select/clusters.parquet",
+        quality="results/select/quality.parquet",
+        clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
     output:
         report="results/report.html",

@@ -1,6 +1,6 @@
 """Structures: from the sources of the configuration to the cells that are explored."""
 
-from pesatlas.structures.fetch import state_of_sources
+from pesatlas.structures.fetch import state_of_files, state_of_sources
 
 
 rule fetch_structures:
@@ -47,3 +47,26 @@ checkpoint prepare_structures:
         "Preparing structures"
     script:
         "../../scripts/prepare_structures.py"
+
+
+rule read_reference:
+    # Its frames are a batch of their own for encode and select, with a name in place of a number; they are never picked.
+    output:
+        snapshots="results/snapshots/reference.parquet",
+        failures="results/failures/reference.parquet",
+    log:
+        "logs/read_reference.log",
+    benchmark:
+        "logs/read_reference.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(240),
+    params:
+        reference=campaign.select.reference,
+        files=state_of_files(campaign.select.reference),
+    message:
+        "Reading datasets that are labelled already"
+    script:
+        "../../scripts/read_reference.py"

@@ -1,5 +1,6 @@
 """The command ``pesatlas``."""
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -227,11 +228,179 @@ def verify(results: Results = Path("results")) -> None:
 
 @app.command()
 @for_people
+def query(
+    sql: Annotated[str, typer.Argument(help="A query in DuckDB's SQL.")],
+    results: Results = Path("results"),
+    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
+) -> None:
+    """Ask the tables of a campaign in SQL: structures, snapshots, selection, labels, dataset, quarantine, failures, ...
+
+    [bold]pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"[/bold]. "SHOW TABLES" names the tables,
+    "DESCRIBE dataset" the columns.
+    """
+    from pesatlas.cli.ask import query as answer  # noqa: PLC0415
+
+    answer(sql, results, to, console)
+
+
+@app.command()
+@for_people
+def explain(
+    snapshot_id: Annotated[str, typer.Argument(help="structure:variant:condition:step, e.g. of a row.")],
+    results: Results = Path("results"),
+) -> None:
+    """Tell the whole story of a row, from source crystal to label; of a missing one, where it ended and why."""
+    from pesatlas.cli.ask import tell  # noqa: PLC0415
+
+    tell(snapshot_id, results, console)
+
+
+@app.command()
+@for_people
+def reproduce(
+    snapshot_id: Annotated[
+        str, typer.Argument(help="structure:variant:condition:step, of a row with a label.")
+    ],
+    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not be there.")],
+    results: Results = Path("results"),
+) -> None:
+    """Write the inputs that give the labels of a row again, with what to run and the label to compare with."""
+    from pesatlas.cli.reproduce import reproduce as write  # noqa: PLC0415
+
+    write(snapshot_id, results, to, console)
+
+
+@app.command()
+@for_people
+def export(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="matpes, matgl, extxyz, mace, aselmdb, huggingface or pymatgen."
+        ),
+    ],
+    results: Results = Path("results"),
+    to: Annotated[Path | None, typer.Option(help="Folder; else exports/FORMAT below the results.")] = None,
+    flagged: Annotated[
+        bool, typer.Option("--flagged", help="Rows that a rule flagged too, not accepted ones only.")
+    ] = False,
+) -> None:
+    """Write the dataset in a form that people train on; export.json beside it has rows, sizes and checksums.
+
+    A campaign writes those of dataset.exports.formats by itself. Each has its own units and sign of stress: see docs/dataset.md.
+    """
+    from pesatlas.cli.exchange import export as write  # noqa: PLC0415
+
+    write(results, kind, to, console, flagged=flagged)
+
+
+@app.command()
+@for_people
+def release(
+    version: Annotated[str, typer.Argument(help="Name of the release, e.g. 2026.1.")],
+    results: Results = Path("results"),
+    to: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("releases"),
+    since: Annotated[
+        Path | None, typer.Option(help="An earlier release to compare with; else the latest in that folder.")
+    ] = None,
+) -> None:
+    """Copy the dataset for good: read-only, with checksums, and with what is new since an earlier release and why.
+
+    The campaign is verified first. A release opens as results do: pesatlas verify, query, explain, reproduce, pesatlas.open.
+    """
+    from pesatlas.cli.publish import make_release  # noqa: PLC0415
+
+    make_release(results, version, to, since, console)
+
+
+@app.command()
+@for_people
+def diff(
+    before: Annotated[Path, typer.Argument(help="Folder of results or of a release.")],
+    after: Annotated[Path, typer.Argument(help="The later one.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+) -> None:
+    """Tell what was added, removed and changed between two datasets, and why."""
+    from pesatlas.cli.publish import show_changes  # noqa: PLC0415
+
+    show_changes(before, after, console, as_json=as_json)
+
+
+@app.command("import")
+@for_people
+def import_command(
+    path: Annotated[Path, typer.Argument(help="MatPES JSON or extended XYZ.")],
+    level: Annotated[str, typer.Option(help="Which level its labels are of, e.g. pbe.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Table to write; else results/imported/NAME.parquet.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--format", help="matpes or extxyz, if its name does not tell.")
+    ] = None,
+) -> None:
+    """Read somebody else's dataset into a table: to query and compare, or as structures to explore and select from.
+
+    The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a campaign's own.
+    """
+    from pesatlas.cli.exchange import import_  # noqa: PLC0415
+
+    import_(path, level, to, kind, console)
+
+
+@app.command()
+@for_people
 def describe(table: Annotated[Path, typer.Argument(help="A Parquet file below results/.")]) -> None:
     """Show the columns of a table file with their types, units and meanings."""
     from pesatlas.tables.describe import describe as describe_table  # noqa: PLC0415
 
     console.print(describe_table(table))
+
+
+@app.command()
+@for_people
+def select(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders and globs: extended XYZ, Parquet, ASE database, JSON, CIF, POSCAR."
+        ),
+    ],
+    *,
+    count: Annotated[int, typer.Option(min=1, help="Frames to pick.")],
+    out: Annotated[
+        Path, typer.Option(help="Where they go: .extxyz, or .parquet for frames of Parquet files.")
+    ],
+    reference: Annotated[
+        list[str] | None, typer.Option(help="Frames that you have labelled already: pick what is new.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="cover, matpes, random or farthest.")] = "cover",
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of M3GNet-Eform weights, MatPES' encoder, in place of chgnet's."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where features are computed: cpu, cuda, cuda:1.")] = "cpu",
+    min_distance: Annotated[
+        float, typer.Option(min=0, help="Frames with two atoms closer than this (Å) are not picked.")
+    ] = 0.7,
+    seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
+) -> None:
+    """Thin a dataset: pick the frames that cover most atomic environments for what DFT of them costs.
+
+    No campaign is needed. Frames of extended XYZ and ASE databases keep what is known of them (energy, forces, ...); the most
+    wanted comes first. A table shows how near the picks come to everything, beside as many frames drawn by lot.
+    """
+    from pesatlas.cli.select import select_files  # noqa: PLC0415 - starting is quick
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    settings = {
+        "count": count,
+        "policy": policy,
+        "encoder": {"kind": "m3gnet_eform", "path": str(weights)} if weights else {"kind": "chgnet"},
+        "device": device,
+        "min_distance_A": min_distance,
+        "seed": seed,
+    }
+    select_files(files, reference or [], out, settings=settings, console=console)
 
 
 @config_app.command("new")

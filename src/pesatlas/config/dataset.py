@@ -1,17 +1,28 @@
-"""Section ``dataset``: what is accepted, and how it is split."""
+"""Section ``dataset``: which labels are accepted, which may be merged, and how they are split."""
+
+from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pesatlas import registry
 from pesatlas.config.section import Section
+
+Consequence = Literal["quarantine", "flag", "ignore"]
+OWN = "own choice"
+
+FORMATS = tuple(registry.available("pesatlas.dataset.exporters"))
+Format = Literal[FORMATS]  # type: ignore[valid-type]
 
 
 class Split(Section):
     """Shares of the splits; whole materials are assigned, so that frames of one trajectory never leak."""
 
-    valid: float = Field(0.05, ge=0, lt=1, description="share of structures for validation")
-    test: float = Field(
-        0.05, ge=0, lt=1, description="share of structures for the test split; the rest trains"
+    by: Literal["structure", "chemical_system"] = Field(
+        "structure",
+        description="what is never divided between splits: structure (a source crystal with all its cells and frames) or chemical_system (all crystals of the same elements)",
     )
+    valid: float = Field(0.05, ge=0, lt=1, description="share of them for validation")
+    test: float = Field(0.05, ge=0, lt=1, description="share of them for the test split; the rest trains")
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> "Split":
@@ -20,19 +31,134 @@ class Split(Section):
         return self
 
 
-class Dataset(Section):
-    """Which labels enter the dataset."""
+class Rule(Section):
+    """A number that a label is held against, what follows from breaking it, and who says so."""
 
-    max_net_force_eV_per_A: float = Field(
-        0.02, gt=0, description="quarantine a label whose forces sum to more than this (eV/Å)"
+    limit: float = Field(gt=0, description="the largest that passes")
+    then: Consequence = Field("flag", description="what becomes of a label that breaks it")
+    source: str = Field(OWN, description="where the limit comes from; change it with the limit")
+
+
+class AtLeast(Rule):
+    """A rule with a smallest number that passes."""
+
+    limit: float = Field(gt=0, description="the smallest that passes")
+
+
+class Window(Section):
+    """A rule with a smallest and a largest number that pass."""
+
+    lowest: float = Field(description="the smallest that passes")
+    highest: float = Field(description="the largest that passes")
+    then: Consequence = Field("flag", description="what becomes of a label that breaks it")
+    source: str = Field(OWN, description="where the limits come from; change it with the limits")
+
+    @model_validator(mode="after")
+    def _has_an_inside(self) -> "Window":
+        if self.lowest >= self.highest:
+            raise ValueError("highest: nothing passes; make it larger than lowest")
+        return self
+
+
+class Rules(Section):
+    """What a label is held against. ``quarantine`` keeps a label out of the dataset, ``flag`` marks it there.
+
+    These speak always and quarantine: ``converged`` (this attempt's own output says so), ``calculation`` (nothing that defines the
+    level was changed to make it succeed), ``structure`` (it is the one that was selected), ``finite`` (every number).
+    """
+
+    net_force: Rule = Field(
+        Rule(
+            limit=0.02,
+            then="quarantine",
+            source=f"{OWN}; exact forces sum to zero; a converged calculation leaves a few meV per A",
+        ),
+        description="length of the sum of all forces (eV/Å)",
     )
-    max_force_eV_per_A: float = Field(
-        100.0, gt=0, description="quarantine a label with a force above this (eV/Å): not a physical structure"
+    stress_symmetry: Rule = Field(
+        Rule(
+            limit=2.0,
+            then="quarantine",
+            source=f"{OWN}; a stress is as symmetric as its crystal, but for k-points that are not; a wrong order of components is tens of GPa",
+        ),
+        description="largest change of a component of the stress under the operations of the crystal's space group (GPa)",
     )
-    max_entropy_eV_per_atom: float = Field(
-        0.02,
-        gt=0,
-        description="quarantine a label whose energy and free energy differ by more than this (eV/atom): "
-        "the electrons' entropy at that smearing makes its extrapolation to zero doubtful",
+    force: Rule = Field(
+        Rule(limit=50.0, source=f"{OWN}; ten times what MD at 2000 K reaches"),
+        description="largest force on an atom (eV/Å)",
+    )
+    cohesive_energy: Window = Field(
+        Window(
+            lowest=-12.0,
+            highest=0.0,
+            source=f"{OWN}; the elements reach -9 eV/atom (tungsten); above zero nothing is bound",
+        ),
+        description="cohesive energy (eV/atom, negative is bound)",
+    )
+    stress: Rule = Field(
+        Rule(limit=100.0, source=f"{OWN}; far outside what dynamics at the given pressures visits"),
+        description="largest component of the stress, either sign (GPa)",
+    )
+    distance: AtLeast = Field(
+        AtLeast(limit=0.7, source="shortest bond there is, H2 with 0.74 A"),
+        description="shortest distance between atoms (Å)",
+    )
+    level_gap: Rule = Field(
+        Rule(
+            limit=0.5,
+            source=f"{OWN}; cohesive energies of PBE and r2SCAN differ by some 0.1 eV/atom; far more is another magnetic or SCF solution",
+        ),
+        description="difference of the cohesive energies at the first two levels, less the median of all such differences, either sign (eV/atom)",
+    )
+    entropy: Rule = Field(
+        Rule(
+            limit=0.02,
+            source=f"{OWN}; more makes the extrapolation to zero smearing doubtful",
+        ),
+        description="T·S: difference of energy and free energy (eV/atom)",
+    )
+
+
+class Exports(Section):
+    """In which forms the dataset is written besides its own tables."""
+
+    formats: list[Format] = Field(
+        list(FORMATS),
+        description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: for ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; pymatgen: entries",
+    )
+    verdicts: list[Literal["accepted", "flagged"]] = Field(
+        ["accepted"], min_length=1, description="rows with these are exported"
+    )
+
+
+class Author(Section):
+    """A person who made the dataset."""
+
+    given: str = Field(min_length=1, description="given names")
+    family: str = Field(min_length=1, description="family name")
+    orcid: str | None = Field(None, pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$", description="ORCID iD")
+
+
+class Card(Section):
+    """What the dataset says of itself beyond what the campaign knows: who, under which licence, what to beware of."""
+
+    title: str | None = Field(None, description="title; null: from the campaign's name and levels")
+    authors: list[Author] = Field([], description="who made it, for its citation (given, family, orcid)")
+    licence: str = Field("CC-BY-4.0", min_length=1, description="licence of the data, as SPDX names it")
+    doi: str | None = Field(
+        None, pattern=r"^10\.\d{4,9}/\S+$", description="DOI of the dataset, once it has one"
+    )
+    remarks: list[str] = Field([], description="known limits, and whatever else its users should know")
+
+
+class Dataset(Section):
+    """Which labels enter the dataset. Changing any of this labels nothing again."""
+
+    rules: Rules = Rules()
+    patch_versions: list[str] = Field(
+        [],
+        description="codes and libraries (e.g. gpaw-data) whose labels are merged although their patch version differs; recorded in the manifest. Everything else that differs stops the campaign",
     )
     split: Split = Split()
+    exports: Exports = Exports()
+    card: Card = Card()

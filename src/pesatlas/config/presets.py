@@ -102,6 +102,7 @@ MATPES: Preset = (
         "select.min_distance_A": UNKNOWN,
         "label.backend": "Published: VASP with pymatgen's MatPESStaticSet. Set your version of VASP; POTCARs: docs/vasp.md.",
         "label.levels": PUBLISHED,
+        "dataset.rules": UNKNOWN,
         "dataset.split": UNKNOWN,
     },
     "MatPES as published (Kaplan et al., arXiv 2503.04070). What is not known says so.",

@@ -7,11 +7,20 @@ from pydantic import Field
 from pesatlas.config.section import Section
 from pesatlas.registry import options_of
 
+BATCHES_IN_GROUP = 16
+"""Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""
+
 Policy = options_of("pesatlas.select.policies")
 
 Components = Literal["kaiser"] | Annotated[int, Field(ge=1)]
 _COMPONENTS = "principal components kept: a number, or kaiser (those with an eigenvalue above 1)"
+_CLUSTERS = "clusters to make instead, over all: the threshold that gives them is found by bisection; null: as the threshold says"
 _THRESHOLD = "BIRCH threshold, in weighted principal components: smaller means more clusters"
+
+
+def groups(batches: int) -> list[str]:
+    """Names of the groups that ``batches`` make."""
+    return [f"{i:05d}" for i in range(-(-batches // BATCHES_IN_GROUP))]
 
 
 class StructureStage(Section):
@@ -19,6 +28,7 @@ class StructureStage(Section):
 
     components: Components = Field("kaiser", description=_COMPONENTS)
     threshold: float = Field(0.5, gt=0, description=_THRESHOLD)
+    clusters: int | None = Field(None, ge=1, description=_CLUSTERS)
 
 
 class AtomStage(Section):
@@ -26,6 +36,17 @@ class AtomStage(Section):
 
     components: Components = Field("kaiser", description=_COMPONENTS)
     threshold: float = Field(0.1, gt=0, description=_THRESHOLD)
+    clusters: int | None = Field(None, ge=1, description=_CLUSTERS)
+
+
+class Budget(Section):
+    """How much DFT the selection may cost."""
+
+    core_hours: float = Field(gt=0, description="core hours for all labels together")
+    core_hours_of_64_atoms: float = Field(
+        gt=0,
+        description="what a structure of 64 atoms takes at all levels together; others go as the cube of their atoms",
+    )
 
 
 class Select(Section):
@@ -44,5 +65,12 @@ class Select(Section):
     atoms: AtomStage = AtomStage()
     min_distance_A: float = Field(
         0.7, ge=0, description="frames with two atoms closer than this (Å) are never picked"
+    )
+    budget: Budget | None = Field(
+        None, description="pick no more than DFT can pay for, by the estimate given; null: only target counts"
+    )
+    reference: list[str] = Field(
+        [],
+        description="datasets that are labelled already (files, folders and globs as for structures): what is in them counts as covered",
     )
     policy: Policy = Field({"kind": "matpes"}, description="how frames are picked from the clusters")  # type: ignore[valid-type]

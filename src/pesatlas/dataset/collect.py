@@ -1,133 +1,139 @@
-"""Labels to dataset: accepted rows at each level, cohesive energies, splits, and the campaign's manifest."""
+"""Labels to dataset: rules, derived quantities, splits, and the campaign's manifest."""
 
-import hashlib
 import json
 import logging
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.dataset import Split
 from pesatlas.config.section import digest
+from pesatlas.dataset.acceptance import QUARANTINED, VERDICTS, always, judge, limited
 from pesatlas.dataset.conservation import check_sums
+from pesatlas.dataset.derive import derived, geometry_of
 from pesatlas.dataset.paths import Results
-from pesatlas.errors import UserError
-from pesatlas.tables import SCHEMAS, FailureReason, TableWriter, read_entry, read_table
+from pesatlas.dataset.references import References, find_references
+from pesatlas.dataset.splits import split_of
+from pesatlas.dataset.surface import Surface, find_surfaces
+from pesatlas.geometry import geometry_digest
+from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, read_table
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.failures import failure_row
+from pesatlas.tables.io import check_metadata
 
 log = logging.getLogger(__name__)
 
 
 def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> None:
-    """Write ``dataset/{level}/``, ``failures/dataset.parquet`` and ``manifest.json`` below ``results``.
+    """Write ``dataset/{level}/``, ``quarantine/{level}.parquet``, ``failures/dataset.parquet`` and ``manifest.json``.
 
-    Labels that were not accepted become rows of the failures with the rules that spoke.
+    Every label is held against the rules of ``campaign.dataset.rules`` and becomes a row of the dataset (accepted or flagged) or of
+    the quarantine. Those in quarantine are failures too, with the rules that spoke.
 
     Raises
     ------
     UserError
-        If rows were lost on the way, or if labels of one level have different fingerprints.
+        If rows were lost on the way, or if labels of one level are of different surfaces.
     """
     layout = Results(results, len(labels), tuple(campaign.label.levels))
-    atoms = reference_energies(layout.atoms)
+    tables = [*((path, "labels") for path in layout.labels), (layout.atoms, "atoms")]
+    surfaces = find_surfaces(tables, layout.levels, campaign.dataset.patch_versions)
+    references = find_references(layout.atoms, layout.labels, layout.levels)
+    selected = _geometries(layout.selection)
     fingerprint = digest(campaign.identity())
-    seen: dict[str, str] = {}
-    with TableWriter(layout.dataset_failures, "failures", fingerprint) as failures:
+    with ExitStack() as stack:
+        failures = stack.enter_context(TableWriter(layout.dataset_failures, "failures", fingerprint))
+        writers = {
+            (level, place): stack.enter_context(
+                TableWriter(path, "dataset", fingerprint, {"pesatlas.level": level})
+            )
+            for level in layout.levels
+            for place, path in (("dataset", layout.dataset(level)), ("quarantine", layout.quarantine(level)))
+        }
+        for path in layout.labels:
+            rows = _judged(campaign, path, references, selected)
+            for level in layout.levels:
+                here = [row for row in rows if row["level"] == level]
+                bad = [row for row in here if row["verdict"] == QUARANTINED]
+                writers[level, "dataset"].write([row for row in here if row["verdict"] != QUARANTINED])
+                writers[level, "quarantine"].write(bad)
+                failures.write([_failure(row) for row in bad])
+                for place in ("dataset", "quarantine"):
+                    _count(writers[level, place].counts, here, place)
         for level in layout.levels:
-            with TableWriter(
-                layout.dataset(level), "dataset", fingerprint, {"pesatlas.level": level}
-            ) as dataset:
-                for path in layout.labels:
-                    table = read_table(path, "labels")
-                    table = table.filter(pc.equal(table["level"], level))
-                    _check_fingerprints(table, level, seen, path)
-                    good = pc.equal(table["verdict"], "accepted")
-                    rows = table.filter(good)
-                    dataset.write(_derive(rows, atoms, campaign.dataset.split, campaign.campaign.seed))
-                    failures.write(_quarantined(table.filter(pc.invert(good))))
-                log.info("%s: %d rows", level, dataset.rows)
-    _write_manifest(campaign, layout)
+            log.info(
+                "%s: %s", level, {**writers[level, "dataset"].counts, **writers[level, "quarantine"].counts}
+            )
+    _write_manifest(campaign, layout, surfaces, references)
 
 
-def reference_energies(path: Path) -> dict[tuple[str, int], float]:
-    """Energies of isolated atoms in eV, by level fingerprint and atomic number."""
-    from ase.data import atomic_numbers  # noqa: PLC0415 - ase is slow to import
+def _judged(
+    campaign: Campaign, path: Path, references: References, selected: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Return the labels of one file as rows of the dataset, each with its verdict."""
+    settings, seed = campaign.dataset, campaign.campaign.seed
+    geometries: dict[str, Any] = {}
+    rows = []
+    for label in read_table(path, "labels").to_pylist():
+        key = _digest(label)
+        if key not in geometries:
+            geometries[key] = geometry_of(label)
+        spoken = list(always(label, selected.get(label["snapshot_id"]) == key))
+        row = label | derived(label, geometries[key], references)
+        spoken += limited(row, settings.rules)
+        row["verdict"], row["verdict_rules"] = judge(spoken)
+        whole = row["structure_id" if settings.split.by == "structure" else "chemical_system"]
+        row["split"] = split_of(whole, settings.split, seed)
+        rows.append(row)
+    return rows
 
-    table = read_table(path, "atoms", ["element", "level_fingerprint", "energy_eV"])
+
+def _geometries(selection: Path) -> dict[str, str]:
+    """Return a hash of the geometry of each pick."""
+    check_metadata(selection, "selection")
+    columns = ["snapshot_id", "numbers", "cell_A", "positions_A"]
     return {
-        (row["level_fingerprint"], atomic_numbers[row["element"]]): row["energy_eV"]
-        for row in table.to_pylist()
+        row["snapshot_id"]: _digest(row)
+        for piece in iter_table(selection, columns)
+        for row in piece.to_pylist()
     }
 
 
-def split_of(structure_id: str, split: Split, seed: int) -> str:
-    """Return the split of a material: decided by its id and the seed alone, so it never changes as a dataset grows."""
-    number = int(hashlib.sha256(f"{seed}:{structure_id}".encode()).hexdigest()[:12], 16) / 16**12
-    if number < split.test:
-        return "test"
-    return "valid" if number < split.test + split.valid else "train"
+def _digest(row: dict[str, Any]) -> str:
+    """Hash of a row's geometry; of its text where a number of it is not finite."""
+    lengths = np.array([*row["cell_A"], *row["positions_A"]])
+    if not np.isfinite(lengths).all():
+        return digest(row["numbers"], lengths.tolist())
+    return geometry_digest(np.array(row["numbers"]), lengths[:9], lengths[9:])
 
 
-def _check_fingerprints(table: pa.Table, level: str, seen: dict[str, str], path: Path) -> None:
-    for found in pc.unique(table["level_fingerprint"]).to_pylist():
-        if seen.setdefault(level, found) != found:
-            raise UserError(
-                f"{path}: labels of level {level} with fingerprint {found}, others have {seen[level]}: settings, code or "
-                "pseudopotentials changed half-way. One dataset shows one surface: label again with one set "
-                "(`pesatlas run --forcerun label_batch`; what has the current fingerprint is found in the store)."
-            )
+def _count(counts: dict[str, int], rows: list[dict[str, Any]], place: str) -> None:
+    """Add up verdicts for the manifest entry; those that cannot be in ``place`` are left out."""
+    found = Counter(row["verdict"] for row in rows)
+    for verdict in VERDICTS:
+        if (verdict == QUARANTINED) == (place == "quarantine"):
+            counts[verdict] = counts.get(verdict, 0) + found[verdict]
 
 
-def _derive(rows: pa.Table, atoms: dict[tuple[str, int], float], split: Split, seed: int) -> pa.Table:
-    """Add the columns that the dataset has beyond the labels."""
-    cohesive = [
-        _cohesive(energy, numbers, level, atoms)
-        for energy, numbers, level in zip(
-            rows["energy_eV"].to_pylist(),
-            rows["numbers"].to_pylist(),
-            rows["level_fingerprint"].to_pylist(),
-            strict=True,
-        )
-    ]
-    splits = [split_of(name, split, seed) for name in rows["structure_id"].to_pylist()]
-    rows = rows.append_column(
-        SCHEMAS["dataset"].field("cohesive_energy_eV_per_atom"), pa.array(cohesive, pa.float64())
+def _failure(row: dict[str, Any]) -> dict[str, Any]:
+    return failure_row(
+        "dataset",
+        row["snapshot_id"],
+        row["structure_id"],
+        FailureReason.QUARANTINED,
+        row["verdict_rules"],
+        level=row["level"],
     )
-    return rows.append_column(SCHEMAS["dataset"].field("split"), pa.array(splits, pa.string()))
 
 
-def _cohesive(
-    energy: float, numbers: list[int], level: str, atoms: dict[tuple[str, int], float]
-) -> float | None:
-    """Cohesive energy in eV/atom; None if the isolated atom of an element is missing (it is in the failures)."""
-    counts = Counter(numbers)
-    if any((level, number) not in atoms for number in counts):
-        return None
-    return (energy - sum(n * atoms[level, number] for number, n in counts.items())) / len(numbers)
-
-
-def _quarantined(table: pa.Table) -> list[dict[str, object]]:
-    columns = ["snapshot_id", "structure_id", "level", "verdict_rules"]
-    return [
-        failure_row(
-            "dataset",
-            row["snapshot_id"],
-            row["structure_id"],
-            FailureReason.QUARANTINED,
-            row["verdict_rules"],
-            level=row["level"],
-        )
-        for row in table.select(columns).to_pylist()
-    ]
-
-
-def _write_manifest(campaign: Campaign, layout: Results) -> None:
+def _write_manifest(
+    campaign: Campaign, layout: Results, surfaces: dict[str, Surface], references: References
+) -> None:
     found = check_sums(layout)
     for each in found:
         log.info("%s", each)
@@ -136,6 +142,8 @@ def _write_manifest(campaign: Campaign, layout: Results) -> None:
         "code_version": __version__,
         "levels": list(layout.levels),
         "label_batches": layout.label_batches,
+        "surfaces": {level: surface.as_json() for level, surface in surfaces.items()},
+        "references": references.as_json(),
         "configuration": campaign.model_dump(mode="json"),
         "sums": [{**asdict(each), "closes": each.closes} for each in found],
         "files": [

@@ -71,8 +71,12 @@ def sums(results: Results) -> list[Sum]:
     found.append(Sum("label failures on file", failed, {"rows": _rows(results.label_failures)}))
     label_rows = sum(labels[f"labelled_{level}"] for level in results.levels)
     found.append(Sum("labels", label_rows, {"rows": _rows(results.labels)}))
+    quarantine = [results.quarantine(level) for level in results.levels]
     accepted = {level: _rows([results.dataset(level)]) for level in results.levels}
-    found.append(Sum("labels", label_rows, {**accepted, "not accepted": _rows([results.dataset_failures])}))
+    found.append(Sum("labels in dataset", label_rows, {**accepted, "quarantined": _rows(quarantine)}))
+    found.append(
+        Sum("quarantine on file", _rows(quarantine), {"failures": _rows([results.dataset_failures])})
+    )
     return found
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pesatlas.config.select import groups
 from pesatlas.tables import read_entry
 
 
@@ -28,18 +29,17 @@ class Results:
         return self.root / "selection.parquet"
 
     @property
-    def clusters(self) -> Path:
-        """The table of clusters."""
-        return self.root / "select" / "clusters.parquet"
-
-    @property
     def atoms(self) -> Path:
         """The table of isolated atoms."""
         return self.root / "labels" / "atoms.parquet"
 
     def of_batches(self, folder: str) -> list[Path]:
-        """One file for each explore batch in ``snapshots``, ``features`` or ``failures/explore``."""
+        """One file for each explore batch in ``snapshots``, ``features`` and the like."""
         return self._numbered(folder, read_entry(self.structures).counts["batches"])
+
+    def of_groups(self, folder: str) -> list[Path]:
+        """One file for each group of explore batches in ``select/clusters`` and ``select/candidates``."""
+        return [self.root / folder / f"{name}.parquet" for name in groups(len(self.of_batches("")))]
 
     @property
     def labels(self) -> list[Path]:
@@ -71,17 +71,24 @@ class Results:
         """Return the dataset of one level."""
         return self.root / "dataset" / level / "part-00000.parquet"
 
+    def quarantine(self, level: str) -> Path:
+        """Return the labels of one level that are not in its dataset, as rows of the same table."""
+        return self.root / "quarantine" / f"{level}.parquet"
+
     def tables(self) -> list[Path]:
         """Every table file, in the order in which data flow."""
         return [
             self.structures,
             *self.of_batches("snapshots"),
             *self.of_batches("features"),
-            self.clusters,
+            *self.of_groups("select/clusters"),
+            *self.of_groups("select/candidates"),
             self.selection,
+            self.root / "select" / "quality.parquet",
             self.atoms,
             *self.labels,
             *[self.dataset(level) for level in self.levels],
+            *[self.quarantine(level) for level in self.levels],
             *self.failures,
             self.dataset_failures,
         ]

@@ -12,7 +12,7 @@ from pesatlas.config.section import digest
 from pesatlas.elements import symbol_of
 from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
-from pesatlas.label.rows import result_columns, row_of_failure
+from pesatlas.label.rows import definitions, result_columns, row_of_failure
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
 from pesatlas.progress import Progress
@@ -61,7 +61,7 @@ def label_atoms(
         "failed": len(failed),
     }
     write_table(failures, "failures", failed, fingerprint)
-    write_table(atoms, "atoms", rows, fingerprint, counts)
+    write_table(atoms, "atoms", rows, fingerprint, counts, definitions(levels.values()))
 
 
 def _elements(structures: Path) -> list[int]:

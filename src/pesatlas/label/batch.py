@@ -10,7 +10,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
-from pesatlas.label.rows import result_columns, row_of_failure
+from pesatlas.label.rows import definitions, result_columns, row_of_failure
 from pesatlas.label.verdict import QUARANTINED, judge
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
@@ -47,7 +47,7 @@ def label_batch(
     """
     picks = read_table(selection, "selection", filters=[("batch", "==", batch)]).select(_KEPT).to_pylist()
     levels = levels_of(campaign.label.backend, campaign.label.levels)
-    fingerprint = digest([level.fingerprint for level in levels.values()], campaign.dataset.identity())
+    fingerprint = digest([level.fingerprint for level in levels.values()])
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     groups = [[task_of(pick, level) for level in levels.values()] for pick in picks]
@@ -64,7 +64,7 @@ def label_batch(
                         row_of_failure(outcome, pick["snapshot_id"], pick["structure_id"], level.name)
                     )
                     continue
-                verdict, rules = judge(outcome, campaign.dataset)
+                verdict, rules = judge(outcome)
                 columns = result_columns(outcome, level, content_key(task))
                 rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
             progress.step(len(outcomes), failed=sum(isinstance(outcome, Failed) for outcome in outcomes))
@@ -88,6 +88,7 @@ def label_batch(
         [{name: row.get(name) for name in SCHEMAS["labels"].names} for row in rows],
         fingerprint,
         counts,
+        definitions(levels.values()),
     )
 
 

@@ -108,7 +108,37 @@ def find_misses(
             ]
         if misses:
             found.by_batch[batch] = misses
+    if quarantined:
+        _add_quarantined_by_rules(campaign, results, found)
     return found
+
+
+def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: Misses) -> None:
+    """Add the labels that no calculation objected to, but a rule of the dataset did."""
+    known = {(miss.snapshot_id, miss.level) for misses in found.by_batch.values() for miss in misses}
+    for level in campaign.label.levels:
+        path = results / "quarantine" / f"{level}.parquet"
+        if not path.is_file() or not read_entry(path).rows:
+            continue
+        columns = ["snapshot_id", "verdict_rules", "label_key"]
+        rows = [
+            row
+            for row in read_table(path, "dataset", columns).to_pylist()
+            if (row["snapshot_id"], level) not in known
+        ]
+        names = [row["snapshot_id"] for row in rows]
+        picks = read_table(
+            results / "selection.parquet",
+            "selection",
+            ["snapshot_id", "batch"],
+            [("snapshot_id", "in", names)],
+        )
+        batches = dict(zip(*(picks[name].to_pylist() for name in ("snapshot_id", "batch")), strict=True))
+        for row in rows:
+            name, why, key = (row[column] for column in columns)
+            if name in batches:
+                miss = Miss(name, level, FailureReason.QUARANTINED, why, 1, key)
+                found.by_batch.setdefault(batches[name], []).append(miss)
 
 
 def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:

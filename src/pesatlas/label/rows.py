@@ -1,6 +1,7 @@
 """Rows of the tables of labels and of failures."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pesatlas import __version__
@@ -30,6 +31,11 @@ def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
         "label_key": key,
         "code_version": __version__,
     }
+
+
+def definitions(levels: Iterable[Level]) -> dict[str, str]:
+    """Return what a table's metadata says of its levels: each in full, by fingerprint, so that a difference can be named."""
+    return {"pesatlas.levels": json.dumps({level.fingerprint: level.identity() for level in levels})}
 
 
 def row_of_failure(failed: Failed, key: str, structure_id: str, level: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.select import groups
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import entry_path
 
@@ -19,7 +20,16 @@ RULES = {
     "structures": ("fetch_structures", "fetch_potential", "prepare_structures"),
     "explore": ("run_md",),
     "encode": ("encode_snapshots",),
-    "select": ("fit_pca", "cluster_snapshots", "pick_snapshots"),
+    "select": (
+        "fit_pca",
+        "grid_structures",
+        "cluster_structures",
+        "grid_atoms",
+        "cluster_atoms",
+        "reduce_frames",
+        "pick_snapshots",
+        "measure_selection",
+    ),
     "atoms": ("label_atoms",),
     "label": ("label_batch",),
     "dataset": ("collect_dataset",),
@@ -32,14 +42,26 @@ _OUTPUTS = {
     "fetch_potential": "work/fetched/potential.txt",
     "prepare_structures": "results/structures.parquet",
     "fit_pca": "results/select/pca.npz",
-    "cluster_snapshots": "results/select/clusters.parquet",
+    "cluster_structures": "results/select/structures.npz",
+    "cluster_atoms": "results/select/atoms.npz",
     "pick_snapshots": "results/selection.parquet",
+    "measure_selection": "results/select/quality.parquet",
     "label_atoms": "results/labels/atoms.parquet",
     "collect_dataset": "results/manifest.json",
     "build_report": "results/report.html",
 }
 TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}
 """The folder of the table that each rule with batches writes."""
+_OF_GROUPS = {
+    "grid_structures": "{}.structures.npz",
+    "grid_atoms": "{}.atoms.npz",
+    "reduce_frames": "{}.parquet",
+}
+_GROUP_FOLDERS = {
+    "grid_structures": "select/grid",
+    "grid_atoms": "select/grid",
+    "reduce_frames": "select/candidates",
+}
 
 
 @dataclass
@@ -88,6 +110,8 @@ class Manifests:
         if rule in TABLES:
             names = self._names(TABLES[rule])
             return f"{batch}.parquet" in names and f"{batch}.parquet.manifest.json" in names
+        if rule in _OF_GROUPS:
+            return _OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
         return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
@@ -137,7 +161,7 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _structures(manifests, counts),
         explore,
         _encode(manifests, counts, snapshots),
-        _steps("select", manifests),
+        _select(manifests, counts),
         _atoms(manifests),
         _label(manifests, campaign),
         _steps("dataset", manifests),
@@ -209,6 +233,20 @@ def _steps(name: str, manifests: Manifests) -> Stage:
     rules = RULES[name]
     done = sum(manifests.has_results(rule, "") for rule in rules)
     return Stage(name, "steps", len(rules), done, batches=len(rules), batches_done=done)
+
+
+def _select(manifests: Manifests, counts: Counts) -> Stage:
+    """Count the steps of select: some once, some for each group of batches."""
+    stage = _steps("select", manifests)
+    if not counts:
+        stage.total = stage.batches = None
+        return stage
+    names = groups(counts["batches"])
+    stage.total = stage.batches = len(RULES["select"]) + len(_OF_GROUPS) * (len(names) - 1)
+    stage.done = stage.batches_done = stage.done + sum(
+        manifests.has_results(rule, name) for rule in _OF_GROUPS for name in names
+    )
+    return stage
 
 
 def _reasons(entry: dict[str, Any] | None) -> Counts:

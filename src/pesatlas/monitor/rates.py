@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
+from pesatlas.monitor.counts import RULES
 from pesatlas.progress import FOLDER
 from pesatlas.tables import read_entry
 
@@ -35,10 +36,7 @@ UNITS = {
 }
 """Every rate there is, with its meaning; a plan needs all of them."""
 
-_LAST_RULES = {
-    "select": ("fit_pca", "cluster_snapshots", "pick_snapshots"),
-    "dataset": ("collect_dataset", "build_report"),
-}
+_LAST_RULES = {"select": RULES["select"], "dataset": ("collect_dataset", "build_report")}
 _ENOUGH = 10_000
 """Rows below which the time of a job that reads them all is mostly that of starting."""
 
@@ -155,8 +153,16 @@ def _last(folder: Path) -> Iterator[tuple[str, float]]:
     """Yield the cost by row of the stages that read everything."""
     for stage, table in (("select", "snapshots"), ("dataset", "labels")):
         rows, _ = _rows_and_atoms(folder / "results" / table)
-        files = [folder / "logs" / f"{rule}.benchmark.tsv" for rule in _LAST_RULES[stage]]
-        if rows >= _ENOUGH and all(path.is_file() for path in files):
+        logs = folder / "logs"
+        files = [
+            path
+            for rule in _LAST_RULES[stage]
+            for path in (logs / f"{rule}.benchmark.tsv", *(logs / rule).glob("*.benchmark.tsv"))
+            if path.is_file()
+        ]
+        if rows >= _ENOUGH and len({path.relative_to(logs).parts[0].split(".")[0] for path in files}) == len(
+            _LAST_RULES[stage]
+        ):
             yield stage, sum(_seconds(path) for path in files) / rows
 
 

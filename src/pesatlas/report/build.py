@@ -67,7 +67,7 @@ def _funnel(counts: dict[str, int], manifest: dict[str, Any]) -> list[Sequence[o
     accepted = {
         entry["file"].split("/")[1]: entry["rows"]
         for entry in manifest["files"]
-        if entry["table"] == "dataset"
+        if entry["file"].startswith("dataset/")
     }
     rows += [
         (f"labels at {level}", n, f"{counts[f'labels.labelled_{level}']} calculated")

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 
-from pesatlas.tables import read_table
+from pesatlas.config.select import groups
+from pesatlas.tables import read_entry, read_table
 
 # Okabe and Ito's colours, told apart by people who do not see red and green alike.
 GREY, COLOURS = "#999999", ("#0072B2", "#D55E00", "#009E73")
@@ -25,8 +26,12 @@ def _dataset(results: Path, level: str, columns: list[str]) -> pa.Table:
 
 def pc_map(axes: Axes, results: Path) -> str:
     """Pool and picks in the first two weighted principal components of the structures."""
-    clusters = read_table(
-        results / "select" / "clusters.parquet", "clusters", ["snapshot_id", "structure_pcs"]
+    batches = read_entry(results / "structures.parquet").counts["batches"]
+    clusters = pa.concat_tables(
+        read_table(
+            results / "select" / "clusters" / f"{group}.parquet", "clusters", ["snapshot_id", "structure_pcs"]
+        ).replace_schema_metadata(None)
+        for group in groups(batches)
     )
     picks = set(
         read_table(results / "selection.parquet", "selection", ["snapshot_id"])["snapshot_id"].to_pylist()
@@ -58,7 +63,7 @@ def pc_map(axes: Axes, results: Path) -> str:
     axes.set(xlabel="weighted PC 1", ylabel="weighted PC 2")
     axes.legend()
     drawn = "" if len(shown) == len(points) else f" {len(shown)} of the pool are drawn."
-    return f"{picked.sum()} picks among {len(points)} snapshots.{drawn} From select/clusters.parquet and selection.parquet."
+    return f"{picked.sum()} picks among {len(points)} snapshots.{drawn} From select/clusters/ and selection.parquet."
 
 
 def force_histogram(axes: Axes, results: Path, levels: list[str]) -> str:

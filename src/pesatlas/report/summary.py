@@ -75,16 +75,20 @@ def summary(results: Path) -> RenderableType:
     datasets = {
         entry["file"].split("/")[1]: entry["rows"]
         for entry in manifest["files"]
-        if entry["table"] == "dataset"
+        if entry["file"].startswith("dataset/")
     }
     note = quality_note(manifest)
     for level, rows in datasets.items():
         labelled = counts[f"labels.labelled_{level}"]
-        funnel.add_row(f"labelled {level}", f"{rows}", f"accepted of {labelled} calculated{note}")
+        funnel.add_row(f"dataset {level}", f"{rows}", f"of {labelled} calculated{note}")
+    if counts["dataset.flagged"]:
+        funnel.add_row("of them flagged", f"{counts['dataset.flagged']}", "by a rule, see verdict_rules")
     parts: list[RenderableType] = [funnel, _failures(losses(results, manifest))]
     where = Table.grid(padding=(0, 2))
     for level in datasets:
         where.add_row("dataset", f"{results / 'dataset' / level}/")
+    if any((results / "exports").glob("*/export.json")):
+        where.add_row("to train on", f"{results / 'exports'}/")
     where.add_row("report", str(results / "report.html"))
     where.add_row("check it", f"pesatlas verify {results}")
     return Group(*parts, where)

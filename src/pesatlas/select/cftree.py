@@ -45,7 +45,7 @@ def build(points: CFs, threshold: float) -> CFs:
         Largest root mean square distance from the mean within a leaf's feature.
     """
     weights, means, deviations = (np.ascontiguousarray(part, dtype=np.float64) for part in points)
-    tree = _Arrays.empty(1024, means.shape[1])
+    tree = _Arrays.empty(min(1024, max(128, len(weights))), means.shape[1])
     done = 0
     while True:
         # a node that splits needs two more, on every floor and for a new root

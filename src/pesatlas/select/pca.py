@@ -55,7 +55,7 @@ class Components:
         UserError
             If there are no vectors, or fewer dimensions than components.
         """
-        dimension = len(moments.total)
+        dimension = moments.dimension
         if moments.n == 0:
             raise UserError(
                 "There is no frame with finite features to select from: the failure tables say what became of the trajectories."
@@ -64,9 +64,9 @@ class Components:
             raise UserError(
                 f"{components} principal components are asked for in section select, but the vectors have {dimension} dimensions."
             )
-        mean = moments.total / moments.n
-        square = np.diag(moments.outer) / moments.n
-        covariance = moments.outer / moments.n - np.outer(mean, mean)
+        mean, outer = moments.total / moments.n, moments.outer
+        square = np.diag(outer) / moments.n
+        covariance = outer / moments.n - np.outer(mean, mean)
         variance = np.diag(covariance)
         varies = variance > _CONSTANT * square
         scale = np.sqrt(np.where(varies, variance, 1.0))

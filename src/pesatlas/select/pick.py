@@ -1,6 +1,7 @@
 """Pick the frames to label, rank them, cut at the target, and account for every frame that is not picked."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,120 +11,139 @@ from numpy.typing import NDArray
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.registry import find
-from pesatlas.select.frames import Frames, index_frames, look_up
+from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
+from pesatlas.select.centres import Centres
+from pesatlas.select.frames import look_up
 from pesatlas.select.pool import Pick, Pool, round_robin
-from pesatlas.tables import SCHEMAS, TableWriter, read_table
+from pesatlas.select.reference import Reference, read_known
+from pesatlas.tables import SCHEMAS, TableWriter, read_entry, read_table
 
 log = logging.getLogger(__name__)
 
 EQUILIBRIUM = "equilibrium"
+_WAITING = 200_000
 
 
-def pick_snapshots(campaign: Campaign, snapshots: list[Path], clusters: Path, selection: Path) -> None:
+def pick_snapshots(
+    campaign: Campaign,
+    snapshots: list[Path],
+    candidates: list[Path],
+    geometries: list[Path],
+    *,
+    atoms: Path,
+    reference: Reference | None,
+    selection: Path,
+) -> None:
     """Write the table ``selection``: the frames to label, most wanted first, each with the reason it was picked.
 
     Equilibrium crystals come first if the configuration says so: of the cells of one crystal in one domain the smallest, for
     its supercells are the same structure. Then come the picks of the policy, in its order. What is left over is counted in the
     manifest by the first cause that holds: ``not_finite`` (potential or features), ``too_close`` (two atoms), ``duplicate`` (the
     same geometry to 1e-8 Å as another frame, of which an equilibrium crystal or else the first ``snapshot_id`` stays),
-    ``redundant`` (the policy did not need it), ``over_target``.
+    ``known`` (the same geometry as one of ``select.reference``), ``redundant`` (the policy did not need it), ``over_target``
+    (beyond the target or the budget).
 
     Raises
     ------
     UserError
-        If the clusters are not those of these snapshots.
+        If there are no snapshots, or a frame is there more than once.
     """
     options = campaign.select
-    shards = sorted(snapshots)
-    frames = index_frames(shards)
-    pool, causes = _pool(campaign, frames, clusters)
-    required = round_robin(pool, _equilibrium(pool, frames), []) if options.include_equilibrium else []
-    if len(required) > options.target:
-        log.warning(
-            "select.target is %d, but there are %d equilibrium crystals: %d of them are not labelled",
-            options.target,
-            len(required),
-            len(required) - options.target,
-        )
+    causes = _counted(candidates)
+    centres, _ = Centres.read(atoms)
+    table = _merge(campaign, candidates, centres)
+    whole = Pool.of(table, centres, options.target, campaign.campaign.seed)
+    known, labelled = read_known(reference, whole.structure_pcs.shape[1])
+    new = ~np.isin(short_hashes(table), labelled)
+    crystals = np.zeros(len(new), dtype=bool)
+    crystals[equilibrium_cells(whole)] = options.include_equilibrium
+    table, crystals = table.filter(pa.array(new)), crystals[new]
+    pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
+    required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
     policy: Any = options.policy
-    chosen: list[Pick] = find("pesatlas.select.policies", policy.kind).choose(pool, policy, required)
+    chosen: list[Pick] = find("pesatlas.select.policies", policy.kind).choose(pool, policy, required, known)
     picks = [Pick(row, "equilibrium crystal", 0) for row in required] + chosen
     rows = np.array([pick.row for pick in picks], dtype=np.int64)
-    if len(np.unique(rows)) < len(rows) or not pool.eligible[rows].all():
-        raise ValueError(f"policy {policy.kind} picked a frame twice, or one that must not be picked")
+    if len(np.unique(rows)) < len(rows):
+        raise ValueError(f"policy {policy.kind} picked a frame twice")
+    affordable = _affordable(options, pool.cost[rows])
+    if len(required) > affordable:
+        log.warning(
+            "select.target or select.budget allows for %d structures, but there are %d equilibrium crystals: %d of them are not labelled",
+            affordable,
+            len(required),
+            len(required) - affordable,
+        )
+    distinct = count_distinct(geometries)
+    repeated = distinct + len(labelled) - count_distinct([*geometries, labelled])
+    eligible = causes["pool"] - causes["not_finite"] - causes["too_close"]
     counts = {
-        "pool": len(frames.ids),
-        "selected": min(len(picks), options.target),
-        "over_target": max(0, len(picks) - options.target),
-        **causes,
-        "redundant": int(pool.eligible.sum()) - len(picks),
+        "pool": causes["pool"],
+        "selected": affordable,
+        "over_target": len(picks) - affordable,
+        "not_finite": causes["not_finite"],
+        "too_close": causes["too_close"],
+        "duplicate": eligible - distinct,
+        "known": repeated,
+        "redundant": distinct - repeated - len(picks),
     }
-    picks = picks[: options.target]
+    picks = picks[:affordable]
     names = [EQUILIBRIUM] * len(required) + [policy.kind] * len(chosen)
     per_job = campaign.label.structures_per_job
     fingerprint = digest(options.identity(), per_job)
     with TableWriter(selection, "selection", fingerprint) as writer:
         writer.counts.update(counts)
-        writer.write(_table(shards, frames, pool, picks, names, per_job))
+        writer.write(_table(snapshots, table, pool, picks, names, per_job))
     log.info("%s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _pool(campaign: Campaign, frames: Frames, clusters: Path) -> tuple[Pool, dict[str, int]]:
-    """Return what the policy may choose from, and how many frames may not be picked for which cause."""
-    table = read_table(clusters, "clusters")
-    if table.num_rows != len(frames.ids) or table.column("snapshot_id").to_pylist() != frames.ids.tolist():
+def _affordable(options: Select, cost: NDArray[np.float64]) -> int:
+    """How many of the picks, in their order, target and budget allow for; ``cost`` in the cube of atoms."""
+    affordable = min(len(cost), options.target)
+    if options.budget is not None:
+        core_hours = np.cumsum(cost) * options.budget.core_hours_of_64_atoms / 64**3
+        affordable = min(affordable, int(np.searchsorted(core_hours, options.budget.core_hours, "right")))
+    return affordable
+
+
+def _counted(candidates: list[Path]) -> Counter[str]:
+    """Sum up what the shards counted."""
+    counts: Counter[str] = Counter()
+    for path in candidates:
+        counts.update(read_entry(path).counts)
+    if not counts["pool"]:
         raise UserError(
-            f"{clusters} ({table.num_rows} frames) is not of these snapshots ({len(frames.ids)}). Delete it and run again."
+            "There are no snapshots to select from: the failure tables say what became of the trajectories."
         )
-    structure_clusters = table.column("structure_cluster").to_numpy()
-    atoms = table.column("atom_clusters").combine_chunks()
-    not_finite = ~frames.finite | (structure_clusters < 0)
-    too_close = ~not_finite & (frames.min_distance_A < campaign.select.min_distance_A)
-    usable = ~not_finite & ~too_close
-    duplicate = _duplicates(frames, usable)
-    pool = Pool(
-        ids=frames.ids,
-        n_atoms=frames.n_atoms,
-        structure_clusters=structure_clusters,
-        structure_pcs=table.column("structure_pcs")
-        .combine_chunks()
-        .flatten()
-        .to_numpy()
-        .reshape(len(frames.ids), -1)
-        .astype(float),
-        edges=np.concatenate([[0], np.cumsum(frames.n_atoms)]),
-        atom_clusters=atoms.flatten().to_numpy(),
-        eligible=usable & ~duplicate,
-        seed=campaign.campaign.seed,
-    )
-    causes = {"not_finite": not_finite, "too_close": too_close, "duplicate": duplicate}
-    return pool, {cause: int(mask.sum()) for cause, mask in causes.items()}
+    return counts
 
 
-def _duplicates(frames: Frames, usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which usable frames have the geometry of one that stays."""
-    rows = np.flatnonzero(usable)
-    rows = rows[np.argsort(~frames.equilibrium[rows], kind="stable")]
-    _, first = np.unique(frames.geometry[rows], return_index=True)
-    duplicate = usable.copy()
-    duplicate[rows[first]] = False
-    return duplicate
-
-
-def _equilibrium(pool: Pool, frames: Frames) -> list[int]:
-    """Return the smallest equilibrium cell of each crystal in each domain; of equal ones the first."""
-    smallest: dict[tuple[str, str], int] = {}
-    for row in np.flatnonzero(frames.equilibrium & pool.eligible).tolist():
-        crystal = (str(frames.structure_ids[row]), str(frames.domains[row]))
-        if crystal not in smallest or pool.n_atoms[row] < pool.n_atoms[smallest[crystal]]:
-            smallest[crystal] = row
-    return sorted(smallest.values())
+def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.Table:
+    """Candidates of all shards, in the order of ``snapshot_id``, each geometry once."""
+    kept, waiting = SCHEMAS["candidates"].empty_table(), []
+    for path in candidates:
+        # reduced whenever there is as much new as old, so that memory follows what stays and time the number of candidates
+        waiting.append(read_table(path, "candidates").replace_schema_metadata(None))
+        if sum(part.num_rows for part in waiting) > max(_WAITING, kept.num_rows):
+            kept, waiting = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres), []
+    kept = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres)
+    ids = kept.column("snapshot_id").to_numpy()
+    twice = ids[1:][ids[1:] == ids[:-1]]
+    if len(twice):
+        raise UserError(
+            f"Frame {twice[0]} is there more than once ({len(twice)} such): two shards hold the same trajectory."
+        )
+    geometry = np.array(kept.column("geometry").to_pylist(), dtype=np.void(16).dtype)
+    order = np.argsort(~kept.column("equilibrium").to_numpy().astype(bool), kind="stable")
+    _, first = np.unique(geometry[order], return_index=True)
+    return kept.take(pa.array(np.sort(order[first])))
 
 
 def _table(
-    shards: list[Path], frames: Frames, pool: Pool, picks: list[Pick], names: list[str], per_job: int
+    snapshots: list[Path], table: pa.Table, pool: Pool, picks: list[Pick], names: list[str], per_job: int
 ) -> pa.Table:
     """Rows of table ``selection``, by rank."""
     rows = np.array([pick.row for pick in picks], dtype=np.int64)
@@ -137,7 +157,8 @@ def _table(
         "rank": rank,
         "batch": rank // per_job,
     }
-    found = look_up(shards, frames, rows)
+    shard = np.array(table.column("shard").to_pylist(), dtype=np.str_)[rows]
+    found = look_up(snapshots, shard, table.column("row").to_numpy()[rows])
     schema = SCHEMAS["selection"]
     arrays = [pa.array(columns[name]) if name in columns else found.column(name) for name in schema.names]
     return pa.table(arrays, names=schema.names)

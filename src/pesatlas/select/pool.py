@@ -1,40 +1,105 @@
-"""What a selection policy sees: every frame that may be picked, in canonical order."""
+"""What a selection policy sees: the candidates, in canonical order."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from pesatlas.select.centres import Centres
 
 
 @dataclass
 class Pool:
-    """All frames, in the order of ``snapshot_id``.
+    """Frames that may be picked, in the order of ``snapshot_id``.
 
     Attributes
     ----------
-    ids : (N,) snapshot_id
+    ids, structure_ids, domains : (N,) strings
+    equilibrium : (N,) bool, the crystal as given
     n_atoms : (N,)
-    structure_clusters : (N,) cluster of each frame; -1 if it has none
+    geometries : (N,) 16-byte hashes
+    structure_clusters : (N,) cluster of each frame; those with a lower number are more populous
     structure_pcs : (N, k) weighted principal components
-    edges : (N + 1,) atoms of frame i are edges[i]:edges[i + 1]
-    atom_clusters : (atoms,) cluster of each atom, numbered through the campaign
-    eligible : (N,) bool, False for frames that must not be picked
+    centre_distances : (N,) from the centre of the cluster
+    edges : (N + 1,) atomic clusters of frame i, each once, are atom_clusters[edges[i]:edges[i + 1]]
+    atom_clusters : numbered through the campaign
+    atom_centres : centres of all atomic clusters, also of those that no candidate is in
+    target : int, picks that are wanted at most
     seed : int, of the campaign, for policies that draw
     """
 
     ids: NDArray[np.str_]
+    structure_ids: NDArray[np.str_]
+    domains: NDArray[np.str_]
+    equilibrium: NDArray[np.bool_]
     n_atoms: NDArray[np.int64]
+    geometries: NDArray[np.bytes_]
     structure_clusters: NDArray[np.int32]
     structure_pcs: NDArray[np.float64]
+    centre_distances: NDArray[np.float64]
     edges: NDArray[np.int64]
     atom_clusters: NDArray[np.int32]
-    eligible: NDArray[np.bool_]
+    atom_centres: Centres
+    target: int
     seed: int
 
-    def atom_clusters_of(self, row: int) -> set[int]:
+    @classmethod
+    def of(cls, table: pa.Table, centres: Centres, target: int, seed: int) -> Self:
+        """Pool of the rows of table ``candidates``."""
+        atoms, pcs = (table.column(name).combine_chunks() for name in ("atom_clusters", "structure_pcs"))
+        return cls(
+            ids=_strings(table, "snapshot_id"),
+            structure_ids=_strings(table, "structure_id"),
+            domains=_strings(table, "domain"),
+            equilibrium=table.column("equilibrium").to_numpy().astype(bool),
+            n_atoms=table.column("n_atoms").to_numpy().astype(np.int64),
+            geometries=np.array(table.column("geometry").to_pylist(), dtype=np.void(16).dtype),
+            structure_clusters=table.column("structure_cluster").to_numpy(),
+            structure_pcs=pcs.flatten()
+            .to_numpy()
+            .reshape(table.num_rows, -1 if table.num_rows else 1)
+            .astype(float),
+            centre_distances=table.column("centre_distance").to_numpy(),
+            edges=np.concatenate([[0], np.cumsum(atoms.value_lengths().to_numpy(), dtype=np.int64)]),
+            atom_clusters=atoms.flatten().to_numpy(),
+            atom_centres=centres,
+            target=target,
+            seed=seed,
+        )
+
+    def atom_clusters_of(self, row: int) -> list[int]:
         """Clusters of the atoms of one frame."""
-        return set(self.atom_clusters[self.edges[row] : self.edges[row + 1]].tolist())
+        found: list[int] = self.atom_clusters[self.edges[row] : self.edges[row + 1]].tolist()
+        return found
+
+    @property
+    def variety(self) -> NDArray[np.int64]:
+        """Number of atomic clusters of each frame (N,)."""
+        return np.diff(self.edges)
+
+    @property
+    def cost(self) -> NDArray[np.float64]:
+        """What DFT of each frame costs, in the cube of atoms (N,)."""
+        return self.n_atoms.astype(np.float64) ** 3
+
+
+def _strings(table: pa.Table, name: str) -> NDArray[np.str_]:
+    return np.array(table.column(name).to_pylist(), dtype=np.str_)
+
+
+class Known(NamedTuple):
+    """What datasets that are labelled already cover.
+
+    Attributes
+    ----------
+    atom_clusters : (m,) int32, each once
+    structure_pcs : (frames, k)
+    """
+
+    atom_clusters: NDArray[np.int32]
+    structure_pcs: NDArray[np.float64]
 
 
 class Pick(NamedTuple):
@@ -49,16 +114,14 @@ def round_robin(pool: Pool, rows: list[int], taken: list[int]) -> list[int]:
     """Order ``rows`` so that a cut keeps one pick for each structure cluster before a second for any.
 
     Within a cluster the order of ``rows`` stands, after those of the cluster that are ``taken`` already; within a round the
-    largest cluster comes first, at equal size the one with the lower number.
+    most populous cluster comes first, which has the lowest number.
     """
     clusters = pool.structure_clusters
-    sizes = np.bincount(clusters[clusters >= 0])
-    turns = (
-        np.bincount(clusters[taken], minlength=len(sizes)) if taken else np.zeros(len(sizes), dtype=np.int64)
-    )
+    turns = np.zeros(int(clusters.max(initial=-1)) + 1, dtype=np.int64)
+    np.add.at(turns, clusters[taken], 1)
     keys = []
     for row in rows:
         cluster = clusters[row]
-        keys.append((turns[cluster], -sizes[cluster], cluster, row))
+        keys.append((turns[cluster], cluster, row))
         turns[cluster] += 1
     return [row for *_, row in sorted(keys)]

@@ -1,8 +1,11 @@
 """Filling the caches of sources that need a network, so that nothing later does."""
 
+from pathlib import Path
+
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.structures.sources.files import expand
 
 SOURCES = "pesatlas.structures.sources"
 
@@ -27,10 +30,24 @@ def state_of_sources(campaign: Campaign) -> str:
     A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are not among them: they
     appear in the course of the first run, which would look like a change to the second.
     """
-    files = []
+    files: list[Path] = []
     for options in campaign.structures.sources:
         inputs = getattr(registry.find(SOURCES, options.kind), "inputs", None)
-        for path in inputs(options) if inputs else []:
-            about = path.stat()
-            files.append([str(path), about.st_size, about.st_mtime_ns])
-    return digest(files)
+        files += inputs(options) if inputs else []
+    return _state(files)
+
+
+def state_of_files(paths: list[str]) -> str:
+    """Return the same of files, folders and globs.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to read in one.
+    """
+    return _state([path for text in paths for path in expand(text)])
+
+
+def _state(files: list[Path]) -> str:
+    about = [(str(path), path.stat()) for path in files]
+    return digest([[name, found.st_size, found.st_mtime_ns] for name, found in about])

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -120,17 +120,38 @@ def write_table(
 def read_table(path: Path, table: str, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
     """Read one table file and check that it is what it should be.
 
+    Columns that an older schema version did not have are null.
+
     Raises
     ------
     UserError
         If it is missing, unreadable, of another table, or of a newer schema version.
     """
-    check_metadata(path, table)
-    return pq.read_table(path, columns=list(columns) if columns is not None else None, filters=filters)
+    wanted = SCHEMAS[table].names if columns is None else list(columns)
+    if check_metadata(path, table) == SCHEMA_VERSION:
+        return pq.read_table(path, columns=wanted, filters=filters)
+    there = pq.read_schema(path)
+    found = pq.read_table(path, columns=[name for name in wanted if name in there.names], filters=filters)
+    for i, name in enumerate(wanted):
+        if name not in there.names:
+            field = SCHEMAS[table].field(name)
+            found = found.add_column(i, field.with_nullable(True), pa.nulls(len(found), field.type))
+    return found
 
 
-def check_metadata(path: Path, table: str) -> None:
-    """Raise a UserError unless ``path`` is a readable file of ``table`` in a known schema version."""
+def iter_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield a file in pieces of at most a row group; memory stays that of one, however long the file is.
+
+    ``ParquetFile.iter_batches`` over a whole file keeps what it has read: 0.7 GB for 500,000 rows.
+    """
+    with pq.ParquetFile(path) as file:
+        names = None if columns is None else list(columns)
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=names, use_threads=False).to_batches()
+
+
+def check_metadata(path: Path, table: str) -> int:
+    """Return the schema version of ``path``; raise a UserError unless it is a readable file of ``table`` in a known one."""
     if not path.is_file():
         raise UserError(f"{path} does not exist: the stage that writes it has not run.")
     try:
@@ -142,8 +163,9 @@ def check_metadata(path: Path, table: str) -> None:
     found = metadata.get(b"pesatlas.table", b"none").decode()
     if found != table:
         raise UserError(f"{path} holds the table '{found}', not '{table}'.")
-    version = json.loads(metadata[b"pesatlas.schema_version"])
+    version: int = json.loads(metadata[b"pesatlas.schema_version"])
     if version > SCHEMA_VERSION:
         raise UserError(
             f"{path} has schema version {version}; this pesatlas knows {SCHEMA_VERSION}. Update pesatlas."
         )
+    return version

@@ -23,9 +23,13 @@ class Entry:
     counts: dict[str, int] = field(default_factory=dict)
 
 
+SUFFIX = ".manifest.json"
+"""What the manifest entry of a table is called beyond its name."""
+
+
 def entry_path(path: Path) -> Path:
     """Where the entry of the table file ``path`` lies."""
-    return path.with_name(f"{path.name}.manifest.json")
+    return path.with_name(f"{path.name}{SUFFIX}")
 
 
 def write_entry(path: Path, entry: Entry) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class FailureReason(StrEnum):
@@ -110,14 +110,23 @@ _SNAPSHOTS = [
         "K",
         null=True,
     ),
-    _field("mlip_energy_eV", f8, "total energy by the potential", "eV"),
+    _field(
+        "mlip_energy_eV", f8, "total energy by the potential; null for frames of a dataset", "eV", null=True
+    ),
     _field(
         "mlip_stress_eV_per_A3",
         pa.list_(f8, 6),
-        "stress by the potential, virial part, tension positive",
+        "stress by the potential, virial part, tension positive; null as above",
         "eV/Å³",
+        null=True,
     ),
-    _field("mlip_max_force_eV_per_A", f8, "largest force on an atom by the potential", "eV/Å"),
+    _field(
+        "mlip_max_force_eV_per_A",
+        f8,
+        "largest force on an atom by the potential; null as above",
+        "eV/Å",
+        null=True,
+    ),
     _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
     *POTENTIAL,
     *SOURCE,
@@ -139,6 +148,48 @@ _CLUSTERS = [
         "cluster of each atom, numbered through the whole campaign; -1 as above",
     ),
     _field("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
+    _field(
+        "centre_distance",
+        f8,
+        "distance to the centre of the structure cluster in weighted PCs; NaN without a cluster",
+    ),
+]
+
+_CANDIDATES = [
+    _field("snapshot_id", text, "frame that may be picked"),
+    _field("structure_id", text, "the source crystal"),
+    _field("domain", text, "where on the surface this lies"),
+    _field("equilibrium", flag, "whether it is the crystal as given"),
+    _field("n_atoms", i4, "number of atoms"),
+    _field("geometry", pa.binary(16), "hash of atoms, cell and positions"),
+    _field("structure_cluster", i4, "cluster of its structure features"),
+    _field("atom_clusters", pa.list_(i4), "clusters of its atoms, each once, sorted"),
+    _field("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
+    _field("centre_distance", f8, "distance to the centre of the structure cluster in weighted PCs"),
+    _field("shard", text, "file name of its table of snapshots"),
+    _field("row", i8, "row of that table"),
+]
+
+_QUALITY = [
+    _field("of", text, "picks: those of the selection, in their order; random: as many drawn by lot"),
+    _field("picks", i8, "how many of them"),
+    _field("cost_atoms3", f8, "sum of the cube of their numbers of atoms: what DFT costs, but for a factor"),
+    *[
+        field
+        for what in ("structures", "atoms")
+        for field in (
+            _field(f"fill_mean_{what}", f8, "mean distance to the nearest pick in weighted PCs", null=True),
+            _field(f"fill_p99_{what}", f8, "99th percentile of the same", null=True),
+            _field(f"fill_max_{what}", f8, "largest of the same", null=True),
+            _field(f"coverage_{what}", f8, "share of occupied bins of each PC that picks occupy", null=True),
+        )
+    ],
+    _field(
+        "gain_per_1000_labels",
+        f8,
+        "share by which fill_mean_atoms would fall with a thousand more labels, at the pace since the row above",
+        null=True,
+    ),
 ]
 
 _SELECTION = [
@@ -151,7 +202,9 @@ _SELECTION = [
     _field("novelty", f8, "distance to the nearest earlier pick in weighted structure PCs"),
     _field("rank", i8, "order of picking; cut at the target"),
     _field("batch", i4, "label batch"),
-    _field("mlip_energy_eV", f8, "total energy by the potential", "eV"),
+    _field(
+        "mlip_energy_eV", f8, "total energy by the potential; null for frames of a dataset", "eV", null=True
+    ),
     *POTENTIAL,
     *SOURCE,
 ]
@@ -186,7 +239,9 @@ _LABELS = [
     *FRAME,
     *GEOMETRY,
     *_RESULT,
-    _field("verdict", text, "accepted or quarantined"),
+    _field(
+        "verdict", text, "accepted, or quarantined by the calculation itself; in the dataset: after all rules"
+    ),
     _field("verdict_rules", text, "rules that spoke, as JSON"),
     _field("label_key", text, "content key: geometry and level"),
     *POTENTIAL,
@@ -209,7 +264,75 @@ _DATASET = [
         "eV/atom",
         null=True,
     ),
-    _field("split", text, "train, valid or test; by structure_id, the same for every level"),
+    _field(
+        "formation_energy_eV_per_atom",
+        f8,
+        "energy_eV less the crystals of its elements in this campaign at the same level, per atom; for crystals as given only",
+        "eV/atom",
+        null=True,
+    ),
+    _field("abs_forces_eV_per_A", pa.list_(f8), "length of the force on each atom", "eV/Å"),
+    _field("max_force_eV_per_A", f8, "largest force on an atom", "eV/Å"),
+    _field("net_force_eV_per_A", f8, "length of the sum of all forces", "eV/Å"),
+    _field(
+        "static_pressure_GPa", f8, "pressure of the label: minus a third of the trace of its stress", "GPa"
+    ),
+    _field("max_stress_GPa", f8, "largest component of the stress, without its sign", "GPa"),
+    _field(
+        "stress_asymmetry_GPa",
+        f8,
+        "largest change of a component of the stress under the crystal's symmetry",
+        "GPa",
+    ),
+    _field(
+        "entropy_eV_per_atom", f8, "T·S of the electrons: difference of energy and free energy", "eV/atom"
+    ),
+    _field(
+        "level_gap_eV_per_atom",
+        f8,
+        "cohesive energy at the second level less that at the first, less the median of the dataset",
+        "eV/atom",
+        null=True,
+    ),
+    _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
+    _field("space_group", i4, "number of the space group at 1e-3 Å; 0 if none was found"),
+    _field("space_group_symbol", text, "its international symbol"),
+    _field("formula", text, "reduced formula, elements in alphabetical order"),
+    _field("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
+    _field("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
+    _field(
+        "split", text, "train, valid or test; by structure_id or chemical_system, the same for every level"
+    ),
+]
+
+_IMPORTED = [
+    _field("snapshot_id", text, "the row, as its dataset names it"),
+    _field("structure_id", text, "the crystal it comes from, if its dataset tells; else as snapshot_id"),
+    *GEOMETRY,
+    _field("level", text, "what its level was called when it was imported"),
+    _field("level_fingerprint", text, "of the file: no campaign's surface"),
+    _field("energy_eV", f8, "total energy", "eV"),
+    _field("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
+    _field(
+        "stress_eV_per_A3",
+        pa.list_(f8, 6),
+        "stress, tension positive, Voigt xx yy zz yz xz xy",
+        "eV/Å³",
+        null=True,
+    ),
+    _field("magmoms_muB", pa.list_(f8), "magnetic moments, if there are any", "μB", null=True),
+    _field("band_gap_eV", f8, "band gap", "eV", null=True),
+    _field(
+        "cohesive_energy_eV_per_atom", f8, "cohesive energy as the dataset gives it", "eV/atom", null=True
+    ),
+    _field(
+        "formation_energy_eV_per_atom", f8, "formation energy as the dataset gives it", "eV/atom", null=True
+    ),
+    _field("formula", text, "reduced formula, elements in alphabetical order"),
+    _field("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
+    _field("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
+    _field("split", text, "split, if the dataset tells", null=True),
+    *SOURCE,
 ]
 
 _FAILURES = [
@@ -228,9 +351,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     "snapshots": pa.schema(_SNAPSHOTS),
     "features": pa.schema(_FEATURES),
     "clusters": pa.schema(_CLUSTERS),
+    "candidates": pa.schema(_CANDIDATES),
     "selection": pa.schema(_SELECTION),
+    "quality": pa.schema(_QUALITY),
     "labels": pa.schema(_LABELS),
     "atoms": pa.schema(_ATOMS),
     "dataset": pa.schema(_DATASET),
+    "imported": pa.schema(_IMPORTED),
     "failures": pa.schema(_FAILURES),
 }

@@ -4,12 +4,14 @@ from collections import defaultdict
 from heapq import heapify, heappop, heappush
 from typing import Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.select.pool import Pick, Pool, round_robin
+from pesatlas.select.pool import Known, Pick, Pool, round_robin
+
+PER_CLUSTER = 8
+"""Candidates for each atomic cluster."""
 
 
 class Options(Section):
@@ -20,8 +22,13 @@ class Options(Section):
     )
 
 
-def choose(pool: Pool, options: Options, taken: list[int]) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
-    """Pick, in every atomic cluster, a structure with the fewest atoms.
+def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - every policy is called this way
+    """Return what candidates are ordered by: the smallest, of most atomic clusters, nearest to the centre."""
+    return [pool.n_atoms, -pool.variety, pool.centre_distances]
+
+
+def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
+    """Pick, in every atomic cluster that is not ``known``, a structure with the fewest atoms.
 
     The published recipe does not say which, where several are equally small, as all frames of one trajectory are. Here: one
     that was picked already (``taken`` included), so that no label is spent twice on a cluster. Then the one that is a smallest
@@ -29,38 +36,31 @@ def choose(pool: Pool, options: Options, taken: list[int]) -> list[Pick]:  # noq
     ``snapshot_id``. The order is that of ``round_robin``.
     """
     members = defaultdict(list)
-    for row in np.flatnonzero(pool.eligible).tolist():
-        members[int(pool.structure_clusters[row])].append(row)
+    for row, cluster in enumerate(pool.structure_clusters.tolist()):
+        members[cluster].append(row)
     taken_in = defaultdict(list)
     for row in taken:
         taken_in[int(pool.structure_clusters[row])].append(row)
+    done = set(known.atom_clusters.tolist())
     picks: dict[int, int] = {}
     for cluster in sorted(members):
-        picks.update(_cover(pool, np.array(members[cluster]), taken_in[cluster]))
+        picks.update(_cover(pool, members[cluster], taken_in[cluster], done))
     return [
         Pick(row, _reason(pool, row, picks[row]), picks[row]) for row in round_robin(pool, list(picks), taken)
     ]
 
 
-def _cover(pool: Pool, members: NDArray[np.int64], taken: list[int]) -> dict[int, int]:
+def _cover(pool: Pool, members: list[int], taken: list[int], done: set[int]) -> dict[int, int]:
     """Rows to pick among ``members`` of one structure cluster, and the number of atomic clusters that each serves."""
     smallest: dict[int, int] = {}
-    atoms_of = {row: pool.atom_clusters_of(row) for row in members.tolist()}
+    atoms_of = {row: set(pool.atom_clusters_of(row)) for row in members}
     for row, found in atoms_of.items():
         for cluster in found:
             smallest[cluster] = min(smallest.get(cluster, pool.n_atoms[row]), pool.n_atoms[row])
     serves = {row: {c for c in found if smallest[c] == pool.n_atoms[row]} for row, found in atoms_of.items()}
-    open_clusters = set(smallest).difference(*(serves[row] for row in taken))
-    centre = pool.structure_pcs[members].mean(axis=0)
-    distance = dict(
-        zip(
-            members.tolist(),
-            np.linalg.norm(pool.structure_pcs[members] - centre, axis=1).tolist(),
-            strict=True,
-        )
-    )
+    open_clusters = set(smallest).difference(done, *(serves[row] for row in taken))
     # lazy greedy: a count only ever falls, so the top of the heap is right as soon as its count is still true
-    heap = [(-len(serves[row] & open_clusters), distance[row], row) for row in members.tolist()]
+    heap = [(-len(serves[row] & open_clusters), float(pool.centre_distances[row]), row) for row in members]
     heapify(heap)
     picked: dict[int, int] = {}
     while open_clusters:

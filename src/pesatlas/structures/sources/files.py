@@ -11,6 +11,7 @@ from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Read
+from pesatlas.tables.manifest import SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def expand(text: str) -> list[Path]:
         )
     # names that start with a dot are hidden, and temporary files of this program among them
     visible = [p for p in found if not any(part.startswith(".") and part != ".." for part in p.parts)]
-    files = sorted(p for p in visible if readers.format_of(p) is not None)
+    tables = [p for p in visible if not p.name.endswith(SUFFIX)]
+    files = sorted(p for p in tables if readers.format_of(p) is not None)
     if not files:
         raise UserError(
             f"paths: '{text}' {what}, and none of them has a known format. Known: {readers.FORMATS}. Correct the path."

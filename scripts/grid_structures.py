@@ -1,15 +1,15 @@
-"""Cluster structures, then atoms within each cluster."""
+"""Gather the structures of a group of batches into cells of a grid."""
 
 from pathlib import Path
 
 from pesatlas.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.select.cluster import cluster_snapshots
+    from pesatlas.select.cluster import grid_structures
 
-    cluster_snapshots(
+    grid_structures(
         campaign,
         features=[Path(p) for p in snakemake.input.features],
         pca=Path(snakemake.input.pca),
-        clusters=Path(snakemake.output.clusters),
+        cells=Path(snakemake.output.cells),
     )

@@ -1,0 +1,17 @@
+"""Measure how well the selection covers what was explored."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.select.quality import measure_selection
+
+    measure_selection(
+        campaign,
+        drawn=[Path(p) for p in snakemake.input.drawn],
+        features=[Path(p) for p in snakemake.input.features],
+        pca=Path(snakemake.input.pca),
+        selection=Path(snakemake.input.selection),
+        quality=Path(snakemake.output.quality),
+    )

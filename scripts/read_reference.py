@@ -1,0 +1,14 @@
+"""Read the datasets of select.reference as a table of snapshots."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.structures.given import read_given
+
+    read_given(
+        campaign.select.reference,
+        snapshots=Path(snakemake.output.snapshots),
+        failures=Path(snakemake.output.failures),
+    )

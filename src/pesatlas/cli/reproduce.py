@@ -1,0 +1,138 @@
+"""Write the inputs that give a label again, from the dataset alone: the store is not needed."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import pesatlas
+from pesatlas.dataset.atoms import to_ase, to_pymatgen
+from pesatlas.dataset.explain import label_rows
+from pesatlas.errors import UserError
+
+_NUMBERS = (
+    "energy_eV",
+    "free_energy_eV",
+    "forces_eV_per_A",
+    "stress_eV_per_A3",
+    "magmoms_muB",
+    "band_gap_eV",
+)
+_PROGRAM = "pesatlas.label.backends._gpaw_static"
+
+_COMPARE = '''"""Compare what was calculated with what the dataset has: largest differences, atom by atom and component by component."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+made, label = (json.loads(Path(name).read_text()) for name in ("out.json", "label.json"))
+if "failed" in made:
+    raise SystemExit(f"the calculation failed: {made['detail']}")
+pairs = {"energy": "energy_eV", "free_energy": "free_energy_eV", "forces": "forces_eV_per_A", "stress": "stress_eV_per_A3"}
+for name, column in pairs.items():
+    difference = np.abs(np.ravel(made[name]) - np.ravel(label[column])).max()
+    print(f"{column:20s} differs by {difference:.2e}")
+'''
+
+
+def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -> None:
+    """Write a folder for each level of a snapshot: inputs as they were, the label to compare with, and what to run.
+
+    Raises
+    ------
+    UserError
+        If there is no such label, the folder is in use, or its code is not known.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already, and is no empty folder. Name another one with --to.")
+    atlas = pesatlas.open(results)
+    rows = label_rows(atlas, snapshot_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "campaign.json", atlas.manifest["configuration"])
+    for level, row in rows.items():
+        place = folder / level
+        place.mkdir()
+        to_ase(row).write(place / "structure.extxyz")
+        _write_json(
+            place / "label.json", {"snapshot_id": snapshot_id, **{name: row[name] for name in _NUMBERS}}
+        )
+        surface = atlas.manifest.get("surfaces", {}).get(level, {})
+        _write_json(
+            place / "level.json", {"code": row["code"], "fingerprint": row["level_fingerprint"], **surface}
+        )
+        how = _write_inputs(row, place)
+        (place / "README.md").write_text(_readme(row, how), encoding="utf-8")
+        console.print(f"[green]{place}[/green]: {how}")
+
+
+def _write_inputs(row: dict[str, Any], place: Path) -> str:
+    """Write the inputs of the code; return what to run."""
+    settings = json.loads(row["settings"])
+    if "incar" in settings:
+        return _write_vasp(row, settings, place)
+    if "cutoff_eV" in settings and "functional" in settings:
+        return _write_gpaw(row, settings, place)
+    _write_json(place / "settings.json", settings)
+    return f"calculate structure.extxyz with settings.json ({row['code']})"
+
+
+def _write_gpaw(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
+    atoms = to_ase(row)
+    job = {
+        "numbers": row["numbers"],
+        "cell": atoms.cell.array.tolist(),
+        "positions": atoms.positions.tolist(),
+        "settings": {**settings, "paw_folder": _paw_folder()},
+    }
+    _write_json(place / "in.json", job)
+    program = importlib.util.find_spec(_PROGRAM)
+    assert program is not None
+    assert program.origin is not None
+    shutil.copyfile(program.origin, place / "calculate.py")
+    (place / "compare.py").write_text(_COMPARE, encoding="utf-8")
+    return "OMP_NUM_THREADS=1 python calculate.py in.json out.json && python compare.py"
+
+
+def _paw_folder() -> str:
+    from pesatlas.levels.gpaw import paw_folder  # noqa: PLC0415
+
+    try:
+        return str(paw_folder())
+    except UserError:
+        return "FOLDER OF PAW DATA: setups of gpaw-data"
+
+
+def _write_vasp(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
+    from pymatgen.io.vasp.inputs import Incar, Poscar  # noqa: PLC0415 - slow to import
+
+    Incar(settings["incar"]).write_file(place / "INCAR")
+    Poscar(to_pymatgen(row).get_sorted_structure()).write_file(place / "POSCAR", significant_figures=16)
+    spec = {"titles": settings.get("potcars", []), "sha256": json.loads(row["pseudopotentials"])}
+    _write_json(place / "POTCAR.spec", spec)
+    start = settings.get("start", "atomic densities and the moments in INCAR")
+    return f"join the POTCARs of POTCAR.spec in the order of POSCAR, start from {start}, run VASP ({row['code']})"
+
+
+def _readme(row: dict[str, Any], how: str) -> str:
+    return "\n".join(
+        [
+            f"# {row['snapshot_id']} at {row['level']}",
+            "",
+            f"Made with {row['code']}; level fingerprint {row['level_fingerprint']}, key {row['label_key']}.",
+            "",
+            f"To give it again: `{how}`" if "python" in how else f"To give it again: {how}.",
+            "",
+            "`label.json` is what the dataset has, `level.json` the level in full, `structure.extxyz` the structure with its label.",
+            "The snapshot itself comes from the dynamics of `../campaign.json`, with its seed.",
+            "",
+        ]
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,196 @@
+"""`pesatlas select`: the selection of a campaign, on files that people have."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.encode.run import encode_snapshots
+from pesatlas.errors import UserError
+from pesatlas.registry import available
+from pesatlas.select.assign import assign_frames
+from pesatlas.select.candidates import find_candidates
+from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.pca import fit_pca
+from pesatlas.select.pick import pick_snapshots
+from pesatlas.select.quality import draw_frames, measure_selection
+from pesatlas.select.reference import Reference
+from pesatlas.structures import readers
+from pesatlas.structures.crystal import Crystal
+from pesatlas.structures.given import Origin, read_given
+from pesatlas.tables import read_entry, read_table
+from pesatlas.tables.atomic import atomic_path
+
+_POLICIES = "pesatlas.select.policies"
+# Clusters of structures and of atoms for each frame that is wanted: nets of the policy `cover` become as fine as the latter.
+_STRUCTURES, _ATOMS = 0.25, 16
+
+
+def select_files(
+    files: list[str], reference: list[str], out: Path, *, settings: dict[str, Any], console: Console
+) -> None:
+    """Pick frames of ``files`` that cover most of them, and write these to ``out``, most wanted first.
+
+    ``settings`` has ``count``, ``policy``, ``encoder`` (options of one), ``device``, ``min_distance_A`` and ``seed``.
+
+    Raises
+    ------
+    UserError
+        If ``out`` exists, has no known format or cannot hold frames of these files, or if there is nothing to read.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already. Choose another name, or move it away.")
+    if out.suffix not in {".extxyz", ".xyz", ".parquet"}:
+        raise UserError(f"{out}: give it a name that ends in .extxyz or .parquet.")
+    known = available(_POLICIES)
+    if settings["policy"] not in known:
+        raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(known)}.")
+    campaign = _campaign(settings)
+    with tempfile.TemporaryDirectory(prefix="pesatlas-select-") as temporary:
+        work = Path(temporary)
+        origins = read_given(files, work / "pool.parquet", work / "pool-failures.parquet")
+        other = [o.path for o in origins if readers.format_of(o.path) != "parquet"]
+        if out.suffix == ".parquet" and other:
+            raise UserError(
+                f"{out}: only frames of Parquet files go into one, and {other[0]} is none. Ask for .extxyz."
+            )
+        if reference:
+            read_given(reference, work / "known.parquet", work / "known-failures.parquet")
+        _run_stage(campaign, work, known=bool(reference))
+        picks = read_table(work / "selection.parquet", "selection")
+        chosen = [origins[step] for step in picks["step"].to_pylist()]
+        _write(out, chosen, picks.select(["rank", "reason", "novelty"]).to_pylist())
+        counts = read_entry(work / "selection.parquet").counts
+        quality = read_table(work / "quality.parquet", "quality").to_pylist()
+    console.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
+    console.print(_quality_table(quality))
+    console.print(f"{len(chosen)} frames are in {out}")
+
+
+def _campaign(settings: dict[str, Any]) -> Campaign:
+    count = settings["count"]
+    return Campaign.model_validate(
+        {
+            "campaign": {"seed": settings["seed"]},
+            "structures": {"sources": [{"kind": "demo"}], "domains": [{"kind": "bulk"}]},
+            "explore": {"potential": {"kind": "chgnet"}},
+            "encode": {"encoder": settings["encoder"], "device": settings["device"]},
+            "select": {
+                "target": count,
+                "include_equilibrium": False,
+                "structure": {"clusters": max(1, round(_STRUCTURES * count))},
+                "atoms": {"clusters": _ATOMS * count},
+                "min_distance_A": settings["min_distance_A"],
+                "policy": {"kind": settings["policy"]},
+            },
+            "label": {"backend": {"kind": "gpaw"}},
+        }
+    )
+
+
+def _run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
+    """Encode and select, as the rules do, with one group of frames and one of the reference."""
+    groups = ["pool", "known"] if known else ["pool"]
+    features = {name: work / f"{name}.features.parquet" for name in groups}
+    moments = [work / f"{name}.moments.npz" for name in groups]
+    for name, path in zip(groups, moments, strict=True):
+        encode_snapshots(campaign, work / f"{name}.parquet", features[name], path)
+    pca, structures, atoms = (work / f"{name}.npz" for name in ("pca", "structures", "atoms"))
+    fit_pca(campaign, moments, pca)
+    cells = [work / f"{name}.structures.npz" for name in groups]
+    for name, path in zip(groups, cells, strict=True):
+        grid_structures(campaign, [features[name]], pca, path)
+    cluster_structures(campaign, cells, pca, structures)
+    cells = [work / f"{name}.atoms.npz" for name in groups]
+    for name, path in zip(groups, cells, strict=True):
+        grid_atoms(campaign, [features[name]], pca, structures, path)
+    cluster_atoms(campaign, cells, structures, atoms)
+    for name in groups:
+        assign_frames([features[name]], pca, structures, atoms, work / f"{name}.clusters.parquet")
+    pool, clusters = work / "pool.parquet", work / "pool.clusters.parquet"
+    candidates, geometries = work / "pool.candidates.parquet", work / "pool.npy"
+    find_candidates(campaign, [pool], clusters, atoms, candidates, geometries)
+    draw_frames(campaign, [features["pool"]], pca, work / "drawn.npz")
+    reference = Reference(work / "known.parquet", work / "known.clusters.parquet") if known else None
+    selection = work / "selection.parquet"
+    pick_snapshots(
+        campaign, [pool], [candidates], [geometries], atoms=atoms, reference=reference, selection=selection
+    )
+    measure_selection(
+        campaign, [work / "drawn.npz"], [features["pool"]], pca, selection, work / "quality.parquet"
+    )
+
+
+def _write(out: Path, chosen: list[Origin], about: list[dict[str, Any]]) -> None:
+    """Write the chosen entries with all that their files say of them, in this order."""
+    with atomic_path(out) as temporary:
+        if out.suffix == ".parquet":
+            pq.write_table(_rows(chosen), temporary)
+            return
+        from ase.io import write  # noqa: PLC0415 - ase is slow to import
+
+        frames = _frames(chosen)
+        for origin, why in zip(chosen, about, strict=True):
+            frames[origin].info |= {f"pesatlas_{name}": value for name, value in why.items()}
+        write(str(temporary), [frames[origin] for origin in chosen], format="extxyz")
+
+
+def _rows(chosen: list[Origin]) -> pa.Table:
+    """Rows of Parquet files that have the same columns."""
+    tables, order = [], []
+    for path in dict.fromkeys(origin.path for origin in chosen):
+        mine = [i for i, origin in enumerate(chosen) if origin.path == path]
+        tables.append(pq.read_table(path).take(pa.array([chosen[i].place for i in mine])))
+        order += mine
+    places = sorted(range(len(order)), key=order.__getitem__)
+    return pa.concat_tables(tables).take(pa.array(places))
+
+
+def _frames(chosen: list[Origin]) -> dict[Origin, Any]:
+    """Return the chosen entries as ASE atoms; what an extended XYZ or a database says beside the geometry is kept."""
+    wanted = set(chosen)
+    return {
+        Origin(path, place): atoms
+        for path in {origin.path for origin in chosen}
+        for place, atoms in enumerate(_entries(path))
+        if Origin(path, place) in wanted
+    }
+
+
+def _entries(path: Path) -> Iterator[Any]:
+    from ase import Atoms  # noqa: PLC0415 - as above
+    from ase.io import iread  # noqa: PLC0415 - as above
+
+    kind = readers.format_of(path)
+    if kind in {"xyz", "ase_database"}:
+        yield from iread(str(path), index=":", format="extxyz" if kind == "xyz" else "db")
+        return
+    for found in readers.read_file(path):
+        if isinstance(found, Crystal):
+            info = {"structure_id": found.structure_id}
+            yield Atoms(found.numbers, found.positions, cell=found.cell, pbc=True, info=info)
+        else:
+            yield None
+
+
+def _quality_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(
+        title="Distance of the atoms of all frames to the nearest atom of a pick, in weighted principal components"
+    )
+    for name in ("frames", "picked: mean", "99 %", "largest", "by lot: mean", "99 %", "largest"):
+        table.add_column(name, justify="right")
+    found = {(row["of"], row["picks"]): row for row in rows}
+    for count in sorted({row["picks"] for row in rows}):
+        cells = [
+            f"{found[of, count][f'fill_{what}_atoms']:.3g}" if (of, count) in found else "-"
+            for of in ("picks", "random")
+            for what in ("mean", "p99", "max")
+        ]
+        table.add_row(str(count), *cells)
+    return table

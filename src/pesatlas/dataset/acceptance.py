@@ -1,0 +1,87 @@
+"""The rules that a label is held against, by name. Their limits may change at any time: nothing is labelled again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pesatlas.config.dataset import Rules, Window
+
+ACCEPTED, FLAGGED, QUARANTINED = "accepted", "flagged", "quarantined"
+VERDICTS = (ACCEPTED, FLAGGED, QUARANTINED)
+
+# Named rules with a limit: the column they look at, and its unit.
+LIMITS = {
+    "net_force": ("net_force_eV_per_A", "eV/Å"),
+    "stress_symmetry": ("stress_asymmetry_GPa", "GPa"),
+    "force": ("max_force_eV_per_A", "eV/Å"),
+    "cohesive_energy": ("cohesive_energy_eV_per_atom", "eV/atom"),
+    "stress": ("max_stress_GPa", "GPa"),
+    "distance": ("min_distance_A", "Å"),
+    "level_gap": ("level_gap_eV_per_atom", "eV/atom"),
+    "entropy": ("entropy_eV_per_atom", "eV/atom"),
+}
+
+_NUMBERS = ("energy_eV", "free_energy_eV", "cell_A", "positions_A", "forces_eV_per_A", "stress_eV_per_A3")
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A rule that spoke against a label: its name, what follows, and why in words."""
+
+    rule: str
+    then: str
+    why: str
+
+
+def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Spoken]:
+    """Yield the rules without a limit that speak: what makes a number no label of this structure at this level.
+
+    Parameters
+    ----------
+    row : a row of the labels, with the verdict of the calculation itself
+    asked_for : whether its geometry is the one that was selected
+    """
+    if not row["converged"]:
+        yield Spoken("converged", "quarantine", "the output does not say that it converged")
+    # what the backend objects to; that it did not converge was said
+    for objection in json.loads(row["verdict_rules"]):
+        if objection != "not converged":
+            yield Spoken("calculation", "quarantine", objection)
+    if not asked_for:
+        yield Spoken("structure", "quarantine", "its geometry is not the one that was selected")
+    broken = [name for name in _NUMBERS if not np.isfinite(row[name]).all()]
+    if broken:
+        yield Spoken("finite", "quarantine", f"a number of {', '.join(broken)} is not finite")
+
+
+def limited(row: Mapping[str, Any], rules: Rules) -> Iterator[Spoken]:
+    """Yield the configured rules that speak against a row with its derived columns; what has no value (null) breaks no rule."""
+    for name, (column, unit) in LIMITS.items():
+        rule = getattr(rules, name)
+        value = row[column]
+        if rule.then == "ignore" or value is None or np.isnan(value):
+            continue
+        if not _passes(name, value, rule):
+            yield Spoken(name, rule.then, f"{name} {value:.4g} {unit}, {_allowed(name, rule)}")
+
+
+def judge(spoken: list[Spoken]) -> tuple[str, str]:
+    """Return the verdict, and as JSON the rules that spoke."""
+    consequences = {each.then for each in spoken}
+    verdict = QUARANTINED if "quarantine" in consequences else FLAGGED if consequences else ACCEPTED
+    return verdict, json.dumps([asdict(each) for each in spoken], ensure_ascii=False)
+
+
+def _passes(name: str, value: float, rule: Any) -> bool:
+    if isinstance(rule, Window):
+        return bool(rule.lowest <= value <= rule.highest)
+    return bool(value >= rule.limit if name == "distance" else abs(value) <= rule.limit)
+
+
+def _allowed(name: str, rule: Any) -> str:
+    if isinstance(rule, Window):
+        return f"allowed {rule.lowest:g} to {rule.highest:g}"
+    return f"allowed {'from' if name == 'distance' else 'up to'} {rule.limit:g}"

@@ -1,0 +1,178 @@
+"""A finished campaign in Python: lazily loaded tables, SQL over them, pymatgen's structures, ASE's atoms with their labels."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
+from pesatlas.dataset.atoms import to_ase, to_pymatgen
+from pesatlas.dataset.verify import read_manifest
+from pesatlas.errors import UserError
+from pesatlas.tables import SCHEMAS
+
+if TYPE_CHECKING:
+    import duckdb
+    from ase import Atoms
+    from pymatgen.core import Structure
+
+_TOGETHER = {"dataset": "dataset/", "quarantine": "quarantine/"}
+"""Two names for files of the table ``dataset``, by where they lie."""
+
+
+class Atlas:
+    """A finished campaign.
+
+    Examples
+    --------
+    >>> atlas = pesatlas.open("results")
+    >>> atlas.tables
+    ['structures', 'snapshots', ..., 'dataset', 'quarantine', 'failures']
+    >>> atlas.query("SELECT verdict, count(*) FROM dataset GROUP BY 1").to_pandas()
+    >>> for atoms in atlas.atoms("pbe", split="train"):
+    ...     atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+
+    Attributes
+    ----------
+    root : the folder
+    manifest : its ``manifest.json``
+    levels : reference levels
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest = read_manifest(root)
+        self.levels: list[str] = self.manifest["levels"]
+
+    def __repr__(self) -> str:
+        return f"<Atlas {self.manifest['campaign']} at {', '.join(self.levels)} in {self.root}>"
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables there are, in the order in which data flow."""
+        return list(self._files())
+
+    def table(self, name: str) -> ds.Dataset:
+        """Return a table as a pyarrow dataset: nothing is read before ``to_table``, ``scanner`` or ``to_batches`` is called.
+
+        Columns that an older schema version did not have are null.
+
+        Raises
+        ------
+        UserError
+            If there is no such table.
+        """
+        files = self._files()
+        if name not in files:
+            raise UserError(f"{self.root} has no table '{name}'. There are: {', '.join(files)}.")
+        fields = [field.with_nullable(True) for field in SCHEMAS["dataset" if name in _TOGETHER else name]]
+        return ds.dataset(files[name], schema=pa.schema(fields), format="parquet")
+
+    def connect(self) -> "duckdb.DuckDBPyConnection":
+        """Return a DuckDB connection in which every table is a view of its name."""
+        import duckdb  # noqa: PLC0415 - slow to import
+
+        connection = duckdb.connect()
+        for name, files in self._files().items():
+            names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+            connection.execute(
+                f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{names}], union_by_name = true)'  # noqa: S608 - our own paths
+            )
+        return connection
+
+    def query(self, sql: str, to: Path | None = None) -> pa.Table:
+        """Return what a query in DuckDB's SQL gives, as a pyarrow table (``.to_pandas()``, ``.to_pylist()``).
+
+        Parameters
+        ----------
+        to : Path, optional
+            Write it to this ``.csv`` or ``.parquet`` file, which may be larger than the memory; the table is then empty.
+
+        Raises
+        ------
+        UserError
+            If it is not a query that the tables can answer; with what DuckDB says.
+        """
+        import duckdb  # noqa: PLC0415 - slow to import
+
+        if to is not None:
+            if to.suffix not in {".csv", ".parquet"}:
+                raise UserError(f"{to}: end the name with .csv or .parquet.")
+            target = str(to).replace("'", "''")
+            sql = f"COPY ({sql.rstrip().rstrip(';')}) TO '{target}'"
+        try:
+            found = self.connect().sql(sql)
+            table: pa.Table = pa.table({}) if found is None else found.to_arrow_table()
+        except duckdb.Error as error:
+            raise UserError(f"the query cannot be answered: {error}") from error
+        return table
+
+    def rows(
+        self,
+        level: str,
+        *,
+        split: str | None = None,
+        verdicts: Sequence[str] = (ACCEPTED, FLAGGED),
+        where: Any = None,
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows of a level's dataset, one by one.
+
+        Parameters
+        ----------
+        level, split : which
+        verdicts : accepted, flagged
+        where : a pyarrow expression, e.g. ``pyarrow.compute.field("chemical_system") == "Cl-Na"``
+        columns : all, if it is not given
+        """
+        if level not in self.levels:
+            raise UserError(f"{self.root} has no level '{level}'. There are: {', '.join(self.levels)}.")
+        chosen = (pc.field("level") == level) & pc.field("verdict").isin(list(verdicts))
+        for more in (where, None if split is None else pc.field("split") == split):
+            chosen = chosen if more is None else chosen & more
+        names = None if columns is None else list(columns)
+        table = self.table("dataset")
+        # a scan of the whole table reads ahead and keeps 0.9 GB of 500,000 rows; a row group at a time, it is a few MB
+        for fragment in table.get_fragments(filter=chosen):
+            for group in fragment.split_by_row_group(chosen, schema=table.schema):
+                piece = group.to_table(schema=table.schema, columns=names, filter=chosen)
+                yield from piece.to_pylist()
+
+    def atoms(self, level: str, **chosen: Any) -> Iterator["Atoms"]:
+        """Yield ASE's atoms with a calculator that holds the label, and the row's names in ``info``; choose as for ``rows``."""
+        for row in self.rows(level, **chosen):
+            atoms = to_ase(row)
+            atoms.info = {
+                name: row[name] for name in ("snapshot_id", "structure_id", "level", "split", "verdict")
+            }
+            yield atoms
+
+    def structures(self, level: str, **chosen: Any) -> Iterator[tuple["Structure", dict[str, Any]]]:
+        """Yield pymatgen's structures, each with its row; choose as for ``rows``."""
+        for row in self.rows(level, **chosen):
+            yield to_pymatgen(row), row
+
+    def find(self, name: str, **keys: Any) -> list[dict[str, Any]]:
+        """Return the rows of a table in which columns have these values; no rows of a table that is not there."""
+        if name not in self._files():
+            return []
+        chosen = None
+        for column, value in keys.items():
+            one = pc.field(column) == value
+            chosen = one if chosen is None else chosen & one
+        found: list[dict[str, Any]] = self.table(name).to_table(filter=chosen).to_pylist()
+        return found
+
+    def _files(self) -> dict[str, list[str]]:
+        """Return the files of each table, as the manifest has them; imported tables as they lie there."""
+        found: dict[str, list[str]] = {}
+        for entry in self.manifest["files"]:
+            name = entry["table"]
+            if name == "dataset":
+                name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
+            found.setdefault(name, []).append(str(self.root / entry["file"]))
+        imported = sorted((self.root / "imported").glob("*.parquet"))
+        return found | ({"imported": [str(path) for path in imported]} if imported else {})

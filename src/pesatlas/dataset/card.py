@@ -1,0 +1,223 @@
+"""The dataset card: what there is, how it was made, what was left out, how to cite it. For people, and for programs."""
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import pesatlas
+from pesatlas.config.dataset import Card
+from pesatlas.dataset.atlas import Atlas
+from pesatlas.dataset.page import page
+from pesatlas.dataset.source import FUNCTIONALS
+from pesatlas.elements import symbol_of
+from pesatlas.tables.atomic import write_text
+
+JSON, PAGE, CITATION, CRATE = "card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json"
+
+LIMITS = [
+    "Each level is one surface of its own: energies of different levels, codes or pseudopotentials cannot be mixed.",
+    "Energies are total energies, never corrected: compare them with corrected ones (Materials Project) only after the same correction.",
+    "Formation energies are relative to this campaign's crystals of the elements, as given, not relaxed at the level.",
+    "Structures come from dynamics with the potential named above: what it never visits is not in here.",
+]
+
+
+def write_card(settings: Card, results: Path) -> None:
+    """Write ``card.json``, ``card.md``, ``CITATION.cff`` and ``ro-crate-metadata.json`` into ``results``."""
+    atlas = pesatlas.open(results)
+    card = make_card(atlas, settings)
+    write_text(results / JSON, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(results / PAGE, page(card))
+    write_text(results / CITATION, _citation(card, settings))
+    write_text(results / CRATE, _crate(atlas, card))
+
+
+def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
+    """Return everything that the card says, as JSON."""
+    manifest = atlas.manifest
+    configuration = manifest["configuration"]
+    levels = " and ".join(FUNCTIONALS.get(level, level) for level in atlas.levels)
+    demo = configuration.get("label", {}).get("backend", {}).get("quality") == "demo"
+    remarks = ["Labels are of demo quality: too coarse to train on."] if demo else []
+    return {
+        "title": settings.title or f"{manifest['campaign']}: potential energy surfaces at {levels}",
+        "campaign": manifest["campaign"],
+        "made_with": f"pesatlas {manifest['code_version']}",
+        "date": _date(atlas),
+        "licence": settings.licence,
+        "doi": settings.doi,
+        "authors": [author.model_dump() for author in settings.authors],
+        "levels": {level: _level(atlas, level) for level in atlas.levels},
+        "elements": _elements(atlas),
+        "splits": {
+            "seed": configuration.get("campaign", {}).get("seed"),
+            **configuration["dataset"].get("split", {}),
+        },
+        "rules": configuration["dataset"].get("rules", {}),
+        "filters": _filters(atlas),
+        "failures": _ask(
+            atlas, "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL ORDER BY ALL"
+        ),
+        "exploration": _exploration(atlas),
+        "selection": {
+            **configuration.get("select", {}),
+            "counts": _counts(atlas, "selection"),
+            "coverage": _counts(atlas, "clusters"),
+        },
+        "references": manifest["references"],
+        "sums": manifest["sums"],
+        "units": {
+            "energy": "eV",
+            "length": "Å",
+            "force": "eV/Å",
+            "stress": "eV/Å³, tension positive, xx yy zz yz xz xy",
+        },
+        "limits": [*remarks, *LIMITS, *settings.remarks],
+        "configuration": configuration,
+    }
+
+
+def _level(atlas: Atlas, level: str) -> dict[str, Any]:
+    """Return what there is at a level: how much of it, what range it spans, and what the level is."""
+    here = f"FROM dataset WHERE level = '{level}'"
+    (numbers,) = _ask(
+        atlas,
+        "SELECT count(*) AS rows, count(DISTINCT structure_id) AS crystals, count(DISTINCT chemical_system) AS chemical_systems, "
+        "coalesce(sum(n_atoms), 0)::BIGINT AS atoms, max(n_atoms) AS largest_cell, min(cohesive_energy_eV_per_atom) AS lowest_cohesive_energy_eV_per_atom, "
+        "max(cohesive_energy_eV_per_atom) AS highest_cohesive_energy_eV_per_atom, max(max_force_eV_per_A) AS largest_force_eV_per_A, "
+        f"min(static_pressure_GPa) AS lowest_pressure_GPa, max(static_pressure_GPa) AS highest_pressure_GPa {here}",
+    )
+    by = {
+        what: {
+            row["value"]: row["rows"]
+            for row in _ask(
+                atlas,
+                f"SELECT {column} AS value, count(*) AS rows {here} GROUP BY ALL ORDER BY rows DESC, value",
+            )
+        }
+        for what, column in (
+            ("verdicts", "verdict"),
+            ("splits", "split"),
+            ("conditions", "condition"),
+            ("material_groups", "material_group"),
+            ("codes", "code"),
+        )
+    }
+    return {**numbers, **by, **atlas.manifest["surfaces"][level]}
+
+
+def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
+    """Return in how many rows each element is, by level."""
+    rows = _ask(
+        atlas,
+        "SELECT number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS number FROM dataset) "
+        "GROUP BY ALL ORDER BY number, level",
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        found.setdefault(symbol_of(row["number"]), {})[row["level"]] = row["rows"]
+    return found
+
+
+def _filters(atlas: Atlas) -> list[dict[str, Any]]:
+    """Return how many rows each rule spoke against, by level."""
+    every = " UNION ALL ".join(
+        f"SELECT level, unnest(from_json(verdict_rules, '[\"JSON\"]')) AS spoken FROM {table}"  # noqa: S608 - two names of ours
+        for table in ("dataset", "quarantine")
+    )
+    return _ask(
+        atlas,
+        f"SELECT level, spoken->>'rule' AS rule, spoken->>'then' AS consequence, count(*) AS rows FROM ({every}) GROUP BY ALL ORDER BY ALL",  # noqa: S608 - as above
+    )
+
+
+def _exploration(atlas: Atlas) -> dict[str, Any]:
+    """Return where structures came from and what drove the dynamics."""
+    return {
+        "sources": _ask(atlas, "SELECT source, count(*) AS cells FROM structures GROUP BY ALL ORDER BY ALL"),
+        "potentials": _ask(
+            atlas,
+            "SELECT DISTINCT potential, potential_hash FROM dataset ORDER BY ALL",
+        ),
+        "conditions": _ask(
+            atlas,
+            "SELECT DISTINCT condition, ensemble, temperature_K, pressure_GPa FROM dataset ORDER BY ALL",
+        ),
+        "structures": _counts(atlas, "structures"),
+        "snapshots": _counts(atlas, "snapshots"),
+    }
+
+
+def _counts(atlas: Atlas, table: str) -> dict[str, int]:
+    """Add up what a stage counted, over its files."""
+    total: dict[str, int] = {}
+    for entry in atlas.manifest["files"]:
+        if entry["table"] == table:
+            for name, count in {"rows": entry["rows"], **entry["counts"]}.items():
+                total[name] = total.get(name, 0) + count
+    return total
+
+
+def _ask(atlas: Atlas, sql: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = atlas.query(sql).to_pylist()
+    return found
+
+
+def _date(atlas: Atlas) -> str:
+    """Return the day on which the dataset was collected."""
+    made = (atlas.root / "manifest.json").stat().st_mtime
+    return dt.datetime.fromtimestamp(made, tz=dt.UTC).date().isoformat()
+
+
+def _citation(card: dict[str, Any], settings: Card) -> str:
+    """Return CITATION.cff, version 1.2.0."""
+    people = [
+        {
+            "family-names": author.family,
+            "given-names": author.given,
+            **({"orcid": f"https://orcid.org/{author.orcid}"} if author.orcid else {}),
+        }
+        for author in settings.authors
+    ]
+    cited = {
+        "cff-version": "1.2.0",
+        "message": "If you use this dataset, please cite it as below, and the programs that made it.",
+        "type": "dataset",
+        "title": card["title"],
+        "authors": people or [{"name": f"The authors of campaign {card['campaign']}"}],
+        "date-released": card["date"],
+        "license": card["licence"],
+        **({"doi": card["doi"]} if card["doi"] else {}),
+        "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with {card['made_with']}.",
+    }
+    return yaml.safe_dump(cited, sort_keys=False, allow_unicode=True)
+
+
+def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
+    """Return an RO-Crate's metadata: the dataset, its files with their checksums, who and under which licence."""
+    from rocrate.model.person import Person  # noqa: PLC0415 - slow to import
+    from rocrate.rocrate import ROCrate  # noqa: PLC0415
+
+    crate = ROCrate()
+    crate.name = card["title"]
+    crate.description = f"Dataset of campaign {card['campaign']}, made with {card['made_with']}"
+    crate.license = f"https://spdx.org/licenses/{card['licence']}"
+    crate.root_dataset["datePublished"] = card["date"]
+    for author in card["authors"]:
+        known = f"https://orcid.org/{author['orcid']}" if author["orcid"] else None
+        name = f"{author['given']} {author['family']}"
+        crate.root_dataset.append_to("author", crate.add(Person(crate, known, properties={"name": name})))
+    for entry in atlas.manifest["files"]:
+        if entry["file"].startswith(("dataset/", "quarantine/")):
+            about = {
+                "encodingFormat": "application/vnd.apache.parquet",
+                "contentSize": str(entry["bytes"]),
+                "sha256": entry["sha256"],
+            }
+            crate.add_file(str(atlas.root / entry["file"]), entry["file"], properties=about)
+    for name in (JSON, PAGE, CITATION, "manifest.json"):
+        crate.add_file(str(atlas.root / name), name)
+    return json.dumps(crate.metadata.generate(), indent=1, ensure_ascii=False) + "\n"

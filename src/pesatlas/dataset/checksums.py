@@ -1,0 +1,24 @@
+"""Checksums of a release: what changed, was lost or was added since."""
+
+from pathlib import Path
+
+from pesatlas.tables.manifest import sha256_of
+
+SUMS = "SHA256SUMS"
+
+
+def check_release(root: Path) -> list[str]:
+    """Return how the files of a release differ from its checksums: changed, lost, added."""
+    known = {}
+    for line in (root / SUMS).read_text(encoding="utf-8").splitlines():
+        sha, _, name = line.partition("  ")
+        known[name] = sha
+    there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {SUMS}
+    problems = [f"{root / name}: lost since the release" for name in sorted(known.keys() - there)]
+    problems += [f"{root / name}: is no part of the release" for name in sorted(there - known.keys())]
+    problems += [
+        f"{root / name}: changed since the release, or truncated"
+        for name in sorted(known.keys() & there)
+        if sha256_of(root / name) != known[name]
+    ]
+    return problems

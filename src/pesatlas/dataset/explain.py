@@ -1,0 +1,189 @@
+"""The whole story of one row, from its source crystal to its label; and of one that is missing, where it ended and why."""
+
+import json
+from typing import Any
+
+from pesatlas.dataset.atlas import Atlas
+from pesatlas.errors import UserError
+
+Story = list[tuple[str, list[tuple[str, str]]]]
+"""Chapters, each with lines of a name and what there is to say."""
+
+_SUSPECT = 3
+
+
+def explain(atlas: Atlas, snapshot_id: str) -> Story:
+    """Return the story of a snapshot.
+
+    Raises
+    ------
+    UserError
+        If nothing of that name was ever there; the message says which are near.
+    """
+    structure_id = snapshot_id.split(":", maxsplit=1)[0]
+    story: Story = [_crystal(atlas, snapshot_id, structure_id)]
+    # a release has the snapshots that were picked, not the whole pool
+    snapshots = [
+        row for table in ("snapshots", "selection") for row in atlas.find(table, snapshot_id=snapshot_id)
+    ]
+    trajectory = snapshot_id.rpartition(":")[0]
+    if not snapshots:
+        ended = [row for row in atlas.find("failures", structure_id=structure_id) if row["stage"] != "label"]
+        relevant = [
+            row
+            for row in ended
+            if row["key"] in {structure_id, trajectory} or trajectory.startswith(row["key"])
+        ]
+        if not relevant:
+            raise UserError(_unknown(atlas, snapshot_id, structure_id))
+        return [*story, ("it is missing", [(row["stage"], _failure(row)) for row in relevant])]
+    story += [("snapshot", _snapshot(snapshots[0])), ("selection", _selection(atlas, snapshot_id))]
+    if atlas.find("selection", snapshot_id=snapshot_id):
+        story += [(f"label at {level}", _label(atlas, snapshot_id, level)) for level in atlas.levels]
+    return story
+
+
+def _crystal(atlas: Atlas, snapshot_id: str, structure_id: str) -> tuple[str, list[tuple[str, str]]]:
+    variant = snapshot_id.split(":")[1] if ":" in snapshot_id else "unit"
+    rows = atlas.find("structures", structure_id=structure_id)
+    here = [row for row in rows if row["variant"] == variant] or rows
+    lines = [("structure_id", structure_id)]
+    for row in here[:1]:
+        conditions = ", ".join(str(each["condition"]) for each in row["conditions"]) or "none"
+        lines += [
+            ("source", row["source"]),
+            ("cell", f"{row['formula']}, {row['n_atoms']} atoms, {row['variant']} of domain {row['domain']}"),
+            ("explored at", conditions),
+        ]
+    lines += [
+        (row["stage"], _failure(row))
+        for row in atlas.find("failures", structure_id=structure_id)
+        if row["stage"] == "structures"
+    ]
+    return "source crystal", lines
+
+
+def _snapshot(row: dict[str, Any]) -> list[tuple[str, str]]:
+    if row["ensemble"] == "none":
+        how = "the crystal as given, without dynamics"
+    else:
+        how = (
+            f"{row['ensemble']} dynamics at {row['temperature_K']:g} K and {row['pressure_GPa']:g} GPa, step {row['step']} "
+            f"of {row['variant']}"
+        )
+    return [
+        ("made by", how),
+        ("potential", f"{row['potential']}, weights {row['potential_hash']}"),
+        ("energy by the potential", f"{row['mlip_energy_eV']:.6f} eV"),
+    ]
+
+
+def _selection(atlas: Atlas, snapshot_id: str) -> list[tuple[str, str]]:
+    clusters = atlas.find("clusters", snapshot_id=snapshot_id)
+    lines = [("cluster", f"{row['structure_cluster']} of structures") for row in clusters]
+    picks = atlas.find("selection", snapshot_id=snapshot_id)
+    if not picks:
+        target = atlas.manifest["configuration"].get("select", {}).get("target")
+        return [
+            *lines,
+            (
+                "not picked",
+                f"others stand for it, or the target of {target} was reached before it; so it has no label",
+            ),
+        ]
+    row = picks[0]
+    novelty = f", novelty {row['novelty']:.4g}"
+    return [
+        *lines,
+        ("picked", f"as number {row['rank'] + 1} by policy {row['policy']}: {row['reason']}{novelty}"),
+    ]
+
+
+def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
+    failures = [
+        row for row in atlas.find("failures", key=snapshot_id, level=level) if row["stage"] == "label"
+    ]
+    if failures:
+        return [("it is missing", _failure(row)) for row in failures]
+    row, place = _judged(atlas, snapshot_id, level)
+    if row is None:
+        return [
+            ("it is missing", "there is neither a label nor a failure: `pesatlas verify` tells what is wrong")
+        ]
+    corrections = json.loads(row["corrections"])
+    rules = [
+        f"{each['rule']}: {each['why']}" if isinstance(each, dict) else str(each)
+        for each in json.loads(row["verdict_rules"])
+    ]
+    return [
+        ("verdict", f"{row['verdict']}{': ' + '; '.join(rules) if rules else ''} (in {place})"),
+        ("energy", f"{row['energy_eV']:.6f} eV, free energy {row['free_energy_eV']:.6f} eV"),
+        ("largest force", _number(row["max_force_eV_per_A"], "eV/Å")),
+        ("pressure", _number(row["static_pressure_GPa"], "GPa")),
+        ("cohesive energy", _number(row["cohesive_energy_eV_per_atom"], "eV/atom")),
+        ("symmetry", f"{row['space_group_symbol']} ({row['space_group']})"),
+        ("split", row["split"]),
+        (
+            "calculation",
+            f"{row['code']}; {row['scf_steps']} SCF steps, {row['wall_s']:.0f} s, converged: {row['converged']}",
+        ),
+        ("corrections", "; ".join(corrections) or "none"),
+        ("level", f"fingerprint {row['level_fingerprint']}"),
+        ("pseudopotentials", row["pseudopotentials"]),
+        ("settings", row["settings"]),
+        (
+            "label_key",
+            f"{row['label_key']} (inputs and outputs: pesatlas outputs {row['label_key']} --to FOLDER)",
+        ),
+    ]
+
+
+def _judged(atlas: Atlas, snapshot_id: str, level: str) -> tuple[dict[str, Any] | None, str]:
+    for place in ("dataset", "quarantine"):
+        for row in atlas.find(place, snapshot_id=snapshot_id, level=level):
+            return row, place
+    return None, ""
+
+
+def label_rows(atlas: Atlas, snapshot_id: str) -> dict[str, dict[str, Any]]:
+    """Return the labels of a snapshot by level, whatever their verdict.
+
+    Raises
+    ------
+    UserError
+        If it has none; the message says why.
+    """
+    found = {level: _judged(atlas, snapshot_id, level)[0] for level in atlas.levels}
+    rows = {level: row for level, row in found.items() if row is not None}
+    if not rows:
+        title, lines = explain(atlas, snapshot_id)[-1]
+        why = "; ".join(f"{name}: {text}" for name, text in lines)
+        raise UserError(f"{snapshot_id} has no label to reproduce ({title}: {why}).")
+    return rows
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "unknown" if value is None else f"{value:.4f} {unit}"
+
+
+def _failure(row: dict[str, Any]) -> str:
+    return f"{row['reason']}: {row['detail']} ({row['attempts']} attempt{'s' if row['attempts'] > 1 else ''})"
+
+
+def _unknown(atlas: Atlas, snapshot_id: str, structure_id: str) -> str:
+    import difflib  # noqa: PLC0415 - for a mistake only
+
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    table = atlas.table("snapshots" if "snapshots" in atlas.tables else "selection").to_table(
+        columns=["snapshot_id"], filter=pc.field("structure_id") == structure_id
+    )
+    names = table.column(0).to_pylist()
+    if names:
+        near = (
+            difflib.get_close_matches(snapshot_id, names[:5000], n=_SUSPECT, cutoff=0.3) or names[:_SUSPECT]
+        )
+        return f"{atlas.root} has no snapshot {snapshot_id}. Of {structure_id} there are {len(names)}, e.g. {', '.join(near)}."
+    known = sorted(set(atlas.table("structures").to_table(columns=["structure_id"]).column(0).to_pylist()))
+    near = difflib.get_close_matches(structure_id, known, n=_SUSPECT, cutoff=0.3) or known[:_SUSPECT]
+    return f"{atlas.root} has no crystal {structure_id}. There are {len(known)}, e.g. {', '.join(near)}. A snapshot_id is structure:variant:condition:step."

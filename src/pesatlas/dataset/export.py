@@ -1,0 +1,107 @@
+"""Write a dataset in the forms that people train on."""
+
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pesatlas import __version__, registry
+from pesatlas.dataset.paths import Results
+from pesatlas.dataset.source import Source
+from pesatlas.dataset.verify import read_manifest
+from pesatlas.errors import UserError
+from pesatlas.tables.atomic import write_text
+from pesatlas.tables.manifest import read_entry, sha256_of
+
+log = logging.getLogger(__name__)
+
+EXPORTERS = "pesatlas.dataset.exporters"
+RECORD = "export.json"
+MARK = ".pesatlas-export"
+"""Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an export."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+def formats() -> list[str]:
+    """Names of the formats."""
+    return registry.available(EXPORTERS)
+
+
+def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence[str]) -> list[Path]:
+    """Write the dataset of every level below ``results`` into ``folder``, with a record of what was written: ``export.json``.
+
+    What is in the folder is replaced; the record comes last, so that an export without one is not whole.
+
+    Parameters
+    ----------
+    kind : a format
+    verdicts : rows with these are exported: ``accepted``, ``flagged``
+
+    Raises
+    ------
+    UserError
+        If there is no such format, no finished campaign, or a folder that is no export.
+    """
+    module = registry.find(EXPORTERS, kind)
+    manifest = read_manifest(results)
+    if folder.exists() and any(folder.iterdir()) and not _is_ours(folder, kind):
+        raise UserError(f"{folder} holds files that are no export in the form {kind}. Name another folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    # before anything else: what is killed half-way is known as ours
+    write_text(folder / MARK, kind)
+    files: list[Path] = []
+    rows: dict[str, dict[str, int]] = {}
+    sources = sources_of(results, manifest, verdicts)
+    for source in sources:
+        files += module.export(source, folder)
+        counts = Counter(row["split"] for row in source.rows(["split"]))
+        rows[source.level] = dict(sorted(counts.items()))
+        log.info("%s at %s: %s", kind, source.level, rows[source.level])
+    record = {
+        "format": kind,
+        "campaign": manifest["campaign"],
+        "code_version": __version__,
+        "verdicts": list(verdicts),
+        "rows": rows,
+        "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
+        "files": [
+            asdict(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256_of(path)))
+            for path in dict.fromkeys(files)
+        ],
+    }
+    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    return files
+
+
+def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str]) -> list[Source]:
+    """Return the dataset of each level, as exporters want it."""
+    layout = Results(results, manifest["label_batches"], tuple(manifest["levels"]))
+    atoms = manifest.get("references", {}).get("atoms_eV", {})
+    return [
+        Source(
+            layout.dataset(level),
+            level,
+            tuple(verdicts),
+            manifest["campaign"],
+            atoms.get(level, {}),
+            manifest["code_version"],
+        )
+        for level in layout.levels
+    ]
+
+
+def _is_ours(folder: Path, kind: str) -> bool:
+    mark = folder / MARK
+    return mark.is_file() and mark.read_text(encoding="utf-8") == kind

@@ -1,0 +1,19 @@
+"""Extended XYZ as ASE writes and reads it: energy, forces, stress (eV/Å³, tension positive) in a calculator."""
+
+from pathlib import Path
+
+from pesatlas.dataset.atoms import to_ase
+from pesatlas.dataset.source import Source, provenance
+
+
+def export(source: Source, folder: Path) -> list[Path]:
+    """Write one ``.extxyz`` with every row; its split is in ``info``. Return it."""
+    from ase.io.extxyz import write_extxyz  # noqa: PLC0415 - slow to import
+
+    path = folder / f"{source.stem}.extxyz"
+    with path.open("w", encoding="utf-8") as file:
+        for row in source.rows():
+            atoms = to_ase(row)
+            atoms.info = provenance(row)
+            write_extxyz(file, [atoms])
+    return [path]

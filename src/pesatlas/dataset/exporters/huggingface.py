@@ -1,0 +1,95 @@
+"""A folder that is ready for Hugging Face: Parquet shards by split, and the README that makes it load.
+
+The columns are those of the dataset, with their names and units; ``datasets.load_dataset(folder)`` reads it.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pesatlas.dataset.source import SPLITS, Source
+from pesatlas.tables import SCHEMAS
+
+ROWS_IN_A_SHARD = 100_000
+ROWS_IN_A_GROUP = 5_000
+_NAMES = {"train": "train", "valid": "validation", "test": "test"}
+
+
+def export(source: Source, folder: Path) -> list[Path]:
+    """Write ``{level}/{split}-00000.parquet`` and so on, and ``README.md``; return them."""
+    shards = {split: _Shards(folder / source.level, _NAMES[split]) for split in SPLITS}
+    for piece in source.batches():
+        for split, each in shards.items():
+            each.write(piece.filter(pc.equal(piece["split"], split)))
+    files = {split: each.close() for split, each in shards.items()}
+    readme = folder / "README.md"
+    readme.write_text(_readme(source, folder), encoding="utf-8")
+    return [*(path for paths in files.values() for path in paths), readme]
+
+
+class _Shards:
+    """The files of one split, written one after the other."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.paths: list[Path] = []
+        self._writer: pq.ParquetWriter | None = None
+        self._rows = 0
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, piece: pa.RecordBatch) -> None:
+        """Append rows; they are written a group at a time, for each group of a file costs memory until it is closed."""
+        if piece.num_rows:
+            self._waiting.append(piece)
+        if sum(each.num_rows for each in self._waiting) >= ROWS_IN_A_GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        if self._writer is None or self._rows >= ROWS_IN_A_SHARD:
+            self._finish()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.paths.append(self.folder / f"{self.name}-{len(self.paths):05d}.parquet")
+            self._writer = pq.ParquetWriter(self.paths[-1], SCHEMAS["dataset"], compression="zstd")
+            self._rows = 0
+        group = pa.Table.from_batches(self._waiting).cast(SCHEMAS["dataset"])
+        self._writer.write_table(group, row_group_size=group.num_rows)
+        self._rows += group.num_rows
+        self._waiting = []
+
+    def close(self) -> list[Path]:
+        """Finish the last file; return all of them. A split without rows has none."""
+        if self._waiting:
+            self._write()
+        self._finish()
+        return self.paths
+
+    def _finish(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _readme(source: Source, folder: Path) -> str:
+    """Return the README for all levels that are in the folder by now."""
+    lines = ["---", "configs:"]
+    for level in sorted(path for path in folder.iterdir() if path.is_dir()):
+        lines += [f"- config_name: {level.name}", "  data_files:"]
+        for name in _NAMES.values():
+            if any(level.glob(f"{name}-*.parquet")):
+                lines += [f"  - split: {name}", f"    path: {level.name}/{name}-*.parquet"]
+    lines += [
+        "tags:",
+        "- materials",
+        "- interatomic-potentials",
+        "---",
+        "",
+        f"# {source.name}",
+        "",
+        f"Labels of campaign {source.name}, a configuration for each reference level, made with pesatlas {source.version}. Units: eV,",
+        "Å, eV/Å; stress in eV/Å³, tension positive, Voigt xx yy zz yz xz xy. Positions are Cartesian, 3n numbers atom by atom.",
+        "What it is and how it was made: the dataset card beside this export.",
+        "",
+    ]
+    return "\n".join(lines)

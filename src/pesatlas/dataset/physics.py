@@ -1,0 +1,217 @@
+"""What cannot be true of a good label, row by row, level against level, and against the potential that explored."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pesatlas.dataset.paths import Results
+from pesatlas.elements import symbol_of
+from pesatlas.tables import iter_table
+from pesatlas.units import EV_PER_A3_TO_GPA
+
+# Two functionals that give the same energies to this (eV/atom) are one functional under two names.
+SAME_ENERGY = 1e-6
+
+# Signs are compared if there are as many rows, and called wrong at such a correlation: a potential that explored knows better.
+ENOUGH_ROWS, WRONG_SIGN = 8, -0.5
+
+# Derived numbers are recomputed to this, relative to the largest that goes in.
+_ROUNDING = 1e-9
+
+
+class RowCheck:
+    """What is wrong with a row of one level's dataset.
+
+    Parameters
+    ----------
+    fingerprints : of the level, as the manifest has them
+    atoms : energies of isolated atoms in eV by symbol
+    net_force : the rule of that name
+    """
+
+    def __init__(
+        self,
+        level: str,
+        fingerprints: Collection[str],
+        atoms: Mapping[str, float],
+        net_force: Mapping[str, Any],
+    ) -> None:
+        self.level, self.fingerprints, self.atoms = level, fingerprints, atoms
+        self.max_net_force = net_force["limit"] if net_force["then"] == "quarantine" else np.inf
+
+    def __call__(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what cannot be true of a good label."""
+        wrong = _wrong_lengths(row)
+        if wrong:
+            yield f"wrong number of values in {', '.join(wrong)}"
+            return
+        if not np.isfinite(_numbers(row)).all():
+            yield "a number is not finite"
+            return
+        net = float(np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)).sum(axis=0)))
+        if net > self.max_net_force:
+            yield f"forces sum to {net:.3g} eV/Å, allowed {self.max_net_force}"
+        yield from self._level(row)
+        yield from _not_a_result(row)
+        yield from self._derived(row)
+
+    def _level(self, row: Mapping[str, Any]) -> Iterator[str]:
+        if row["level"] != self.level:
+            yield f"a row of level {row['level']}"
+        if row["level_fingerprint"] not in self.fingerprints:
+            known = " or ".join(self.fingerprints)
+            yield f"different level fingerprints in one dataset: {row['level_fingerprint']}, the manifest says {known}"
+        functional = _functional(row["settings"])
+        if functional not in {None, self.level}:
+            yield f"its settings are those of {functional}: functionals are swapped"
+
+    def _derived(self, row: Mapping[str, Any]) -> Iterator[str]:
+        pressure = -sum(row["stress_eV_per_A3"][:3]) / 3 * EV_PER_A3_TO_GPA
+        if not _same(pressure, row["static_pressure_GPa"], row["max_stress_GPa"]):
+            yield f"static_pressure_GPa {row['static_pressure_GPa']:.6g} is not that of its stress, {pressure:.6g}: flipped or changed"
+        forces = np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)), axis=1)
+        if not np.allclose(forces, row["abs_forces_eV_per_A"], rtol=_ROUNDING, atol=_ROUNDING):
+            yield "abs_forces_eV_per_A are not those of its forces"
+        symbols = Counter(symbol_of(number) for number in row["numbers"])
+        stored = row["cohesive_energy_eV_per_atom"]
+        if (stored is not None) and symbols.keys() <= self.atoms.keys():
+            cohesive = (row["energy_eV"] - sum(n * self.atoms[s] for s, n in symbols.items())) / len(
+                row["numbers"]
+            )
+            if not _same(cohesive, stored, row["energy_eV"]):
+                yield f"cohesive energy {stored:.6g} eV/atom does not follow from its energy and this level's atoms, {cohesive:.6g}"
+
+
+class Levels:
+    """Both levels describe the same snapshots where they overlap, and are not one functional under two names."""
+
+    def __init__(self, levels: Sequence[str]) -> None:
+        self.levels = levels
+        self.rows: dict[str, dict[str, tuple[float, str, bytes]]] = {level: {} for level in levels}
+
+    def add(self, level: str, row: Mapping[str, Any]) -> None:
+        """Take note of a row."""
+        geometry = hashlib.blake2b(digest_size=8)
+        for name in ("numbers", "cell_A", "positions_A"):
+            geometry.update(np.asarray(row[name], dtype=float).tobytes())
+        per_atom = row["energy_eV"] / max(len(row["numbers"]), 1)
+        self.rows[level][row["snapshot_id"]] = (per_atom, row["split"], geometry.digest())
+
+    def problems(self) -> list[str]:
+        """Return what is wrong between levels."""
+        found: list[str] = []
+        for a, b in zip(self.levels, self.levels[1:], strict=False):
+            left, right = self.rows[a], self.rows[b]
+            shared = sorted(left.keys() & right.keys())
+            for what, i in (("split", 1), ("geometry", 2)):
+                differ = [name for name in shared if left[name][i] != right[name][i]]
+                if differ:
+                    found.append(
+                        f"{what} differs between {a} and {b} in {len(differ)} of {len(shared)}, e.g. {differ[0]}"
+                    )
+            same = [name for name in shared if abs(left[name][0] - right[name][0]) < SAME_ENERGY]
+            if same:
+                found.append(
+                    f"{len(same)} of {len(shared)} energies are the same at {a} and {b} (e.g. {same[0]}): one functional under two names"
+                )
+        return found
+
+
+def check_stress_sign(layout: Results) -> list[str]:
+    """Return a problem for each level whose stresses run against those of the potential that explored: its sign is flipped.
+
+    Traces and off-diagonal components vary from frame to frame, and any potential fit to explore with has most of that right.
+    """
+    labels = {level: _stresses(layout, level) for level in layout.levels}
+    pairs: dict[str, list[tuple[list[float], list[float]]]] = {level: [] for level in layout.levels}
+    for path in layout.of_batches("snapshots"):
+        for piece in iter_table(path, ["snapshot_id", "mlip_stress_eV_per_A3"]):
+            names, stresses = piece["snapshot_id"].to_pylist(), piece["mlip_stress_eV_per_A3"]
+            for i, name in enumerate(names):
+                for level, known in labels.items():
+                    if name in known:
+                        pairs[level].append((known[name], stresses[i].as_py()))
+    problems = []
+    for level, both in pairs.items():
+        if len(both) < ENOUGH_ROWS:
+            continue
+        label, potential = (np.array([pair[i] for pair in both]) for i in (0, 1))
+        # a constant offset (k-points, Pulay stress) says nothing of the sign
+        x, y = (np.stack([s[:, :3].sum(axis=1), s[:, 3], s[:, 4], s[:, 5]]) for s in (label, potential))
+        x, y = (s - s.mean(axis=1, keepdims=True) for s in (x, y))
+        scale = np.sqrt((x**2).sum() * (y**2).sum())
+        correlation = float((x * y).sum() / scale) if scale > 0 else 0.0
+        if correlation < WRONG_SIGN:
+            problems.append(
+                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over {len(both)} rows): their sign is flipped"
+            )
+    return problems
+
+
+def _stresses(layout: Results, level: str) -> dict[str, list[float]]:
+    table = pq.read_table(layout.dataset(level), columns=["snapshot_id", "stress_eV_per_A3"])
+    return dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
+
+
+def _wrong_lengths(row: Mapping[str, Any]) -> list[str]:
+    n = row["n_atoms"]
+    lengths = {
+        "numbers": n,
+        "positions_A": 3 * n,
+        "forces_eV_per_A": 3 * n,
+        "abs_forces_eV_per_A": n,
+        "cell_A": 9,
+        "stress_eV_per_A3": 6,
+    }
+    if row["magmoms_muB"] is not None:
+        lengths["magmoms_muB"] = n
+    return [name for name, length in lengths.items() if len(row[name]) != length]
+
+
+def _numbers(row: Mapping[str, Any]) -> list[float]:
+    lists = ("forces_eV_per_A", "stress_eV_per_A3", "cell_A", "positions_A")
+    return [row["energy_eV"], row["free_energy_eV"], *(value for name in lists for value in row[name])]
+
+
+def _not_a_result(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what tells a calculation that did not finish, or numbers that went in instead of coming out."""
+    if not row["converged"]:
+        yield "not converged, yet in the dataset"
+    most, initial = _limits(row["settings"])
+    if most is not None and row["scf_steps"] > most:
+        yield f"not converged: {row['scf_steps']} SCF steps, the most there can be are {most}"
+    moments = row["magmoms_muB"]
+    if moments and initial and any(initial) and sorted(moments) == sorted(initial):
+        yield "its magnetic moments are the initial ones, to the last digit"
+
+
+@lru_cache(maxsize=1024)
+def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None]:
+    """Return the most SCF steps of a converged calculation and the initial moments in a row's settings, of GPAW or VASP."""
+    known = json.loads(settings)
+    incar = known.get("incar", {})
+    moments = known.get("moments_muB", incar.get("MAGMOM"))
+    # VASP that takes all its steps may or may not have converged, which counts as not
+    most = incar["NELM"] - 1 if "NELM" in incar else known.get("max_iterations")
+    return most, None if moments is None else tuple(moments)
+
+
+@lru_cache(maxsize=1024)
+def _functional(settings: str) -> str | None:
+    """Return the level that a row's settings are those of: from GPAW's functional or VASP's METAGGA; None if they do not tell."""
+    known = json.loads(settings)
+    if "functional" in known:
+        return "r2scan" if "R2SCAN" in known["functional"].upper() else "pbe"
+    if "incar" in known:
+        return "r2scan" if str(known["incar"].get("METAGGA", "")).upper() == "R2SCAN" else "pbe"
+    return None
+
+
+def _same(first: float, second: float, scale: float) -> bool:
+    return bool(abs(first - second) <= _ROUNDING * max(1.0, abs(scale)))

@@ -1,0 +1,124 @@
+"""Releases: copies of a dataset that never change, with checksums, and what is new since an earlier one."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pesatlas import __version__
+from pesatlas.dataset.checksums import SUMS
+from pesatlas.dataset.compare import compare, page
+from pesatlas.dataset.export import RECORD
+from pesatlas.dataset.verify import read_manifest, verify
+from pesatlas.errors import UserError
+from pesatlas.tables.atomic import sync, write_text
+from pesatlas.tables.manifest import entry_path, sha256_of
+
+ABOUT, CHANGES = "release.json", "CHANGES.md"
+
+KEPT = (
+    "dataset/",
+    "quarantine/",
+    "failures/",
+    "structures.parquet",
+    "selection.parquet",
+    "labels/atoms.parquet",
+)
+"""Tables of a release: what the dataset is, and what explains it. Frames and features of the whole pool are not."""
+
+_BESIDE = ("card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json", "report.html")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_READ_ONLY = 0o444
+
+
+def release(results: Path, version: str, folder: Path, since: Path | None = None) -> Path:
+    """Copy the dataset below ``results`` to ``folder/version``, for good; return that folder.
+
+    Parameters
+    ----------
+    version : its name, e.g. ``2026.1``
+    since : an earlier release, for what is new; the latest one below ``folder`` if it is not given
+
+    Raises
+    ------
+    UserError
+        If there is such a release already, the name is none, or the campaign is not finished or not sound.
+    """
+    if not _VERSION.fullmatch(version):
+        raise UserError(
+            f"'{version}' is no name for a release. Take letters, digits, '.', '-' and '_', e.g. 2026.1."
+        )
+    target = folder / version
+    if target.exists():
+        raise UserError(
+            f"{target} is there already, and a release never changes. Give the new one another name."
+        )
+    problems = verify(results)
+    if problems:
+        raise UserError(f"{results} is not sound, so it is not released:\n  " + "\n  ".join(problems[:20]))
+    earlier = since or latest(folder)
+    building = folder / f".{version}.building"
+    shutil.rmtree(building, ignore_errors=True)
+    manifest = read_manifest(results)
+    manifest["files"] = [entry for entry in manifest["files"] if entry["file"].startswith(KEPT)]
+    names = [name for entry in manifest["files"] for name in (entry["file"], _entry(entry["file"]))]
+    names += [name for name in _BESIDE if (results / name).is_file()]
+    for record in sorted((results / "exports").glob(f"*/{RECORD}")):
+        names += _export(results, record, manifest)
+    for name in names:
+        (building / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results / name, building / name)
+    write_text(building / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    about: dict[str, Any] = {
+        "version": version,
+        "campaign": manifest["campaign"],
+        "code_version": __version__,
+    }
+    if earlier is not None:
+        changes = compare(earlier, building)
+        about |= {"since": json.loads((earlier / ABOUT).read_text())["version"], "changes": changes}
+        write_text(building / CHANGES, page(changes, about["since"], version))
+    write_text(building / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    _seal(building)
+    building.rename(target)
+    sync(folder)
+    return target
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the release that was made last; None if there is none."""
+    made = [path.parent for path in folder.glob(f"*/{ABOUT}") if not path.parent.name.startswith(".")]
+    return max(made, key=lambda path: (path / ABOUT).stat().st_mtime_ns, default=None)
+
+
+def _entry(name: str) -> str:
+    return entry_path(Path(name)).as_posix()
+
+
+def _export(results: Path, record: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return the files of an export, if it is of this dataset."""
+    about = json.loads(record.read_text(encoding="utf-8"))
+    now = {
+        entry["file"].split("/")[1]: entry["sha256"]
+        for entry in manifest["files"]
+        if entry["file"].startswith("dataset/")
+    }
+    if about.get("made_from") != now:
+        raise UserError(
+            f"{record.parent} was exported from another state of the dataset. Export it again (`pesatlas run`, or `pesatlas export "
+            f"{about['format']}`), or remove it."
+        )
+    inside = record.parent.relative_to(results)
+    return [(inside / name).as_posix() for name in (RECORD, *(file["file"] for file in about["files"]))]
+
+
+def _seal(folder: Path) -> None:
+    """Write the checksums of everything, and take away the right to write."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    # as `sha256sum --check` reads it
+    write_text(folder / SUMS, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(_READ_ONLY)
+            sync(path)

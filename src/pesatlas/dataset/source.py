@@ -1,0 +1,82 @@
+"""Rows of a dataset, one by one, for whoever writes them in another form."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pesatlas.tables.io import check_metadata, iter_table
+
+SPLITS = ("train", "valid", "test")
+
+FUNCTIONALS = {"pbe": "PBE", "r2scan": "r2SCAN"}
+"""How people write the functional of a level."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One level of a dataset.
+
+    Attributes
+    ----------
+    path : the table
+    level : its level
+    verdicts : rows with these are given
+    name : of the campaign, for names of files
+    atoms : energies of isolated atoms in eV by symbol
+    version : of pesatlas that made the dataset
+    """
+
+    path: Path
+    level: str
+    verdicts: tuple[str, ...]
+    name: str
+    atoms: dict[str, float]
+    version: str
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in pieces of some hundred."""
+        check_metadata(self.path, "dataset")
+        allowed = pa.array(self.verdicts, pa.string())
+        names = None if columns is None else list(dict.fromkeys([*columns, "verdict"]))
+        for piece in iter_table(self.path, names):
+            kept = piece.filter(pc.is_in(piece["verdict"], value_set=allowed))
+            if kept.num_rows:
+                yield kept
+
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows, one by one."""
+        for piece in self.batches(columns):
+            yield from piece.to_pylist()
+
+    @property
+    def stem(self) -> str:
+        """Return how files of this level are named: ``demo-PBE``."""
+        return f"{self.name}-{FUNCTIONALS.get(self.level, self.level)}"
+
+
+def provenance(row: dict[str, Any]) -> dict[str, Any]:
+    """Return where a row comes from, for formats that keep it beside the numbers."""
+    return {
+        name: row[name]
+        for name in (
+            "snapshot_id",
+            "structure_id",
+            "condition",
+            "level",
+            "level_fingerprint",
+            "split",
+            "verdict",
+            "source",
+            "label_key",
+        )
+    }
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as JSON in one line; numbers keep all their digits."""
+    return orjson.dumps(value)

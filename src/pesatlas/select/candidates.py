@@ -1,0 +1,214 @@
+"""Reduce the frames of shards to the few that a policy may pick: the same few in whatever order, however they are cut.
+
+For every atomic cluster the best frames are kept, by an order that the policy gives and that ends with the geometry and the
+``snapshot_id``, so that there are no ties. The best of parts hold the best of the whole, so shards are reduced alone, and what
+remains of them is reduced again.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.config.select import Select
+from pesatlas.errors import UserError
+from pesatlas.registry import find
+from pesatlas.select.assign import lists
+from pesatlas.select.centres import Centres
+from pesatlas.select.frames import INDEXED, Frames, index_batches
+from pesatlas.select.pool import Pool
+from pesatlas.tables import SCHEMAS, TableWriter, read_entry
+from pesatlas.tables.atomic import atomic_path
+
+log = logging.getLogger(__name__)
+
+_FRAMES = 1 << 14
+
+
+def find_candidates(
+    campaign: Campaign, snapshots: list[Path], clusters: Path, atoms: Path, candidates: Path, geometries: Path
+) -> None:
+    """Write the table ``candidates`` of some shards, and the geometries of all its frames that may be picked.
+
+    The manifest counts the frames that may not, each by the first cause that holds: ``not_finite`` (potential or features) and
+    ``too_close`` (two atoms). ``geometries`` is a sorted array of 8-byte hashes, from which duplicates are counted.
+
+    Raises
+    ------
+    UserError
+        If the clusters are not those of these snapshots.
+    """
+    options = campaign.select
+    centres, _ = Centres.read(atoms)
+    kept, waiting, hashes = SCHEMAS["candidates"].empty_table(), [], []
+    counts = {"pool": 0, "not_finite": 0, "too_close": 0}
+    for table, bad in _eligible(options, snapshots, clusters):
+        for cause, count in bad.items():
+            counts[cause] += count
+        hashes.append(short_hashes(table))
+        waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= _FRAMES:
+            kept, waiting = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres), []
+    kept = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres)
+    with atomic_path(geometries) as temporary, temporary.open("wb") as handle:
+        np.save(handle, np.sort(np.concatenate([np.empty(0, "<u8"), *hashes])))
+    with TableWriter(candidates, "candidates", digest(options.identity())) as writer:
+        writer.counts.update(counts)
+        writer.write(kept)
+    log.info("%d of %d frames are candidates", kept.num_rows, counts["pool"])
+
+
+def reduce_candidates(campaign: Campaign, table: pa.Table, centres: Centres) -> pa.Table:
+    """Return the rows of table ``candidates`` that stay, in the order of ``snapshot_id``.
+
+    Those are the best for an atomic cluster, or of all for a policy that does not look at clusters, and the smallest
+    equilibrium cell of each crystal in each domain.
+    """
+    table = table.combine_chunks().sort_by("snapshot_id")
+    options: Any = campaign.select.policy
+    policy = find("pesatlas.select.policies", options.kind)
+    pool = Pool.of(table, centres, campaign.select.target, campaign.campaign.seed)
+    kept = np.zeros(table.num_rows, dtype=bool)
+    kept[equilibrium_cells(pool)] = True
+    # of frames with the same geometry, the crystal as given is met first, then the first snapshot_id, which is the order of rows
+    _, geometry = np.unique(pool.geometries, return_inverse=True)
+    order = np.lexsort((~pool.equilibrium, geometry, *reversed(policy.order(pool, options))))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    if policy.PER_CLUSTER is None:
+        owner, row = np.zeros(len(order), dtype=np.int64), np.arange(len(order))
+        most = campaign.select.target
+    else:
+        owner = pool.atom_clusters.astype(np.int64)
+        row = np.repeat(np.arange(len(order)), np.diff(pool.edges))
+        most = policy.PER_CLUSTER
+    kept[_best(owner, row, geometry, rank, most)] = True
+    return table.filter(pa.array(kept))
+
+
+def _best(
+    owner: NDArray[np.int64],
+    row: NDArray[np.int64],
+    geometry: NDArray[np.int64],
+    rank: NDArray[np.int64],
+    most: int,
+) -> NDArray[np.int64]:
+    """Rows that are among the ``most`` of lowest rank of an owner; of the same geometry the lowest counts."""
+    order = np.lexsort((rank[row], geometry[row], owner))
+    owner, row = owner[order], row[order]
+    again = (owner[1:] == owner[:-1]) & (geometry[row[1:]] == geometry[row[:-1]])
+    first = np.concatenate([np.ones(min(1, len(row)), dtype=bool), ~again])
+    owner, row = owner[first], row[first]
+    order = np.lexsort((rank[row], owner))
+    owner, row = owner[order], row[order]
+    place = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    return np.unique(row[place < most])
+
+
+def equilibrium_cells(pool: Pool) -> list[int]:
+    """Return the smallest equilibrium cell of each crystal in each domain; of equal ones the first."""
+    smallest: dict[tuple[str, str], int] = {}
+    for row in np.flatnonzero(pool.equilibrium).tolist():
+        crystal = (str(pool.structure_ids[row]), str(pool.domains[row]))
+        if crystal not in smallest or pool.n_atoms[row] < pool.n_atoms[smallest[crystal]]:
+            smallest[crystal] = row
+    return sorted(smallest.values())
+
+
+def _eligible(
+    options: Select, snapshots: list[Path], clusters: Path
+) -> Iterator[tuple[pa.Table, dict[str, int]]]:
+    """Yield rows of table ``candidates`` that may be picked, and how many frames there are and may not for which cause."""
+    places = ((path, index) for path in snapshots for index in index_batches(path))
+    expected = sum(read_entry(path).rows for path in snapshots)
+    done, row, last = 0, 0, None
+    wrong = UserError(f"{clusters} is not of these snapshots. Delete it and run again.")
+    with pq.ParquetFile(clusters) as file:
+        if file.metadata.num_rows != expected:
+            raise wrong
+        batches = file.iter_batches(batch_size=INDEXED)
+        waiting = SCHEMAS["clusters"].empty_table()
+        for path, index in places:
+            while waiting.num_rows < len(index.ids):
+                waiting = pa.concat_tables([waiting, pa.Table.from_batches([next(batches)])])
+            batch = waiting.slice(0, len(index.ids)).combine_chunks()
+            waiting = waiting.slice(len(index.ids))
+            if batch.column("snapshot_id").to_pylist() != index.ids.tolist():
+                raise wrong
+            row, last = (0 if path != last else row), path
+            found, causes = _rows(options, path.name, row, index, batch)
+            row += len(index.ids)
+            done += len(index.ids)
+            yield found, causes
+    if done != expected:
+        raise wrong
+
+
+def _rows(
+    options: Select, shard: str, first: int, index: Frames, batch: pa.Table
+) -> tuple[pa.Table, dict[str, int]]:
+    structure = batch.column("structure_cluster").to_numpy()
+    not_finite = ~index.finite | (structure < 0)
+    too_close = ~not_finite & (index.min_distance_A < options.min_distance_A)
+    edges, atoms = _distinct(batch.column("atom_clusters").combine_chunks())
+    found = pa.table(
+        {
+            "snapshot_id": batch.column("snapshot_id"),
+            "structure_id": pa.array(index.structure_ids.tolist(), pa.string()),
+            "domain": pa.array(index.domains.tolist(), pa.string()),
+            "equilibrium": index.equilibrium,
+            "n_atoms": pa.array(index.n_atoms, pa.int32()),
+            "geometry": pa.array(index.geometry.tolist(), pa.binary(16)),
+            "structure_cluster": structure,
+            "atom_clusters": lists(edges, atoms),
+            "structure_pcs": batch.column("structure_pcs"),
+            "centre_distance": batch.column("centre_distance"),
+            "shard": pa.array([shard] * len(structure), pa.string()),
+            "row": np.arange(first, first + len(structure)),
+        },
+        schema=SCHEMAS["candidates"],
+    )
+    causes = {
+        "pool": len(structure),
+        "not_finite": int(not_finite.sum()),
+        "too_close": int(too_close.sum()),
+    }
+    return found.filter(pa.array(~not_finite & ~too_close)), causes
+
+
+def short_hashes(table: pa.Table) -> NDArray[np.uint64]:
+    """First halves of the hashes in column ``geometry``."""
+    return np.frombuffer(b"".join(table.column("geometry").to_pylist()), "<u8")[::2]
+
+
+def _distinct(column: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Edges and values of lists of which every value is kept once, sorted."""
+    sizes = column.value_lengths().to_numpy()
+    values, row = column.flatten().to_numpy(), np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((values, row))
+    values, row = values[order], row[order]
+    first = np.ones(len(values), dtype=bool)
+    first[1:] = (values[1:] != values[:-1]) | (row[1:] != row[:-1])
+    return np.searchsorted(row[first], np.arange(len(sizes) + 1)), values[first]
+
+
+def count_distinct(geometries: Sequence[Path | NDArray[np.uint64]]) -> int:
+    """Count the distinct values of sorted arrays, a slice of their range at a time, so that memory stays bounded."""
+    arrays = [np.load(part, mmap_mode="r") if isinstance(part, Path) else part for part in geometries]
+    slices = max(1, sum(len(array) for array in arrays) // 20_000_000)
+    limits = [round(i * 2**64 / slices) for i in range(1, slices)]
+    cuts = [
+        np.concatenate([[0], np.searchsorted(array, np.array(limits, "<u8")), [len(array)]])
+        for array in arrays
+    ]
+    return sum(
+        len(np.unique(np.concatenate([a[c[i] : c[i + 1]] for a, c in zip(arrays, cuts, strict=True)])))
+        for i in range(slices if arrays else 0)
+    )

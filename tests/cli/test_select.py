@@ -1,0 +1,109 @@
+"""`pesatlas select` on files, with chgnet's features."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from pesatlas.cli.main import app
+
+RECIPES = [("Si", "diamond", 5.43), ("NaCl", "rocksalt", 5.64), ("MgO", "rocksalt", 4.21)]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["select", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """60 displaced crystals of three kinds, each with an energy and forces."""
+    made = []
+    for i in range(60):
+        name, structure, a = RECIPES[0] if i < 50 else RECIPES[1 + i % 2]
+        atoms = bulk(name, structure, a)
+        atoms.rattle(0.01 + 0.002 * i, seed=i)
+        forces = np.full((len(atoms), 3), float(i))
+        atoms.calc = SinglePointCalculator(atoms, energy=-float(i), forces=forces)
+        atoms.info["note"] = f"frame {i}"
+        made.append(atoms)
+    return made
+
+
+@pytest.fixture
+def pool(frames, tmp_path):
+    write(tmp_path / "pool.extxyz", frames, format="extxyz")
+    return tmp_path / "pool.extxyz"
+
+
+def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_path):
+    done = run(pool, "--count", 6, "--out", tmp_path / "picked.extxyz")
+    assert done.exit_code == 0, done.output
+    assert "selected 6" in done.output
+    picked = read(tmp_path / "picked.extxyz", ":")
+    assert len(picked) == 6
+    assert {str(atoms.symbols) for atoms in picked[:3]} == {"Si2", "NaCl", "MgO"}
+    for rank, atoms in enumerate(picked):
+        i = round(-atoms.get_potential_energy())
+        assert atoms.info["note"] == f"frame {i}"
+        assert atoms.info["pesatlas_rank"] == rank
+        np.testing.assert_allclose(atoms.positions, frames[i].positions, atol=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), float(i))
+
+
+def test_what_is_labelled_already_counts_as_covered(pool, frames, tmp_path):
+    write(tmp_path / "known.extxyz", frames[:55], format="extxyz")
+    done = run(pool, "--count", 6, "--out", tmp_path / "new.extxyz", "--reference", tmp_path / "known.extxyz")
+    assert done.exit_code == 0, done.output
+    assert "known 55" in done.output
+    picked = read(tmp_path / "new.extxyz", ":")
+    assert {round(-atoms.get_potential_energy()) for atoms in picked} <= set(range(55, 60))
+
+
+def test_rows_of_parquet_stay_rows_of_parquet(frames, tmp_path):
+    rows = [
+        {
+            "structure_id": f"x-{i}",
+            "numbers": atoms.numbers.tolist(),
+            "cell_A": atoms.cell.array.ravel().tolist(),
+            "positions_A": atoms.positions.ravel().tolist(),
+            "energy": atoms.get_potential_energy(),
+        }
+        for i, atoms in enumerate(frames)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows[:30]), tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_pylist(rows[30:]), tmp_path / "b.parquet")
+    files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    done = run(*files, "--count", 6, "--policy", "random", "--out", tmp_path / "picked.parquet")
+    assert done.exit_code == 0, done.output
+    picked = pq.read_table(tmp_path / "picked.parquet").to_pylist()
+    assert len(picked) == 6
+    assert all(row in rows for row in picked)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pool.extxyz", "--count", "3", "--out", "pool.extxyz"], "exists already"),
+        (["pool.extxyz", "--count", "3", "--out", "new.txt"], "ends in .extxyz or .parquet"),
+        (["nothing.extxyz", "--count", "3", "--out", "new.extxyz"], "does not exist"),
+        (["pool.extxyz", "--count", "3", "--out", "new.parquet"], "only frames of Parquet"),
+        (
+            ["pool.extxyz", "--count", "3", "--out", "new.extxyz", "--policy", "best"],
+            "cover, farthest, matpes",
+        ),
+        (["molecule.extxyz", "--count", "3", "--out", "new.extxyz"], "no periodic structure"),
+    ],
+)
+def test_a_wrong_call_gets_one_message_and_writes_nothing(pool, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "molecule.extxyz").write_text("1\n\nHe 0 0 0\n")
+    before = pool.read_bytes()
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert message in " ".join(done.output.split())
+    assert pool.read_bytes() == before
+    assert not list(tmp_path.glob("new.*"))

@@ -1,0 +1,163 @@
+"""Opening, asking, explaining, reproducing."""
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+import pesatlas
+from pesatlas.cli.main import app
+from pesatlas.dataset.collect import collect_dataset
+from pesatlas.dataset.explain import explain
+from pesatlas.errors import UserError
+from pesatlas.tables import read_table
+
+NAME = "NaCl:unit:300K-0GPa:0000050"
+
+
+def test_tables_are_loaded_lazily_and_answer_sql(finished):
+    atlas = pesatlas.open(finished)
+    assert {"structures", "snapshots", "selection", "labels", "dataset", "quarantine", "failures"} <= set(
+        atlas.tables
+    )
+    assert atlas.table("dataset").count_rows() == 8
+    found = atlas.query("SELECT level, count(*) AS n FROM dataset GROUP BY level ORDER BY level").to_pylist()
+    assert found == [{"level": "pbe", "n": 4}, {"level": "r2scan", "n": 4}]
+    joined = "SELECT count(*) AS n FROM dataset JOIN snapshots USING (snapshot_id) WHERE mlip_energy_eV < 0"
+    assert atlas.query(joined).to_pylist() == [{"n": 8}]
+
+
+def test_atoms_have_their_label_and_structures_their_row(finished):
+    atlas = pesatlas.open(finished)
+    rows = {row["snapshot_id"]: row for row in atlas.rows("r2scan")}
+    for atoms in atlas.atoms("r2scan"):
+        row = rows[atoms.info["snapshot_id"]]
+        assert atoms.get_potential_energy() == row["energy_eV"]
+        assert np.array_equal(atoms.get_forces().reshape(-1), row["forces_eV_per_A"])
+        assert np.array_equal(atoms.get_stress(), row["stress_eV_per_A3"])
+    for structure, row in atlas.structures("pbe"):
+        assert structure.composition.reduced_formula == "NaCl"
+        assert row["level"] == "pbe"
+
+
+def test_rows_can_be_chosen(finished):
+    atlas = pesatlas.open(finished)
+    every = list(atlas.rows("pbe"))
+    for split in ("train", "valid", "test"):
+        assert len(list(atlas.rows("pbe", split=split))) == sum(row["split"] == split for row in every)
+    one = list(atlas.rows("pbe", where=pc.field("snapshot_id") == NAME, columns=["snapshot_id"]))
+    assert one == [{"snapshot_id": NAME}]
+    assert list(atlas.rows("pbe", verdicts=["flagged"])) == []
+    with pytest.raises(UserError, match="no level 'scan'"):
+        list(atlas.rows("scan"))
+    with pytest.raises(UserError, match="no table 'lables'"):
+        atlas.table("lables")
+
+
+def test_a_campaign_of_an_older_schema_opens_and_answers(older):
+    atlas = pesatlas.open(older)
+    assert len(list(atlas.atoms("pbe"))) == 4
+    assert atlas.query("SELECT count(*) AS n FROM dataset").to_pylist() == [{"n": 8}]
+    (row,) = atlas.rows("pbe", where=pc.field("snapshot_id") == NAME)
+    assert row["space_group"] is None
+    assert dict(explain(atlas, NAME))["label at pbe"]
+
+
+def invoke(*arguments, expect=0):
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == expect, done.output
+    return " ".join(done.output.split())
+
+
+def test_a_query_is_printed_or_written(finished, tmp_path):
+    sql = "SELECT snapshot_id, verdict FROM dataset WHERE level = 'pbe'"
+    assert NAME[:12] in invoke("query", sql, finished)
+    invoke("query", sql, finished, "--to", tmp_path / "rows.parquet")
+    assert len(pq.read_table(tmp_path / "rows.parquet")) == 4
+    invoke("query", sql + ";", finished, "--to", tmp_path / "rows.csv")
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 5
+    assert "cannot be answered" in invoke("query", "SELECT nothing", finished, expect=1)
+    assert "end the name with" in invoke("query", sql, finished, "--to", tmp_path / "rows.xls", expect=1)
+
+
+def story_of(results, name):
+    return {title: dict(lines) for title, lines in explain(pesatlas.open(results), name)}
+
+
+def test_the_story_of_a_row_is_told_from_crystal_to_label(finished):
+    story = story_of(finished, NAME)
+    assert list(story) == ["source crystal", "snapshot", "selection", "label at pbe", "label at r2scan"]
+    assert "step 50" in story["snapshot"]["made by"]
+    assert story["selection"]["picked"].startswith("as number 1 by policy test")
+    assert story["label at pbe"]["verdict"] == "accepted (in dataset)"
+    assert '"functional": "PBE"' in story["label at pbe"]["settings"]
+    assert "label_key" in invoke("explain", NAME, finished)
+
+
+def test_a_missing_row_is_explained(campaign, tables, write_labels):
+    results, _, labels = tables
+    labels[0]["converged"] = False
+    labels[0] |= {"verdict": "quarantined", "verdict_rules": '["not converged"]'}
+    files = write_labels(results, labels[:-1], failed={1: {"r2scan": 1}})
+    failure = {
+        "stage": "label",
+        "key": labels[-1]["snapshot_id"],
+        "structure_id": "NaCl-2",
+        "level": "r2scan",
+        "reason": "timeout",
+        "detail": "ended after 60 s",
+        "attempts": 2,
+        "code_version": "0",
+    }
+    from pesatlas.tables import write_table
+
+    write_table(results / "failures/label/00001.parquet", "failures", [failure], "s")
+    collect_dataset(campaign, results, files)
+    quarantined = story_of(results, NAME)["label at pbe"]["verdict"]
+    assert quarantined.startswith("quarantined: converged: the output does not say")
+    assert quarantined.endswith("(in quarantine)")
+    missing = story_of(results, labels[-1]["snapshot_id"])["label at r2scan"]
+    assert missing == {"it is missing": "timeout: ended after 60 s (2 attempts)"}
+    assert "not picked" in story_of(results, "NaCl-2:unit:300K-0GPa:0000150")["selection"]
+    assert story_of(results, "x")["it is missing"]["structures"].startswith("unreadable")
+    with pytest.raises(UserError, match="Of NaCl there are 3"):
+        explain(pesatlas.open(results), "NaCl:unit:300K-0GPa:0000051")
+    with pytest.raises(UserError, match="no crystal KCl"):
+        explain(pesatlas.open(results), "KCl:unit:300K-0GPa:0000051")
+
+
+def test_inputs_of_vasp_are_written_from_the_row_alone(campaign, tables, write_labels, tmp_path):
+    from pymatgen.io.vasp.inputs import Incar, Poscar
+
+    results, _, labels = tables
+    incar = {"ENCUT": 680, "EDIFF": 1e-5, "MAGMOM": [0.6, 0.6], "NELM": 200}
+    for row in labels[:2]:
+        tag = {"METAGGA": "R2SCAN"} if row["level"] == "r2scan" else {}
+        settings = {"incar": incar | tag, "kpoints": [[0, 0, 0]], "potcars": ["PAW_PBE Na_pv", "PAW_PBE Cl"]}
+        row |= {"settings": json.dumps(settings), "pseudopotentials": '{"Na": "abc"}'}
+    collect_dataset(campaign, results, write_labels(results, labels))
+    invoke("reproduce", NAME, results, "--to", tmp_path / "again")
+    place = tmp_path / "again/r2scan"
+    assert Incar.from_file(place / "INCAR")["METAGGA"] == "R2scan"
+    structure = Poscar.from_file(place / "POSCAR").structure
+    assert structure.composition.reduced_formula == "NaCl"
+    assert json.loads((place / "POTCAR.spec").read_text())["titles"][0] == "PAW_PBE Na_pv"
+    assert json.loads((place / "label.json").read_text())["energy_eV"] == labels[1]["energy_eV"]
+    assert "holds" not in invoke("reproduce", NAME, results, "--to", tmp_path / "again", expect=1)
+
+
+def test_a_row_without_a_label_cannot_be_reproduced_and_is_told_why(finished, tmp_path):
+    done = invoke("reproduce", "NaCl-2:unit:300K-0GPa:0000150", finished, "--to", tmp_path / "no", expect=1)
+    assert "has no label to reproduce" in done
+    assert not (tmp_path / "no").exists()
+
+
+def test_it_opens_from_another_folder(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(pesatlas.open("moved").rows("pbe"))) == 4
+    assert len(read_table(tmp_path / "moved/selection.parquet", "selection")) == 4

@@ -1,0 +1,95 @@
+"""What a dataset says of itself is true, and its machine-readable parts are read by the libraries for them."""
+
+import hashlib
+import json
+
+import pytest
+import yaml
+
+from pesatlas.config.dataset import Author, Card, Dataset, Rule, Rules
+from pesatlas.dataset.card import write_card
+from pesatlas.dataset.collect import collect_dataset
+
+SETTINGS = Card(
+    title="Salts",
+    authors=[Author(given="Ada", family="Lovelace", orcid="0000-0002-1825-0097")],
+    licence="CC0-1.0",
+    doi="10.5281/zenodo.1",
+    remarks=["Only two crystals."],
+)
+
+
+@pytest.fixture
+def carded(campaign, tables, write_labels):
+    """A campaign in which rules spoke, with its card."""
+    results, _, labels = tables
+    labels[0] |= {"converged": False, "verdict": "quarantined", "verdict_rules": '["not converged"]'}
+    labels[3]["free_energy_eV"] -= 1.0
+    campaign.dataset = Dataset(rules=Rules(net_force=Rule(limit=0.01, then="flag", source="a paper")))
+    collect_dataset(campaign, results, write_labels(results, labels))
+    write_card(SETTINGS, results)
+    return results
+
+
+def test_the_card_counts_what_is_there(carded):
+    card = json.loads((carded / "card.json").read_text())
+    pbe, r2scan = card["levels"]["pbe"], card["levels"]["r2scan"]
+    assert (pbe["rows"], r2scan["rows"]) == (3, 4)
+    assert (pbe["atoms"], pbe["crystals"], pbe["chemical_systems"]) == (6, 2, 1)
+    assert r2scan["verdicts"] == {"accepted": 3, "flagged": 1}
+    assert card["elements"] == {"Na": {"pbe": 3, "r2scan": 4}, "Cl": {"pbe": 3, "r2scan": 4}}
+    assert card["filters"] == [
+        {"level": "pbe", "rule": "converged", "consequence": "quarantine", "rows": 1},
+        {"level": "r2scan", "rule": "entropy", "consequence": "flag", "rows": 1},
+    ]
+    assert {"stage": "dataset", "level": "pbe", "reason": "quarantined", "rows": 1} in card["failures"]
+    assert card["references"]["atoms_eV"]["pbe"] == {"Cl": -2.0, "Na": -1.0}
+    assert pbe["definition"]["settings"] == {"cutoff_eV": 400.0}
+    assert card["rules"]["net_force"]["source"] == "a paper"
+    assert card["exploration"]["potentials"] == [{"potential": "harmonic/1", "potential_hash": "h"}]
+
+
+def test_the_page_has_it_for_people(carded):
+    text = (carded / "card.md").read_text()
+    assert text.startswith("# Salts\n")
+    for said in (
+        "Licence CC0-1.0",
+        "| net_force | 0.01 | flag | a paper |",
+        "| r2scan | entropy | flag | 1 |",
+        '"cutoff_eV": 400.0',
+        "weights h",
+        "- Only two crystals.",
+        "labels in dataset: 8 = 3 pbe + 4 r2scan + 1 quarantined",
+    ):
+        assert said in text, said
+
+
+def test_the_citation_has_what_its_format_demands(carded):
+    cited = yaml.safe_load((carded / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["authors"] == [
+        {"family-names": "Lovelace", "given-names": "Ada", "orcid": "https://orcid.org/0000-0002-1825-0097"}
+    ]
+    assert (cited["license"], cited["doi"], cited["type"]) == ("CC0-1.0", "10.5281/zenodo.1", "dataset")
+
+
+def test_the_crate_opens_and_its_checksums_are_right(carded):
+    from rocrate.rocrate import ROCrate
+
+    crate = ROCrate(str(carded))
+    assert crate.name == "Salts"
+    tables = {e.id: e for e in crate.data_entities if e.id.endswith(".parquet")}
+    assert set(tables) == {
+        f"{place}/{level}{rest}.parquet"
+        for level in ("pbe", "r2scan")
+        for place, rest in (("dataset", "/part-00000"), ("quarantine", ""))
+    }
+    for name, entity in tables.items():
+        assert entity["sha256"] == hashlib.sha256((carded / name).read_bytes()).hexdigest()
+    assert crate.root_dataset["author"][0]["name"] == "Ada Lovelace"
+
+
+def test_without_authors_there_is_still_a_citation(finished):
+    write_card(Card(), finished)
+    cited = yaml.safe_load((finished / "CITATION.cff").read_text())
+    assert cited["authors"] == [{"name": "The authors of campaign test"}]

@@ -1,0 +1,372 @@
+"""Every export is read back by the library that people use for it; units and signs are checked by finite strain."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+
+from pesatlas.dataset.atoms import to_ase, to_pymatgen
+from pesatlas.dataset.collect import collect_dataset
+from pesatlas.dataset.export import export_dataset, formats
+from pesatlas.dataset.imported import import_dataset
+from pesatlas.errors import UserError
+from pesatlas.tables import TableWriter, read_entry, read_table
+
+GPA = 160.21766208
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+STRAIN = 1e-4
+
+
+def strained():
+    """A distorted crystal of EMT under each of the six strains, both ways: energies that fix every component of its stress."""
+    rng = np.random.default_rng(1)
+    start = bulk("Cu", cubic=True) * (1, 1, 2)
+    start.numbers[::3] = 47
+    start.set_cell(start.cell @ (np.eye(3) * 0.97 + 0.02 * rng.standard_normal((3, 3))), scale_atoms=True)
+    start.positions += 0.1 * rng.standard_normal(start.positions.shape)
+    yield "start", start
+    for i, (a, b) in enumerate(VOIGT):
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[a, b] += sign * STRAIN / 2
+            strain[b, a] += sign * STRAIN / 2
+            atoms = start.copy()
+            atoms.set_cell(start.cell @ strain, scale_atoms=True)
+            yield f"{i}{'+' if sign > 0 else '-'}", atoms
+
+
+def by_finite_strain(energies, volume):
+    """Return the stress in eV/Å³, tension positive: the derivative of the energy by strain, over the volume."""
+    return [(energies[f"{i}+"] - energies[f"{i}-"]) / (2 * STRAIN * volume) for i in range(6)]
+
+
+@pytest.fixture
+def emt(finished, tmp_path, monkeypatch):
+    """Put labels of EMT, which obey physics to machine precision, in place of the dataset; return the results."""
+    monkeypatch.chdir(tmp_path)  # matgl makes folders where it is
+    for level in ("pbe", "r2scan"):
+        path = finished / f"dataset/{level}/part-00000.parquet"
+        example, *_ = read_table(path, "dataset").to_pylist()
+        rows = []
+        for name, atoms in strained():
+            atoms.calc = EMT()
+            forces = atoms.get_forces()
+            energy = atoms.get_potential_energy() * (1.1 if level == "r2scan" else 1)
+            rows.append(
+                {
+                    **example,
+                    "snapshot_id": f"CuAg:unit:300K-0GPa:{name}",
+                    "structure_id": "CuAg",
+                    "n_atoms": len(atoms),
+                    "numbers": atoms.numbers.tolist(),
+                    "cell_A": atoms.cell.array.reshape(-1).tolist(),
+                    "positions_A": atoms.positions.reshape(-1).tolist(),
+                    "energy_eV": energy,
+                    "free_energy_eV": energy - 0.001,
+                    "forces_eV_per_A": forces.reshape(-1).tolist(),
+                    "abs_forces_eV_per_A": np.linalg.norm(forces, axis=1).tolist(),
+                    "stress_eV_per_A3": atoms.get_stress().tolist(),
+                    "magmoms_muB": [0.1 * i for i in range(len(atoms))],
+                    "band_gap_eV": 0.0,
+                    "verdict": "flagged" if name == "5-" else "accepted",
+                    "split": "valid" if name.startswith("4") else "test" if name.startswith("5") else "train",
+                    "chemical_system": "Ag-Cu",
+                    "formula": "Ag3Cu5",
+                }
+            )
+        with TableWriter(path, "dataset", "s") as writer:
+            writer.write(rows)
+    return finished
+
+
+def rows_of(results, level="pbe", verdicts=("accepted", "flagged")):
+    rows = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
+    return {row["snapshot_id"].split(":")[-1]: row for row in rows if row["verdict"] in verdicts}
+
+
+def short(snapshot_id):
+    return snapshot_id.split(":")[-1]
+
+
+# Readers: each returns {name: (Atoms, energy, forces, stress in eV/Å³ tension positive, split or None)} by the library that people use.
+
+
+def from_calculator(atoms):
+    return atoms, atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+
+
+def read_extxyz(folder):
+    from ase.io import read
+
+    frames = read(folder / "test-PBE.extxyz", ":")
+    return {short(a.info["snapshot_id"]): (*from_calculator(a), a.info["split"]) for a in frames}
+
+
+def read_mace(folder):
+    """Read with the conventions of MACE's own data loader."""
+    from ase.io import read
+
+    found = {}
+    for split in ("train", "valid", "test"):
+        for atoms in read(folder / f"test-PBE-{split}.extxyz", ":"):
+            if atoms.info["config_type"] == "IsolatedAtom":
+                assert split == "train"
+                continue
+            stress = np.array(atoms.info["REF_stress"])
+            assert stress.shape == (3, 3)
+            assert atoms.calc is None
+            six = [stress[i, j] for i, j in VOIGT]
+            found[short(atoms.info["snapshot_id"])] = (
+                atoms,
+                atoms.info["REF_energy"],
+                atoms.arrays["REF_forces"],
+                six,
+                split,
+            )
+    return found
+
+
+def read_aselmdb(folder):
+    pytest.importorskip("ase_db_backends")
+    from ase.db import connect
+
+    found = {}
+    for path in folder.rglob("test-PBE/*/*.aselmdb"):
+        with connect(path, readonly=True, use_lock_file=False) as database:
+            for row in database.select():
+                atoms = row.toatoms()
+                found[short(row.data["sid"])] = (*from_calculator(atoms), row.split)
+                assert row.split == path.parent.name
+        sizes = np.load(path.parent / "metadata.npz")["natoms"]
+        assert set(sizes) == {8}
+    return found
+
+
+def read_matpes(folder):
+    from monty.serialization import loadfn
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    documents = loadfn(folder / "test-PBE.json.gz")
+    splits = loadfn(folder / "test-PBE-split.json.gz")
+    of = {i: split for split, many in splits.items() for i in many}
+    found = {}
+    for i, d in enumerate(documents):
+        assert d["functional"] == "PBE"
+        assert d["abs_forces"] == pytest.approx(np.linalg.norm(d["forces"], axis=1))
+        atoms = AseAtomsAdaptor.get_atoms(d["structure"])
+        stress = -np.array(d["stress"]) / 10 / GPA
+        found[short(d["matpes_id"])] = (atoms, d["energy"], d["forces"], stress, of[i])
+    return found
+
+
+def read_matgl(folder):
+    from matgl.utils.training import MGLDatasetLoader
+
+    dataset = MGLDatasetLoader.from_json(folder / "test-PBE.json.gz", save_cache=False)
+    found = {}
+    for i, name in enumerate(rows_of.names):
+        labels = {key: np.asarray(value[i]) for key, value in dataset.labels.items()}
+        # matgl's unit is GPa, tension positive
+        stress = np.asarray(labels["stresses"]).reshape(-1) / GPA
+        assert stress.size in {6, 9}
+        six = stress if stress.size == 6 else [stress.reshape(3, 3)[a, b] for a, b in VOIGT]
+        atoms = dataset.structures[i].to_ase_atoms()
+        found[name] = (atoms, float(labels["energies"]), labels["forces"], six, None)
+    return found
+
+
+def read_huggingface(folder):
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    loaded = datasets.load_dataset(str(folder), "pbe", cache_dir=str(folder.parent / "cache"))
+    assert set(datasets.get_dataset_config_names(str(folder))) == {"pbe", "r2scan"}
+    names = {"train": "train", "validation": "valid", "test": "test"}
+    return {
+        short(row["snapshot_id"]): (*from_calculator(to_ase(row)), names[split])
+        for split, part in loaded.items()
+        for row in part
+    }
+
+
+def read_pymatgen(folder):
+    from monty.serialization import loadfn
+    from pymatgen.entries.computed_entries import ComputedStructureEntry
+    from pymatgen.io.ase import AseAtomsAdaptor
+
+    found = {}
+    for entry in loadfn(folder / "test-PBE-entries.json.gz"):
+        assert isinstance(entry, ComputedStructureEntry)
+        data = entry.data
+        atoms = AseAtomsAdaptor.get_atoms(entry.structure)
+        label = (entry.energy, data["forces_eV_per_A"], data["stress_eV_per_A3"])
+        found[short(entry.entry_id)] = (atoms, *label, data["split"])
+    return found
+
+
+READERS = {
+    "extxyz": read_extxyz,
+    "mace": read_mace,
+    "aselmdb": read_aselmdb,
+    "matpes": read_matpes,
+    "matgl": read_matgl,
+    "huggingface": read_huggingface,
+    "pymatgen": read_pymatgen,
+}
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("reader", READERS)
+def test_an_export_is_read_back_with_the_same_numbers_and_a_stress_that_follows_from_its_energies(
+    emt, tmp_path, reader
+):
+    kind = reader
+    export_dataset(emt, kind, tmp_path / kind, verdicts=["accepted", "flagged"])
+    rows = rows_of(emt)
+    rows_of.names = list(rows)
+    found = READERS[reader](tmp_path / kind)
+    assert set(found) == set(rows)
+    for name, (atoms, energy, forces, stress, split) in found.items():
+        row = rows[name]
+        expected = to_ase(row)
+        assert atoms.numbers.tolist() == row["numbers"]
+        assert np.abs(atoms.cell.array - expected.cell.array).max() < 1e-7
+        assert np.abs(atoms.positions - expected.positions).max() < 1e-7
+        assert energy == pytest.approx(row["energy_eV"], abs=1e-9 if reader != "matgl" else 1e-5)
+        close = 1e-8 if reader != "matgl" else 1e-6
+        assert np.abs(np.reshape(forces, -1) - row["forces_eV_per_A"]).max() < close
+        assert np.abs(np.asarray(stress) - row["stress_eV_per_A3"]).max() < 1e-8
+        assert split in {row["split"], None}
+    energies = {name: each[1] for name, each in found.items()}
+    from_energies = by_finite_strain(energies, found["start"][0].get_volume())
+    largest = np.abs(found["start"][3]).max()
+    tolerance = 1e-6 if reader != "matgl" else 2e-3
+    assert np.abs(np.array(found["start"][3]) - from_energies).max() < tolerance
+    assert largest > 0.01
+    assert len(set(np.round(found["start"][3], 3))) == 6  # no two components alike: their order counts
+
+
+def test_only_accepted_rows_are_exported_unless_asked(emt, tmp_path):
+    for verdicts, count in ((["accepted"], 12), (["accepted", "flagged"], 13), (["flagged"], 1)):
+        export_dataset(emt, "extxyz", tmp_path / "x", verdicts=verdicts)
+        assert len(read_extxyz(tmp_path / "x")) == count
+        record = json.loads((tmp_path / "x/export.json").read_text())
+        assert sum(record["rows"]["pbe"].values()) == count
+        assert record["made_from"]["pbe"] == read_entry(emt / "dataset/pbe/part-00000.parquet").sha256
+
+
+@pytest.mark.parametrize("kind", [k for k in formats() if k != "aselmdb"])
+def test_the_same_dataset_gives_the_same_bytes(emt, tmp_path, kind):
+    for name in ("a", "b"):
+        export_dataset(emt, kind, tmp_path / name, verdicts=["accepted"])
+    first, second = (json.loads((tmp_path / n / "export.json").read_text())["files"] for n in ("a", "b"))
+    assert first == second
+
+
+def test_a_folder_that_is_no_export_is_left_alone(emt, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("years")
+    with pytest.raises(UserError, match="no export in the form matpes"):
+        export_dataset(emt, "matpes", tmp_path / "mine", verdicts=["accepted"])
+    assert (tmp_path / "mine/thesis.tex").exists()
+
+
+def test_matgl_trains_on_its_export(emt, tmp_path):
+    """A real epoch with energies, forces and stresses."""
+    from matgl.models import TensorNet
+    from matgl.utils.training import MGLDatasetLoader, MGLPotentialTrainer
+
+    export_dataset(emt, "matgl", tmp_path / "x", verdicts=["accepted"])
+    dataset = MGLDatasetLoader.from_json(tmp_path / "x/test-PBE.json.gz", save_cache=False)
+    model = TensorNet(element_types=dataset.element_types, units=8, nblocks=1, num_rbf=4, is_intensive=False)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = MGLPotentialTrainer(
+        model,
+        max_epochs=1,
+        batch_size=4,
+        accelerator="cpu",
+        trainer_kwargs=quiet,
+        loader_kwargs={"frac_list": (0.6, 0.2, 0.2), "num_workers": 0},
+    )
+    trainer.fit(dataset=dataset)
+    assert np.isfinite(float(trainer.trainer.callback_metrics["test_Stress_MAE"]))
+    atoms = json.loads((tmp_path / "x/test-PBE-atoms.json").read_text())
+    assert atoms == {"Cl": -2.0, "Na": -1.0}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("matpes", "test-PBE.json.gz"), ("extxyz", "test-PBE.extxyz")])
+def test_what_was_exported_is_imported_with_the_same_numbers(emt, tmp_path, kind, name):
+    export_dataset(emt, kind, tmp_path / "export", verdicts=["accepted"])
+    rows = rows_of(emt, verdicts=("accepted",))
+    assert import_dataset(tmp_path / "export" / name, "pbe", tmp_path / "imported.parquet") == len(rows)
+    for row in read_table(tmp_path / "imported.parquet", "imported").to_pylist():
+        mine = rows[short(row["snapshot_id"])]
+        assert (row["structure_id"], row["chemical_system"]) == ("CuAg", "Ag-Cu")
+        assert row["energy_eV"] == pytest.approx(mine["energy_eV"], abs=1e-9)
+        for column in (
+            "numbers",
+            "cell_A",
+            "positions_A",
+            "forces_eV_per_A",
+            "stress_eV_per_A3",
+            "magmoms_muB",
+        ):
+            assert np.abs(np.array(row[column]) - mine[column]).max() < 1e-7
+        assert row["level_fingerprint"].startswith("imported-")
+
+
+def test_files_of_mace_and_lines_of_json_are_imported_too(emt, tmp_path):
+    export_dataset(emt, "mace", tmp_path / "mace", verdicts=["accepted"])
+    assert import_dataset(tmp_path / "mace/test-PBE-train.extxyz", "pbe", tmp_path / "a.parquet") == 9
+    export_dataset(emt, "matpes", tmp_path / "matpes", verdicts=["accepted"])
+    documents = json.loads(gzip.decompress((tmp_path / "matpes/test-PBE.json.gz").read_bytes()))
+    (tmp_path / "lines.jsonl").write_text("\n".join(json.dumps(d) for d in documents))
+    assert import_dataset(tmp_path / "lines.jsonl", "pbe", tmp_path / "b.parquet") == 12
+
+
+def test_an_import_is_a_source_of_structures(emt, tmp_path):
+    from pesatlas.structures.sources.files import Options, load
+
+    export_dataset(emt, "matpes", tmp_path / "x", verdicts=["accepted"])
+    import_dataset(tmp_path / "x/test-PBE.json.gz", "pbe", tmp_path / "other.parquet")
+    crystals = list(load(Options(paths=[str(tmp_path / "other.parquet")])))
+    assert len(crystals) == 12
+    assert {len(crystal.numbers) for crystal in crystals} == {8}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("data.cif", "", "unknown format"),
+        ("data.json", '[{"matpes_id": "a"}]', "row 0 cannot be read"),
+        ("data.json", '[{"matpes_id": ', "row 0 cannot be read"),
+        ("data.xyz", "1\nLattice='1 0 0 0 1 0 0 0 1'\nH 0 0 0\n", "row 0 cannot be read"),
+    ],
+)
+def test_what_cannot_be_imported_is_said_with_its_row(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        import_dataset(tmp_path / name, "pbe", tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_row_is_an_object_of_ase_and_of_pymatgen(finished):
+    row = read_table(finished / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()[0]
+    atoms, structure = to_ase(row), to_pymatgen(row)
+    assert isinstance(atoms, Atoms)
+    assert atoms.get_potential_energy() == row["energy_eV"]
+    assert atoms.get_potential_energy(force_consistent=True) == row["free_energy_eV"]
+    assert np.allclose(structure.cart_coords, atoms.positions)
+    assert structure.lattice.volume == pytest.approx(atoms.get_volume())
+
+
+def test_every_format_writes_a_campaign_as_it_comes(campaign, tables, tmp_path):
+    results, files, _ = tables
+    collect_dataset(campaign, results, files)
+    for kind in formats():
+        export_dataset(results, kind, tmp_path / kind, verdicts=["accepted"])
+        record = json.loads((tmp_path / kind / "export.json").read_text())
+        assert {level: sum(n.values()) for level, n in record["rows"].items()} == {"pbe": 4, "r2scan": 4}

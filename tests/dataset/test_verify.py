@@ -1,0 +1,177 @@
+"""The verifier names each corruption that users of such datasets complained of."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from pesatlas.dataset import physics
+from pesatlas.dataset.collect import collect_dataset
+from pesatlas.dataset.verify import verify
+from pesatlas.errors import UserError
+from pesatlas.tables import TableWriter
+from pesatlas.tables.manifest import read_entry
+
+
+def rewrite(results, level, change):
+    """Change rows of a dataset and its manifests, as somebody would who edits it by hand and hides the traces."""
+    _rewrite(results, f"dataset/{level}/part-00000.parquet", "dataset", change)
+
+
+def _rewrite(results, name, table, change):
+    path = results / name
+    rows = pq.read_table(path).to_pylist()
+    counts = read_entry(path).counts
+    change(rows)
+    with TableWriter(path, table, "s") as writer:
+        writer.counts.update(counts)
+        writer.write(rows)
+    manifest = json.loads((results / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        if entry["file"] == name:
+            entry["sha256"] = read_entry(path).sha256
+    (results / "manifest.json").write_text(json.dumps(manifest))
+
+
+def everywhere(results, level, change):
+    """Change a level's rows in the dataset and in the labels it is made of."""
+
+    def change_level(rows):
+        change([row for row in rows if row["level"] == level])
+
+    rewrite(results, level, change_level)
+    for batch in (0, 1):
+        _rewrite(results, f"labels/{batch:05d}.parquet", "labels", change_level)
+
+
+def of_level(results, level):
+    return pq.read_table(results / f"dataset/{level}/part-00000.parquet").to_pylist()
+
+
+def same_energies(results):
+    other = of_level(results, "pbe")
+    rewrite(
+        results,
+        "r2scan",
+        lambda rows: [row.update(energy_eV=o["energy_eV"]) for row, o in zip(rows, other, strict=True)],
+    )
+
+
+def swap_files(results):
+    """What is called PBE is r2SCAN and the other way round, level names changed to match."""
+    pbe, r2scan = (of_level(results, level) for level in ("pbe", "r2scan"))
+    for rows, other, level in ((pbe, r2scan, "pbe"), (r2scan, pbe, "r2scan")):
+        keep = {"level": level, "level_fingerprint": rows[0]["level_fingerprint"]}
+        made = [{**row, **keep} for row in other]
+        rewrite(results, level, lambda old, made=made: old.__setitem__(slice(None), made))
+
+
+def flip(rows):
+    for row in rows:
+        row["stress_eV_per_A3"] = [-s for s in row["stress_eV_per_A3"]]
+        if "static_pressure_GPa" in row:
+            row["static_pressure_GPa"] *= -1
+
+
+def initial_moments(rows):
+    settings = {**json.loads(rows[0]["settings"]), "moments_muB": [5.0, 0.6]}
+    for row in rows:
+        row.update(magmoms_muB=[5.0, 0.6], settings=json.dumps(settings))
+
+
+def rewrite_labels_only(results):
+    path = results / "labels/00000.parquet"
+    rows = pq.read_table(path).to_pylist()
+    with TableWriter(path, "labels", "later") as writer:
+        writer.write(rows)
+
+
+def lose_rows_and_their_count(results):
+    """Lose a row in the dataset and put another into quarantine twice, so that the sums close."""
+    rewrite(results, "pbe", lambda rows: rows.pop())
+    extra = of_level(results, "pbe")[:1]
+    _rewrite(results, "quarantine/pbe.parquet", "dataset", lambda rows: rows.extend(extra))
+    path = results / "failures/dataset.parquet"
+    failure = dict.fromkeys(pq.read_schema(path).names, "x") | {"attempts": 1}
+    _rewrite(results, "failures/dataset.parquet", "failures", lambda rows: rows.append(failure))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+CORRUPTIONS = {
+    "one functional under two names": same_energies,
+    "it has the energy of pbe: functionals are swapped": same_energies,
+    "its settings are those of r2scan: functionals are swapped": swap_files,
+    "the sign of its stress is flipped": lambda r: rewrite(r, "pbe", flip),
+    "static_pressure_GPa": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0].update(stress_eV_per_A3=[1.0] * 6)
+    ),
+    "stresses run against those of the potential": lambda r: everywhere(r, "pbe", flip),
+    "not converged, yet in the dataset": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0].update(converged=False)
+    ),
+    "not converged: 51 SCF steps": lambda r: everywhere(
+        r, "pbe", lambda rows: [row.update(scf_steps=51) for row in rows]
+    ),
+    "its magnetic moments are the initial ones": lambda r: everywhere(r, "pbe", initial_moments),
+    "not finite": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(energy_eV=float("nan"))),
+    "forces sum to": lambda r: rewrite(r, "pbe", lambda rows: rows[0]["forces_eV_per_A"].__setitem__(0, 1.0)),
+    "wrong number of values": lambda r: rewrite(r, "pbe", lambda rows: rows[0]["forces_eV_per_A"].pop()),
+    "does not close": lambda r: rewrite(r, "pbe", lambda rows: rows.pop()),
+    "neither in the dataset nor in quarantine: lost": lose_rows_and_their_count,
+    "appears twice": lambda r: rewrite(r, "pbe", lambda rows: rows.append(rows[0])),
+    "it came from nowhere": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(snapshot_id="a:b:c:1")),
+    "a row of level r2scan": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(level="r2scan")),
+    "different level fingerprints": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0].update(level_fingerprint="x")
+    ),
+    "cohesive energy": lambda r: everywhere(
+        r, "pbe", lambda rows: rows[0].update(energy_eV=rows[0]["energy_eV"] + 1)
+    ),
+    "geometry differs between": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0]["positions_A"].__setitem__(0, 1e-3)
+    ),
+    "positions_A is not of its label": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0]["positions_A"].__setitem__(0, 1e-3)
+    ),
+    "not a readable Parquet file": lambda r: truncate(r / "dataset/pbe/part-00000.parquet"),
+    "does not exist": lambda r: (r / "snapshots/00000.parquet").unlink(),
+    "written again after": rewrite_labels_only,
+}
+
+
+@pytest.mark.parametrize("complaint", CORRUPTIONS)
+def test_verify_names_each_corruption(finished, complaint, monkeypatch):
+    monkeypatch.setattr(physics, "ENOUGH_ROWS", 4)
+    assert verify(finished) == []
+    CORRUPTIONS[complaint](finished)
+    problems = verify(finished)
+    assert any(complaint in problem for problem in problems), problems
+
+
+def test_a_good_campaign_has_nothing_to_object_to(finished):
+    assert verify(finished) == []
+
+
+def test_verify_without_a_campaign_says_so(tmp_path):
+    with pytest.raises(UserError, match="no finished campaign"):
+        verify(tmp_path)
+
+
+def test_the_same_problem_in_many_rows_is_counted_after_the_first_few(
+    campaign, tables, write_labels, monkeypatch
+):
+    results, _, labels = tables
+    collect_dataset(campaign, results, write_labels(results, labels))
+    monkeypatch.setattr("pesatlas.dataset.verify.SHOWN", 1)
+    rewrite(results, "pbe", lambda rows: [row.update(converged=False) for row in rows])
+    assert "pbe: 3 more rows have problems" in verify(results)
+
+
+def test_an_older_campaign_is_told_how_to_be_checked(tmp_path, older):
+    shutil.copytree(older, tmp_path / "results")
+    with pytest.raises(UserError, match="collect it again"):
+        verify(tmp_path / "results")

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from pesatlas.select.pca import Components, Pca, fit_pca
+from pesatlas.select.quality import draw_frames, measure_selection
+from pesatlas.tables import read_entry, read_table, write_table
+
+
+def pick(path, ids):
+    """A selection of which only names and sizes matter."""
+    frame = {
+        "structure_id": "x",
+        "variant": "unit",
+        "domain": "bulk",
+        "condition": "300K",
+        "ensemble": "NpT",
+        "temperature_K": 300.0,
+        "pressure_GPa": 0.0,
+        "step": 0,
+        "n_atoms": 1,
+        "numbers": [18],
+        "cell_A": np.eye(3).ravel().tolist(),
+        "positions_A": [0.0] * 3,
+        "policy": "test",
+        "reason": "test",
+        "structure_cluster": 0,
+        "atom_clusters": 1,
+        "novelty": 0.0,
+        "batch": 0,
+        "mlip_energy_eV": 0.0,
+        "potential": "none",
+        "potential_hash": "none",
+        "source": "test",
+        "code_version": "test",
+    }
+    rows = [frame | {"snapshot_id": name, "rank": i} for i, name in enumerate(ids)]
+    write_table(path, "selection", rows, "test")
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """Principal components that change nothing: one number each for structures and atoms."""
+    one = np.ones(1)
+    part = Components(0 * one, one, one[None], one, one)
+    Pca("test/1", "a" * 64, part, part).write(tmp_path / "pca.npz")
+    return tmp_path / "pca.npz"
+
+
+def test_fill_distance_coverage_and_cost_as_worked_out_by_hand(
+    campaign_with, write_features, plain, tmp_path
+):
+    # frames on a line at 0, 1, ..., 7, each of one atom; two picks, at 2 and 6
+    ids = [f"x:unit:300K:{i}" for i in range(8)]
+    points = np.arange(8.0)[:, None]
+    features, _ = write_features(tmp_path / "f", ids, points, [p[None] for p in points], cuts=(3,))
+    draw_frames(campaign_with(), features, plain, tmp_path / "drawn.npz")
+    pick(tmp_path / "selection.parquet", [ids[2], ids[6]])
+    quality = tmp_path / "quality.parquet"
+    where = (tmp_path / "selection.parquet", quality)
+    measure_selection(campaign_with(), [tmp_path / "drawn.npz"], features, plain, *where)
+    assert read_entry(quality).counts == {"drawn_frames": 4, "drawn_atoms": 4}
+    with np.load(tmp_path / "drawn.npz") as drawn:
+        lots, probe = drawn["lots"], drawn["structures"][:, 0]
+    probe = probe[np.argsort(lots)][:4]
+    rows = [row for row in read_table(quality, "quality").to_pylist() if row["of"] == "picks"]
+    assert [row["picks"] for row in rows] == [1, 2]
+    assert [row["cost_atoms3"] for row in rows] == [1.0, 2.0]
+    for row, picks in zip(rows, ([2.0], [2.0, 6.0]), strict=True):
+        far = np.abs(probe[:, None] - picks).min(axis=1)
+        assert row["fill_mean_atoms"] == row["fill_mean_structures"] == pytest.approx(far.mean())
+        assert row["fill_max_atoms"] == pytest.approx(far.max())
+        assert row["fill_p99_atoms"] == pytest.approx(np.percentile(far, 99))
+    assert rows[0]["gain_per_1000_labels"] is None
+    others = [row for row in read_table(quality, "quality").to_pylist() if row["of"] == "random"]
+    assert [row["picks"] for row in others] == [1, 2]
+
+
+def test_what_is_drawn_depends_on_no_order_or_partition(
+    campaign_with, write_features, random_features, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pesatlas.select.quality._DRAWN", 40)
+    ids, structures, atoms = random_features(300)
+    structures[7] = np.nan
+    features, moments = write_features(tmp_path / "one", ids, structures, atoms)
+    pca = tmp_path / "pca.npz"
+    fit_pca(campaign_with(), moments, pca)
+    draw_frames(campaign_with(), features, pca, tmp_path / "one.npz")
+    order = np.random.default_rng(1).permutation(300)
+    mixed = [ids[i] for i in order], structures[order], [atoms[i] for i in order]
+    features, _ = write_features(tmp_path / "many", *mixed, cuts=(0, 90, 200))
+    parts = [features[1:3], features[3:], features[:1]]
+    drawn = [tmp_path / f"{i}.npz" for i in range(3)]
+    for part, path in zip(parts, drawn, strict=True):
+        draw_frames(campaign_with(), part, pca, path)
+    pick(tmp_path / "selection.parquet", ids[:5])
+    found = []
+    for paths in ([tmp_path / "one.npz"], drawn):
+        out = tmp_path / f"quality-{len(paths)}.parquet"
+        measure_selection(campaign_with(), paths, features, pca, tmp_path / "selection.parquet", out)
+        found.append(read_table(out, "quality").to_pylist())
+    assert found[0] == found[1]
+
+
+def test_everything_picked_is_no_distance_away(campaign_with, write_features, random_features, tmp_path):
+    ids, structures, atoms = random_features(50)
+    features, moments = write_features(tmp_path / "f", ids, structures, atoms)
+    fit_pca(campaign_with(), moments, tmp_path / "pca.npz")
+    draw_frames(campaign_with(), features, tmp_path / "pca.npz", tmp_path / "drawn.npz")
+    pick(tmp_path / "selection.parquet", ids)
+    where = (tmp_path / "selection.parquet", tmp_path / "quality.parquet")
+    measure_selection(campaign_with(), [tmp_path / "drawn.npz"], features, tmp_path / "pca.npz", *where)
+    rows = [row for row in read_table(where[1], "quality").to_pylist() if row["of"] == "picks"]
+    assert rows[-1]["fill_max_atoms"] == rows[-1]["fill_max_structures"] == pytest.approx(0, abs=1e-6)
+    assert rows[-1]["coverage_atoms"] == rows[-1]["coverage_structures"] == 1.0
+    means = [row["fill_mean_atoms"] for row in rows]
+    assert means == sorted(means, reverse=True)
