@@ -57,7 +57,7 @@ found = BirchClustering(n=None, threshold_init=threshold).fit_transform(pcs)
 mark()
 picks = SelectKFromClusters(k=1).fit_transform(found)
 mark()
-selected = np.asarray(picks["selected_indices"]).tolist()
+selected = np.asarray(picks["selected_indexes"]).tolist()
 """
 OURS = """
 import numpy as np
