@@ -1,21 +1,19 @@
 """A campaign on a small Slurm, as a user runs it: profiles/slurm with its own lines set, chgnet dynamics, the double of VASP."""
 
-import copy
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import yaml
 
 import potcars
 from pesatlas.cli.slurm import job_prefix
+from small_campaign import ROOT, SmallCampaign
 
-ROOT = Path(__file__).parents[1]
 DOUBLE = {
     "kind": "vasp",
     "command": f"{sys.executable} {ROOT / 'tests' / 'vasp_double.py'}",
@@ -34,7 +32,7 @@ _LABELLED = (
 ELEMENTS = ("Al", "As", "Cl", "F", "Ga", "Li", "Mg", "Na", "O", "P", "Si")
 
 
-class SlurmCampaign:
+class SlurmCampaign(SmallCampaign):
     """A working folder with a configuration and a profile.
 
     Parameters
@@ -46,10 +44,8 @@ class SlurmCampaign:
     """
 
     def __init__(self, path, slurm, changes, patience_s=800):
-        self.path, self.slurm, self.patience_s, self._head = path, slurm, patience_s, None
-        path.mkdir(parents=True)
-        self.configuration = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
-        self.change({"label.backend": DOUBLE, **changes})
+        super().__init__(path, {"label.backend": DOUBLE, **changes})
+        self.slurm, self.patience_s, self._head = slurm, patience_s, None
         self.write_profile()
         psp = potcars.make(path.parent / "potcars", ELEMENTS)
         self.environment = {**slurm.environment, "PMG_VASP_PSP_DIR": str(psp), "VASP_DOUBLE_SECONDS": "0"}
@@ -69,17 +65,6 @@ class SlurmCampaign:
         for name in _LABELLED:
             path = self.path / "results" / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def change(self, changes):
-        """Change values by dotted key and write config.yaml."""
-        self.configuration = copy.deepcopy(self.configuration)
-        for key, value in changes.items():
-            *parents, last = key.split(".")
-            section = self.configuration
-            for parent in parents:
-                section = section[int(parent)] if isinstance(section, list) else section[parent]
-            section[last] = value
-        (self.path / "config.yaml").write_text(yaml.safe_dump(self.configuration))
 
     def write_profile(self, *, partition="cpu", rules=None, **settings):
         """Write the profile for Slurm as a user sets it here: no accounts, no waiting between questions.
@@ -154,11 +139,6 @@ class SlurmCampaign:
     @property
     def output(self):
         return (self.path / "output.txt").read_text()
-
-    def dataset(self, level):
-        """Rows of the dataset, without how long they took."""
-        table = pq.read_table(self.path / "results" / "dataset" / level / "part-00000.parquet")
-        return table.drop_columns(["wall_s"]).to_pylist()
 
     def runs_of_double(self):
         """How often the double was started, by geometry and functional; only after ``faults``."""

@@ -1,4 +1,6 @@
-"""A place for one calculation to run, as a label job makes it."""
+"""A place for one calculation to run, as a label job makes it, and who is still at work there."""
+
+from pathlib import Path
 
 from pesatlas.label.interface import Workplace
 
@@ -9,3 +11,14 @@ def workplace(folder, timeout_s=120.0, **about):
     for path in folders:
         path.mkdir(parents=True, exist_ok=True)
     return Workplace(*folders, timeout_s, **about)
+
+
+def alive(folder):
+    """Processes that work in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [process.name] if (process / "cwd").readlink().is_relative_to(folder) else []
+        except OSError:
+            continue
+    return found

@@ -17,7 +17,8 @@ import yaml
 import potcars
 import small_slurm
 from pesatlas.config.load import load_campaign
-from slurm_campaign import ELEMENTS, ROOT, SlurmCampaign
+from slurm_campaign import ELEMENTS, SlurmCampaign
+from small_campaign import ROOT, TINY, SmallCampaign
 
 PAGES = [ROOT / "docs" / f"{name}.md" for name in ("vasp", "clusters", "reliability")]
 # What a test cannot do: it has no terminal, is no checkout, and .ci/run makes the environment.
@@ -31,14 +32,6 @@ SMALLER = {
     "python benchmarks/label_overhead.py": ["--snapshots", "1", "--atoms", "8"],
     "python benchmarks/kills.py --kills 10": ["--kills", "1", "--config", "config.yaml"],
     "python benchmarks/faults.py --labels 200": ["--labels", "12", "--only", "cancel"],
-}
-TINY = {
-    "structures.sources": [{"kind": "demo", "names": ["Si"]}],
-    "structures.domains.0.supercell": None,
-    "explore.length_ps": 0.1,
-    "explore.frame_interval_ps": 0.01,
-    "select.target": 4,
-    "label.structures_per_job": 2,
 }
 NO_SLURM = small_slurm.missing()
 
@@ -119,10 +112,6 @@ def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
 def test_a_documented_benchmark_runs(command, tmp_path):
     if NO_SLURM and "faults.py" in command:
         pytest.skip(NO_SLURM)
-    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
-    raw["structures"]["sources"] = TINY["structures.sources"]
-    raw["structures"]["domains"][0]["supercell"] = None
-    raw["explore"]["length_ps"], raw["select"]["target"] = 0.1, 2
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
+    SmallCampaign(tmp_path, TINY | {"select.target": 2})
     script = ROOT / command.split()[1]
     run([sys.executable, str(script), *SMALLER[command]], tmp_path, os.environ, timeout=900)

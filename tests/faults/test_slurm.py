@@ -7,17 +7,10 @@ import pytest
 import small_slurm
 from pesatlas.dataset.verify import verify
 from slurm_campaign import SlurmCampaign
+from small_campaign import TINY
 
-TINY = {
-    "structures.sources": [{"kind": "demo", "names": ["Si"]}],
-    "structures.domains.0.supercell": None,
-    "explore.length_ps": 0.1,
-    "explore.frame_interval_ps": 0.01,
-    "select.target": 8,
-    "label.structures_per_job": 2,
-    # two jobs on each node at once
-    "label.cores": 4,
-}
+# two jobs on each node at once
+CHANGES = TINY | {"select.target": 8, "label.cores": 4}
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,14 +27,14 @@ def slurm(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quiet(slurm, tmp_path_factory):
     """A finished campaign that ran on this machine without Slurm."""
-    with SlurmCampaign(tmp_path_factory.mktemp("quiet") / "campaign", slurm, TINY) as campaign:
+    with SlurmCampaign(tmp_path_factory.mktemp("quiet") / "campaign", slurm, CHANGES) as campaign:
         campaign.run("--executor", "local", "--cores", "4")
         yield campaign
 
 
 @pytest.fixture
 def campaign(slurm, tmp_path):
-    with SlurmCampaign(tmp_path / "campaign", slurm, TINY) as new:
+    with SlurmCampaign(tmp_path / "campaign", slurm, CHANGES) as new:
         new.faults()  # none, but runs of the double are counted
         yield new
 
@@ -98,7 +91,7 @@ def test_a_label_whose_vasp_the_kernel_kills_for_its_memory_is_made_by_the_next_
 ):
     with (
         small_slurm.SmallSlurm(tmp_path / "slurm", cgroups=True) as slurm,
-        SlurmCampaign(tmp_path / "campaign", slurm, TINY) as campaign,
+        SlurmCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign,
     ):
         campaign.faults()
         campaign.take_selection(quiet)

@@ -14,7 +14,7 @@ from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Failed, Task
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason
-from workplace import workplace
+from workplace import alive, workplace
 
 SILICON = np.array([[0, 2.7155, 2.7155], [2.7155, 0, 2.7155], [2.7155, 2.7155, 0]])
 
@@ -45,17 +45,6 @@ def test_a_missing_paw_dataset_is_named(pbe, tmp_path):
         FailureReason.MISSING_PSEUDOPOTENTIAL,
         "no PAW dataset Tc.PBE.gz",
     )
-
-
-def alive(folder):
-    """Processes that work in ``folder``."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            found += [process.name] if (process / "cwd").readlink().is_relative_to(folder) else []
-        except OSError:
-            continue
-    return found
 
 
 def test_time_out_leaves_no_process_behind(pbe, tmp_path):

@@ -14,19 +14,7 @@ from pesatlas.label.interface import Failed, Result
 from pesatlas.label.verdict import judge
 from vasp_cases import calculate, options, runs, set_up, task
 from vasp_faults import FAULTS
-from workplace import workplace
-
-
-def alive(folder):
-    """Processes that work in ``folder``."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            found += [process.name] if (process / "cwd").readlink().is_relative_to(folder) else []
-        except OSError:
-            continue
-    return found
-
+from workplace import alive, workplace
 
 FAILED = [
     ("unconverged", "not_converged", "EDIFF was not reached (unconverged) (after Unconverged: "),

@@ -8,8 +8,8 @@ import pytest
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
 from pesatlas.monitor.plan import Machine, count, plan
-from pesatlas.monitor.plan import size as words
 from pesatlas.monitor.rates import UNITS, Rate, assumed, measured
+from pesatlas.monitor.words import size as words
 
 
 @pytest.fixture

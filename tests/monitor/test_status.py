@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
 from pesatlas.cli.lock import campaign_lock
@@ -56,7 +57,20 @@ def test_counts_come_from_the_manifests_and_close(look):
     assert label.reasons == {"timeout": 1, "not_converged": 1, "quarantined": 1}
     assert found["structures"].reasons == {"duplicate": 2}
     assert (found["atoms"].done, found["atoms"].reasons) == (3, {"crashed": 1})
+    assert (found["dataset"].total, found["dataset"].done) == (9, 0)  # table, card, seven exports
     assert not status.finished
+
+
+def test_every_export_is_a_step_of_the_dataset(halfway):
+    raw = yaml.safe_load((halfway.folder / "config.yaml").read_text())
+    raw["dataset"]["exports"]["formats"] = ["extxyz", "mace"]
+    (halfway.folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    done = halfway.results / "exports" / "mace" / "export.json"
+    done.parent.mkdir(parents=True)
+    done.write_text("{}")
+    campaign = read_campaign(halfway.folder / "config.yaml", extensions=False)
+    found = stages(read_status(halfway.folder, campaign, job_prefix(halfway.folder)))["dataset"]
+    assert (found.total, found.done, found.left) == (4, 1, 3)
 
 
 def test_tables_are_not_opened(look, halfway):

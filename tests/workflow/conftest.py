@@ -1,39 +1,18 @@
 """Small campaigns that are run for real: chgnet dynamics and GPAW labels of one or two crystals."""
 
-import copy
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
+from small_campaign import ROOT, TINY, SmallCampaign
 
 
-class Folder:
-    """A working folder with a configuration, in which campaigns are started as a user starts them."""
-
-    def __init__(self, path, changes):
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self.configuration = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
-        self.change(changes)
-
-    def change(self, changes):
-        """Change values by dotted key and write config.yaml."""
-        self.configuration = copy.deepcopy(self.configuration)
-        for key, value in changes.items():
-            *parents, last = key.split(".")
-            section = self.configuration
-            for parent in parents:
-                section = section[int(parent)] if isinstance(section, list) else section[parent]
-            section[last] = value
-        (self.path / "config.yaml").write_text(yaml.safe_dump(self.configuration))
+class Folder(SmallCampaign):
+    """A small campaign that is started as a user starts it."""
 
     def command(self, *arguments):
         return [
@@ -74,24 +53,8 @@ class Folder:
             return True
         return False
 
-    def dataset(self, level):
-        """Rows of the dataset, without how long they took."""
-        table = pq.read_table(self.path / "results" / "dataset" / level / "part-00000.parquet")
-        return table.drop_columns(["wall_s"]).to_pylist()
-
     def log(self, name):
         return (self.path / "logs" / name).read_text()
-
-
-# One crystal of two atoms, a tenth of a picosecond, four labels: every stage for real, in a minute.
-TINY = {
-    "structures.sources": [{"kind": "demo", "names": ["Si"]}],
-    "structures.domains.0.supercell": None,
-    "explore.length_ps": 0.1,
-    "explore.frame_interval_ps": 0.01,
-    "select.target": 4,
-    "label.structures_per_job": 2,
-}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Wildcards and the two fan-outs."""
 
-import math
 from pathlib import Path
 
 from pesatlas.config.select import BATCHES_IN_GROUP, groups
@@ -67,8 +66,8 @@ def reference(pattern):
 
 
 def label_batches():
-    """Batches of labels: as many as the configured target may fill, so that the DAG needs no second checkpoint."""
-    return [f"{i:05d}" for i in range(math.ceil(campaign.select.target / campaign.label.structures_per_job))]
+    """Return the batches of labels. The configuration tells their number, so that the DAG needs no second checkpoint."""
+    return [f"{i:05d}" for i in range(campaign.label_batches)]
 
 
 def grows(start, factor=2, each_core=0):

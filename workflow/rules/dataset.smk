@@ -32,7 +32,11 @@ rule collect_dataset:
         mem_mb=grows(2000),
         runtime=grows(120),
     params:
-        settings={name: value for name, value in campaign.dataset.identity().items() if name not in {"exports", "card"}},
+        settings={
+            name: value
+            for name, value in campaign.dataset.identity().items()
+            if name not in {"exports", "card"}
+        },
         seed=campaign.campaign.seed,
         levels=campaign.label.levels,
     message:

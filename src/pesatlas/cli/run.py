@@ -7,12 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
+from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.slurm import read_queue
 from pesatlas.report.summary import summary
 
@@ -98,9 +98,7 @@ def _executor(profile: Path, arguments: list[str]) -> str:
         name, _, value = argument.partition("=")
         if name in {"--executor", "-e"}:
             return value or "".join(arguments[i + 1 : i + 2])
-    file = profile / "config.yaml"
-    values = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    return str(values.get("executor", "")) if isinstance(values, dict) else ""
+    return str(read_profile(profile).get("executor", ""))
 
 
 def _sort_out_orphans(prefix: str, console: Console) -> None:

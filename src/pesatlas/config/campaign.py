@@ -1,5 +1,7 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
+import math
+
 from pydantic import Field
 
 from pesatlas.config.dataset import Dataset
@@ -36,3 +38,8 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+
+    @property
+    def label_batches(self) -> int:
+        """Batches of labels: as many as the target may fill, so that the DAG need not wait for the selection."""
+        return math.ceil(self.select.target / self.label.structures_per_job)

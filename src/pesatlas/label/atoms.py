@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
-from pesatlas.elements import symbol_of
+from pesatlas.elements import atomic_number, symbol_of
 from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.interface import Failed, Task
 from pesatlas.label.rows import definitions, result_columns, row_of_failure
@@ -20,6 +20,8 @@ from pesatlas.tables import write_table
 from pesatlas.tables.io import check_metadata
 
 log = logging.getLogger(__name__)
+
+_PREFIX = "atom:"
 
 
 def label_atoms(
@@ -38,12 +40,12 @@ def label_atoms(
     progress = Progress("labels of isolated atoms", len(numbers) * len(levels))
     with open_calculations(campaign, "atoms", work, memory_mb) as calculations:
         for number, tasks, outcomes in zip(numbers, groups, calculations.outcomes(groups), strict=True):
-            symbol = symbol_of(number)
+            symbol, name = symbol_of(number), name_of_atom(number)
             for task, outcome in zip(tasks, outcomes, strict=True):
                 level = task.level
                 if isinstance(outcome, Failed):
                     log.warning("atom %s at %s: %s, %s", symbol, level.name, outcome.reason, outcome.detail)
-                    failed.append(row_of_failure(outcome, f"atom:{symbol}", f"atom:{symbol}", level.name))
+                    failed.append(row_of_failure(outcome, name, name, level.name))
                 else:
                     rows.append({"element": symbol, **result_columns(outcome, level, content_key(task))})
             progress.step(len(outcomes), failed=sum(isinstance(outcome, Failed) for outcome in outcomes))
@@ -72,6 +74,22 @@ def _elements(structures: Path) -> list[int]:
         for piece in file.iter_batches(columns=["numbers"]):
             found.update(int(z) for z in np.unique(piece.column(0).flatten().to_numpy()))
     return sorted(found)
+
+
+def name_of_atom(number: int) -> str:
+    """Return what an isolated atom is called where a snapshot has its ``snapshot_id``: ``atom:Si``."""
+    return f"{_PREFIX}{symbol_of(number)}"
+
+
+def number_of_atom(name: str) -> int | None:
+    """Return the atomic number in such a name; None if it is no name of an isolated atom.
+
+    Raises
+    ------
+    ValueError
+        If there is no such element.
+    """
+    return atomic_number(name.removeprefix(_PREFIX)) if name.startswith(_PREFIX) else None
 
 
 def task_of_atom(number: int, level: Level) -> Task:

@@ -143,19 +143,21 @@ class Calculations:
         key, order = content_key(task), canonical_order(task)
         known = self._known(key)
         if known is None or isinstance(known, Requeued):
-            outcome = self._unknown(task, order, handover, cpus)
+            outcome = self._unknown(task, key, order, handover, cpus)
         else:
             outcome = known
             self.found += 1
         # from canonical order back to the task's
         return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
 
-    def _unknown(self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...]) -> Outcome:
+    def _unknown(
+        self, task: Task, key: str, order: np.ndarray, handover: Path, cpus: tuple[int, ...]
+    ) -> Outcome:
         """Calculate, unless as many attempts as are allowed came to nothing since the calculation was last put into the queue.
 
         The limit starts anew where memory ran out and there is more now.
         """
-        mishap = self._known(mishap_key(content_key(task)))
+        mishap = self._known(mishap_key(key))
         tries = _Tries()
         if isinstance(mishap, Requeued):
             tries = _Tries(mishap.attempts, mishap.attempts)
@@ -165,21 +167,18 @@ class Calculations:
                 tries.before = tries.made
             if tries.counting >= self.campaign.label.attempts:
                 return mishap
-        return self._attempt(task, order, handover, cpus, tries)
+        sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
+        return self._attempt(sorted_task, key, handover, cpus, tries)
 
     def _known(self, key: str) -> Outcome | Requeued | None:
         with self._writing:
             payload = self.store.get(key)
         return from_bytes(payload) if payload else None
 
-    def _attempt(
-        self, task: Task, order: np.ndarray, handover: Path, cpus: tuple[int, ...], tries: _Tries
-    ) -> Outcome:
+    def _attempt(self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], tries: _Tries) -> Outcome:
         """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
-        key = content_key(task)
-        sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
         while True:
-            outcome, kept = self._calculate(sorted_task, handover, cpus)
+            outcome, kept = self._calculate(task, handover, cpus)
             final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
             if self._stopping.is_set() if final else self._stopping.wait(_LATE_S):
                 raise CancelledError

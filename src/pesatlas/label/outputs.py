@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.config.campaign import Campaign
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.label.archive import unpack
-from pesatlas.label.atoms import task_of_atom
+from pesatlas.label.atoms import number_of_atom, task_of_atom
 from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key
 from pesatlas.levels.level import Level
@@ -17,7 +16,6 @@ from pesatlas.store import Store
 from pesatlas.tables import read_table
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-_ATOM = "atom:"
 
 
 def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -> list[Path]:
@@ -51,11 +49,11 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
 def _keys(campaign: Campaign, results: Path, name: str) -> dict[str, str]:
     """Return the content keys of a snapshot or an isolated atom by level."""
     levels = levels_of(campaign.label.backend, campaign.label.levels)
-    if name.startswith(_ATOM):
-        try:
-            number = atomic_number(name.removeprefix(_ATOM))
-        except ValueError as error:
-            raise UserError(f"{name}: {error}.") from None
+    try:
+        number = number_of_atom(name)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}.") from None
+    if number is not None:
         return {level.name: content_key(task_of_atom(number, level)) for level in levels.values()}
     columns = ["snapshot_id", "batch", "numbers", "cell_A", "positions_A"]
     rows = read_table(
@@ -63,7 +61,7 @@ def _keys(campaign: Campaign, results: Path, name: str) -> dict[str, str]:
     ).to_pylist()
     if not rows:
         raise UserError(
-            f"{name} is not in {results / 'selection.parquet'}. Give a snapshot_id that was selected, an isolated atom as {_ATOM}Si, "
+            f"{name} is not in {results / 'selection.parquet'}. Give a snapshot_id that was selected, an isolated atom as atom:Si, "
             "or the label_key of a label (32 hexadecimal digits)."
         )
     return _of_snapshot(rows[0], levels, results)

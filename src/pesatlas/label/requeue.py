@@ -1,6 +1,5 @@
 """Failed calculations, and labels in quarantine, put back into the queue."""
 
-import math
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -9,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.config.campaign import Campaign
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
-from pesatlas.label.atoms import task_of_atom
+from pesatlas.label.atoms import number_of_atom, task_of_atom
 from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key, mishap_key
 from pesatlas.label.interface import Failed, Requeued, Result, from_bytes, to_bytes
@@ -82,8 +80,7 @@ def find_misses(
     Manifests tell which tables have any, so that few are opened.
     """
     found = Misses()
-    batches = math.ceil(campaign.select.target / campaign.label.structures_per_job)
-    for batch in (None, *range(batches)):
+    for batch in (None, *range(campaign.label_batches)):
         failures, labels = _failures(results, batch), _labels(results, batch)
         misses: list[Miss] = []
         if failures.is_file() and any(read_entry(failures).counts.get(reason) for reason in reasons):
@@ -196,8 +193,7 @@ def _keyed(campaign: Campaign, results: Path, misses: Misses) -> Iterator[tuple[
             key = miss.key
         elif miss.level not in levels:
             continue  # no longer a level of this campaign
-        elif miss.snapshot_id.startswith("atom:"):
-            number = atomic_number(miss.snapshot_id.removeprefix("atom:"))
+        elif (number := number_of_atom(miss.snapshot_id)) is not None:
             key = content_key(task_of_atom(number, levels[miss.level]))
         elif miss.snapshot_id in rows:
             key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))

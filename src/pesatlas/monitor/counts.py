@@ -1,7 +1,6 @@
 """How far each stage is, from the manifests beside its tables and the progress of its jobs. No table is opened."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -32,7 +31,7 @@ RULES = {
     ),
     "atoms": ("label_atoms",),
     "label": ("label_batch",),
-    "dataset": ("collect_dataset",),
+    "dataset": ("collect_dataset", "write_card", "export_dataset"),
     "report": ("build_report",),
 }
 """The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
@@ -48,6 +47,7 @@ _OUTPUTS = {
     "measure_selection": "results/select/quality.parquet",
     "label_atoms": "results/labels/atoms.parquet",
     "collect_dataset": "results/manifest.json",
+    "write_card": "results/card.json",
     "build_report": "results/report.html",
 }
 TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}
@@ -112,6 +112,8 @@ class Manifests:
             return f"{batch}.parquet" in names and f"{batch}.parquet.manifest.json" in names
         if rule in _OF_GROUPS:
             return _OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
+        if rule == "export_dataset" and batch:
+            return (self._results / "exports" / batch / "export.json").is_file()
         return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
@@ -164,7 +166,7 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _select(manifests, counts),
         _atoms(manifests),
         _label(manifests, campaign),
-        _steps("dataset", manifests),
+        _dataset(manifests, campaign),
         _steps("report", manifests),
     ]
 
@@ -202,7 +204,7 @@ def _encode(manifests: Manifests, counts: Counts, snapshots: int | None) -> Stag
 
 def _label(manifests: Manifests, campaign: Campaign) -> Stage:
     levels = campaign.label.levels
-    batches = math.ceil(campaign.select.target / campaign.label.structures_per_job)
+    batches = campaign.label_batches
     selection = manifests.entry("selection.parquet")
     stage = Stage("label", "labels", selection["rows"] * len(levels) if selection else None, batches=batches)
     finished = manifests.finished("label_batch", batches)
@@ -226,6 +228,17 @@ def _atoms(manifests: Manifests) -> Stage:
         stage.total, stage.failed = entry["counts"]["wanted"], entry["counts"]["failed"]
         stage.done, stage.batches_done = entry["rows"], 1
         stage.reasons = _reasons(manifests.entry("failures/atoms.parquet"))
+    return stage
+
+
+def _dataset(manifests: Manifests, campaign: Campaign) -> Stage:
+    """Count the steps of dataset: some once, one for each format that is exported."""
+    stage = _steps("dataset", manifests)
+    formats = campaign.dataset.exports.formats
+    stage.total = stage.batches = len(RULES["dataset"]) - 1 + len(formats)
+    stage.done = stage.batches_done = stage.done + sum(
+        manifests.has_results("export_dataset", name) for name in formats
+    )
     return stage
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.rates import UNITS, Rate, Rates
-from pesatlas.monitor.screen import duration
+from pesatlas.monitor.words import duration, size
 from pesatlas.tables import read_entry
 
 _HOUR_S = 3600.0
@@ -108,7 +108,7 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
     batches = math.ceil(amounts.cells / campaign.explore.structures_per_job)
     work = amounts.trajectories * campaign.explore.total_steps * atoms
     seen = amounts.snapshots * atoms
-    label_jobs = math.ceil(campaign.select.target / campaign.label.structures_per_job)
+    label_jobs = campaign.label_batches
     per_geometry = [rates.get(f"label_{level}") for level in campaign.label.levels]
     geometries = math.ceil(amounts.picks / label_jobs / campaign.label.parallel)
     levels = len(campaign.label.levels)
@@ -220,13 +220,6 @@ def render(
         if need.job_s and need.job_s > _LONG_S and need.stage in _SMALLER
     ]
     return Group(table, "", *remarks, "", sources)
-
-
-def size(number: float) -> str:
-    """Return a number of bytes in words."""
-    units = ["B", "kB", "MB", "GB", "TB"]
-    power = min(int(math.log10(max(number, 1)) // 3), len(units) - 1)
-    return f"{number / 1000**power:.3g} {units[power]}"
 
 
 def _each(rate: Rate | None, work: float) -> float | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from pesatlas.monitor.counts import Stage
 from pesatlas.monitor.slurm import Queue
 from pesatlas.monitor.status import Pace, Status
+from pesatlas.monitor.words import duration
 
 _WIDE = 100
 _HEADINGS = (
@@ -40,21 +41,6 @@ def screen(status: Status, width: int = 120) -> RenderableType:
     if status.queue.jobs:
         parts.append(_slurm(status.queue))
     return Group(*parts, *_remarks(status))
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in words that need no thinking: 40 s, 12 min, 3 h 05 min, 4 d 2 h."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes:02d} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _head(status: Status) -> str:
