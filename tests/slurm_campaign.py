@@ -144,6 +144,11 @@ class SlurmCampaign(SmallCampaign):
         """How often the double was started, by geometry and functional; only after ``faults``."""
         return {path.name: len(path.read_text().split()) for path in (self.path / "memory").iterdir()}
 
+    def labels(self):
+        """Rows of all batches of labels, without how long they took."""
+        files = sorted((self.path / "results" / "labels").glob("[0-9]*.parquet"))
+        return [row for file in files for row in pq.read_table(file).drop_columns(["wall_s"]).to_pylist()]
+
     def failures(self):
         """Rows of what failed while labelling."""
         files = sorted((self.path / "results" / "failures" / "label").glob("*.parquet"))

@@ -15,6 +15,7 @@ TINY = {
     "explore.frame_interval_ps": 0.01,
     "select.target": 4,
     "label.structures_per_job": 2,
+    "dataset.exports.formats": ["matpes"],  # all others in tests of their own
 }
 
 

@@ -39,7 +39,7 @@ def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):
         assert all(
             row["cohesive_energy_eV_per_atom"] < -3 for row in rows
         )  # silicon: -4.6 eV/atom measured, PBE -4.5
-    assert re.search(r"labelled pbe\W+4", tiny.output)
+    assert re.search(r"dataset pbe\W+4", tiny.output)
     assert "results/report.html" in tiny.output
     assert (tiny.path / "results" / "report.html").stat().st_size > 10_000
 
@@ -135,4 +135,4 @@ def test_a_campaign_that_grows_picks_what_is_new(tiny, make_folder):
     picked = pq.read_table(grown.path / "results" / "selection.parquet").to_pylist()
     labelled = {tuple(row["positions_A"]) for row in tiny.dataset("pbe")}
     assert not {tuple(row["positions_A"]) for row in picked} & labelled
-    assert picked[0]["structure_id"] == "Al"  # its crystal; that of silicon is labelled
+    assert picked[0]["structure_id"] == "demo-Al"  # its crystal; that of silicon is labelled
