@@ -20,6 +20,7 @@ import yaml
 
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.dataset import Dataset
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import Label
 from pesatlas.config.presets import preset
@@ -129,9 +130,14 @@ def advance(folder: Path, size: Size, state: str) -> int:
     # Snakemake records what it touches as if it had made it: parameters, inputs and code of every job
     command = ["--profile", PROFILE, "-s", SNAKEFILE, "--touch", "--forceall", "--scheduler", "greedy"]
     call([sys.executable, "-c", TOUCH, *command, *(outputs[0] for outputs in jobs)], folder)
-    # beside those: fitting, clustering twice, picking, measuring, isolated atoms, collecting, the report, the target `all`
-    groups_jobs = 3 * len(groups(size.explore_batches))
-    return 2 * size.explore_batches + groups_jobs + size.label_batches + 3 + 9 - len(jobs)
+    return jobs_in_all(size) - len(jobs)
+
+
+def jobs_in_all(size: Size) -> int:
+    """Return how many jobs a campaign has, the target `all` included."""
+    batches = 2 * size.explore_batches + 3 * len(groups(size.explore_batches)) + size.label_batches
+    # fetching twice, preparing; fitting, clustering twice, picking, measuring, isolated atoms, collecting, card, report, all
+    return batches + 3 + 10 + len(Dataset().exports.formats)
 
 
 def call(command: list[str], folder: Path) -> tuple[str, float, float]:
@@ -156,7 +162,7 @@ def measure(size: Size) -> Iterator[tuple[str, int, int, float, float]]:
             found = re.search(r"^total\s+(\d+)", output, re.MULTILINE)
             if found is None or int(found.group(1)) != left:
                 sys.exit(f"{state}: {left} jobs expected\n{output}")
-            yield state, 2 * size.explore_batches + size.label_batches + 10, left, cpu_s, memory_mb
+            yield state, jobs_in_all(size), left, cpu_s, memory_mb
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ def test_a_new_configuration_is_valid(tmp_path):
 
 
 def test_parsing_a_configuration_imports_nothing_heavy():
-    program = "import sys; from pesatlas.config.presets import preset; preset('demo'); print(sorted({'torch', 'ase', 'pymatgen', 'gpaw', 'sklearn', 'pandas'} & set(sys.modules)))"
+    program = "import sys; from pesatlas.config.presets import preset; preset('demo'); print(sorted({'torch', 'ase', 'pymatgen', 'gpaw', 'sklearn', 'pandas', 'numba', 'scipy'} & set(sys.modules)))"
     assert (
         subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -1,13 +1,16 @@
 """What a selection policy sees: the candidates, in canonical order."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pesatlas.select.centres import Centres
+if TYPE_CHECKING:
+    from pesatlas.select.centres import (
+        Centres,  # imports numba, and every reading of a configuration imports the policies
+    )
 
 
 @dataclass
@@ -41,12 +44,12 @@ class Pool:
     centre_distances: NDArray[np.float64]
     edges: NDArray[np.int64]
     atom_clusters: NDArray[np.int32]
-    atom_centres: Centres
+    atom_centres: "Centres"
     target: int
     seed: int
 
     @classmethod
-    def of(cls, table: pa.Table, centres: Centres, target: int, seed: int) -> Self:
+    def of(cls, table: pa.Table, centres: "Centres", target: int, seed: int) -> Self:
         """Pool of the rows of table ``candidates``."""
         atoms, pcs = (table.column(name).combine_chunks() for name in ("atom_clusters", "structure_pcs"))
         return cls(
