@@ -1,111 +1,349 @@
-"""Build the report: one HTML file that needs no network."""
+"""Build the report: one HTML file that needs no network, and the same figures as pictures."""
 
-import html
-import io
+import importlib.resources
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+import jinja2
+from markupsafe import Markup
 
-from pesatlas.report import figures
-from pesatlas.report.summary import counted, load_manifest, losses, quality_note
-from pesatlas.tables.atomic import write_text
+from pesatlas.report.cost import Cost, cost, costs, next_thousand
+from pesatlas.report.coverage import coverage
+from pesatlas.report.energetics import energetics
+from pesatlas.report.figure import Data, Figure, picture, plain, theme
+from pesatlas.report.frames import dynamics, elements, map_frames
+from pesatlas.report.funnel import Step, funnel
+from pesatlas.report.names import FIGURES, SECTIONS
+from pesatlas.report.read import Reader, corrections, rules_spoken
+from pesatlas.report.summary import load_manifest, losses, quality_note
+from pesatlas.report.trust import trust
+from pesatlas.tables import read_table
+from pesatlas.tables.atomic import atomic_path, write_text
 
 log = logging.getLogger(__name__)
 
-PAGE = Path(__file__).with_name("page.html")
+PAGE = Path(__file__).with_name("page")
+_TRANSIENT = {"crashed", "timeout", "out_of_memory"}
+_TABLE_ROWS = 20
 
 
-def build_report(results: Path, report: Path) -> None:
-    """Write ``report`` from the tables below ``results``: what came out, what it covers, whether to trust it."""
+def build_report(results: Path, report: Path, pictures: Path) -> None:
+    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``.
+
+    Raises
+    ------
+    UserError
+        If the campaign below ``results`` has not finished.
+    """
     manifest = load_manifest(results)
-    counts = counted(manifest)
-    levels = manifest["levels"]
-    cards = [
-        _card("Picks on the map of structures", figures.pc_map, results),
-        _card("Forces", figures.force_histogram, results, levels),
-        _card("Energies", figures.cohesive_histogram, results, levels),
-        _card("Potential against DFT", figures.energy_parity, results, levels),
-    ]
-    if len(levels) > 1:
-        cards.append(_card("One level against the other", figures.level_parity, results, levels))
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        name=html.escape(manifest["campaign"]),
-        note=html.escape(quality_note(manifest).strip(" ()")),
-        version=html.escape(manifest["code_version"]),
-        funnel=_table(("stage", "rows", "of"), _funnel(counts, manifest)),
-        losses=_losses(results, manifest),
-        sums=_table(("what", "total", "parts"), [_sum(each) for each in manifest["sums"]]),
-        figures="\n".join(cards),
-        configuration=html.escape(json.dumps(manifest["configuration"], indent=1)),
-    )
-    write_text(report, page)
-    log.info("%s: %.1f MB", report, report.stat().st_size / 1e6)
-
-
-def _funnel(counts: dict[str, int], manifest: dict[str, Any]) -> list[Sequence[object]]:
-    rows: list[Sequence[object]] = [
-        ("structures", counts["structures.accepted"], f"{counts['structures.sources_read']} read"),
-        ("cells", counts["structures.cells"], "unit cells and supercells"),
-        (
-            "trajectories",
-            counts["snapshots.trajectories_finished"],
-            f"{counts['snapshots.trajectories']} started",
-        ),
-        (
-            "snapshots",
-            counts["snapshots.rows"],
-            f"with {counts['snapshots.equilibrium']} equilibrium crystals",
-        ),
-        ("selected", counts["selection.rows"], f"{counts['selection.pool']} in the pool"),
-    ]
-    accepted = {
-        entry["file"].split("/")[1]: entry["rows"]
-        for entry in manifest["files"]
-        if entry["file"].startswith("dataset/")
+    reader = Reader(results, manifest)
+    lost = losses(results, manifest)
+    spent = costs(results.parent, manifest)
+    data, structures = _data(reader, spent)
+    figures = _figures(reader, data)
+    steps = funnel(manifest, lost)
+    context = {
+        "head": _head(manifest, steps, lost, spent),
+        "funnel": steps,
+        "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
+        "costs": [_cost_row(each) for each in spent],
+        "sections": _sections(results, reader, figures),
+        "filters": _filters(data, reader.levels),
+        "advice": _advice(data, steps, lost, spent),
+        "configuration": json.dumps(manifest["configuration"], indent=1),
+        "table": _table,
+        "data": _json(_page(manifest["campaign"], data, figures, structures)),
+        "style": Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        "script": _script((PAGE / "report.js").read_text(encoding="utf-8")),
+        "vega": _script(_vega()),
+        "chemiscope": _script(_chemiscope()),
     }
-    rows += [
-        (f"labels at {level}", n, f"{counts[f'labels.labelled_{level}']} calculated")
-        for level, n in accepted.items()
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string((PAGE / "report.html").read_text(encoding="utf-8"))
+    for figure in figures:
+        with atomic_path(pictures / f"{figure.name}.png") as temporary:
+            temporary.write_bytes(picture(figure, data))
+    write_text(report, template.render(context))
+    log.info("%s: %.1f MB, %d figures", report, report.stat().st_size / 1e6, len(figures))
+
+
+def _data(reader: Reader, spent: Sequence[Cost]) -> tuple[dict[str, Data], list[dict[str, Any]]]:
+    """Read what all figures need, by name, and the structures of the map's points."""
+    pool, total = reader.pool()
+    frames, structures = map_frames(reader, pool, total)
+    fill, gain = reader.quality()
+    lost, lost_elements = reader.losses()
+    pairs = reader.pairs()
+    hours = [
+        (each.stage, each.jobs, of, value)
+        for each in spent
+        for of, value in (("cores", each.core_h), ("GPUs", each.gpu_h))
+        if value
     ]
-    return rows
+    columns = zip(*hours, strict=True) if hours else ([], [], [], [])
+    return {
+        "frames": frames,
+        "md": dynamics(reader, pool, total),
+        "elements": elements(reader, pool, total),
+        "quality": fill,
+        "gain": gain,
+        "labels": reader.label_rows(),
+        "atoms": reader.atoms(),
+        "pairs": pairs,
+        "offsets": reader.offsets(pairs),
+        "losses": lost,
+        "losses_by_element": lost_elements,
+        **reader.parity(),
+        "hours": Data(
+            {
+                name: list(values)
+                for name, values in zip(("stage", "jobs", "of", "hours"), columns, strict=True)
+            },
+            len(hours),
+            "times",
+        ),
+    }, structures
 
 
-def _losses(results: Path, manifest: dict[str, Any]) -> str:
-    found = losses(results, manifest)
-    if not found:
-        return "<p>Nothing failed.</p>"
-    return _table(("stage", "level", "reason", "rows"), [(*key, n) for key, n in sorted(found.items())])
+def _figures(reader: Reader, data: dict[str, Data]) -> list[Figure]:
+    limits = {name: rule["limit"] for name, rule in reader.rules.items() if "limit" in rule}
+    found = {
+        figure.name: figure
+        for figure in (
+            *coverage(data, reader.levels),
+            *energetics(data, reader.levels),
+            *trust(data, reader.levels, limits),
+            *cost(data, reader.levels),
+        )
+    }
+    return [found[name] for name in FIGURES]
 
 
-def _sum(each: dict[str, Any]) -> Sequence[object]:
-    parts = " + ".join(f"{count} {name}" for name, count in each["parts"].items())
-    return each["name"], each["total"], f"{'=' if each['closes'] else '≠'} {parts}"
+def _page(
+    name: str, data: dict[str, Data], figures: Sequence[Figure], structures: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the page's script is given."""
+    return {
+        "name": name,
+        "tables": {
+            key: {column: [plain(value) for value in values] for column, values in each.columns.items()}
+            for key, each in data.items()
+        },
+        "figures": {
+            figure.name: {"spec": figure.spec, "data": figure.data, "rows": len(data[figure.data])}
+            for figure in figures
+        },
+        "themes": {"light": theme(dark=False), "dark": theme(dark=True)},
+        "structures": structures,
+    }
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in heads)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows
+def _head(
+    manifest: dict[str, Any],
+    steps: Sequence[Step],
+    lost: Counter[tuple[str, str, str]],
+    spent: Sequence[Cost],
+) -> dict[str, Any]:
+    """Return what stands at the top: what it is, whether it worked, the numbers that people ask for first."""
+    levels = manifest["levels"]
+    rows = {level: step for level, step in zip(levels, steps[-len(levels) :], strict=True)}
+    whole = all(each["closes"] for each in manifest["sums"]) and all(step.closes for step in steps)
+    failed = sum(n for (stage, _, _), n in lost.items() if stage in {"explore", "label", "dataset"})
+    have = ", ".join(
+        f"{step.kept:,} of {step.came:,} picks have a label at {level}" for level, step in rows.items()
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    told = "Every loss has its reason, and every sum closes." if whole else "Some sums do not close."
+    pool = next(step for step in steps if step.name == "selected")
+    surfaces = manifest.get("surfaces", {})
+    codes = "; ".join(
+        f"{level}: {', '.join(f'{n} {v}' for n, v in (surfaces.get(level, {}).get('definition') or {}).get('code', {}).items()) or 'see the rows'}"
+        for level in levels
+    )
+    return {
+        "name": manifest["campaign"],
+        "levels": f"Reference levels {codes}",
+        "warning": quality_note(manifest).strip(" ()"),
+        "version": manifest["code_version"],
+        "state": "good" if whole and not failed else "losses",
+        "verdict": f"{have}. {f'{failed:,} trajectories and labels failed or were kept out. ' if failed else 'Nothing failed. '}{told}",
+        "tiles": [
+            {"value": f"{steps[0].kept:,}", "what": "crystals"},
+            {"value": f"{pool.came:,}", "what": "snapshots in the pool"},
+            {"value": f"{pool.kept:,}", "what": f"selected ({pool.share:.2g} %)"},
+            *({"value": f"{step.kept:,}", "what": f"rows at {level}"} for level, step in rows.items()),
+            {"value": _time(sum(each.core_h for each in spent)), "what": "on all cores"},
+        ],
+    }
 
 
-def _card(title: str, draw: Callable[..., str], *arguments: Any) -> str:
-    """Return a figure as inline SVG with its caption; what cannot be drawn says why."""
-    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
-    caption = draw(figure.subplots(), *arguments)
-    buffer = io.StringIO()
-    # Text stays text: searchable, readable by screen readers; ids are salted so that figures do not share them.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
+def _sections(results: Path, reader: Reader, figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Return the sections with their figures and tables."""
+    return [
+        {
+            "name": name,
+            "title": title,
+            "figures": [figure for figure in figures if FIGURES[figure.name] == name],
+            "tables": {"energetics": _outliers, "trust": _trouble}.get(name, lambda *_: [])(results, reader),
+        }
+        for name, title in SECTIONS.items()
+    ]
+
+
+def _outliers(_: Path, reader: Reader) -> list[dict[str, Any]]:
+    rows = [
+        (row["snapshot_id"], level, row["formula"], plain(row["level_gap_eV_per_atom"]), row["verdict"])
+        for level in reader.levels
+        for row in reader.labels[level]
+        if row["level_gap_eV_per_atom"] is not None
+    ]
+    rows.sort(key=lambda row: -abs(row[3] or 0))
+    return [
+        {
+            "title": "Furthest apart at the two levels",
+            "heads": ["snapshot", "level", "formula", "difference, less the median (eV/atom)", "verdict"],
+            "rows": [row for row in rows if row[1] == reader.levels[0]][:10]
+            if len(reader.levels) > 1
+            else [],
+            "empty": "There is one level only." if len(reader.levels) == 1 else "No snapshot has both.",
+        }
+    ]
+
+
+def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
+    spoken, made = rules_spoken(results, reader.levels), corrections(results, reader.levels)
+    exploded = [
+        (row["key"], row["reason"], row["detail"])
+        for entry in reader.entries
+        if entry["file"].startswith("failures/explore/") and entry["rows"]
+        for row in read_table(results / entry["file"], "failures", ["key", "reason", "detail"]).to_pylist()
+    ]
+    total = len(exploded)
+    return [
+        {
+            "title": "Rules that spoke against labels",
+            "heads": ["level", "rule", "labels"],
+            "rows": [(*key, n) for key, n in sorted(spoken.items())],
+            "empty": "No rule spoke.",
+        },
+        {
+            "title": "Corrections that were made to calculations",
+            "heads": ["level", "correction", "labels"],
+            "rows": [(*key, n) for key, n in made.most_common(_TABLE_ROWS)],
+            "empty": "None was needed.",
+        },
+        {
+            "title": "Trajectories that ended early"
+            + (f" ({_TABLE_ROWS} of {total:,})" if total > _TABLE_ROWS else ""),
+            "heads": ["trajectory", "reason", "what happened"],
+            "rows": exploded[:_TABLE_ROWS],
+            "empty": "None.",
+        },
+    ]
+
+
+def _filters(data: dict[str, Data], levels: Sequence[str]) -> dict[str, Sequence[str]]:
+    columns = data["elements"].columns
+    there = {symbol for symbol, rows in zip(columns["symbol"], columns["rows"], strict=True) if rows}
+    domains = set(data["frames"].columns["domain"]) | set(data["labels"].columns["domain"])
+    return {"elements": sorted(there), "levels": levels, "domains": sorted(domains)}
+
+
+def _advice(
+    data: dict[str, Data], steps: Sequence[Step], lost: Counter[tuple[str, str, str]], spent: Sequence[Cost]
+) -> list[dict[str, str]]:
+    """Return what a person would do next, with the command."""
+    gains = data["gain"].columns["gain"]
+    gain = gains[-1] / 100 if gains else None
+    labels = sum(step.kept for step in steps if step.name.startswith("in the dataset"))
+    picks = next(step.kept for step in steps if step.name == "selected")
+    advice = [{"text": next_thousand(spent, labels, picks, gain), "command": ""}]
+    again = sorted({reason for (stage, _, reason) in lost if stage == "label" and reason in _TRANSIENT})
+    if again:
+        reasons = " ".join(f"--reason {reason}" for reason in again)
+        advice.append(
+            {
+                "text": "Some labels failed for what a machine did, and are worth another try:",
+                "command": f"pesatlas retry {reasons}",
+            }
+        )
+    if any(stage == "dataset" for stage, _, _ in lost):
+        advice.append(
+            {
+                "text": "Labels in quarantine, and the rules that put them there:",
+                "command": 'pesatlas query "SELECT level, verdict_rules, count(*) FROM quarantine GROUP BY ALL"',
+            }
+        )
+    advice += [
+        {"text": "The story of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
+        {
+            "text": "To train on: results/exports/. What to say of the dataset, and how to cite it: results/card.md.",
+            "command": "",
+        },
+        {"text": "A copy that never changes, to publish:", "command": "pesatlas release 2026.1"},
+    ]
+    return advice
+
+
+def _parts(each: dict[str, Any]) -> str:
+    parts = " + ".join(f"{count} {name}" for name, count in each["parts"].items())
+    return f"{'=' if each['closes'] else '≠'} {parts}"
+
+
+def _cost_row(each: Cost) -> tuple[Any, ...]:
+    return each.stage, each.jobs, _time(each.core_h), _time(each.gpu_h), f"{each.disk_bytes / 1e6:,.1f} MB"
+
+
+def _time(hours: float) -> str:
+    """Return a time in the unit that suits it."""
+    if not hours:
+        return "-"
+    seconds = 3600 * hours
     return (
-        f"<figure><h3>{html.escape(title)}</h3>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f"{seconds:,.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:,.0f} min"
+        if hours < 2
+        else f"{hours:,.1f} h"
+    )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
+    """Return a table that scrolls by itself where it is too wide."""
+    head = Markup("").join(Markup('<th scope="col">{}</th>').format(text) for text in heads)
+    body = Markup("").join(
+        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row))
+        for row in rows
+    )
+    return Markup(
+        '<div class="wide" tabindex="0" role="region" aria-label="{}"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    ).format(", ".join(heads), head, body)
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that may stand in a script element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - nothing in it can end the element
+
+
+def _script(text: str) -> Markup:
+    """Return a program that may stand in a script element."""
+    return Markup(text.replace("</script", "<\\/script"))  # noqa: S704 - as above
+
+
+def _vega() -> str:
+    import vl_convert  # noqa: PLC0415 - slow to import
+
+    bundle: str = vl_convert.javascript_bundle()
+    return bundle
+
+
+def _chemiscope() -> str:
+    return (
+        importlib.resources.files("chemiscope")
+        .joinpath("sphinx/static/chemiscope.min.js")
+        .read_text(encoding="utf-8")
     )

@@ -1,0 +1,173 @@
+"""What the campaign cost: time by rule as Snakemake measured it, time of labels, disk; what a thousand labels more would cost and bring."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pyarrow.parquet as pq
+
+from pesatlas.report.figure import Data, Figure, base, by_level
+
+STAGES = {
+    "structures": ("prepare_structures", "fetch_structures", "fetch_potential"),
+    "explore": ("run_md",),
+    "encode": ("encode_snapshots",),
+    "select": (
+        "fit_pca",
+        "grid_structures",
+        "cluster_structures",
+        "grid_atoms",
+        "cluster_atoms",
+        "reduce_frames",
+        "pick_snapshots",
+        "measure_selection",
+        "read_reference",
+    ),
+    "label": ("label_batch", "label_atoms"),
+    "dataset": ("collect_dataset", "export_dataset", "write_card"),
+    "report": ("evaluate_potential",),
+}
+"""The rules of each stage whose time is counted; the report itself is not finished when it is made."""
+
+_HOUR_S = 3600.0
+_FOLDERS = {
+    "structures": ("structures",),
+    "explore": ("snapshots",),
+    "encode": ("features",),
+    "select": ("clusters", "candidates", "selection", "quality"),
+    "label": ("labels", "atoms"),
+    "dataset": ("dataset", "failures"),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one stage took.
+
+    Attributes
+    ----------
+    wall_h : time of all its jobs, one after the other; of labels, that of the calculations when they were made
+    core_h : the same times the cores of a job
+    gpu_h : the same times the GPUs of a job
+    disk_bytes : of its tables
+    """
+
+    stage: str
+    jobs: int
+    wall_h: float
+    core_h: float
+    gpu_h: float
+    disk_bytes: int
+
+
+def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
+    """Return what each stage took, from ``logs/*.benchmark.tsv``, the tables of labels and the manifest of a campaign in ``folder``."""
+    configuration = manifest["configuration"]
+    disk: dict[str, int] = defaultdict(int)
+    for entry in manifest["files"]:
+        disk[entry["table"]] += entry["bytes"]
+    found = []
+    for stage, rules in STAGES.items():
+        seconds = [time for rule in rules for time in _seconds(folder / "logs", rule)]
+        wall = sum(seconds)
+        cores = 1
+        if stage == "label":
+            cores = configuration.get("label", {}).get("cores", 1)
+            wall = _label_seconds(folder / "results", manifest["label_batches"])
+        gpu = (
+            configuration.get("encode" if stage == "encode" else "explore", {}).get("device", "cpu") != "cpu"
+        )
+        on_gpu = gpu and stage in {"explore", "encode", "report"}
+        bytes_of = sum(disk[table] for table in _FOLDERS.get(stage, ()))
+        hours = wall / _HOUR_S
+        found.append(Cost(stage, len(seconds), hours, hours * cores, hours if on_gpu else 0.0, bytes_of))
+    return found
+
+
+def _seconds(logs: Path, rule: str) -> Iterator[float]:
+    """Yield the wall time of each job of a rule, s; of a job that was run again, the last time counts."""
+    for path in (logs / f"{rule}.benchmark.tsv", *sorted((logs / rule).glob("*.benchmark.tsv"))):
+        if path.is_file():
+            with path.open(encoding="utf-8", newline="") as handle:
+                yield from (float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+
+
+def _label_seconds(results: Path, batches: int) -> float:
+    paths = [results / "labels" / f"{i:05d}.parquet" for i in range(batches)]
+    return sum(
+        float(np.sum(pq.read_table(path, columns=["wall_s"])["wall_s"].to_numpy()))
+        for path in [*paths, results / "labels" / "atoms.parquet"]
+        if path.is_file()
+    )
+
+
+def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | None) -> str:
+    """Say what the next thousand picks would cost, at the mean of those so far, and bring."""
+    label = next((cost for cost in found if cost.stage == "label"), None)
+    if label is None or not picks or not label.core_h:
+        return "What labels cost was not measured in this campaign."
+    hours = label.core_h / picks * 1000
+    per_label = label.core_h / max(labels, 1) * _HOUR_S
+    brings = (
+        f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last ones."
+        if gain is not None
+        else "What they would bring cannot be told from so few."
+    )
+    return f"A thousand picks more, at all levels, would take {hours:,.1f} core hours ({per_label:,.1f} core seconds a label so far). {brings}"
+
+
+def cost(data: dict[str, Data], levels: list[str]) -> list[Figure]:
+    """Return the figures of the section."""
+    return [_hours(data["hours"]), _label_time(data["labels"], levels)]
+
+
+def _hours(hours: Data) -> Figure:
+    chart = (
+        alt.Chart(alt.NamedData("hours"))
+        .mark_bar(size=22)
+        .encode(
+            y=alt.Y("stage:N", title=None, sort=None),
+            x=alt.X("hours:Q", title="hours"),
+            color=alt.Color("of:N", title=None),
+            tooltip=["stage:N", "of:N", "hours:Q", "jobs:Q"],
+        )
+    )
+    return Figure(
+        "hours",
+        "Where the time went",
+        "Core hours of each stage, and GPU hours where GPUs worked. Labels: the time of their calculations when they were made, also if a run "
+        "took them from the store; all others: the last run of each job.",
+        "hours",
+        "logs/*.benchmark.tsv, labels/",
+        "SELECT level, sum(wall_s) / 3600 AS hours FROM labels GROUP BY level",
+        chart if len(hours) else None,
+        "No time was measured.",
+    )
+
+
+def _label_time(labels: Data, levels: list[str]) -> Figure:
+    chart = (
+        base("labels", level=True)
+        .mark_circle(size=26, opacity=0.5)
+        .encode(
+            x=alt.X("n_atoms:Q", title="atoms", scale=alt.Scale(type="log")),
+            y=alt.Y("wall_s:Q", title="time of a label (s)", scale=alt.Scale(type="log")),
+            color=by_level(levels),
+            tooltip=["snapshot_id:N", "level:N", "n_atoms:Q", "wall_s:Q"],
+        )
+    )
+    return Figure(
+        "label_time",
+        "Time of a label",
+        f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are logarithmic; DFT goes up as a power of two to three.",
+        "labels",
+        "dataset/",
+        "SELECT level, n_atoms, wall_s FROM dataset",
+        chart if len(labels) else None,
+        "The dataset has no row.",
+    )

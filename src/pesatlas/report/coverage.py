@@ -1,0 +1,153 @@
+"""Figures: what of the pool do the picks cover?"""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from pesatlas.report.figure import GREY, Data, Figure, base
+
+
+def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
+    """Return the figures of the section."""
+    return [
+        _map(data["frames"]),
+        _elements(data["elements"], levels),
+        _fill(data["quality"], "atoms"),
+        _fill(data["quality"], "structures"),
+        _gain(data["gain"]),
+    ]
+
+
+def _map(frames: Data) -> Figure:
+    points = base("frames")
+    pool = points.transform_filter("!datum.picked").mark_circle(size=22, opacity=0.35, color=GREY)
+    picks = points.transform_filter("datum.picked").mark_circle(size=46, opacity=0.9)
+    where = {
+        "x": alt.X("pc1:Q", title="weighted PC 1"),
+        "y": alt.Y("pc2:Q", title="weighted PC 2"),
+        "tooltip": ["snapshot_id:N", "formula:N", "novelty:Q"],
+    }
+    colour = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=["pool", "picked"], range=[GREY, "#D55E00"]),
+        title=None,
+    )
+    chart = alt.layer(pool.encode(**where, color=colour), picks.encode(**where, color=colour))
+    drawn = sum(frames.columns["picked"])
+    return Figure(
+        "map",
+        "The pool and what was picked of it",
+        f"Structures in the first two weighted principal components of their features: {frames.count}, with {drawn:,} of the picks. Near points are alike. "
+        "Click on a point to see its structure; a region of grey without colour is one that the dataset does not show.",
+        "frames",
+        "select/clusters/, snapshots/, selection.parquet",
+        "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN selection s USING (snapshot_id)",
+        chart if len(frames) else None,
+        "No frame was encoded.",
+    )
+
+
+def _elements(elements: Data, levels: Sequence[str]) -> Figure:
+    of = alt.param(
+        name="of",
+        value="selection",
+        bind=alt.binding_select(options=["pool", "selection", *levels], name="share in "),
+    )
+    cells = (
+        alt.Chart(alt.NamedData("elements"))
+        .add_params(of, alt.param(name="element", value=""))
+        .transform_filter("datum.of == of")
+    )
+    where = {"x": alt.X("column:O", axis=None), "y": alt.Y("row:O", axis=None)}
+    squares = cells.mark_rect(cornerRadius=2, cursor="pointer").encode(
+        **where,
+        color=alt.condition(
+            "datum.rows > 0",
+            alt.Color(
+                "share:Q",
+                title="% of rows",
+                scale=alt.Scale(scheme="viridis"),
+                legend=alt.Legend(gradientLength=160),
+            ),
+            alt.value("#8a8a8a33"),
+        ),
+        stroke=alt.condition("datum.symbol == element", alt.value("#D55E00"), alt.value(None)),
+        strokeWidth=alt.value(3),
+        tooltip=["symbol:N", "rows:Q", "share:Q"],
+    )
+    names = (
+        cells.transform_filter("datum.rows > 0")
+        .mark_text(size=11, cursor="pointer")
+        .encode(
+            **where,
+            text="symbol:N",
+            # dark letters on the bright end of the scale
+            color=alt.condition("datum.bright < 0.6", alt.value("#ffffff"), alt.value("#1b1b1b")),
+        )
+    )
+    absent = (
+        cells.transform_filter("datum.rows == 0")
+        .mark_text(size=11, color=GREY)
+        .encode(**where, text="symbol:N")
+    )
+    return Figure(
+        "elements",
+        "Elements",
+        "Percent of the snapshots that contain each element, in the pool, in the selection, or in the dataset at a level. Click on an element, and every "
+        f"figure shows only what contains it; click again for all. {elements.what}.",
+        "elements",
+        "snapshots/ or its sample, selection.parquet, dataset/",
+        "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS z FROM dataset) GROUP BY ALL",
+        alt.layer(squares, absent, names),
+    )
+
+
+def _fill(quality: Data, part: str) -> Figure:
+    chart = (
+        alt.Chart(alt.NamedData("quality"))
+        .transform_filter(f"datum.part == '{part}'")
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("picks:Q", scale=alt.Scale(type="log"), title="labels"),
+            y=alt.Y("distance:Q", scale=alt.Scale(type="log"), title="distance to the nearest pick"),
+            color=alt.Color(
+                "of:N", title=None, scale=alt.Scale(domain=["picks", "random"], range=["#D55E00", GREY])
+            ),
+            strokeDash=alt.StrokeDash("measure:N", title=None, sort=["mean", "p99", "max"]),
+            tooltip=["of:N", "measure:N", "picks:Q", "distance:Q"],
+        )
+    )
+    return Figure(
+        f"fill_{part}",
+        f"Distance to the nearest pick: {part}",
+        f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal components: mean, 99th percentile and largest, as "
+        "the picks grow in number, and for as many frames drawn by lot. Lower is better; the distance between the two colours is what the selection is worth.",
+        "quality",
+        "select/quality.parquet",
+        f'SELECT "of", picks, fill_mean_{part}, fill_p99_{part}, fill_max_{part} FROM quality',
+        chart if len(quality) else None,
+        "Too few picks for a curve.",
+    )
+
+
+def _gain(gain: Data) -> Figure:
+    chart = (
+        alt.Chart(alt.NamedData("gain"))
+        .mark_line(point=True, color="#D55E00")
+        .encode(
+            x=alt.X("picks:Q", scale=alt.Scale(type="log"), title="labels"),
+            y=alt.Y("gain:Q", title="gain by 1,000 more labels (%)"),
+            tooltip=["picks:Q", "gain:Q"],
+        )
+    )
+    return Figure(
+        "gain",
+        "What a thousand more labels would bring",
+        "By how much the mean distance of atoms to the nearest pick would fall with a thousand labels more, at the pace of the last ones. Near zero: "
+        "stop, or explore elsewhere. In campaigns of less than a thousand labels it is an extrapolation.",
+        "gain",
+        "select/quality.parquet",
+        "SELECT picks, 100 * gain_per_1000_labels AS percent FROM quality WHERE \"of\" = 'picks'",
+        chart if len(gain) else None,
+        "Too few picks to tell a pace.",
+    )

@@ -1,0 +1,229 @@
+"""A figure of the report: one Vega-Lite chart, drawn in the page by the reader's choice of elements and as a picture without it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+# Okabe and Ito's colours, told apart by people who do not see red and green alike.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31"]
+GREY = "#8a8a8a"
+WIDTH, HEIGHT = 560, 300
+
+Columns = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows behind figures, as columns of one length.
+
+    Attributes
+    ----------
+    total : how many rows they were taken from; the same as their number if nothing was left out
+    what : what one row is, in the plural
+    """
+
+    columns: Columns
+    total: int
+    what: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    @property
+    def count(self) -> str:
+        """How many rows, and of how many they are a sample."""
+        n = len(self)
+        of = "" if n >= self.total else f" drawn of {self.total:,}"
+        return f"{n:,}{of} {self.what}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows as Vega-Lite takes them: mappings, nothing in them that JSON does not know."""
+        names = list(self.columns)
+        return [
+            dict(zip(names, map(plain, values), strict=True))
+            for values in zip(*self.columns.values(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes
+    ----------
+    name : as in ``pesatlas.report.names.FIGURES``
+    caption : what it shows, and how to read it
+    data : name of the rows behind it in the page
+    source : tables that the rows come from
+    query : what gives all of them to ``pesatlas query``
+    chart : None if there is nothing to draw
+    empty : why there is nothing to draw
+    """
+
+    name: str
+    title: str
+    caption: str
+    data: str
+    source: str
+    query: str
+    chart: alt.Chart | alt.LayerChart | None = None
+    empty: str = ""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The chart as Vega-Lite's JSON, without data and as wide as its place; what cannot be drawn says why."""
+        chart = self.chart
+        if chart is None:
+            note = alt.Chart(alt.Data(values=[{"text": self.empty}])).mark_text(size=13, limit=WIDTH)
+            chart = note.encode(text="text:N")
+        found: dict[str, Any] = chart.properties(width="container", height=HEIGHT).to_dict()
+        return found
+
+
+def plain(value: Any) -> Any:
+    """Return a number as JSON knows it: five digits, null where it is not finite."""
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.5g}") if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def base(data: str, *, level: bool = False) -> alt.Chart:
+    """Return a chart of the rows ``data`` that the page filters by element and domain, and by level if they have one."""
+    chart = alt.Chart(alt.NamedData(data)).add_params(
+        alt.param(name="element", value=""), alt.param(name="domain", value="")
+    )
+    chart = chart.transform_filter(
+        "element == '' || indexof(datum.elements, '|' + element + '|') >= 0"
+    ).transform_filter("domain == '' || datum.domain == domain")
+    if level:
+        chart = chart.add_params(alt.param(name="level", value="")).transform_filter(
+            "level == '' || datum.level == level"
+        )
+    return chart
+
+
+def histogram(
+    data: str,
+    values: Sequence[float | None],
+    field: str,
+    titles: tuple[str, str],
+    levels: list[str],
+    *,
+    bins: int = 50,
+) -> alt.Chart:
+    """Return the distribution of ``field`` at each level, over the range of all ``values``, whatever is filtered.
+
+    The number of rows is on an axis that is logarithmic with a place for zero: tails of a few rows are what one looks for.
+    """
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    if low == high:
+        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    axis, what = titles
+    return (
+        base(data, level=True)
+        .transform_filter(f"isValid(datum.{field})")
+        .transform_bin(["low", "high"], field, bin=alt.Bin(maxbins=bins, extent=[low, high]))
+        .transform_aggregate(rows="count()", groupby=["low", "high", "level"])
+        .mark_bar(fillOpacity=0.5)
+        .encode(
+            x=alt.X(
+                "low:Q", title=axis, scale=alt.Scale(zero=False, nice=False, domain=[low, high], clamp=True)
+            ),
+            x2="high:Q",
+            y2=alt.datum(0),
+            y=alt.Y(
+                "rows:Q",
+                stack=None,
+                scale=alt.Scale(type="symlog"),
+                title=what,
+                axis=alt.Axis(tickCount=6, format="~s"),
+            ),
+            color=by_level(levels),
+            tooltip=[
+                alt.Tooltip("low:Q", title="from"),
+                alt.Tooltip("high:Q", title="to"),
+                "level:N",
+                "rows:Q",
+            ],
+        )
+    )
+
+
+def line_at(axis: str, values: list[float]) -> alt.Chart:
+    """Return thin grey lines at some values of an axis, ``x`` or ``y``."""
+    chart = alt.Chart(alt.Data(values=[{"at": value} for value in values]))
+    return chart.mark_rule(color=GREY, strokeDash=[4, 3]).encode(
+        **{axis: alt.X("at:Q") if axis == "x" else alt.Y("at:Q")}
+    )
+
+
+def diagonal(values: list[Any]) -> alt.Chart:
+    """Return the line on which two numbers are the same, over the range of ``values``."""
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    ends = [min(known, default=0.0), max(known, default=1.0)]
+    chart = alt.Chart(alt.Data(values=[{"a": end, "b": end} for end in ends]))
+    return chart.mark_line(color=GREY, strokeDash=[4, 3]).encode(x="a:Q", y="b:Q")
+
+
+def by_level(levels: list[str]) -> alt.Color:
+    """Return the colours of the levels, the same in every figure."""
+    return alt.Color("level:N", scale=alt.Scale(domain=levels, range=COLOURS[: len(levels)]), title="level")
+
+
+def theme(*, dark: bool) -> dict[str, Any]:
+    """Return Vega-Lite's configuration for light or dark pages."""
+    ink, soft, line, paper = (
+        ("#eeeeee", "#b5b5b5", "#3d3d3d", "#161616") if dark else ("#1b1b1b", "#555555", "#dddddd", "#ffffff")
+    )
+    axis = {
+        "labelColor": ink,
+        "titleColor": ink,
+        "gridColor": line,
+        "domainColor": soft,
+        "tickColor": soft,
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+    }
+    return {
+        "background": paper,
+        "font": "sans-serif",
+        "axis": axis,
+        "legend": {
+            "labelColor": ink,
+            "titleColor": ink,
+            "orient": "top",
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "symbolOpacity": 1,
+        },
+        "view": {"stroke": None},
+        "mark": {"color": COLOURS[5] if dark else COLOURS[0]},
+        "text": {"color": ink},
+        "range": {
+            "category": ["#56B4E9", *COLOURS[1:]] if dark else COLOURS,
+            "ramp": {"scheme": "viridis"},
+            "heatmap": {"scheme": "viridis"},
+        },
+    }
+
+
+def picture(figure: Figure, data: Mapping[str, Data]) -> bytes:
+    """Return the figure as PNG, light, of all its rows."""
+    import vl_convert  # noqa: PLC0415 - slow to import
+
+    spec = figure.spec | {"width": WIDTH, "config": theme(dark=False), "title": figure.title}
+    spec["datasets"] = {name: data[name].rows() for name in _names(spec)}
+    spec["autosize"] = {"type": "pad"}
+    png: bytes = vl_convert.vegalite_to_png(spec, scale=2)
+    return png
+
+
+def _names(spec: dict[str, Any]) -> set[str]:
+    """Return the names of the data that a chart or its layers refer to."""
+    own = {spec["data"]["name"]} if "name" in spec.get("data", {}) else set()
+    return own.union(*map(_names, spec.get("layer", [])))

@@ -1,0 +1,190 @@
+// The report: charts are drawn when they come near the screen, and again when the filter or the colour scheme changes.
+"use strict";
+(() => {
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const wanted = { element: "", level: "", domain: "" };
+  const views = new Map();
+
+  // columns to rows, once for each table; a view gets copies, since Vega marks the rows that it takes
+  const rows = {};
+  const rowsOf = (name) => {
+    if (!rows[name]) {
+      const columns = page.tables[name];
+      const names = Object.keys(columns);
+      const length = names.length ? columns[names[0]].length : 0;
+      rows[name] = Array.from({ length }, (_, i) => Object.fromEntries(names.map((key) => [key, columns[key][i]])));
+    }
+    return rows[name];
+  };
+  const tablesOf = (spec) => [spec.data && spec.data.name, ...(spec.layer || []).flatMap(tablesOf)].filter(Boolean);
+
+  async function draw(figure) {
+    const name = figure.dataset.figure;
+    const spec = structuredClone(page.figures[name].spec);
+    spec.datasets = Object.fromEntries(tablesOf(spec).map((table) => [table, rowsOf(table).map((row) => ({ ...row }))]));
+    const options = {
+      actions: false,
+      config: dark.matches ? page.themes.dark : page.themes.light,
+      renderer: page.figures[name].rows > 1500 ? "canvas" : "svg",
+      tooltip: { theme: dark.matches ? "dark" : "light" },
+      // nothing is ever loaded: everything is in this file
+      loader: { load: () => Promise.reject(new Error("this page loads nothing")) },
+    };
+    const { view } = await vegaEmbed(figure.querySelector(".chart"), spec, options);
+    views.set(name, view);
+    apply(view);
+    if (name === "elements") {
+      view.addEventListener("click", (_, item) => {
+        const symbol = item && item.datum && item.datum.symbol;
+        if (symbol && item.datum.rows) choose("element", symbol === wanted.element ? "" : symbol);
+      });
+    }
+    if (name === "map") {
+      requestIdleCallback(() => byId("pick").value || step(1));
+      view.addEventListener("click", (_, item) => item && item.datum && item.datum.snapshot_id && show(item.datum.snapshot_id));
+    }
+  }
+
+  function apply(view) {
+    for (const [key, value] of Object.entries(wanted)) {
+      try {
+        view.signal(key, value);
+      } catch {
+        continue; // a chart that has no such choice
+      }
+    }
+    view.runAsync();
+  }
+
+  function choose(key, value) {
+    wanted[key] = value;
+    byId(key).value = value;
+    for (const view of views.values()) apply(view);
+    const chosen = Object.values(wanted).filter(Boolean).join(", ");
+    byId("shown").textContent = chosen ? `Shown: ${chosen}` : "";
+  }
+
+  const passes = (row) =>
+    (!wanted.element || row.elements === undefined || row.elements.includes(`|${wanted.element}|`)) &&
+    (!wanted.domain || row.domain === undefined || row.domain === wanted.domain) &&
+    (!wanted.level || row.level === undefined || row.level === wanted.level);
+
+  function save(name, content, type) {
+    const link = document.createElement("a");
+    link.href = typeof content === "string" && content.startsWith("data:") ? content : URL.createObjectURL(new Blob([content], { type }));
+    link.download = name;
+    link.click();
+    if (link.href.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+
+  function csvOf(table) {
+    const names = Object.keys(page.tables[table]);
+    const cell = (value) => {
+      const text = value === null || value === undefined ? "" : String(value);
+      return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return [names, ...rowsOf(table).filter(passes).map((row) => names.map((key) => row[key]))].map((line) => line.map(cell).join(",")).join("\n") + "\n";
+  }
+
+  async function saveFigure(figure, format) {
+    const name = figure.dataset.figure;
+    const file = `${page.name}-${name}.${format}`;
+    if (format === "csv") return save(file, csvOf(page.figures[name].data), "text/csv");
+    if (!views.has(name)) await draw(figure);
+    const view = views.get(name);
+    if (format === "svg") return save(file, await view.toSVG(), "image/svg+xml");
+    return save(file, await view.toImageURL("png", 3), "image/png");
+  }
+
+  // chemiscope is three megabytes of code: read when the first structure is asked for
+  let viewer = null;
+  async function show(name) {
+    const frames = rowsOf("frames");
+    const i = frames.findIndex((row) => row.snapshot_id === name);
+    if (i < 0) return;
+    byId("pick").value = name;
+    const about = byId("about");
+    about.replaceChildren();
+    for (const [key, value] of aboutFrame(frames[i])) {
+      const term = document.createElement("dt");
+      const detail = document.createElement("dd");
+      term.textContent = key;
+      detail.textContent = value;
+      about.append(term, detail);
+    }
+    if (!viewer) {
+      const script = document.createElement("script");
+      script.textContent = byId("chemiscope").textContent;
+      document.body.append(script);
+      const structures = page.structures.map((each, data) => ({ size: each.size, data }));
+      viewer = await Chemiscope.StructureVisualizer.load(
+        { structure: "viewer", meta: "viewer-meta", info: "viewer-info", loadStructure: (_, each) => page.structures[each.data] },
+        {
+          meta: { name: page.name },
+          structures,
+          properties: { snapshot_id: { target: "structure", values: frames.map((row) => row.snapshot_id) } },
+          settings: { structure: [{ unitCell: true, keepOrientation: true, supercell: [2, 2, 2] }] },
+        },
+        new Chemiscope.Warnings(),
+      );
+    }
+    viewer.structure.show({ environment: i, structure: i, atom: 0 });
+    byId("structure").dataset.shown = name;
+  }
+
+  const aboutFrame = (row) =>
+    [
+      ["snapshot", row.snapshot_id],
+      ["formula", `${row.formula}, ${row.n_atoms} atoms, ${row.domain}`],
+      ["in the selection", row.picked ? `yes: ${row.reason}` : "no"],
+      ["novelty", row.novelty],
+      ...rowsOf("labels")
+        .filter((label) => label.snapshot_id === row.snapshot_id)
+        .map((label) => [
+          `label at ${label.level}, ${label.verdict}`,
+          `cohesive energy ${label.cohesive_energy_eV_per_atom ?? "-"} eV/atom, largest force ${label.max_force_eV_per_A} eV/Å, pressure ${label.static_pressure_GPa} GPa`,
+        ]),
+    ].filter(([, value]) => value !== null && value !== undefined && value !== "");
+
+  function step(by) {
+    const picks = rowsOf("frames").filter((row) => row.picked && passes(row));
+    if (!picks.length) return;
+    const now = picks.findIndex((row) => row.snapshot_id === byId("pick").value);
+    show(picks[(now + by + picks.length) % picks.length].snapshot_id);
+  }
+
+  const figures = [...document.querySelectorAll("figure[data-figure]")].filter((figure) => figure.querySelector(".chart"));
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) {
+        if (entry.isIntersecting) {
+          near.unobserve(entry.target);
+          draw(entry.target);
+        }
+      }
+    },
+    { rootMargin: "600px" },
+  );
+  figures.forEach((figure) => near.observe(figure));
+  const redraw = () => figures.filter((figure) => views.has(figure.dataset.figure)).forEach(draw);
+  dark.addEventListener("change", redraw);
+  window.addEventListener("beforeprint", () => figures.filter((figure) => !views.has(figure.dataset.figure)).forEach(draw));
+
+  for (const key of Object.keys(wanted)) byId(key).addEventListener("change", (event) => choose(key, event.target.value));
+  byId("filter").addEventListener("reset", () => Object.keys(wanted).forEach((key) => choose(key, "")));
+  byId("filter").addEventListener("submit", (event) => event.preventDefault());
+  byId("picks").append(
+    ...rowsOf("frames")
+      .filter((row) => row.picked)
+      .map((row) => Object.assign(document.createElement("option"), { value: row.snapshot_id })),
+  );
+  byId("pick").addEventListener("change", (event) => show(event.target.value));
+  byId("previous").addEventListener("click", () => step(-1));
+  byId("following").addEventListener("click", () => step(1));
+  document.addEventListener("click", (event) => {
+    const format = event.target.dataset && event.target.dataset.save;
+    if (format) saveFigure(event.target.closest("figure"), format);
+  });
+})();

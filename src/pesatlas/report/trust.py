@@ -1,0 +1,232 @@
+"""Figures: can the numbers be trusted? What was lost, how the potential compares with the labels, how the dynamics behaved."""
+
+from collections.abc import Mapping
+
+import altair as alt
+
+from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, diagonal, histogram, line_at
+
+_NO_PARITY = "No label was evaluated with the potential."
+
+
+def trust(data: dict[str, Data], levels: list[str], limits: Mapping[str, float]) -> list[Figure]:
+    """Return the figures of the section; ``limits`` are those of the dataset's rules by name."""
+    return [
+        _losses(data["losses"]),
+        _losses_by_element(data["losses_by_element"]),
+        _parity("energy", data, levels[0], "meV/atom", "energy less the mean of the crystal"),
+        _parity("forces", data, levels[0], "eV/Å", "component of a force"),
+        _parity("stress", data, levels[0], "GPa", "component of the stress"),
+        _softness(data["softness"], levels[0]),
+        _net_force(data["labels"], levels, limits.get("net_force")),
+        _scf_steps(data["labels"], levels),
+        _temperature(data["md"]),
+        _volume(data["md"]),
+    ]
+
+
+def _losses(losses: Data) -> Figure:
+    chart = (
+        alt.Chart(alt.NamedData("losses"))
+        .mark_bar(size=24)
+        .encode(
+            y=alt.Y("reason:N", title=None, sort="-x"),
+            x=alt.X("sum(rows):Q", title="what did not become a row"),
+            color=alt.Color("stage:N", title=None),
+            tooltip=["stage:N", "level:N", "reason:N", "rows:Q"],
+        )
+    )
+    return Figure(
+        "losses",
+        "What did not become a row, and why",
+        f"Failures and quarantined labels by reason, coloured by the stage in which it happened: {sum(losses.columns['rows']):,} in all.",
+        "losses",
+        "failures/",
+        "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL",
+        chart if len(losses) else None,
+        "Nothing failed.",
+    )
+
+
+def _losses_by_element(losses: Data) -> Figure:
+    chart = (
+        base("losses_by_element")
+        .mark_rect()
+        .encode(
+            x=alt.X("symbol:N", title="crystals that contain"),
+            y=alt.Y("reason:N", title=None),
+            color=alt.Color("rows:Q", title="failures", scale=alt.Scale(scheme="viridis")),
+            tooltip=["symbol:N", "reason:N", "rows:Q"],
+        )
+    )
+    return Figure(
+        "losses_by_element",
+        "Losses by element",
+        "How often what failed contained each element. An element that fails by itself points to its pseudopotential, its magnetism, or the potential. "
+        "Crystals that were refused before they became cells are not known here.",
+        "losses_by_element",
+        "failures/, structures.parquet",
+        "SELECT unnest(list_distinct(numbers)) AS z, reason, count(*) AS rows FROM failures JOIN (SELECT DISTINCT structure_id, numbers FROM structures) USING (structure_id) GROUP BY ALL",
+        chart if len(losses) else None,
+        "Nothing failed that was made of known elements.",
+    )
+
+
+def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: str) -> Figure:
+    table = f"parity_{what}"
+    rows = data[table]
+    points = (
+        base(table)
+        .mark_circle(size=16, opacity=0.45)
+        .encode(
+            x=alt.X("label:Q", title=f"{quantity}, {level} ({unit})", scale=alt.Scale(zero=False)),
+            y=alt.Y("potential:Q", title=f"potential ({unit})", scale=alt.Scale(zero=False)),
+            color=alt.Color("domain:N", title=None, scale=alt.Scale(range=COLOURS)),
+            tooltip=["snapshot_id:N", "label:Q", "potential:Q"],
+        )
+    )
+    told = {
+        "energy": "The two have different zeros, so energies are relative to the mean of each crystal's rows; crystals with one row are left out.",
+        "forces": "A cloud flatter than the line is a soft potential: it underestimates forces, and lets atoms stray further than they would (arXiv 2405.07105).",
+        "stress": "Tension is positive, six components of each snapshot.",
+    }[what]
+    return Figure(
+        table,
+        f"Potential against label: {what}",
+        f"What the exploring potential says of labelled snapshots: {rows.count}. {told}",
+        table,
+        f"report/parity.parquet, dataset/{level}/",
+        f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN 'results/report/parity.parquet' p USING (snapshot_id) WHERE level = '{level}'",
+        alt.layer(diagonal(rows.columns["label"] + rows.columns["potential"]), points) if len(rows) else None,
+        _NO_PARITY,
+    )
+
+
+_SQL = {
+    "energy": "energy_eV, mlip_energy_eV",
+    "forces": "forces_eV_per_A, mlip_forces_eV_per_A",
+    "stress": "stress_eV_per_A3, mlip_stress_eV_per_A3",
+}
+
+
+def _softness(softness: Data, level: str) -> Figure:
+    chart = None
+    if len(softness):
+        points = (
+            base("softness")
+            .mark_point(filled=True, size=70)
+            .encode(
+                x=alt.X("symbol:N", title="forces on", sort=None),
+                y=alt.Y("slope:Q", title="slope of potential against label", scale=alt.Scale(zero=False)),
+                tooltip=["symbol:N", "slope:Q", "mae:Q", "atoms:Q"],
+            )
+        )
+        chart = alt.layer(line_at("y", [1.0]), points)
+    return Figure(
+        "softness",
+        "How soft is the potential?",
+        f"Slope through the origin of the potential's forces against those at {level}, for the atoms of each element: 1 is right, less is soft.",
+        "softness",
+        f"report/parity.parquet, dataset/{level}/",
+        f"SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT snapshot_id, mlip_forces_eV_per_A FROM 'results/report/parity.parquet') USING (snapshot_id) WHERE level = '{level}'",
+        chart,
+        _NO_PARITY,
+    )
+
+
+def _net_force(labels: Data, levels: list[str], limit: float | None) -> Figure:
+    field = "net_force_eV_per_A"
+    bars = histogram(
+        "labels",
+        labels.columns[field],
+        field,
+        ("length of the sum of all forces (eV/Å)", labels.what),
+        levels,
+    )
+    within = f" The rule net_force keeps out labels beyond {limit:g} eV/Å." if limit else ""
+    return Figure(
+        "net_force",
+        "Do forces sum to zero?",
+        f"They do if the calculation is converged. {labels.count}.{within}",
+        "labels",
+        "dataset/",
+        "SELECT level, net_force_eV_per_A FROM dataset",
+        bars if len(labels) else None,
+        "The dataset has no row.",
+    )
+
+
+def _scf_steps(labels: Data, levels: list[str]) -> Figure:
+    bars = histogram(
+        "labels", labels.columns["scf_steps"], "scf_steps", ("SCF iterations", labels.what), levels
+    )
+    return Figure(
+        "scf_steps",
+        "How hard was convergence?",
+        f"Iterations until self-consistency. {labels.count}. Labels that need far more than others are worth a look at their moments and gaps.",
+        "labels",
+        "dataset/",
+        "SELECT level, scf_steps FROM dataset",
+        bars if len(labels) else None,
+        "The dataset has no row.",
+    )
+
+
+def _temperature(md: Data) -> Figure:
+    chart = None
+    if any(value is not None for value in md.columns["temperature_ratio"]):
+        found = base("md").transform_filter("isValid(datum.temperature_ratio)")
+        x = alt.X("n_atoms:O", title="atoms in the cell")
+        means = found.mark_point(filled=True, size=60, color=COLOURS[0]).encode(
+            x=x,
+            y=alt.Y("mean(temperature_ratio):Q", title="kinetic temperature / target"),
+            tooltip=["n_atoms:O", "mean(temperature_ratio):Q", "count():Q"],
+        )
+        spread = found.mark_errorbar(extent="stdev", color=COLOURS[0]).encode(
+            x=x, y=alt.Y("temperature_ratio:Q", title="")
+        )
+        expected = (
+            found.transform_aggregate(groupby=["n_atoms"], seen="count()")
+            .transform_calculate(
+                low="1 - sqrt(2 / (3 * datum.n_atoms - 3))", high="1 + sqrt(2 / (3 * datum.n_atoms - 3))"
+            )
+            .mark_bar(width=14, opacity=0.25, color=GREY)
+            .encode(x=x, y="low:Q", y2="high:Q")
+        )
+        chart = alt.layer(expected, line_at("y", [1.0]), spread, means)
+    return Figure(
+        "md_temperature",
+        "Was the dynamics at its temperature?",
+        f"Mean and standard deviation of the kinetic temperature over its target, for cells of each size: {md.count}. Grey: what the canonical ensemble "
+        "gives, 1 ± √(2/(3n − 3)), once velocities are random; the first frames of a trajectory are not yet.",
+        "md",
+        "snapshots/ or a sample of it",
+        "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = 'NpT' GROUP BY n_atoms",
+        chart,
+        "No frame of dynamics.",
+    )
+
+
+def _volume(md: Data) -> Figure:
+    chart = None
+    if len(md):
+        found = base("md").transform_bin("time_bin_ps", "time_ps", bin=alt.Bin(maxbins=20))
+        x = alt.X("time_bin_ps:Q", title="time (ps)")
+        band = found.mark_errorband(extent="iqr", color=COLOURS[0]).encode(
+            x=x, y=alt.Y("volume_ratio:Q", title="volume / that of the start", scale=alt.Scale(zero=False))
+        )
+        middle = found.mark_line(color=COLOURS[0], point=True).encode(
+            x=x, y=alt.Y("median(volume_ratio):Q", title="")
+        )
+        chart = alt.layer(line_at("y", [1.0]), band, middle)
+    return Figure(
+        "md_volume",
+        "Did the volume drift?",
+        f"Volume of the cells over that of the crystal they started from: median and middle half, {md.count}. It settles where the potential's "
+        "equilibrium at the given temperature and pressure is; a line that keeps rising is a crystal that melts or falls apart.",
+        "md",
+        "snapshots/ or a sample of it, structures.parquet",
+        "SELECT snapshot_id, time_fs, cell_A FROM snapshots WHERE ensemble = 'NpT'",
+        chart,
+        "No frame of dynamics.",
+    )
