@@ -136,8 +136,9 @@ def advance(folder: Path, size: Size, state: str) -> int:
 def jobs_in_all(size: Size) -> int:
     """Return how many jobs a campaign has, the target `all` included."""
     batches = 2 * size.explore_batches + 3 * len(groups(size.explore_batches)) + size.label_batches
-    # fetching twice, preparing; fitting, clustering twice, picking, measuring, isolated atoms, collecting, card, report, all
-    return batches + 3 + 10 + len(Dataset().exports.formats)
+    # fetching twice, preparing; fitting, clustering twice, picking, measuring, isolated atoms, collecting, card,
+    # the potential against DFT, report, all
+    return batches + 3 + 11 + len(Dataset().exports.formats)
 
 
 def call(command: list[str], folder: Path) -> tuple[str, float, float]:

@@ -27,6 +27,7 @@ _LABELLED = (
     "failures/dataset.parquet",
     "dataset",
     "manifest.json",
+    "report",
     "report.html",
 )
 ELEMENTS = ("Al", "As", "Cl", "F", "Ga", "Li", "Mg", "Na", "O", "P", "Si")
@@ -77,7 +78,7 @@ class SlurmCampaign(SmallCampaign):
         profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
         del profile["default-resources"]["slurm_account"]
         profile["default-resources"]["slurm_partition"] = partition
-        for rule in ("run_md", "encode_snapshots"):
+        for rule in ("run_md", "encode_snapshots", "evaluate_potential"):
             if self.configuration["explore"]["device"] == "cpu":
                 profile["set-resources"][rule]["slurm_partition"] = partition
         for rule, resources in (rules or {}).items():

@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -44,6 +45,23 @@ def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):
     assert (tiny.path / "results" / "report.html").stat().st_size > 10_000
 
 
+def test_the_potential_says_of_labelled_snapshots_what_it_said_when_it_explored_them(tiny):
+    said = {row["snapshot_id"]: row for row in rows_of(tiny, "report/parity.parquet")}
+    explored = {row["snapshot_id"]: row for row in rows_of(tiny, "snapshots/00000.parquet")}
+    assert set(said) == {row["snapshot_id"] for row in tiny.dataset("pbe")}
+    for name, row in said.items():
+        assert row["mlip_energy_eV"] == pytest.approx(explored[name]["mlip_energy_eV"], abs=1e-5)
+        largest = np.linalg.norm(np.reshape(row["mlip_forces_eV_per_A"], (-1, 3)), axis=1).max()
+        assert largest == pytest.approx(explored[name]["mlip_max_force_eV_per_A"], abs=1e-5)
+        assert row["mlip_stress_eV_per_A3"] == pytest.approx(
+            explored[name]["mlip_stress_eV_per_A3"], abs=1e-6
+        )
+
+
+def rows_of(campaign, name):
+    return pq.read_table(campaign.path / "results" / name).to_pylist()
+
+
 def test_run_again_there_is_nothing_to_do(tiny):
     assert "Nothing to be done" in tiny.run("-n")
 
@@ -58,7 +76,8 @@ def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
 def test_a_changed_split_collects_again_and_calculates_nothing(tiny, tmp_path):
     twin = copy_of(tiny, tmp_path / "twin")
     twin.change({"dataset.split": {"valid": 0.0, "test": 0.999}})
-    assert set(jobs(twin.run("-n"))) == {"collect_dataset", "build_report", "export_dataset", "write_card"}
+    after = {"evaluate_potential", "build_report", "export_dataset", "write_card"}
+    assert set(jobs(twin.run("-n"))) == {"collect_dataset", *after}
     twin.run()
     assert {row["split"] for row in twin.dataset("pbe")} == {"test"}
 

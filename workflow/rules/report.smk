@@ -1,4 +1,29 @@
-"""Report: one offline page that a person opens first."""
+"""Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
+
+
+rule evaluate_potential:
+    input:
+        dataset=f"results/dataset/{campaign.label.levels[0]}/part-00000.parquet",
+    output:
+        parity="results/report/parity.parquet",
+    log:
+        "logs/evaluate_potential.log",
+    benchmark:
+        "logs/evaluate_potential.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(6000),
+        runtime=grows(240),
+        gpu=int(campaign.explore.device != "cpu"),
+    params:
+        potential=campaign.explore.potential.identity(),
+        seed=campaign.campaign.seed,
+    message:
+        "Asking the exploring potential about labelled snapshots"
+    script:
+        "../../scripts/evaluate_potential.py"
 
 
 rule build_report:
@@ -6,6 +31,7 @@ rule build_report:
         manifest="results/manifest.json",
         selection="results/selection.parquet",
         quality="results/select/quality.parquet",
+        parity="results/report/parity.parquet",
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
     output:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from pesatlas.config.explore import Explore
-from pesatlas.explore.frames import Failure, Frame, take_frames
+from pesatlas.explore.frames import Frame, take_frames
 from pesatlas.explore.group import start_group
 from pesatlas.explore.limits import check_evaluated, check_start
-from pesatlas.explore.memory import Capacity, evaluate
+from pesatlas.explore.memory import Capacity
 from pesatlas.explore.trajectory import Trajectory
+from pesatlas.potentials.halving import evaluate
 from pesatlas.potentials.interface import Potential
+from pesatlas.tables.failures import Failure
 
 
 def evaluate_equilibrium(

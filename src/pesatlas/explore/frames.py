@@ -1,7 +1,6 @@
 """Frames of a trajectory, and the compact form in which a finished one is stored: Arrow IPC, zstd."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,9 @@ import pyarrow as pa
 
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.state import State
+from pesatlas.potentials.interface import VOIGT
 from pesatlas.tables import SCHEMAS, FailureReason
+from pesatlas.tables.failures import Failure
 
 _COLUMNS = (
     "step",
@@ -22,7 +23,6 @@ _COLUMNS = (
     "min_distance_A",
 )
 _SCHEMA = pa.schema([SCHEMAS["snapshots"].field(name).remove_metadata() for name in _COLUMNS])
-_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 Frame = dict[str, Any]
 """One frame: the columns of the table ``snapshots`` that the dynamics decide."""
@@ -47,7 +47,7 @@ def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) 
             "positions_A": positions.ravel(),
             "instant_temperature_K": temperatures[i] if moving and len(positions) > 1 else None,
             "mlip_energy_eV": float(arrays["energies"][i]),
-            "mlip_stress_eV_per_A3": arrays["stresses"][i][_VOIGT],
+            "mlip_stress_eV_per_A3": arrays["stresses"][i][VOIGT],
             "mlip_max_force_eV_per_A": float(largest[atoms].max()),
             "min_distance_A": min_distance(cell, positions),
         }
@@ -68,14 +68,6 @@ def table_frames(table: pa.Table) -> list[Frame]:
         {k: np.array(v) if isinstance(v, list) else v for k, v in row.items()}
         for row in table.select(_COLUMNS).to_pylist()
     ]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trajectory ended early."""
-
-    reason: FailureReason
-    detail: str
 
 
 def pack(frames: Sequence[Frame], failure: Failure | None = None) -> bytes:

@@ -8,8 +8,9 @@ import torch
 from pesatlas.config.explore import Abort
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.state import State
-from pesatlas.explore.frames import Failure, Frame
+from pesatlas.explore.frames import Frame
 from pesatlas.tables import FailureReason
+from pesatlas.tables.failures import Failure
 
 _LOWEST_LIMIT_K = 300.0
 _STANDARD_DEVIATIONS = 5.0

@@ -9,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from pesatlas import __version__
-from pesatlas.explore.frames import Failure
 from pesatlas.explore.trajectory import Trajectory
 from pesatlas.potentials.interface import Potential
 from pesatlas.tables import SCHEMAS, TableWriter, write_table
-from pesatlas.tables.failures import failure_row
+from pesatlas.tables.failures import Failure, failure_row
 
 _ROWS_AT_ONCE = 4096
 

@@ -12,7 +12,7 @@ from pesatlas.elements import symbol_of
 from pesatlas.explore.checkpoint import Checkpoint
 from pesatlas.explore.engine import Engine
 from pesatlas.explore.equilibrium import evaluate_equilibrium
-from pesatlas.explore.frames import Failure, Frame, pack, unpack
+from pesatlas.explore.frames import Frame, pack, unpack
 from pesatlas.explore.output import Outcome, write_tables
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
 from pesatlas.ledger import Lock
@@ -20,6 +20,7 @@ from pesatlas.potentials.interface import Potential
 from pesatlas.potentials.registry import load_potential
 from pesatlas.store import Store
 from pesatlas.tables import FailureReason
+from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)
 

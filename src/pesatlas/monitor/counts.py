@@ -32,7 +32,7 @@ RULES = {
     "atoms": ("label_atoms",),
     "label": ("label_batch",),
     "dataset": ("collect_dataset", "write_card", "export_dataset"),
-    "report": ("build_report",),
+    "report": ("evaluate_potential", "build_report"),
 }
 """The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
 
@@ -48,6 +48,7 @@ _OUTPUTS = {
     "label_atoms": "results/labels/atoms.parquet",
     "collect_dataset": "results/manifest.json",
     "write_card": "results/card.json",
+    "evaluate_potential": "results/report/parity.parquet",
     "build_report": "results/report.html",
 }
 TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}

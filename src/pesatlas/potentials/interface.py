@@ -5,6 +5,9 @@ from typing import Protocol
 
 import torch
 
+VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+"""Rows and columns of the components xx yy zz yz xz xy of a stress (3, 3)."""
+
 
 @dataclass
 class Batch:

@@ -1,9 +1,18 @@
-"""Rows of the table ``failures``: the same words from every stage."""
+"""Why something did not become a row, and rows of the table ``failures``: the same words from every stage."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from pesatlas import __version__
 from pesatlas.tables.schemas import FailureReason
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something did not become a row: a word, and a sentence."""
+
+    reason: FailureReason
+    detail: str
 
 
 def failure_row(

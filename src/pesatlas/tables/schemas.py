@@ -305,6 +305,32 @@ _DATASET = [
     ),
 ]
 
+_PARITY = [
+    _field("snapshot_id", text, "row of the dataset that the potential was asked about"),
+    _field("structure_id", text, "the source crystal"),
+    _field("domain", text, "where on the surface this lies"),
+    _field("n_atoms", i4, "number of atoms"),
+    _field("numbers", pa.list_(pa.uint8()), "atomic numbers"),
+    _field("mlip_energy_eV", f8, "total energy by the potential; null with a reason", "eV", null=True),
+    _field(
+        "mlip_forces_eV_per_A",
+        pa.list_(f8),
+        "forces by the potential, 3n numbers, atom by atom; null as above",
+        "eV/Å",
+        null=True,
+    ),
+    _field(
+        "mlip_stress_eV_per_A3",
+        pa.list_(f8, 6),
+        "stress by the potential, tension positive, Voigt xx yy zz yz xz xy; null as above",
+        "eV/Å³",
+        null=True,
+    ),
+    _field("reason", text, "why it could not be evaluated: an enumerated word, see FailureReason", null=True),
+    *POTENTIAL,
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+
 _IMPORTED = [
     _field("snapshot_id", text, "the row, as its dataset names it"),
     _field("structure_id", text, "the crystal it comes from, if its dataset tells; else as snapshot_id"),
@@ -357,6 +383,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "labels": pa.schema(_LABELS),
     "atoms": pa.schema(_ATOMS),
     "dataset": pa.schema(_DATASET),
+    "parity": pa.schema(_PARITY),
     "imported": pa.schema(_IMPORTED),
     "failures": pa.schema(_FAILURES),
 }

@@ -1,0 +1,10 @@
+"""Ask the exploring potential about a sample of the labelled rows."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.report.parity import evaluate_potential
+
+    evaluate_potential(campaign, dataset=Path(snakemake.input.dataset), parity=Path(snakemake.output.parity))

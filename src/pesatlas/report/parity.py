@@ -1,0 +1,135 @@
+"""Ask the exploring potential about a sample of the labelled rows: of its forces, snapshots keep the largest only."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pesatlas import __version__
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.potentials.halving import evaluate
+from pesatlas.potentials.interface import VOIGT, Batch, Potential
+from pesatlas.potentials.registry import load_potential
+from pesatlas.progress import Progress
+from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.tables import FailureReason, write_table
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 5_000
+"""Rows that are asked about at most: enough for any figure, minutes on one core."""
+_ATOMS_TOGETHER = 512
+_KEPT = ["snapshot_id", "structure_id", "domain", "n_atoms", "numbers"]
+
+
+def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
+    """Write the table ``parity``: what the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
+
+    The rows are drawn by lot, the same ones every time. One that the potential cannot evaluate keeps its row: its numbers
+    are null, ``reason`` says why, and the manifest counts it under that word.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    dataset : Path
+        Table ``dataset`` of one level; no more of it than a row group and the sample is held at a time.
+    parity : Path
+        Table to write.
+
+    Raises
+    ------
+    UserError
+        If the potential cannot be loaded.
+    """
+    settings = campaign.explore
+    potential = load_potential(settings.potential, settings.device)
+    ids, total = draw_ids(dataset, "dataset", campaign.campaign.seed, SAMPLE)
+    sample = read_rows(dataset, "dataset", ids, [*_KEPT, "cell_A", "positions_A"])
+    rows: list[dict[str, Any]] = []
+    failures: Counter[str] = Counter()
+    progress = Progress("evaluated", len(sample))
+    for batch in _batches(sample, settings.max_atoms_in_memory or _ATOMS_TOGETHER):
+        found = _ask(potential, batch)
+        failed = [row["reason"] for row in found if row["reason"] is not None]
+        failures.update(failed)
+        rows += found
+        progress.step(len(found), failed=len(failed))
+    write_table(
+        parity,
+        "parity",
+        rows,
+        digest(settings.potential.identity(), potential.weights_hash, campaign.campaign.seed),
+        {"dataset": total, "sampled": len(rows), "evaluated": len(rows) - failures.total(), **failures},
+    )
+    if failures:
+        log.warning("%s had nothing to say of %d rows: %s", potential.name, failures.total(), dict(failures))
+    log.info("%d of %d rows evaluated with %s", len(rows) - failures.total(), total, potential.name)
+
+
+def _batches(sample: pa.Table, most_atoms: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield runs of rows of at most ``most_atoms`` atoms; a row with more is a run of its own."""
+    start, atoms = 0, 0
+    counts = sample["n_atoms"].to_pylist()
+    for stop, count in enumerate([*counts, most_atoms + 1]):
+        if stop > start and atoms + count > most_atoms:
+            yield sample.slice(start, stop - start).to_pylist()
+            start, atoms = stop, 0
+        atoms += count
+
+
+def _ask(potential: Potential, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of table ``parity``, in the same order."""
+    known = [potential.elements.issuperset(row["numbers"]) for row in rows]
+    answers = iter(_answers(potential, [row for row, yes in zip(rows, known, strict=True) if yes]))
+    unknown = {"reason": FailureReason.UNSUPPORTED_ELEMENT.value}
+    about = {
+        "potential": potential.name,
+        "potential_hash": potential.weights_hash,
+        "code_version": __version__,
+    }
+    return [
+        {name: row[name] for name in _KEPT} | about | (next(answers) if yes else unknown)
+        for row, yes in zip(rows, known, strict=True)
+    ]
+
+
+def _answers(potential: Potential, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield for each row what the potential says of it, or the reason why it says nothing."""
+    if not rows:
+        return
+    batch = _batch(rows, potential.device)
+    evaluation, failures, _ = evaluate(potential, batch)
+    energies, forces, stresses = (
+        values.cpu().numpy() for values in (evaluation.energies, evaluation.forces, evaluation.stresses)
+    )
+    ends = batch.n_atoms.cumsum(0).tolist()
+    for i, row in enumerate(rows):
+        said = {
+            "mlip_energy_eV": energies[i],
+            "mlip_forces_eV_per_A": forces[ends[i] - row["n_atoms"] : ends[i]].ravel(),
+            "mlip_stress_eV_per_A3": stresses[i][VOIGT],
+        }
+        if i in failures:
+            yield {"reason": failures[i].reason.value}
+        elif all(np.isfinite(values).all() for values in said.values()):
+            yield said | {"reason": None}
+        else:
+            yield {"reason": FailureReason.NOT_FINITE.value}
+
+
+def _batch(rows: Sequence[dict[str, Any]], device: torch.device) -> Batch:
+    def joined(name: str) -> torch.Tensor:
+        return torch.tensor(np.concatenate([row[name] for row in rows]), device=device)
+
+    return Batch(
+        numbers=joined("numbers").to(torch.int64),
+        positions=joined("positions_A").reshape(-1, 3),
+        cells=joined("cell_A").reshape(-1, 3, 3),
+        n_atoms=torch.tensor([row["n_atoms"] for row in rows], device=device),
+    )
