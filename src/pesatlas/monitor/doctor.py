@@ -131,7 +131,7 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
         f"the encoder ({encoder.kind}) loads",
         lambda: registry.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
     )
-    wanted = {campaign.explore.device, campaign.encode.device} - {"cpu"}
+    wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device} - {"cpu"}
     if wanted and not on_slurm:
         import torch  # noqa: PLC0415 - slow to import
 

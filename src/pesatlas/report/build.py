@@ -30,7 +30,7 @@ def build_report(results: Path, report: Path) -> None:
         _card("Picks on the map of structures", figures.pc_map, results),
         _card("Forces", figures.force_histogram, results, levels),
         _card("Energies", figures.cohesive_histogram, results, levels),
-        _card("Potential against DFT", figures.energy_parity, results, levels),
+        _card("Exploring potential against the label", figures.energy_parity, results, levels),
     ]
     if len(levels) > 1:
         cards.append(_card("One level against the other", figures.level_parity, results, levels))
