@@ -4,11 +4,14 @@ import logging
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pesatlas.config.section import digest
-from pesatlas.potentials.interface import Potential
 from pesatlas.registry import find
+
+if TYPE_CHECKING:
+    # imports torch, which a configuration must not: the backend mlip imports this module
+    from pesatlas.potentials.interface import Potential
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ class Identity:
     versions: dict[str, str]
 
 
-def load_potential(options: Any, device: str) -> Potential:
+def load_potential(options: Any, device: str) -> "Potential":
     """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate.
 
     Raises
