@@ -1,8 +1,9 @@
-"""Fetch weights that the configuration names, once."""
+"""Fetch weights that the configuration names, once: of the potential that explores, and of the one that labels, if one does."""
 
 from pesatlas.job import job
 
 with job(snakemake) as campaign:
     from pesatlas.potentials.registry import fetch_potential
 
-    fetch_potential(campaign.explore.potential)
+    for options in campaign.potentials:
+        fetch_potential(options)

@@ -106,7 +106,10 @@ def campaign():
 @pytest.fixture
 def tables(tmp_path):
     """Write the tables of every stage before the dataset; return (results, label files, label rows)."""
-    results = tmp_path / "results"
+    return _write_tables(tmp_path / "results")
+
+
+def _write_tables(results):
     rng = np.random.default_rng(3)
     rows = [frame(structure, step, rng) for structure in ("NaCl", "NaCl-2") for step in (50, 100, 150)]
     cells = [
@@ -234,6 +237,11 @@ def _write_labels(results, labels, failed=None, metadata=None):
 @pytest.fixture
 def write_labels():
     return _write_labels
+
+
+@pytest.fixture(scope="session")
+def write_tables():
+    return _write_tables
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ rule fetch_potential:
         mem_mb=4000,
         runtime=60,
     params:
-        potential=campaign.explore.potential.identity(),
+        potential=[options.identity() for options in campaign.potentials],
     message:
         "Making sure that the weights of the potential are there"
     script:

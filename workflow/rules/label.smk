@@ -43,6 +43,7 @@ rule label_batch:
     resources:
         mem_mb=grows(2000, each_core=2000),
         runtime=grows(1440),
+        gpu=int(campaign.label.device != "cpu"),
     params:
         settings=identity("label"),
         work="work/label",

@@ -150,10 +150,11 @@ def plan(
     known is a question mark, never a guess.
     """
     from pesatlas.cli.plan import show_plan  # noqa: PLC0415
+    from pesatlas.config.label import LEVELS  # noqa: PLC0415
     from pesatlas.monitor.plan import Machine  # noqa: PLC0415
 
     given = {"atoms": atoms, "md": md_rate, "encode": encode_rate}
-    given |= {"label_pbe": label_seconds, "label_r2scan": label_seconds}
+    given |= {f"label_{level}": label_seconds for level in LEVELS}
     show_plan(config, calibration, structures, given, Machine(gpus, cores), console)
 
 

@@ -40,6 +40,27 @@ for name, column in pairs.items():
 '''
 
 
+_EVALUATE = '''"""Evaluate the potential again: reads in.json, writes out.json. Paths in it are relative to where the campaign was run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pesatlas.label.backends.mlip import Options, evaluate
+from pesatlas.potentials.registry import load_potential
+
+job = json.loads(Path("in.json").read_text())
+options = Options.model_validate({"potential": job["settings"]["potential"]})
+potential = load_potential(options.potential, "cpu")
+if potential.weights_hash != job["weights"]:
+    raise SystemExit(f"other weights: {potential.weights_hash}, the label has {job['weights']}")
+energy, forces, stress = evaluate(potential, *(np.array(job[name]) for name in ("numbers", "cell", "positions")))
+made = {"energy": energy, "free_energy": energy, "forces": forces.tolist(), "stress": stress.tolist()}
+Path("out.json").write_text(json.dumps(made))
+'''
+
+
 def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -> None:
     """Write a folder for each level of a snapshot: inputs as they were, the label to compare with, and what to run.
 
@@ -75,20 +96,33 @@ def _write_inputs(row: dict[str, Any], place: Path) -> str:
     settings = json.loads(row["settings"])
     if "incar" in settings:
         return _write_vasp(row, settings, place)
+    if "potential" in settings:
+        return _write_mlip(row, settings, place)
     if "cutoff_eV" in settings and "functional" in settings:
         return _write_gpaw(row, settings, place)
     _write_json(place / "settings.json", settings)
     return f"calculate structure.extxyz with settings.json ({row['code']})"
 
 
-def _write_gpaw(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
+def _write_mlip(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
+    weights = json.loads(row["pseudopotentials"])["weights"]
+    _write_json(place / "in.json", {**_geometry(row), "settings": settings, "weights": weights})
+    (place / "calculate.py").write_text(_EVALUATE, encoding="utf-8")
+    (place / "compare.py").write_text(_COMPARE, encoding="utf-8")
+    return "python calculate.py && python compare.py"
+
+
+def _geometry(row: dict[str, Any]) -> dict[str, Any]:
     atoms = to_ase(row)
-    job = {
+    return {
         "numbers": row["numbers"],
         "cell": atoms.cell.array.tolist(),
         "positions": atoms.positions.tolist(),
-        "settings": {**settings, "paw_folder": _paw_folder()},
     }
+
+
+def _write_gpaw(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
+    job = {**_geometry(row), "settings": {**settings, "paw_folder": _paw_folder()}}
     _write_json(place / "in.json", job)
     program = importlib.util.find_spec(_PROGRAM)
     assert program is not None

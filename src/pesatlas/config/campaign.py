@@ -1,6 +1,7 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
+from typing import Any
 
 from pydantic import Field
 
@@ -38,6 +39,12 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+
+    @property
+    def potentials(self) -> list[Any]:
+        """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""
+        labels = getattr(self.label.backend, "potential", None)
+        return [self.explore.potential, *([labels] if labels is not None else [])]
 
     @property
     def label_batches(self) -> int:

@@ -1,22 +1,34 @@
 """Section ``label``: which reference levels, calculated by what."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pesatlas import registry
 from pesatlas.config.section import Runtime, Section
 
-Backend = registry.options_of("pesatlas.label.backends")
+if TYPE_CHECKING:
+    # the union is built at run time from the modules that are there
+    Backend = Any
+else:
+    Backend = registry.options_of("pesatlas.label.backends")
+
+LevelName = Literal["pbe", "r2scan", "mlip"]
+LEVELS: tuple[str, ...] = get_args(LevelName)
+"""Names of reference levels."""
+MLIP = "mlip"
+"""The level, and the backend, of labels by a machine-learning potential: no DFT, and never called so."""
 
 
 class Label(Section):
     """Single-point calculations of the selection at every reference level."""
 
-    backend: Backend = Field({"kind": "gpaw"}, description="code that calculates labels")  # type: ignore[valid-type]
-    levels: list[Literal["pbe", "r2scan"]] = Field(
-        ["pbe", "r2scan"], min_length=1, description="reference levels; each gives a dataset of its own"
+    backend: Backend = Field({"kind": "gpaw"}, description="code that calculates labels")
+    levels: list[LevelName] = Field(
+        ["pbe", "r2scan"],
+        min_length=1,
+        description="reference levels; each gives a dataset of its own: pbe and r2scan by DFT, or mlip alone by the backend mlip",
     )
     structures_per_job: int = Field(
         400,
@@ -41,3 +53,26 @@ class Label(Section):
         if len(set(levels)) < len(levels):
             raise ValueError("a level is listed twice; list each once")
         return levels
+
+    @model_validator(mode="after")
+    def _a_potential_is_not_called_dft(self) -> Self:
+        if self.backend.kind == MLIP and self.levels != [MLIP]:
+            raise ValueError(
+                f"levels: labels by the backend mlip are a potential's, not DFT, so they are of the level mlip alone, not {self._named}; "
+                "write levels: [mlip]"
+            )
+        if self.backend.kind != MLIP and MLIP in self.levels:
+            raise ValueError(
+                f"levels: mlip is the level of labels by a potential, and the backend {self.backend.kind} calculates DFT; write "
+                "levels: [pbe, r2scan], or take the backend mlip with levels: [mlip]"
+            )
+        return self
+
+    @property
+    def device(self) -> str:
+        """Where labels are calculated: cpu, unless the backend has a device of its own."""
+        return str(getattr(self.backend, "device", "cpu"))
+
+    @property
+    def _named(self) -> str:
+        return " and ".join(self.levels)

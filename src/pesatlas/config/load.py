@@ -23,6 +23,7 @@ EXTENSIONS = {
     "encode.encoder": "pesatlas.encode.encoders",
     "select.policy": "pesatlas.select.policies",
     "label.backend": "pesatlas.label.backends",
+    "label.backend.potential": "pesatlas.potentials.kinds",
 }
 
 
@@ -97,17 +98,13 @@ def _check_elements(campaign: Campaign) -> list[str]:
     potential: Any = campaign.explore.potential
     backend: Any = campaign.label.backend
     known = {
-        f"explore.potential ({potential.kind})": registry.find(
-            EXTENSIONS["explore.potential"], potential.kind
-        ).elements,
-        f"label.backend ({backend.kind})": lambda _: registry.find(
-            "pesatlas.levels", backend.kind
-        ).elements(),
+        f"explore.potential ({potential.kind})": (EXTENSIONS["explore.potential"], potential),
+        f"label.backend ({backend.kind})": ("pesatlas.levels", backend),
     }
     problems = []
     for symbol in campaign.structures.elements or []:
-        for who, elements in known.items():
-            if atomic_number(symbol) not in elements(potential):
+        for who, (package, options) in known.items():
+            if atomic_number(symbol) not in registry.find(package, options.kind).elements(options):
                 problems.append(
                     f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
                 )

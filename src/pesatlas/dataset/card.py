@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 import pesatlas
+from pesatlas.cautions import cautions
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.page import page
@@ -40,10 +41,10 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
     manifest = atlas.manifest
     configuration = manifest["configuration"]
     levels = " and ".join(FUNCTIONALS.get(level, level) for level in atlas.levels)
-    demo = configuration.get("label", {}).get("backend", {}).get("quality") == "demo"
-    remarks = ["Labels are of demo quality: too coarse to train on."] if demo else []
+    beware = cautions(manifest)
     return {
         "title": settings.title or f"{manifest['campaign']}: potential energy surfaces at {levels}",
+        "cautions": beware,
         "campaign": manifest["campaign"],
         "made_with": f"pesatlas {manifest['code_version']}",
         "date": _date(atlas),
@@ -75,7 +76,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
             "force": "eV/Å",
             "stress": "eV/Å³, tension positive, xx yy zz yz xz xy",
         },
-        "limits": [*remarks, *LIMITS, *settings.remarks],
+        "limits": [*(f"Beware: {each}." for each in beware), *LIMITS, *settings.remarks],
         "configuration": configuration,
     }
 
@@ -172,6 +173,10 @@ def _date(atlas: Atlas) -> str:
     return dt.datetime.fromtimestamp(made, tz=dt.UTC).date().isoformat()
 
 
+def _beware(card: dict[str, Any]) -> str:
+    return "".join(f" Beware: {each}." for each in card["cautions"])
+
+
 def _citation(card: dict[str, Any], settings: Card) -> str:
     """Return CITATION.cff, version 1.2.0."""
     people = [
@@ -191,7 +196,7 @@ def _citation(card: dict[str, Any], settings: Card) -> str:
         "date-released": card["date"],
         "license": card["licence"],
         **({"doi": card["doi"]} if card["doi"] else {}),
-        "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with {card['made_with']}.",
+        "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with {card['made_with']}.{_beware(card)}",
     }
     return yaml.safe_dump(cited, sort_keys=False, allow_unicode=True)
 
@@ -203,7 +208,9 @@ def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
 
     crate = ROCrate()
     crate.name = card["title"]
-    crate.description = f"Dataset of campaign {card['campaign']}, made with {card['made_with']}"
+    crate.description = (
+        f"Dataset of campaign {card['campaign']}, made with {card['made_with']}.{_beware(card)}"
+    )
     crate.license = f"https://spdx.org/licenses/{card['licence']}"
     crate.root_dataset["datePublished"] = card["date"]
     for author in card["authors"]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__, registry
+from pesatlas.cautions import cautions
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.source import Source
 from pesatlas.dataset.verify import read_manifest
@@ -73,6 +74,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "format": kind,
         "campaign": manifest["campaign"],
         "code_version": __version__,
+        "cautions": cautions(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
@@ -97,6 +99,7 @@ def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str])
             manifest["campaign"],
             atoms.get(level, {}),
             manifest["code_version"],
+            tuple(cautions(manifest)),
         )
         for level in layout.levels
     ]

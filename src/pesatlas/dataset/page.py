@@ -11,6 +11,7 @@ def page(card: dict[str, Any]) -> str:
     names = list(levels)
     parts = [
         f"# {card['title']}",
+        *(f"**Beware: {each}.**" for each in card["cautions"]),
         f"Campaign {card['campaign']}, made with {card['made_with']} on {card['date']}. Licence {card['licence']}."
         + (f" DOI {card['doi']}." if card["doi"] else ""),
         "## What is in it",
@@ -35,7 +36,11 @@ def page(card: dict[str, Any]) -> str:
         "## Reference levels",
         *(part for level in names for part in _level(level, levels[level])),
         "### Isolated atoms",
-        "Energies (eV) that cohesive energies are relative to.",
+        (
+            "Energies (eV) that cohesive energies are relative to."
+            if card["references"]["atoms_eV"]
+            else "There are none, so cohesive energies are empty."
+        ),
         _references(card["references"]["atoms_eV"], names),
         *_elements(card, names),
         "## How the structures were found",

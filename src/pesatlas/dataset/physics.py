@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.config.label import MLIP
 from pesatlas.dataset.paths import Results
 from pesatlas.elements import symbol_of
 from pesatlas.tables import iter_table
@@ -20,6 +21,8 @@ SAME_ENERGY = 1e-6
 
 # Signs are compared if there are as many rows, and called wrong at such a correlation: a potential that explored knows better.
 ENOUGH_ROWS, WRONG_SIGN = 8, -0.5
+
+_SWAPPED = {MLIP: "labels of a potential, which are no DFT"}
 
 # Derived numbers are recomputed to this, relative to the largest that goes in.
 _ROUNDING = 1e-9
@@ -69,7 +72,7 @@ class RowCheck:
             yield f"different level fingerprints in one dataset: {row['level_fingerprint']}, the manifest says {known}"
         functional = _functional(row["settings"])
         if functional not in {None, self.level}:
-            yield f"its settings are those of {functional}: functionals are swapped"
+            yield f"its settings are those of {functional}: {_SWAPPED.get(functional, 'functionals are swapped')}"
 
     def _derived(self, row: Mapping[str, Any]) -> Iterator[str]:
         pressure = -sum(row["stress_eV_per_A3"][:3]) / 3 * EV_PER_A3_TO_GPA
@@ -204,8 +207,10 @@ def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None]:
 
 @lru_cache(maxsize=1024)
 def _functional(settings: str) -> str | None:
-    """Return the level that a row's settings are those of: from GPAW's functional or VASP's METAGGA; None if they do not tell."""
+    """Return the level that a row's settings are those of: by its potential, GPAW's functional or VASP's METAGGA; None if they do not tell."""
     known = json.loads(settings)
+    if "potential" in known:
+        return MLIP
     if "functional" in known:
         return "r2scan" if "R2SCAN" in known["functional"].upper() else "pbe"
     if "incar" in known:

@@ -9,12 +9,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pesatlas.config.label import MLIP
 from pesatlas.tables.io import check_metadata, iter_table
 
 SPLITS = ("train", "valid", "test")
 
-FUNCTIONALS = {"pbe": "PBE", "r2scan": "r2SCAN"}
-"""How people write the functional of a level."""
+FUNCTIONALS = {"pbe": "PBE", "r2scan": "r2SCAN", MLIP: "mlip-not-DFT"}
+"""How people write the functional of a level; what has none says so, in names of files too."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Source:
     name : of the campaign, for names of files
     atoms : energies of isolated atoms in eV by symbol
     version : of pesatlas that made the dataset
+    cautions : what has to be said of its labels first
     """
 
     path: Path
@@ -37,6 +39,7 @@ class Source:
     name: str
     atoms: dict[str, float]
     version: str
+    cautions: tuple[str, ...] = ()
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows in pieces of some hundred."""

@@ -22,6 +22,8 @@ from pesatlas.tables.io import check_metadata
 log = logging.getLogger(__name__)
 
 _PREFIX = "atom:"
+_NO_BOX_A = [15.0, 15.1, 15.2]
+"""At a level that calculates no atoms: that it does not is an outcome, which needs an address as all have."""
 
 
 def label_atoms(
@@ -94,5 +96,5 @@ def number_of_atom(name: str) -> int | None:
 
 def task_of_atom(number: int, level: Level) -> Task:
     """Return the calculation of one atom in the middle of the level's box."""
-    box = np.array(level.settings["atom_box_A"])
+    box = np.array(level.settings.get("atom_box_A", _NO_BOX_A))
     return Task(np.array([number]), np.diag(box), box[None, :] / 2, level, isolated=True)

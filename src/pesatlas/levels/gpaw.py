@@ -103,7 +103,7 @@ def paw_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "setups"
 
 
-def elements() -> frozenset[int]:
+def elements(_: Any) -> frozenset[int]:
     """Atomic numbers for which there is a PAW dataset."""
     return frozenset(atomic_number(path.name.split(".")[0]) for path in _datasets(paw_folder()))
 

@@ -10,7 +10,7 @@ class Level(Section):
 
     Attributes
     ----------
-    name : ``pbe`` or ``r2scan``
+    name : ``pbe``, ``r2scan``, or ``mlip`` for labels of a potential
     code : code, library and data versions by name
     functional : functional as the code names it
     settings : rules from which the settings of every calculation follow, for crystals and for isolated atoms

@@ -9,7 +9,7 @@ from pesatlas.levels.level import Level
 
 def supported_elements(backend: Any) -> frozenset[int]:
     """Atomic numbers that can be labelled with the backend of these options."""
-    known: frozenset[int] = import_module(f"pesatlas.levels.{backend.kind}").elements()
+    known: frozenset[int] = import_module(f"pesatlas.levels.{backend.kind}").elements(backend)
     return known
 
 

@@ -36,7 +36,7 @@ def levels(options: Any, names: Sequence[str]) -> dict[str, Level]:
     return {name: _level(options, name, symbols, digest(data)) for name in names}
 
 
-def elements() -> frozenset[int]:
+def elements(_: Any) -> frozenset[int]:
     """Atomic numbers of the elements whose POTCAR is there.
 
     Raises

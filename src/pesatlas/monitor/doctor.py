@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -118,20 +119,23 @@ def _load(options: Any) -> Iterator[Any]:
 
 def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[Check]:
     """Check the potential and the encoder, on the CPU: the login node of a cluster has no other."""
-    potential: Any = campaign.explore.potential
     encoder: Any = campaign.encode.encoder
-    about = _attempt(
-        f"the potential ({potential.kind}) loads, and is right about known crystals",
-        lambda: load_potential(potential, "cpu"),
-    )
-    yield about
-    if about.ok:
-        yield _known("the potential", elements_of(potential), found)
+    # the second is there only if a potential labels
+    for who, options in zip(
+        ("the potential", "the potential that labels"), campaign.potentials, strict=False
+    ):
+        about = _attempt(
+            f"{who} ({options.kind}) loads, and is right about known crystals",
+            partial(load_potential, options, "cpu"),
+        )
+        yield about
+        if about.ok and options is campaign.explore.potential:
+            yield _known(who, elements_of(options), found)
     yield _attempt(
         f"the encoder ({encoder.kind}) loads",
         lambda: registry.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
     )
-    wanted = {campaign.explore.device, campaign.encode.device} - {"cpu"}
+    wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device} - {"cpu"}
     if wanted and not on_slurm:
         import torch  # noqa: PLC0415 - slow to import
 

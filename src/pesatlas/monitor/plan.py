@@ -146,7 +146,7 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
             f"{labels} labels at {', '.join(campaign.label.levels)}",
             label_jobs,
             None if None in per_geometry else geometries * sum(rate.value for rate in per_geometry if rate),
-            0,
+            int(campaign.label.device != "cpu"),
             campaign.label.parallel * campaign.label.cores,
             made,
         ),

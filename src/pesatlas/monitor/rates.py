@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.label import LEVELS
 from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import RULES
@@ -26,8 +27,7 @@ UNITS = {
     "encode": "atoms encoded a second in one job",
     "select": "s of selection for each snapshot",
     "dataset": "s of collecting and reporting for each label",
-    "label_pbe": "s for a label at pbe",
-    "label_r2scan": "s for a label at r2scan",
+    **{f"label_{level}": f"s for a label at {level}" for level in LEVELS},
     "snapshot_bytes": "bytes of table for each atom of a snapshot",
     "feature_bytes": "bytes of features for each atom of a snapshot",
     "trajectory_bytes": "bytes of store for each atom of a frame",

@@ -2,11 +2,16 @@
 
 import logging
 import time
-from typing import Any
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from pesatlas.config.section import digest
-from pesatlas.potentials.interface import Potential
 from pesatlas.registry import find
+
+if TYPE_CHECKING:
+    # imports torch, which a configuration must not: the backend mlip imports this module
+    from pesatlas.potentials.interface import Potential
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +21,23 @@ _passed: set[str] = set()
 """Potentials that this process has seen pass the gate."""
 
 
-def load_potential(options: Any, device: str) -> Potential:
+@dataclass(frozen=True)
+class Identity:
+    """What a potential is.
+
+    Attributes
+    ----------
+    name : kind and name, as written into every row, e.g. ``chgnet/0.3.0``
+    weights_hash : sha256 over the weights
+    versions : of the libraries that evaluate it, by name
+    """
+
+    name: str
+    weights_hash: str
+    versions: dict[str, str]
+
+
+def load_potential(options: Any, device: str) -> "Potential":
     """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate.
 
     Raises
@@ -41,6 +62,21 @@ def load_potential(options: Any, device: str) -> Potential:
         time.perf_counter() - start,
     )
     return potential
+
+
+def identify(options: Any) -> Identity:
+    """Return what the potential of ``options`` is, without loading it.
+
+    Raises
+    ------
+    UserError
+        If its weights or its package are not there.
+    """
+    kind = find(POTENTIALS, options.kind)
+    weights = kind.weights_hash(options)
+    return Identity(
+        kind.name_of(options), weights, {each: version(each).split("+")[0] for each in kind.LIBRARIES}
+    )
 
 
 def fetch_potential(options: Any) -> None:

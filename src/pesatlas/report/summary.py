@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from pesatlas.cautions import cautions
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table
 
@@ -95,9 +96,9 @@ def summary(results: Path) -> RenderableType:
 
 
 def quality_note(manifest: dict[str, Any]) -> str:
-    """Return a remark if the labels are of a demonstration quality."""
-    backend = manifest["configuration"]["label"]["backend"]
-    return " (demo quality: too coarse to train on)" if backend.get("quality") == "demo" else ""
+    """Return a remark on what to beware of in the labels, if anything."""
+    found = cautions(manifest)
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _failures(found: Counter[tuple[str, str, str]]) -> RenderableType:

@@ -210,7 +210,9 @@ _SELECTION = [
 ]
 
 _RESULT = [
-    _field("level", text, "reference level: pbe or r2scan"),
+    _field(
+        "level", text, "reference level: pbe, r2scan, or mlip for labels of a potential, which are not DFT"
+    ),
     _field("level_fingerprint", text, "hash of everything that defines the level"),
     _field("energy_eV", f8, "total energy extrapolated to zero smearing, never corrected", "eV"),
     _field("free_energy_eV", f8, "total free energy, the one forces derive from", "eV"),
@@ -226,11 +228,19 @@ _RESULT = [
     _field(
         "band_gap_eV", f8, "Kohn-Sham gap on the k-points of the calculation, 0 for a metal", "eV", null=True
     ),
-    _field("scf_steps", i4, "SCF iterations"),
-    _field("converged", flag, "what this attempt's own output says of its electronic convergence"),
+    _field("scf_steps", i4, "SCF iterations; 0 for a potential"),
+    _field(
+        "converged",
+        flag,
+        "what this attempt's own output says of its electronic convergence; of a potential: that it was evaluated",
+    ),
     _field("corrections", text, "corrections applied on the way, as JSON"),
     _field("code", text, "code and version"),
-    _field("pseudopotentials", text, "hash of the pseudopotential of each element, as JSON"),
+    _field(
+        "pseudopotentials",
+        text,
+        "hash of the pseudopotential of each element, or of a potential's weights, as JSON",
+    ),
     _field("settings", text, "settings of this calculation in full, as JSON"),
     _field("wall_s", f8, "wall time of the calculation", "s"),
 ]

@@ -87,6 +87,7 @@ def _readme(source: Source, folder: Path) -> str:
         "",
         f"# {source.name}",
         "",
+        *(line for caution in source.cautions for line in (f"**Beware: {caution}.**", "")),
         f"Labels of campaign {source.name}, a configuration for each reference level, made with pesatlas {source.version}. Units: eV,",
         "Å, eV/Å; stress in eV/Å³, tension positive, Voigt xx yy zz yz xz xy. Positions are Cartesian, 3n numbers atom by atom.",
         "What it is and how it was made: the dataset card beside this export.",

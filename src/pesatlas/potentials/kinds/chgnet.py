@@ -19,6 +19,9 @@ _FILES = {
     "0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",
     "r2scan": "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
 }
+LIBRARIES = ("chgnet", "torch")
+"""What evaluates it."""
+
 _MAX_NUMBER = 94
 _NEVER_SEEN = frozenset({84, 85, 86, 87, 88})
 """Po, At, Rn, Fr and Ra have rows in its tables, but were not in its training data."""
@@ -61,17 +64,26 @@ def weights_file(options: Options) -> Path:
     return Path(spec.origin).parent / "pretrained" / _FILES[options.version]
 
 
+def name_of(options: Options) -> str:
+    """Return the name that is written into every row."""
+    return f"chgnet/{options.version}"
+
+
+def weights_hash(options: Options) -> str:
+    """sha256 over the weights."""
+    return hashlib.sha256(weights_file(options).read_bytes()).hexdigest()
+
+
 def load(options: Options, device: str) -> "Potential":
     """Load the potential onto ``device`` (cpu, cuda, ...); the gate is for the caller."""
     import torch  # noqa: PLC0415 - heavy
 
     from pesatlas.potentials.chgnet_model import ChgnetPotential, load_model  # noqa: PLC0415 - heavy
 
-    path = weights_file(options)
     return ChgnetPotential(
-        load_model(path, options.version),
-        name=f"chgnet/{options.version}",
-        weights_hash=hashlib.sha256(path.read_bytes()).hexdigest(),
+        load_model(weights_file(options), options.version),
+        name=name_of(options),
+        weights_hash=weights_hash(options),
         elements=elements(options),
         device=torch.device(device),
     )

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pesatlas.potentials.interface import Potential
 
 
+LIBRARIES = ("matgl", "torch")
+"""What evaluates it."""
+
+
 class Options(Section):
     """A potential of matgl."""
 
@@ -95,6 +99,22 @@ def elements(options: Options) -> frozenset[int]:
     return frozenset(atomic_number(symbol) for symbol in symbols)
 
 
+def name_of(options: Options) -> str:
+    """Return the name that is written into every row."""
+    return f"matgl/{options.name or options.folder().resolve().name}"
+
+
+def weights_hash(options: Options) -> str:
+    """sha256 over the weights.
+
+    Raises
+    ------
+    UserError
+        If they are missing.
+    """
+    return directory_sha256(_present(options))
+
+
 def load(options: Options, device: str) -> "Potential":
     """Load the potential onto ``device`` (cpu, cuda, ...); the gate is for the caller.
 
@@ -109,8 +129,7 @@ def load(options: Options, device: str) -> "Potential":
 
     folder = _present(options)
     model = load_matgl(folder, older_convention=options.older_convention, sha256=options.sha256)
-    name = options.name or f"{folder.resolve().name}"
-    return MatglPotential(model, f"matgl/{name}", directory_sha256(folder), torch.device(device))
+    return MatglPotential(model, name_of(options), weights_hash(options), torch.device(device))
 
 
 def _present(options: Options) -> Path:
