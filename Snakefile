@@ -21,6 +21,9 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/structures.smk"
 include: "workflow/rules/explore.smk"

@@ -1,4 +1,4 @@
-"""Build the report that a person opens first."""
+"""Build the report that a person opens first, and its figures as pictures."""
 
 from pathlib import Path
 
@@ -7,4 +7,8 @@ from pesatlas.job import job
 with job(snakemake):
     from pesatlas.report.build import build_report
 
-    build_report(results=Path(snakemake.input.manifest).parent, report=Path(snakemake.output.report))
+    build_report(
+        results=Path(snakemake.input.manifest).parent,
+        report=Path(snakemake.output.report),
+        pictures=Path(snakemake.output.figures[0]).parent,
+    )

@@ -1,5 +1,7 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
+from pesatlas.report.names import FIGURES, SECTIONS
+
 
 rule evaluate_potential:
     input:
@@ -29,13 +31,25 @@ rule evaluate_potential:
 rule build_report:
     input:
         manifest="results/manifest.json",
+        structures="results/structures.parquet",
+        snapshots=explore_batches("results/snapshots/{batch}.parquet"),
         selection="results/selection.parquet",
         quality="results/select/quality.parquet",
         parity="results/report/parity.parquet",
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
     output:
-        report="results/report.html",
+        report=report("results/report.html", category="The whole report", caption="../report/campaign.rst"),
+        # the same figures in Snakemake's own report: snakemake --report report.zip
+        figures=[
+            report(
+                f"results/figures/{name}.png",
+                category=SECTIONS[section],
+                caption=f"../report/{section}.rst",
+                labels={"figure": name.replace("_", " ")},
+            )
+            for name, section in FIGURES.items()
+        ],
     log:
         "logs/build_report.log",
     benchmark:

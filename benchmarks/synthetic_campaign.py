@@ -1,0 +1,268 @@
+"""The tables of a finished campaign of any size, made of random numbers: for measuring and testing what reads them.
+
+Crystals of two or three elements on random lattices; energies, forces and stresses have the spread of real ones and mean nothing. The level
+is ``mlip``, so that nobody takes them for DFT.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pesatlas.config.presets import preset
+from pesatlas.config.select import BATCHES_IN_GROUP, groups
+from pesatlas.dataset.chemistry import chemical_system, material_group, reduced_formula
+from pesatlas.elements import SYMBOLS
+from pesatlas.tables import SCHEMAS, TableWriter, read_entry
+
+PIECE = 5000
+LEVEL = "mlip"
+ELEMENTS = [3, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 20, 22, 24, 26, 28, 29, 30, 31, 33, 34, 38, 47, 50, 56, 82]
+FRAMES = 20
+"""Frames of each crystal in the pool; the first half of them are selected."""
+
+
+def fill(table: str, count: int, known: dict[str, Any]) -> pa.Table:
+    """Return ``count`` rows of a table with the columns ``known``; all others are null where they may be, or empty, or zero."""
+    columns = []
+    for field in SCHEMAS[table]:
+        if field.name in known:
+            columns.append(pa.array(known[field.name], field.type))
+        elif field.nullable:
+            columns.append(pa.nulls(count, field.type))
+        elif pa.types.is_string(field.type):
+            columns.append(pa.array(["-"] * count))
+        elif pa.types.is_fixed_size_list(field.type):
+            columns.append(pa.array([[0] * field.type.list_size] * count, field.type))
+        elif pa.types.is_list(field.type):
+            columns.append(pa.array([[]] * count, field.type))
+        else:
+            columns.append(pa.array(np.zeros(count, dtype=int)).cast(field.type))
+    return pa.table(columns, schema=SCHEMAS[table])
+
+
+class Campaign:
+    """Writes the tables of ``rows`` labelled snapshots of a pool of twice as many below ``results``."""
+
+    def __init__(self, results: Path, rows: int) -> None:
+        self.results = results
+        self.crystals = max(2 * rows // FRAMES, 2)
+        self.batches = -(-self.crystals * FRAMES // PIECE)
+        self.rng = np.random.default_rng(1)
+        self.structures = [self._crystal(i) for i in range(self.crystals)]
+        self.files: list[Path] = []
+
+    def _crystal(self, i: int) -> dict[str, Any]:
+        kinds = self.rng.choice(ELEMENTS, self.rng.integers(1, 4), replace=False)
+        numbers = np.sort(self.rng.choice(kinds, self.rng.integers(2, 9))).tolist()
+        edge = (len(numbers) * self.rng.uniform(9, 25)) ** (1 / 3)
+        return {
+            "structure_id": f"syn-{i}",
+            "variant": "unit",
+            "domain": ("bulk", "strained")[i % 2],
+            "n_atoms": len(numbers),
+            "numbers": numbers,
+            "cell_A": (edge * np.eye(3) * self.rng.uniform(0.9, 1.1, 3)).ravel().tolist(),
+            "positions_A": (edge * self.rng.random((len(numbers), 3))).ravel().tolist(),
+            "formula": reduced_formula(numbers),
+            "centre": self.rng.normal(size=2).tolist(),
+            "depth": float(self.rng.uniform(-7, -2)),
+        }
+
+    def write(self) -> None:
+        """Write every table that a report, a query or an export reads, and the manifest."""
+        n = self.crystals
+        names = ["structure_id", "variant", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "formula"]
+        cells = {name: [each[name] for each in self.structures] for name in names}
+        counts = {"accepted": n, "batches": self.batches, "cells": n, "failed": 2, "sources_read": n + 2, "trajectories": n}
+        self._table("structures.parquet", "structures", [fill("structures", n, cells)], counts)
+        self._failures("failures/structures.parquet", "structures", ["duplicate", "overlapping_atoms"], ["x-1", "x-2"])
+        for batch in range(self.batches):
+            frames = self._frames(batch)
+            explored = {"trajectories": len(frames) // FRAMES, "trajectories_finished": len(frames) // FRAMES - (batch == 0)}
+            self._table(
+                f"snapshots/{batch:05d}.parquet",
+                "snapshots",
+                [self._columns("snapshots", frames)],
+                explored | {"trajectories_failed": int(batch == 0), "frames": len(frames), "equilibrium": 0},
+            )
+        self._failures("failures/explore/00000.parquet", "explore", ["exploded_volume"], ["syn-0"])
+        for group in groups(self.batches):
+            first = BATCHES_IN_GROUP * int(group)
+            inside = [self._frames(b) for b in range(first, min(first + BATCHES_IN_GROUP, self.batches))]
+            self._table(
+                f"select/clusters/{group}.parquet", "clusters", [self._columns("clusters", f) for f in inside], {}
+            )
+        picks = [[frame for frame in self._frames(b) if frame["picked"]] for b in range(self.batches)]
+        pool, selected = n * FRAMES, sum(map(len, picks))
+        self._table(
+            "selection.parquet",
+            "selection",
+            [self._columns("selection", frames) for frames in picks],
+            {"pool": pool, "selected": selected, "redundant": pool - selected},
+        )
+        self._quality(selected)
+        self._labels(picks)
+        self._parity(picks[0])
+        self._manifest(selected)
+
+    def _frames(self, batch: int) -> list[dict[str, Any]]:
+        """Return the frames of a batch, the same ones at every call."""
+        per_batch = PIECE // FRAMES
+        rng = np.random.default_rng(batch)
+        found = []
+        for crystal in self.structures[batch * per_batch : (batch + 1) * per_batch]:
+            cell = np.array(crystal["cell_A"])
+            for step in range(FRAMES):
+                shift = 0.1 * rng.normal(size=3 * crystal["n_atoms"])
+                found.append(
+                    {
+                        **crystal,
+                        "snapshot_id": f"{crystal['structure_id']}:unit:300K-0GPa:{50 * step:07d}",
+                        "condition": "300K-0GPa",
+                        "ensemble": "NpT",
+                        "temperature_K": 300.0,
+                        "step": 50 * step,
+                        "time_fs": 100.0 * step,
+                        "instant_temperature_K": 300 * rng.chisquare(max(3 * crystal["n_atoms"] - 3, 1)) / max(3 * crystal["n_atoms"] - 3, 1),
+                        "cell_A": (cell * (1 + 0.02 * rng.normal())).tolist(),
+                        "positions_A": (np.array(crystal["positions_A"]) + shift).tolist(),
+                        "structure_pcs": [*(np.array(crystal["centre"]) + 0.1 * rng.normal(size=2)), 0.0],
+                        "picked": step % 2 == 0,
+                        "forces": (2.0 * rng.normal(size=3 * crystal["n_atoms"])).tolist(),
+                        "stress": (0.03 * rng.normal(size=6)).tolist(),
+                        "energy": crystal["depth"] + 0.05 * rng.gamma(1.0),
+                        "novelty": float(rng.gamma(2.0)),
+                    }
+                )
+        return found
+
+    def _columns(self, table: str, frames: Sequence[dict[str, Any]]) -> pa.Table:
+        names = [name for name in SCHEMAS[table].names if frames and name in frames[0]]
+        return fill(table, len(frames), {name: [frame[name] for frame in frames] for name in names})
+
+    def _quality(self, selected: int) -> None:
+        steps = np.unique(np.geomspace(1, selected, 12).astype(int))
+        rows = []
+        for of, factor in (("picks", 1.0), ("random", 1.6)):
+            for step in steps:
+                distance = factor * float(step) ** -0.4
+                row = {"of": of, "picks": int(step), "cost_atoms3": float(step) * 200}
+                for part in ("structures", "atoms"):
+                    row |= {f"fill_{name}_{part}": distance * k for name, k in (("mean", 1), ("p99", 3), ("max", 6))}
+                    row[f"coverage_{part}"] = 1 - distance / 2
+                rows.append(row | {"gain_per_1000_labels": min(0.4 * 1000 / (step + 1000), 0.9)})
+        self._table("select/quality.parquet", "quality", [pa.Table.from_pylist(rows, schema=SCHEMAS["quality"])], {})
+
+    def _labels(self, picks: list[list[dict[str, Any]]]) -> None:
+        parts = [self._dataset(frames) for frames in picks]
+        rows = sum(map(len, parts))
+        counts = {f"labelled_{LEVEL}": rows, f"failed_{LEVEL}": sum(map(len, picks)) - rows}
+        self._table("labels/00000.parquet", "labels", [part.select(SCHEMAS["labels"].names) for part in parts], counts)
+        self._table("labels/atoms.parquet", "atoms", [fill("atoms", 0, {})], {})
+        failed = [frames[-1] for frames in picks]
+        self._failures(
+            "failures/label/00000.parquet",
+            "label",
+            ["not_converged", "timeout"] * len(failed),
+            [frame["structure_id"] for frame in failed],
+            LEVEL,
+        )
+        self._table(f"dataset/{LEVEL}/part-00000.parquet", "dataset", parts, {"accepted": rows, "flagged": 0})
+        self._table(f"quarantine/{LEVEL}.parquet", "dataset", [fill("dataset", 0, {})], {"quarantined": 0})
+
+    def _dataset(self, frames: Sequence[dict[str, Any]]) -> pa.Table:
+        """Return the labels of some picks; that of the last one failed."""
+        frames = frames[:-1]
+        forces = [np.reshape(frame["forces"], (-1, 3)) for frame in frames]
+        sizes = [np.linalg.norm(each, axis=1) for each in forces]
+        stresses = np.reshape([frame["stress"] for frame in frames], (-1, 6))
+        names = [name for name in SCHEMAS["dataset"].names if frames and name in frames[0]]
+        known = {name: [frame[name] for frame in frames] for name in names} | {
+            "level": [LEVEL] * len(frames),
+            "energy_eV": [frame["energy"] * frame["n_atoms"] for frame in frames],
+            "free_energy_eV": [frame["energy"] * frame["n_atoms"] for frame in frames],
+            "forces_eV_per_A": [each.ravel().tolist() for each in forces],
+            "abs_forces_eV_per_A": [each.tolist() for each in sizes],
+            "stress_eV_per_A3": stresses.tolist(),
+            "cohesive_energy_eV_per_atom": [frame["energy"] for frame in frames],
+            "max_force_eV_per_A": [float(each.max()) for each in sizes],
+            "net_force_eV_per_A": np.abs(0.004 * self.rng.normal(size=len(frames))),
+            "static_pressure_GPa": -160.2 * stresses[:, :3].mean(axis=1),
+            "scf_steps": self.rng.integers(8, 40, len(frames)),
+            "wall_s": [20.0 * frame["n_atoms"] ** 2.2 for frame in frames],
+            "verdict": ["accepted"] * len(frames),
+            "verdict_rules": ["[]"] * len(frames),
+            "corrections": ["[]"] * len(frames),
+            "converged": [True] * len(frames),
+            "chemical_system": [chemical_system(frame["numbers"]) for frame in frames],
+            "material_group": [material_group(frame["numbers"]) for frame in frames],
+            "split": ["train"] * len(frames),
+        }
+        return fill("dataset", len(frames), known)
+
+    def _parity(self, frames: Sequence[dict[str, Any]]) -> None:
+        rows = [
+            {name: frame[name] for name in ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")}
+            | {
+                "mlip_energy_eV": (0.9 * frame["energy"] + 0.02 * self.rng.normal()) * frame["n_atoms"],
+                "mlip_forces_eV_per_A": (0.8 * np.array(frame["forces"]) + 0.1 * self.rng.normal(size=len(frame["forces"]))).tolist(),
+                "mlip_stress_eV_per_A3": (0.8 * np.array(frame["stress"])).tolist(),
+                "potential": "synthetic",
+                "potential_hash": "-",
+                "code_version": "-",
+            }
+            for frame in frames
+        ]
+        self._table("report/parity.parquet", "parity", [pa.Table.from_pylist(rows, schema=SCHEMAS["parity"])], {})
+        self.files.pop()  # made from the dataset, so not in its manifest
+
+    def _failures(self, name: str, stage: str, reasons: list[str], keys: list[str], level: str | None = None) -> None:
+        count = len(keys)
+        known = {
+            "stage": [stage] * count,
+            "key": keys,
+            "structure_id": keys,
+            "level": [level] * count,
+            "reason": reasons[:count],
+            "detail": ["made up"] * count,
+            "attempts": [1] * count,
+        }
+        self._table(name, "failures", [fill("failures", count, known)], {})
+
+    def _table(self, name: str, table: str, parts: list[pa.Table], counts: dict[str, int]) -> None:
+        path = self.results / name
+        with TableWriter(path, table, "synthetic") as writer:
+            writer.counts.update(counts)
+            for part in parts:
+                writer.write(part)
+        self.files.append(path)
+
+    def _manifest(self, selected: int) -> None:
+        configuration = preset("demo")[0].model_dump(mode="json")
+        configuration["label"] |= {
+            "backend": {"kind": "mlip", "potential": {"kind": "chgnet", "version": "0.2.0"}, "device": "cpu"},
+            "levels": [LEVEL],
+        }
+        manifest = {
+            "campaign": "synthetic",
+            "code_version": "-",
+            "levels": [LEVEL],
+            "label_batches": 1,
+            "surfaces": {LEVEL: {"fingerprints": ["-"], "definition": {"code": {"machine-learning potential": "synthetic"}}, "differences": []}},
+            "references": {"atoms_eV": {}, "elements_eV_per_atom": {}, "median_level_gap_eV_per_atom": None},
+            "configuration": configuration,
+            "sums": [{"name": "selected", "total": selected, "parts": {"rows": selected}, "closes": True}],
+            "files": [
+                vars(read_entry(path)) | {"file": path.relative_to(self.results).as_posix()} for path in self.files
+            ],
+        }
+        (self.results / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def symbols() -> list[str]:
+    """Return the elements that occur."""
+    return [SYMBOLS[z - 1] for z in ELEMENTS]
