@@ -6,6 +6,7 @@ is ``mlip``, so that nobody takes them for DFT.
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,41 @@ import pyarrow as pa
 from pesatlas.config.presets import preset
 from pesatlas.config.select import BATCHES_IN_GROUP, groups
 from pesatlas.dataset.chemistry import chemical_system, material_group, reduced_formula
-from pesatlas.elements import SYMBOLS
-from pesatlas.tables import SCHEMAS, TableWriter, read_entry
+from pesatlas.tables import SCHEMAS, TableWriter, read_entry, write_table
 
 PIECE = 5000
 LEVEL = "mlip"
-ELEMENTS = [3, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 20, 22, 24, 26, 28, 29, 30, 31, 33, 34, 38, 47, 50, 56, 82]
+ELEMENTS = [
+    3,
+    5,
+    6,
+    7,
+    8,
+    9,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    19,
+    20,
+    22,
+    24,
+    26,
+    28,
+    29,
+    30,
+    31,
+    33,
+    34,
+    38,
+    47,
+    50,
+    56,
+    82,
+]
 FRAMES = 20
 """Frames of each crystal in the pool; the first half of them are selected."""
 
@@ -73,41 +103,70 @@ class Campaign:
         }
 
     def write(self) -> None:
-        """Write every table that a report, a query or an export reads, and the manifest."""
-        n = self.crystals
-        names = ["structure_id", "variant", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "formula"]
-        cells = {name: [each[name] for each in self.structures] for name in names}
-        counts = {"accepted": n, "batches": self.batches, "cells": n, "failed": 2, "sources_read": n + 2, "trajectories": n}
-        self._table("structures.parquet", "structures", [fill("structures", n, cells)], counts)
-        self._failures("failures/structures.parquet", "structures", ["duplicate", "overlapping_atoms"], ["x-1", "x-2"])
-        for batch in range(self.batches):
-            frames = self._frames(batch)
-            explored = {"trajectories": len(frames) // FRAMES, "trajectories_finished": len(frames) // FRAMES - (batch == 0)}
-            self._table(
-                f"snapshots/{batch:05d}.parquet",
-                "snapshots",
-                [self._columns("snapshots", frames)],
-                explored | {"trajectories_failed": int(batch == 0), "frames": len(frames), "equilibrium": 0},
-            )
+        """Write every table that a report or a query reads, and the manifest; no more of them is held than a batch."""
+        self._structures()
+        failed: list[str] = []
+        selected = 0
+        with ExitStack() as stack:
+            selection = self._open(stack, "selection.parquet", "selection")
+            labels = self._open(stack, "labels/00000.parquet", "labels")
+            dataset = self._open(stack, f"dataset/{LEVEL}/part-00000.parquet", "dataset")
+            for group in groups(self.batches):
+                first = BATCHES_IN_GROUP * int(group)
+                with ExitStack() as inside:
+                    clusters = self._open(inside, f"select/clusters/{group}.parquet", "clusters")
+                    for batch in range(first, min(first + BATCHES_IN_GROUP, self.batches)):
+                        frames = self._frames(batch)
+                        clusters.write(self._columns("clusters", frames))
+                        self._snapshots(batch, frames)
+                        picks = [frame for frame in frames if frame["picked"]]
+                        selected += len(picks)
+                        selection.write(self._columns("selection", picks))
+                        rows = self._dataset(picks)
+                        dataset.write(rows)
+                        labels.write(rows.select(SCHEMAS["labels"].names))
+                        failed.append(picks[-1]["structure_id"])
+                        if batch == 0:
+                            self._parity(picks)
+            pool = self.crystals * FRAMES
+            selection.counts.update(pool=pool, selected=selected, redundant=pool - selected)
+            labels.counts.update({f"labelled_{LEVEL}": labels.rows, f"failed_{LEVEL}": len(failed)})
+            dataset.counts.update(accepted=dataset.rows, flagged=0)
+        reasons = ["not_converged", "timeout"] * len(failed)
+        self._failures("failures/label/00000.parquet", "label", reasons, failed, LEVEL)
         self._failures("failures/explore/00000.parquet", "explore", ["exploded_volume"], ["syn-0"])
-        for group in groups(self.batches):
-            first = BATCHES_IN_GROUP * int(group)
-            inside = [self._frames(b) for b in range(first, min(first + BATCHES_IN_GROUP, self.batches))]
-            self._table(
-                f"select/clusters/{group}.parquet", "clusters", [self._columns("clusters", f) for f in inside], {}
-            )
-        picks = [[frame for frame in self._frames(b) if frame["picked"]] for b in range(self.batches)]
-        pool, selected = n * FRAMES, sum(map(len, picks))
-        self._table(
-            "selection.parquet",
-            "selection",
-            [self._columns("selection", frames) for frames in picks],
-            {"pool": pool, "selected": selected, "redundant": pool - selected},
-        )
+        self._table("labels/atoms.parquet", "atoms", fill("atoms", 0, {}))
+        self._table(f"quarantine/{LEVEL}.parquet", "dataset", fill("dataset", 0, {}))
         self._quality(selected)
-        self._labels(picks)
-        self._parity(picks[0])
         self._manifest(selected)
+
+    def _structures(self) -> None:
+        n = self.crystals
+        names = [
+            "structure_id",
+            "variant",
+            "domain",
+            "n_atoms",
+            "numbers",
+            "cell_A",
+            "positions_A",
+            "formula",
+        ]
+        counts = {"accepted": n, "batches": self.batches, "cells": n, "failed": 2, "sources_read": n + 2}
+        cells = fill("structures", n, {name: [each[name] for each in self.structures] for name in names})
+        self._table("structures.parquet", "structures", cells, counts | {"trajectories": n})
+        reasons = ["duplicate", "overlapping_atoms"]
+        self._failures("failures/structures.parquet", "structures", reasons, ["x-1", "x-2"])
+
+    def _snapshots(self, batch: int, frames: Sequence[dict[str, Any]]) -> None:
+        trajectories, failed = len(frames) // FRAMES, int(batch == 0)
+        counts = {
+            "trajectories": trajectories,
+            "trajectories_finished": trajectories - failed,
+            "trajectories_failed": failed,
+        }
+        counts |= {"frames": len(frames), "equilibrium": 0}
+        self._table(f"snapshots/{batch:05d}.parquet", "snapshots", self._columns("snapshots", frames), counts)
 
     def _frames(self, batch: int) -> list[dict[str, Any]]:
         """Return the frames of a batch, the same ones at every call."""
@@ -127,7 +186,9 @@ class Campaign:
                         "temperature_K": 300.0,
                         "step": 50 * step,
                         "time_fs": 100.0 * step,
-                        "instant_temperature_K": 300 * rng.chisquare(max(3 * crystal["n_atoms"] - 3, 1)) / max(3 * crystal["n_atoms"] - 3, 1),
+                        "instant_temperature_K": 300
+                        * rng.chisquare(max(3 * crystal["n_atoms"] - 3, 1))
+                        / max(3 * crystal["n_atoms"] - 3, 1),
                         "cell_A": (cell * (1 + 0.02 * rng.normal())).tolist(),
                         "positions_A": (np.array(crystal["positions_A"]) + shift).tolist(),
                         "structure_pcs": [*(np.array(crystal["centre"]) + 0.1 * rng.normal(size=2)), 0.0],
@@ -152,27 +213,15 @@ class Campaign:
                 distance = factor * float(step) ** -0.4
                 row = {"of": of, "picks": int(step), "cost_atoms3": float(step) * 200}
                 for part in ("structures", "atoms"):
-                    row |= {f"fill_{name}_{part}": distance * k for name, k in (("mean", 1), ("p99", 3), ("max", 6))}
+                    row |= {
+                        f"fill_{name}_{part}": distance * k
+                        for name, k in (("mean", 1), ("p99", 3), ("max", 6))
+                    }
                     row[f"coverage_{part}"] = 1 - distance / 2
                 rows.append(row | {"gain_per_1000_labels": min(0.4 * 1000 / (step + 1000), 0.9)})
-        self._table("select/quality.parquet", "quality", [pa.Table.from_pylist(rows, schema=SCHEMAS["quality"])], {})
-
-    def _labels(self, picks: list[list[dict[str, Any]]]) -> None:
-        parts = [self._dataset(frames) for frames in picks]
-        rows = sum(map(len, parts))
-        counts = {f"labelled_{LEVEL}": rows, f"failed_{LEVEL}": sum(map(len, picks)) - rows}
-        self._table("labels/00000.parquet", "labels", [part.select(SCHEMAS["labels"].names) for part in parts], counts)
-        self._table("labels/atoms.parquet", "atoms", [fill("atoms", 0, {})], {})
-        failed = [frames[-1] for frames in picks]
-        self._failures(
-            "failures/label/00000.parquet",
-            "label",
-            ["not_converged", "timeout"] * len(failed),
-            [frame["structure_id"] for frame in failed],
-            LEVEL,
+        self._table(
+            "select/quality.parquet", "quality", pa.Table.from_pylist(rows, schema=SCHEMAS["quality"])
         )
-        self._table(f"dataset/{LEVEL}/part-00000.parquet", "dataset", parts, {"accepted": rows, "flagged": 0})
-        self._table(f"quarantine/{LEVEL}.parquet", "dataset", [fill("dataset", 0, {})], {"quarantined": 0})
 
     def _dataset(self, frames: Sequence[dict[str, Any]]) -> pa.Table:
         """Return the labels of some picks; that of the last one failed."""
@@ -209,7 +258,9 @@ class Campaign:
             {name: frame[name] for name in ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")}
             | {
                 "mlip_energy_eV": (0.9 * frame["energy"] + 0.02 * self.rng.normal()) * frame["n_atoms"],
-                "mlip_forces_eV_per_A": (0.8 * np.array(frame["forces"]) + 0.1 * self.rng.normal(size=len(frame["forces"]))).tolist(),
+                "mlip_forces_eV_per_A": (
+                    0.8 * np.array(frame["forces"]) + 0.1 * self.rng.normal(size=len(frame["forces"]))
+                ).tolist(),
                 "mlip_stress_eV_per_A3": (0.8 * np.array(frame["stress"])).tolist(),
                 "potential": "synthetic",
                 "potential_hash": "-",
@@ -217,10 +268,12 @@ class Campaign:
             }
             for frame in frames
         ]
-        self._table("report/parity.parquet", "parity", [pa.Table.from_pylist(rows, schema=SCHEMAS["parity"])], {})
-        self.files.pop()  # made from the dataset, so not in its manifest
+        path = self.results / "report" / "parity.parquet"  # made from the dataset, so not in its manifest
+        write_table(path, "parity", pa.Table.from_pylist(rows, schema=SCHEMAS["parity"]), "synthetic")
 
-    def _failures(self, name: str, stage: str, reasons: list[str], keys: list[str], level: str | None = None) -> None:
+    def _failures(
+        self, name: str, stage: str, reasons: list[str], keys: list[str], level: str | None = None
+    ) -> None:
         count = len(keys)
         known = {
             "stage": [stage] * count,
@@ -231,15 +284,15 @@ class Campaign:
             "detail": ["made up"] * count,
             "attempts": [1] * count,
         }
-        self._table(name, "failures", [fill("failures", count, known)], {})
+        self._table(name, "failures", fill("failures", count, known))
 
-    def _table(self, name: str, table: str, parts: list[pa.Table], counts: dict[str, int]) -> None:
-        path = self.results / name
-        with TableWriter(path, table, "synthetic") as writer:
-            writer.counts.update(counts)
-            for part in parts:
-                writer.write(part)
-        self.files.append(path)
+    def _open(self, stack: ExitStack, name: str, table: str) -> TableWriter:
+        self.files.append(self.results / name)
+        return stack.enter_context(TableWriter(self.results / name, table, "synthetic"))
+
+    def _table(self, name: str, table: str, rows: pa.Table, counts: dict[str, int] | None = None) -> None:
+        self.files.append(self.results / name)
+        write_table(self.results / name, table, rows, "synthetic", counts)
 
     def _manifest(self, selected: int) -> None:
         configuration = preset("demo")[0].model_dump(mode="json")
@@ -252,17 +305,19 @@ class Campaign:
             "code_version": "-",
             "levels": [LEVEL],
             "label_batches": 1,
-            "surfaces": {LEVEL: {"fingerprints": ["-"], "definition": {"code": {"machine-learning potential": "synthetic"}}, "differences": []}},
+            "surfaces": {
+                LEVEL: {
+                    "fingerprints": ["-"],
+                    "definition": {"code": {"machine-learning potential": "synthetic"}},
+                    "differences": [],
+                }
+            },
             "references": {"atoms_eV": {}, "elements_eV_per_atom": {}, "median_level_gap_eV_per_atom": None},
             "configuration": configuration,
             "sums": [{"name": "selected", "total": selected, "parts": {"rows": selected}, "closes": True}],
             "files": [
-                vars(read_entry(path)) | {"file": path.relative_to(self.results).as_posix()} for path in self.files
+                vars(read_entry(path)) | {"file": path.relative_to(self.results).as_posix()}
+                for path in self.files
             ],
         }
         (self.results / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-
-
-def symbols() -> list[str]:
-    """Return the elements that occur."""
-    return [SYMBOLS[z - 1] for z in ELEMENTS]

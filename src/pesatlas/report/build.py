@@ -150,7 +150,7 @@ def _head(
 ) -> dict[str, Any]:
     """Return what stands at the top: what it is, whether it worked, the numbers that people ask for first."""
     levels = manifest["levels"]
-    rows = {level: step for level, step in zip(levels, steps[-len(levels) :], strict=True)}
+    rows = dict(zip(levels, steps[-len(levels) :], strict=True))
     whole = all(each["closes"] for each in manifest["sums"]) and all(step.closes for step in steps)
     failed = sum(n for (stage, _, _), n in lost.items() if stage in {"explore", "label", "dataset"})
     have = ", ".join(

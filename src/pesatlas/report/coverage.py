@@ -1,4 +1,4 @@
-"""Figures: what of the pool do the picks cover?"""
+"""Figures of what the picks cover of the pool."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,9 @@ def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
 def _map(frames: Data) -> Figure:
     points = base("frames")
     pool = points.transform_filter("!datum.picked").mark_circle(size=22, opacity=0.35, color=GREY)
-    picks = points.transform_filter("datum.picked").mark_circle(size=46, opacity=0.9)
+    picks = points.transform_filter("datum.picked").mark_circle(
+        size=46 if len(frames) < 1000 else 18, opacity=0.9
+    )
     where = {
         "x": alt.X("pc1:Q", title="weighted PC 1"),
         "y": alt.Y("pc2:Q", title="weighted PC 2"),
@@ -113,7 +115,9 @@ def _fill(quality: Data, part: str) -> Figure:
             color=alt.Color(
                 "of:N", title=None, scale=alt.Scale(domain=["picks", "random"], range=["#D55E00", GREY])
             ),
-            strokeDash=alt.StrokeDash("measure:N", title=None, sort=["mean", "p99", "max"]),
+            strokeDash=alt.StrokeDash(
+                "measure:N", title=None, sort=["mean", "p99", "max"], legend=alt.Legend(symbolType="stroke")
+            ),
             tooltip=["of:N", "measure:N", "picks:Q", "distance:Q"],
         )
     )
@@ -133,7 +137,7 @@ def _fill(quality: Data, part: str) -> Figure:
 def _gain(gain: Data) -> Figure:
     chart = (
         alt.Chart(alt.NamedData("gain"))
-        .mark_line(point=True, color="#D55E00")
+        .mark_line(point={"color": "#D55E00"}, color="#D55E00")
         .encode(
             x=alt.X("picks:Q", scale=alt.Scale(type="log"), title="labels"),
             y=alt.Y("gain:Q", title="gain by 1,000 more labels (%)"),

@@ -1,4 +1,4 @@
-"""Figures: which energies, forces and stresses does the dataset hold, at each level?"""
+"""Figures of the energies, forces and stresses that the dataset holds at each level."""
 
 from collections.abc import Sequence
 
@@ -13,37 +13,29 @@ def energetics(data: dict[str, Data], levels: list[str]) -> list[Figure]:
     labels, atoms, pairs = data["labels"], data["atoms"], data["pairs"]
     return [
         _histogram(
-            "cohesive_energy",
-            "Cohesive energy",
-            "labels",
-            labels,
+            ("cohesive_energy", "Cohesive energy"),
+            ("labels", labels),
             ("cohesive_energy_eV_per_atom", "cohesive energy (eV/atom)"),
             levels,
             "Energy less that of isolated atoms at the same level, per atom: negative is bound. A narrow peak is a set of crystals at rest, its tail what dynamics added.",
         ),
         _histogram(
-            "forces",
-            "Forces",
-            "atoms",
-            atoms,
+            ("forces", "Forces"),
+            ("atoms", atoms),
             ("force_eV_per_A", "force on an atom (eV/Å)"),
             levels,
             "Length of the force on each atom. Zero is equilibrium by symmetry; a potential learns its curvature from the rest.",
         ),
         _histogram(
-            "pressure",
-            "Pressure",
-            "labels",
-            labels,
+            ("pressure", "Pressure"),
+            ("labels", labels),
             ("static_pressure_GPa", "pressure of the label (GPa)"),
             levels,
             "Minus a third of the trace of the stress: compressed cells are positive. Levels that want another volume than the potential that explored are shifted.",
         ),
         _histogram(
-            "volume",
-            "Volume",
-            "labels",
-            labels,
+            ("volume", "Volume"),
+            ("labels", labels),
             ("volume_A3_per_atom", "volume (Å³/atom)"),
             levels,
             "Volume of the cell divided by its atoms; it is that of the dynamics, the same at every level.",
@@ -54,15 +46,13 @@ def energetics(data: dict[str, Data], levels: list[str]) -> list[Figure]:
 
 
 def _histogram(
-    name: str,
-    title: str,
-    table: str,
-    data: Data,
+    names: tuple[str, str],
+    rows: tuple[str, Data],
     column: tuple[str, str],
     levels: list[str],
     caption: str,
 ) -> Figure:
-    field, axis = column
+    (name, title), (table, data), (field, axis) = names, rows, column
     values = data.columns[field]
     bars = histogram(table, values, field, (axis, data.what), levels)
     published = spans(name)

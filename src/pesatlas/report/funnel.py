@@ -64,7 +64,7 @@ def funnel(manifest: Mapping[str, Any], losses: Mapping[tuple[str, str, str], in
             "trajectories finished",
             counts["snapshots.trajectories"],
             counts["snapshots.trajectories_finished"],
-            f"of {counts['structures.cells']:,} cells",
+            f"started in {counts['structures.cells']:,} cells",
             {"ended early, their good frames kept": counts["snapshots.trajectories_failed"]}
             if counts["snapshots.trajectories_failed"]
             else {},

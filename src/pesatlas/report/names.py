@@ -28,9 +28,9 @@ FIGURES: dict[str, str] = {
 """Name of each figure and the section it belongs to."""
 
 SECTIONS = {
-    "coverage": "Does it cover what matters?",
     "energetics": "What did we get?",
+    "coverage": "Does it cover what matters?",
     "trust": "Can it be trusted?",
     "cost": "What did it cost?",
 }
-"""Sections by name, with the question that each answers."""
+"""Sections by name, in their order, with the question that each answers."""

@@ -79,23 +79,22 @@ class Reader:
         return self.results / "dataset" / level / "part-00000.parquet"
 
     def label_rows(self) -> Data:
-        """Rows of the dataset at all levels."""
-        columns: Columns = defaultdict(list)
+        """Return rows of the dataset at all levels."""
+        kept = [name for name in _LABEL_COLUMNS if name not in {"numbers", "cell_A", "verdict_rules"}]
+        columns: Columns = {name: [] for name in ("level", "elements", "volume_A3_per_atom", *kept)}
         for level in self.levels:
             for row in self.labels[level]:
                 columns["level"].append(level)
                 columns["elements"].append(elements_of(row["numbers"]))
                 volume = abs(float(np.linalg.det(np.reshape(row["cell_A"], (3, 3))))) / row["n_atoms"]
                 columns["volume_A3_per_atom"].append(volume)
-                for name in _LABEL_COLUMNS:
-                    if name not in {"numbers", "cell_A", "verdict_rules"}:
-                        columns[name].append(row[name])
+                for name in kept:
+                    columns[name].append(row[name])
         total = sum(entry["rows"] for entry in self.entries if entry["file"].startswith("dataset/"))
-        names = ["snapshot_id", "level", "elements", "volume_A3_per_atom"]
-        return Data(dict(columns) or dict.fromkeys(names + _LABEL_COLUMNS, []), total, "labels")
+        return Data(columns, total, "labels")
 
     def atoms(self) -> Data:
-        """Forces on atoms of the sampled labels."""
+        """Return forces on atoms of the sampled labels."""
         columns: Columns = {name: [] for name in ("level", "domain", "elements", "symbol", "force_eV_per_A")}
         total = 0
         for level in self.levels:
@@ -111,7 +110,7 @@ class Reader:
         return Data(columns, total, "atoms")
 
     def pairs(self) -> Data:
-        """Snapshots with a cohesive energy at the first two levels."""
+        """Return snapshots with a cohesive energy at the first two levels."""
         names = ("snapshot_id", "domain", "elements", "formula", "first", "second", "gap", "outlier")
         columns: Columns = {name: [] for name in names}
         if len(self.levels) > 1:
@@ -138,7 +137,7 @@ class Reader:
         return Data(columns, self.rows, "snapshots with both levels")
 
     def parity(self) -> dict[str, Data]:
-        """What the potential and the first level say of the same snapshots: energies, forces, stresses; and how soft it is."""
+        """Return what the potential and the first level say of the same snapshots: energies, forces, stresses; and how soft it is."""
         parity = read_table(self.results / "report" / "parity.parquet", "parity")
         ids = parity["snapshot_id"].to_pylist()
         labels = read_rows(self._dataset(self.levels[0]), "dataset", ids, list(LABELS))
@@ -166,7 +165,7 @@ class Reader:
         return Data(dict(zip(names, columns, strict=True)), len(rows), what)
 
     def offsets(self, pairs: Data) -> Data:
-        """Difference of the levels by element."""
+        """Return the difference of the levels by element."""
         found: dict[str, list[float]] = defaultdict(list)
         columns = pairs.columns
         for elements, first, second in zip(
@@ -191,7 +190,7 @@ class Reader:
         )
 
     def quality(self) -> tuple[Data, Data]:
-        """Fill distances by number of picks, beside random ones; and the gain of a thousand more."""
+        """Return fill distances by number of picks, beside random ones; and the gain of a thousand more."""
         rows = read_table(self.results / "select" / "quality.parquet", "quality").to_pylist()
         fill: Columns = {name: [] for name in ("of", "part", "measure", "picks", "distance")}
         for row in rows:
@@ -212,7 +211,7 @@ class Reader:
         return Data(fill, len(fill["of"]), "values"), Data(gain, len(paced), "steps")
 
     def losses(self) -> tuple[Data, Data]:
-        """What failed, by stage, level and reason; and by the elements of its crystal."""
+        """Return what failed, by stage, level and reason; and by the elements of its crystal."""
         known: dict[str, list[int]] = {}
         for piece in iter_table(self.results / "structures.parquet", ["structure_id", "numbers"]):
             known.update(zip(*(piece.column(i).to_pylist() for i in range(2)), strict=True))
@@ -238,12 +237,12 @@ class Reader:
         return Data(losses, len(found), "reasons"), Data(elements, len(of_element), "pairs")
 
     def pool(self) -> tuple[pa.Table, int]:
-        """Frames of the pool with their geometry, and how many there are: all of them, or some of row groups all over the shards."""
+        """Return frames of the pool with their geometry, and how many there are: all of them, or some of row groups all over the shards."""
         paths = [self.results / "snapshots" / f"{i:05d}.parquet" for i in range(self.batches)]
         return _spread(paths, POOL_SHOWN, self.seed)
 
     def components(self, ids: Iterable[str]) -> dict[str, list[float]]:
-        """Weighted principal components of the structures of some frames, by ``snapshot_id``."""
+        """Return weighted principal components of the structures of some frames, by ``snapshot_id``."""
         wanted = pa.array(sorted(ids), pa.string())
         found: dict[str, list[float]] = {}
         for group in groups(self.batches):

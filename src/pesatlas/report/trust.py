@@ -31,7 +31,7 @@ def _losses(losses: Data) -> Figure:
         .mark_bar(size=24)
         .encode(
             y=alt.Y("reason:N", title=None, sort="-x"),
-            x=alt.X("sum(rows):Q", title="what did not become a row"),
+            x=alt.X("sum(rows):Q", title="what did not become a row", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("stage:N", title=None),
             tooltip=["stage:N", "level:N", "reason:N", "rows:Q"],
         )
@@ -66,7 +66,7 @@ def _losses_by_element(losses: Data) -> Figure:
         "Crystals that were refused before they became cells are not known here.",
         "losses_by_element",
         "failures/, structures.parquet",
-        "SELECT unnest(list_distinct(numbers)) AS z, reason, count(*) AS rows FROM failures JOIN (SELECT DISTINCT structure_id, numbers FROM structures) USING (structure_id) GROUP BY ALL",
+        "SELECT z AS atomic_number, reason, count(*) AS rows FROM (SELECT DISTINCT structure_id, unnest(numbers) AS z FROM structures) JOIN failures USING (structure_id) GROUP BY ALL",
         chart if len(losses) else None,
         "Nothing failed that was made of known elements.",
     )
@@ -77,7 +77,7 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
     rows = data[table]
     points = (
         base(table)
-        .mark_circle(size=16, opacity=0.45)
+        .mark_circle(size=16 if len(rows) > 500 else 40, opacity=0.5)
         .encode(
             x=alt.X("label:Q", title=f"{quantity}, {level} ({unit})", scale=alt.Scale(zero=False)),
             y=alt.Y("potential:Q", title=f"potential ({unit})", scale=alt.Scale(zero=False)),
@@ -198,7 +198,7 @@ def _temperature(md: Data) -> Figure:
         "md_temperature",
         "Was the dynamics at its temperature?",
         f"Mean and standard deviation of the kinetic temperature over its target, for cells of each size: {md.count}. Grey: what the canonical ensemble "
-        "gives, 1 ± √(2/(3n − 3)), once velocities are random; the first frames of a trajectory are not yet.",
+        "gives, 1 ± √(2/(3n - 3)), once velocities are random; the first frames of a trajectory are not yet.",
         "md",
         "snapshots/ or a sample of it",
         "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = 'NpT' GROUP BY n_atoms",

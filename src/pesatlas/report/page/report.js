@@ -34,6 +34,7 @@
     };
     const { view } = await vegaEmbed(figure.querySelector(".chart"), spec, options);
     views.set(name, view);
+    figure.view = view; // for those who want to look at it in the console
     apply(view);
     if (name === "elements") {
       view.addEventListener("click", (_, item) => {

@@ -1,0 +1,55 @@
+"""Reports of finished campaigns: a small one at two levels, and one of thousands of labels."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pesatlas.report.build import build_report
+from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
+from synthetic_campaign import Campaign
+
+SMALL = Path(__file__).parents[1] / "dataset" / "schema_2"
+
+
+def _built(results):
+    report, pictures = results / "report.html", results / "figures"
+    build_report(results, report, pictures)
+    return SimpleNamespace(results=results, path=report, pictures=pictures)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Four snapshots at two levels; the potential's forces are eight tenths of the label's."""
+    results = tmp_path_factory.mktemp("small") / "results"
+    shutil.copytree(SMALL, results)
+    rows = [
+        {name: row[name] for name in ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")}
+        | {
+            "mlip_energy_eV": 0.9 * row["energy_eV"],
+            "mlip_forces_eV_per_A": [0.8 * force for force in row["forces_eV_per_A"]],
+            "mlip_stress_eV_per_A3": row["stress_eV_per_A3"],
+            "potential": "test",
+            "potential_hash": "-",
+            "code_version": "-",
+        }
+        for row in read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+    ]
+    assert set(rows[0]) <= set(SCHEMAS["parity"].names)
+    write_table(results / "report/parity.parquet", "parity", rows, "test")
+    # which manifests did not list when this folder was written
+    manifest = json.loads((results / "manifest.json").read_text())
+    quality = results / "select/quality.parquet"
+    manifest["files"].append(vars(read_entry(quality)) | {"file": "select/quality.parquet"})
+    (results / "manifest.json").write_text(json.dumps(manifest))
+    return _built(results)
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """5,000 picks of 10,000 snapshots, at the level of a potential."""
+    results = tmp_path_factory.mktemp("large") / "results"
+    Campaign(results, 5000).write()
+    return _built(results)

@@ -1,0 +1,123 @@
+"""The report as a person uses it: opened in a browser without a network, filtered, clicked at, saved from, read aloud."""
+
+import csv
+import io
+
+import pytest
+
+from browser import draw_all, needs_chromium, opened
+
+pytestmark = needs_chromium
+
+
+def rows_shown(page, figure, table):
+    """Number of rows that are left of a table in a figure's view."""
+    return page.evaluate(
+        "([figure, table]) => { const view = document.querySelector(`#figure-${figure}`).view;"
+        " return Object.entries(view.getState({data: () => true}).data).filter(([name]) => name === table).map(([, rows]) => rows.length)[0] }",
+        [figure, table],
+    )
+
+
+def saved(page, figure, format):
+    with page.expect_download() as download:
+        page.locator(f"#figure-{figure} [data-save={format}]").click()
+    assert download.value.suggested_filename.endswith(f"-{figure}.{format}")
+    return download.value.path().read_bytes()
+
+
+def rows_of(content):
+    return list(csv.DictReader(io.StringIO(content.decode())))
+
+
+def test_every_figure_is_drawn(small, large):
+    for report in (small, large):
+        with opened(report.path) as page:
+            draw_all(page)
+            drawn = page.locator("figure .chart :is(svg, canvas)").count()
+            assert drawn == page.locator("figure .chart").count() > 10
+
+
+def test_an_element_chosen_in_the_list_filters_what_is_saved(large):
+    with opened(large.path) as page:
+        whole = rows_of(saved(page, "cohesive_energy", "csv"))
+        page.select_option("#element", "O")
+        oxides = rows_of(saved(page, "cohesive_energy", "csv"))
+        assert len(whole) == 4998
+        assert oxides == [row for row in whole if "|O|" in row["elements"]]
+        assert 0 < len(oxides) < len(whole)
+        assert page.locator("#shown").inner_text() == "Shown: O"
+        page.get_by_role("button", name="Show all").click()
+        assert len(rows_of(saved(page, "cohesive_energy", "csv"))) == len(whole)
+
+
+def test_a_click_in_the_periodic_table_chooses_an_element_and_another_lets_it_go(large):
+    with opened(large.path) as page:
+        cell = page.locator("#figure-elements .chart svg text").get_by_text("O", exact=True)
+        cell.scroll_into_view_if_needed()
+        cell.click()
+        assert page.locator("#element").input_value() == "O"
+        bins = page.evaluate("document.querySelector('#figure-elements').view.signal('element')")
+        assert bins == "O"
+        cell.click()
+        assert page.locator("#element").input_value() == ""
+
+
+def test_a_click_on_a_point_shows_its_structure(large):
+    with opened(large.path) as page:
+        page.locator("#figure-map").scroll_into_view_if_needed()
+        # the first pick is shown by itself
+        page.wait_for_function("document.querySelector('#structure').dataset.shown")
+        place = page.evaluate(
+            """() => {
+              const view = document.querySelector('#figure-map').view;
+              const points = view.data('frames').filter((row) => row.picked);
+              const [x, y] = [view.scale('x'), view.scale('y')];
+              const alone = (p) => points.every((q) => q === p || Math.hypot(x(p.pc1) - x(q.pc1), y(p.pc2) - y(q.pc2)) > 8);
+              const point = points.find(alone);
+              const box = view.container().querySelector('canvas, svg').getBoundingClientRect();
+              const [left, top] = view.origin();
+              return [box.x + left + x(point.pc1), box.y + top + y(point.pc2), point.snapshot_id];
+            }"""
+        )
+        page.mouse.click(*place[:2])
+        page.wait_for_function("(name) => document.querySelector('#structure').dataset.shown === name", arg=place[2])
+        assert place[2] in page.locator("#about").inner_text()
+        assert "label at mlip, accepted" in page.locator("#about").inner_text()
+        assert page.locator("#viewer").evaluate("(element) => element.childElementCount") > 0
+        page.get_by_role("button", name="Next pick").click()
+        page.wait_for_function("(name) => document.querySelector('#structure').dataset.shown !== name", arg=place[2])
+
+
+def test_a_level_chosen_leaves_the_others_out(small):
+    with opened(small.path) as page:
+        both = rows_of(saved(page, "cohesive_energy", "csv"))
+        page.select_option("#level", "r2scan")
+        one = rows_of(saved(page, "cohesive_energy", "csv"))
+        assert {row["level"] for row in both} == {"pbe", "r2scan"}
+        assert {row["level"] for row in one} == {"r2scan"}
+        assert b"r2scan" in saved(page, "cohesive_energy", "svg")
+
+
+def test_figures_are_saved_as_pictures(small):
+    with opened(small.path) as page:
+        assert saved(page, "parity_forces", "svg").startswith(b"<svg")
+        assert saved(page, "parity_forces", "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(small, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with opened(small.path, color_scheme=scheme) as page:
+        draw_all(page)
+        # what is inside the three-dimensional viewer is chemiscope's own
+        found = Axe().run(page, context={"exclude": ["#viewer"]}).response["violations"]
+        assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in {"serious", "critical"}] == []
+
+
+def test_nothing_is_cut_off_on_a_phone(small, large):
+    for report in (small, large):
+        with opened(report.path, viewport={"width": 375, "height": 700}) as page:
+            draw_all(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 375

@@ -1,0 +1,146 @@
+"""What the report says: every loss, how many rows, where they come from; and what it refuses to say."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+import pesatlas
+from pesatlas.report.funnel import funnel
+from pesatlas.report.names import FIGURES, SECTIONS
+from pesatlas.report.summary import load_manifest, losses
+
+
+class Text(HTMLParser):
+    """The words of a page, without programs."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.words, self.queries, self._skip, self._pre = [], [], False, False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self._skip |= tag in {"script", "style"}
+        self._pre |= tag == "pre"
+
+    def handle_endtag(self, tag):
+        self._skip &= tag not in {"script", "style"}
+        self._pre &= tag != "pre"
+
+    def handle_data(self, data):
+        if self._pre and data.startswith("pesatlas query"):
+            self.queries.append(data)
+        if not self._skip:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def page_of(report):
+    return Text(report.path.read_text(encoding="utf-8"))
+
+
+def data_of(report):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', report.path.read_text(), re.DOTALL)
+    return json.loads(found[1])
+
+
+def test_the_head_says_what_came_of_it(small, large):
+    assert "4 of 4 picks have a label at pbe, 4 of 4 picks have a label at r2scan. Nothing failed." in page_of(small).text
+    assert "4,998 of 5,000 picks have a label at mlip. 3 trajectories and labels failed" in page_of(large).text
+
+
+def test_labels_of_a_potential_are_not_called_dft(large):
+    text = page_of(large).text
+    assert "NOT DFT" in text
+    assert "DFT" not in text.replace("NOT DFT", "").replace("DFT goes up as a power", "")
+
+
+def test_every_step_of_the_funnel_closes_and_names_its_losses(large):
+    manifest = load_manifest(large.results)
+    steps = funnel(manifest, losses(large.results, manifest))
+    assert all(step.closes for step in steps)
+    assert [step.kept for step in steps] == [500, 499, 5000, 4998]
+    assert steps[-1].lost == {"not_converged": 1, "timeout": 1}
+    assert steps[0].lost == {"duplicate": 1, "overlapping_atoms": 1}
+
+
+def test_a_step_that_does_not_close_is_pointed_out(large):
+    manifest = load_manifest(large.results)
+    steps = funnel(manifest, {})
+    assert [step.closes for step in steps] == [False, True, True, False]
+
+
+def test_every_figure_says_how_many_rows_and_gives_a_query_that_works(small):
+    page = page_of(small)
+    assert len(page.queries) == len(FIGURES)
+    atlas = pesatlas.open(small.results)
+    for line in page.queries:
+        sql = re.fullmatch(r'pesatlas query "(.*)" --to \w+\.parquet', line)[1].replace('\\"', '"')
+        found = atlas.query(sql.replace("results/report", f"{small.results}/report"))
+        assert found.num_columns >= 1
+        if "failures" not in sql and "quality" not in sql:
+            assert found.num_rows > 0, sql
+
+
+def test_a_sample_says_how_large_it_is_and_of_what(large):
+    data = data_of(large)
+    assert len(data["tables"]["atoms"]["force_eV_per_A"]) == 6000
+    assert re.search(r"6,000 drawn of [\d,]+ atoms", page_of(large).text)
+    assert re.search(r"drawn of 10,000 snapshots", page_of(large).text)
+
+
+def test_the_potentials_softness_is_what_its_forces_were_made_with(small, large):
+    for report in (small, large):
+        assert data_of(report)["tables"]["softness"]["slope"] == pytest.approx([0.8] * len(data_of(report)["tables"]["softness"]["slope"]), abs=0.02)
+
+
+def test_counts_of_elements_are_those_of_the_tables(large):
+    table = data_of(large)["tables"]["elements"]
+    counted = {
+        symbol: rows
+        for of, symbol, rows in zip(table["of"], table["symbol"], table["rows"], strict=True)
+        if of == "mlip" and rows
+    }
+    wanted = pesatlas.open(large.results).query(
+        "SELECT z, count(*) AS n FROM (SELECT unnest(list_distinct(numbers)) AS z FROM dataset) GROUP BY z"
+    )
+    from pesatlas.elements import symbol_of
+
+    assert counted == {symbol_of(row["z"]): row["n"] for row in wanted.to_pylist()}
+
+
+def test_it_is_small_and_holds_no_address_to_load_from(large):
+    page = large.path.read_text(encoding="utf-8")
+    assert len(page.encode()) < 20e6
+    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"']?(https?:)?//", page)
+
+
+def test_text_from_outside_cannot_break_out_of_the_page(small, tmp_path):
+    import shutil
+
+    from pesatlas.report.build import build_report
+
+    results = tmp_path / "results"
+    shutil.copytree(small.results, results)
+    manifest = json.loads((results / "manifest.json").read_text())
+    manifest["campaign"] = "</script><script>alert(1)</script>"
+    (results / "manifest.json").write_text(json.dumps(manifest))
+    build_report(results, results / "report.html", results / "figures")
+    assert "<script>alert(1)" not in (results / "report.html").read_text()
+
+
+def test_the_same_figures_are_pictures_for_snakemakes_report(small):
+    assert {path.stem for path in small.pictures.iterdir()} == set(FIGURES)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in small.pictures.iterdir())
+    assert set(FIGURES.values()) == set(SECTIONS)
+
+
+def test_names_of_figures_cost_a_dry_run_nothing():
+    program = "import sys, pesatlas.report.names; print(any(name in sys.modules for name in ('altair', 'pymatgen', 'torch')))"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
