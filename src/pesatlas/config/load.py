@@ -97,20 +97,22 @@ def _check_elements(campaign: Campaign) -> list[str]:
     potential: Any = campaign.explore.potential
     backend: Any = campaign.label.backend
     known = {
-        f"explore.potential ({potential.kind})": registry.find(
+        f"explore.potential ({potential.kind})": lambda: registry.find(
             EXTENSIONS["explore.potential"], potential.kind
-        ).elements,
-        f"label.backend ({backend.kind})": lambda _: registry.find(
-            "pesatlas.levels", backend.kind
-        ).elements(),
+        ).elements(potential),
+        f"label.backend ({backend.kind})": registry.find("pesatlas.levels", backend.kind).elements,
     }
     problems = []
-    for symbol in campaign.structures.elements or []:
-        for who, elements in known.items():
-            if atomic_number(symbol) not in elements(potential):
-                problems.append(
-                    f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
-                )
+    for who, elements in known.items() if campaign.structures.elements else ():
+        try:
+            numbers = elements()
+        except UserError:
+            continue  # weights given by name are not there before their rule has fetched them: prepare_structures asks again
+        problems += [
+            f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
+            for symbol in campaign.structures.elements or []
+            if atomic_number(symbol) not in numbers
+        ]
     return problems
 
 
