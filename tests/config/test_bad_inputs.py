@@ -55,7 +55,7 @@ def test_elements_of_weights_that_are_yet_to_be_fetched_are_not_asked_for(tmp_pa
     raw["explore"]["potential"] = {"kind": "matgl", "name": "small", "cache": str(tmp_path)}
     load_campaign(raw)
     raw["structures"]["elements"] = ["Si", "U"]
-    with pytest.raises(UserError, match="gpaw. does not know U"):
+    with pytest.raises(UserError, match=r"gpaw\) does not know U"):
         load_campaign(raw)
 
 

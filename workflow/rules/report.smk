@@ -18,7 +18,7 @@ rule build_report:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
-        runtime=grows(60),
+        runtime=lasts(60),
     message:
         "Building {output.report}"
     script:
