@@ -31,7 +31,7 @@ generate: $(VENV)/.ready
 	pesatlas config new --preset matpes > config/matpes.yaml
 	pesatlas config schema > workflow/schemas/config.schema.json
 
-$(VENV)/.ready: pyproject.toml envs/constraints.txt envs/install.sh
+$(VENV)/.ready: pyproject.toml envs/constraints.txt envs/install.sh envs/toolchain.sh
 	envs/install.sh $(VENV)
 
 # Results only: finished trajectories and labels stay in store/.

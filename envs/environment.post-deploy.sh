@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Snakemake runs this in the folder of the campaign after it has made the conda environment (--sdm conda): pesatlas itself comes from pip.
 set -euo pipefail
+. envs/toolchain.sh
 pip install "$(grep '^torch==' envs/constraints.txt)"
-CC=g++ pip install --constraint envs/constraints.txt --editable '.[chgnet,gpaw,mp,slurm,vasp]'
+CC="$CXX" pip install --constraint envs/constraints.txt --editable '.[chgnet,export,gpaw,mp,slurm,vasp]'

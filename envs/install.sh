@@ -5,9 +5,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${1:-.venv}
 say() { printf '\n== %s\n' "$*"; }
+. envs/toolchain.sh
 
 python=""
-for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
+for candidate in "${PYTHON:-}" "${conda_python:-}" python3.13 python3.12 python3.11 python3; do
   if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     python=$candidate
     break
@@ -18,13 +19,8 @@ if [ -z "$python" ]; then
   exit 1
 fi
 
-# GPAW is built from source: a C compiler, libxc (functionals) and BLAS with their headers.
-missing=()
-command -v g++ >/dev/null || missing+=(g++)
-echo '#include <xc.h>' | "${CC:-cc}" -E - >/dev/null 2>&1 || missing+=(libxc-dev)
-echo '#include <Python.h>' | "${CC:-cc}" -E -I"$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')" - >/dev/null 2>&1 || missing+=(python3-dev)
-ldconfig -p 2>/dev/null | grep -q 'libopenblas.so ' || [ -e /usr/lib/libopenblas.so ] || missing+=(libopenblas-dev)
-"$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+# GPAW is built from source.
+mapfile -t missing < <(missing_packages "$python")
 if [ ${#missing[@]} -gt 0 ]; then
   sudo=""
   if [ "$(id -u)" -ne 0 ]; then sudo="sudo -n"; fi
@@ -48,7 +44,7 @@ say "virtual environment in $venv (some minutes, about 3 GB)"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 # torch first and by exact version: what comes later then finds it in place instead of choosing another build.
 "${pip[@]}" "$(grep '^torch==' envs/constraints.txt)"
-# GPAW and chgnet compile C++ as C: CC=g++ serves both.
-CC=g++ "${pip[@]}" --constraint envs/constraints.txt --editable '.[chgnet,export,gpaw,mp,slurm,vasp,dev]'
+# GPAW and chgnet compile C++ as C: one compiler serves both.
+CC="$CXX" "${pip[@]}" --constraint envs/constraints.txt --editable '.[chgnet,export,gpaw,mp,slurm,vasp,dev]'
 "$venv/bin/python" -c 'import gpaw, sys; sys.exit(0 if gpaw.get_libraries()["libxc"] else "GPAW was built without libxc: install libxc-dev, then `pip install --force-reinstall --no-cache-dir --no-deps gpaw`")'
 touch "$venv/.ready"

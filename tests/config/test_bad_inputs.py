@@ -49,6 +49,16 @@ def test_a_bad_input_gets_the_documented_message(change, message, monkeypatch, t
     assert str(error.value).startswith("config.yaml: 1 problem(s)")
 
 
+def test_elements_of_weights_that_are_yet_to_be_fetched_are_not_asked_for(tmp_path):
+    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    raw["structures"]["elements"] = ["Si"]
+    raw["explore"]["potential"] = {"kind": "matgl", "name": "small", "cache": str(tmp_path)}
+    load_campaign(raw)
+    raw["structures"]["elements"] = ["Si", "U"]
+    with pytest.raises(UserError, match=r"gpaw\) does not know U"):
+        load_campaign(raw)
+
+
 def test_every_problem_is_named_at_once():
     raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
     apply(raw, "explore.timestep_fs: -1")

@@ -141,7 +141,12 @@ def test_the_command_ends_with_1_if_anything_is_wrong(folder, device, status):
     if device == "cuda" and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     change(folder, "explore", device=device)
-    command = [sys.executable, "-m", "pesatlas.cli.main", "doctor", "--profile", str(LOCAL)]
+    command = [
+        sys.executable,
+        "-m",
+        "pesatlas.cli.main",
+        "doctor",
+    ]  # with a profile of the checkout: the folder has none
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout
     assert done.stdout.splitlines()[-1] == ("1 wrong." if status else "Nothing stands in the way.")

@@ -1,13 +1,17 @@
 """The plan: sums that can be done by hand, and every number with its source."""
 
+import re
 import subprocess
 import sys
 
+import dag
 import pytest
 
+from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
-from pesatlas.monitor.plan import Machine, count, plan
+from pesatlas.monitor.counts import RULES
+from pesatlas.monitor.plan import Machine, _wall_s, count, plan
 from pesatlas.monitor.rates import UNITS, Rate, assumed, measured
 from pesatlas.monitor.words import size as words
 
@@ -30,7 +34,7 @@ def test_amounts_and_hours_can_be_done_by_hand(matpes, tmp_path):
     amounts = count(matpes, tmp_path, 100_000, rates)
     # a unit cell and a supercell of each, one condition, 1000 frames a trajectory and the crystal as given
     assert (amounts.cells, amounts.trajectories, amounts.snapshots) == (200_000, 200_000, 200_100_000)
-    explore, encode, _, label, _ = plan(matpes, amounts, rates)
+    _, explore, encode, select, atoms, label, _ = plan(matpes, amounts, rates)
     assert explore.jobs * matpes.explore.structures_per_job == amounts.cells
     # 200,000 trajectories of 50,000 steps of 20 atoms at 1e5 a second
     assert explore.hours == pytest.approx(200_000 * 50_000 * 20 / 1e5 / 3600)
@@ -41,6 +45,10 @@ def test_amounts_and_hours_can_be_done_by_hand(matpes, tmp_path):
     assert label.job_s == pytest.approx(400 * per_job, rel=0.01)
     assert label.hours * 3600 == pytest.approx(400 * 509_799, rel=0.01)
     assert label.disk == pytest.approx(2 * 509_799 * 100_000)
+    # those of MatPES, each at both levels
+    assert (atoms.jobs, atoms.job_s) == (1, 89 * 400.0)
+    # however many cores: components, grid, clusters, grid, clusters, candidates, picks, measures
+    assert select.wall_s(Machine(1, 10_000)) == pytest.approx(8 * select.job_s)
     waves = -(-explore.jobs // 16)
     assert explore.wall_s(Machine(16, 1)) == pytest.approx(waves * explore.job_s)
 
@@ -50,9 +58,50 @@ def test_calculations_side_by_side_make_jobs_shorter_and_wider(matpes, tmp_path)
     raw["label"] |= {"parallel": 4, "cores": 8, "structures_per_job": 10}
     campaign = type(matpes).model_validate(raw)
     rates = assumed(campaign) | dict.fromkeys(("label_pbe", "label_r2scan"), Rate(100.0, "given"))
-    label = plan(campaign, count(campaign, tmp_path, 100_000, rates), rates)[3]
+    label = plan(campaign, count(campaign, tmp_path, 100_000, rates), rates)[5]
     assert (label.cores, label.job_s) == (32, 3 * 200.0)  # ten geometries, four at a time
     assert label.wall_s(Machine(1, 320)) == pytest.approx(label.wall_s(Machine(1, 32)) / 10, rel=0.001)
+
+
+def test_the_jobs_are_those_of_the_workflow(tmp_path):
+    size = dag.Size(cells=17, labels=30, cells_per_job=1, labels_per_job=7)
+    dag.build(tmp_path, size)
+    campaign = read_campaign(tmp_path / "config.yaml", extensions=False)
+    rates = assumed(campaign) | {"cells": Rate(1.0, "given")}
+    amounts = count(campaign, tmp_path / "results", size.cells, rates)
+    planned = {need.stage: need.jobs for need in plan(campaign, amounts, rates)}
+    assert sum(planned.values()) + 1 == dag.jobs_in_all(size)  # and the target
+    # the table of crystals is there: what is left of the stages after it is all of them
+    left = dag.advance(tmp_path, size, "before")
+    output, _, _ = dag.call(dag.DRY_RUN, tmp_path)
+    jobs = {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+    assert jobs.pop("total") == left
+    found = {stage: sum(jobs.get(rule, 0) for rule in rules) for stage, rules in RULES.items()}
+    found["dataset"] += found.pop("report")
+    del found["structures"], planned["structures"]
+    assert planned == found
+
+
+def test_time_of_isolated_atoms_counts_only_if_they_take_longest(matpes, tmp_path):
+    given = {"md": 1e6, "encode": 1e6, "label_pbe": 100.0, "label_r2scan": 100.0, "select": 0.0}
+    rates = assumed(matpes) | {name: Rate(value, "given") for name, value in given.items()}
+    needs = plan(matpes, count(matpes, tmp_path, 1000, rates), rates)
+    atoms, others = needs[4].job_s, sum(n.wall_s(Machine(1, 64)) for n in needs if n.stage != "atoms")
+    assert others > atoms
+    assert _wall_s(needs, Machine(1, 64)) == pytest.approx(others)
+    assert _wall_s([needs[0], needs[4]], Machine(1, 64)) == atoms
+
+
+def test_exports_take_room(matpes, tmp_path):
+    raw = matpes.model_dump(mode="json")
+    sizes = {}
+    for formats in ([], ["mace"], ["mace", "extxyz"]):
+        raw["dataset"]["exports"]["formats"] = formats
+        campaign = type(matpes).model_validate(raw)
+        rates = assumed(campaign)
+        sizes[len(formats)] = plan(campaign, count(campaign, tmp_path, 1000, rates), rates)[6].disk
+    labels = 2 * min(matpes.select.target, 1000 * 2 * 1000 + 1000)
+    assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0]) == pytest.approx(140 * 30 * labels)
 
 
 def test_what_is_not_known_stays_unknown(matpes, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from pesatlas.errors import UserError
 from pesatlas.potentials.kinds import chgnet, matgl
 from pesatlas.potentials.registry import fetch_potential
-from pesatlas.potentials.weights import directory_sha256
+from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 
 
 @pytest.fixture
@@ -27,6 +27,43 @@ def test_weights_put_there_by_hand_are_taken_and_load(filled):
     assert (filled / "somebody--small.sha256").read_text().strip() == directory_sha256(folder)
     fetch_potential(options)
     assert matgl.load(options, "cpu").name == "matgl/somebody/small"
+
+
+def test_weights_are_fetched_once_and_kept_with_their_checksum(folders, tmp_path, monkeypatch):
+    asked = []
+
+    def hub(repo_id, filename, local_dir):
+        """Do what the hub's client does: put the file there, and its own notes beside it."""
+        asked.append((repo_id, filename))
+        (local_dir / ".cache").mkdir(parents=True, exist_ok=True)
+        return shutil.copy(folders["tensornet"] / filename, local_dir / filename)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
+    options = matgl.Options(name="small", cache=tmp_path / "cache")
+    fetch_potential(options)
+    assert asked == [("materialyze/small", file) for file in MODEL_FILES]
+    assert {path.name for path in options.folder().iterdir()} == set(MODEL_FILES)
+    noted = (tmp_path / "cache" / "small.sha256").read_text().strip()
+    assert noted == directory_sha256(folders["tensornet"]) == directory_sha256(options.folder())
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"small", "small.sha256"}
+    assert matgl.load(options, "cpu").weights_hash == noted
+    fetch_potential(options)
+    assert len(asked) == len(MODEL_FILES)
+
+
+def test_a_download_that_breaks_off_leaves_no_weights(folders, tmp_path, monkeypatch):
+    def hub(repo_id, filename, local_dir):
+        if filename == MODEL_FILES[-1]:
+            raise ConnectionError("connection lost")
+        local_dir.mkdir(parents=True, exist_ok=True)
+        return shutil.copy(folders["tensornet"] / filename, local_dir / filename)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
+    options = matgl.Options(name="small", cache=tmp_path)
+    with pytest.raises(UserError, match="ConnectionError: connection lost"):
+        fetch_potential(options)
+    assert not options.folder().exists()
+    assert not (tmp_path / "small.sha256").exists()
 
 
 def test_weights_that_changed_since_are_refused(filled):

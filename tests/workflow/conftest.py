@@ -8,24 +8,14 @@ import time
 
 import pytest
 
-from small_campaign import ROOT, TINY, SmallCampaign
+from small_campaign import TINY, SmallCampaign
 
 
 class Folder(SmallCampaign):
-    """A small campaign that is started as a user starts it."""
+    """A small campaign that is started as a user starts it, in a folder with nothing but its configuration."""
 
     def command(self, *arguments):
-        return [
-            sys.executable,
-            "-m",
-            "pesatlas.cli.main",
-            "run",
-            "--profile",
-            str(ROOT / "profiles/local"),
-            "-s",
-            str(ROOT / "Snakefile"),
-            *arguments,
-        ]
+        return [sys.executable, "-m", "pesatlas.cli.main", "run", *arguments]
 
     def run(self, *arguments, expect=0):
         done = subprocess.run(

@@ -4,12 +4,15 @@ import json
 import random
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pesatlas.dataset.verify import verify
+from small_campaign import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +74,61 @@ def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
     assert found["prepare_structures"] == 1
     assert found["label_batch"] == 2
     assert "results" not in {p.name for p in make_folder().path.iterdir()}
+
+
+LAST = {"collect_dataset": 1, "export_dataset": 1, "write_card": 1, "build_report": 1}
+LATER = ["manifest.json", "report.html", "card.*", "dataset", "quarantine", "exports", "failures/dataset.*"]
+SELECTING = (
+    "fit_pca",
+    "grid_structures",
+    "cluster_structures",
+    "grid_atoms",
+    "cluster_atoms",
+    "reduce_frames",
+    "pick_snapshots",
+    "measure_selection",
+)
+
+
+@pytest.mark.parametrize(
+    ("lost", "left"),
+    [
+        (["labels/00001.*", "failures/label/00001.*"], {"label_batch": 1}),
+        (
+            ["labels/0*", "failures/label", "selection.*", "select"],
+            {"label_batch": 2} | dict.fromkeys(SELECTING, 1),
+        ),
+    ],
+    ids=["one batch of labels", "from selection on"],
+)
+def test_a_dry_run_half_way_shows_the_jobs_that_are_left(tiny, tmp_path, lost, left):
+    half = copy_of(tiny, tmp_path / "half")
+    for pattern in LATER + lost:
+        found = list((half.path / "results").glob(pattern))
+        assert found, pattern
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = sorted(path for path in (half.path / "results").rglob("*"))
+    assert jobs(half.run("-n")) == LAST | left
+    assert sorted(path for path in (half.path / "results").rglob("*")) == before
+
+
+def test_ci_would_notice_a_demo_with_too_few_labels(tiny):
+    sql = (ROOT / ".ci" / "demo_is_enough.sql").read_text()
+    command = [sys.executable, "-m", "pesatlas.cli.main", "query", sql]
+    done = subprocess.run(command, cwd=tiny.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        "the demo holds too little: {'pbe': 3, 'r2scan': 3, 'crystals_pbe': 1, 'crystals_r2scan': 1}"
+        in " ".join(done.stderr.split())
+    )
+    enough = sql.replace(">= 16", ">= 3").replace(">= 6", ">= 1")
+    assert (
+        "enough"
+        in subprocess.run(
+            [*command[:-1], enough], cwd=tiny.path, capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 def test_a_changed_split_collects_again_and_calculates_nothing(tiny, tmp_path):

@@ -13,14 +13,17 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These set up an environment and run everything: .ci/run runs them.
 BY_CI = {"make demo", "make test"}
+# Each command is run in a shell of its own, which is in the environment already.
+ACTIVATE = "source .venv/bin/activate"
+
+
+def commands_of(page):
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
 
 
 def commands():
-    found = []
-    for page in PAGES:
-        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
-            found += [line for line in block.splitlines() if line and not line.startswith("#")]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(command for page in PAGES for command in commands_of(page)))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def folder(tiny, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in commands() if c not in BY_CI])
+@pytest.mark.parametrize("command", [c for c in commands() if c not in BY_CI | {ACTIVATE}])
 def test_a_documented_command_works(command, folder):
     before = (folder / "config.yaml").read_text()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -50,6 +53,15 @@ def test_a_documented_command_works(command, folder):
     )
     (folder / "config.yaml").write_text(before)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if BY_CI & set(commands_of(page))], ids=lambda p: p.name
+)
+def test_a_page_that_sets_up_the_environment_enters_it_before_it_uses_it(page):
+    given = commands_of(page)
+    first = min(i for i, command in enumerate(given) if command.startswith("pesatlas"))
+    assert ACTIVATE in given[:first]
 
 
 def test_ci_runs_the_commands_that_set_up_everything():

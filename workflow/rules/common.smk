@@ -73,3 +73,8 @@ def label_batches():
 def grows(start, factor=2, each_core=0):
     """Return a resource that grows with the attempt, for jobs that ran out of memory or time; `each_core` for those with many cores."""
     return lambda wildcards, threads, attempt: int((start + each_core * threads) * factor ** (attempt - 1))
+
+
+def lasts(minutes):
+    """Return a runtime that grows with the attempt, up to a day: many partitions allow no more, and Slurm refuses what asks for it."""
+    return lambda wildcards, attempt: min(minutes * 2 ** (attempt - 1), 1440)

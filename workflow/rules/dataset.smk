@@ -30,7 +30,7 @@ rule collect_dataset:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
-        runtime=grows(120),
+        runtime=lasts(120),
     params:
         settings={
             name: value
@@ -61,7 +61,7 @@ rule export_dataset:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         verdicts=campaign.dataset.exports.verdicts,
     message:
@@ -87,7 +87,7 @@ rule write_card:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
-        runtime=grows(60),
+        runtime=lasts(60),
     params:
         card=campaign.dataset.card.identity(),
     message:

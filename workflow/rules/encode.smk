@@ -16,7 +16,7 @@ rule encode_snapshots:
     threads: 1
     resources:
         mem_mb=grows(6000),
-        runtime=grows(240),
+        runtime=lasts(240),
         gpu=int(campaign.encode.device != "cpu"),
     params:
         settings=identity("encode"),

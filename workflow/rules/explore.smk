@@ -35,7 +35,7 @@ rule run_md:
     threads: 1
     resources:
         mem_mb=grows(6000),
-        runtime=grows(1440),
+        runtime=lasts(1440),
         gpu=int(campaign.explore.device != "cpu"),
     params:
         settings=identity("explore"),

@@ -16,7 +16,7 @@ rule label_atoms:
     threads: campaign.label.parallel * campaign.label.cores
     resources:
         mem_mb=grows(2000, each_core=2000),
-        runtime=grows(720),
+        runtime=lasts(720),
     params:
         backend=campaign.label.backend.identity(),
         levels=campaign.label.levels,
@@ -42,7 +42,7 @@ rule label_batch:
     threads: campaign.label.parallel * campaign.label.cores
     resources:
         mem_mb=grows(2000, each_core=2000),
-        runtime=grows(1440),
+        runtime=lasts(1440),
         gpu=int(campaign.label.device != "cpu"),
     params:
         settings=identity("label"),

@@ -17,7 +17,7 @@ rule evaluate_potential:
     threads: 1
     resources:
         mem_mb=grows(6000),
-        runtime=grows(240),
+        runtime=lasts(240),
         gpu=int(campaign.explore.device != "cpu"),
     params:
         potential=campaign.explore.potential.identity(),
@@ -58,7 +58,7 @@ rule build_report:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
-        runtime=grows(60),
+        runtime=lasts(60),
     message:
         "Building {output.report}"
     script:

@@ -15,7 +15,7 @@ rule fit_pca:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(2000),
-        runtime=grows(60),
+        runtime=lasts(60),
     params:
         structure=campaign.select.structure.components,
         atoms=campaign.select.atoms.components,
@@ -39,7 +39,7 @@ rule grid_structures:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         structure=campaign.select.structure.identity(),
     message:
@@ -63,7 +63,7 @@ rule cluster_structures:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         structure=campaign.select.structure.identity(),
     message:
@@ -87,7 +87,7 @@ rule grid_atoms:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         atoms=campaign.select.atoms.identity(),
     message:
@@ -111,7 +111,7 @@ rule cluster_atoms:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         atoms=campaign.select.atoms.identity(),
     message:
@@ -140,7 +140,7 @@ rule reduce_frames:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         settings=identity("select"),
     message:
@@ -167,7 +167,7 @@ rule pick_snapshots:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         settings=identity("select"),
         structures_per_job=campaign.label.structures_per_job,
@@ -193,7 +193,7 @@ rule measure_selection:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(240),
+        runtime=lasts(240),
     message:
         "Measuring what the selection covers"
     script:

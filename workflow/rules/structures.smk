@@ -37,7 +37,7 @@ checkpoint prepare_structures:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(4000),
-        runtime=grows(120),
+        runtime=lasts(120),
     params:
         settings=identity("structures"),
         files=state_of_sources(campaign),
@@ -62,7 +62,7 @@ rule read_reference:
         "../../envs/environment.yaml"
     resources:
         mem_mb=grows(8000),
-        runtime=grows(240),
+        runtime=lasts(240),
     params:
         reference=campaign.select.reference,
         files=state_of_files(campaign.select.reference),

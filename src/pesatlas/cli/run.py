@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
@@ -35,7 +36,7 @@ SLURM_PREFIX = "--slurm-jobname-prefix"
 
 
 def run_campaign(folder: Path, profile: str, arguments: list[str], console: Console) -> int:
-    """Run Snakemake in ``folder``; return its exit status.
+    """Run Snakemake in ``folder``; return its exit status. What ``folder`` lacks, Snakefile or profile, is the checkout's.
 
     Two runs in one folder would fight over the same files. A lock of Snakemake's that is found while we hold the campaign's was
     left by a run that was killed.
@@ -43,16 +44,15 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     Raises
     ------
     UserError
-        If the profile is not there or another run of this folder is alive.
+        If the profile or a Snakefile is not there, or another run of this folder is alive.
     """
-    if not Path(profile).is_dir():
-        raise UserError(
-            f"--profile {profile}: no such folder. Start in the folder of the Snakefile, or name a profile folder."
-        )
+    found = profile_folder(Path(profile))
+    if not found.is_dir():
+        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
     prefix = job_prefix(folder)
-    on_slurm = _executor(Path(profile), arguments) == "slurm"
-    named = [SLURM_PREFIX, prefix] if on_slurm else []
-    snakemake = [sys.executable, "-m", "snakemake", "--profile", profile, *named, *arguments]
+    on_slurm = _executor(found, arguments) == "slurm"
+    named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
+    snakemake = [sys.executable, "-m", "snakemake", "--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
     started = time.monotonic()

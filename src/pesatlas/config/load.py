@@ -98,16 +98,24 @@ def _check_elements(campaign: Campaign) -> list[str]:
     potential: Any = campaign.explore.potential
     backend: Any = campaign.label.backend
     known = {
-        f"explore.potential ({potential.kind})": (EXTENSIONS["explore.potential"], potential),
-        f"label.backend ({backend.kind})": ("pesatlas.levels", backend),
+        f"explore.potential ({potential.kind})": lambda: registry.find(
+            EXTENSIONS["explore.potential"], potential.kind
+        ).elements(potential),
+        f"label.backend ({backend.kind})": lambda: registry.find("pesatlas.levels", backend.kind).elements(
+            backend
+        ),
     }
     problems = []
-    for symbol in campaign.structures.elements or []:
-        for who, (package, options) in known.items():
-            if atomic_number(symbol) not in registry.find(package, options.kind).elements(options):
-                problems.append(
-                    f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
-                )
+    for who, elements in known.items() if campaign.structures.elements else ():
+        try:
+            numbers = elements()
+        except UserError:
+            continue  # weights given by name are not there before their rule has fetched them: prepare_structures asks again
+        problems += [
+            f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
+            for symbol in campaign.structures.elements or []
+            if atomic_number(symbol) not in numbers
+        ]
     return problems
 
 

@@ -53,11 +53,12 @@ _OUTPUTS = {
 }
 TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}
 """The folder of the table that each rule with batches writes."""
-_OF_GROUPS = {
+OF_GROUPS = {
     "grid_structures": "{}.structures.npz",
     "grid_atoms": "{}.atoms.npz",
     "reduce_frames": "{}.parquet",
 }
+"""What each rule of select with groups writes for a group."""
 _GROUP_FOLDERS = {
     "grid_structures": "select/grid",
     "grid_atoms": "select/grid",
@@ -111,8 +112,8 @@ class Manifests:
         if rule in TABLES:
             names = self._names(TABLES[rule])
             return f"{batch}.parquet" in names and f"{batch}.parquet.manifest.json" in names
-        if rule in _OF_GROUPS:
-            return _OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
+        if rule in OF_GROUPS:
+            return OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
         if rule == "export_dataset" and batch:
             return (self._results / "exports" / batch / "export.json").is_file()
         return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
@@ -256,9 +257,9 @@ def _select(manifests: Manifests, counts: Counts) -> Stage:
         stage.total = stage.batches = None
         return stage
     names = groups(counts["batches"])
-    stage.total = stage.batches = len(RULES["select"]) + len(_OF_GROUPS) * (len(names) - 1)
+    stage.total = stage.batches = len(RULES["select"]) + len(OF_GROUPS) * (len(names) - 1)
     stage.done = stage.batches_done = stage.done + sum(
-        manifests.has_results(rule, name) for rule in _OF_GROUPS for name in names
+        manifests.has_results(rule, name) for rule in OF_GROUPS for name in names
     )
     return stage
 

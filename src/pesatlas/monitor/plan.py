@@ -8,17 +8,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.select import groups
 from pesatlas.errors import UserError
+from pesatlas.monitor.counts import OF_GROUPS, RULES
 from pesatlas.monitor.rates import UNITS, Rate, Rates
 from pesatlas.monitor.words import duration, size
 from pesatlas.tables import read_entry
 
 _HOUR_S = 3600.0
-_STEPS_ONCE = 3
 _PLAIN = 1000
 _LONG_S = 24 * _HOUR_S
-"""Longer than jobs of dynamics and labels ask for at their first attempt (workflow/rules), and than many partitions allow."""
+"""Longer than any job asks for (workflow/rules), and than many partitions allow."""
 _SMALLER = {
+    "atoms": "make label.parallel larger",
     "explore": "make explore.structures_per_job smaller",
     "label": "make label.structures_per_job smaller, or label.parallel larger",
 }
@@ -42,6 +44,7 @@ class Amounts:
     trajectories: int
     snapshots: int
     picks: int
+    elements: int
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Need:
     job_s : how long one of its jobs takes, s; None if its rate is not known
     gpus, cores : of one job
     disk : bytes that stay
+    in_turn : how many of its jobs, at least, wait for one another
+    beside : it needs nothing but the crystals, and runs beside the other stages
     """
 
     stage: str
@@ -63,6 +68,8 @@ class Need:
     gpus: int
     cores: int
     disk: float = 0.0
+    in_turn: int = 1
+    beside: bool = False
 
     @property
     def hours(self) -> float | None:
@@ -74,7 +81,7 @@ class Need:
         if self.job_s is None:
             return None
         at_once = machine.gpus // self.gpus if self.gpus else machine.cores // self.cores
-        return math.ceil(self.jobs / max(at_once, 1)) * self.job_s
+        return max(math.ceil(self.jobs / max(at_once, 1)), self.in_turn) * self.job_s
 
 
 def count(campaign: Campaign, results: Path, structures: int | None, rates: Rates) -> Amounts:
@@ -99,22 +106,35 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
     trajectories = round(cells * rates["trajectories"].value)
     frames = campaign.explore.total_steps // campaign.explore.frame_steps
     snapshots = trajectories * frames + structures
-    return Amounts(structures, source, cells, trajectories, snapshots, min(campaign.select.target, snapshots))
+    picks = min(campaign.select.target, snapshots)
+    return Amounts(structures, source, cells, trajectories, snapshots, picks, round(rates["elements"].value))
 
 
 def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
-    """Return what each stage takes, in the order in which data flow."""
+    """Return what each stage takes, in the order in which data flow. Jobs are those of the DAG, but for its target."""
     atoms = rates["atoms"].value
     batches = math.ceil(amounts.cells / campaign.explore.structures_per_job)
+    # frames of select.reference are a batch and a group of their own
+    known = int(bool(campaign.select.reference))
+    select_jobs = len(RULES["select"]) + len(OF_GROUPS) * (len(groups(batches)) - 1 + known)
+    dataset_jobs = len(RULES["dataset"]) - 1 + len(campaign.dataset.exports.formats) + len(RULES["report"])
+    structure_jobs = len(RULES["structures"]) + known
     work = amounts.trajectories * campaign.explore.total_steps * atoms
     seen = amounts.snapshots * atoms
-    label_jobs = campaign.label_batches
-    per_geometry = [rates.get(f"label_{level}") for level in campaign.label.levels]
-    geometries = math.ceil(amounts.picks / label_jobs / campaign.label.parallel)
     levels = len(campaign.label.levels)
     labels = amounts.picks * levels
     made = labels * (atoms * rates["label_bytes"].value + rates["output_bytes"].value)
+    label_cores = campaign.label.parallel * campaign.label.cores
     return [
+        Need(
+            "structures",
+            f"{amounts.structures} crystals",
+            structure_jobs,
+            rates["prepare"].value * amounts.structures / structure_jobs,
+            0,
+            1,
+            in_turn=2,
+        ),
         Need(
             "explore",
             f"{amounts.trajectories} trajectories, {_large(work)} steps·atoms",
@@ -127,8 +147,8 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
         Need(
             "encode",
             f"{_large(amounts.snapshots)} snapshots",
-            batches,
-            _each(rates.get("encode"), seen / batches),
+            batches + known,
+            _each(rates.get("encode"), seen / (batches + known)),
             int(campaign.encode.device != "cpu"),
             1,
             seen * rates["feature_bytes"].value,
@@ -136,31 +156,59 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
         Need(
             "select",
             f"{amounts.picks} of {_large(amounts.snapshots)} snapshots",
-            _STEPS_ONCE,
-            rates["select"].value * amounts.snapshots / _STEPS_ONCE,
+            select_jobs,
+            rates["select"].value * amounts.snapshots / select_jobs,
             0,
             1,
+            in_turn=len(RULES["select"]),
+        ),
+        Need(
+            "atoms",
+            f"{amounts.elements * levels} isolated atoms, each as long as a label",
+            1,
+            _labelling(campaign, rates, amounts.elements),
+            0,
+            label_cores,
+            amounts.elements * levels * rates["output_bytes"].value,
+            beside=True,
         ),
         Need(
             "label",
             f"{labels} labels at {', '.join(campaign.label.levels)}",
-            label_jobs,
-            None if None in per_geometry else geometries * sum(rate.value for rate in per_geometry if rate),
+            campaign.label_batches,
+            _labelling(campaign, rates, amounts.picks / campaign.label_batches),
             int(campaign.label.device != "cpu"),
-            campaign.label.parallel * campaign.label.cores,
+            label_cores,
             made,
         ),
-        # the dataset holds every label once more, of which the store's half is not in the table
+        # the dataset holds every label once more, of which the store's half is not in the table; then come the exports
         Need(
             "dataset",
-            f"{labels} rows",
-            2,
-            rates["dataset"].value * labels / 2,
+            f"{labels} rows, {len(campaign.dataset.exports.formats)} exports",
+            dataset_jobs,
+            rates["dataset"].value * labels / dataset_jobs,
             0,
             1,
-            labels * atoms * rates["label_bytes"].value / 2,
+            labels * atoms * (rates["label_bytes"].value / 2 + rates["export_bytes"].value),
+            in_turn=2,
         ),
     ]
+
+
+def _labelling(campaign: Campaign, rates: Rates, geometries: float) -> float | None:
+    """Return how long one job labels ``geometries`` at every level, s; None if that is not known."""
+    each = [rates.get(f"label_{level}") for level in campaign.label.levels]
+    if None in each:
+        return None
+    return math.ceil(geometries / campaign.label.parallel) * sum(rate.value for rate in each if rate)
+
+
+def _wall_s(needs: list[Need], machine: Machine) -> float | None:
+    """Time until everything has ended, s: stages one after the other, and those beside them."""
+    times = [(need.wall_s(machine), need.beside) for need in needs]
+    if any(time is None for time, _ in times):
+        return None
+    return max(sum(time for time, beside in times if time and beside is here) for here in (False, True))
 
 
 def render(
@@ -188,7 +236,6 @@ def render(
             duration(need.wall_s(machine)) or "?",
             size(need.disk) if need.disk else "",
         )
-    times = [need.wall_s(machine) for need in needs]
     table.add_row(
         "[bold]all[/bold]",
         "",
@@ -196,7 +243,7 @@ def render(
         "",
         _sum([(need.hours, need.gpus) for need in needs]),
         _sum([(need.hours, 0 if need.gpus else need.cores) for need in needs]),
-        "?" if None in times else duration(sum(time for time in times if time)),
+        duration(_wall_s(needs, machine)) or "?",
         size(sum(need.disk for need in needs)),
     )
     sources = Table.grid(padding=(0, 2))

@@ -23,20 +23,23 @@ UNITS = {
     "cells": "cells for each crystal",
     "trajectories": "trajectories for each cell",
     "atoms": "atoms in a cell",
+    "elements": "elements",
+    "prepare": "s of checking for each crystal",
     "md": "MD steps·atoms a second in one job",
     "encode": "atoms encoded a second in one job",
     "select": "s of selection for each snapshot",
-    "dataset": "s of collecting and reporting for each label",
+    "dataset": "s of collecting, exporting and reporting for each label",
     **{f"label_{level}": f"s for a label at {level}" for level in LEVELS},
     "snapshot_bytes": "bytes of table for each atom of a snapshot",
     "feature_bytes": "bytes of features for each atom of a snapshot",
     "trajectory_bytes": "bytes of store for each atom of a frame",
     "label_bytes": "bytes of table and store for each atom of a label",
     "output_bytes": "bytes of archived outputs for each label",
+    "export_bytes": "bytes of exports for each atom of a label",
 }
 """Every rate there is, with its meaning; a plan needs all of them."""
 
-_LAST_RULES = {"select": RULES["select"], "dataset": ("collect_dataset", "build_report")}
+_LAST_RULES = {"select": RULES["select"], "dataset": (*RULES["dataset"], *RULES["report"])}
 _ENOUGH = 10_000
 """Rows below which the time of a job that reads them all is mostly that of starting."""
 
@@ -61,17 +64,28 @@ def assumed(campaign: Campaign) -> Rates:
         conditions += each * len(domain.temperatures_K) * len(domain.pressures_GPa)
     configured = "from structures.domains"
     sizes = "assumed: sizes of the demo's files"
+    elements, formats = campaign.structures.elements, len(campaign.dataset.exports.formats)
     return {
         "cells": Rate(cells, configured),
         "trajectories": Rate(conditions / cells, configured),
         "atoms": Rate(30, "assumed"),
+        "elements": Rate(len(elements), "from structures.elements")
+        if elements
+        else Rate(89, "assumed: those of MatPES"),
+        "prepare": Rate(4e-3, "assumed: 1584 crystals took 6 s"),
         "select": Rate(3e-4, "assumed: 100,000 snapshots of 8 atoms took 30 s"),
-        "dataset": Rate(1e-3, "assumed"),
+        "dataset": Rate(
+            1e-3 + 4e-4 * formats,
+            f"assumed: {formats} exports of 0.4 ms (docs/performance.md), the rest 1 ms",
+        ),
         "snapshot_bytes": Rate(60, sizes),
         "feature_bytes": Rate(150, sizes),
         "trajectory_bytes": Rate(40, sizes),
         "label_bytes": Rate(400, sizes),
         "output_bytes": Rate(100_000 if campaign.label.keep_outputs else 0, "assumed"),
+        "export_bytes": Rate(
+            140 * formats, f"assumed: 140 for each of {formats} formats (docs/performance.md)"
+        ),
     }
 
 
@@ -94,7 +108,9 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
     found = {name: Rate(value, where) for name, value in _last(folder)}
     found |= {name: Rate(value, where) for name, value in _stored(folder / campaign.campaign.store, results)}
     if campaign.structures.domains == wanted.structures.domains:
-        found |= measured_cells(results)
+        # a hundredth of the crystals may have few of the elements
+        found |= {name: rate for name, rate in measured_cells(results).items() if name != "elements"}
+    found |= {name: Rate(value, where) for name, value in _exports(results, campaign, wanted)}
     found |= _dynamics(folder, _setting(campaign, wanted, "explore", "potential", "device"))
     found |= _features(folder, _setting(campaign, wanted, "encode", "encoder", "device"))
     return found | _labels(results, _setting(campaign, wanted, "label", "backend", "cores"))
@@ -109,10 +125,13 @@ def _setting(campaign: Campaign, wanted: Campaign, section: str, *names: str) ->
 
 
 def measured_cells(results: Path) -> Rates:
-    """Return how many cells and trajectories the crystals of a campaign gave, and how large they are; the table is opened for that."""
+    """Return how many cells and trajectories the crystals of a campaign gave, how large they are, and of how many elements.
+
+    The table is opened for that.
+    """
     path = results / "structures.parquet"
     counts = read_entry(path).counts
-    table = pq.read_table(path, columns=["n_atoms", "conditions"])
+    table = pq.read_table(path, columns=["n_atoms", "conditions", "numbers"])
     weights = pc.list_value_length(table["conditions"])
     source = f"counted in {path}"
     return {
@@ -121,6 +140,7 @@ def measured_cells(results: Path) -> Rates:
         "atoms": Rate(
             pc.sum(pc.multiply(table["n_atoms"], weights)).as_py() / counts["trajectories"], source
         ),
+        "elements": Rate(len(pc.unique(pc.list_flatten(table["numbers"]))), source),
     }
 
 
@@ -197,6 +217,14 @@ def _stored(store: Path, results: Path) -> Iterator[tuple[str, float]]:
         size = _bytes(_numbered(results / "labels")) + _bytes((store / "labels").glob("*.ledger"))
         yield "label_bytes", size / atoms
         yield "output_bytes", _bytes((store / "outputs").glob("*.ledger")) / labels
+
+
+def _exports(results: Path, campaign: Campaign, wanted: Campaign) -> Iterator[tuple[str, float]]:
+    _, atoms = _rows_and_atoms(results / "labels")
+    made, formats = (len(each.dataset.exports.formats) for each in (campaign, wanted))
+    size = _bytes(path for path in (results / "exports").rglob("*") if path.is_file())
+    if atoms and size and made:
+        yield "export_bytes", size / atoms / made * formats
 
 
 def _rows_and_atoms(folder: Path) -> tuple[int, int]:

@@ -132,10 +132,11 @@ def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:
 def handlers() -> list[ErrorHandler]:
     """Return custodian's handlers for static calculations, in order of trust.
 
-    Left out, each for a reason: LargeSigma, KspacingMetal and IncorrectSmearing change the level (large entropies are
-    quarantined by the dataset's rules); PositiveEnergy loops without ionic steps and an atom's energy may be positive;
-    NonConverging, Potim, MaxForce and Drift are about ionic steps; FrozenJob and Walltime have no cure for a static, whose
-    time is limited by the supervisor; MeshSymmetry does nothing with KSPACING; Aliasing does not occur with PREC = Accurate.
+    Left out, each for a reason: LargeSigma, KspacingMetal and IncorrectSmearing change the level (large entropies are for the
+    dataset's rule ``entropy``, which flags them by default); PositiveEnergy loops without ionic steps and an atom's energy may
+    be positive; NonConverging, Potim, MaxForce and Drift are about ionic steps; FrozenJob and Walltime have no cure for a
+    static, whose time is limited by the supervisor; MeshSymmetry does nothing with KSPACING; Aliasing does not occur with
+    PREC = Accurate.
     """
     errors = [name for name in VaspErrorHandler.error_msgs if name not in _NOT_HANDLED]
     return [
