@@ -31,6 +31,7 @@ def opened(path, **settings):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
         page = browser.new_context(**settings).new_page()
+        page.set_default_timeout(120_000)  # a machine may be busy
         page.on("console", lambda message: said.append(message.text) if _DRIVER not in message.text else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
@@ -42,7 +43,8 @@ def opened(path, **settings):
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
 
 
-def draw_all(page):
-    """Draw every chart, as a printer asks for."""
-    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    page.wait_for_function("[...document.querySelectorAll('figure:has(.chart)')].every((figure) => figure.view)")
+def wait_for_all(page):
+    """Wait until every chart is drawn."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('figure:has(.chart)')].every((figure) => figure.view)"
+    )

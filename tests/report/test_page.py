@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from browser import draw_all, needs_chromium, opened
+from browser import wait_for_all, needs_chromium, opened
 
 pytestmark = needs_chromium
 
@@ -33,7 +33,7 @@ def rows_of(content):
 def test_every_figure_is_drawn(small, large):
     for report in (small, large):
         with opened(report.path) as page:
-            draw_all(page)
+            wait_for_all(page)
             drawn = page.locator("figure .chart :is(svg, canvas)").count()
             assert drawn == page.locator("figure .chart").count() > 10
 
@@ -81,12 +81,16 @@ def test_a_click_on_a_point_shows_its_structure(large):
             }"""
         )
         page.mouse.click(*place[:2])
-        page.wait_for_function("(name) => document.querySelector('#structure').dataset.shown === name", arg=place[2])
+        page.wait_for_function(
+            "(name) => document.querySelector('#structure').dataset.shown === name", arg=place[2]
+        )
         assert place[2] in page.locator("#about").inner_text()
         assert "label at mlip, accepted" in page.locator("#about").inner_text()
         assert page.locator("#viewer").evaluate("(element) => element.childElementCount") > 0
         page.get_by_role("button", name="Next pick").click()
-        page.wait_for_function("(name) => document.querySelector('#structure').dataset.shown !== name", arg=place[2])
+        page.wait_for_function(
+            "(name) => document.querySelector('#structure').dataset.shown !== name", arg=place[2]
+        )
 
 
 def test_a_level_chosen_leaves_the_others_out(small):
@@ -110,14 +114,18 @@ def test_axe_finds_no_serious_fault(small, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
     with opened(small.path, color_scheme=scheme) as page:
-        draw_all(page)
+        wait_for_all(page)
         # what is inside the three-dimensional viewer is chemiscope's own
         found = Axe().run(page, context={"exclude": ["#viewer"]}).response["violations"]
-        assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in {"serious", "critical"}] == []
+        assert [
+            (fault["id"], fault["nodes"][0]["html"])
+            for fault in found
+            if fault["impact"] in {"serious", "critical"}
+        ] == []
 
 
 def test_nothing_is_cut_off_on_a_phone(small, large):
     for report in (small, large):
         with opened(report.path, viewport={"width": 375, "height": 700}) as page:
-            draw_all(page)
+            wait_for_all(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= 375

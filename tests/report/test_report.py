@@ -46,13 +46,20 @@ def page_of(report):
 
 
 def data_of(report):
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', report.path.read_text(), re.DOTALL)
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', report.path.read_text(), re.DOTALL
+    )
     return json.loads(found[1])
 
 
 def test_the_head_says_what_came_of_it(small, large):
-    assert "4 of 4 picks have a label at pbe, 4 of 4 picks have a label at r2scan. Nothing failed." in page_of(small).text
-    assert "4,998 of 5,000 picks have a label at mlip. 3 trajectories and labels failed" in page_of(large).text
+    assert (
+        "4 of 4 picks have a label at pbe, 4 of 4 picks have a label at r2scan. Nothing failed."
+        in page_of(small).text
+    )
+    assert (
+        "4,998 of 5,000 picks have a label at mlip. 3 trajectories and labels failed" in page_of(large).text
+    )
 
 
 def test_labels_of_a_potential_are_not_called_dft(large):
@@ -97,7 +104,9 @@ def test_a_sample_says_how_large_it_is_and_of_what(large):
 
 def test_the_potentials_softness_is_what_its_forces_were_made_with(small, large):
     for report in (small, large):
-        assert data_of(report)["tables"]["softness"]["slope"] == pytest.approx([0.8] * len(data_of(report)["tables"]["softness"]["slope"]), abs=0.02)
+        assert data_of(report)["tables"]["softness"]["slope"] == pytest.approx(
+            [0.8] * len(data_of(report)["tables"]["softness"]["slope"]), abs=0.02
+        )
 
 
 def test_counts_of_elements_are_those_of_the_tables(large):

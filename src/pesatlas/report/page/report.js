@@ -1,4 +1,4 @@
-// The report: charts are drawn when they come near the screen, and again when the filter or the colour scheme changes.
+// The report: charts are drawn when they come near the screen, the others when there is time, and all again when the colour scheme changes.
 "use strict";
 (() => {
   const page = JSON.parse(document.getElementById("data").textContent);
@@ -43,7 +43,6 @@
       });
     }
     if (name === "map") {
-      requestIdleCallback(() => byId("pick").value || step(1));
       view.addEventListener("click", (_, item) => item && item.datum && item.datum.snapshot_id && show(item.datum.snapshot_id));
     }
   }
@@ -90,10 +89,10 @@
   }
 
   async function saveFigure(figure, format) {
+    if (format !== "csv") await drawn(figure);
     const name = figure.dataset.figure;
     const file = `${page.name}-${name}.${format}`;
     if (format === "csv") return save(file, csvOf(page.figures[name].data), "text/csv");
-    if (!views.has(name)) await draw(figure);
     const view = views.get(name);
     if (format === "svg") return save(file, await view.toSVG(), "image/svg+xml");
     return save(file, await view.toImageURL("png", 3), "image/png");
@@ -157,21 +156,29 @@
   }
 
   const figures = [...document.querySelectorAll("figure[data-figure]")].filter((figure) => figure.querySelector(".chart"));
-  const near = new IntersectionObserver(
-    (entries) => {
-      for (const entry of entries) {
-        if (entry.isIntersecting) {
-          near.unobserve(entry.target);
-          draw(entry.target);
-        }
-      }
-    },
-    { rootMargin: "600px" },
-  );
+  const started = new Map();
+  const drawn = (figure) => started.get(figure) || started.set(figure, draw(figure)).get(figure);
+  const whenSeen = (rootMargin, act) => {
+    const observer = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => act(entry.target, observer)), { rootMargin });
+    return observer;
+  };
+  const near = whenSeen("600px", (figure) => drawn(figure));
   figures.forEach((figure) => near.observe(figure));
+  // the first structure, once somebody is there to see it
+  whenSeen("0px", (map, observer) => {
+    observer.disconnect();
+    if (!byId("pick").value) step(1);
+  }).observe(byId("structure"));
+  const others = async () => {
+    const next = figures.find((figure) => !started.has(figure));
+    if (!next) return;
+    await drawn(next);
+    requestIdleCallback(others);
+  };
+  requestIdleCallback(others);
   const redraw = () => figures.filter((figure) => views.has(figure.dataset.figure)).forEach(draw);
   dark.addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => figures.filter((figure) => !views.has(figure.dataset.figure)).forEach(draw));
+  window.addEventListener("beforeprint", () => figures.forEach(drawn));
 
   for (const key of Object.keys(wanted)) byId(key).addEventListener("change", (event) => choose(key, event.target.value));
   byId("filter").addEventListener("reset", () => Object.keys(wanted).forEach((key) => choose(key, "")));
