@@ -141,6 +141,9 @@ CORRUPTIONS = {
     "appears twice": lambda r: rewrite(r, "pbe", lambda rows: rows.append(rows[0])),
     "it came from nowhere": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(snapshot_id="a:b:c:1")),
     "a row of level r2scan": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(level="r2scan")),
+    "entropy_eV_per_atom 0.05 is not T·S of its energies, 0": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0].update(entropy_eV_per_atom=0.05)
+    ),
     "different level fingerprints": lambda r: rewrite(
         r, "pbe", lambda rows: rows[0].update(level_fingerprint="x")
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.dataset.derive import entropy
 from pesatlas.dataset.paths import Results
 from pesatlas.elements import symbol_of
 from pesatlas.tables import iter_table
@@ -84,6 +85,9 @@ class RowCheck:
         pressure = -sum(row["stress_eV_per_A3"][:3]) / 3 * EV_PER_A3_TO_GPA
         if not _same(pressure, row["static_pressure_GPa"], row["max_stress_GPa"]):
             yield f"static_pressure_GPa {row['static_pressure_GPa']:.6g} is not that of its stress, {pressure:.6g}: flipped or changed"
+        smeared = entropy(row["energy_eV"], row["free_energy_eV"]) / len(row["numbers"])
+        if not _same(smeared, row["entropy_eV_per_atom"], row["energy_eV"]):
+            yield f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, {smeared:.6g}: collect the dataset again"
         forces = np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)), axis=1)
         if not np.allclose(forces, row["abs_forces_eV_per_A"], rtol=_ROUNDING, atol=_ROUNDING):
             yield "abs_forces_eV_per_A are not those of its forces"
