@@ -36,6 +36,7 @@ class CampaignOfTables:
             "dataset": self.dataset.model_dump(mode=mode),
             "label": {"backend": {"kind": "test"}},
             "encode": {"encoder": {"kind": "chgnet"}},
+            "select": {"target": 4, "min_distance_A": 0.7, "policy": {"kind": "matpes"}},
         }
 
 
