@@ -158,7 +158,9 @@ def _coverage(last: dict[str, dict[str, Any]]) -> list[str]:
             ],
         ),
         *(
-            [f"A thousand more labels would lower the mean distance of atoms by some {gain:.2%}."]
+            [
+                f"At the pace of the last picks, a thousand more labels would lower the mean distance of atoms by some {gain:.2%}."
+            ]
             if gain is not None
             else []
         ),
