@@ -1,10 +1,11 @@
-"""When two geometries are the same one, for every key that is made of a geometry."""
+"""When two geometries are the same one, for every key that is made of a geometry; and the order that its atoms are calculated in."""
 
 import hashlib
 
 import numpy as np
 
-_PER_ANGSTROM = 1e8
+_DECIMALS = 8
+_PER_ANGSTROM = 10.0**_DECIMALS
 
 
 def geometry_digest(numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> str:
@@ -19,3 +20,17 @@ def geometry_digest(numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray
     for lengths in (cell, positions):
         whole.update(np.rint(np.asarray(lengths) * _PER_ANGSTROM).astype("<i8").tobytes())
     return whole.hexdigest()
+
+
+def canonical_order(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the permutation that sorts atoms by element and position (1e-8 Å): the same for any order of the same atoms.
+
+    Calculations are made in this order: atom ``i`` of a calculation is atom ``order[i]`` of its row.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    positions : (n, 3) Å
+    """
+    rounded = np.round(positions, _DECIMALS)
+    return np.lexsort((rounded[:, 2], rounded[:, 1], rounded[:, 0], numbers))

@@ -32,7 +32,12 @@ class CampaignOfTables:
         return {"test": 1}
 
     def model_dump(self, mode):
-        return {"dataset": self.dataset.model_dump(mode=mode), "label": {"backend": {"kind": "test"}}}
+        return {
+            "dataset": self.dataset.model_dump(mode=mode),
+            "label": {"backend": {"kind": "test"}},
+            "encode": {"encoder": {"kind": "chgnet"}},
+            "select": {"target": 4, "min_distance_A": 0.7, "policy": {"kind": "matpes"}},
+        }
 
 
 FUNCTIONALS = {"pbe": "PBE", "r2scan": "MGGA_X_R2SCAN+MGGA_C_R2SCAN"}
@@ -47,6 +52,21 @@ DEFINITIONS = {
     for level in LEVELS
 }
 METADATA = {"pesatlas.levels": json.dumps({d.fingerprint: d.identity() for d in DEFINITIONS.values()})}
+
+
+def _measured(of, picks, distance):
+    """A row of table quality."""
+    row = {"of": of, "picks": picks, "cost_atoms3": 8.0 * picks, "gain_per_1000_labels": distance / 10}
+    for what in ("structures", "atoms"):
+        distance *= 2
+        row |= {f"fill_mean_{what}": distance, f"fill_p99_{what}": 3 * distance}
+        row |= {f"fill_max_{what}": 4 * distance, f"coverage_{what}": 1 - distance / 8}
+    return row
+
+
+QUALITY = [
+    _measured(*row) for row in (("picks", 1, 1.0), ("picks", 4, 0.5), ("random", 1, 1.5), ("random", 4, 1.25))
+]
 
 
 def stress_of(row):
@@ -172,7 +192,8 @@ def _write_tables(results):
         }
         for r in rows
     ]
-    write_table(results / "features/00000.parquet", "features", features, "s")
+    encoder = {"pesatlas.encoder": "test/1", "pesatlas.encoder_hash": "e" * 64}
+    write_table(results / "features/00000.parquet", "features", features, "s", metadata=encoder)
     clusters = [
         {
             "snapshot_id": r["snapshot_id"],
@@ -185,7 +206,7 @@ def _write_tables(results):
     ]
     write_table(results / "select/clusters/00000.parquet", "clusters", clusters, "s")
     write_table(results / "select/candidates/00000.parquet", "candidates", [], "s")
-    write_table(results / "select/quality.parquet", "quality", [], "s")
+    write_table(results / "select/quality.parquet", "quality", QUALITY, "s")
     picked = {
         "policy": "test",
         "reason": "test",

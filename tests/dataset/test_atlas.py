@@ -122,7 +122,8 @@ def test_a_missing_row_is_explained(campaign, tables, write_labels):
     assert quarantined.endswith("(in quarantine)")
     missing = story_of(results, labels[-1]["snapshot_id"])["label at r2scan"]
     assert missing == {"it is missing": "timeout: ended after 60 s (2 attempts)"}
-    assert "not picked" in story_of(results, "NaCl-2:unit:300K-0GPa:0000150")["selection"]
+    unpicked = story_of(results, "NaCl-2:unit:300K-0GPa:0000150")["selection"]
+    assert unpicked["not picked, so not labelled"].startswith("redundant: policy matpes did not need it")
     assert story_of(results, "x")["it is missing"]["structures"].startswith("unreadable")
     with pytest.raises(UserError, match="Of NaCl there are 3"):
         explain(pesatlas.open(results), "NaCl:unit:300K-0GPa:0000051")

@@ -49,6 +49,27 @@ def test_the_card_counts_what_is_there(carded):
     assert card["exploration"]["potentials"] == [{"potential": "harmonic/1", "potential_hash": "h"}]
 
 
+def test_the_card_says_what_the_picks_cover_and_by_which_encoder(carded):
+    selection = json.loads((carded / "card.json").read_text())["selection"]
+    assert selection["encoder"] == {"kind": "chgnet", "name": "test/1", "weights_hash": "e" * 64}
+    picks, random = selection["coverage"]["picks"], selection["coverage"]["random"]
+    assert (picks["picks"], random["picks"]) == (4, 4)
+    assert (picks["fill_mean_structures"], picks["fill_p99_structures"], picks["fill_max_atoms"]) == (1, 3, 8)
+    assert (picks["coverage_atoms"], random["coverage_structures"]) == (0.75, 0.6875)
+    assert picks["gain_per_1000_labels"] == 0.05
+    text = (carded / "card.md").read_text()
+    for said in (
+        f"Frames described by test/1, weights {'e' * 64}.",
+        "|  | picks | random |",
+        "| frames | 4 | 4 |",
+        "| mean distance, structures | 1.000000 | 2.500000 |",
+        "| largest distance, atoms | 8.000000 | 20.000000 |",
+        "| coverage, atoms | 0.750000 | 0.375000 |",
+        "would lower the mean distance of atoms by some 5.00%",
+    ):
+        assert said in text, said
+
+
 def test_the_page_has_it_for_people(carded):
     text = (carded / "card.md").read_text()
     assert text.startswith("# Salts\n")

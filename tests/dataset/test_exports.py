@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +11,17 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+import pesatlas
+from export_readers import READERS, VOIGT, check_same, read_extxyz
 from pesatlas.dataset.atoms import to_ase, to_pymatgen
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
-from pesatlas.tables import TableWriter, read_entry, read_table
+from pesatlas.tables import TableWriter, read_entry, read_table, write_table
 
-GPA = 160.21766208
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 STRAIN = 1e-4
+DOCS = Path(__file__).parents[2] / "docs" / "dataset.md"
 
 
 def strained():
@@ -92,132 +95,6 @@ def short(snapshot_id):
     return snapshot_id.split(":")[-1]
 
 
-# Readers: each returns {name: (Atoms, energy, forces, stress in eV/Å³ tension positive, split or None)} by the library that people use.
-
-
-def from_calculator(atoms):
-    return atoms, atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
-
-
-def read_extxyz(folder):
-    from ase.io import read
-
-    frames = read(folder / "test-PBE.extxyz", ":")
-    return {short(a.info["snapshot_id"]): (*from_calculator(a), a.info["split"]) for a in frames}
-
-
-def read_mace(folder):
-    """Read with the conventions of MACE's own data loader."""
-    from ase.io import read
-
-    found = {}
-    for split in ("train", "valid", "test"):
-        for atoms in read(folder / f"test-PBE-{split}.extxyz", ":"):
-            if atoms.info["config_type"] == "IsolatedAtom":
-                assert split == "train"
-                continue
-            stress = np.array(atoms.info["REF_stress"])
-            assert stress.shape == (3, 3)
-            assert atoms.calc is None
-            six = [stress[i, j] for i, j in VOIGT]
-            found[short(atoms.info["snapshot_id"])] = (
-                atoms,
-                atoms.info["REF_energy"],
-                atoms.arrays["REF_forces"],
-                six,
-                split,
-            )
-    return found
-
-
-def read_aselmdb(folder):
-    pytest.importorskip("ase_db_backends")
-    from ase.db import connect
-
-    found = {}
-    for path in folder.rglob("test-PBE/*/*.aselmdb"):
-        with connect(path, readonly=True, use_lock_file=False) as database:
-            for row in database.select():
-                atoms = row.toatoms()
-                found[short(row.data["sid"])] = (*from_calculator(atoms), row.split)
-                assert row.split == path.parent.name
-        sizes = np.load(path.parent / "metadata.npz")["natoms"]
-        assert set(sizes) == {8}
-    return found
-
-
-def read_matpes(folder):
-    from monty.serialization import loadfn
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    documents = loadfn(folder / "test-PBE.json.gz")
-    splits = loadfn(folder / "test-PBE-split.json.gz")
-    of = {i: split for split, many in splits.items() for i in many}
-    found = {}
-    for i, d in enumerate(documents):
-        assert d["functional"] == "PBE"
-        assert d["abs_forces"] == pytest.approx(np.linalg.norm(d["forces"], axis=1))
-        atoms = AseAtomsAdaptor.get_atoms(d["structure"])
-        stress = -np.array(d["stress"]) / 10 / GPA
-        found[short(d["matpes_id"])] = (atoms, d["energy"], d["forces"], stress, of[i])
-    return found
-
-
-def read_matgl(folder):
-    from matgl.utils.training import MGLDatasetLoader
-
-    dataset = MGLDatasetLoader.from_json(folder / "test-PBE.json.gz", save_cache=False)
-    found = {}
-    for i, name in enumerate(rows_of.names):
-        labels = {key: np.asarray(value[i]) for key, value in dataset.labels.items()}
-        # matgl's unit is GPa, tension positive
-        stress = np.asarray(labels["stresses"]).reshape(-1) / GPA
-        assert stress.size in {6, 9}
-        six = stress if stress.size == 6 else [stress.reshape(3, 3)[a, b] for a, b in VOIGT]
-        atoms = dataset.structures[i].to_ase_atoms()
-        found[name] = (atoms, float(labels["energies"]), labels["forces"], six, None)
-    return found
-
-
-def read_huggingface(folder):
-    datasets = pytest.importorskip("datasets")
-    datasets.disable_progress_bars()
-    loaded = datasets.load_dataset(str(folder), "pbe", cache_dir=str(folder.parent / "cache"))
-    assert set(datasets.get_dataset_config_names(str(folder))) == {"pbe", "r2scan"}
-    names = {"train": "train", "validation": "valid", "test": "test"}
-    return {
-        short(row["snapshot_id"]): (*from_calculator(to_ase(row)), names[split])
-        for split, part in loaded.items()
-        for row in part
-    }
-
-
-def read_pymatgen(folder):
-    from monty.serialization import loadfn
-    from pymatgen.entries.computed_entries import ComputedStructureEntry
-    from pymatgen.io.ase import AseAtomsAdaptor
-
-    found = {}
-    for entry in loadfn(folder / "test-PBE-entries.json.gz"):
-        assert isinstance(entry, ComputedStructureEntry)
-        data = entry.data
-        atoms = AseAtomsAdaptor.get_atoms(entry.structure)
-        label = (entry.energy, data["forces_eV_per_A"], data["stress_eV_per_A3"])
-        found[short(entry.entry_id)] = (atoms, *label, data["split"])
-    return found
-
-
-READERS = {
-    "extxyz": read_extxyz,
-    "mace": read_mace,
-    "aselmdb": read_aselmdb,
-    "matpes": read_matpes,
-    "matgl": read_matgl,
-    "huggingface": read_huggingface,
-    "pymatgen": read_pymatgen,
-}
-
-
 @pytest.mark.physics
 @pytest.mark.parametrize("reader", READERS)
 def test_an_export_is_read_back_with_the_same_numbers_and_a_stress_that_follows_from_its_energies(
@@ -225,21 +102,10 @@ def test_an_export_is_read_back_with_the_same_numbers_and_a_stress_that_follows_
 ):
     kind = reader
     export_dataset(emt, kind, tmp_path / kind, verdicts=["accepted", "flagged"])
-    rows = rows_of(emt)
-    rows_of.names = list(rows)
-    found = READERS[reader](tmp_path / kind)
-    assert set(found) == set(rows)
-    for name, (atoms, energy, forces, stress, split) in found.items():
-        row = rows[name]
-        expected = to_ase(row)
-        assert atoms.numbers.tolist() == row["numbers"]
-        assert np.abs(atoms.cell.array - expected.cell.array).max() < 1e-7
-        assert np.abs(atoms.positions - expected.positions).max() < 1e-7
-        assert energy == pytest.approx(row["energy_eV"], abs=1e-9 if reader != "matgl" else 1e-5)
-        close = 1e-8 if reader != "matgl" else 1e-6
-        assert np.abs(np.reshape(forces, -1) - row["forces_eV_per_A"]).max() < close
-        assert np.abs(np.asarray(stress) - row["stress_eV_per_A3"]).max() < 1e-8
-        assert split in {row["split"], None}
+    rows = {row["snapshot_id"]: row for row in rows_of(emt).values()}
+    found = READERS[reader](tmp_path / kind, "pbe", list(rows))
+    check_same(kind, found, rows)
+    found = {short(name): each for name, each in found.items()}
     energies = {name: each[1] for name, each in found.items()}
     from_energies = by_finite_strain(energies, found["start"][0].get_volume())
     largest = np.abs(found["start"][3]).max()
@@ -252,7 +118,7 @@ def test_an_export_is_read_back_with_the_same_numbers_and_a_stress_that_follows_
 def test_only_accepted_rows_are_exported_unless_asked(emt, tmp_path):
     for verdicts, count in ((["accepted"], 12), (["accepted", "flagged"], 13), (["flagged"], 1)):
         export_dataset(emt, "extxyz", tmp_path / "x", verdicts=verdicts)
-        assert len(read_extxyz(tmp_path / "x")) == count
+        assert len(read_extxyz(tmp_path / "x", "pbe", [])) == count
         record = json.loads((tmp_path / "x/export.json").read_text())
         assert sum(record["rows"]["pbe"].values()) == count
         assert record["made_from"]["pbe"] == read_entry(emt / "dataset/pbe/part-00000.parquet").sha256
@@ -325,6 +191,24 @@ def test_files_of_mace_and_lines_of_json_are_imported_too(emt, tmp_path):
     documents = json.loads(gzip.decompress((tmp_path / "matpes/test-PBE.json.gz").read_bytes()))
     (tmp_path / "lines.jsonl").write_text("\n".join(json.dumps(d) for d in documents))
     assert import_dataset(tmp_path / "lines.jsonl", "pbe", tmp_path / "b.parquet") == 12
+
+
+def test_an_imported_set_is_compared_with_the_dataset_as_documented(emt, tmp_path):
+    export_dataset(emt, "matpes", tmp_path / "x", verdicts=["accepted"])
+    import_dataset(tmp_path / "x/test-PBE.json.gz", "pbe", tmp_path / "theirs.parquet")
+    rows = read_table(tmp_path / "theirs.parquet", "imported").to_pylist()
+    for i, row in enumerate(rows):
+        row["snapshot_id"] = f"theirs-{i}"
+        row["energy_eV"] += 0.08 * (-1) ** i  # of 8 atoms
+        row["forces_eV_per_A"] = [force + 0.03 for force in row["forces_eV_per_A"]]
+        row["stress_eV_per_A3"][3] -= 0.001
+    rows[0]["positions_A"][4] += 0.01  # another structure
+    write_table(emt / "imported/theirs.parquet", "imported", rows, "s")
+    (sql,) = re.findall(r'pesatlas query "(.* FROM imported theirs JOIN .*)"', DOCS.read_text())
+    (found,) = pesatlas.open(emt).query(sql).to_pylist()
+    expected = {"both": 11, "energy_eV_per_atom": 0.01, "force_eV_per_A": 0.03, "stress_eV_per_A3": 0.001}
+    assert found.pop("level") == "pbe"
+    assert found == pytest.approx(expected)
 
 
 def test_an_import_is_a_source_of_structures(emt, tmp_path):

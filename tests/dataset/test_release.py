@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import pesatlas
@@ -44,6 +45,12 @@ def test_a_release_is_whole_opens_and_cannot_be_made_twice(finished, released):
         release(finished, "2026.1", released.parent)
     with pytest.raises(UserError, match="no name for a release"):
         release(finished, "../x", released.parent)
+
+
+def test_the_citation_of_a_release_has_its_version(finished, released):
+    before, after = (yaml.safe_load((folder / "CITATION.cff").read_text()) for folder in (finished, released))
+    assert "version" not in before
+    assert after == {**before, "version": "2026.1"}
 
 
 @pytest.mark.parametrize(

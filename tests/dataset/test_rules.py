@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+import vasp_files
 from pesatlas.config.dataset import AtLeast, Dataset, Rule, Rules, Window
 from pesatlas.dataset.chemistry import material_group
 from pesatlas.dataset.collect import collect_dataset
@@ -54,7 +55,8 @@ BROKEN = {
     "force": lambda row: row.update(forces_eV_per_A=[51.0, 0, 0, -51.0, 0, 0]),
     "cohesive_energy": lambda row: row.update(energy_eV=1.0, free_energy_eV=1.0),
     "stress": lambda row: row.update(stress_eV_per_A3=[0, 0, -101 / GPA, 0, 0, 0]),
-    "entropy": lambda row: row.update(free_energy_eV=row["energy_eV"] - 0.05),
+    # T·S of 0.03 eV an atom: F = E0 - TS/2, for two atoms
+    "entropy": lambda row: row.update(free_energy_eV=row["energy_eV"] - 0.03),
 }
 HARD = {"converged", "calculation", "structure", "finite", "net_force"}
 
@@ -105,6 +107,22 @@ def test_a_stress_less_symmetric_than_its_crystal_is_quarantined(campaign, table
     (row,) = read_table(results / "quarantine/r2scan.parquet", "dataset").to_pylist()
     assert (row["space_group"], row["space_group_symbol"]) == (221, "Pm-3m")
     assert row["stress_asymmetry_GPa"] == pytest.approx(0.2 * GPA)  # yz turns to -yz
+
+
+@pytest.mark.parametrize(("per_atom", "verdict"), [(0.019, "accepted"), (0.021, "flagged")])
+def test_the_entropy_of_a_metal_is_the_whole_of_T_S(campaign, tables, write_labels, per_atom, verdict):
+    """F = E - TS, and what is published as the energy is E0 = (E + F) / 2, as VASP writes them."""
+    free, without, zero = vasp_files.energies(
+        {"energy": -12.0, "entropy": 2 * per_atom, "steps": 1, "converged": True}, 0
+    )
+    assert without - free == pytest.approx(2 * per_atom)
+    results, _, labels = tables
+    labels[0] |= {"energy_eV": zero, "free_energy_eV": free}
+    collect_dataset(campaign, results, write_labels(results, labels))
+    row, *_ = read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+    assert row["snapshot_id"] == labels[0]["snapshot_id"]
+    assert row["entropy_eV_per_atom"] == pytest.approx((without - free) / 2)  # two atoms
+    assert ("entropy" in verdicts(results)[row["snapshot_id"]][1]) == (verdict == "flagged")
 
 
 def test_limits_change_what_is_accepted_and_no_label_is_read_otherwise(campaign, tables, write_labels):

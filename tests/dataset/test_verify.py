@@ -80,6 +80,21 @@ def initial_moments(rows):
         row.update(magmoms_muB=[5.0, 0.6], settings=json.dumps(settings))
 
 
+def start_from_pbe(rows, moments, initial):
+    """r2SCAN of VASP: settings have PBE's final moments, which the calculation started from."""
+    settings = {
+        "incar": {"NELM": 200, "MAGMOM": initial, "METAGGA": "R2SCAN"},
+        "start": "PBE wavefunction and moments",
+    }
+    for row in rows:
+        row.update(magmoms_muB=moments, settings=json.dumps(settings))
+
+
+def same_moments(results):
+    for level in ("pbe", "r2scan"):
+        everywhere(results, level, lambda rows: [row.update(magmoms_muB=[4.1, -3.9]) for row in rows])
+
+
 def rewrite_labels_only(results):
     path = results / "labels/00000.parquet"
     rows = pq.read_table(path).to_pylist()
@@ -117,6 +132,7 @@ CORRUPTIONS = {
         r, "pbe", lambda rows: [row.update(scf_steps=51) for row in rows]
     ),
     "its magnetic moments are the initial ones": lambda r: everywhere(r, "pbe", initial_moments),
+    "magnetic moments are the same at pbe and r2scan in 4 of 4 rows": same_moments,
     "not finite": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(energy_eV=float("nan"))),
     "forces sum to": lambda r: rewrite(r, "pbe", lambda rows: rows[0]["forces_eV_per_A"].__setitem__(0, 1.0)),
     "wrong number of values": lambda r: rewrite(r, "pbe", lambda rows: rows[0]["forces_eV_per_A"].pop()),
@@ -125,6 +141,9 @@ CORRUPTIONS = {
     "appears twice": lambda r: rewrite(r, "pbe", lambda rows: rows.append(rows[0])),
     "it came from nowhere": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(snapshot_id="a:b:c:1")),
     "a row of level r2scan": lambda r: rewrite(r, "pbe", lambda rows: rows[0].update(level="r2scan")),
+    "entropy_eV_per_atom 0.05 is not T·S of its energies, 0": lambda r: rewrite(
+        r, "pbe", lambda rows: rows[0].update(entropy_eV_per_atom=0.05)
+    ),
     "different level fingerprints": lambda r: rewrite(
         r, "pbe", lambda rows: rows[0].update(level_fingerprint="x")
     ),
@@ -150,6 +169,29 @@ def test_verify_names_each_corruption(finished, complaint, monkeypatch):
     CORRUPTIONS[complaint](finished)
     problems = verify(finished)
     assert any(complaint in problem for problem in problems), problems
+
+
+@pytest.fixture
+def vasp_table(finished):
+    """The manifest's definition of r2SCAN has VASP's table of moments to start from."""
+    manifest = json.loads((finished / "manifest.json").read_text())
+    manifest["surfaces"]["r2scan"]["definition"]["settings"]["moments_muB"] = {"Na": 5, "Fe": 5}
+    (finished / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("moments", [[0.001, 0.0], [0.0, 0.0], [4.102, -0.031]])
+def test_r2scan_may_keep_the_moments_that_pbe_handed_over(finished, vasp_table, moments):
+    everywhere(finished, "r2scan", lambda rows: start_from_pbe(rows, moments, moments[::-1]))
+    assert verify(finished) == []
+
+
+@pytest.mark.parametrize("handed", [[4.102, -0.031], [0.001, 0.0]])
+def test_r2scan_with_the_moments_of_its_levels_table_is_refused(finished, vasp_table, handed):
+    """As a reader would give them that takes MAGMOM of the input set for the result: 5 for the table's, 0.6 for all others."""
+    everywhere(finished, "r2scan", lambda rows: start_from_pbe(rows, [5.0, 0.6], handed))
+    problems = verify(finished)
+    assert len(problems) == 4
+    assert all("its magnetic moments are the initial ones" in problem for problem in problems)
 
 
 def test_a_good_campaign_has_nothing_to_object_to(finished):

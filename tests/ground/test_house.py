@@ -1,9 +1,11 @@
 """The house as it was designed: imports only go down, files stay small, scripts stay thin."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pesatlas"
@@ -33,6 +35,13 @@ def test_imports_only_go_down(path):
         if target != room:
             assert FLOOR.get(target, 0) <= FLOOR.get(room, 0), f"{room} imports {target}, which lies above"
             assert not (room in STAGES and target in STAGES), f"stage {room} imports stage {target}"
+
+
+def test_the_citation_has_the_version_and_licence_of_the_package():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
 
 
 def test_no_file_over_600_lines_and_the_snakefile_under_100():

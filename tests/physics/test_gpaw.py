@@ -1,8 +1,11 @@
 """Labels are physics: forces and stress are derivatives of the free energy, lattice constants are where they belong."""
 
+import re
+
 import numpy as np
 import pytest
 
+from pesatlas.dataset.derive import entropy
 from pesatlas.label.atoms import task_of_atom
 from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Result, Task
@@ -103,7 +106,11 @@ def test_smearing_separates_energy_and_free_energy_of_a_metal_only(tmp_path):
         Task(np.array([3, 9]), 2.03 * (1 - np.eye(3)), np.array([[0.0] * 3, [2.03] * 3]), level),
         tmp_path / "insulator",
     )
-    assert metal.energy_eV - metal.free_energy_eV > 1e-3  # E0 = F + TS/2
+    assert metal.energy_eV - metal.free_energy_eV > 1e-3
+    # GPAW's own account of the entropy, which E0 = F + TS/2 has half of
+    said = (tmp_path / "metal/keep/gpaw.txt").read_text()
+    printed = -float(re.findall(r"Entropy:\s*(\S+)", said)[-1])
+    assert entropy(metal.energy_eV, metal.free_energy_eV) == pytest.approx(printed, abs=2e-6)
     assert abs(insulator.energy_eV - insulator.free_energy_eV) < 1e-6
     assert metal.band_gap_eV == 0.0
     assert insulator.band_gap_eV == pytest.approx(9.2, abs=0.6)  # PBE gap of LiF; 14 measured

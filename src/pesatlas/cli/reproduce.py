@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 import pesatlas
-from pesatlas.dataset.atoms import to_ase, to_pymatgen
+from pesatlas.dataset.atoms import to_ase
 from pesatlas.dataset.explain import label_rows
 from pesatlas.errors import UserError
+from pesatlas.geometry import canonical_order
 
 _NUMBERS = (
     "energy_eV",
@@ -21,6 +23,7 @@ _NUMBERS = (
     "magmoms_muB",
     "band_gap_eV",
 )
+_OF_ATOMS = ("numbers", "positions_A", "forces_eV_per_A", "magmoms_muB")
 _PROGRAM = "pesatlas.label.backends._gpaw_static"
 
 _COMPARE = '''"""Compare what was calculated with what the dataset has: largest differences, atom by atom and component by component."""
@@ -75,25 +78,48 @@ def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -
     rows = label_rows(atlas, snapshot_id)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "campaign.json", atlas.manifest["configuration"])
-    for level, row in rows.items():
+    for level, found in rows.items():
         place = folder / level
         place.mkdir()
+        settings = json.loads(found["settings"])
+        order = _order(found, settings)
+        row = _in_order(found, order)
         to_ase(row).write(place / "structure.extxyz")
-        _write_json(
-            place / "label.json", {"snapshot_id": snapshot_id, **{name: row[name] for name in _NUMBERS}}
-        )
+        numbers = {name: row[name] for name in _NUMBERS}
+        _write_json(place / "label.json", {"snapshot_id": snapshot_id, "order": order, **numbers})
         surface = atlas.manifest.get("surfaces", {}).get(level, {})
         _write_json(
             place / "level.json", {"code": row["code"], "fingerprint": row["level_fingerprint"], **surface}
         )
-        how = _write_inputs(row, place)
+        how = _write_inputs(row, settings, place)
         (place / "README.md").write_text(_readme(row, how), encoding="utf-8")
         console.print(f"[green]{place}[/green]: {how}")
 
 
-def _write_inputs(row: dict[str, Any], place: Path) -> str:
+def _order(row: dict[str, Any], settings: dict[str, Any]) -> list[int]:
+    """Return which atom of the row each atom of the calculation is: moments in the settings belong to the calculation's."""
+    positions = np.reshape(row["positions_A"], (-1, 3))
+    order = canonical_order(np.array(row["numbers"]), positions)
+    if "incar" in settings:
+        from pesatlas.label.vasp.inputs import crystal  # noqa: PLC0415 - slow to import
+
+        numbers = np.array(row["numbers"])[order]
+        poscar = crystal(numbers, np.reshape(row["cell_A"], (3, 3)), positions[order]).get_sorted_structure()
+        order = order[poscar.site_properties["task_index"]]
+    return [int(i) for i in order]
+
+
+def _in_order(row: dict[str, Any], order: list[int]) -> dict[str, Any]:
+    """Return the row with atom ``i`` being atom ``order[i]`` of the one given."""
+    ordered = dict(row)
+    for name in _OF_ATOMS:
+        if row[name] is not None:
+            ordered[name] = np.reshape(row[name], (len(order), -1))[order].ravel().tolist()
+    return ordered
+
+
+def _write_inputs(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
     """Write the inputs of the code; return what to run."""
-    settings = json.loads(row["settings"])
     if "incar" in settings:
         return _write_vasp(row, settings, place)
     if "potential" in settings:
@@ -144,8 +170,11 @@ def _paw_folder() -> str:
 def _write_vasp(row: dict[str, Any], settings: dict[str, Any], place: Path) -> str:
     from pymatgen.io.vasp.inputs import Incar, Poscar  # noqa: PLC0415 - slow to import
 
+    from pesatlas.label.vasp.inputs import crystal  # noqa: PLC0415 - slow to import
+
     Incar(settings["incar"]).write_file(place / "INCAR")
-    Poscar(to_pymatgen(row).get_sorted_structure()).write_file(place / "POSCAR", significant_figures=16)
+    cell, positions = np.reshape(row["cell_A"], (3, 3)), np.reshape(row["positions_A"], (-1, 3))
+    Poscar(crystal(row["numbers"], cell, positions)).write_file(place / "POSCAR", significant_figures=16)
     spec = {"titles": settings.get("potcars", []), "sha256": json.loads(row["pseudopotentials"])}
     _write_json(place / "POTCAR.spec", spec)
     start = settings.get("start", "atomic densities and the moments in INCAR")
@@ -162,6 +191,7 @@ def _readme(row: dict[str, Any], how: str) -> str:
             f"To give it again: `{how}`" if "python" in how else f"To give it again: {how}.",
             "",
             "`label.json` is what the dataset has, `level.json` the level in full, `structure.extxyz` the structure with its label.",
+            "Atoms are everywhere in the order of the calculation: its atom i is atom `order[i]` (in `label.json`) of the dataset's row.",
             "The snapshot itself comes from the dynamics of `../campaign.json`, with its seed.",
             "",
         ]

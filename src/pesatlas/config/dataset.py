@@ -115,7 +115,7 @@ class Rules(Section):
             limit=0.02,
             source=f"{OWN}; more makes the extrapolation to zero smearing doubtful",
         ),
-        description="T·S: difference of energy and free energy (eV/atom)",
+        description="T·S of the electrons: twice the energy at zero smearing less the free energy, either sign (eV/atom)",
     )
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 import pesatlas
@@ -66,7 +67,8 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "selection": {
             **configuration.get("select", {}),
             "counts": _counts(atlas, "selection"),
-            "coverage": _counts(atlas, "clusters"),
+            "encoder": _encoder(atlas),
+            "coverage": _coverage(atlas),
         },
         "references": manifest["references"],
         "sums": manifest["sums"],
@@ -150,6 +152,27 @@ def _exploration(atlas: Atlas) -> dict[str, Any]:
         "structures": _counts(atlas, "structures"),
         "snapshots": _counts(atlas, "snapshots"),
     }
+
+
+def _encoder(atlas: Atlas) -> dict[str, Any]:
+    """Return which model described the frames: its options, its name and the hash of its weights, as the features have them."""
+    options: dict[str, Any] = atlas.manifest["configuration"].get("encode", {}).get("encoder", {})
+    found: list[str] = [*atlas.table("features").files] if "features" in atlas.tables else []
+    metadata = (pq.read_schema(found[0]).metadata or {}) if found else {}
+    name, weights = (metadata.get(f"pesatlas.{key}".encode()) for key in ("encoder", "encoder_hash"))
+    return {
+        **options,
+        "name": name.decode() if name else None,
+        "weights_hash": weights.decode() if weights else None,
+    }
+
+
+def _coverage(atlas: Atlas) -> dict[str, dict[str, Any]]:
+    """Return the last rows of table ``quality``: what all the picks cover, and what frames drawn by lot do, as many if there were."""
+    last: dict[str, dict[str, Any]] = {}
+    for row in sorted(atlas.find("quality"), key=lambda row: row["picks"]):
+        last[row["of"]] = {name: value for name, value in row.items() if name != "of"}
+    return last
 
 
 def _counts(atlas: Atlas, table: str) -> dict[str, int]:

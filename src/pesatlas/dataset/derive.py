@@ -74,10 +74,20 @@ def derived(row: Mapping[str, Any], geometry: Geometry | None, references: Refer
         "static_pressure_GPa": float(-stress[:3].sum() / 3 * EV_PER_A3_TO_GPA),
         "max_stress_GPa": float(np.abs(stress).max() * EV_PER_A3_TO_GPA),
         "stress_asymmetry_GPa": _asymmetry(row, stress, geometry),
-        "entropy_eV_per_atom": abs(row["free_energy_eV"] - energy) / len(numbers),
+        "entropy_eV_per_atom": entropy(energy, row["free_energy_eV"]) / len(numbers),
         "level_gap_eV_per_atom": references.gap(row["snapshot_id"]),
         **(geometry.columns if geometry else unknown),
     }
+
+
+def entropy(energy: float, free_energy: float) -> float:
+    """Return T·S of the electrons in eV, from the energy extrapolated to zero smearing and the free energy.
+
+    The free energy is F = E - TS, and for Fermi-Dirac and Gaussian smearing E0 = (E + F) / 2 is the energy at zero smearing but for
+    higher orders of its width (M. J. Gillan, J. Phys.: Condens. Matter 1, 689 (1989)). So E0 - F is only half of T·S. GPAW's levels
+    smear with Fermi-Dirac (``extrapolate_factor = -0.5``), VASP's with ISMEAR = 0, and both give this E0 as ``energy_eV``.
+    """
+    return 2 * (energy - free_energy)
 
 
 def _asymmetry(row: Mapping[str, Any], stress: NDArray, geometry: Geometry | None) -> float:

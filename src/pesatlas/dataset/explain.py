@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from pesatlas.dataset.atlas import Atlas
+from pesatlas.dataset.unpicked import why_not
 from pesatlas.errors import UserError
 
 Story = list[tuple[str, list[tuple[str, str]]]]
@@ -37,7 +38,7 @@ def explain(atlas: Atlas, snapshot_id: str) -> Story:
         if not relevant:
             raise UserError(_unknown(atlas, snapshot_id, structure_id))
         return [*story, ("it is missing", [(row["stage"], _failure(row)) for row in relevant])]
-    story += [("snapshot", _snapshot(snapshots[0])), ("selection", _selection(atlas, snapshot_id))]
+    story += [("snapshot", _snapshot(snapshots[0])), ("selection", _selection(atlas, snapshots[0]))]
     if atlas.find("selection", snapshot_id=snapshot_id):
         story += [(f"label at {level}", _label(atlas, snapshot_id, level)) for level in atlas.levels]
     return story
@@ -78,19 +79,13 @@ def _snapshot(row: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _selection(atlas: Atlas, snapshot_id: str) -> list[tuple[str, str]]:
+def _selection(atlas: Atlas, snapshot: dict[str, Any]) -> list[tuple[str, str]]:
+    snapshot_id = snapshot["snapshot_id"]
     clusters = atlas.find("clusters", snapshot_id=snapshot_id)
     lines = [("cluster", f"{row['structure_cluster']} of structures") for row in clusters]
     picks = atlas.find("selection", snapshot_id=snapshot_id)
     if not picks:
-        target = atlas.manifest["configuration"].get("select", {}).get("target")
-        return [
-            *lines,
-            (
-                "not picked",
-                f"others stand for it, or the target of {target} was reached before it; so it has no label",
-            ),
-        ]
+        return [*lines, ("not picked, so not labelled", why_not(atlas, snapshot, clusters))]
     row = picks[0]
     novelty = f", novelty {row['novelty']:.4g}"
     return [

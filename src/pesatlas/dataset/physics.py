@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.config.label import MLIP
+from pesatlas.dataset.derive import entropy
 from pesatlas.dataset.paths import Results
 from pesatlas.elements import symbol_of
 from pesatlas.tables import iter_table
@@ -21,6 +22,12 @@ SAME_ENERGY = 1e-6
 
 # Signs are compared if there are as many rows, and called wrong at such a correlation: a potential that explored knows better.
 ENOUGH_ROWS, WRONG_SIGN = 8, -0.5
+
+# Moments below this (μB) are noise of the SCF. Two calculations that are not magnetic may well agree in it, to VASP's three decimals.
+MAGNETIC = 0.5
+
+# MatPESStaticSet starts elements that its table does not have with this moment (μB).
+_OTHERWISE = 0.6
 
 _SWAPPED = {MLIP: "labels of a potential, which are no DFT"}
 
@@ -36,6 +43,7 @@ class RowCheck:
     fingerprints : of the level, as the manifest has them
     atoms : energies of isolated atoms in eV by symbol
     net_force : the rule of that name
+    starts : moments (μB) by symbol that the level's own calculations start from, for those that begin with another's solution
     """
 
     def __init__(
@@ -44,8 +52,10 @@ class RowCheck:
         fingerprints: Collection[str],
         atoms: Mapping[str, float],
         net_force: Mapping[str, Any],
+        starts: Mapping[str, float] | None = None,
     ) -> None:
         self.level, self.fingerprints, self.atoms = level, fingerprints, atoms
+        self.starts = starts
         self.max_net_force = net_force["limit"] if net_force["then"] == "quarantine" else np.inf
 
     def __call__(self, row: Mapping[str, Any]) -> Iterator[str]:
@@ -61,7 +71,7 @@ class RowCheck:
         if net > self.max_net_force:
             yield f"forces sum to {net:.3g} eV/Å, allowed {self.max_net_force}"
         yield from self._level(row)
-        yield from _not_a_result(row)
+        yield from _not_a_result(row, self.starts)
         yield from self._derived(row)
 
     def _level(self, row: Mapping[str, Any]) -> Iterator[str]:
@@ -78,6 +88,9 @@ class RowCheck:
         pressure = -sum(row["stress_eV_per_A3"][:3]) / 3 * EV_PER_A3_TO_GPA
         if not _same(pressure, row["static_pressure_GPa"], row["max_stress_GPa"]):
             yield f"static_pressure_GPa {row['static_pressure_GPa']:.6g} is not that of its stress, {pressure:.6g}: flipped or changed"
+        smeared = entropy(row["energy_eV"], row["free_energy_eV"]) / len(row["numbers"])
+        if not _same(smeared, row["entropy_eV_per_atom"], row["energy_eV"]):
+            yield f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, {smeared:.6g}: remove manifest.json and run again"
         forces = np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)), axis=1)
         if not np.allclose(forces, row["abs_forces_eV_per_A"], rtol=_ROUNDING, atol=_ROUNDING):
             yield "abs_forces_eV_per_A are not those of its forces"
@@ -96,7 +109,9 @@ class Levels:
 
     def __init__(self, levels: Sequence[str]) -> None:
         self.levels = levels
-        self.rows: dict[str, dict[str, tuple[float, str, bytes]]] = {level: {} for level in levels}
+        self.rows: dict[str, dict[str, tuple[float, str, bytes, int | None]]] = {
+            level: {} for level in levels
+        }
 
     def add(self, level: str, row: Mapping[str, Any]) -> None:
         """Take note of a row."""
@@ -104,7 +119,9 @@ class Levels:
         for name in ("numbers", "cell_A", "positions_A"):
             geometry.update(np.asarray(row[name], dtype=float).tobytes())
         per_atom = row["energy_eV"] / max(len(row["numbers"]), 1)
-        self.rows[level][row["snapshot_id"]] = (per_atom, row["split"], geometry.digest())
+        moments = row["magmoms_muB"]
+        known = hash(tuple(moments)) if is_magnetic(moments) else None
+        self.rows[level][row["snapshot_id"]] = (per_atom, row["split"], geometry.digest(), known)
 
     def problems(self) -> list[str]:
         """Return what is wrong between levels."""
@@ -122,6 +139,14 @@ class Levels:
             if same:
                 found.append(
                     f"{len(same)} of {len(shared)} energies are the same at {a} and {b} (e.g. {same[0]}): one functional under two names"
+                )
+            magnetic = [name for name in shared if None not in {left[name][3], right[name][3]}]
+            copied = [name for name in magnetic if left[name][3] == right[name][3]]
+            # a crystal of one kind of atom may have the same three decimals twice by chance; most of them cannot
+            if len(copied) >= ENOUGH_ROWS and 2 * len(copied) > len(magnetic):
+                found.append(
+                    f"magnetic moments are the same at {a} and {b} in {len(copied)} of {len(magnetic)} rows (e.g. {copied[0]}): those of {b} "
+                    f"are the initial ones, which {a} handed over"
                 )
         return found
 
@@ -182,27 +207,41 @@ def _numbers(row: Mapping[str, Any]) -> list[float]:
     return [row["energy_eV"], row["free_energy_eV"], *(value for name in lists for value in row[name])]
 
 
-def _not_a_result(row: Mapping[str, Any]) -> Iterator[str]:
+def _not_a_result(row: Mapping[str, Any], starts: Mapping[str, float] | None) -> Iterator[str]:
     """Yield what tells a calculation that did not finish, or numbers that went in instead of coming out."""
     if not row["converged"]:
         yield "not converged, yet in the dataset"
-    most, initial = _limits(row["settings"])
+    most, initial, handed = _limits(row["settings"])
     if most is not None and row["scf_steps"] > most:
         yield f"not converged: {row['scf_steps']} SCF steps, the most there can be are {most}"
+    # r2SCAN in VASP starts from PBE's final moments, which may stay to the last of three decimals, above all where they are
+    # nearly zero. Such a row is held against the high-spin table that its level has for all else; that it only repeats PBE's
+    # moments shows in many rows, not in one (see Levels).
+    if handed:
+        symbols = [symbol_of(number) for number in row["numbers"]]
+        initial = None if starts is None else tuple(starts.get(symbol, _OTHERWISE) for symbol in symbols)
     moments = row["magmoms_muB"]
-    if moments and initial and any(initial) and sorted(moments) == sorted(initial):
+    if moments and initial and is_magnetic(initial) and sorted(moments) == sorted(initial):
         yield "its magnetic moments are the initial ones, to the last digit"
 
 
+def is_magnetic(moments: Sequence[float] | None) -> bool:
+    """Whether there are moments, and one that is more than noise."""
+    return bool(moments) and max(abs(moment) for moment in moments or ()) >= MAGNETIC
+
+
 @lru_cache(maxsize=1024)
-def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None]:
-    """Return the most SCF steps of a converged calculation and the initial moments in a row's settings, of GPAW or VASP."""
+def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None, bool]:
+    """Return what a row's settings, of GPAW or VASP, say of its beginning and end.
+
+    The most SCF steps of a converged calculation, the initial moments, and whether those are the final ones of another calculation.
+    """
     known = json.loads(settings)
     incar = known.get("incar", {})
     moments = known.get("moments_muB", incar.get("MAGMOM"))
     # VASP that takes all its steps may or may not have converged, which counts as not
     most = incar["NELM"] - 1 if "NELM" in incar else known.get("max_iterations")
-    return most, None if moments is None else tuple(moments)
+    return most, None if moments is None else tuple(moments), "start" in known
 
 
 @lru_cache(maxsize=1024)

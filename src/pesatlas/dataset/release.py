@@ -6,7 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from pesatlas import __version__
+from pesatlas.dataset.card import CITATION
 from pesatlas.dataset.checksums import SUMS
 from pesatlas.dataset.compare import compare, page
 from pesatlas.dataset.export import RECORD
@@ -27,7 +30,7 @@ KEPT = (
 )
 """Tables of a release: what the dataset is, and what explains it. Frames and features of the whole pool are not."""
 
-_BESIDE = ("card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json", "report.html")
+_BESIDE = ("card.json", "card.md", CITATION, "ro-crate-metadata.json", "report.html")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _READ_ONLY = 0o444
 
@@ -69,6 +72,7 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
     for name in names:
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results / name, building / name)
+    _cite(building / CITATION, version)
     write_text(building / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     about: dict[str, Any] = {
         "version": version,
@@ -111,6 +115,13 @@ def _export(results: Path, record: Path, manifest: dict[str, Any]) -> list[str]:
         )
     inside = record.parent.relative_to(results)
     return [(inside / name).as_posix() for name in (RECORD, *(file["file"] for file in about["files"]))]
+
+
+def _cite(path: Path, version: str) -> None:
+    """Write the version of the release into its citation, if it has one."""
+    if path.is_file():
+        cited = {**yaml.safe_load(path.read_text(encoding="utf-8")), "version": version}
+        write_text(path, yaml.safe_dump(cited, sort_keys=False, allow_unicode=True))
 
 
 def _seal(folder: Path) -> None:

@@ -118,11 +118,13 @@ def _check_schema(path: Path, table: str) -> list[str]:
 
 def _check_rows(layout: Results, level: str, manifest: dict[str, Any], levels: Levels) -> list[str]:
     """Check every row of a level's dataset, in pieces; the same problem of many rows is told of the first few."""
+    surface = manifest["surfaces"][level]
     check = RowCheck(
         level,
-        manifest["surfaces"][level]["fingerprints"],
+        surface["fingerprints"],
         manifest["references"]["atoms_eV"].get(level, {}),
         manifest["configuration"]["dataset"]["rules"]["net_force"],
+        (surface["definition"] or {}).get("settings", {}).get("moments_muB"),
     )
     problems: list[str] = []
     count = 0

@@ -18,7 +18,7 @@ import numpy as np
 from pesatlas import registry, supervise
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
-from pesatlas.geometry import geometry_digest
+from pesatlas.geometry import canonical_order, geometry_digest
 from pesatlas.label.archive import pack
 from pesatlas.label.interface import (
     TRANSIENT,
@@ -40,21 +40,14 @@ from pesatlas.tables import FailureReason
 log = logging.getLogger(__name__)
 
 BACKENDS = "pesatlas.label.backends"
-_DECIMALS = 8
 _POLL_S = 0.1
 _LATE_S = 1.0
 """What ends a job may end its calculations a moment before the job knows."""
 
 
-def canonical_order(task: Task) -> np.ndarray:
-    """Return the permutation that sorts a task's atoms by element and position (1e-8 Å): the same for any order of the same atoms."""
-    positions = np.round(task.positions, _DECIMALS)
-    return np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0], task.numbers))
-
-
 def content_key(task: Task) -> str:
     """Hash of a task's geometry (canonical order, 1e-8 Å) and of its level's fingerprint."""
-    order = canonical_order(task)
+    order = canonical_order(task.numbers, task.positions)
     geometry = geometry_digest(task.numbers[order], task.cell, task.positions[order])
     return digest(task.level.fingerprint, task.isolated, geometry, length=32)
 
@@ -140,7 +133,7 @@ class Calculations:
             self._slots.put(cpus)
 
     def _outcome(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> Outcome:
-        key, order = content_key(task), canonical_order(task)
+        key, order = content_key(task), canonical_order(task.numbers, task.positions)
         known = self._known(key)
         if known is None or isinstance(known, Requeued):
             outcome = self._unknown(task, key, order, handover, cpus)

@@ -294,9 +294,7 @@ _DATASET = [
         "largest change of a component of the stress under the crystal's symmetry",
         "GPa",
     ),
-    _field(
-        "entropy_eV_per_atom", f8, "T·S of the electrons: difference of energy and free energy", "eV/atom"
-    ),
+    _field("entropy_eV_per_atom", f8, "T·S of the electrons: twice energy_eV less free_energy_eV", "eV/atom"),
     _field(
         "level_gap_eV_per_atom",
         f8,

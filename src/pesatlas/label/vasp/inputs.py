@@ -44,6 +44,26 @@ class Inputs:
         return sorted_rows
 
 
+def crystal(numbers: Sequence[int] | np.ndarray, cell: np.ndarray, positions: np.ndarray) -> Structure:
+    """Return the crystal that VASP is given, before pymatgen sorts its atoms; site property ``task_index`` counts them.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    cell : (3, 3) Å, rows are lattice vectors
+    positions : (n, 3) Å
+    """
+    # VASP wants a right-handed cell; the same crystal has one with two of its vectors swapped.
+    axes = [0, 1, 2] if np.linalg.det(cell) > 0 else [1, 0, 2]
+    return Structure(
+        Lattice(cell[axes]),
+        [symbol_of(int(number)) for number in numbers],
+        positions,
+        coords_are_cartesian=True,
+        site_properties={"task_index": list(range(len(numbers)))},
+    )
+
+
 def input_set(task: Task, functional: Functional, moments: Sequence[float] | None = None) -> MatPESStaticSet:
     """Return the input set of a task.
 
@@ -52,15 +72,7 @@ def input_set(task: Task, functional: Functional, moments: Sequence[float] | Non
     moments : sequence of float, optional
         Magnetic moments (μB) to start from, in the task's order; without, the set's own.
     """
-    # VASP wants a right-handed cell; the same crystal has one with two of its vectors swapped.
-    axes = [0, 1, 2] if np.linalg.det(task.cell) > 0 else [1, 0, 2]
-    structure = Structure(
-        Lattice(task.cell[axes]),
-        [symbol_of(int(number)) for number in task.numbers],
-        task.positions,
-        coords_are_cartesian=True,
-        site_properties={"task_index": list(range(len(task.numbers)))},
-    )
+    structure = crystal(task.numbers, task.cell, task.positions)
     if moments is not None:
         structure.add_site_property("magmom", [float(moment) for moment in moments])
     return MatPESStaticSet(structure, xc_functional=functional, user_incar_settings=EXTRA_INCAR[functional])
