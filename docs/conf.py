@@ -21,10 +21,13 @@ add_module_names = False
 python_maximum_signature_line_length = 100
 toc_object_entries_show_parents = "hide"
 
+highlight_language = "none"  # of blocks that name no language
 smartquotes = False  # -- is an option, not a dash
 
 html_theme = "furo"
 html_title = project
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False

@@ -16,7 +16,7 @@ from pesatlas.tables.schemas import SCHEMA_VERSION, SCHEMAS, FailureReason
 Schema = dict[str, Any]
 
 _BOUNDS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "exclusiveMaximum": "< {}", "maximum": "≤ {}"}
-_TYPES = {"string": "text", "boolean": "true or false", "array": "list", "object": "section"}
+_TYPES = {"string": "text", "boolean": "true or false"}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -60,22 +60,10 @@ def tables() -> str:
     for name, schema in SCHEMAS.items():
         rows = []
         for field in schema:
-            kind = (
-                str(field.type)
-                .replace("<item: ", "<")
-                .replace("fixed_size_list", "list")
-                .replace("halffloat", "float16")
-            )
-            null = " or null" if field.nullable else ""
-            about = field.metadata
-            rows.append(
-                [
-                    f"`{field.name}`",
-                    f"`{kind}`{null}",
-                    about[b"unit"].decode(),
-                    about[b"description"].decode(),
-                ]
-            )
+            kind = str(field.type).replace("<item: ", "<").replace("fixed_size_list", "list")
+            kind = f"`{kind.replace('halffloat', 'float16')}`{' or null' if field.nullable else ''}"
+            unit, meaning = (field.metadata[name].decode() for name in (b"unit", b"description"))
+            rows.append([f"`{field.name}`", kind, unit, _plain(meaning)])
         parts += [f"## {name}", _table(["column", "type", "unit", "meaning"], rows)]
     parts.append(f"`reason` is one of {', '.join(f'`{reason}`' for reason in FailureReason)}.")
     return "\n\n".join(parts)
@@ -91,8 +79,12 @@ def configuration() -> str:
         parts += [f"## {name}", _words(model), _keys_table(model, known, section.get("default", {}))]
         for key, field in model["properties"].items():
             for kind in _kinds(field, known):
-                about = kind["properties"]["kind"].get("description") or _words(kind)
-                parts += [f"### {name}.{key}: {kind['properties']['kind']['const']}", _sentence(about)]
+                choice = kind["properties"]["kind"]
+                about = _plain(choice["description"]) if "description" in choice else _words(kind)
+                parts += [
+                    f"### {name}.{key}: {choice['const']}",
+                    f"{about[0].upper()}{about[1:].rstrip('.')}.",
+                ]
                 parts.append(_keys_table(kind, known, {}))
     return "\n\n".join(part for part in parts if part)
 
@@ -110,18 +102,12 @@ def _keys(model: Schema, known: Schema, defaults: Schema, prefix: str) -> Iterat
         within = [] if _kinds(field, known) else _sections(field, known)
         if not within or "description" in field:
             how = " *how*" if field.get("runtime") else ""
-            value = _kinds_or_value(field, known)
-            yield [
-                f"`{key}`",
-                value,
-                _default(default, known, field),
-                _sentence(field.get("description", "")) + how,
-            ]
+            meaning = _plain(field.get("description", "")) + how
+            yield [f"`{key}`", _value(field, known), _default(default, known, field), meaning]
+        inner = default if isinstance(default, dict) else {}
+        many = "[]" if field.get("type") == "array" else ""
         for section in within:
-            inner = default if isinstance(default, dict) else {}
-            yield from _keys(
-                section, known, inner, f"{key}[]." if field.get("type") == "array" else f"{key}."
-            )
+            yield from _keys(section, known, inner, f"{key}{many}.")
 
 
 def _options(field: Schema) -> list[Schema]:
@@ -145,21 +131,20 @@ def _kinds(field: Schema, known: Schema) -> list[Schema]:
     return [each for each in _sections(field, known) if "const" in each["properties"].get("kind", {})]
 
 
-def _kinds_or_value(field: Schema, known: Schema) -> str:
-    kinds = [f"`{kind['properties']['kind']['const']}`" for kind in _kinds(field, known)]
-    many = "list of " if field.get("type") == "array" else ""
-    if kinds:
-        return f"{many}kind {' or '.join(kinds)}"
-    return many + " or ".join(_value(option) for option in _options(field))
-
-
-def _value(option: Schema) -> str:
+def _value(field: Schema, known: Schema) -> str:
     """Say in words what a value may be."""
-    if "enum" in option or "const" in option:
-        return " or ".join(f"`{word}`" for word in option.get("enum", [option.get("const")]))
-    kind = "section" if "$ref" in option else _TYPES.get(option.get("type", ""), option.get("type", "any"))
-    bounds = [words.format(f"{option[bound]:g}") for bound, words in _BOUNDS.items() if bound in option]
-    return ", ".join([kind, *bounds])
+    if field.get("type") == "array":
+        return f"list of {_value(field['items'], known)}"
+    kinds = [f"`{kind['properties']['kind']['const']}`" for kind in _kinds(field, known)]
+    if kinds:
+        return f"kind {' or '.join(kinds)}"
+    if "anyOf" in field:
+        return " or ".join(_value(option, known) for option in field["anyOf"])
+    if "enum" in field or "const" in field:
+        return " or ".join(f"`{word}`" for word in field.get("enum", [field.get("const")]))
+    kind = field.get("type", "section")
+    bounds = [words.format(f"{field[bound]:g}") for bound, words in _BOUNDS.items() if bound in field]
+    return ", ".join([_TYPES.get(kind, kind), *bounds])
 
 
 def _default(default: Any, known: Schema, field: Schema) -> str:
@@ -171,11 +156,13 @@ def _default(default: Any, known: Schema, field: Schema) -> str:
 
 
 def _words(model: Schema) -> str:
-    return str(model.get("description", "")).replace("``", "`")
+    return _plain(str(model.get("description", "")).replace("``", "`"))
 
 
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+def _plain(text: str) -> str:
+    """Keep Markdown from reading * and the like in text that was not written in it; code stays as it is."""
+    parts = text.split("`")
+    return "`".join(part if i % 2 else re.sub(r"([*_<>\[\]])", r"\\\1", part) for i, part in enumerate(parts))
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:
