@@ -1,10 +1,10 @@
-# `make demo`, `make test`, `make check`: each does its own set-up.
+# `make demo`, `make test`, `make check`, `make docs`: each does its own set-up.
 VENV := .venv
 BIN := $(VENV)/bin
 # The environment's programs first, so that Snakemake's jobs and pre-commit find them.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test check format generate clean
+.PHONY: demo test check docs format generate clean
 
 demo: $(VENV)/.ready
 	pesatlas run --profile profiles/local
@@ -18,6 +18,10 @@ check: $(VENV)/.ready
 	snakefmt --check Snakefile workflow
 	mypy
 	snakemake --lint
+
+# site/index.html opens as a file; a warning is an error.
+docs: $(VENV)/.ready
+	sphinx-build -W --keep-going -q -d build/doctrees docs site
 
 format: $(VENV)/.ready
 	ruff check --fix .

@@ -1,7 +1,7 @@
 """What docs/clusters.md, docs/vasp.md and docs/reliability.md tell people to type, in a folder like a checkout, on a real Slurm.
 
 Blocks marked ``bash`` are run by tests/workflow/test_docs.py. Here: those marked ``sh`` (in one shell, for they need a cluster and
-follow from each other), benchmarks (with fewer labels), and YAML.
+follow from each other) and benchmarks (with fewer labels). YAML: tests/docs/test_configurations.py.
 """
 
 import os
@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 import potcars
 import small_slurm
-from pesatlas.config.load import load_campaign
 from slurm_campaign import ELEMENTS, SlurmCampaign
 from small_campaign import ROOT, TINY, SmallCampaign
 
@@ -67,14 +65,6 @@ def test_every_line_that_is_not_run_here_is_known():
     ]
     assert [line for line in found if not line.startswith(BY_HAND) and line not in SMALLER] == []
     assert set(SMALLER) <= set(found)
-
-
-@pytest.mark.parametrize("block", blocks("yaml"))
-def test_a_documented_configuration_is_valid(block):
-    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
-    for section, values in yaml.safe_load(block).items():
-        raw[section] |= values
-    load_campaign(raw, extensions=False)
 
 
 @pytest.fixture(scope="module")

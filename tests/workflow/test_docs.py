@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # These set up an environment and run everything: .ci/run runs them.
 BY_CI = {"make demo", "make test"}
 # Each command is run in a shell of its own, which is in the environment already.
