@@ -2,10 +2,11 @@
 
     python benchmarks/direct.py speed [--maml PYTHON] [--rows 10000 100000 300000]
     python benchmarks/direct.py large [--rows 1000000 10000000]
+    python benchmarks/direct.py scan
     python benchmarks/direct.py quality FOLDER [--maml PYTHON]
 
 ``speed``: scaling, principal components, BIRCH, assignment and one pick a cluster, of vectors of 128 numbers. ``large``: 16
-principal components, clustering and assignment. ``quality``: on the features of a campaign, e.g. of
+principal components, clustering and assignment. ``scan``: moments, reading and projecting of features. ``quality``: on the features of a campaign, e.g. of
 `benchmarks/real_features.py`. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
 memory is its own. PYTHON is the interpreter of an environment with `maml==2025.4.3`; without it maml is left out.
 """
@@ -23,13 +24,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from growth import write_shard
 from scipy.spatial import KDTree
 
 from pesatlas.config.select import Select
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
-from pesatlas.select.pca import Pca
+from pesatlas.select.pca import Pca, fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.shards import read_projected
 from pesatlas.tables import read_table
@@ -196,6 +198,48 @@ def large(options: argparse.Namespace) -> None:
         )
 
 
+SCAN = """
+from pathlib import Path
+import numpy as np
+import pyarrow.parquet as pq
+from pesatlas.select.pca import Pca
+from pesatlas.select.shards import read_projected
+from pesatlas.tables.moments import Moments
+pca, paths = Pca.read(Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]]
+columns = [pq.read_table(p, columns=["atom_features"]).column(0).combine_chunks() for p in paths]
+vectors = [c.flatten().to_numpy(zero_copy_only=False).reshape(-1, len(pca.atoms.mean)) for c in columns]
+list(read_projected(paths[0], pca))
+mark()
+m = Moments.empty(len(pca.atoms.mean))
+for v in vectors: m.add(v)
+mark()
+for v in vectors: pca.atoms.project(v)
+mark()
+for p in paths:
+    for part in read_projected(p, pca): pass
+mark()
+selected = [m.n, sum(p.stat().st_size for p in paths), m.dimension, len(pca.atoms.axes)]
+"""
+PASSES = 3
+"""Jobs that read the features of all atoms: grids, assignment, and the drawing of frames to measure the choice with."""
+
+
+def scan(_: argparse.Namespace) -> None:
+    """Print what moments, reading and projecting of features take for a million atoms, and for MatPES."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        shards = [write_shard(folder, str(i), list(range(50 * i, 50 * i + 50)), 100) for i in range(6)]
+        fit_pca(campaign(), [shard.moments for shard in shards], folder / "pca.npz")
+        found = run(sys.executable, SCAN, folder / "pca.npz", *[shard.features for shard in shards])
+    atoms, size, dimension, components = found["selected"]
+    moments, project, read = (1e6 * t / atoms for t in found["times"])
+    print(
+        f"{atoms} atoms with {dimension} numbers each, {components} principal components, {size / atoms:.0f} bytes an atom.\n"
+        f"CPU s per million atoms: moments {moments:.2f}, reading and projecting {read:.2f}, of which projecting {project:.2f}.\n"
+        f"16 billion atoms: 1.6e4 x ({moments:.2f} + {PASSES} x {read:.2f}) s = {4.44 * (moments + PASSES * read):.0f} CPU h"
+    )
+
+
 def campaign(**select: Any) -> Any:
     """Return what the stage reads of a campaign."""
     return SimpleNamespace(
@@ -345,6 +389,7 @@ def main() -> None:
         command.add_argument("--rows", type=int, nargs="+")
         command.add_argument("--maml")
         command.set_defaults(run=function)
+    commands.add_parser("scan").set_defaults(run=scan)
     command = commands.add_parser("quality")
     command.add_argument("folder", type=Path)
     command.add_argument("--maml")

@@ -23,7 +23,7 @@ from pesatlas.registry import find
 from pesatlas.select.assign import lists
 from pesatlas.select.centres import Centres
 from pesatlas.select.frames import INDEXED, Frames, index_batches
-from pesatlas.select.pool import Pool
+from pesatlas.select.pool import Pool, geometries_of
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 from pesatlas.tables.atomic import atomic_path
 
@@ -115,8 +115,11 @@ def _best(
 def equilibrium_cells(pool: Pool) -> list[int]:
     """Return the smallest equilibrium cell of each crystal in each domain; of equal ones the first."""
     smallest: dict[tuple[str, str], int] = {}
-    for row in np.flatnonzero(pool.equilibrium).tolist():
-        crystal = (str(pool.structure_ids[row]), str(pool.domains[row]))
+    rows = np.flatnonzero(pool.equilibrium)
+    names = zip(
+        *(part.take(pa.array(rows)).to_pylist() for part in (pool.structure_ids, pool.domains)), strict=True
+    )
+    for row, crystal in zip(rows.tolist(), names, strict=True):
         if crystal not in smallest or pool.n_atoms[row] < pool.n_atoms[smallest[crystal]]:
             smallest[crystal] = row
     return sorted(smallest.values())
@@ -185,7 +188,7 @@ def _rows(
 
 def short_hashes(table: pa.Table) -> NDArray[np.uint64]:
     """First halves of the hashes in column ``geometry``."""
-    return np.frombuffer(b"".join(table.column("geometry").to_pylist()), "<u8")[::2]
+    return geometries_of(table).view("<u8")[::2]
 
 
 def _distinct(column: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

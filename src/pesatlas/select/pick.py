@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pesatlas.config.campaign import Campaign
@@ -17,7 +18,7 @@ from pesatlas.registry import find
 from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
 from pesatlas.select.centres import Centres
 from pesatlas.select.frames import look_up
-from pesatlas.select.pool import Pick, Pool, round_robin
+from pesatlas.select.pool import Pick, Pool, geometries_of, round_robin
 from pesatlas.select.reference import Reference, read_known
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry, read_table
 
@@ -55,13 +56,14 @@ def pick_snapshots(
     causes = _counted(candidates)
     centres, _ = Centres.read(atoms)
     table = _merge(campaign, candidates, centres)
-    whole = Pool.of(table, centres, options.target, campaign.campaign.seed)
-    known, labelled = read_known(reference, whole.structure_pcs.shape[1])
-    new = ~np.isin(short_hashes(table), labelled)
-    crystals = np.zeros(len(new), dtype=bool)
-    crystals[equilibrium_cells(whole)] = options.include_equilibrium
-    table, crystals = table.filter(pa.array(new)), crystals[new]
     pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
+    known, labelled = read_known(reference, pool.structure_pcs.shape[1])
+    crystals = np.zeros(table.num_rows, dtype=bool)
+    crystals[equilibrium_cells(pool)] = options.include_equilibrium
+    new = ~np.isin(short_hashes(table), labelled)
+    if not new.all():
+        table, crystals = table.filter(pa.array(new)), crystals[new]
+        pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
     policy: Any = options.policy
     chosen: list[Pick] = find("pesatlas.select.policies", policy.kind).choose(pool, policy, required, known)
@@ -130,13 +132,13 @@ def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.T
         if sum(part.num_rows for part in waiting) > max(_WAITING, kept.num_rows):
             kept, waiting = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres), []
     kept = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres)
-    ids = kept.column("snapshot_id").to_numpy()
-    twice = ids[1:][ids[1:] == ids[:-1]]
+    ids = kept.column("snapshot_id")
+    twice = ids[1:].filter(pc.equal(ids[1:], ids[:-1]))
     if len(twice):
         raise UserError(
             f"Frame {twice[0]} is there more than once ({len(twice)} such): two shards hold the same trajectory."
         )
-    geometry = np.array(kept.column("geometry").to_pylist(), dtype=np.void(16).dtype)
+    geometry = geometries_of(kept)
     order = np.argsort(~kept.column("equilibrium").to_numpy().astype(bool), kind="stable")
     _, first = np.unique(geometry[order], return_index=True)
     return kept.take(pa.array(np.sort(order[first])))
@@ -153,12 +155,13 @@ def _table(
         "reason": pa.array([pick.reason for pick in picks], pa.string()),
         "structure_cluster": pool.structure_clusters[rows],
         "atom_clusters": pa.array([pick.atom_clusters for pick in picks], pa.int32()),
-        "novelty": novelty(pool.structure_pcs[rows]),
+        "novelty": novelty(pool.structure_pcs[rows].astype(float)),
         "rank": rank,
         "batch": rank // per_job,
     }
-    shard = np.array(table.column("shard").to_pylist(), dtype=np.str_)[rows]
-    found = look_up(snapshots, shard, table.column("row").to_numpy()[rows])
+    places = table.select(["shard", "row"]).take(pa.array(rows))
+    shard = np.array(places.column("shard").to_pylist(), dtype=np.str_)
+    found = look_up(snapshots, shard, places.column("row").to_numpy())
     schema = SCHEMAS["selection"]
     arrays = [pa.array(columns[name]) if name in columns else found.column(name) for name in schema.names]
     return pa.table(arrays, names=schema.names)

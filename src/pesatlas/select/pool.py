@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Pool:
     """Frames that may be picked, in the order of ``snapshot_id``.
 
+    There are millions of them: strings stay in Arrow's memory, as numpy's or Python's they would take several times as much.
+
     Attributes
     ----------
     ids, structure_ids, domains : (N,) strings
@@ -24,7 +26,7 @@ class Pool:
     n_atoms : (N,)
     geometries : (N,) 16-byte hashes
     structure_clusters : (N,) cluster of each frame; those with a lower number are more populous
-    structure_pcs : (N, k) weighted principal components
+    structure_pcs : (N, k) float32, weighted principal components
     centre_distances : (N,) from the centre of the cluster
     edges : (N + 1,) atomic clusters of frame i, each once, are atom_clusters[edges[i]:edges[i + 1]]
     atom_clusters : numbered through the campaign
@@ -33,14 +35,14 @@ class Pool:
     seed : int, of the campaign, for policies that draw
     """
 
-    ids: NDArray[np.str_]
-    structure_ids: NDArray[np.str_]
-    domains: NDArray[np.str_]
+    ids: pa.ChunkedArray
+    structure_ids: pa.ChunkedArray
+    domains: pa.ChunkedArray
     equilibrium: NDArray[np.bool_]
     n_atoms: NDArray[np.int64]
-    geometries: NDArray[np.bytes_]
+    geometries: NDArray[np.void]
     structure_clusters: NDArray[np.int32]
-    structure_pcs: NDArray[np.float64]
+    structure_pcs: NDArray[np.float32]
     centre_distances: NDArray[np.float64]
     edges: NDArray[np.int64]
     atom_clusters: NDArray[np.int32]
@@ -53,17 +55,14 @@ class Pool:
         """Pool of the rows of table ``candidates``."""
         atoms, pcs = (table.column(name).combine_chunks() for name in ("atom_clusters", "structure_pcs"))
         return cls(
-            ids=_strings(table, "snapshot_id"),
-            structure_ids=_strings(table, "structure_id"),
-            domains=_strings(table, "domain"),
+            ids=table.column("snapshot_id"),
+            structure_ids=table.column("structure_id"),
+            domains=table.column("domain"),
             equilibrium=table.column("equilibrium").to_numpy().astype(bool),
             n_atoms=table.column("n_atoms").to_numpy().astype(np.int64),
-            geometries=np.array(table.column("geometry").to_pylist(), dtype=np.void(16).dtype),
+            geometries=geometries_of(table),
             structure_clusters=table.column("structure_cluster").to_numpy(),
-            structure_pcs=pcs.flatten()
-            .to_numpy()
-            .reshape(table.num_rows, -1 if table.num_rows else 1)
-            .astype(float),
+            structure_pcs=pcs.flatten().to_numpy().reshape(table.num_rows, -1 if table.num_rows else 1),
             centre_distances=table.column("centre_distance").to_numpy(),
             edges=np.concatenate([[0], np.cumsum(atoms.value_lengths().to_numpy(), dtype=np.int64)]),
             atom_clusters=atoms.flatten().to_numpy(),
@@ -88,8 +87,14 @@ class Pool:
         return self.n_atoms.astype(np.float64) ** 3
 
 
-def _strings(table: pa.Table, name: str) -> NDArray[np.str_]:
-    return np.array(table.column(name).to_pylist(), dtype=np.str_)
+def geometries_of(table: pa.Table) -> NDArray[np.void]:
+    """Hashes (N,) of 16 bytes in column ``geometry``."""
+    parts = [
+        np.frombuffer(part.buffers()[1], "V16", len(part), 16 * part.offset)
+        for part in table.column("geometry").chunks
+        if len(part)
+    ]
+    return np.concatenate([np.empty(0, "V16"), *parts])
 
 
 class Known(NamedTuple):

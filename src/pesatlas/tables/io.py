@@ -57,7 +57,9 @@ class TableWriter:
 
     def __enter__(self) -> Self:
         self._temporary = self._atomic.__enter__()
-        self._writer = pq.ParquetWriter(self._temporary, self.schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            self._temporary, self.schema, compression="zstd", use_dictionary=_with_dictionary(self.schema)
+        )
         return self
 
     def write(self, rows: pa.Table | Sequence[Mapping[str, Any]]) -> None:
@@ -101,6 +103,12 @@ class TableWriter:
                 dict(self.counts),
             )
             write_entry(self.path, entry)
+
+
+def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
+    """Columns to write with a dictionary: all but lists of float16, which then are larger, and seven times as slow to read."""
+    names = [field.name for field in schema if field.type != pa.list_(pa.float16())]
+    return True if len(names) == len(schema) else names
 
 
 def write_table(

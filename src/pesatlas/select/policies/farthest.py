@@ -31,7 +31,7 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     """Pick the candidate whose structure is farthest from picks, ``taken`` and ``known``; the first from the origin, the mean of all."""
     from scipy.spatial.distance import cdist  # noqa: PLC0415 - slow to import
 
-    points = pool.structure_pcs
+    points = pool.structure_pcs.astype(float)
     start = np.concatenate([points[taken], known.structure_pcs.reshape(-1, points.shape[1])])
     start = start if len(start) else np.zeros((1, points.shape[1]))
     apart = np.full(len(points), np.inf)
