@@ -74,8 +74,17 @@ def test_other_weights_are_another_level(monkeypatch):
     assert "pseudopotentials" in difference(level(), level(NEWER))
     before = level()
     assert level({**OLDER, "device": "cuda"}).fingerprint == before.fingerprint
-    monkeypatch.setattr(chgnet, "weights_hash", lambda _: "damaged")
+    identify = chgnet.identify
+    monkeypatch.setattr(
+        chgnet, "identify", lambda options: replace(identify(options), weights_hash="damaged")
+    )
     assert difference(before, level()) == ["pseudopotentials"]
+
+
+def test_a_kind_of_potential_that_cannot_tell_its_weights_does_not_label(monkeypatch):
+    monkeypatch.delattr(chgnet, "identify")
+    with pytest.raises(UserError, match="'chgnet' cannot label"):
+        level()
 
 
 def test_the_level_says_that_it_is_no_dft():

@@ -43,7 +43,7 @@ for name, column in pairs.items():
 '''
 
 
-_EVALUATE = '''"""Evaluate the potential again: reads in.json, writes out.json. Paths in it are relative to where the campaign was run."""
+_EVALUATE = '''"""Evaluate the potential again: reads in.json, writes out.json. If in.json has a relative path of weights, write where they are."""
 
 import json
 from pathlib import Path

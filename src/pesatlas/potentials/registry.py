@@ -2,11 +2,11 @@
 
 import logging
 import time
-from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from pesatlas.config.section import digest
+from pesatlas.errors import UserError
+from pesatlas.potentials.identity import Identity
 from pesatlas.registry import find
 
 if TYPE_CHECKING:
@@ -19,22 +19,6 @@ POTENTIALS = "pesatlas.potentials.kinds"
 
 _passed: set[str] = set()
 """Potentials that this process has seen pass the gate."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a potential is.
-
-    Attributes
-    ----------
-    name : kind and name, as written into every row, e.g. ``chgnet/0.3.0``
-    weights_hash : sha256 over the weights
-    versions : of the libraries that evaluate it, by name
-    """
-
-    name: str
-    weights_hash: str
-    versions: dict[str, str]
 
 
 def load_potential(options: Any, device: str) -> "Potential":
@@ -70,13 +54,16 @@ def identify(options: Any) -> Identity:
     Raises
     ------
     UserError
-        If its weights or its package are not there.
+        If its weights or its package are not there, or its kind cannot tell.
     """
     kind = find(POTENTIALS, options.kind)
-    weights = kind.weights_hash(options)
-    return Identity(
-        kind.name_of(options), weights, {each: version(each).split("+")[0] for each in kind.LIBRARIES}
-    )
+    if not hasattr(kind, "identify"):
+        raise UserError(
+            f"the potential '{options.kind}' cannot label: its module {kind.__name__} has no function identify(options), which the "
+            "fingerprint of its level comes from. Add one, or take another potential."
+        )
+    identity: Identity = kind.identify(options)
+    return identity
 
 
 def fetch_potential(options: Any) -> None:

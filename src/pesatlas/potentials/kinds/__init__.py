@@ -1,1 +1,1 @@
-"""One module for each kind of potential."""
+"""One module for each kind of potential: ``load(options, device)``, ``elements(options)``; those that may label have ``identify(options)`` too."""

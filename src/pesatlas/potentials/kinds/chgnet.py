@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
+from pesatlas.potentials.identity import Identity, versions
 
 if TYPE_CHECKING:
     from pesatlas.potentials.interface import Potential
@@ -19,9 +20,6 @@ _FILES = {
     "0.2.0": "0.2.0/chgnet_0.2.0_e30f77s348m32.pth.tar",
     "r2scan": "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
 }
-LIBRARIES = ("chgnet", "torch")
-"""What evaluates it."""
-
 _MAX_NUMBER = 94
 _NEVER_SEEN = frozenset({84, 85, 86, 87, 88})
 """Po, At, Rn, Fr and Ra have rows in its tables, but were not in its training data."""
@@ -64,14 +62,10 @@ def weights_file(options: Options) -> Path:
     return Path(spec.origin).parent / "pretrained" / _FILES[options.version]
 
 
-def name_of(options: Options) -> str:
-    """Return the name that is written into every row."""
-    return f"chgnet/{options.version}"
-
-
-def weights_hash(options: Options) -> str:
-    """sha256 over the weights."""
-    return hashlib.sha256(weights_file(options).read_bytes()).hexdigest()
+def identify(options: Options) -> Identity:
+    """Return what the potential is."""
+    weights = hashlib.sha256(weights_file(options).read_bytes()).hexdigest()
+    return Identity(f"chgnet/{options.version}", weights, versions("chgnet", "torch"))
 
 
 def load(options: Options, device: str) -> "Potential":
@@ -80,10 +74,11 @@ def load(options: Options, device: str) -> "Potential":
 
     from pesatlas.potentials.chgnet_model import ChgnetPotential, load_model  # noqa: PLC0415 - heavy
 
+    identity = identify(options)
     return ChgnetPotential(
         load_model(weights_file(options), options.version),
-        name=name_of(options),
-        weights_hash=weights_hash(options),
+        name=identity.name,
+        weights_hash=identity.weights_hash,
         elements=elements(options),
         device=torch.device(device),
     )

@@ -10,14 +10,11 @@ from pesatlas.config.section import Runtime, Section
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.potentials.hub import fetch_weights
+from pesatlas.potentials.identity import Identity, versions
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, load_matgl, missing_files
 
 if TYPE_CHECKING:
     from pesatlas.potentials.interface import Potential
-
-
-LIBRARIES = ("matgl", "torch")
-"""What evaluates it."""
 
 
 class Options(Section):
@@ -99,20 +96,17 @@ def elements(options: Options) -> frozenset[int]:
     return frozenset(atomic_number(symbol) for symbol in symbols)
 
 
-def name_of(options: Options) -> str:
-    """Return the name that is written into every row."""
-    return f"matgl/{options.name or options.folder().resolve().name}"
-
-
-def weights_hash(options: Options) -> str:
-    """sha256 over the weights.
+def identify(options: Options) -> Identity:
+    """Return what the potential is.
 
     Raises
     ------
     UserError
-        If they are missing.
+        If the weights are missing.
     """
-    return directory_sha256(_present(options))
+    folder = _present(options)
+    name = options.name or folder.resolve().name
+    return Identity(f"matgl/{name}", directory_sha256(folder), versions("matgl", "torch"))
 
 
 def load(options: Options, device: str) -> "Potential":
@@ -129,7 +123,8 @@ def load(options: Options, device: str) -> "Potential":
 
     folder = _present(options)
     model = load_matgl(folder, older_convention=options.older_convention, sha256=options.sha256)
-    return MatglPotential(model, name_of(options), weights_hash(options), torch.device(device))
+    identity = identify(options)
+    return MatglPotential(model, identity.name, identity.weights_hash, torch.device(device))
 
 
 def _present(options: Options) -> Path:

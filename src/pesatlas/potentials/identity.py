@@ -1,0 +1,25 @@
+"""What a potential is, told without loading it."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides the labels of a potential, besides its options.
+
+    Attributes
+    ----------
+    name : kind and name, as written into every row, e.g. ``chgnet/0.3.0``
+    weights_hash : sha256 over the weights
+    versions : of the libraries that evaluate it, by name
+    """
+
+    name: str
+    weights_hash: str
+    versions: dict[str, str]
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """Return the versions of installed libraries; how torch was built (``+cpu``) is no part of it."""
+    return {library: version(library).split("+")[0] for library in libraries}
