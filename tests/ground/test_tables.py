@@ -131,3 +131,13 @@ def test_the_manifest_of_failures_counts_reasons(tmp_path):
     rows = [FAILURE | {"reason": reason} for reason in ("timeout", "crashed", "timeout")]
     write_table(tmp_path / "f.parquet", "failures", rows, "s", {"more": 1})
     assert read_entry(tmp_path / "f.parquet").counts == {"timeout": 2, "crashed": 1, "more": 1}
+
+
+def test_features_are_written_without_a_dictionary_and_names_with_one(tmp_path):
+    row = {"snapshot_id": "a", "n_atoms": 1, "structure_features": [0.5] * 8, "atom_features": [0.25] * 4}
+    write_table(tmp_path / "features.parquet", "features", [row] * 3, "fp")
+    group = pq.ParquetFile(tmp_path / "features.parquet").metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    with_dictionary = {c.path_in_schema.split(".")[0] for c in columns if c.has_dictionary_page}
+    assert with_dictionary == {"snapshot_id", "n_atoms"}
+    assert read_table(tmp_path / "features.parquet", "features").to_pylist() == [row] * 3
