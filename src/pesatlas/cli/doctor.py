@@ -6,12 +6,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from pesatlas.monitor.doctor import doctor
+from pesatlas.progress import Progress
 
 
 def see_doctor(config: Path, profile: Path, console: Console) -> bool:
     """Print one line for each check of the campaign of this folder, as it is done; return whether all is well."""
     wrong = 0
+    progress = Progress("checks")
     for check in doctor(config, profile):
+        progress.step()
         if check.ok:
             console.print(f"[green]ok[/green]     {escape(check.text)}", soft_wrap=True)
             continue

@@ -13,8 +13,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from pesatlas.report import figures
-from pesatlas.report.summary import counted, load_manifest, losses, quality_note
+from pesatlas.report.summary import counted, losses, quality_note
 from pesatlas.tables.atomic import write_text
+from pesatlas.tables.manifest import read_campaign_manifest
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ PAGE = Path(__file__).with_name("page.html")
 
 def build_report(results: Path, report: Path) -> None:
     """Write ``report`` from the tables below ``results``: what came out, what it covers, whether to trust it."""
-    manifest = load_manifest(results)
+    manifest = read_campaign_manifest(results)
     counts = counted(manifest)
     levels = manifest["levels"]
     cards = [
