@@ -139,5 +139,5 @@ def _failures(found: Counter[tuple[str, str, str]]) -> list[RenderableType]:
         table.add_row(stage, level, reason, str(rows))
     parts: list[RenderableType] = [table]
     if any(stage == "label" for stage, _, _ in found):
-        parts.append("Labels that failed for what the machine did are worth another try: `pesatlas retry`.")
+        parts.append("What the machine did (timeout, crashed) is worth another try: `pesatlas retry`.")
     return parts
