@@ -1,4 +1,4 @@
-"""Progress of long work: a line in the log now and then, and a small file for ``pesatlas status``."""
+"""Progress of long work: a bar on a terminal, else a line in the log now and then, and a small file for ``pesatlas status``."""
 
 import json
 import logging
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+from pesatlas import terminal
 
 log = logging.getLogger(__name__)
 
@@ -123,19 +125,23 @@ def report(
 
 
 class Progress:
-    """Count steps, log a line every ten seconds, with the time left where the total is known, and keep the file current."""
+    """Count steps: a bar if a person looks, else a log line every ten seconds, with the time left where the total is known; and keep the file current."""
 
     def __init__(self, what: str, total: int | None = None) -> None:
         self.what = what
         self.total = total
         self.done = self.failed = 0
         self._start = self._said = time.monotonic()
+        self._bar = terminal.bar(what, total)
         report(what, 0, total, now=True)
 
     def step(self, count: int = 1, failed: int = 0) -> None:
         """Count one, or ``count``, of which ``failed`` came to nothing."""
         self.done += count
         self.failed += failed
+        if self._bar is not None:
+            self._bar.move(self.done)
+            return
         now = time.monotonic()
         rate = self.done / max(now - self._start, 1e-6)
         left = (self.total - self.done) / rate if self.total is not None and rate else None
@@ -144,6 +150,14 @@ class Progress:
             return
         self._said = now
         if left is None:
-            log.info("%s %d (%.0f/s)", self.what, self.done, rate)
+            log.info("%s %d (%s)", self.what, self.done, _rate(rate))
         else:
-            log.info("%s %d of %d (%.0f/s, %.0f s left)", self.what, self.done, self.total, rate, left)
+            log.info("%s %d of %d (%s, %.0f s left)", self.what, self.done, self.total, _rate(rate), left)
+
+
+def _rate(per_s: float) -> str:
+    """Return a rate that is not 0: by the second, by the minute or by the hour."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_s * seconds >= 1:
+            return f"{per_s * seconds:.0f}/{unit}"
+    return f"{per_s * 3600:.2g}/h"

@@ -127,7 +127,7 @@ def test_a_missing_row_is_explained(campaign, tables, write_labels):
     assert story_of(results, "x")["it is missing"]["structures"].startswith("unreadable")
     with pytest.raises(UserError, match="Of NaCl there are 3"):
         explain(pesatlas.open(results), "NaCl:unit:300K-0GPa:0000051")
-    with pytest.raises(UserError, match="no crystal KCl"):
+    with pytest.raises(UserError, match="no crystal 'KCl'"):
         explain(pesatlas.open(results), "KCl:unit:300K-0GPa:0000051")
 
 

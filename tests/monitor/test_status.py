@@ -171,7 +171,7 @@ def test_processes_without_a_head_are_orphans_and_with_one_are_not(look, running
     assert status.head.alive is False
     assert [job.state.pid for job in status.orphans[1]] == [running.pid]
     console = Console(width=100, file=io.StringIO())
-    console.print(screen(status, 100))
+    console.print(screen(status, console))
     text = console.file.getvalue()
     assert f"process {head.pid}) was killed" in text
     assert f"`kill {running.pid}` ends them" in " ".join(text.split())
@@ -257,7 +257,7 @@ def test_the_command_prints_a_screen_or_json(halfway, tmp_path):
 def test_where_there_is_no_campaign_it_says_so(tmp_path):
     done = status_command(cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "config.yaml: no such file" in done.stderr
+    assert "there is no config.yaml. Start in the folder in which `pesatlas run` runs" in done.stderr
 
 
 def test_half_a_million_labels_in_ten_thousand_jobs_take_less_than_two_seconds(tmp_path):

@@ -6,10 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from synthetic_campaign import Campaign
 
 from pesatlas.report.build import build_report
 from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
-from synthetic_campaign import Campaign
 
 SMALL = Path(__file__).parents[1] / "dataset" / "schema_2"
 

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from browser import wait_for_all, needs_chromium, opened
+from browser import needs_chromium, opened, wait_for_all
 
 pytestmark = needs_chromium
 
@@ -19,10 +19,10 @@ def rows_shown(page, figure, table):
     )
 
 
-def saved(page, figure, format):
+def saved(page, figure, kind):
     with page.expect_download() as download:
-        page.locator(f"#figure-{figure} [data-save={format}]").click()
-    assert download.value.suggested_filename.endswith(f"-{figure}.{format}")
+        page.locator(f"#figure-{figure} [data-save={kind}]").click()
+    assert download.value.suggested_filename.endswith(f"-{figure}.{kind}")
     return download.value.path().read_bytes()
 
 
@@ -65,7 +65,7 @@ def test_a_click_in_the_periodic_table_chooses_an_element_and_another_lets_it_go
 
 def test_a_click_on_a_point_shows_its_structure(large):
     with opened(large.path) as page:
-        page.locator("#figure-map").scroll_into_view_if_needed()
+        page.locator("#figure-map .chart").evaluate("(chart) => chart.scrollIntoView({block: 'center'})")
         # the first pick is shown by itself
         page.wait_for_function("document.querySelector('#structure').dataset.shown")
         place = page.evaluate(
@@ -80,6 +80,7 @@ def test_a_click_on_a_point_shows_its_structure(large):
               return [box.x + left + x(point.pc1), box.y + top + y(point.pc2), point.snapshot_id];
             }"""
         )
+        assert page.viewport_size["height"] > place[1] > page.locator("#filter").bounding_box()["height"]
         page.mouse.click(*place[:2])
         page.wait_for_function(
             "(name) => document.querySelector('#structure').dataset.shown === name", arg=place[2]

@@ -11,7 +11,8 @@ import pytest
 import pesatlas
 from pesatlas.report.funnel import funnel
 from pesatlas.report.names import FIGURES, SECTIONS
-from pesatlas.report.summary import load_manifest, losses
+from pesatlas.report.summary import losses
+from pesatlas.tables.manifest import read_campaign_manifest
 
 
 class Text(HTMLParser):
@@ -69,7 +70,7 @@ def test_labels_of_a_potential_are_not_called_dft(large):
 
 
 def test_every_step_of_the_funnel_closes_and_names_its_losses(large):
-    manifest = load_manifest(large.results)
+    manifest = read_campaign_manifest(large.results)
     steps = funnel(manifest, losses(large.results, manifest))
     assert all(step.closes for step in steps)
     assert [step.kept for step in steps] == [500, 499, 5000, 4998]
@@ -78,7 +79,7 @@ def test_every_step_of_the_funnel_closes_and_names_its_losses(large):
 
 
 def test_a_step_that_does_not_close_is_pointed_out(large):
-    manifest = load_manifest(large.results)
+    manifest = read_campaign_manifest(large.results)
     steps = funnel(manifest, {})
     assert [step.closes for step in steps] == [False, True, True, False]
 

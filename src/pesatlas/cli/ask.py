@@ -8,6 +8,7 @@ from rich.table import Table
 
 import pesatlas
 from pesatlas.dataset.explain import explain
+from pesatlas.progress import Progress
 
 SHOWN = 100
 """Rows that are printed; ``--to`` writes all."""
@@ -21,7 +22,9 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
     UserError
         If it cannot be answered, or the file is of neither kind.
     """
-    found = pesatlas.open(results).query(sql, to)
+    atlas = pesatlas.open(results)
+    Progress("querying")
+    found = atlas.query(sql, to)
     if to is not None:
         console.print(f"[green]{escape(str(to))}[/green]")
         return

@@ -7,12 +7,15 @@ from rich.markup import escape
 
 from pesatlas.cli.checkout import profile_folder
 from pesatlas.monitor.doctor import doctor
+from pesatlas.progress import Progress
 
 
 def see_doctor(config: Path, profile: Path, console: Console) -> bool:
     """Print one line for each check of the campaign of this folder, as it is done; return whether all is well."""
     wrong = 0
+    progress = Progress("checks")
     for check in doctor(config, profile_folder(profile)):
+        progress.step()
         if check.ok:
             console.print(f"[green]ok[/green]     {escape(check.text)}", soft_wrap=True)
             continue

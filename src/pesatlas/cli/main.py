@@ -1,9 +1,9 @@
 """The command ``pesatlas``."""
 
-import logging
 import sys
 from collections.abc import Callable
 from functools import wraps
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,9 @@ import typer
 from rich.console import Console
 
 from pesatlas import __version__
-from pesatlas.errors import UserError
+from pesatlas.cli.complain import message_for_people
+from pesatlas.cli.examples import epilog
+from pesatlas.terminal import before_people, show_lines
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,18 +34,33 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it i
 Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")]
 
 
-def for_people(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Show a ``UserError`` as its message, with exit status 1."""
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function the command ``name`` (``config`` and a word: one of configurations), with examples in its help.
 
-    @wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except UserError as error:
-            typer.echo(f"pesatlas: {error}", err=True)
-            raise typer.Exit(1) from None
+    While it works, it shows how far it is; a ``UserError`` is shown as its message, with exit status 1.
+    """
+    group, _, word = name.rpartition(" ")
 
-    return wrapped
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                with before_people(console):
+                    return function(*args, **kwargs)
+            except Exception as error:
+                message = message_for_people(error)
+                if message is None:
+                    raise
+                typer.echo(f"pesatlas: {message}", err=True)
+                raise typer.Exit(1) from None
+
+        paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
+        # lines as wide as the terminal, not as the source
+        text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+        target = config_app if group else app
+        return target.command(word, help=text, epilog=epilog(name), **settings)(wrapped)
+
+    return decorated
 
 
 def _version(show: bool) -> None:
@@ -61,8 +78,7 @@ def main(
     """Hold the options that come before a command."""
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-@for_people
+@command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(
     context: typer.Context,
     profile: Annotated[
@@ -80,8 +96,7 @@ def run(
     sys.exit(run_campaign(Path(), profile, context.args, console))
 
 
-@app.command()
-@for_people
+@command("status")
 def status(
     folder: Folder = Path(),
     config: Config = None,
@@ -100,8 +115,7 @@ def status(
     show_status(folder, config, console, watch=watch, as_json=as_json)
 
 
-@app.command()
-@for_people
+@command("doctor")
 def doctor(
     config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
     profile: Annotated[
@@ -121,8 +135,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-@app.command()
-@for_people
+@command("plan")
 def plan(
     *,
     config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
@@ -158,8 +171,7 @@ def plan(
     show_plan(config, calibration, structures, given, Machine(gpus, cores), console)
 
 
-@app.command()
-@for_people
+@command("retry")
 def retry(
     reason: Annotated[
         list[str] | None, typer.Option(help="Why the labels are missing, e.g. timeout; may be given again.")
@@ -182,8 +194,7 @@ def retry(
     put_back(Path(), config, reason or [], console, quarantined=quarantined, dry_run=dry_run)
 
 
-@app.command()
-@for_people
+@command("outputs")
 def outputs(
     name: Annotated[
         str, typer.Argument(help="A snapshot_id, an isolated atom as atom:Si, or the label_key of a label.")
@@ -201,8 +212,7 @@ def outputs(
     show_outputs(name, to, config, console)
 
 
-@app.command()
-@for_people
+@command("summary")
 def summary(results: Results = Path("results")) -> None:
     """Tell what came of a finished campaign: counts from structures to labels, failures, where things are."""
     from pesatlas.report.summary import summary as summarize  # noqa: PLC0415
@@ -210,8 +220,7 @@ def summary(results: Results = Path("results")) -> None:
     console.print(summarize(results))
 
 
-@app.command()
-@for_people
+@command("verify")
 def verify(results: Results = Path("results")) -> None:
     """Check a finished campaign again: checksums, schemas, sums, and the physics of every row.
 
@@ -227,8 +236,7 @@ def verify(results: Results = Path("results")) -> None:
     console.print(f"[green]{results} is whole: nothing to object to.[/green]")
 
 
-@app.command()
-@for_people
+@command("query")
 def query(
     sql: Annotated[str, typer.Argument(help="A query in DuckDB's SQL.")],
     results: Results = Path("results"),
@@ -236,16 +244,14 @@ def query(
 ) -> None:
     """Ask the tables of a campaign in SQL: structures, snapshots, selection, labels, dataset, quarantine, failures, ...
 
-    [bold]pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"[/bold]. "SHOW TABLES" names the tables,
-    "DESCRIBE dataset" the columns.
+    "SHOW TABLES" names the tables, "DESCRIBE dataset" the columns. On the screen come the first rows; --to writes all.
     """
     from pesatlas.cli.ask import query as answer  # noqa: PLC0415
 
     answer(sql, results, to, console)
 
 
-@app.command()
-@for_people
+@command("explain")
 def explain(
     snapshot_id: Annotated[str, typer.Argument(help="structure:variant:condition:step, e.g. of a row.")],
     results: Results = Path("results"),
@@ -256,8 +262,7 @@ def explain(
     tell(snapshot_id, results, console)
 
 
-@app.command()
-@for_people
+@command("reproduce")
 def reproduce(
     snapshot_id: Annotated[
         str, typer.Argument(help="structure:variant:condition:step, of a row with a label.")
@@ -271,8 +276,7 @@ def reproduce(
     write(snapshot_id, results, to, console)
 
 
-@app.command()
-@for_people
+@command("export")
 def export(
     kind: Annotated[
         str,
@@ -295,8 +299,7 @@ def export(
     write(results, kind, to, console, flagged=flagged)
 
 
-@app.command()
-@for_people
+@command("release")
 def release(
     version: Annotated[str, typer.Argument(help="Name of the release, e.g. 2026.1.")],
     results: Results = Path("results"),
@@ -314,8 +317,7 @@ def release(
     make_release(results, version, to, since, console)
 
 
-@app.command()
-@for_people
+@command("diff")
 def diff(
     before: Annotated[Path, typer.Argument(help="Folder of results or of a release.")],
     after: Annotated[Path, typer.Argument(help="The later one.")] = Path("results"),
@@ -327,8 +329,7 @@ def diff(
     show_changes(before, after, console, as_json=as_json)
 
 
-@app.command("import")
-@for_people
+@command("import")
 def import_command(
     path: Annotated[Path, typer.Argument(help="MatPES JSON or extended XYZ.")],
     level: Annotated[str, typer.Option(help="Which level its labels are of, e.g. pbe.")],
@@ -348,8 +349,7 @@ def import_command(
     import_(path, level, to, kind, console)
 
 
-@app.command()
-@for_people
+@command("describe")
 def describe(table: Annotated[Path, typer.Argument(help="A Parquet file below results/.")]) -> None:
     """Show the columns of a table file with their types, units and meanings."""
     from pesatlas.tables.describe import describe as describe_table  # noqa: PLC0415
@@ -357,8 +357,7 @@ def describe(table: Annotated[Path, typer.Argument(help="A Parquet file below re
     console.print(describe_table(table))
 
 
-@app.command()
-@for_people
+@command("select")
 def select(
     files: Annotated[
         list[str],
@@ -392,7 +391,7 @@ def select(
     """
     from pesatlas.cli.select import select_files  # noqa: PLC0415 - starting is quick
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    show_lines()
     settings = {
         "count": count,
         "policy": policy,
@@ -404,22 +403,20 @@ def select(
     select_files(files, reference or [], out, settings=settings, console=console)
 
 
-@config_app.command("new")
-@for_people
+@command("config new")
 def config_new(
     preset: Annotated[
         str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")
     ] = "demo",
 ) -> None:
-    """Print a commented configuration: [bold]pesatlas config new --preset demo > config.yaml[/bold]."""
+    """Print a commented configuration, to be written into the config.yaml of a campaign."""
     from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
     from pesatlas.config.render import render_yaml  # noqa: PLC0415
 
     typer.echo(render_yaml(*load_preset(preset)), nl=False)
 
 
-@config_app.command("check")
-@for_people
+@command("config check")
 def config_check(
     path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml"),
 ) -> None:
@@ -430,7 +427,7 @@ def config_check(
     console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")
 
 
-@config_app.command("schema")
+@command("config schema")
 def config_schema() -> None:
     """Print the JSON Schema of the configuration, for completion in editors."""
     from pesatlas.config.render import render_schema  # noqa: PLC0415

@@ -5,12 +5,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pesatlas.config.load import read_campaign
+from pesatlas.cli.campaign import campaign_of
 from pesatlas.label.outputs import unpack_outputs
 
 
 def show_outputs(name: str, folder: Path, config: Path | None, console: Console) -> None:
     """Unpack the archived inputs and outputs of one calculation of the campaign of this folder, and list the files."""
-    campaign = read_campaign(config or Path("config.yaml"), extensions=False)
+    campaign = campaign_of(Path(), config)
     for path in unpack_outputs(campaign, Path("results"), name, folder):
         console.print(f"{escape(str(path))}  [dim]{path.stat().st_size} bytes[/dim]")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.cli.campaign import campaign_of
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
-from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.label.requeue import KNOWN, Misses, find_misses, requeue
 from pesatlas.monitor.status import read_status
@@ -31,7 +31,7 @@ def retry(
         If a reason is unknown, nothing matches, or jobs of the campaign are alive.
     """
     wanted = [_reason(word) for word in reasons]
-    campaign = read_campaign(config or folder / "config.yaml")
+    campaign = campaign_of(folder, config, extensions=True)
     results = folder / "results"
     if not wanted and not quarantined:
         there = find_misses(campaign, results, KNOWN, quarantined=True)

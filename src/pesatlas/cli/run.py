@@ -5,16 +5,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
+from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
+from pesatlas.monitor.counts import Manifests
+from pesatlas.monitor.jobs import read_jobs
 from pesatlas.monitor.slurm import read_queue
+from pesatlas.monitor.words import duration
 from pesatlas.report.summary import summary
 
 ONLY_LOOKING = {
@@ -33,6 +39,10 @@ ONLY_LOOKING = {
     "-l",
 }
 SLURM_PREFIX = "--slurm-jobname-prefix"
+_MISUSED = 2
+"""Snakemake's exit status for options that there are not."""
+_SHOWN = 8
+"""Jobs that are named after a run."""
 
 
 def run_campaign(folder: Path, profile: str, arguments: list[str], console: Console) -> int:
@@ -44,52 +54,110 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     Raises
     ------
     UserError
-        If the profile or a Snakefile is not there, or another run of this folder is alive.
+        If configuration, profile or Snakefile are not there, or another run of this folder is alive.
     """
     found = profile_folder(Path(profile))
     if not found.is_dir():
         raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+    _check_configuration(folder, arguments)
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     snakemake = [sys.executable, "-m", "snakemake", "--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
-    started = time.monotonic()
+    if on_slurm and shutil.which("sbatch") is None:
+        raise UserError(
+            f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
+            "where that is needed), or take another profile, e.g. --profile profiles/local."
+        )
+    started, since = time.monotonic(), time.time()
     with campaign_lock(folder) as lock:
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
         if on_slurm:
             _sort_out_orphans(prefix, console)
-        status = _wait_for(snakemake, folder, lock)
+        campaign = campaign_to_show(folder, arguments, console)
+        if campaign is None:
+            status = _wait_for(snakemake, folder, lock)
+        else:
+            look = looker(folder, campaign, console)
+            every_s = LOOK_SLURM_S if on_slurm else LOOK_S
+            status = _wait_for(
+                snakemake, folder, lock, lambda process, log: follow(process, log, look, every_s, console)
+            )
     results = folder / "results"
     if status == 0 and (results / "manifest.json").is_file():
         console.print(summary(results))
-        console.print(f"Done in {time.monotonic() - started:.0f} s.")
+        console.print(f"Done in {duration(time.monotonic() - started)}.")
     elif status != 0:
-        console.print(
-            "[bold]The campaign stopped before its end.[/bold] The log of each failed job is under logs/. After mending what it says, the same command carries on."
-        )
+        console.print(_stopped(folder, since, status))
     return status
 
 
-def _wait_for(snakemake: list[str], folder: Path, lock: int) -> int:
+def _check_configuration(folder: Path, arguments: list[str]) -> None:
+    """Say where to start if this is no folder of a campaign; Snakemake only says which file it did not find."""
+    named = {argument.partition("=")[0] for argument in arguments}
+    if not named & {"--configfile", "--configfiles", "-h", "--help"} and not (folder / "config.yaml").is_file():
+        raise UserError(
+            f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder that has it, or make one here: "
+            "pesatlas config new > config.yaml."
+        )
+
+
+def _stopped(folder: Path, since: float, status: int) -> str:
+    """Say what to do after a run that did not come to its end: which jobs failed since, and where they say why."""
+    if status == _MISUSED:
+        return "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it takes."
+    lost = [
+        job
+        for job in read_jobs(folder, Manifests(folder).has_results, None)
+        if job.state.started >= since and not job.running
+    ]
+    lines = ["[bold]The campaign stopped before its end.[/bold] What was finished is kept."]
+    lines += [
+        f"  {f'{job.state.rule} {job.state.batch}'.strip()} {job.fate}: see {job.log}"
+        for job in lost[:_SHOWN]
+    ]
+    if len(lost) > _SHOWN:
+        lines.append(f"  and {len(lost) - _SHOWN} more: `pesatlas status`")
+    lines.append(
+        "After mending what the logs say, the same command carries on."
+        if lost
+        else "No job failed: above is said why it stopped. The same command carries on."
+    )
+    return "\n".join(lines)
+
+
+def _wait_for(
+    snakemake: list[str],
+    folder: Path,
+    lock: int,
+    show: Callable[[subprocess.Popen[bytes], Path], int] | None = None,
+) -> int:
     """Run Snakemake to its end, whatever this process is told meanwhile; return its exit status.
 
     Snakemake holds the campaign's lock too: should this process be killed alone, a second head is still refused. Ctrl-C reaches
     it from the terminal, and it needs time to cancel its jobs. SIGTERM is passed on: it lets running jobs come to their end.
+
+    Parameters
+    ----------
+    show : if given, what is said goes into a file, and this shows it to a person until the process ends
     """
-    process = subprocess.Popen(snakemake, cwd=folder, pass_fds=[lock])
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with ExitStack() as stack:
+        path = folder / LOG
+        output = None
+        if show is not None:
+            path.parent.mkdir(exist_ok=True)
+            output = stack.enter_context(path.open("wb"))
+        process = subprocess.Popen(snakemake, cwd=folder, pass_fds=[lock], stdout=output, stderr=output)
+        for number, told in (
+            (signal.SIGTERM, lambda *_: process.terminate()),
+            (signal.SIGINT, lambda *_: None),
+        ):
+            stack.callback(signal.signal, number, signal.signal(number, told))
+        return process.wait() if show is None else show(process, path)
 
 
 def _executor(profile: Path, arguments: list[str]) -> str:

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.load import load_campaign
 from pesatlas.encode.run import encode_snapshots
 from pesatlas.errors import UserError
-from pesatlas.registry import available
+from pesatlas.potentials.device import check_device
+from pesatlas.registry import available, find
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
@@ -52,6 +54,9 @@ def select_files(
     if settings["policy"] not in known:
         raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(known)}.")
     campaign = _campaign(settings)
+    check_device(campaign.encode.device, "--device")
+    model: Any = campaign.encode.encoder
+    find("pesatlas.encode.encoders", model.kind).check(model)
     with tempfile.TemporaryDirectory(prefix="pesatlas-select-") as temporary:
         work = Path(temporary)
         origins = read_given(files, work / "pool.parquet", work / "pool-failures.parquet")
@@ -75,7 +80,7 @@ def select_files(
 
 def _campaign(settings: dict[str, Any]) -> Campaign:
     count = settings["count"]
-    return Campaign.model_validate(
+    return load_campaign(
         {
             "campaign": {"seed": settings["seed"]},
             "structures": {"sources": [{"kind": "demo"}], "domains": [{"kind": "bulk"}]},
@@ -90,7 +95,9 @@ def _campaign(settings: dict[str, Any]) -> Campaign:
                 "policy": {"kind": settings["policy"]},
             },
             "label": {"backend": {"kind": "gpaw"}},
-        }
+        },
+        "options of `pesatlas select`, as a configuration has them",
+        extensions=False,
     )
 
 

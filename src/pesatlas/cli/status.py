@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from pesatlas.cli.campaign import campaign_of
 from pesatlas.cli.slurm import job_prefix
-from pesatlas.config.load import read_campaign
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.status import Status, read_status
 
@@ -17,7 +17,7 @@ WATCH_S = 5.0
 
 def show_status(folder: Path, config: Path | None, console: Console, *, watch: bool, as_json: bool) -> None:
     """Print the status of the campaign in ``folder`` once, or again and again until it has finished or Ctrl-C."""
-    campaign = read_campaign(config or folder / "config.yaml", extensions=False)
+    campaign = campaign_of(folder, config)
 
     def look() -> Status:
         return read_status(folder, campaign, job_prefix(folder))
@@ -26,10 +26,10 @@ def show_status(folder: Path, config: Path | None, console: Console, *, watch: b
     if as_json:
         print(json.dumps(status.as_json(), indent=1))  # noqa: T201 - for programs, so nothing may be wrapped or coloured
     elif not watch:
-        console.print(screen(status, console.width))
+        console.print(screen(status, console))
     else:
-        with Live(screen(status, console.width), console=console, auto_refresh=False) as live:
+        with Live(screen(status, console), console=console, auto_refresh=False) as live:
             while not status.finished:
                 time.sleep(WATCH_S)
                 status = look()
-                live.update(screen(status, console.width), refresh=True)
+                live.update(screen(status, console), refresh=True)

@@ -35,11 +35,13 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
     UserError
         If it is missing, not YAML, or not a valid campaign.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder. Name the file, e.g. {path / 'config.yaml'}.")
     if not path.is_file():
         raise UserError(f"{path}: no such file. Write one with `pesatlas config new > {path}`.")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(

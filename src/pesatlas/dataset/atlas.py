@@ -10,9 +10,9 @@ import pyarrow.dataset as ds
 
 from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
 from pesatlas.dataset.atoms import to_ase, to_pymatgen
-from pesatlas.dataset.verify import read_manifest
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
+from pesatlas.tables.manifest import read_campaign_manifest
 
 if TYPE_CHECKING:
     import duckdb
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _TOGETHER = {"dataset": "dataset/", "quarantine": "quarantine/"}
 """Two names for files of the table ``dataset``, by where they lie."""
+
+_ASKING = frozenset({"SELECT", "EXPLAIN", "PRAGMA", "COPY"})
+"""Statements that read; SHOW, DESCRIBE and SUMMARIZE are SELECT to DuckDB. COPY writes what was read."""
 
 
 class Atlas:
@@ -44,7 +47,7 @@ class Atlas:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.manifest = read_manifest(root)
+        self.manifest = read_campaign_manifest(root)
         self.levels: list[str] = self.manifest["levels"]
 
     def __repr__(self) -> str:
@@ -78,9 +81,14 @@ class Atlas:
         connection = duckdb.connect()
         for name, files in self._files().items():
             names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-            connection.execute(
-                f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{names}], union_by_name = true)'  # noqa: S608 - our own paths
-            )
+            try:
+                connection.execute(
+                    f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{names}], union_by_name = true)'  # noqa: S608 - our own paths
+                )
+            except duckdb.Error as error:
+                raise UserError(
+                    f"table {name} of {self.root} is damaged: {str(error).splitlines()[0]}. `pesatlas verify {self.root}` tells all that is wrong."
+                ) from error
         return connection
 
     def query(self, sql: str, to: Path | None = None) -> pa.Table:
@@ -98,17 +106,34 @@ class Atlas:
         """
         import duckdb  # noqa: PLC0415 - slow to import
 
-        if to is not None:
-            if to.suffix not in {".csv", ".parquet"}:
-                raise UserError(f"{to}: end the name with .csv or .parquet.")
-            target = str(to).replace("'", "''")
-            sql = f"COPY ({sql.rstrip().rstrip(';')}) TO '{target}'"
+        connection = self.connect()
         try:
-            found = self.connect().sql(sql)
+            kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+            if not kinds or not _ASKING.issuperset(kinds):
+                raise UserError(
+                    f"'{sql}' asks nothing: tables of a campaign are only read. Begin with SELECT, SHOW or DESCRIBE."
+                )
+            if to is not None:
+                if to.suffix not in {".csv", ".parquet"}:
+                    raise UserError(f"{to}: end the name with .csv or .parquet.")
+                connection.sql(sql)  # can it be answered at all?
+                to.parent.mkdir(parents=True, exist_ok=True)
+                target = str(to).replace("'", "''")
+                sql = f"COPY ({sql.rstrip().rstrip(';')}) TO '{target}'"
+            found = connection.sql(sql)
             table: pa.Table = pa.table({}) if found is None else found.to_arrow_table()
         except duckdb.Error as error:
-            raise UserError(f"the query cannot be answered: {error}") from error
+            raise UserError(f"the query cannot be answered: {self._explain(error)}") from error
         return table
+
+    def _explain(self, error: Exception) -> str:
+        """Return what DuckDB says, and what there is if something was asked for that is not there."""
+        said = str(error)
+        if "Table with name" in said:
+            return f"{said.splitlines()[0]} There are: {', '.join(self.tables)}."
+        if "Referenced column" in said or "does not have a column" in said:
+            return f'{said}\n"DESCRIBE dataset" names the columns of a table.'
+        return said
 
     def rows(
         self,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pesatlas.progress import Progress
 from pesatlas.tables.manifest import sha256_of
 
 SUMS = "SHA256SUMS"
@@ -16,9 +17,10 @@ def check_release(root: Path) -> list[str]:
     there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {SUMS}
     problems = [f"{root / name}: lost since the release" for name in sorted(known.keys() - there)]
     problems += [f"{root / name}: is no part of the release" for name in sorted(there - known.keys())]
-    problems += [
-        f"{root / name}: changed since the release, or truncated"
-        for name in sorted(known.keys() & there)
-        if sha256_of(root / name) != known[name]
-    ]
+    both = sorted(known.keys() & there)
+    progress = Progress("files of the release", len(both))
+    for name in both:
+        if sha256_of(root / name) != known[name]:
+            problems.append(f"{root / name}: changed since the release, or truncated")
+        progress.step()
     return problems

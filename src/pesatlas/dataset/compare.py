@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.atlas import Atlas
+from pesatlas.progress import Progress
 from pesatlas.tables import iter_table
 
 EXAMPLES = 10
@@ -108,7 +109,9 @@ def _hashes(atlas: Atlas, level: str) -> Hashes:
         schema = pq.read_schema(path)
         if (schema.metadata or {}).get(b"pesatlas.level", b"").decode() != level:
             continue
+        progress = Progress(f"rows of {atlas.root} at {level}", pq.read_metadata(path).num_rows)
         for piece in iter_table(path, [name for name in _COLUMNS if name in schema.names]):
+            progress.step(piece.num_rows)
             for row in piece.to_pylist():
                 found[row["snapshot_id"]] = tuple(
                     hashlib.blake2b(repr([row.get(name) for name in group]).encode(), digest_size=8).digest()

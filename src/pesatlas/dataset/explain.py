@@ -181,4 +181,4 @@ def _unknown(atlas: Atlas, snapshot_id: str, structure_id: str) -> str:
         return f"{atlas.root} has no snapshot {snapshot_id}. Of {structure_id} there are {len(names)}, e.g. {', '.join(near)}."
     known = sorted(set(atlas.table("structures").to_table(columns=["structure_id"]).column(0).to_pylist()))
     near = difflib.get_close_matches(structure_id, known, n=_SUSPECT, cutoff=0.3) or known[:_SUSPECT]
-    return f"{atlas.root} has no crystal {structure_id}. There are {len(known)}, e.g. {', '.join(near)}. A snapshot_id is structure:variant:condition:step."
+    return f"{atlas.root} has no crystal '{structure_id}'. There are {len(known)}, e.g. {', '.join(near)}. A snapshot_id is structure:variant:condition:step."

@@ -13,10 +13,9 @@ from pesatlas import __version__, registry
 from pesatlas.cautions import cautions
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.source import Source
-from pesatlas.dataset.verify import read_manifest
 from pesatlas.errors import UserError
 from pesatlas.tables.atomic import write_text
-from pesatlas.tables.manifest import read_entry, sha256_of
+from pesatlas.tables.manifest import read_campaign_manifest, read_entry, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,9 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         If there is no such format, no finished campaign, or a folder that is no export.
     """
     module = registry.find(EXPORTERS, kind)
-    manifest = read_manifest(results)
+    manifest = read_campaign_manifest(results)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder to write to.")
     if folder.exists() and any(folder.iterdir()) and not _is_ours(folder, kind):
         raise UserError(f"{folder} holds files that are no export in the form {kind}. Name another folder.")
     shutil.rmtree(folder, ignore_errors=True)

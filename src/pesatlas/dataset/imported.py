@@ -9,6 +9,7 @@ from typing import Any
 from pesatlas import __version__, registry
 from pesatlas.dataset.chemistry import chemical_system, material_group, reduced_formula
 from pesatlas.errors import UserError
+from pesatlas.progress import Progress
 from pesatlas.tables import TableWriter
 from pesatlas.tables.manifest import sha256_of
 
@@ -34,7 +35,11 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
         If it is missing, of an unknown format, or a row cannot be read; the message names the row.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file.")
+        raise UserError(f"{path}: no such file. Name one of MatPES JSON or extended XYZ.")
+    if kind is not None and kind not in registry.available(IMPORTERS):
+        raise UserError(
+            f"--format {kind}: there is none. Choose one of {', '.join(registry.available(IMPORTERS))}."
+        )
     module = registry.find(IMPORTERS, kind or _kind_of(path))
     sha = sha256_of(path)
     same = {
@@ -44,9 +49,15 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
         "code_version": __version__,
     }
     rows = _checked(module.read(path), path)
+    progress = Progress("rows read")
+    piece = list(islice(rows, _AT_ONCE))
+    if not piece:
+        raise UserError(f"{path} holds no rows: it is empty, or has isolated atoms alone. Name another file.")
     with TableWriter(table, "imported", sha[:16]) as writer:
-        while piece := list(islice(rows, _AT_ONCE)):
+        while piece:
             writer.write([{**row, **same, **_derived(row)} for row in piece])
+            progress.step(len(piece))
+            piece = list(islice(rows, _AT_ONCE))
     log.info("%s: %d rows of %s", table, writer.rows, path)
     return writer.rows
 

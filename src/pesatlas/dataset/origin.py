@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pesatlas.dataset.paths import Results
+from pesatlas.progress import Progress
 from pesatlas.tables import SCHEMAS, iter_table, read_table
 
 # What a dataset decides for itself.
@@ -26,7 +27,9 @@ def check_against_labels(layout: Results) -> list[str]:
             known |= {(level, name): (made, path) for name, made in _hashes(path)}
     lost: list[tuple[str, str]] = []
     changed: list[tuple[str, str, Path, Path]] = []
+    progress = Progress("tables of labels", len(layout.labels))
     for path in layout.labels:
+        progress.step()
         levels = pq.read_table(path, columns=["level"]).column(0).to_pylist()
         for level, (name, made) in zip(levels, _hashes(path), strict=True):
             found = known.pop((level, name), None)

@@ -13,10 +13,11 @@ from pesatlas.dataset.card import CITATION
 from pesatlas.dataset.checksums import SUMS
 from pesatlas.dataset.compare import compare, page
 from pesatlas.dataset.export import RECORD
-from pesatlas.dataset.verify import read_manifest, verify
+from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
+from pesatlas.progress import Progress
 from pesatlas.tables.atomic import sync, write_text
-from pesatlas.tables.manifest import entry_path, sha256_of
+from pesatlas.tables.manifest import entry_path, read_campaign_manifest, sha256_of
 
 ABOUT, CHANGES = "release.json", "CHANGES.md"
 
@@ -57,21 +58,25 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
         raise UserError(
             f"{target} is there already, and a release never changes. Give the new one another name."
         )
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder for releases with --to.")
     problems = verify(results)
     if problems:
         raise UserError(f"{results} is not sound, so it is not released:\n  " + "\n  ".join(problems[:20]))
     earlier = since or latest(folder)
     building = folder / f".{version}.building"
     shutil.rmtree(building, ignore_errors=True)
-    manifest = read_manifest(results)
+    manifest = read_campaign_manifest(results)
     manifest["files"] = [entry for entry in manifest["files"] if entry["file"].startswith(KEPT)]
     names = [name for entry in manifest["files"] for name in (entry["file"], _entry(entry["file"]))]
     names += [name for name in _BESIDE if (results / name).is_file()]
     for record in sorted((results / "exports").glob(f"*/{RECORD}")):
         names += _export(results, record, manifest)
+    progress = Progress("files copied", len(names))
     for name in names:
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results / name, building / name)
+        progress.step()
     _cite(building / CITATION, version)
     write_text(building / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     about: dict[str, Any] = {

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pesatlas.config.label import MLIP
+from pesatlas.progress import Progress
 from pesatlas.tables.io import check_metadata, iter_table
+from pesatlas.tables.manifest import read_entry
 
 SPLITS = ("train", "valid", "test")
 
@@ -46,7 +48,11 @@ class Source:
         check_metadata(self.path, "dataset")
         allowed = pa.array(self.verdicts, pa.string())
         names = None if columns is None else list(dict.fromkeys([*columns, "verdict"]))
+        # some columns are read in no time
+        progress = Progress(f"rows at {self.level}", read_entry(self.path).rows) if columns is None else None
         for piece in iter_table(self.path, names):
+            if progress is not None:
+                progress.step(piece.num_rows)
             kept = piece.filter(pc.is_in(piece["verdict"], value_set=allowed))
             if kept.num_rows:
                 yield kept

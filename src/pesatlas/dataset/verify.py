@@ -1,6 +1,5 @@
 """Check a finished campaign from its files alone: schemas, checksums, sums, and every row against its label and physics."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from pesatlas.dataset.origin import check_against_labels
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.physics import Levels, RowCheck, check_stress_sign
 from pesatlas.errors import UserError
-from pesatlas.tables import SCHEMAS, check_entry, iter_table
+from pesatlas.progress import Progress
+from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
+from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.tables.schemas import SCHEMA_VERSION
 
 SHOWN = 20
@@ -42,7 +43,7 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     UserError
         If there is no finished campaign below ``root``, or one of an older schema version.
     """
-    manifest = read_manifest(root)
+    manifest = read_campaign_manifest(root)
     layout = Results(root, manifest["label_batches"], tuple(manifest["levels"]))
     made = [entry["schema_version"] for entry in manifest["files"] if entry["table"] == "dataset"]
     if min(made) < SCHEMA_VERSION:
@@ -51,7 +52,7 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
             "nothing is calculated again), or take the pesatlas that wrote it."
         )
     progress(f"checksums and schemas of {len(manifest['files'])} files")
-    problems = [problem for entry in manifest["files"] for problem in _check_file(root, entry)]
+    problems = _check_files(root, manifest["files"])
     if problems:
         return problems
     released = (root / "release.json").is_file()
@@ -76,21 +77,12 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     return problems
 
 
-def read_manifest(root: Path) -> dict[str, Any]:
-    """Read the manifest of a finished campaign.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    path = root / "manifest.json"
-    if not path.is_file():
-        raise UserError(
-            f"{path} does not exist: no finished campaign in {root}. Run it first, or name its results folder."
-        )
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return manifest
+def _check_files(root: Path, entries: list[dict[str, Any]]) -> list[str]:
+    problems, files = [], Progress("files", len(entries))
+    for entry in entries:
+        problems += _check_file(root, entry)
+        files.step()
+    return problems
 
 
 def _check_file(root: Path, entry: dict[str, Any]) -> list[str]:
@@ -130,6 +122,7 @@ def _check_rows(layout: Results, level: str, manifest: dict[str, Any], levels: L
     count = 0
     seen: set[str] = set()
     twice = 0
+    progress = Progress(f"rows at {level}", read_entry(layout.dataset(level)).rows)
     for piece in iter_table(layout.dataset(level)):
         for row in piece.to_pylist():
             twice += row["snapshot_id"] in seen
@@ -140,6 +133,7 @@ def _check_rows(layout: Results, level: str, manifest: dict[str, Any], levels: L
             count += bool(found)
             problems += found if count <= SHOWN else []
             levels.add(level, row)
+        progress.step(piece.num_rows)
     if twice:
         problems.append(f"{level}: the same snapshot_id appears twice ({twice} rows)")
     if count > SHOWN:

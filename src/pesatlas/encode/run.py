@@ -14,6 +14,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.encode.interface import Encoder, Frame
 from pesatlas.errors import UserError
+from pesatlas.potentials.device import check_device
 from pesatlas.progress import Progress
 from pesatlas.registry import find
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
@@ -49,6 +50,7 @@ def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moment
     options = campaign.encode
     check_metadata(snapshots, "snapshots")
     expected = read_entry(snapshots).rows
+    check_device(options.device, "encode.device")
     model: Any = options.encoder
     encoder: Encoder = find("pesatlas.encode.encoders", model.kind).load(model, options.device)
     sums = ShardMoments(

@@ -16,6 +16,7 @@ from pesatlas.explore.frames import Frame, pack, unpack
 from pesatlas.explore.output import Outcome, write_tables
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
 from pesatlas.ledger import Lock
+from pesatlas.potentials.device import check_device
 from pesatlas.potentials.interface import Potential
 from pesatlas.potentials.registry import load_potential
 from pesatlas.store import Store
@@ -41,6 +42,7 @@ def run_md(
     snapshots, failures : tables to write
     work : folder for what is under way; a folder for this batch is made in it, and removed at the end
     """
+    check_device(campaign.explore.device, "explore.device")
     potential = load_potential(campaign.explore.potential, campaign.explore.device)
     store = Path(campaign.campaign.store) / "trajectories"
     explore_batch(

@@ -102,7 +102,9 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
     results = folder / "results"
     structures = results / "structures.parquet"
     if not structures.is_file():
-        raise UserError(f"{folder}: no campaign was run there ({structures} is missing).")
+        raise UserError(
+            f"{folder}: no campaign was run there ({structures} is missing). Name the folder in which `pesatlas run` ran with --from."
+        )
     campaign = read_campaign(folder / "config.yaml", extensions=False)
     where = f"measured in {folder}"
     found = {name: Rate(value, where) for name, value in _last(folder)}

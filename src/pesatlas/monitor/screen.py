@@ -3,16 +3,18 @@
 import time
 from collections import Counter
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from pesatlas.monitor.bar import NARROWEST, StageBar, is_plain, legend
 from pesatlas.monitor.counts import Stage
+from pesatlas.monitor.jobs import Job
 from pesatlas.monitor.slurm import Queue
 from pesatlas.monitor.status import Pace, Status
 from pesatlas.monitor.words import duration
 
-_WIDE = 100
+_WIDE = 120
 _HEADINGS = (
     "unit",
     "done",
@@ -29,11 +31,19 @@ _WIDE_ONLY = {"unit", "running", "per hour"}
 _LARGE = 10_000_000
 _SHOWN = 8
 """Lines of one kind at most: it has to stay one screen."""
+_AT_WORK = 4
+"""Jobs that are shown one by one."""
 
 
-def screen(status: Status, width: int = 120) -> RenderableType:
-    """Return the status, to be printed by rich on a terminal of so many columns."""
-    parts: list[RenderableType] = [_head(status), _stages(status, wide=width >= _WIDE)]
+def screen(status: Status, console: Console) -> RenderableType:
+    """Return the status, to be printed by rich on this console."""
+    wide, plain = console.width >= _WIDE, is_plain(console)
+    bars = " [dim]|[/dim] ".join(f"[{style}]{text}[/{style}]" for text, style in legend(plain=plain))
+    parts: list[RenderableType] = [_head(status), _stages(status, wide=wide), f"{' ' * 12}{bars}"]
+    at_work = sorted((job for job in status.jobs if job.running), key=lambda job: job.state.started)
+    parts += [_at_work(job) for job in at_work[:_AT_WORK]]
+    if len(at_work) > _AT_WORK:
+        parts.append(f"[dim]and {len(at_work) - _AT_WORK} more jobs at work[/dim]")
     if any(stage.reasons for stage in status.stages):
         parts.append(_reasons(status.stages))
     if status.queue.problem:
@@ -66,6 +76,7 @@ def _table(padding: int = 2) -> Table:
 def _stages(status: Status, *, wide: bool) -> Table:
     table = _table(2 if wide else 1)
     table.add_column("stage", no_wrap=True)
+    table.add_column("", min_width=NARROWEST)
     shown = [heading for heading in _HEADINGS if wide or heading not in _WIDE_ONLY]
     for heading in shown:
         left = heading == "unit"
@@ -79,8 +90,26 @@ def _stages(status: Status, *, wide: bool) -> Table:
         complete = stage.batches == stage.batches_done
         cells = _cells(stage, status.paces[stage.name])
         name = f"[green]{stage.name}[/green]" if complete else stage.name
-        table.add_row(name, *(cells[heading] for heading in shown))
+        table.add_row(name, _bar(stage), *(cells[heading] for heading in shown))
     return table
+
+
+def _bar(stage: Stage) -> StageBar:
+    """Return the bar of a stage; without pieces while its total is not known."""
+    left = stage.left
+    return StageBar([0] if left is None else [stage.done, stage.under_way, stage.failed, left])
+
+
+def _at_work(job: Job) -> str:
+    """Return what a job that runs is at: of a rule without a count, only that it runs."""
+    state = job.state
+    name = f"{state.rule} {state.batch}".strip()
+    if not state.what:
+        return f"[cyan]{name}[/cyan]: for {duration(time.time() - state.started)}"
+    count = f"{state.done} of {state.total}" if state.total is not None else f"{state.done}"
+    failed = f", [red]{state.failed} failed[/red]" if state.failed else ""
+    left = f", {duration(state.left_s)} left" if state.left_s and state.done else ""
+    return f"[cyan]{name}[/cyan]: {state.what} {count}{failed}{left}"
 
 
 def _cells(stage: Stage, pace: Pace) -> dict[str, str]:

@@ -134,7 +134,8 @@ def _pace(stage: Stage, running: Sequence[Job], usual: float | None) -> Pace:
     timed = [(job, duration) for job in running if (duration := job.duration_s or usual)]
     if not timed or stage.batches is None:
         return pace
-    pace.per_s = sum((job.state.total or 0) / duration for job, duration in timed) or None
+    counted = [(job, duration) for job, duration in timed if job.state.rule in _SAME_UNIT]
+    pace.per_s = sum((job.state.total or 0) / duration for job, duration in counted) or None
     jobs_left = stage.batches - stage.batches_done - sum(job.share for job in running)
     at_once = sum(1 / duration for _, duration in timed)
     pace.left_s = max(jobs_left / at_once, *(job.state.left_s or 0.0 for job in running))

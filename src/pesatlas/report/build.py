@@ -19,10 +19,11 @@ from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.names import FIGURES, SECTIONS
 from pesatlas.report.read import Reader, corrections, rules_spoken
-from pesatlas.report.summary import load_manifest, losses, quality_note
+from pesatlas.report.summary import losses, quality_note
 from pesatlas.report.trust import trust
 from pesatlas.tables import read_table
 from pesatlas.tables.atomic import atomic_path, write_text
+from pesatlas.tables.manifest import read_campaign_manifest
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
     UserError
         If the campaign below ``results`` has not finished.
     """
-    manifest = load_manifest(results)
+    manifest = read_campaign_manifest(results)
     reader = Reader(results, manifest)
     lost = losses(results, manifest)
     spent = costs(results.parent, manifest)

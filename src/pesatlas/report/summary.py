@@ -1,33 +1,16 @@
 """The summary at the end of a run: what came of the campaign, on one screen."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from pesatlas.cautions import cautions
-from pesatlas.errors import UserError
 from pesatlas.tables import read_table
-
-
-def load_manifest(results: Path) -> dict[str, Any]:
-    """Read the manifest of a finished campaign.
-
-    Raises
-    ------
-    UserError
-        If there is none.
-    """
-    path = results / "manifest.json"
-    if not path.is_file():
-        raise UserError(
-            f"{path} does not exist: the campaign has not finished. `pesatlas run` carries on where it stopped."
-        )
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return manifest
+from pesatlas.tables.manifest import read_campaign_manifest
 
 
 def counted(manifest: dict[str, Any]) -> dict[str, int]:
@@ -51,48 +34,93 @@ def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, s
 
 
 def summary(results: Path) -> RenderableType:
-    """Return the summary of the campaign below ``results``, to be printed by rich."""
-    manifest = load_manifest(results)
+    """Return the summary of the campaign below ``results``, to be printed by rich; it fits into 80 columns."""
+    manifest = read_campaign_manifest(results)
+    parts: list[RenderableType] = [
+        f"[bold]Campaign {manifest['campaign']}[/bold]",
+        _funnel(manifest),
+        *([f"[yellow]Beware: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
+        "",
+        *_failures(losses(results, manifest)),
+        "",
+        _places(results, manifest),
+    ]
+    return Group(*parts)
+
+
+def _grid() -> Table:
+    return Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def _funnel(manifest: dict[str, Any]) -> Table:
+    """Return how many there were from stage to stage."""
     counts = counted(manifest)
-    funnel = Table(title=f"Campaign {manifest['campaign']}", title_justify="left", show_header=False)
-    funnel.add_column(justify="left")
-    funnel.add_column(justify="right", style="bold")
-    funnel.add_column()
-    funnel.add_row(
-        "structures", f"{counts['structures.accepted']}", f"of {counts['structures.sources_read']} read"
-    )
-    funnel.add_row("cells", f"{counts['structures.cells']}", "unit cells and supercells")
-    funnel.add_row(
-        "trajectories",
-        f"{counts['snapshots.trajectories_finished']}",
-        f"of {counts['snapshots.trajectories']}",
-    )
-    funnel.add_row(
-        "snapshots",
-        f"{counts['snapshots.rows']}",
-        f"of which {counts['snapshots.equilibrium']} equilibrium crystals",
-    )
-    funnel.add_row("selected", f"{counts['selection.rows']}", f"from {counts['selection.pool']}")
-    datasets = {
-        entry["file"].split("/")[1]: entry["rows"]
-        for entry in manifest["files"]
-        if entry["file"].startswith("dataset/")
-    }
-    note = quality_note(manifest)
-    for level, rows in datasets.items():
-        labelled = counts[f"labels.labelled_{level}"]
-        funnel.add_row(f"dataset {level}", f"{rows}", f"of {labelled} calculated{note}")
-    if counts["dataset.flagged"]:
-        funnel.add_row("of them flagged", f"{counts['dataset.flagged']}", "by a rule, see verdict_rules")
-    parts: list[RenderableType] = [funnel, _failures(losses(results, manifest))]
-    where = Table.grid(padding=(0, 2))
-    for level in datasets:
-        where.add_row("dataset", f"{results / 'dataset' / level}/")
-    if any((results / "exports").glob("*/export.json")):
-        where.add_row("to train on", f"{results / 'exports'}/")
-    where.add_row("report", str(results / "report.html"))
-    where.add_row("check it", f"pesatlas verify {results}")
-    return Group(*parts, where)
+    rows = [
+        ("structures", counts["structures.accepted"], f"of {counts['structures.sources_read']} read"),
+        ("cells", counts["structures.cells"], "unit cells and supercells"),
+        (
+            "trajectories",
+            counts["snapshots.trajectories_finished"],
+            f"of {counts['snapshots.trajectories']}",
+        ),
+        (
+            "snapshots",
+            counts["snapshots.rows"],
+            f"of which {counts['snapshots.equilibrium']} equilibrium crystals",
+        ),
+        ("selected", counts["selection.rows"], f"of {counts['selection.pool']}"),
+    ]
+    for level in manifest["levels"]:
+        made = sum(e["rows"] for e in manifest["files"] if _is_dataset(e, level))
+        of_level = counts_of(manifest, level)
+        lost = {
+            "flagged": of_level["flagged"],
+            "in quarantine": of_level["quarantined"],
+            "failed": counts[f"labels.failed_{level}"],
+        }
+        told = ", ".join(f"{n} {what}" for what, n in lost.items() if n)
+        rows.append(
+            (
+                f"dataset {level}",
+                made,
+                f"of {counts['selection.rows']} selected" + (f"; {told}" if told else ""),
+            )
+        )
+    table = _grid()
+    table.add_column()
+    table.add_column(justify="right", style="bold")
+    table.add_column()
+    for name, count, about in rows:
+        table.add_row(name, str(count), about)
+    return table
+
+
+def _is_dataset(entry: dict[str, Any], level: str) -> bool:
+    return bool(entry["file"].startswith(f"dataset/{level}/"))
+
+
+def counts_of(manifest: dict[str, Any], level: str) -> Counter[str]:
+    """Sum up what the dataset of one level counts: its verdicts."""
+    total: Counter[str] = Counter()
+    for entry in manifest["files"]:
+        if _is_dataset(entry, level):
+            total.update(entry["counts"])
+    return total
+
+
+def _places(results: Path, manifest: dict[str, Any]) -> Table:
+    """Return where things are, as far as they are there, and what to do with them."""
+    formats = sorted(path.parent.name for path in (results / "exports").glob("*/export.json"))
+    lines = [("dataset", f"{results / 'dataset' / level}/") for level in manifest["levels"]]
+    lines += [("to train on", f"{results / 'exports'}/: {', '.join(formats)}")] if formats else []
+    for name, file in (("card", "card.md"), ("report", "report.html"), ("failures", "failures/")):
+        if (results / file).exists():
+            lines.append((name, f"{results}/{file}"))
+    lines.append(("check it", f"pesatlas verify {results}"))
+    table = _grid()
+    for name, text in lines:
+        table.add_row(f"[dim]{name}[/dim]", escape(text))
+    return table
 
 
 def quality_note(manifest: dict[str, Any]) -> str:
@@ -101,13 +129,16 @@ def quality_note(manifest: dict[str, Any]) -> str:
     return f" ({'; '.join(found)})" if found else ""
 
 
-def _failures(found: Counter[tuple[str, str, str]]) -> RenderableType:
+def _failures(found: Counter[tuple[str, str, str]]) -> list[RenderableType]:
     if not found:
-        return "Nothing failed."
-    table = Table(title="What did not become a row", title_justify="left")
-    for heading in ("stage", "level", "reason"):
+        return ["Nothing failed."]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("lost in", "level", "reason"):
         table.add_column(heading)
-    table.add_column("rows", justify="right")
+    table.add_column("count", justify="right", style="red")
     for (stage, level, reason), rows in sorted(found.items()):
         table.add_row(stage, level, reason, str(rows))
-    return table
+    parts: list[RenderableType] = [table]
+    if any(stage == "label" for stage, _, _ in found):
+        parts.append("What the machine did (timeout, crashed) is worth another try: `pesatlas retry`.")
+    return parts

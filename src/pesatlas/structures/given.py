@@ -12,6 +12,7 @@ from pesatlas import __version__
 from pesatlas.config.section import digest
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.errors import UserError
+from pesatlas.progress import Progress
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.names import sanitised
@@ -46,9 +47,11 @@ def read_given(paths: list[str], snapshots: Path, failures: Path) -> list[Origin
     """
     rejected: list[Rejected] = []
     origins: list[Origin] = []
+    progress = Progress("frames read")
     with TableWriter(snapshots, "snapshots", digest(*paths)) as writer:
         waiting: list[dict[str, Any]] = []
         for origin, found in _read(paths):
+            progress.step()
             if isinstance(found, Rejected):
                 rejected.append(found)
                 continue

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
@@ -17,9 +18,14 @@ def describe(path: Path) -> Table:
         If it is not a table of a campaign.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file. Name a Parquet file below results/.")
-    with pq.ParquetFile(path) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
+        raise UserError(
+            f"{path}: no such file. Name a Parquet file below results/, e.g. results/selection.parquet."
+        )
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is no readable Parquet file ({error}). Name one below results/.") from None
     facts = schema.metadata or {}
     if b"pesatlas.table" not in facts:
         raise UserError(f"{path} was not written by pesatlas: it does not describe itself.")

@@ -26,6 +26,8 @@
     spec.datasets = Object.fromEntries(tablesOf(spec).map((table) => [table, rowsOf(table).map((row) => ({ ...row }))]));
     const options = {
       actions: false,
+      // a choice may leave a chart without rows, and its scales without ends: no warnings of that
+      logLevel: vega.Error,
       config: dark.matches ? page.themes.dark : page.themes.light,
       renderer: page.figures[name].rows > 1500 ? "canvas" : "svg",
       tooltip: { theme: dark.matches ? "dark" : "light" },

@@ -1,0 +1,24 @@
+"""The campaign of a folder, for commands that look at it or mend it."""
+
+from pathlib import Path
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.load import read_campaign
+from pesatlas.errors import UserError
+
+
+def campaign_of(folder: Path, config: Path | None, *, extensions: bool = False) -> Campaign:
+    """Read the configuration of the campaign in ``folder``: ``config``, or its ``config.yaml``.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is not valid.
+    """
+    path = config or folder / "config.yaml"
+    if config is None and not path.exists():
+        raise UserError(
+            f"no campaign in {folder.resolve()}: there is no config.yaml. Start in the folder in which `pesatlas run` runs, or name the "
+            "file with --config."
+        )
+    return read_campaign(path, extensions=extensions)

@@ -1,0 +1,32 @@
+"""What went wrong, in words that say what to do; where there are none, Python's own."""
+
+import errno
+
+from pesatlas.errors import UserError
+
+_NO_RIGHT = "Name another place, or ask for the right"
+_FULL = "Make room and do it again: what was finished is kept"
+_REMEDIES = {
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: "Name a place that can be written to",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.ENOTDIR: "A part of it is a file. Correct the path",
+    errno.EISDIR: "Name a file",
+    errno.ENOENT: "Correct the path",
+    errno.EEXIST: "Name another place, or move away what is there",
+    errno.ESTALE: "Do it again",
+    errno.EIO: "Do it again; if it fails again, tell whoever looks after the disk",
+}
+
+
+def message_for_people(error: Exception) -> str | None:
+    """Return what is wrong, where, and how to mend it; None for what is a mistake of this program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _REMEDIES and error.filename is not None:
+        return f"{error.filename}: {error.strerror}. {_REMEDIES[error.errno]}."
+    if type(error).__module__.startswith("pyarrow"):
+        return f"a table cannot be read ({error}). `pesatlas verify` with its folder of results names it."
+    return None

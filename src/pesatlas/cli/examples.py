@@ -1,0 +1,75 @@
+"""What people type: an example or two at the end of the help of each command."""
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "run": (
+        ("pesatlas run -n", "what would be done"),
+        ("pesatlas run", "do it, or carry on"),
+        ("pesatlas run --profile profiles/slurm", "on a cluster"),
+        ("pesatlas run --until run_md", "stop after the dynamics"),
+    ),
+    "status": (
+        ("pesatlas status --watch", "look again every 5 s"),
+        ("pesatlas status /scratch/campaign", "of a campaign elsewhere"),
+        ("pesatlas status --json", "for programs, times in s"),
+    ),
+    "doctor": (
+        ("pesatlas doctor", ""),
+        ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
+    ),
+    "plan": (
+        ("pesatlas plan --from ../pilot --structures 150000 --gpus 16 --cores 4096", ""),
+        ("pesatlas plan --structures 5000 --atoms 30 --label-seconds 900", "without a pilot"),
+    ),
+    "retry": (
+        ("pesatlas retry", "what failed, and why"),
+        ("pesatlas retry --reason timeout --reason crashed", ""),
+    ),
+    "outputs": (
+        ("pesatlas outputs mp-149:unit:300K-0.0001GPa:500 --to look", ""),
+        ("pesatlas outputs atom:Si --to silicon", "an isolated atom"),
+    ),
+    "summary": (("pesatlas summary", ""), ("pesatlas summary releases/2026.1", "")),
+    "verify": (("pesatlas verify", ""), ("pesatlas verify releases/2026.1", "")),
+    "query": (
+        ('pesatlas query "SHOW TABLES"', ""),
+        ('pesatlas query "DESCRIBE dataset"', "its columns"),
+        ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
+        ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
+    ),
+    "explain": (("pesatlas explain mp-149:unit:300K-0.0001GPa:500", ""),),
+    "reproduce": (("pesatlas reproduce mp-149:unit:300K-0.0001GPa:500 --to again", ""),),
+    "export": (
+        ("pesatlas export mace", "to results/exports/mace"),
+        ("pesatlas export matpes releases/2026.1 --to matpes --flagged", ""),
+    ),
+    "release": (
+        ("pesatlas release 2026.1", "to releases/2026.1"),
+        ("pesatlas release 2026.2 --since releases/2026.1", ""),
+    ),
+    "diff": (
+        ("pesatlas diff releases/2026.1", "against results/"),
+        ("pesatlas diff before after --json", ""),
+    ),
+    "import": (
+        ("pesatlas import MatPES-PBE-2025.2.json.gz --level pbe", ""),
+        ("pesatlas import labels.data --format extxyz --level pbe --to theirs.parquet", ""),
+    ),
+    "describe": (("pesatlas describe results/selection.parquet", ""),),
+    "select": (
+        ("pesatlas select frames.extxyz --count 500 --out picked.extxyz", ""),
+        ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),
+    ),
+    "config new": (("pesatlas config new --preset demo > config.yaml", ""),),
+    "config check": (("pesatlas config check config/matpes.yaml", ""),),
+    "config schema": (("pesatlas config schema > config.schema.json", ""),),
+}
+"""Of each command: what to type, and what it is for where that is not plain."""
+
+
+def epilog(command: str) -> str:
+    """Return the examples of a command, in rich's markup."""
+    lines = [
+        f"[bold]{typed}[/bold]" + (f"  [dim]# {purpose}[/dim]" if purpose else "")
+        for typed, purpose in EXAMPLES[command]
+    ]
+    return "\n".join(["For example:", *lines])

@@ -1,0 +1,26 @@
+"""Whether the device that is asked for is here."""
+
+from pesatlas.errors import UserError
+
+
+def check_device(device: str, where: str) -> None:
+    """Check that torch can compute on ``device``; ``where`` is what a person sets it with, for the message.
+
+    Raises
+    ------
+    UserError
+        If there is no such GPU.
+    """
+    if device == "cpu":
+        return
+    import torch  # noqa: PLC0415 - heavy
+
+    count = torch.cuda.device_count()
+    if not count:
+        raise UserError(
+            f"{where}: {device}: torch finds no GPU on this machine. Set it to cpu, or run where there is one; if there is one here, its "
+            "driver or a torch without CUDA is in the way (`nvidia-smi`, `pesatlas doctor`)."
+        )
+    number = int(device.partition(":")[2] or 0)
+    if number >= count:
+        raise UserError(f"{where}: {device}: there are {count} GPUs here, from cuda:0 to cuda:{count - 1}.")

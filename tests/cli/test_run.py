@@ -1,0 +1,40 @@
+"""`pesatlas run` on a terminal, with Snakemake itself and a workflow of one rule."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from small_campaign import ROOT
+from terminals import Terminal
+
+RULE = """
+rule all:
+    output:
+        "results/made.txt",
+    message:
+        "Making it"
+    shell:
+        "echo a job speaks; echo made > {output}; sleep 1"
+"""
+
+
+def test_on_a_terminal_the_stages_stand_below_the_lines_which_are_in_a_file_too(tmp_path):
+    (tmp_path / "Snakefile").write_text(RULE)
+    shutil.copyfile(ROOT / "config" / "demo.yaml", tmp_path / "config.yaml")
+    terminal = Terminal(80)
+    command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(ROOT / "profiles/local")]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
+    done = subprocess.run(
+        command, cwd=tmp_path, stdout=terminal.file, stderr=terminal.file, env=environment, check=False
+    )
+    lines = terminal.close()
+    assert done.returncode == 0, lines
+    assert (tmp_path / "results" / "made.txt").read_text() == "made\n"
+    assert lines.count("a job speaks") == 1
+    assert any(line.startswith("report") and "░" in line for line in lines)
+    assert any("`pesatlas run` lives on" in line for line in lines)
+    log = (tmp_path / "logs" / "run.log").read_text()
+    assert "a job speaks" in log.splitlines()
+    assert "\x1b" not in log
+    assert "░" not in log

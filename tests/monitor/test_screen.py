@@ -1,0 +1,150 @@
+"""The status on a screen: bars that sum, that fit, and that are letters where there is no terminal; and below a run."""
+
+import io
+import itertools
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from pesatlas.cli.follow import campaign_to_show, follow, looker
+from pesatlas.cli.run import _stopped
+from pesatlas.cli.slurm import job_prefix
+from pesatlas.config.load import read_campaign
+from pesatlas.monitor.bar import cells
+from pesatlas.monitor.jobs import Job
+from pesatlas.monitor.screen import screen
+from pesatlas.monitor.status import read_status
+from pesatlas.progress import State, progress_file
+from terminals import Terminal
+
+
+@pytest.fixture
+def campaign(halfway):
+    return read_campaign(halfway.folder / "config.yaml", extensions=False)
+
+
+@pytest.fixture
+def status(halfway, campaign):
+    return read_status(halfway.folder, campaign, job_prefix(halfway.folder))
+
+
+def shown(status, width, **settings):
+    console = Console(file=io.StringIO(), width=width, **settings)
+    console.print(screen(status, console))
+    return console.file.getvalue().splitlines()
+
+
+def test_bars_sum_and_nothing_that_is_there_is_invisible():
+    for counts in itertools.product((0, 1, 3, 500, 500_000), repeat=4):
+        for width in (8, 13, 30):
+            found = cells(counts, width)
+            assert sum(found) == (width if any(counts) else 0)
+            assert [n > 0 for n in found] == [count > 0 for count in counts]
+    assert cells([25, 25, 0, 50], 8) == [2, 2, 0, 4]
+
+
+def test_in_a_pipe_a_bar_is_letters_in_proportion(status):
+    lines = shown(status, 80)
+    assert all(line.isascii() for line in lines)
+    label = next(line for line in lines if line.startswith("label "))
+    bar = label.split()[1]
+    assert bar == "".join(sorted(bar, key="#x.".index))
+    assert all(
+        abs(bar.count(letter) - len(bar) * share) < 1
+        for letter, share in (("#", 0.25), ("x", 0.25), (".", 0.5))
+    )
+    encode = next(line for line in lines if line.startswith("encode "))
+    assert encode.split()[1] == "20"  # no bar while the total is not known
+
+
+def test_on_a_terminal_a_bar_is_blocks_of_four_kinds(status):
+    status.stages[5].under_way = 3
+    label = next(line for line in shown(status, 80, force_terminal=True, no_color=True) if "label" in line)
+    assert [label.count(block) > 0 for block in "█▓▚░"] == [True] * 4
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_the_largest_campaign_fits(status, width):
+    for stage in status.stages:
+        stage.total, stage.done, stage.failed, stage.under_way = 509_799, 254_899, 1_234, 10_000
+        stage.batches, stage.batches_done = 10_196, 9_000
+        status.paces[stage.name].running, status.paces[stage.name].left_s = 200, 300_000.0
+    lines = shown(status, width)
+    first = next(i for i, line in enumerate(lines) if line.startswith("stage"))
+    table = lines[first : first + 9]
+    assert all(len(line) <= width for line in table)
+    assert len({len(line.rstrip()) for line in table}) == 1  # nothing is wrapped or cut
+    assert "…" not in "".join(table)
+    assert all("#" in line and "254899" in line and "9000/10196" in line for line in table[1:])
+
+
+def test_jobs_at_work_tell_what_they_are_at(status):
+    now = time.time()
+    status.jobs = [
+        Job(State("label_batch", f"{i:05d}", "running", "labels", i, 50, 1, None, 90.0, now - 200 + i), True)
+        for i in range(1, 7)
+    ]
+    text = "\n".join(shown(status, 80))
+    assert "label_batch 00001: labels 1 of 50, 1 failed, 2 min left" in text
+    assert "label_batch 00005" not in text
+    assert "and 2 more jobs at work" in text
+
+
+SAYS = "import time; print('job one of two', flush=True); time.sleep(1); print('\\x1b[31mjob two'); raise SystemExit(3)"
+
+
+def test_a_run_on_a_terminal_shows_its_lines_and_below_them_the_stages(halfway, campaign):
+    terminal = Terminal(80)
+    log = halfway.folder / "run.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", SAYS], stdout=output, stderr=output)
+    look = looker(halfway.folder, campaign, terminal.console)
+    assert follow(process, log, look, 0.1, terminal.console) == 3
+    lines = terminal.close()
+    assert lines.count("job one of two") == 1
+    assert lines.count("job two") == 1
+    drawn = [line for line in lines if line.startswith("label ") and "█" in line]
+    assert len(drawn) > 2  # drawn again and again
+    assert lines.index("job one of two") < max(i for i, line in enumerate(lines) if line in drawn)
+    assert log.read_text().splitlines()[0] == "job one of two"
+
+
+def test_a_look_that_fails_stops_no_run(halfway, campaign):
+    look = looker(halfway.folder, None, Console(file=io.StringIO()))
+    assert "cannot be seen at the moment" in look()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--logger", "rich"],
+        ["--quiet"],
+        ["--config", "x=1"],
+        ["--directory=elsewhere"],
+        ["--configfile", "no"],
+    ],
+)
+def test_who_asks_for_something_else_gets_it(halfway, arguments):
+    terminal = Terminal()
+    assert campaign_to_show(halfway.folder, [], terminal.console) is not None
+    assert campaign_to_show(halfway.folder, arguments, terminal.console) is None
+    assert campaign_to_show(halfway.folder, [], Console(file=io.StringIO(), force_terminal=True)) is None
+    terminal.close()
+
+
+def test_after_a_run_that_stopped_the_jobs_that_failed_are_named_with_their_logs(halfway):
+    since = time.time()
+    folder = halfway.folder / "work" / "progress"
+    with progress_file("run_md", "00000", folder):  # has its results
+        pass
+    with pytest.raises(ValueError, match="no"), progress_file("label_batch", "00001", folder):
+        raise ValueError("no")
+    said = _stopped(halfway.folder, since, 1)
+    assert "label_batch 00001 failed: see logs/label_batch/00001.log" in said
+    assert "run_md" not in said
+    assert "the same command carries on" in said
+    assert "No job failed" in _stopped(halfway.folder, time.time() + 1, 1)
+    assert "does not take these options" in _stopped(halfway.folder, since, 2)
