@@ -76,7 +76,7 @@ def test_a_click_on_a_point_shows_its_structure(large):
               const alone = (p) => points.every((q) => q === p || Math.hypot(x(p.pc1) - x(q.pc1), y(p.pc2) - y(q.pc2)) > 8);
               const point = points.find(alone);
               const box = view.container().querySelector('canvas, svg').getBoundingClientRect();
-              const [left, top] = view.origin();
+              const [left, top] = [view.origin()[0] + view.padding().left, view.origin()[1] + view.padding().top];
               return [box.x + left + x(point.pc1), box.y + top + y(point.pc2), point.snapshot_id];
             }"""
         )

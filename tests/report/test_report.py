@@ -154,3 +154,22 @@ def test_the_same_figures_are_pictures_for_snakemakes_report(small):
 def test_names_of_figures_cost_a_dry_run_nothing():
     program = "import sys, pesatlas.report.names; print(any(name in sys.modules for name in ('altair', 'pymatgen', 'torch')))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
+
+
+def test_an_isolated_atom_that_failed_is_no_lost_pick(small, tmp_path):
+    import shutil
+
+    from pesatlas.tables import FailureReason, write_table
+    from pesatlas.tables.failures import failure_row
+    from pesatlas.tables.manifest import read_entry
+
+    results = tmp_path / "results"
+    shutil.copytree(small.results, results)
+    row = failure_row("label", "atom:Na", "atom:Na", FailureReason.NOT_CONVERGED, "made up", level="pbe")
+    write_table(results / "failures/atoms.parquet", "failures", [row], "test")
+    manifest = read_campaign_manifest(results)
+    entry = next(each for each in manifest["files"] if each["file"] == "failures/atoms.parquet")
+    entry.update(vars(read_entry(results / "failures/atoms.parquet")), file="failures/atoms.parquet")
+    lost = losses(results, manifest)
+    assert lost == {("isolated atoms", "pbe", "not_converged"): 1, ("structures", "-", "unreadable"): 1}
+    assert all(step.closes for step in funnel(manifest, lost))

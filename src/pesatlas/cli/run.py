@@ -99,7 +99,10 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
     """Say where to start if this is no folder of a campaign; Snakemake only says which file it did not find."""
     named = {argument.partition("=")[0] for argument in arguments}
-    if not named & {"--configfile", "--configfiles", "-h", "--help"} and not (folder / "config.yaml").is_file():
+    if (
+        not named & {"--configfile", "--configfiles", "-h", "--help"}
+        and not (folder / "config.yaml").is_file()
+    ):
         raise UserError(
             f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder that has it, or make one here: "
             "pesatlas config new > config.yaml."

@@ -44,7 +44,7 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
     reader = Reader(results, manifest)
     lost = losses(results, manifest)
     spent = costs(results.parent, manifest)
-    data, structures = _data(reader, spent)
+    data, structures = _data(reader, lost, spent)
     figures = _figures(reader, data)
     steps = funnel(manifest, lost)
     context = {
@@ -72,12 +72,14 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
     log.info("%s: %.1f MB, %d figures", report, report.stat().st_size / 1e6, len(figures))
 
 
-def _data(reader: Reader, spent: Sequence[Cost]) -> tuple[dict[str, Data], list[dict[str, Any]]]:
+def _data(
+    reader: Reader, failures: Counter[tuple[str, str, str]], spent: Sequence[Cost]
+) -> tuple[dict[str, Data], list[dict[str, Any]]]:
     """Read what all figures need, by name, and the structures of the map's points."""
     pool, total = reader.pool()
     frames, structures = map_frames(reader, pool, total)
     fill, gain = reader.quality()
-    lost, lost_elements = reader.losses()
+    lost, lost_elements = reader.losses(failures)
     pairs = reader.pairs()
     hours = [
         (each.stage, each.jobs, of, value)
@@ -338,7 +340,7 @@ def _script(text: str) -> Markup:
 def _vega() -> str:
     import vl_convert  # noqa: PLC0415 - slow to import
 
-    bundle: str = vl_convert.javascript_bundle()
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for what has a default
     return bundle
 
 

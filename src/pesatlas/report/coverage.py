@@ -116,7 +116,10 @@ def _fill(quality: Data, part: str) -> Figure:
                 "of:N", title=None, scale=alt.Scale(domain=["picks", "random"], range=["#D55E00", GREY])
             ),
             strokeDash=alt.StrokeDash(
-                "measure:N", title=None, sort=["mean", "p99", "max"], legend=alt.Legend(symbolType="stroke")
+                "measure:N",
+                title=None,
+                sort=["mean", "p99", "max"],
+                legend=alt.Legend(symbolType="stroke", symbolStrokeColor=GREY, symbolStrokeWidth=2),
             ),
             tooltip=["of:N", "measure:N", "picks:Q", "distance:Q"],
         )

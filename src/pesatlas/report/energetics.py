@@ -101,6 +101,9 @@ def _published(published: Sequence[Span]) -> list[alt.Chart]:
     return charts
 
 
+_ONE = "For campaigns at two levels."
+
+
 def _level_parity(pairs: Data, levels: list[str]) -> Figure:
     chart = None
     if len(levels) > 1 and len(pairs):
@@ -126,7 +129,9 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
     return Figure(
         "level_parity",
         "One level against the other",
-        f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those whose difference is further from the median than the rule "
+        _ONE
+        if len(levels) < 2
+        else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those whose difference is further from the median than the rule "
         "level_gap allows: another magnetic or SCF solution, perhaps. Two levels that lie on the line exactly would be one file given twice.",
         "pairs",
         "dataset/",
@@ -154,7 +159,9 @@ def _level_offsets(offsets: Data, levels: list[str]) -> Figure:
     return Figure(
         "level_offsets",
         "Offset between levels, by element",
-        f"Cohesive energy at {levels[-1]} less that at {levels[0]}, over the snapshots that contain an element: mean, and from the 10th to the 90th percentile. "
+        _ONE
+        if len(levels) < 2
+        else f"Cohesive energy at {levels[-1]} less that at {levels[0]}, over the snapshots that contain an element: mean, and from the 10th to the 90th percentile. "
         f"{offsets.count}.",
         "offsets",
         "dataset/",

@@ -69,7 +69,7 @@ class Figure:
     data: str
     source: str
     query: str
-    chart: alt.Chart | alt.LayerChart | None = None
+    chart: alt.TopLevelMixin | None = None
     empty: str = ""
 
     @property
@@ -140,7 +140,7 @@ def histogram(
                 stack=None,
                 scale=alt.Scale(type="symlog"),
                 title=what,
-                axis=alt.Axis(tickCount=6, format="~s"),
+                axis=alt.Axis(tickCount=6, format=",d"),
             ),
             color=by_level(levels),
             tooltip=[

@@ -210,22 +210,21 @@ class Reader:
         }
         return Data(fill, len(fill["of"]), "values"), Data(gain, len(paced), "steps")
 
-    def losses(self) -> tuple[Data, Data]:
-        """Return what failed, by stage, level and reason; and by the elements of its crystal."""
+    def losses(self, found: Counter[tuple[str, str, str]]) -> tuple[Data, Data]:
+        """Return what failed, as ``found`` by stage, level and reason; and by the elements of its crystal."""
         known: dict[str, list[int]] = {}
         for piece in iter_table(self.results / "structures.parquet", ["structure_id", "numbers"]):
             known.update(zip(*(piece.column(i).to_pylist() for i in range(2)), strict=True))
-        found: Counter[tuple[str, str, str]] = Counter()
         of_element: Counter[tuple[str, str]] = Counter()
         for entry in self.entries:
             if entry["table"] == "failures" and entry["rows"]:
-                names = ["stage", "structure_id", "level", "reason"]
-                for row in read_table(self.results / entry["file"], "failures", names).to_pylist():
-                    found[row["stage"], row["level"] or "-", row["reason"]] += 1
+                rows = read_table(self.results / entry["file"], "failures", ["structure_id", "reason"])
+                for row in rows.to_pylist():
                     for z in set(known.get(row["structure_id"], [])):
                         of_element[symbol_of(z), row["reason"]] += 1
-        names = ("stage", "level", "reason")
-        losses: Columns = {name: [key[i] for key in found] for i, name in enumerate(names)}
+        losses: Columns = {
+            name: [key[i] for key in found] for i, name in enumerate(("stage", "level", "reason"))
+        }
         losses["rows"] = list(found.values())
         elements: Columns = {
             "symbol": [symbol for symbol, _ in of_element],

@@ -12,6 +12,9 @@ from pesatlas.cautions import cautions
 from pesatlas.tables import read_table
 from pesatlas.tables.manifest import read_campaign_manifest
 
+ATOMS = "isolated atoms"
+_OF_ATOMS = "failures/atoms.parquet"
+
 
 def counted(manifest: dict[str, Any]) -> dict[str, int]:
     """Sum up the counts of every stage over its files: ``table.count`` and ``table.rows``."""
@@ -24,12 +27,15 @@ def counted(manifest: dict[str, Any]) -> dict[str, int]:
 
 
 def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, str]]:
-    """Failures by (stage, level or '-', reason)."""
+    """Failures by (stage, level or '-', reason); those of isolated atoms, which are no picks, are a stage of their own."""
     found: Counter[tuple[str, str, str]] = Counter()
     for entry in manifest["files"]:
         if entry["table"] == "failures" and entry["rows"]:
             rows = read_table(results / entry["file"], "failures", ["stage", "level", "reason"])
-            found.update((row["stage"], row["level"] or "-", row["reason"]) for row in rows.to_pylist())
+            found.update(
+                (ATOMS if entry["file"] == _OF_ATOMS else row["stage"], row["level"] or "-", row["reason"])
+                for row in rows.to_pylist()
+            )
     return found
 
 

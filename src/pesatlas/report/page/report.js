@@ -27,7 +27,7 @@
     const options = {
       actions: false,
       // a choice may leave a chart without rows, and its scales without ends: no warnings of that
-      logLevel: vega.Error,
+      logLevel: 1, // errors, of Vega's levels
       config: dark.matches ? page.themes.dark : page.themes.light,
       renderer: page.figures[name].rows > 1500 ? "canvas" : "svg",
       tooltip: { theme: dark.matches ? "dark" : "light" },
@@ -127,7 +127,7 @@
           meta: { name: page.name },
           structures,
           properties: { snapshot_id: { target: "structure", values: frames.map((row) => row.snapshot_id) } },
-          settings: { structure: [{ unitCell: true, keepOrientation: true, supercell: [2, 2, 2] }] },
+          settings: { structure: [{ unitCell: true, keepOrientation: true }] },
         },
         new Chemiscope.Warnings(),
       );
@@ -140,7 +140,7 @@
     [
       ["snapshot", row.snapshot_id],
       ["formula", `${row.formula}, ${row.n_atoms} atoms, ${row.domain}`],
-      ["in the selection", row.picked ? `yes: ${row.reason}` : "no"],
+      ["in the selection", row.picked ? `yes${row.reason && `: ${row.reason}`}` : "no"],
       ["novelty", row.novelty],
       ...rowsOf("labels")
         .filter((label) => label.snapshot_id === row.snapshot_id)
