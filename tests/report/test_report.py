@@ -173,3 +173,13 @@ def test_an_isolated_atom_that_failed_is_no_lost_pick(small, tmp_path):
     lost = losses(results, manifest)
     assert lost == {("isolated atoms", "pbe", "not_converged"): 1, ("structures", "-", "unreadable"): 1}
     assert all(step.closes for step in funnel(manifest, lost))
+
+
+def test_the_next_thousand_costs_what_those_so_far_cost():
+    from pesatlas.report.cost import Cost, next_thousand
+
+    found = [Cost("label", 4, wall_h=50.0, core_h=200.0, gpu_h=0.0, disk_bytes=0)]
+    said = next_thousand(found, labels=1600, picks=800, gain=0.042)
+    assert "would take 250.0 h on all cores (8 min a label so far)" in said
+    assert "4.2 % nearer" in said
+    assert "cannot be told" in next_thousand(found, labels=1600, picks=800, gain=None)

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pesatlas.report.cost import Cost, cost, costs, next_thousand
+from pesatlas.report.cost import Cost, cost, costs, in_words, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
@@ -178,7 +178,7 @@ def _head(
             {"value": f"{pool.came:,}", "what": "snapshots in the pool"},
             {"value": f"{pool.kept:,}", "what": f"selected ({pool.share:.2g} %)"},
             *({"value": f"{step.kept:,}", "what": f"rows at {level}"} for level, step in rows.items()),
-            {"value": _time(sum(each.core_h for each in spent)), "what": "on all cores"},
+            {"value": in_words(sum(each.core_h for each in spent)), "what": "on all cores"},
         ],
     }
 
@@ -297,20 +297,12 @@ def _parts(each: dict[str, Any]) -> str:
 
 
 def _cost_row(each: Cost) -> tuple[Any, ...]:
-    return each.stage, each.jobs, _time(each.core_h), _time(each.gpu_h), f"{each.disk_bytes / 1e6:,.1f} MB"
-
-
-def _time(hours: float) -> str:
-    """Return a time in the unit that suits it."""
-    if not hours:
-        return "-"
-    seconds = 3600 * hours
     return (
-        f"{seconds:,.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:,.0f} min"
-        if hours < 2
-        else f"{hours:,.1f} h"
+        each.stage,
+        each.jobs,
+        in_words(each.core_h),
+        in_words(each.gpu_h),
+        f"{each.disk_bytes / 1e6:,.1f} MB",
     )
 
 

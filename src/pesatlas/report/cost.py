@@ -106,19 +106,35 @@ def _label_seconds(results: Path, batches: int) -> float:
     )
 
 
+def in_words(hours: float) -> str:
+    """Return a time in the unit that suits it."""
+    if not hours:
+        return "-"
+    seconds = 3600 * hours
+    return (
+        f"{seconds:.2g} s"
+        if seconds < 10
+        else f"{seconds:,.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:,.0f} min"
+        if hours < 2
+        else f"{hours:,.1f} h"
+    )
+
+
 def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | None) -> str:
     """Say what the next thousand picks would cost, at the mean of those so far, and bring."""
     label = next((cost for cost in found if cost.stage == "label"), None)
     if label is None or not picks or not label.core_h:
         return "What labels cost was not measured in this campaign."
-    hours = label.core_h / picks * 1000
-    per_label = label.core_h / max(labels, 1) * _HOUR_S
+    thousand = in_words(label.core_h / picks * 1000)
+    each = in_words(label.core_h / max(labels, 1))
     brings = (
         f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last ones."
         if gain is not None
         else "What they would bring cannot be told from so few."
     )
-    return f"A thousand picks more, at all levels, would take {hours:,.1f} core hours ({per_label:,.1f} core seconds a label so far). {brings}"
+    return f"A thousand picks more, at all levels, would take {thousand} on all cores ({each} a label so far). {brings}"
 
 
 def cost(data: dict[str, Data], levels: list[str]) -> list[Figure]:

@@ -115,11 +115,11 @@ def _fill(quality: Data, part: str) -> Figure:
             color=alt.Color(
                 "of:N", title=None, scale=alt.Scale(domain=["picks", "random"], range=["#D55E00", GREY])
             ),
+            # told in the caption: a second legend has no room on a phone
             strokeDash=alt.StrokeDash(
                 "measure:N",
-                title=None,
-                sort=["mean", "p99", "max"],
-                legend=alt.Legend(symbolType="stroke", symbolStrokeColor=GREY, symbolStrokeWidth=2),
+                legend=None,
+                scale=alt.Scale(domain=["mean", "p99", "max"], range=[[1, 0], [6, 3], [1.5, 2.5]]),
             ),
             tooltip=["of:N", "measure:N", "picks:Q", "distance:Q"],
         )
@@ -127,7 +127,7 @@ def _fill(quality: Data, part: str) -> Figure:
     return Figure(
         f"fill_{part}",
         f"Distance to the nearest pick: {part}",
-        f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal components: mean, 99th percentile and largest, as "
+        f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal components: mean (solid), 99th percentile (dashed) and largest (dotted), as "
         "the picks grow in number, and for as many frames drawn by lot. Lower is better; the distance between the two colours is what the selection is worth.",
         "quality",
         "select/quality.parquet",

@@ -246,11 +246,10 @@ class Reader:
         found: dict[str, list[float]] = {}
         for group in groups(self.batches):
             path = self.results / "select" / "clusters" / f"{group}.parquet"
-            for piece in iter_table(path, ["snapshot_id", "structure_pcs"]):
-                here = piece.filter(pc.is_in(piece["snapshot_id"], value_set=wanted))
-                found.update(
-                    zip(here["snapshot_id"].to_pylist(), here["structure_pcs"].to_pylist(), strict=True)
-                )
+            # ids are sorted within a batch: row groups that hold none of these are not read
+            filters = pc.field("snapshot_id").isin(wanted)
+            here = read_table(path, "clusters", ["snapshot_id", "structure_pcs"], filters)
+            found.update(zip(here["snapshot_id"].to_pylist(), here["structure_pcs"].to_pylist(), strict=True))
         return found
 
 

@@ -28,9 +28,10 @@ def trust(data: dict[str, Data], levels: list[str], limits: Mapping[str, float])
 def _losses(losses: Data) -> Figure:
     chart = (
         alt.Chart(alt.NamedData("losses"))
-        .mark_bar(size=24)
+        .transform_calculate(what="datum.reason + (datum.level == '-' ? '' : ', ' + datum.level)")
+        .mark_bar(size=18)
         .encode(
-            y=alt.Y("reason:N", title=None, sort="-x"),
+            y=alt.Y("what:N", title=None, sort="-x"),
             x=alt.X("sum(rows):Q", title="what did not become a row", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color("stage:N", title=None),
             tooltip=["stage:N", "level:N", "reason:N", "rows:Q"],
@@ -39,7 +40,7 @@ def _losses(losses: Data) -> Figure:
     return Figure(
         "losses",
         "What did not become a row, and why",
-        f"Failures and quarantined labels by reason, coloured by the stage in which it happened: {sum(losses.columns['rows']):,} in all.",
+        f"Failures and quarantined labels by reason and level, coloured by the stage in which it happened: {sum(losses.columns['rows']):,} in all.",
         "losses",
         "failures/",
         "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL",
