@@ -10,10 +10,10 @@ import pytest
 from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
-from pesatlas.monitor.counts import RULES
 from pesatlas.monitor.plan import Machine, _wall_s, count, plan
 from pesatlas.monitor.rates import UNITS, Rate, assumed, measured
 from pesatlas.monitor.words import size as words
+from pesatlas.rules import RULES
 
 
 @pytest.fixture

@@ -10,31 +10,11 @@ from typing import Any
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
+from pesatlas.rules import RULES
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import entry_path
 
 Counts = dict[str, int]
-
-RULES = {
-    "structures": ("fetch_structures", "fetch_potential", "prepare_structures"),
-    "explore": ("run_md",),
-    "encode": ("encode_snapshots",),
-    "select": (
-        "fit_pca",
-        "grid_structures",
-        "cluster_structures",
-        "grid_atoms",
-        "cluster_atoms",
-        "reduce_frames",
-        "pick_snapshots",
-        "measure_selection",
-    ),
-    "atoms": ("label_atoms",),
-    "label": ("label_batch",),
-    "dataset": ("collect_dataset", "write_card", "export_dataset"),
-    "report": ("evaluate_potential", "build_report"),
-}
-"""The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
 
 _OUTPUTS = {
     "fetch_structures": "work/fetched/structures.txt",

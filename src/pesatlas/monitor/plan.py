@@ -10,9 +10,10 @@ from rich.table import Table
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
 from pesatlas.errors import UserError
-from pesatlas.monitor.counts import OF_GROUPS, RULES
+from pesatlas.monitor.counts import OF_GROUPS
 from pesatlas.monitor.rates import UNITS, Rate, Rates
 from pesatlas.monitor.words import duration, size
+from pesatlas.rules import RULES
 from pesatlas.tables import read_entry
 
 _HOUR_S = 3600.0

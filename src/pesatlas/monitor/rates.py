@@ -15,8 +15,8 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.label import LEVELS
 from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
-from pesatlas.monitor.counts import RULES
 from pesatlas.progress import FOLDER
+from pesatlas.rules import RULES
 from pesatlas.tables import read_entry
 
 UNITS = {

@@ -8,10 +8,11 @@ from typing import Any
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
-from pesatlas.monitor.counts import RULES, TABLES, Manifests, Stage, count_stages
+from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
 from pesatlas.monitor.head import Head, read_head
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
 from pesatlas.monitor.slurm import Queue, SlurmJob, read_queue
+from pesatlas.rules import RULES
 
 _SAME_UNIT = frozenset({*TABLES, "label_atoms"})
 """Rules whose progress counts what their stage counts."""

@@ -12,24 +12,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.report.figure import Data, Figure, base, by_level
+from pesatlas.rules import RULES
 
 STAGES = {
-    "structures": ("prepare_structures", "fetch_structures", "fetch_potential"),
-    "explore": ("run_md",),
-    "encode": ("encode_snapshots",),
-    "select": (
-        "fit_pca",
-        "grid_structures",
-        "cluster_structures",
-        "grid_atoms",
-        "cluster_atoms",
-        "reduce_frames",
-        "pick_snapshots",
-        "measure_selection",
-        "read_reference",
-    ),
-    "label": ("label_batch", "label_atoms"),
-    "dataset": ("collect_dataset", "export_dataset", "write_card"),
+    **{stage: rules for stage, rules in RULES.items() if stage not in {"atoms", "label", "report"}},
+    "structures": (*RULES["structures"], "read_reference"),
+    "label": RULES["label"] + RULES["atoms"],
     "report": ("evaluate_potential",),
 }
 """The rules of each stage whose time is counted; the report itself is not finished when it is made."""

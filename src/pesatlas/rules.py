@@ -1,0 +1,22 @@
+"""The rules of the workflow by stage, for those who count their jobs or add up their times."""
+
+RULES = {
+    "structures": ("fetch_structures", "fetch_potential", "prepare_structures"),
+    "explore": ("run_md",),
+    "encode": ("encode_snapshots",),
+    "select": (
+        "fit_pca",
+        "grid_structures",
+        "cluster_structures",
+        "grid_atoms",
+        "cluster_atoms",
+        "reduce_frames",
+        "pick_snapshots",
+        "measure_selection",
+    ),
+    "atoms": ("label_atoms",),
+    "label": ("label_batch",),
+    "dataset": ("collect_dataset", "write_card", "export_dataset"),
+    "report": ("evaluate_potential", "build_report"),
+}
+"""The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
