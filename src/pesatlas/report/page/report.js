@@ -146,7 +146,7 @@
         .filter((label) => label.snapshot_id === row.snapshot_id)
         .map((label) => [
           `label at ${label.level}, ${label.verdict}`,
-          `cohesive energy ${label.cohesive_energy_eV_per_atom ?? "-"} eV/atom, largest force ${label.max_force_eV_per_A} eV/Å, pressure ${label.static_pressure_GPa} GPa`,
+          `${label.cohesive_energy_eV_per_atom === null ? "" : `cohesive energy ${label.cohesive_energy_eV_per_atom} eV/atom, `}largest force ${label.max_force_eV_per_A} eV/Å, pressure ${label.static_pressure_GPa} GPa`,
         ]),
     ].filter(([, value]) => value !== null && value !== undefined && value !== "");
 
