@@ -77,7 +77,9 @@ def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
     assert "results" not in {p.name for p in make_folder().path.iterdir()}
 
 
-LAST = {"collect_dataset": 1, "export_dataset": 1, "write_card": 1, "build_report": 1}
+LAST = dict.fromkeys(
+    ("collect_dataset", "evaluate_potential", "export_dataset", "write_card", "build_report"), 1
+)
 LATER = ["manifest.json", "report.html", "card.*", "dataset", "quarantine", "exports", "failures/dataset.*"]
 SELECTING = (
     "fit_pca",
