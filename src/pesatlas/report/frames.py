@@ -8,11 +8,11 @@ from pymatgen.core import Element
 
 from pesatlas.elements import SYMBOLS, symbol_of
 from pesatlas.report.figure import Columns, Data
-from pesatlas.report.read import PICKS_SHOWN, Reader, count_elements, elements_of
+from pesatlas.report.read import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
 from pesatlas.report.sample import draw_ids, read_rows
 from pesatlas.tables import iter_table, read_table
 
-_PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "reason", "novelty", "rank"]
+_PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "reason", "novelty"]
 
 
 def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[dict[str, Any]]]:
@@ -67,7 +67,7 @@ def _formula(numbers: list[int]) -> str:
 
 
 def _structure(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a structure as chemiscope has it; a hundredth of an Å is enough to look at."""
+    """Return a structure as chemiscope has it; a thousandth of an Å is enough to look at."""
     x, y, z = (np.round(np.reshape(row["positions_A"], (-1, 3)).T, 3)).tolist()
     return {
         "size": row["n_atoms"],
@@ -83,7 +83,7 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
     """Return how frames of dynamics compare with their targets: temperature, and volume of the cell they started from."""
     names = ["structure_id", "variant", "domain", "numbers", "cell_A", "n_atoms"]
     starts = {
-        (row["structure_id"], row["variant"]): _volume(row)
+        (row["structure_id"], row["variant"]): volume_A3(row)
         for row in read_table(reader.results / "structures.parquet", "structures", names).to_pylist()
     }
     columns: Columns = {
@@ -99,15 +99,11 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
             row["n_atoms"],
             row["time_fs"] / 1000,
             kinetic / row["temperature_K"] if kinetic is not None and row["temperature_K"] else None,
-            _volume(row) / starts[row["structure_id"], row["variant"]],
+            volume_A3(row) / starts[row["structure_id"], row["variant"]],
         )
         for name, value in zip(columns, values, strict=True):
             columns[name].append(value)
     return Data(columns, max(total, len(columns["n_atoms"])), "frames")
-
-
-def _volume(row: dict[str, Any]) -> float:
-    return abs(float(np.linalg.det(np.reshape(row["cell_A"], (3, 3)))))
 
 
 def elements(reader: Reader, pool: pa.Table, total: int) -> Data:

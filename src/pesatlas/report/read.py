@@ -40,7 +40,6 @@ _LABEL_COLUMNS = [
     "scf_steps",
     "wall_s",
     "verdict",
-    "verdict_rules",
     "formula",
 ]
 
@@ -48,6 +47,11 @@ _LABEL_COLUMNS = [
 def elements_of(numbers: Iterable[int]) -> str:
     """Return the elements as the page looks for them: ``|Cl|Na|``."""
     return f"|{'|'.join(sorted({symbol_of(int(z)) for z in numbers}))}|"
+
+
+def volume_A3(row: Mapping[str, Any]) -> float:  # noqa: N802 - names carry units
+    """Return the volume of the cell of a row."""
+    return abs(float(np.linalg.det(np.reshape(row["cell_A"], (3, 3)))))
 
 
 class Reader:
@@ -80,14 +84,13 @@ class Reader:
 
     def label_rows(self) -> Data:
         """Return rows of the dataset at all levels."""
-        kept = [name for name in _LABEL_COLUMNS if name not in {"numbers", "cell_A", "verdict_rules"}]
+        kept = [name for name in _LABEL_COLUMNS if name not in {"numbers", "cell_A"}]
         columns: Columns = {name: [] for name in ("level", "elements", "volume_A3_per_atom", *kept)}
         for level in self.levels:
             for row in self.labels[level]:
                 columns["level"].append(level)
                 columns["elements"].append(elements_of(row["numbers"]))
-                volume = abs(float(np.linalg.det(np.reshape(row["cell_A"], (3, 3))))) / row["n_atoms"]
-                columns["volume_A3_per_atom"].append(volume)
+                columns["volume_A3_per_atom"].append(volume_A3(row) / row["n_atoms"])
                 for name in kept:
                     columns[name].append(row[name])
         total = sum(entry["rows"] for entry in self.entries if entry["file"].startswith("dataset/"))

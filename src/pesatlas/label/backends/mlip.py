@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 else:
     Potential = registry.options_of(POTENTIALS)
 
-_VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 _EVALUATING = Lock()
 """One evaluation at a time: each has all threads of the job, and switches of torch that hold for the whole process."""
 
@@ -114,7 +113,7 @@ def evaluate(
     """
     import torch  # noqa: PLC0415 - slow to import
 
-    from pesatlas.potentials.interface import Batch  # noqa: PLC0415 - imports torch
+    from pesatlas.potentials.interface import VOIGT, Batch  # noqa: PLC0415 - imports torch
 
     batch = Batch(
         numbers=torch.as_tensor(np.asarray(numbers, dtype=np.int64)),
@@ -124,7 +123,7 @@ def evaluate(
     )
     with _EVALUATING:
         found = potential.evaluate(batch)
-    stress = found.stresses[0].cpu().numpy()[_VOIGT]
+    stress = found.stresses[0].cpu().numpy()[VOIGT]
     return float(found.energies[0]), found.forces.cpu().numpy(), stress
 
 
