@@ -1,6 +1,6 @@
 """Features of real dynamics, for `benchmarks/direct.py`: cells of the Materials Project explored and encoded by this project.
 
-    python benchmarks/real_features.py FOLDER [--crystals 140] [--shared ../shared]
+    python benchmarks/real_features.py FOLDER [--crystals 170] [--shared ../shared]
 
 Writes a campaign into FOLDER and runs its first stages: 300 K NpT with M3GNet-MP-2021.2.8 of every cell of up to 8 atoms and
 a supercell, a frame each 20 fs, features of M3GNet's formation-energy model, as MatPES. An hour on two cores; run it again to go on.
@@ -75,7 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--crystals", type=int, default=140)
+    parser.add_argument("--crystals", type=int, default=170)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     options = parser.parse_args()
     write_campaign(options.folder, options.shared.resolve(), options.crystals)

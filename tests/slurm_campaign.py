@@ -67,16 +67,20 @@ class SlurmCampaign(SmallCampaign):
             path = self.path / "results" / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def write_profile(self, *, partition="cpu", rules=None, **settings):
-        """Write the profile for Slurm as a user sets it here: no accounts, no waiting between questions.
+    def write_profile(self, *, partition="cpu", account=None, rules=None, **settings):
+        """Write the profile for Slurm as a user sets it here: no waiting between questions.
 
         Parameters
         ----------
+        account : for a Slurm that keeps accounts
         rules : resources by rule
         settings : other keys of the profile, ``_`` for ``-``
         """
         profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
-        del profile["default-resources"]["slurm_account"]
+        if account:
+            profile["default-resources"]["slurm_account"] = account
+        else:
+            del profile["default-resources"]["slurm_account"]
         profile["default-resources"]["slurm_partition"] = partition
         for rule in ("run_md", "encode_snapshots", "evaluate_potential"):
             if self.configuration["explore"]["device"] == "cpu":

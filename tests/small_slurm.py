@@ -1,12 +1,14 @@
 """A real Slurm on this machine: one slurmctld and three slurmd (cpu1, cpu2, gpu1 with fake GPUs), in a folder of its own.
 
-Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue), gpu. No accounting.
+Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue), gpu. Accounting
+(slurmdbd and a MariaDB of its own, account ``lab``) only if it is asked for.
 Nothing of it touches a Slurm that may be installed: configuration, ports, keys and state are its own. Daemons end with the
 process that started them.
 """
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ from typing import Self
 import psutil
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged", "setpriv")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "mariadb")
 NODES = ("cpu1", "cpu2", "gpu1")
 _START_S = 60
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -38,11 +41,13 @@ ConstrainRAMSpace=yes
 """
 
 
-def missing() -> str:
+def missing(*, accounting: bool = False) -> str:
     """Return why Slurm can't be started here; empty if it can."""
-    absent = [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]
+    programs = (*PROGRAMS, *(ACCOUNTING_PROGRAMS if accounting else ()))
+    absent = [name for name in programs if shutil.which(name, path=_PATH) is None]
     if absent:
-        return f"no {', '.join(absent)} here (apt-get install slurm-wlm munge)"
+        packages = "slurm-wlm munge" + (" slurmdbd mariadb-server" if accounting else "")
+        return f"no {', '.join(absent)} here (apt-get install {packages})"
     return "" if os.geteuid() == 0 else "Slurm's daemons need root"
 
 
@@ -75,10 +80,11 @@ class SmallSlurm:
     Parameters
     ----------
     cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm kills the whole job
+    accounting : sacct answers, and jobs belong to the account ``lab``
     """
 
-    def __init__(self, folder: Path, *, cgroups: bool = False) -> None:
-        self.folder, self.cgroups = folder, cgroups
+    def __init__(self, folder: Path, *, cgroups: bool = False, accounting: bool = False) -> None:
+        self.folder, self.cgroups, self.accounting = folder, cgroups, accounting
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -93,6 +99,8 @@ class SmallSlurm:
         self._wrap_srun()
         try:
             self._start_munge()
+            if self.accounting:
+                self._start_accounting()
             self._start("slurmctld", "-D")
             for node in NODES:
                 self.start_node(node)
@@ -120,7 +128,19 @@ class SmallSlurm:
 
     def _configure(self) -> None:
         host, folder = socket.gethostname().split(".")[0], self.folder
-        ports = _free_ports(1 + len(NODES))
+        ports = _free_ports(3 + len(NODES))
+        self._database_port, accounts_port = ports[-2:]
+        accounts = "AccountingStorageType=accounting_storage/none"
+        if self.accounting:
+            accounts = (
+                "AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
+                f"AccountingStoragePort={accounts_port}\nAccountingStoreFlags=job_comment\n"
+                # with munge, this is its socket
+                f"AccountingStoragePass={folder}/munge/socket\n"
+                # jobs of another account are refused
+                "AccountingStorageEnforce=associations"
+            )
+            self._accounts_port = accounts_port
         for i in range(4):
             os.mknod(folder / "dev" / f"gpu{i}", 0o600 | 0o020000, os.makedev(1, 3))
         (folder / "gres.conf").write_text(f"NodeName=gpu1 Name=gpu Type=fake File={folder}/dev/gpu[0-3]\n")
@@ -128,7 +148,7 @@ class SmallSlurm:
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 CoresPerSocket=4 RealMemory=64000"
             f"{' Gres=gpu:fake:4' if node.startswith('gpu') else ''} State=UNKNOWN"
-            for node, port in zip(NODES, ports[1:], strict=True)
+            for node, port in zip(NODES, ports[1:-2], strict=True)
         )
         (folder / "slurm.conf").write_text(
             f"""ClusterName=small
@@ -151,7 +171,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 MpiDefault=none
-AccountingStorageType=accounting_storage/none
+{accounts}
 ReturnToService=2
 SlurmdTimeout=10
 InactiveLimit=0
@@ -194,6 +214,48 @@ PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
         # --force: pytest's temporary folders are private, which munged takes for a mistake
         self._start("munged", "--foreground", "--force", *options)
         self.wait_for((munge / "socket").exists, _START_S)
+
+    def _start_accounting(self) -> None:
+        folder, password = self.folder / "database", secrets.token_hex(16)
+        folder.mkdir()
+        socket_file = f"--socket={folder}/socket"
+        # --no-defaults: nothing of a database that may be installed here
+        install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={folder}/data"]
+        subprocess.run(
+            [*install, "--auth-root-authentication-method=socket", "--skip-test-db"],
+            env=self.environment,
+            capture_output=True,
+            check=True,
+            timeout=_START_S,
+        )
+        self._start(
+            "mariadbd",
+            "--no-defaults",
+            "--user=root",
+            f"--datadir={folder}/data",
+            socket_file,
+            f"--port={self._database_port}",
+            "--bind-address=127.0.0.1",
+            "--innodb-buffer-pool-size=128M",
+            "--innodb-lock-wait-timeout=900",
+        )
+        self.wait_for((folder / "socket").exists, _START_S)
+        user = f"'slurm'@'localhost' identified by '{password}'"
+        statements = (
+            f"create database accounts; create user {user}; grant all on accounts.* to 'slurm'@'localhost';"
+        )
+        self.ask("mariadb", "--no-defaults", socket_file, "-e", statements)
+        settings = self.folder / "slurmdbd.conf"
+        settings.touch(mode=0o600)
+        settings.write_text(
+            f"AuthType=auth/munge\nAuthInfo=socket={self.folder}/munge/socket\nDbdHost=localhost\nDbdPort={self._accounts_port}\n"
+            f"SlurmUser=root\nPidFile={self.folder}/slurmdbd.pid\nStorageType=accounting_storage/mysql\n"
+            f"StorageHost=127.0.0.1\nStoragePort={self._database_port}\nStorageUser=slurm\nStoragePass={password}\nStorageLoc=accounts\n"
+        )
+        self._start("slurmdbd", "-D")
+        self.wait_for(lambda: self.ask("sacctmgr", "-n", "show", "user") is not None, _START_S)
+        for what in (["cluster", "small"], ["account", "lab"], ["user", "root", "Account=lab"]):
+            self.ask("sacctmgr", "-i", "add", *what)
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("ab") as output:

@@ -1,4 +1,4 @@
-"""Campaigns on a real Slurm, without accounting: they end as local ones do, whatever is killed in between."""
+"""Campaigns on a real Slurm, without accounting and with: they end as local ones do, whatever is killed in between."""
 
 import shutil
 
@@ -120,3 +120,29 @@ def test_dynamics_and_encoder_ask_for_a_gpu_on_its_partition(slurm, selected):
     job = selected.jobs("run_md")[-1]
     assert job["partition"] == "gpu"
     assert "gpu" in slurm.ask("squeue", "-h", "--states=all", "-j", job["number"], "--Format=tres-per-job")
+
+
+NO_ACCOUNTS = small_slurm.missing(accounting=True)
+
+
+@pytest.mark.skipif(bool(NO_ACCOUNTS), reason=NO_ACCOUNTS or "it is here")
+def test_with_accounting_sacct_tells_the_head_what_became_of_its_jobs(quiet, tmp_path):
+    with (
+        small_slurm.SmallSlurm(tmp_path / "slurm", accounting=True) as slurm,
+        SlurmCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign,
+    ):
+        campaign.faults()
+        campaign.take_selection(quiet)
+        campaign.write_profile(account="lab", slurm_status_command="sacct")
+        campaign.environment["VASP_DOUBLE_SECONDS"] = "3"
+        head = campaign.start()
+        slurm.wait_for(lambda: {"RUNNING", "PENDING"} <= {job["state"] for job in campaign.jobs()}, 120)
+        campaign.kill(head)
+        campaign.run()
+        for level in ("pbe", "r2scan"):
+            assert campaign.dataset(level) == quiet.dataset(level)
+        assert verify(campaign.path / "results") == []
+        told = slurm.ask("sacct", "--noheader", "--parsable2", "-X", "--format=Account,State").splitlines()
+        assert {line.split("|")[0] for line in told} == {"lab"}
+        # why docs/clusters.md advises squeue: the executor compares whole words, and waits for ever for a job of this state
+        assert {line.split("|")[1] for line in told} == {"COMPLETED", "CANCELLED by 0"}

@@ -66,7 +66,12 @@ def _status_command(profile: dict[str, Any], accounting: bool, file: Path) -> Ch
             "this Slurm keeps no accounts, so sacct would never say that a job ended",
             f"slurm-status-command: squeue in {file}",
         )
-    return Check(True, f"Slurm {'with' if accounting else 'without'} accounting, asked by {command}")
+    waits = (
+        ", which waits for ever for a job that is cancelled: stop the run then, and start it again"
+        if command == "sacct"
+        else ""
+    )
+    return Check(True, f"Slurm {'with' if accounting else 'without'} accounting, asked by {command}{waits}")
 
 
 def _account(name: str, accounting: bool, file: Path) -> Check:
