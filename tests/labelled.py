@@ -28,7 +28,7 @@ def pair_labels(crystals: list[Atoms]) -> SimpleNamespace:
 
     batch = to_batch(crystals)
     graph = build_graph(batch, CUTOFF_A)
-    vectors = graph.vectors.requires_grad_()
+    vectors = graph.vectors.clone().requires_grad_()
     r = vectors.norm(dim=1)
     depth = 0.02 * (graph.numbers[graph.sources] + graph.numbers[graph.targets]).double().sqrt()
     morse = (1 - torch.exp(-1.5 * (r - 2.4))).square() - 1
@@ -109,7 +109,9 @@ def write_results(results, count=60, level="pbe", **labels):
     crystals, names = frames(count)
     splits = ["valid" if k % 10 == 8 else "test" if k % 10 == 9 else "train" for k in range(count)]
     write_dataset(
-        results / "dataset" / level / "part-00000.parquet", dataset_rows(crystals, names, splits, level, **labels), level
+        results / "dataset" / level / "part-00000.parquet",
+        dataset_rows(crystals, names, splits, level, **labels),
+        level,
     )
     symbols = {11: "Na", 17: "Cl", 12: "Mg", 8: "O"}
     atoms = [

@@ -6,7 +6,9 @@ Not in the job's own process: lightning starts the others by the command line of
 import json
 import logging
 import os
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from pesatlas.train.loop import Training, fabric_of
 from pesatlas.train.model import base_potential, new_potential
 from pesatlas.train.scan import Scanned, parts_of, scan
 
+log = logging.getLogger(__name__)
+
+_LOOK_S = 2.0
 _LIMIT_S = 30 * 24 * 3600.0
 """The batch system's limit counts, not this one."""
 
@@ -49,7 +54,8 @@ def start(
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
     output = folder / "output.txt"
     command = [sys.executable, "-m", "pesatlas.train.worker", str(folder / "task.json")]
-    status = supervise.start(command, Path.cwd(), output, _LIMIT_S, environment=os.environ).wait()
+    output.unlink(missing_ok=True)
+    status = _follow(supervise.start(command, Path.cwd(), output, _LIMIT_S, environment=os.environ), output)
     if status != 0:
         said = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
         raise UserError(
@@ -58,9 +64,22 @@ def start(
         )
 
 
+def _follow(process: subprocess.Popen[bytes], output: Path) -> int:
+    """Repeat in the log what the processes say, until they end; return their status."""
+    status, seen = None, 0
+    while status is None:
+        with suppress(subprocess.TimeoutExpired):
+            status = process.wait(timeout=_LOOK_S)
+        lines = output.read_text(encoding="utf-8", errors="replace").splitlines() if output.is_file() else []
+        for line in lines[seen:]:
+            log.info("%s", line)
+        seen = len(lines)
+    return status
+
+
 def main(task: dict[str, Any]) -> None:
     """Train as the task says, as one of its processes."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     settings = Train.model_validate(task["settings"])
     fabric = fabric_of(settings)
     fabric.launch()
