@@ -62,7 +62,7 @@ def test_a_killed_training_gives_the_same_weights_to_the_last_bit(tmp_path):
     while not (standing and standing.epoch >= 1 and standing.batches >= 2):
         assert process.poll() is None
         assert time.monotonic() < deadline
-        (path,) = (disturbed / "work").glob("*/checkpoint.pt") or [None]
+        path = next((disturbed / "work").glob("*/checkpoint.pt"), None)
         standing = checkpoint.load(path) if path else None
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -89,7 +89,7 @@ def test_it_learns_and_says_how_far_it_is_from_simpler_guesses(finished):
     assert trained["energy_mae_meV_per_atom"] < untrained["energy_mae_meV_per_atom"]
     assert trained["force_mae_meV_per_A"] < 0.9 * means["force_mae_meV_per_A"]
     # the numbers of the card by another way: ASE's calculator of matgl, one by one
-    crystals, names = frames(60)
+    crystals, _ = frames(60)
     test = [crystals[k] for k in range(60) if k % 10 == 9]
     calculator = PESCalculator(matgl.load_model(potential), stress_unit="eV/A3")
     right = pair_labels(test)
@@ -174,7 +174,7 @@ def test_fine_tuning_keeps_elements_scaling_and_references_and_tells_what_was_fo
 
 
 def test_a_base_or_kept_rows_of_another_level_are_refused(finished, tmp_path):
-    folder, base = finished
+    _, base = finished
     results = write_results(tmp_path / "results")
     card = tmp_path / "base" / "card.json"
     card.parent.mkdir()
@@ -187,7 +187,7 @@ def test_a_base_or_kept_rows_of_another_level_are_refused(finished, tmp_path):
     crystals, names = frames(4)
     other = tmp_path / "r2scan.parquet"
     write_dataset(other, dataset_rows(crystals, names, ["train"] * 4, "r2scan"))
-    with pytest.raises(UserError, match="train.kept: .* holds labels of level r2scan"):
+    with pytest.raises(UserError, match=r"train.kept: .* holds labels of level r2scan"):
         train(tmp_path, base={"path": str(card.parent)}, kept=str(other))
     assert not (results / "potentials").exists()
 
