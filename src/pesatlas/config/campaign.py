@@ -1,17 +1,18 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
-from pesatlas.config.label import Label
+from pesatlas.config.label import MLIP, Label
 from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
+from pesatlas.config.train import Train
 
 
 class About(Section):
@@ -39,12 +40,36 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+    train: Train | None = Field(
+        None,
+        description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
+    )
+
+    @model_validator(mode="after")
+    def _train_at_a_level_there_is(self) -> Self:
+        train = self.train
+        if train is None:
+            return self
+        if self.train_level not in self.label.levels:
+            raise ValueError(
+                f"train.level: {train.level} is none of label.levels, {self.label.levels}; name one of them"
+            )
+        if self.train_level == MLIP and train.base is None and train.references == "atoms":
+            raise ValueError(
+                "train.references: a potential that labels says nothing of isolated atoms, so there are none at the level mlip; write fit"
+            )
+        return self
 
     @property
     def potentials(self) -> list[Any]:
         """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""
         labels = getattr(self.label.backend, "potential", None)
         return [self.explore.potential, *([labels] if labels is not None else [])]
+
+    @property
+    def train_level(self) -> str:
+        """Level of the potentials that are trained: one of those that are labelled."""
+        return (self.train and self.train.level) or self.label.levels[0]
 
     @property
     def label_batches(self) -> int:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -22,8 +22,10 @@ EXTENSIONS = {
     "explore.potential": "pesatlas.potentials.kinds",
     "encode.encoder": "pesatlas.encode.encoders",
     "select.policy": "pesatlas.select.policies",
+    "train.architecture": "pesatlas.train.architectures",
     "label.backend": "pesatlas.label.backends",
     "label.backend.potential": "pesatlas.potentials.kinds",
+    "train.base": "pesatlas.potentials.kinds",
 }
 
 
@@ -80,6 +82,8 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         ("encode.encoder", [campaign.encode.encoder]),
         ("select.policy", [campaign.select.policy]),
         ("label.backend", [campaign.label.backend]),
+        *([("train.architecture", [campaign.train.architecture])] if campaign.train else []),
+        *([("train.base", [campaign.train.base])] if campaign.train and campaign.train.base else []),
     ]
     problems = []
     for key, many in used:
@@ -90,6 +94,11 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
                     check(options)
                 except UserError as error:
                     problems.append(f"  - {key} ({options.kind}): {error}")
+    kept = campaign.train.kept if campaign.train else None
+    if kept is not None and not kept.exists():
+        problems.append(
+            f"  - train.kept = '{kept}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
+        )
     problems += _check_elements(campaign) if not problems else []
     if problems:
         raise UserError(f"{where}: {len(problems)} problem(s) in the configuration\n" + "\n".join(problems))
@@ -107,6 +116,9 @@ def _check_elements(campaign: Campaign) -> list[str]:
             backend
         ),
     }
+    if campaign.train is not None and campaign.train.base is not None:
+        base: Any = campaign.train.base
+        known["train.base"] = lambda: registry.find(EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
@@ -136,9 +148,9 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{key}.kind = {got!r}: there is no such kind. Choose one of {expected}."
     message = detail["msg"].removeprefix("Value error, ")
     about, _, rest = message.partition(": ")
-    if rest and about.isidentifier():
+    if rest and all(part.isidentifier() for part in about.split(".")):
         # a check of several values of a section, which names the one to mend
-        return f"{key}.{about}: {rest}."
+        return f"{'.'.join(filter(None, (key, about)))}: {rest}."
     shown = f" = {value!r}" if isinstance(value, str | int | float | bool | list) else ""
     return f"{key}{shown}: {message}{_meaning(where)}."
 
@@ -160,7 +172,10 @@ def _model_at(where: list[Any]) -> type[Section] | None:
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             return None
-        model = fields[part].annotation
+        annotation = fields[part].annotation
+        # a section that may be null
+        optional = [each for each in get_args(annotation) if each is not type(None)]
+        model = optional[0] if len(optional) == 1 else annotation
     return model if isinstance(model, type) and issubclass(model, Section) else None
 
 

@@ -17,9 +17,10 @@ from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
-from pesatlas.report.names import FIGURES, SECTIONS
+from pesatlas.report.names import FIGURES, SECTIONS, TRAINED_FIGURES, TRAINED_SECTION
 from pesatlas.report.read import Reader, corrections, rules_spoken
 from pesatlas.report.summary import losses, quality_note
+from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
 from pesatlas.tables import read_table
 from pesatlas.tables.atomic import atomic_path, write_text
@@ -32,8 +33,12 @@ _TRANSIENT = {"crashed", "timeout", "out_of_memory"}
 _TABLE_ROWS = 20
 
 
-def build_report(results: Path, report: Path, pictures: Path) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``.
+def build_report(results: Path, report: Path, pictures: Path, potentials: Sequence[Path] = ()) -> None:
+    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``; with trained potentials, for those in ``TRAINED_FIGURES`` too.
+
+    Parameters
+    ----------
+    potentials : folders of the potentials that were trained on the dataset
 
     Raises
     ------
@@ -45,14 +50,19 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
     lost = losses(results, manifest)
     spent = costs(results.parent, manifest)
     data, structures = _data(reader, lost, spent)
+    trained = Trained(potentials)
     figures = _figures(reader, data)
+    if potentials:
+        data |= trained.data()
+        figures += trained.figures(data)
     steps = funnel(manifest, lost)
     context = {
         "head": _head(manifest, steps, lost, spent),
         "funnel": steps,
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
-        "sections": _sections(results, reader, figures),
+        "sections": _sections(results, reader, figures)
+        + (_section_of(trained, figures) if potentials else []),
         "filters": _filters(data, reader.levels),
         "advice": _advice(data, steps, lost, spent),
         "configuration": json.dumps(manifest["configuration"], indent=1),
@@ -189,10 +199,19 @@ def _sections(results: Path, reader: Reader, figures: Sequence[Figure]) -> list[
         {
             "name": name,
             "title": title,
-            "figures": [figure for figure in figures if FIGURES[figure.name] == name],
+            "figures": [figure for figure in figures if FIGURES.get(figure.name) == name],
             "tables": {"energetics": _outliers, "trust": _trouble}.get(name, lambda *_: [])(results, reader),
         }
         for name, title in SECTIONS.items()
+    ]
+
+
+def _section_of(trained: Trained, figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Return the section of what was trained."""
+    mine = [figure for figure in figures if figure.name in TRAINED_FIGURES]
+    return [
+        {"name": name, "title": title, "figures": mine, "tables": [trained.table()]}
+        for name, title in TRAINED_SECTION.items()
     ]
 
 

@@ -34,3 +34,8 @@ SECTIONS = {
     "cost": "What did it cost?",
 }
 """Sections by name, in their order, with the question that each answers."""
+
+TRAINED_FIGURES = {"learning": "train", "trained_errors": "train"}
+"""The same of the section that is there where potentials were trained."""
+
+TRAINED_SECTION = {"train": "What can be trained on it?"}

@@ -1,0 +1,43 @@
+"""What is in the page of a report: its words, its queries, its data."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+
+class Text(HTMLParser):
+    """The words of a page, without programs."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.words, self.queries, self._skip, self._pre = [], [], False, False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self._skip |= tag in {"script", "style"}
+        self._pre |= tag == "pre"
+
+    def handle_endtag(self, tag):
+        self._skip &= tag not in {"script", "style"}
+        self._pre &= tag != "pre"
+
+    def handle_data(self, data):
+        if self._pre and data.startswith("pesatlas query"):
+            self.queries.append(data)
+        if not self._skip:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def page_of(report):
+    return Text(report.path.read_text(encoding="utf-8"))
+
+
+def data_of(report):
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', report.path.read_text(), re.DOTALL
+    )
+    return json.loads(found[1])
