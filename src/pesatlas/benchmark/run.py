@@ -1,0 +1,255 @@
+"""Measure a property of a potential: from structures to rows of table ``scores``, each structure by its own key."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pesatlas import __version__
+from pesatlas.benchmark.bench import PASSING, Bench
+from pesatlas.benchmark.case import Case, Measured
+from pesatlas.benchmark.elements import elements_file
+from pesatlas.benchmark.judged import Judged
+from pesatlas.benchmark.sources import Sources
+from pesatlas.config.section import digest
+from pesatlas.dynamics import npt
+from pesatlas.dynamics import relax as fire
+from pesatlas.elements import symbol_of
+from pesatlas.potentials.interface import Potential
+from pesatlas.potentials.registry import load_potential
+from pesatlas.progress import Progress
+from pesatlas.registry import find
+from pesatlas.store import Store
+from pesatlas.tables import FailureReason, write_table
+from pesatlas.tables.failures import Failure
+
+log = logging.getLogger(__name__)
+
+PROPERTIES = "pesatlas.benchmark.properties"
+ATOMS_TOGETHER = 256
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a measurement keeps what it has done, and how much it does at once.
+
+    Attributes
+    ----------
+    store : folder of finished results; campaigns may share one
+    work : folder for what is under way
+    atoms_together : atoms that are evaluated together
+    """
+
+    store: Path
+    work: Path
+    atoms_together: int = ATOMS_TOGETHER
+
+
+def measure(
+    judged: Judged,
+    potential: Potential,
+    options: Any,
+    sources: Sources,
+    place: Place,
+    *,
+    batch: slice = slice(None),
+    label: str = "all",
+) -> list[dict[str, Any]]:
+    """Return rows of table ``scores`` of one potential and property, in the order of the cases; what the store has is not computed again.
+
+    Parameters
+    ----------
+    judged, potential : who is judged
+    options : of one of the properties
+    sources : what it is held against
+    place : where results are kept
+    batch : which of the cases
+    label : of the batch; two jobs of one label wait for each other
+
+    Raises
+    ------
+    UserError
+        If the data are missing or of another form.
+    """
+    module = find(PROPERTIES, options.kind)
+    cases: list[Case] = module.cases(options, sources)[batch]
+    identity = [potential.name, potential.weights_hash, judged.options.identity()]
+    elements = elements_file(sources.data) if getattr(module, "NEEDS_ELEMENTS", False) else None
+    decides: list[Any] = [
+        "benchmark",
+        options.kind,
+        [module.VERSION, fire.VERSION, npt.VERSION],
+        identity,
+        options.settings(),
+        sources.seed,
+        sha256(elements.read_bytes()).hexdigest() if elements else None,
+    ]
+    keys = [digest(decides, case.digest, case.conditions, length=32) for case in cases]
+    store = Store(place.store)
+    store.refresh()
+    with _written(store, f"benchmark-{digest(decides)}-{label}") as writer:
+        bench = Bench(
+            potential, identity, store, writer, place.work, place.atoms_together, sources.seed, elements
+        )
+        found = _all(module, cases, keys, options, bench, judged, sources)
+        return [row for case, result in zip(cases, found, strict=True) for row in _rows(module, case, *result, judged=judged, potential=potential, options=options, sources=sources)]
+
+
+@contextmanager
+def _written(store: Store, segment: str) -> Iterator[Any]:
+    with store.writer(segment) as writer:
+        store.refresh()
+        yield writer
+
+
+def _all(
+    module: Any,
+    cases: Sequence[Case],
+    keys: Sequence[str],
+    options: Any,
+    bench: Bench,
+    judged: Judged,
+    sources: Sources,
+) -> list[tuple[Measured, float]]:
+    """Measure all that the store does not have; return results with their wall times."""
+    kept = getattr(module, "KEPT", True)
+    done: dict[int, tuple[Measured, float]] = {}
+    for i, (case, key) in enumerate(zip(cases, keys, strict=True)):
+        refused = _refused(module, case, bench.potential, judged, sources)
+        payload = bench.store.get(key) if kept and refused is None else None
+        if refused is not None:
+            done[i] = Measured(failure=refused), 0.0
+        elif payload is not None:
+            done[i] = _unpack(payload)
+    missing = [i for i in range(len(cases)) if i not in done]
+    progress = Progress(f"{options.kind} of {judged.name}", len(cases))
+    progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
+    start = time.perf_counter()
+    for i, result in zip(missing, module.measure([cases[i] for i in missing], options, bench), strict=True):
+        now = time.perf_counter()
+        done[i], start = (result, now - start), now
+        if kept and not (result.failure and result.failure.reason in PASSING):
+            bench.writer.append(keys[i], _pack(*done[i]))
+        progress.step(failed=int(result.failure is not None))
+    return [done[i] for i in range(len(cases))]
+
+
+def _refused(
+    module: Any, case: Case, potential: Potential, judged: Judged, sources: Sources
+) -> Failure | None:
+    """Why a case is not even asked about."""
+    if case.failure is not None:
+        return case.failure
+    unknown = sorted({int(z) for z in case.start.numbers} - potential.elements)
+    if unknown:
+        return Failure(
+            FailureReason.UNSUPPORTED_ELEMENT,
+            f"{potential.name} does not know {', '.join(map(symbol_of, unknown))}",
+        )
+    if getattr(module, "SAME_LEVEL", False) and judged.own and judged.level != sources.level:
+        return Failure(
+            FailureReason.WRONG_LEVEL, f"it was trained at {judged.level}, these labels are {sources.level}"
+        )
+    return None
+
+
+def _rows(
+    module: Any,
+    case: Case,
+    result: Measured,
+    wall_s: float,
+    *,
+    judged: Judged,
+    potential: Potential,
+    options: Any,
+    sources: Sources,
+) -> list[dict[str, Any]]:
+    rows = []
+    for name, (unit, _, column) in module.QUANTITIES.items():
+        value, reference = result.values.get(name), case.references.get(name)
+        failure = result.failure
+        if value is None and failure is None:
+            failure = Failure(FailureReason.BAD_OUTPUT, "the property gave no such value")
+        if value is not None and column and reference is None:
+            failure = Failure(FailureReason.NO_REFERENCE, f"its data give no {column}")
+        if getattr(module, "NEEDS_DATASET", False):
+            column = sources.level or ""
+        elif column and hasattr(module, "reference_key"):
+            column = module.reference_key(sources)
+        rows.append(
+            {
+                "potential": judged.name,
+                "potential_hash": potential.weights_hash,
+                "potential_level": judged.level,
+                "property": options.kind,
+                "quantity": name,
+                "unit": unit,
+                "structure_id": case.structure_id,
+                "formula": case.formula,
+                "value": value,
+                "reference": reference,
+                "error": None if value is None or reference is None else abs(value - reference),
+                "reason": failure.reason.value if failure else None,
+                "outcome": result.outcome,
+                "detail": failure.detail if failure else result.detail,
+                "reference_column": column,
+                "settings": digest(options.settings(), module.VERSION),
+                "wall_s": wall_s,
+                "code_version": __version__,
+            }
+        )
+    return rows
+
+
+def run_benchmark(
+    judged: Judged, options: Any, sources: Sources, place: Place, device: str, *, batch: int, per_job: int, scores: Path
+) -> None:
+    """Measure one batch of the structures of a property, as a rule does, and write table ``scores``.
+
+    Parameters
+    ----------
+    judged : who is judged
+    options : of one of the properties
+    sources : what it is held against
+    place : where results are kept
+    device : cpu, cuda, cuda:1
+    batch, per_job : which structures: so many from ``batch * per_job`` on
+    scores : table to write
+    """
+    potential = load_potential(judged.options, device)
+    part = slice(batch * per_job, (batch + 1) * per_job)
+    rows = measure(judged, potential, options, sources, place, batch=part, label=f"{batch:05d}")
+    failed = sum(row["reason"] is not None for row in rows)
+    write_table(
+        scores,
+        "scores",
+        rows,
+        digest(options.identity(), judged.name, potential.weights_hash, batch, per_job),
+        {"scores": len(rows), "scores_failed": failed},
+    )
+    log.info("%s of %s: %d rows, %d without a value", options.kind, judged.name, len(rows), failed)
+
+
+def _pack(result: Measured, wall_s: float) -> bytes:
+    failure = [result.failure.reason.value, result.failure.detail] if result.failure else None
+    return json.dumps(
+        {
+            "values": result.values,
+            "failure": failure,
+            "outcome": result.outcome,
+            "detail": result.detail,
+            "wall_s": wall_s,
+        }
+    ).encode()
+
+
+def _unpack(payload: bytes) -> tuple[Measured, float]:
+    found = json.loads(payload)
+    failure = Failure(FailureReason(found["failure"][0]), found["failure"][1]) if found["failure"] else None
+    return Measured(found["values"], failure, found["outcome"], found["detail"]), found["wall_s"]
