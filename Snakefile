@@ -31,6 +31,7 @@ include: "workflow/rules/encode.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/label.smk"
 include: "workflow/rules/dataset.smk"
+include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -41,3 +42,4 @@ rule all:
         "results/report.html",
         "results/card.json",
         expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
+        benchmarked(),

@@ -17,6 +17,7 @@ localrules:
     all,
     fetch_structures,
     fetch_potential,
+    fetch_benchmark,
     fit_pca,
 
 

@@ -72,22 +72,19 @@ class Bench:
             digest(about, geometry_digest(start.numbers, start.cell, start.positions), length=32)
             for start in starts
         ]
-        done: dict[str, Relaxed | Failure] = {}
+        done: dict[str, Relaxed | Failure]
         # another property's job may need the same: it waits, and takes them from the store
         with Lock(self.work / f"relax-{digest(sorted(keys))}.lock"):
             self.store.refresh()
-            for group in groups([len(start.numbers) for start in starts], self.atoms_together):
-                known = {keys[i]: self.store.get(keys[i]) for i in group}
-                if all(payload is not None for payload in known.values()):
-                    done |= {key: _unpack(payload) for key, payload in known.items() if payload is not None}
-                    continue
-                # the whole group again, as it was: who is together decides the last bits
-                for i, result in zip(
-                    group, fire.relax(self.potential, [starts[i] for i in group], settings), strict=True
-                ):
-                    payload = known[keys[i]]
-                    done[keys[i]] = result if payload is None else _unpack(payload)
-                    if payload is None and not (isinstance(result, Failure) and result.reason in PASSING):
+            stored = {key: self.store.get(key) for key in keys}
+            done = {key: _unpack(payload) for key, payload in stored.items() if payload is not None}
+            missing = [i for i in range(len(starts)) if keys[i] not in done]
+            for group in groups([len(starts[i].numbers) for i in missing], self.atoms_together):
+                places = [missing[k] for k in group]
+                found = fire.relax(self.potential, [starts[i] for i in places], settings)
+                for i, result in zip(places, found, strict=True):
+                    done[keys[i]] = result
+                    if not (isinstance(result, Failure) and result.reason in PASSING):
                         self.writer.append(keys[i], _pack(result))
         return [done[key] for key in keys]
 
@@ -153,6 +150,4 @@ def _unpack(payload: bytes) -> Relaxed | Failure:
     if "failure" in found:
         reason, detail = found["failure"]
         return Failure(FailureReason(reason), detail)
-    return Relaxed(
-        np.array(found["cell"]), np.array(found["positions"]), found["energy_eV"], found["steps"]
-    )
+    return Relaxed(np.array(found["cell"]), np.array(found["positions"]), found["energy_eV"], found["steps"])

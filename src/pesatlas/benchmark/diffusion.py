@@ -36,7 +36,9 @@ def diffusion(positions: np.ndarray, interval_fs: float, blocks: int) -> Diffusi
     """
     length = len(positions) // blocks
     if length < 8:
-        raise ValueError(f"{len(positions)} frames are too few for {blocks} blocks of 8; make the trajectory longer")
+        raise ValueError(
+            f"{len(positions)} frames are too few for {blocks} blocks of 8; make the trajectory longer"
+        )
     slopes = [_slope(positions[k * length : (k + 1) * length], interval_fs) for k in range(blocks)]
     return Diffusion(float(np.mean(slopes)) / 6, float(np.std(slopes, ddof=1)) / 6 / blocks**0.5)
 
@@ -49,7 +51,11 @@ def _slope(positions: np.ndarray, interval_fs: float) -> float:
 
 
 def conductivity(
-    found: Diffusion, ions: int, volume_A3: float, charge: float, temperature_K: float  # noqa: N803 - units
+    found: Diffusion,
+    ions: int,
+    volume_A3: float,  # noqa: N803 - units
+    charge: float,
+    temperature_K: float,  # noqa: N803
 ) -> tuple[float, float]:
     """Conductivity and its standard error in S/cm by Nernst and Einstein: n q² D / (V kT), ions moving independently.
 

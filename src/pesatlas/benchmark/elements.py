@@ -53,7 +53,8 @@ def element_energies(bench: Bench, numbers: Iterable[int], settings: Settings) -
     for number in sorted(set(numbers)):
         described = known.get(symbol_of(number), {}).get("structure", [])
         energies[number] = Failure(
-            FailureReason.MISSING_REFERENCE_ATOM, f"{bench.elements.name} has no crystal of {symbol_of(number)}"
+            FailureReason.MISSING_REFERENCE_ATOM,
+            f"{bench.elements.name} has no crystal of {symbol_of(number)}",
         )
         for each in described if isinstance(described, list) else [described]:
             start, failure = read_structure(each)
@@ -68,5 +69,7 @@ def element_energies(bench: Bench, numbers: Iterable[int], settings: Settings) -
                 energy = found.energy_eV / len(start.numbers)
                 energies[number] = energy if isinstance(best, Failure) else min(energy, best)
             elif isinstance(best, Failure):
-                energies[number] = Failure(found.reason, f"the crystal of {symbol_of(number)}: {found.detail}")
+                energies[number] = Failure(
+                    found.reason, f"the crystal of {symbol_of(number)}: {found.detail}"
+                )
     return energies

@@ -8,7 +8,7 @@ pandas < 3, which nothing else here does. A test holds its numbers.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def _tools() -> tuple[Any, dict[int, list[Any]]]:
     parameters: dict[int, list[Any]] = {}
     for number, names in _MOTIFS.items():
         for name in names:
-            kind, *more = CN_OPT_PARAMS.get(number, {}).get(name, [name])
+            kind, *more = cast("list[Any]", CN_OPT_PARAMS.get(number, {}).get(name, [name]))
             made = LocalStructOrderParams([kind], parameters=[more[0] if more else None])
             parameters.setdefault(number, []).append(made)
     return CrystalNN(distance_cutoffs=None, x_diff_weight=0), parameters

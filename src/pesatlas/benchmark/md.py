@@ -19,7 +19,7 @@ from pesatlas.dynamics.npt import NpT
 from pesatlas.dynamics.relax import Start
 from pesatlas.dynamics.state import State, initial_state, join
 from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import Potential
+from pesatlas.potentials.interface import Evaluation, Potential
 from pesatlas.tables.atomic import atomic_path
 from pesatlas.tables.failures import Failure
 
@@ -93,25 +93,24 @@ class Plan:
     ----------
     npt : the integrator
     steps : after so many a run has survived
-    temperature : target in K at a step
+    temperatures_K : target at the start and at the end, K; in a straight line between
     limits : Limits
     watch_every : steps between positions that are kept; 0 keeps none
     """
 
     npt: NpT
     steps: int
-    temperature: Callable[[int], float]
+    temperatures_K: tuple[float, float]
     limits: Limits
     watch_every: int = 0
 
+    def temperature(self, step: int) -> float:
+        """Return the target at a step, K."""
+        first, last = self.temperatures_K
+        return first + (last - first) * step / self.steps
 
-def run_together(
-    potential: Potential,
-    runs: Sequence[Run],
-    plan: Plan,
-    checkpoint: Path,
-    progress: Callable[[int], None] = lambda _: None,
-) -> list[Ended]:
+
+def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> list[Ended]:
     """Advance runs together until all have ended; a killed job goes on from its checkpoint, bit for bit on a CPU.
 
     Parameters
@@ -120,44 +119,153 @@ def run_together(
     runs : runs that share a batch; the same ones give the same result
     plan : Plan
     checkpoint : file for what is under way, removed by the caller once results are kept
-    progress : told the step, now and then
     """
-    there = _load(checkpoint, [run.key for run in runs], potential.device)
-    step, active, ended, frames, state = there or (0, list(range(len(runs))), {}, [[] for _ in runs], None)
-    if state is None:
-        state = join([_start(run, potential.device) for run in runs])
-        state, active = _evaluated(potential, state, active, ended, plan, 0, lambda old, new: old.evaluated(new))
-    volumes = np.array([abs(np.linalg.det(run.start.cell)) for run in runs])
-    noise = _noise(runs, active, state)
+    group = _Together(potential, runs, plan)
+    if not group.load(checkpoint):
+        group.start()
     saved = time.monotonic()
-    while active and step < plan.steps:
-        drive = torch.as_tensor(noise.at([step] * len(active)), device=potential.device)
-        target = plan.temperature(step)
-        state = replace(state, temperature=torch.full_like(state.temperature, target))
-        before = state.positions
-        state = plan.npt.move(state, drive)
-        step += 1
-        count = len(active)
-        state, active = _look(state, before, active, volumes, ended, plan, step)
-        if active:
-            state, active = _evaluated(potential, state, active, ended, plan, step, plan.npt.complete)
-        if len(active) < count:
-            noise = _noise(runs, active, state)
-        if plan.watch_every and step % plan.watch_every == 0:
-            _watch(state, active, frames)
+    while group.active and group.step < plan.steps:
+        group.advance()
         if time.monotonic() - saved > CHECKPOINT_S:
-            _save(checkpoint, runs, step, active, ended, frames, state)
+            group.save(checkpoint)
             saved = time.monotonic()
-            progress(step)
-    for i in active:
-        ended[i] = (End.SURVIVED, step)
-    return [
-        Ended(*ended[i], plan.temperature(ended[i][1]), np.array(frames[i]).reshape(-1, *run.start.positions.shape))
-        for i, run in enumerate(runs)
-    ]
+    return group.result()
 
 
-_Ends = dict[int, tuple[End | Failure, int]]
+class _Together:
+    """Runs that advance together: the state of those that have not ended, and what became of the others."""
+
+    def __init__(self, potential: Potential, runs: Sequence[Run], plan: Plan) -> None:
+        self._potential = potential
+        self._runs = runs
+        self._plan = plan
+        self._volumes = np.array([abs(np.linalg.det(run.start.cell)) for run in runs])
+        self._frames: list[list[np.ndarray]] = [[] for _ in runs]
+        self._ended: dict[int, tuple[End | Failure, int]] = {}
+        self.active = list(range(len(runs)))
+        self.step = 0
+
+    def start(self) -> None:
+        """Put all at their starts."""
+        self._set(join([_start(run, self._potential.device) for run in self._runs]))
+        self._evaluate(lambda old, new: old.evaluated(new))
+
+    def advance(self) -> None:
+        """Take one step, and let go whoever left physics in it."""
+        drive = torch.as_tensor(self._noise.at([self.step] * len(self.active)), device=self._potential.device)
+        target = torch.full_like(self._state.temperature, self._plan.temperature(self.step))
+        before = self._state.positions
+        self._state = self._plan.npt.move(replace(self._state, temperature=target), drive)
+        self.step += 1
+        self._look(before)
+        if self.active:
+            self._evaluate(self._plan.npt.complete)
+        if self._plan.watch_every and self.step % self._plan.watch_every == 0:
+            positions = self._state.positions.cpu().numpy()
+            for k, i in enumerate(self.active):
+                self._frames[i].append(positions[self._ends[k] : self._ends[k + 1]])
+
+    def result(self) -> list[Ended]:
+        """Return what became of each; those that go on have survived."""
+        survived = dict.fromkeys(self.active, (End.SURVIVED, self.step))
+        ended = self._ended | survived
+        return [
+            Ended(
+                *ended[i],
+                self._plan.temperature(ended[i][1]),
+                np.array(self._frames[i]).reshape(-1, *run.start.positions.shape),
+            )
+            for i, run in enumerate(self._runs)
+        ]
+
+    def _set(self, state: State) -> None:
+        self._state = state
+        keys = [int(self._runs[i].key, 16) for i in self.active]
+        self._noise = Noise(keys, [int(x) for x in state.degrees_of_freedom])
+        self._ends = [0, *state.n_atoms.cumsum(0).tolist()]
+
+    def _let_go(self, found: dict[int, End | Failure]) -> None:
+        """Take those that have ended, by place, out of the state."""
+        if not found:
+            return
+        self._ended |= {self.active[k]: (why, self.step) for k, why in found.items()}
+        staying = torch.tensor(
+            [k not in found for k in range(len(self.active))], device=self._state.cells.device
+        )
+        self.active = [i for k, i in enumerate(self.active) if k not in found]
+        self._set(self._state.keep(staying))
+
+    def _look(self, before: torch.Tensor) -> None:
+        """Look at moved structures before the potential does."""
+        limits, state = self._plan.limits, self._state
+        ratios = state.volumes / torch.as_tensor(self._volumes[self.active], device=state.cells.device)
+        jumps = torch.zeros_like(ratios).scatter_reduce(
+            0, state.owner, (state.positions - before).norm(dim=1), "amax"
+        )
+        finite = torch.isfinite(ratios + jumps) & torch.isfinite(state.per_structure(state.velocities.sum(1)))
+        # a handful of degrees of freedom has temperatures far above the mean every so often
+        room = 1 + _ROOM * torch.sqrt(2 / state.degrees_of_freedom)
+        hot = state.kinetic_temperature() > limits.temperature_ratio * state.temperature * room
+        close = (
+            self._too_close(finite) if self.step % limits.distance_every == 0 else torch.zeros_like(finite)
+        )
+        far = (ratios > limits.volume_ratio) | (ratios < 1 / limits.volume_ratio)
+        found: dict[int, End | Failure] = {}
+        # the last word counts: what is listed later says more of why
+        for broken, why in (
+            (hot, End.HOT),
+            (close, End.CLOSE),
+            (jumps > limits.jump_A, End.LOST),
+            (far, End.VOLUME),
+            (~finite, End.NOT_FINITE),
+        ):
+            found |= dict.fromkeys(broken.nonzero().flatten().tolist(), why)
+        self._let_go(found)
+
+    def _too_close(self, finite: torch.Tensor) -> torch.Tensor:
+        cells, positions = self._state.cells.cpu().numpy(), self._state.positions.cpu().numpy()
+        shortest = [
+            min_distance(cells[k], positions[self._ends[k] : self._ends[k + 1]]) if finite[k] else np.inf
+            for k in range(len(self.active))
+        ]
+        return torch.as_tensor(np.array(shortest) < self._plan.limits.distance_A, device=finite.device)
+
+    def _evaluate(self, use: Callable[[State, Evaluation], State]) -> None:
+        evaluation, failures, _ = evaluate(self._potential, self._state.batch)
+        self._state = state = use(self._state, evaluation)
+        total = state.energies + state.stresses.sum((1, 2)) + state.per_structure(state.forces.sum(1))
+        broken = (~torch.isfinite(total)).nonzero().flatten().tolist()
+        self._let_go({**dict.fromkeys(broken, End.NOT_FINITE), **failures})
+
+    def save(self, path: Path) -> None:
+        """Write all that is under way; not if a machine failed, which is not to be remembered."""
+        ended = {i: [why.value, at] for i, (why, at) in self._ended.items() if isinstance(why, End)}
+        if len(ended) < len(self._ended):
+            return
+        keys = [run.key for run in self._runs]
+        head = {"keys": keys, "step": self.step, "active": self.active, "ended": ended}
+        frames = {f"frames-{i}": np.array(each) for i, each in enumerate(self._frames)}
+        arrays = self._state.arrays() | frames
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            np.savez(handle, allow_pickle=False, head=np.asarray(json.dumps(head)), **arrays)
+
+    def load(self, path: Path) -> bool:
+        """Go on from what ``save`` wrote; say whether there was anything of these runs."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            head = json.loads(str(arrays["head"]))
+            if head["keys"] != [run.key for run in self._runs]:
+                return False
+            frames = [list(arrays[f"frames-{i}"]) for i in range(len(self._runs))]
+            state = State.from_arrays(arrays, self._potential.device)
+        except (FileNotFoundError, ValueError, KeyError, OSError, zipfile.BadZipFile):
+            return False
+        self.step, self.active, self._frames = head["step"], head["active"], frames
+        self._ended = {int(i): (End(why), at) for i, (why, at) in head["ended"].items()}
+        self._set(state)
+        log.info("going on at step %d of %d", self.step, self._plan.steps)
+        return True
 
 
 def _start(run: Run, device: torch.device) -> State:
@@ -172,119 +280,3 @@ def _start(run: Run, device: torch.device) -> State:
         pressure=0.0,
         device=device,
     )
-
-
-def _noise(runs: Sequence[Run], active: list[int], state: State) -> Noise:
-    return Noise([int(runs[i].key, 16) for i in active], [int(x) for x in state.degrees_of_freedom])
-
-
-def _let_go(
-    state: State, active: list[int], found: dict[int, End | Failure], ended: _Ends, step: int
-) -> tuple[State, list[int]]:
-    """Take those that have ended, by place, out of the state."""
-    if not found:
-        return state, active
-    ended |= {active[k]: (why, step) for k, why in found.items()}
-    staying = torch.tensor([k not in found for k in range(len(active))], device=state.cells.device)
-    return state.keep(staying), [i for k, i in enumerate(active) if k not in found]
-
-
-def _look(
-    state: State,
-    before: torch.Tensor,
-    active: list[int],
-    volumes: np.ndarray,
-    ended: _Ends,
-    plan: Plan,
-    step: int,
-) -> tuple[State, list[int]]:
-    """Look at moved structures before the potential does."""
-    limits = plan.limits
-    ratios = state.volumes / torch.as_tensor(volumes[active], device=state.cells.device)
-    jumps = torch.zeros_like(ratios).scatter_reduce(
-        0, state.owner, (state.positions - before).norm(dim=1), "amax"
-    )
-    finite = torch.isfinite(ratios) & torch.isfinite(state.per_structure(state.positions.sum(1))) & torch.isfinite(jumps)
-    room = 1 + _ROOM * torch.sqrt(2 / state.degrees_of_freedom)
-    hot = state.kinetic_temperature() > limits.temperature_ratio * state.temperature * room
-    found: dict[int, End | Failure] = {}
-    for k in range(len(active)):
-        if not finite[k]:
-            found[k] = End.NOT_FINITE
-        elif not 1 / limits.volume_ratio <= float(ratios[k]) <= limits.volume_ratio:
-            found[k] = End.VOLUME
-        elif float(jumps[k]) > limits.jump_A:
-            found[k] = End.LOST
-        elif hot[k]:
-            found[k] = End.HOT
-    if step % limits.distance_every == 0:
-        ends = [0, *state.n_atoms.cumsum(0).tolist()]
-        cells, positions = state.cells.cpu().numpy(), state.positions.cpu().numpy()
-        for k in set(range(len(active))) - found.keys():
-            if min_distance(cells[k], positions[ends[k] : ends[k + 1]]) < limits.distance_A:
-                found[k] = End.CLOSE
-    return _let_go(state, active, found, ended, step)
-
-
-def _evaluated(
-    potential: Potential,
-    state: State,
-    active: list[int],
-    ended: _Ends,
-    plan: Plan,  # noqa: ARG001 - as the others
-    step: int,
-    use: Callable[..., State],
-) -> tuple[State, list[int]]:
-    evaluation, failures, _ = evaluate(potential, state.batch)
-    state = use(state, evaluation)
-    total = state.energies + state.stresses.sum((1, 2)) + state.per_structure(state.forces.sum(1))
-    found: dict[int, End | Failure] = {
-        k: End.NOT_FINITE for k in (~torch.isfinite(total)).nonzero().flatten().tolist()
-    }
-    return _let_go(state, active, found | failures, ended, step)
-
-
-def _watch(state: State, active: list[int], frames: list[list[np.ndarray]]) -> None:
-    ends = [0, *state.n_atoms.cumsum(0).tolist()]
-    positions = state.positions.cpu().numpy()
-    for k, i in enumerate(active):
-        frames[i].append(positions[ends[k] : ends[k + 1]])
-
-
-def _save(
-    path: Path,
-    runs: Sequence[Run],
-    step: int,
-    active: list[int],
-    ended: _Ends,
-    frames: list[list[np.ndarray]],
-    state: State,
-) -> None:
-    head = {
-        "keys": [run.key for run in runs],
-        "step": step,
-        "active": active,
-        "ended": {i: [why.value, at] for i, (why, at) in ended.items() if isinstance(why, End)},
-    }
-    if len(head["ended"]) < len(ended):
-        return  # what a machine did is not to be remembered: begin again
-    arrays = state.arrays() | {f"frames-{i}": np.array(each) for i, each in enumerate(frames)}
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, head=np.asarray(json.dumps(head)), **arrays)
-
-
-def _load(
-    path: Path, keys: list[str], device: torch.device
-) -> tuple[int, list[int], _Ends, list[list[np.ndarray]], State | None] | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            head = json.loads(str(file["head"]))
-            if head["keys"] != keys:
-                return None
-            frames = [list(file[f"frames-{i}"]) for i in range(len(keys))]
-            state = State.from_arrays(dict(file), device)
-    except (FileNotFoundError, ValueError, KeyError, OSError, zipfile.BadZipFile):
-        return None
-    log.info("going on at step %d", head["step"])
-    ended: _Ends = {int(i): (End(why), at) for i, (why, at) in head["ended"].items()}
-    return head["step"], head["active"], ended, frames, state

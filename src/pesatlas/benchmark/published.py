@@ -78,7 +78,9 @@ THRESHOLDS: dict[tuple[str, str], Threshold] = {
     ("conductivity", "log10_conductivity"): Threshold(0.365, 0.73, _AS_MATPES),
     ("md_stability", "end_temperature"): Threshold(1852.0, 1000.0, f"{_AS_MATPES}, as far as 300 K allows"),
     ("softening", "force_slope"): Threshold(
-        0.07, 0.2, "distance of the slope from 1: MatPES-TensorNet has 0.07; Deng et al. 2025 find 0.2 in soft models"
+        0.07,
+        0.2,
+        "distance of the slope from 1: MatPES-TensorNet has 0.07; Deng et al. 2025 find 0.2 in soft models",
     ),
 }
 

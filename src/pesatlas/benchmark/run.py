@@ -3,24 +3,26 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.benchmark.bench import PASSING, Bench
+from pesatlas.benchmark.bench import PASSING, Bench, groups
 from pesatlas.benchmark.case import Case, Measured
 from pesatlas.benchmark.elements import elements_file
-from pesatlas.benchmark.judged import Judged
+from pesatlas.benchmark.judged import Judged, judge
 from pesatlas.benchmark.sources import Sources
+from pesatlas.config.benchmark import PROPERTIES
+from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
 from pesatlas.dynamics import relax as fire
 from pesatlas.elements import symbol_of
+from pesatlas.potentials.device import check_device
 from pesatlas.potentials.interface import Potential
 from pesatlas.potentials.registry import load_potential
 from pesatlas.progress import Progress
@@ -31,7 +33,6 @@ from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)
 
-PROPERTIES = "pesatlas.benchmark.properties"
 ATOMS_TOGETHER = 256
 
 
@@ -58,7 +59,7 @@ def measure(
     sources: Sources,
     place: Place,
     *,
-    batch: slice = slice(None),
+    share: slice = slice(None),
     label: str = "all",
 ) -> list[dict[str, Any]]:
     """Return rows of table ``scores`` of one potential and property, in the order of the cases; what the store has is not computed again.
@@ -69,8 +70,8 @@ def measure(
     options : of one of the properties
     sources : what it is held against
     place : where results are kept
-    batch : which of the cases
-    label : of the batch; two jobs of one label wait for each other
+    share : which of the cases
+    label : of the share; two jobs of one label wait for each other
 
     Raises
     ------
@@ -78,7 +79,7 @@ def measure(
         If the data are missing or of another form.
     """
     module = find(PROPERTIES, options.kind)
-    cases: list[Case] = module.cases(options, sources)[batch]
+    cases: list[Case] = module.cases(options, sources)[share]
     identity = [potential.name, potential.weights_hash, judged.options.identity()]
     elements = elements_file(sources.data) if getattr(module, "NEEDS_ELEMENTS", False) else None
     decides: list[Any] = [
@@ -97,8 +98,14 @@ def measure(
         bench = Bench(
             potential, identity, store, writer, place.work, place.atoms_together, sources.seed, elements
         )
-        found = _all(module, cases, keys, options, bench, judged, sources)
-        return [row for case, result in zip(cases, found, strict=True) for row in _rows(module, case, *result, judged=judged, potential=potential, options=options, sources=sources)]
+        found = _all(module, cases, keys, options=options, bench=bench, judged=judged, sources=sources)
+        return [
+            row
+            for case, result in zip(cases, found, strict=True)
+            for row in _rows(
+                module, case, *result, judged=judged, potential=potential, options=options, sources=sources
+            )
+        ]
 
 
 @contextmanager
@@ -112,6 +119,7 @@ def _all(
     module: Any,
     cases: Sequence[Case],
     keys: Sequence[str],
+    *,
     options: Any,
     bench: Bench,
     judged: Judged,
@@ -127,16 +135,20 @@ def _all(
             done[i] = Measured(failure=refused), 0.0
         elif payload is not None:
             done[i] = _unpack(payload)
-    missing = [i for i in range(len(cases)) if i not in done]
     progress = Progress(f"{options.kind} of {judged.name}", len(cases))
     progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
-    start = time.perf_counter()
-    for i, result in zip(missing, module.measure([cases[i] for i in missing], options, bench), strict=True):
-        now = time.perf_counter()
-        done[i], start = (result, now - start), now
-        if kept and not (result.failure and result.failure.reason in PASSING):
-            bench.writer.append(keys[i], _pack(*done[i]))
-        progress.step(failed=int(result.failure is not None))
+    # groups have the same members whatever is done already: who is evaluated together decides the last bits
+    for group in groups([len(case.start.numbers) for case in cases], bench.atoms_together):
+        missing = [i for i in group if i not in done]
+        start = time.perf_counter()
+        for i, result in zip(
+            missing, module.measure([cases[i] for i in missing], options, bench), strict=True
+        ):
+            now = time.perf_counter()
+            done[i], start = (result, now - start), now
+            if kept and not (result.failure and result.failure.reason in PASSING):
+                bench.writer.append(keys[i], _pack(*done[i]))
+            progress.step(failed=int(result.failure is not None))
     return [done[i] for i in range(len(cases))]
 
 
@@ -178,10 +190,6 @@ def _rows(
             failure = Failure(FailureReason.BAD_OUTPUT, "the property gave no such value")
         if value is not None and column and reference is None:
             failure = Failure(FailureReason.NO_REFERENCE, f"its data give no {column}")
-        if getattr(module, "NEEDS_DATASET", False):
-            column = sources.level or ""
-        elif column and hasattr(module, "reference_key"):
-            column = module.reference_key(sources)
         rows.append(
             {
                 "potential": judged.name,
@@ -198,7 +206,7 @@ def _rows(
                 "reason": failure.reason.value if failure else None,
                 "outcome": result.outcome,
                 "detail": failure.detail if failure else result.detail,
-                "reference_column": column,
+                "reference_column": _column(module, column, sources),
                 "settings": digest(options.settings(), module.VERSION),
                 "wall_s": wall_s,
                 "code_version": __version__,
@@ -207,33 +215,56 @@ def _rows(
     return rows
 
 
+def _column(module: Any, column: str, sources: Sources) -> str:
+    """Say what a value is held against: the key of the reference in its file, or the level of frames."""
+    if getattr(module, "NEEDS_DATASET", False):
+        return sources.level or ""
+    return str(module.reference_key(sources)) if column and hasattr(module, "reference_key") else column
+
+
 def run_benchmark(
-    judged: Judged, options: Any, sources: Sources, place: Place, device: str, *, batch: int, per_job: int, scores: Path
+    campaign: Campaign, potential: str, kind: str, shard: int, *, dataset: Path, work: Path, scores: Path
 ) -> None:
-    """Measure one batch of the structures of a property, as a rule does, and write table ``scores``.
+    """Measure one property of one potential of a campaign on its share of the structures, and write table ``scores``.
 
     Parameters
     ----------
-    judged : who is judged
-    options : of one of the properties
-    sources : what it is held against
-    place : where results are kept
-    device : cpu, cuda, cuda:1
-    batch, per_job : which structures: so many from ``batch * per_job`` on
+    campaign : the whole configuration, with a section ``benchmark``
+    potential, kind : name of the potential and of the property
+    shard : which share: every so many-th structure from this one on
+    dataset : table ``dataset`` of the first level
+    work : folder for what is under way
     scores : table to write
+
+    Raises
+    ------
+    UserError
+        If the potential cannot be loaded, or data are missing or of another form.
     """
-    potential = load_potential(judged.options, device)
-    part = slice(batch * per_job, (batch + 1) * per_job)
-    rows = measure(judged, potential, options, sources, place, batch=part, label=f"{batch:05d}")
+    settings = campaign.benchmark
+    if settings is None:
+        raise ValueError("the campaign has no section benchmark")
+    check_device(settings.device, "benchmark.device")
+    judged = judge(potential, *campaign.judged[potential])
+    options = settings.chosen()[kind]
+    sources = Sources(
+        settings.folder, dataset, campaign.label.levels[0], judged.corrected, campaign.campaign.seed
+    )
+    loaded = load_potential(judged.options, settings.device)
+    place = Place(Path(campaign.campaign.store) / "benchmark", work)
+    jobs = settings.jobs(options)
+    rows = measure(
+        judged, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
+    )
     failed = sum(row["reason"] is not None for row in rows)
     write_table(
         scores,
         "scores",
         rows,
-        digest(options.identity(), judged.name, potential.weights_hash, batch, per_job),
+        digest(options.identity(), judged.name, loaded.weights_hash, shard, jobs),
         {"scores": len(rows), "scores_failed": failed},
     )
-    log.info("%s of %s: %d rows, %d without a value", options.kind, judged.name, len(rows), failed)
+    log.info("%s of %s: %d rows, %d without a value", kind, potential, len(rows), failed)
 
 
 def _pack(result: Measured, wall_s: float) -> bytes:

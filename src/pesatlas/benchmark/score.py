@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from pesatlas.benchmark.figure import draw
 from pesatlas.benchmark.md import End
 from pesatlas.benchmark.published import published_for, verdict
-from pesatlas.benchmark.run import PROPERTIES
 from pesatlas.benchmark.statistics import bootstrap_half_life, bootstrap_mean, paired_test
+from pesatlas.config.benchmark import PROPERTIES
 from pesatlas.config.section import digest
 from pesatlas.registry import find
 from pesatlas.tables import read_table, write_table
@@ -19,7 +20,7 @@ _ORDER = ("potential", "property", "quantity", "structure_id")
 
 
 def score_benchmark(parts: Iterable[Path], folder: Path) -> None:
-    """Write ``scores.parquet``, ``summary.parquet`` and ``differences.parquet`` into ``folder`` from shards in any order."""
+    """Write ``scores.parquet``, ``differences.parquet``, ``figure.svg`` and ``summary.parquet`` into ``folder`` from shards in any order."""
     write_scores([row for path in parts for row in read_table(path, "scores").to_pylist()], folder)
 
 
@@ -30,6 +31,7 @@ def write_scores(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any
     summary = summarize(rows)
     write_table(folder / "scores.parquet", "scores", rows, fingerprint)
     write_table(folder / "differences.parquet", "differences", differences(rows), fingerprint)
+    draw(rows, summary, folder / "figure.svg")
     write_table(folder / "summary.parquet", "summary", summary, fingerprint)
     return summary
 
@@ -72,7 +74,9 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _statistic(statistic: str, rows: Sequence[dict[str, Any]]) -> tuple[float | None, float | None, float | None]:
+def _statistic(
+    statistic: str, rows: Sequence[dict[str, Any]]
+) -> tuple[float | None, float | None, float | None]:
     if not rows:
         return None, None, None
     if statistic == "half_life":

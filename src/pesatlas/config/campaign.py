@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
@@ -39,12 +40,26 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+    # decides nothing of the dataset, so that campaigns without it keep their keys
+    benchmark: Benchmark | None = Runtime(
+        None, description="potentials judged by their uses; null: not at all"
+    )
 
     @property
     def potentials(self) -> list[Any]:
         """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""
         labels = getattr(self.label.backend, "potential", None)
         return [self.explore.potential, *([labels] if labels is not None else [])]
+
+    @property
+    def judged(self) -> dict[str, tuple[Any, bool | None]]:
+        """Options of every potential that is judged, by its name, and whether its energies are said to be corrected."""
+        if self.benchmark is None:
+            return {}
+        return {
+            "exploring": (self.explore.potential, None),
+            **{each.name: (each.potential, each.corrected) for each in self.benchmark.potentials},
+        }
 
     @property
     def label_batches(self) -> int:

@@ -24,6 +24,8 @@ EXTENSIONS = {
     "select.policy": "pesatlas.select.policies",
     "label.backend": "pesatlas.label.backends",
     "label.backend.potential": "pesatlas.potentials.kinds",
+    "benchmark.properties": "pesatlas.benchmark.properties",
+    "benchmark.potentials.potential": "pesatlas.potentials.kinds",
 }
 
 
@@ -82,6 +84,11 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         ("label.backend", [campaign.label.backend]),
     ]
     problems = []
+    if campaign.benchmark is not None:
+        used.append(
+            ("benchmark.potentials.potential", [each.potential for each in campaign.benchmark.potentials])
+        )
+        problems += [f"  - benchmark.{problem}." for problem in campaign.benchmark.problems()]
     for key, many in used:
         for options in many:
             check = getattr(registry.find(EXTENSIONS[key], options.kind), "check", None)

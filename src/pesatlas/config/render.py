@@ -42,6 +42,8 @@ def _section(section: Section, notes: Mapping[str, str], path: str, indent: int)
     for name, field in type(section).model_fields.items():
         key = f"{path}.{name}" if path else name
         value = getattr(section, name)
+        if indent == 0 and value is None:
+            continue  # a part of a campaign that was not asked for
         if indent == 0:
             lines += ["", *_module_purpose(value)]
         if key in notes:

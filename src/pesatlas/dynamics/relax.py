@@ -206,9 +206,7 @@ class _Group:
         self.downhill = torch.where(uphill, 0.0, self.downhill + 1)
         push = push + self.dt
         self.velocities = keep[owner, None] * self.velocities + push[owner, None] * self.forces
-        self.strain_rates = (
-            keep[:, None, None] * self.strain_rates + push[:, None, None] * self.strain_forces
-        )
+        self.strain_rates = keep[:, None, None] * self.strain_rates + push[:, None, None] * self.strain_forces
         length = self.dt * self._dot(*[(self.velocities, self.strain_rates)] * 2).sqrt()
         scale = self.dt * (_MAX_STEP_A / length.clamp(min=1e-300)).clamp(max=1.0)
         positions, cells = self.batch.positions, self.batch.cells

@@ -403,7 +403,12 @@ _SCORES = [
     _field("detail", text, "what else there is to know, in a sentence"),
     _field("reference_column", text, "key of the reference in the data; of frames their level"),
     _field("settings", text, "hash of the settings of the property"),
-    _field("wall_s", f8, "wall time of the measurement; the shared work of a batch counts for its first structure", "s"),
+    _field(
+        "wall_s",
+        f8,
+        "wall time of the measurement; the shared work of a batch counts for its first structure",
+        "s",
+    ),
     _field("code_version", text, "version of pesatlas that wrote the row"),
 ]
 

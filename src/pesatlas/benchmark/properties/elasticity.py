@@ -49,9 +49,7 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
     from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
     from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
 
-    relaxed = bench.relax(
-        [case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps)
-    )
+    relaxed = bench.relax([case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps))
     for case, found in zip(cases, relaxed, strict=True):
         if isinstance(found, Relaxed):
             yield moduli(Start(case.start.numbers, found.cell, found.positions), bench)
@@ -81,9 +79,7 @@ def moduli(crystal: "Start", bench: "Bench") -> "Measured":
         "shear_modulus": float(tensor.g_vrh) * EV_PER_A3_TO_GPA,
     }
     if not np.isfinite(list(values.values())).all():
-        return Measured(
-            failure=Failure(FailureReason.NOT_FINITE, "the elastic constants cannot be inverted")
-        )
+        return Measured(failure=Failure(FailureReason.NOT_FINITE, "the elastic constants cannot be inverted"))
     lowest = float(np.linalg.eigvalsh(tensor.voigt).min()) * EV_PER_A3_TO_GPA
     return Measured(
         values, detail=f"elastically unstable: an eigenvalue is {lowest:.3g} GPa" if lowest < 0 else ""
@@ -109,7 +105,9 @@ def _fit(strains: list[Any], stresses: list[Any], at_rest: Any) -> Any:
     from pymatgen.analysis.elasticity import ElasticTensor, Stress  # noqa: PLC0415 - heavy
     from pymatgen.analysis.elasticity.elastic import get_strain_state_dict  # noqa: PLC0415
 
-    pairs = get_strain_state_dict(strains, [Stress(s) for s in stresses], eq_stress=Stress(at_rest), add_eq=True)
+    pairs = get_strain_state_dict(
+        strains, [Stress(s) for s in stresses], eq_stress=Stress(at_rest), add_eq=True
+    )
     constants = np.zeros((6, 6))
     for i, state in enumerate(np.eye(6)):
         found = pairs[tuple(state)]

@@ -50,9 +50,7 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
     from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
     from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
 
-    relaxed = bench.relax(
-        [case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps)
-    )
+    relaxed = bench.relax([case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps))
     for case, found in zip(cases, relaxed, strict=True):
         if isinstance(found, Relaxed):
             yield heat_capacity(Start(case.start.numbers, found.cell, found.positions), options, bench)

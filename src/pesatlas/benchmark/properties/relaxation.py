@@ -21,7 +21,9 @@ QUANTITIES = {"distance": ("", "mean", "")}
 class Options(FromFile):
     """Crystals displaced by ``perturb_A``, relaxed, and compared with those of the file by their fingerprints."""
 
-    kind: Literal["relaxation"] = Field("relaxation", description="fingerprint distance d of relaxed crystals")
+    kind: Literal["relaxation"] = Field(
+        "relaxation", description="fingerprint distance d of relaxed crystals"
+    )
     fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
     max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
     perturb_A: float = Field(

@@ -56,7 +56,9 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
             yield Measured(failure=answer)
         elif (forces**2).mean() ** 0.5 < _LEAST_FORCE:
             yield Measured(
-                failure=Failure(FailureReason.NO_REFERENCE, "the forces of the reference are zero by symmetry")
+                failure=Failure(
+                    FailureReason.NO_REFERENCE, "the forces of the reference are zero by symmetry"
+                )
             )
         else:
             yield Measured({"force_slope": float((answer.forces * forces).sum() / (forces**2).sum())})

@@ -27,7 +27,10 @@ class Options(FromFile):
     repeats: int = Field(5, ge=1, description="evaluations, after one that is not counted")
 
 
-SUITES = {"quick": Options(structures=2, max_atoms=12, repeats=3), "full": Options(structures=10, max_atoms=40)}
+SUITES = {
+    "quick": Options(structures=2, max_atoms=12, repeats=3),
+    "full": Options(structures=10, max_atoms=40),
+}
 
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
