@@ -1,35 +1,6 @@
 """Benchmark: potentials judged by what people use them for; only if the configuration has a section of this name."""
 
 
-def judged_shards():
-    """Return the table of every potential, property and share of its structures."""
-    if campaign.benchmark is None:
-        return []
-    pattern = "results/benchmark/scores/{potential}/{property}/{batch}.parquet"
-    return [
-        pattern.format(potential=potential, property=kind, batch=f"{i:05d}")
-        for potential in campaign.judged
-        for kind, options in campaign.benchmark.chosen().items()
-        for i in range(campaign.benchmark.jobs(options))
-    ]
-
-
-def benchmarked():
-    """Return what the report and `all` ask for, if potentials are to be judged."""
-    return ["results/benchmark/summary.parquet"] if campaign.benchmark else []
-
-
-def property_settings(wildcards):
-    """Return what decides a score, beside the potential and the data."""
-    return campaign.benchmark.chosen()[wildcards.property].identity() if campaign.benchmark else None
-
-
-def judged_settings(wildcards):
-    """Return the potential that a score is of."""
-    options, corrected = campaign.judged[wildcards.potential]
-    return [options.identity(), corrected]
-
-
 rule fetch_benchmark:
     # As for fetch_structures, the data are no outputs: they may have been put there by hand.
     output:

@@ -71,6 +71,35 @@ def label_batches():
     return [f"{i:05d}" for i in range(campaign.label_batches)]
 
 
+def judged_shards():
+    """Return the table of every potential, property and share of its structures."""
+    if campaign.benchmark is None:
+        return []
+    pattern = "results/benchmark/scores/{potential}/{property}/{batch}.parquet"
+    return [
+        pattern.format(potential=potential, property=kind, batch=f"{i:05d}")
+        for potential in campaign.judged
+        for kind, options in campaign.benchmark.chosen().items()
+        for i in range(campaign.benchmark.jobs(options))
+    ]
+
+
+def benchmarked():
+    """Return what the report and `all` ask for, if potentials are to be judged."""
+    return ["results/benchmark/summary.parquet"] if campaign.benchmark else []
+
+
+def property_settings(wildcards):
+    """Return what decides a score, beside the potential and the data."""
+    return campaign.benchmark.chosen()[wildcards.property].identity() if campaign.benchmark else None
+
+
+def judged_settings(wildcards):
+    """Return the potential that a score is of."""
+    options, corrected = campaign.judged[wildcards.potential]
+    return [options.identity(), corrected]
+
+
 def grows(start, factor=2, each_core=0):
     """Return a resource that grows with the attempt, for jobs that ran out of memory or time; `each_core` for those with many cores."""
     return lambda wildcards, threads, attempt: int((start + each_core * threads) * factor ** (attempt - 1))

@@ -135,6 +135,10 @@ def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoi
 class _Together:
     """Runs that advance together: the state of those that have not ended, and what became of the others."""
 
+    _state: State
+    _noise: Noise
+    _ends: list[int]
+
     def __init__(self, potential: Potential, runs: Sequence[Run], plan: Plan) -> None:
         self._potential = potential
         self._runs = runs
@@ -154,10 +158,9 @@ class _Together:
         """Take one step, and let go whoever left physics in it."""
         drive = torch.as_tensor(self._noise.at([self.step] * len(self.active)), device=self._potential.device)
         target = torch.full_like(self._state.temperature, self._plan.temperature(self.step))
-        before = self._state.positions
         self._state = self._plan.npt.move(replace(self._state, temperature=target), drive)
         self.step += 1
-        self._look(before)
+        self._look()
         if self.active:
             self._evaluate(self._plan.npt.complete)
         if self._plan.watch_every and self.step % self._plan.watch_every == 0:
@@ -169,14 +172,12 @@ class _Together:
         """Return what became of each; those that go on have survived."""
         survived = dict.fromkeys(self.active, (End.SURVIVED, self.step))
         ended = self._ended | survived
-        return [
-            Ended(
-                *ended[i],
-                self._plan.temperature(ended[i][1]),
-                np.array(self._frames[i]).reshape(-1, *run.start.positions.shape),
-            )
-            for i, run in enumerate(self._runs)
-        ]
+        results = []
+        for i, run in enumerate(self._runs):
+            end, steps = ended[i]
+            frames = np.array(self._frames[i]).reshape(-1, *run.start.positions.shape)
+            results.append(Ended(end, steps, self._plan.temperature(steps), frames))
+        return results
 
     def _set(self, state: State) -> None:
         self._state = state
@@ -195,13 +196,13 @@ class _Together:
         self.active = [i for k, i in enumerate(self.active) if k not in found]
         self._set(self._state.keep(staying))
 
-    def _look(self, before: torch.Tensor) -> None:
+    def _look(self) -> None:
         """Look at moved structures before the potential does."""
         limits, state = self._plan.limits, self._state
         ratios = state.volumes / torch.as_tensor(self._volumes[self.active], device=state.cells.device)
-        jumps = torch.zeros_like(ratios).scatter_reduce(
-            0, state.owner, (state.positions - before).norm(dim=1), "amax"
-        )
+        # by velocity: a strained cell takes atoms with it, far from its origin by any distance
+        speeds = torch.zeros_like(ratios).scatter_reduce(0, state.owner, state.velocities.norm(dim=1), "amax")
+        jumps = self._plan.npt.timestep_fs * speeds
         finite = torch.isfinite(ratios + jumps) & torch.isfinite(state.per_structure(state.velocities.sum(1)))
         # a handful of degrees of freedom has temperatures far above the mean every so often
         room = 1 + _ROOM * torch.sqrt(2 / state.degrees_of_freedom)
@@ -215,8 +216,8 @@ class _Together:
         for broken, why in (
             (hot, End.HOT),
             (close, End.CLOSE),
-            (jumps > limits.jump_A, End.LOST),
             (far, End.VOLUME),
+            (jumps > limits.jump_A, End.LOST),
             (~finite, End.NOT_FINITE),
         ):
             found |= dict.fromkeys(broken.nonzero().flatten().tolist(), why)
