@@ -89,7 +89,7 @@ class Kicking(LennardJones):
 
     def evaluate(self, batch):
         found = super().evaluate(batch)
-        found.forces[0] += 5e4
+        found.forces[0] += 1e3
         return found
 
 
