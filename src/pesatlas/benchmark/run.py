@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -50,6 +50,21 @@ class Place:
     store: Path
     work: Path
     atoms_together: int = ATOMS_TOGETHER
+
+
+def check_data(properties: Iterable[Any], sources: Sources) -> None:
+    """Look for the data of all ``properties`` before any of them takes its time.
+
+    Raises
+    ------
+    UserError
+        If data are missing or of another form.
+    """
+    for options in properties:
+        module = find(PROPERTIES, options.kind)
+        module.cases(options, sources)
+        if getattr(module, "NEEDS_ELEMENTS", False):
+            elements_file(sources.data)
 
 
 def measure(

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pesatlas import registry
 from pesatlas.benchmark.judged import Judged, judge
-from pesatlas.benchmark.run import Place, measure
+from pesatlas.benchmark.run import Place, check_data, measure
 from pesatlas.benchmark.score import write_scores
 from pesatlas.benchmark.sources import Sources
 from pesatlas.config.benchmark import PROPERTIES, suite
@@ -51,6 +51,7 @@ def benchmark_potentials(
     """
     check_device(device, "--device")
     chosen = _properties(which, only, sources)
+    check_data(chosen, sources)
     judged = _named([read_potential(text, corrected) for text in potentials])
     rows = []
     for each in judged:
