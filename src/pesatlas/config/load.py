@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -167,7 +167,10 @@ def _model_at(where: list[Any]) -> type[Section] | None:
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             return None
-        model = fields[part].annotation
+        # a section that need not be there is a union with None
+        kind = fields[part].annotation
+        first, *others = get_args(kind) or (kind,)
+        model = first if others == [type(None)] else kind
     return model if isinstance(model, type) and issubclass(model, Section) else None
 
 
