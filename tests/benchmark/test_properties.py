@@ -273,15 +273,21 @@ def test_an_element_that_it_does_not_know_is_a_row(tmp_path):
 
 def test_a_potential_of_another_level_is_not_asked_about_these_labels(tmp_path):
     row = {"snapshot_id": "a", "structure_id": "a", "split": "test", "formula": "Ar", "n_atoms": 4}
+    row["level_fingerprint"] = "of this level"
     dataset = tmp_path / "dataset.parquet"
     _write_dataset(dataset, LennardJones().crystal(1, 5.3), row)
-    for level, reasons in (("pbe", {None}), ("r2scan", {"wrong_level"})):
+    for level, prints, reasons in (
+        ("pbe", (), {None}),
+        ("pbe", ("of this level",), {None}),
+        ("pbe", ("another",), {"wrong_level"}),
+        ("r2scan", (), {"wrong_level"}),
+    ):
         rows = measured(
             LennardJones(),
             "test_error",
             tmp_path,
             sources=Sources(tmp_path, dataset, "pbe"),
-            who=judged(level=level, own=True),
+            who=judged(level=level, own=True, fingerprints=prints),
         )
         assert {row["reason"] for row in rows} == reasons
         assert {row["potential_level"] for row in rows} == {level}

@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
-from test_campaign import copy_of, jobs
 
 from analytic import LennardJones
 from judging import entry
 from pesatlas.tables import read_table
+from small_campaign import copy_of, jobs
 
 pytestmark = pytest.mark.slow
 

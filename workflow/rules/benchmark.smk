@@ -24,7 +24,8 @@ rule fetch_benchmark:
 rule run_benchmark:
     input:
         fetched="work/fetched/benchmark.txt",
-        dataset=f"results/dataset/{campaign.label.levels[0]}/part-00000.parquet",
+        dataset=f"results/dataset/{campaign.judged_level}/part-00000.parquet",
+        card=trained_card,
     output:
         scores="results/benchmark/scores/{potential}/{property}/{batch}.parquet",
     log:

@@ -94,6 +94,12 @@ def property_settings(wildcards):
     return campaign.benchmark.chosen()[wildcards.property].identity() if campaign.benchmark else None
 
 
+def trained_card(wildcards):
+    """Return the card of a potential that is trained in this campaign; nothing for the others."""
+    folder = campaign.trained.get(wildcards.potential)
+    return [f"{folder}/card.json"] if folder else []
+
+
 def judged_settings(wildcards):
     """Return the potential that a score is of."""
     options, corrected = campaign.judged[wildcards.potential]

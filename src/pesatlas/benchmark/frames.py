@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _COLUMNS = [
     "snapshot_id",
     "formula",
+    "level_fingerprint",
     "numbers",
     "cell_A",
     "positions_A",
@@ -73,4 +74,5 @@ def _case(row: dict[str, object]) -> Case:
     }
     # labels of another level or code are other references, and so other results
     conditions = {name: sha256(values.tobytes()).hexdigest()[:16] for name, values in arrays.items()}
+    conditions["level_fingerprint"] = str(row["level_fingerprint"])
     return Case(str(row["snapshot_id"]), str(row["formula"]), start, arrays=arrays, conditions=conditions)

@@ -19,6 +19,7 @@ class Judged:
     corrected : whether its formation energies have the corrections of the Materials Project
     level : that it was trained at, in words
     own : whether a campaign trained it at that level
+    fingerprints : of that level, if its card has them
     """
 
     name: str
@@ -26,6 +27,7 @@ class Judged:
     corrected: bool
     level: str = UNKNOWN
     own: bool = False
+    fingerprints: tuple[str, ...] = ()
 
 
 def judge(name: str, options: Any, corrected: bool | None = None) -> Judged:
@@ -39,4 +41,5 @@ def judge(name: str, options: Any, corrected: bool | None = None) -> Judged:
     known = trained_on(options)
     if known is None:
         return Judged(name, options, bool(corrected))
-    return Judged(name, options, known.corrected if corrected is None else corrected, known.level, known.own)
+    held = known.corrected if corrected is None else corrected
+    return Judged(name, options, held, known.level, known.own, known.fingerprints)

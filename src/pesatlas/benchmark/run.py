@@ -179,10 +179,15 @@ def _refused(
             FailureReason.UNSUPPORTED_ELEMENT,
             f"{potential.name} does not know {', '.join(map(symbol_of, unknown))}",
         )
-    if getattr(module, "SAME_LEVEL", False) and judged.own and judged.level != sources.level:
-        return Failure(
-            FailureReason.WRONG_LEVEL, f"it was trained at {judged.level}, these labels are {sources.level}"
-        )
+    if getattr(module, "SAME_LEVEL", False) and judged.own:
+        fingerprint = case.conditions.get("level_fingerprint")
+        if judged.level != sources.level:
+            why = f"it was trained at {judged.level}, these labels are {sources.level}"
+        elif judged.fingerprints and fingerprint not in judged.fingerprints:
+            why = f"it was trained at another {judged.level}: its card does not have the fingerprint {fingerprint}"
+        else:
+            return None
+        return Failure(FailureReason.WRONG_LEVEL, why)
     return None
 
 
@@ -247,7 +252,7 @@ def run_benchmark(
     campaign : the whole configuration, with a section ``benchmark``
     potential, kind : name of the potential and of the property
     shard : which share: every so many-th structure from this one on
-    dataset : table ``dataset`` of the first level
+    dataset : table ``dataset`` of the level that potentials are judged at
     work : folder for what is under way
     scores : table to write
 
@@ -263,7 +268,7 @@ def run_benchmark(
     judged = judge(potential, *campaign.judged[potential])
     options = settings.chosen()[kind]
     sources = Sources(
-        settings.folder, dataset, campaign.label.levels[0], judged.corrected, campaign.campaign.seed
+        settings.folder, dataset, campaign.judged_level, judged.corrected, campaign.campaign.seed
     )
     loaded = load_potential(judged.options, settings.device)
     place = Place(Path(campaign.campaign.store) / "benchmark", work)

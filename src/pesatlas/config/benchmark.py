@@ -93,7 +93,7 @@ class Benchmark(Section):
     @model_validator(mode="after")
     def _names_differ(self) -> "Benchmark":
         names = [each.name for each in self.potentials]
-        double = sorted({name for name in names if names.count(name) > 1})
+        double = sorted({name for name in names if names.count(name) > 1 or name == "exploring"})
         if double:
             raise ValueError(
                 f"potentials: the name {', '.join(double)} is there twice; tables could not tell them apart"

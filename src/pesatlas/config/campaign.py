@@ -1,10 +1,12 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from pesatlas import registry
 from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
@@ -52,12 +54,27 @@ class Campaign(Section):
         return [self.explore.potential, *([labels] if labels is not None else [])]
 
     @property
+    def judged_level(self) -> str:
+        """Level whose held-out frames potentials are judged by: the one that some are trained at, else the first."""
+        level: str | None = getattr(getattr(self, "train", None), "level", None)
+        return level or self.label.levels[0]
+
+    @property
+    def trained(self) -> dict[str, Path]:
+        """Folder of every potential that is trained in this campaign, by its name."""
+        seeds: list[int] = getattr(getattr(self, "train", None), "seeds", [])
+        names = [f"{self.judged_level}-{seed}" for seed in seeds]
+        return {name: Path("results/potentials") / name for name in names}
+
+    @property
     def judged(self) -> dict[str, tuple[Any, bool | None]]:
         """Options of every potential that is judged, by its name, and whether its energies are said to be corrected."""
         if self.benchmark is None:
             return {}
+        matgl = registry.find("pesatlas.potentials.kinds", "matgl").Options
         return {
             "exploring": (self.explore.potential, None),
+            **{name: (matgl(path=folder), None) for name, folder in self.trained.items()},
             **{each.name: (each.potential, each.corrected) for each in self.benchmark.potentials},
         }
 

@@ -116,8 +116,9 @@ def trained_on(options: Options) -> TrainedOn | None:
     if card.is_file():
         try:
             known = json.loads(card.read_text(encoding="utf-8"))
-            return TrainedOn(str(known["level"]), corrected=False, own=True)
-        except (ValueError, KeyError, TypeError) as error:
+            prints = tuple(known.get("level_fingerprints", ()))
+            return TrainedOn(str(known["level"]), corrected=False, own=True, fingerprints=prints)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{card} names no level ({error}): it is no card of a trained potential. Train it again, or remove the file."
             ) from None
