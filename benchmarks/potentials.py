@@ -98,7 +98,7 @@ def _measured(
 ) -> list[dict[str, Any]]:
     start = time.process_time()
     options = find(PROPERTIES, name).Options(**size)
-    place = Place(given.work / "store", given.work / "under-way")
+    place = Place.on("cpu", given.work / "store", given.work / "under-way")
     sources = Sources(given.data, corrected=judged.corrected)
     rows = measure(judged, potential, options, sources, place)
     print(f"{judged.name}: {name} in {time.process_time() - start:.0f} CPU s", flush=True)

@@ -33,7 +33,7 @@ from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)
 
-ATOMS_TOGETHER = 256
+_ATOMS_ON_CPU, _ATOMS_ON_GPU = 256, 8192
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,12 @@ class Place:
 
     store: Path
     work: Path
-    atoms_together: int = ATOMS_TOGETHER
+    atoms_together: int
+
+    @classmethod
+    def on(cls, device: str, store: Path, work: Path) -> "Place":
+        """Return the place with as many atoms together as suit a device; what does not fit into its memory is halved."""
+        return cls(store, work, _ATOMS_ON_CPU if device == "cpu" else _ATOMS_ON_GPU)
 
 
 def check_data(properties: Iterable[Any], sources: Sources) -> None:
@@ -271,7 +276,7 @@ def run_benchmark(
         settings.folder, dataset, campaign.judged_level, judged.corrected, campaign.campaign.seed
     )
     loaded = load_potential(judged.options, settings.device)
-    place = Place(Path(campaign.campaign.store) / "benchmark", work)
+    place = Place.on(settings.device, Path(campaign.campaign.store) / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
         judged, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"

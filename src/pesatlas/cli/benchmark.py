@@ -51,15 +51,16 @@ def benchmark_potentials(
     """
     check_device(device, "--device")
     chosen = _properties(which, only, sources)
-    check_data(chosen, sources)
     judged = _named([read_potential(text, corrected) for text in potentials])
+    check_data(chosen, sources)
+    place = Place.on(device, out / "store", out / "work")
     rows = []
     for each in judged:
         fetch_potential(each.options)
         potential = load_potential(each.options, device)
         own = Sources(sources.data, sources.dataset, sources.level, each.corrected, sources.seed)
         for options in chosen:
-            rows += measure(each, potential, options, own, Place(out / "store", out / "work"))
+            rows += measure(each, potential, options, own, place)
     summary = write_scores(rows, out)
     console.print(_table(summary))
     failed = [row for row in rows if row["reason"] is not None]

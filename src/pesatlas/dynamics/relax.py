@@ -147,11 +147,12 @@ class _Group:
             self.strain_forces = torch.zeros_like(self.strain_forces)
         largest = torch.zeros_like(volumes).scatter_reduce(0, owner, self.forces.norm(dim=1), "amax")
         largest = torch.maximum(largest, self.strain_forces.norm(dim=2).amax(1))
-        finite = torch.isfinite(found.energies) & torch.isfinite(largest)
-        ratios = volumes / self.volumes
-        converged = largest <= settings.fmax_eV_per_A
-        ends = torch.cumsum(self.batch.n_atoms, 0).tolist()
-        staying = torch.ones_like(finite)
+        good = torch.isfinite(found.energies) & torch.isfinite(largest)
+        # each look at a number on a GPU waits for it: all at once
+        finite, ratios = good.tolist(), (volumes / self.volumes).tolist()
+        converged = (largest <= settings.fmax_eV_per_A).tolist()
+        counts, ends = self.batch.n_atoms.tolist(), torch.cumsum(self.batch.n_atoms, 0).tolist()
+        staying = [False] * len(finite)
         for k, place in enumerate(self.places.tolist()):
             if k in failures:
                 ended[place] = failures[k]
@@ -159,13 +160,13 @@ class _Group:
                 ended[place] = Failure(
                     FailureReason.NOT_FINITE, f"energy, forces or stress are not finite at step {step}"
                 )
-            elif not 1 / _MAX_VOLUME_RATIO < float(ratios[k]) < _MAX_VOLUME_RATIO:
+            elif not 1 / _MAX_VOLUME_RATIO < ratios[k] < _MAX_VOLUME_RATIO:
                 ended[place] = Failure(
                     FailureReason.EXPLODED_VOLUME,
-                    f"the volume is {float(ratios[k]):.3g} times that of the start at step {step}",
+                    f"the volume is {ratios[k]:.3g} times that of the start at step {step}",
                 )
             elif converged[k]:
-                atoms = slice(ends[k] - int(self.batch.n_atoms[k]), ends[k])
+                atoms = slice(ends[k] - counts[k], ends[k])
                 ended[place] = Relaxed(
                     self.batch.cells[k].cpu().numpy(),
                     self.batch.positions[atoms].cpu().numpy(),
@@ -173,13 +174,11 @@ class _Group:
                     step,
                 )
             else:
-                continue
-            staying[k] = False
-        self._keep(staying)
+                staying[k] = True
+        if not all(staying):
+            self._keep(torch.tensor(staying, device=volumes.device))
 
     def _keep(self, staying: torch.Tensor) -> None:
-        if bool(staying.all()):
-            return
         atoms = staying[self.owner]
         b = self.batch
         self.batch = Batch(b.numbers[atoms], b.positions[atoms], b.cells[staying], b.n_atoms[staying])
