@@ -31,13 +31,13 @@ from pesatlas.tables import read_table
 
 SHARED = Path(__file__).parents[2] / "shared"
 SIZES: dict[str, dict[str, Any]] = {
-    "relaxation": {"structures": 120, "max_atoms": 14},
-    "formation_energy": {"structures": 120, "max_atoms": 14},
-    "elasticity": {"structures": 80, "max_atoms": 10},
-    "heat_capacity": {"structures": 16, "max_atoms": 4},
+    "relaxation": {"structures": 80, "max_atoms": 14},
+    "formation_energy": {"structures": 80, "max_atoms": 14},
+    "elasticity": {"structures": 60, "max_atoms": 10},
+    "heat_capacity": {"structures": 12, "max_atoms": 4},
     "speed": {"structures": 3, "max_atoms": 14},
 }
-HEATED: dict[str, Any] = {"structures": 6, "max_atoms": 6, "length_ps": 1.0, "min_length_A": 5.0}
+HEATED: dict[str, Any] = {"structures": 6, "max_atoms": 6, "length_ps": 0.5, "min_length_A": 5.0}
 
 
 def main() -> None:
@@ -61,10 +61,10 @@ def main() -> None:
     )
     broken = judge("TensorNet-without-its-convention", matgl(path=folder))
     rows = []
-    for judged in (chgnet, tensornet):
-        potential = load_potential(judged.options, "cpu")
-        for name, size in SIZES.items():
-            rows += _measured(judged, potential, name, size, given)
+    loaded = {judged.name: load_potential(judged.options, "cpu") for judged in (chgnet, tensornet)}
+    for name, size in SIZES.items():
+        for judged in (chgnet, tensornet):
+            rows += _measured(judged, loaded[judged.name], name, size, given)
     for judged in (chgnet, tensornet, broken):
         # the gate would refuse the broken one: here it is to be caught by its dynamics
         potential = find(POTENTIALS, judged.options.kind).load(judged.options, "cpu")

@@ -62,7 +62,11 @@ def benchmark_potentials(
         for options in chosen:
             rows += measure(each, potential, options, own, place)
     summary = write_scores(rows, out)
-    console.print(_table(summary))
+    console.print(
+        _table(summary)
+        if summary
+        else "Nothing was measured: there are no structures or frames to measure on."
+    )
     failed = [row for row in rows if row["reason"] is not None]
     if failed:
         console.print(
@@ -138,33 +142,27 @@ def _properties(which: Any, only: list[str], sources: Sources) -> list[Any]:
 
 def _table(summary: list[dict[str, Any]]) -> Table:
     table = Table(title="How good are they?", caption="intervals: 95 %, bootstrap over structures")
-    for head in (
-        "potential",
-        "quantity",
-        "statistic",
-        "value",
-        "interval",
-        "unit",
-        "n",
-        "no value",
-        "published",
-    ):
-        table.add_column(head, justify="right" if head in {"value", "n", "no value"} else "left")
-    for row in summary:
-        colour = _COLOURS.get(row["verdict"])
-        value = (
-            _shown(row["value"]) if row["value"] is not None or row["n"] == 0 else "more than half survive"
+    for head in ("potential", "what", "value", "structures", "published"):
+        table.add_column(head, overflow="fold")
+    last = None
+    for row in sorted(summary, key=lambda row: (row["property"], row["quantity"], row["potential"])):
+        what = (
+            row["quantity"].replace("_", " "),
+            ", ".join(filter(None, (row["statistic"].replace("_", " "), row["unit"]))),
         )
+        if last not in {None, what}:
+            table.add_section()
+        last = what
+        colour = _COLOURS.get(row["verdict"])
+        value = "more than half survive" if row["value"] is None and row["n"] else _shown(row["value"])
+        value = f"[{colour}]{value}[/{colour}]" if colour else value
+        ends = f" ({_shown(row['low'])} to {_shown(row['high'])})" if row["low"] is not None else ""
         table.add_row(
             row["potential"],
-            row["quantity"].replace("_", " "),
-            row["statistic"],
-            f"[{colour}]{value}[/{colour}]" if colour else value,
-            f"{_shown(row['low'])} to {_shown(row['high'])}",
-            row["unit"],
-            str(row["n"]),
-            str(row["n_failed"]),
-            f"{row['published']:g} ({row['published_model']})" if row["published"] is not None else "",
+            f"{what[0]} ({what[1]})",
+            f"{value}{ends}",
+            f"{row['n']} of {row['n'] + row['n_failed']}",
+            f"{row['published']:g}: {row['published_model']}" if row["published"] is not None else "",
         )
     return table
 
