@@ -32,6 +32,7 @@ include: "workflow/rules/select.smk"
 include: "workflow/rules/label.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -43,3 +44,4 @@ rule all:
         "results/card.json",
         expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
         trained("results/potentials/{level}-{seed}/card.json"),
+        benchmarked(),

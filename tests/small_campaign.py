@@ -1,6 +1,8 @@
 """The folder of a small campaign: the demo's configuration with some values changed, and the dataset that it makes."""
 
 import copy
+import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -49,3 +51,21 @@ class SmallCampaign:
         """Rows of the dataset, without how long they took."""
         table = pq.read_table(self.path / "results" / "dataset" / level / "part-00000.parquet")
         return table.drop_columns(["wall_s"]).to_pylist()
+
+
+def jobs(output):
+    """Numbers of jobs by rule, as Snakemake's dry run tells them."""
+    table = output.split("Job stats:")[-1] if "Job stats:" in output else ""
+    return {
+        name: int(count)
+        for name, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)
+        if name not in {"total", "all"}
+    }
+
+
+def copy_of(folder, path):
+    """A copy of a finished campaign, to change."""
+    shutil.copytree(folder.path, path, symlinks=True)
+    twin = object.__new__(type(folder))
+    twin.path, twin.configuration = path, folder.configuration
+    return twin

@@ -14,26 +14,9 @@ import pytest
 from pesatlas.config.load import read_campaign
 from pesatlas.dataset.verify import verify
 from pesatlas.monitor.status import read_status
-from small_campaign import ROOT
+from small_campaign import ROOT, copy_of, jobs
 
 pytestmark = pytest.mark.slow
-
-
-def jobs(output):
-    """Numbers of jobs by rule, as Snakemake's dry run tells them."""
-    table = output.split("Job stats:")[-1] if "Job stats:" in output else ""
-    return {
-        name: int(count)
-        for name, count in re.findall(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)
-        if name not in {"total", "all"}
-    }
-
-
-def copy_of(folder, path):
-    shutil.copytree(folder.path, path, symlinks=True)
-    twin = object.__new__(type(folder))
-    twin.path, twin.configuration = path, folder.configuration
-    return twin
 
 
 def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):

@@ -18,6 +18,7 @@ localrules:
     fetch_structures,
     fetch_potential,
     fetch_base,
+    fetch_benchmark,
     fit_pca,
 
 
@@ -74,6 +75,41 @@ def label_batches():
 def trained(pattern):
     """Return `pattern` for each potential that is trained; none without a section `train`."""
     return expand(pattern, level=campaign.train_level, seed=campaign.train.seeds) if campaign.train else []
+
+
+def judged_shards():
+    """Return the table of every potential, property and share of its structures."""
+    if campaign.benchmark is None:
+        return []
+    pattern = "results/benchmark/scores/{potential}/{property}/{batch}.parquet"
+    return [
+        pattern.format(potential=potential, property=kind, batch=f"{i:05d}")
+        for potential in campaign.judged
+        for kind, options in campaign.benchmark.chosen().items()
+        for i in range(campaign.benchmark.jobs(options))
+    ]
+
+
+def benchmarked():
+    """Return what the report and `all` ask for, if potentials are to be judged."""
+    return ["results/benchmark/summary.parquet"] if campaign.benchmark else []
+
+
+def property_settings(wildcards):
+    """Return what decides a score, beside the potential and the data."""
+    return campaign.benchmark.chosen()[wildcards.property].identity() if campaign.benchmark else None
+
+
+def trained_card(wildcards):
+    """Return the card of a potential that is trained in this campaign; nothing for the others."""
+    folder = campaign.trained.get(wildcards.potential)
+    return [f"{folder}/card.json"] if folder else []
+
+
+def judged_settings(wildcards):
+    """Return the potential that a score is of."""
+    options, corrected = campaign.judged[wildcards.potential]
+    return [options.identity(), corrected]
 
 
 def grows(start, factor=2, each_core=0):

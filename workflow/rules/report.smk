@@ -39,6 +39,7 @@ rule build_report:
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
         potentials=trained("results/potentials/{level}-{seed}/card.json"),
+        benchmark=benchmarked(),
     output:
         report=report("results/report.html", category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip

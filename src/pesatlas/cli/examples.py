@@ -59,6 +59,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas select frames.extxyz --count 500 --out picked.extxyz", ""),
         ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),
     ),
+    "benchmark": (
+        ("pesatlas benchmark --potential chgnet --data sets --out judged", ""),
+        (
+            "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets --out judged",
+            "",
+        ),
+    ),
     "config new": (("pesatlas config new --preset demo > config.yaml", ""),),
     "config check": (("pesatlas config check config/matpes.yaml", ""),),
     "config schema": (("pesatlas config schema > config.schema.json", ""),),

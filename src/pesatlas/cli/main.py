@@ -403,6 +403,61 @@ def select(
     select_files(files, reference or [], out, settings=settings, console=console)
 
 
+@command("benchmark")
+def benchmark(
+    *,
+    potential: Annotated[
+        list[str],
+        typer.Option(
+            help="chgnet, matgl:FOLDER, or a YAML file of options as in explore.potential; may be given again."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of structures and references in matcalc's formats.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; run again with the same, it carries on.")],
+    suite: Annotated[
+        str, typer.Option(help="quick: minutes on a core; full: all structures there are.")
+    ] = "quick",
+    prop: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="Only this one, e.g. elasticity; may be given again."),
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Table dataset of a campaign, for errors on its held-out frames.")
+    ] = None,
+    level: Annotated[str, typer.Option(help="Reference level of that table.")] = "pbe",
+    corrected: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether its energies have the Materials Project's corrections; else what is known of it."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda, cuda:1.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
+) -> None:
+    """Judge potentials by their uses: relaxation, formation energy, moduli, heat capacity, stability of dynamics, speed.
+
+    No campaign is needed. Each number comes with its interval and, beside it, what was published of MatPES' models; two potentials
+    are compared on the structures that both have. What was measured is kept in the folder, by structure.
+    """
+    from pesatlas.benchmark.sources import Sources  # noqa: PLC0415 - starting is quick
+    from pesatlas.cli.benchmark import benchmark_potentials  # noqa: PLC0415
+    from pesatlas.errors import UserError  # noqa: PLC0415
+
+    if suite not in {"quick", "full"}:
+        raise UserError(f"--suite {suite}: there is none. Choose quick or full.")
+    show_lines()
+    benchmark_potentials(
+        potential,
+        out,
+        which=suite,
+        only=prop or [],
+        sources=Sources(data, dataset, level if dataset else None, seed=seed),
+        corrected=corrected,
+        device=device,
+        console=console,
+    )
+
+
 @command("config new")
 def config_new(
     preset: Annotated[

@@ -1,10 +1,13 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from pesatlas import registry
+from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
@@ -40,9 +43,13 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
-    train: Train | None = Field(
+    # these decide nothing of the dataset, so that campaigns without them keep their keys
+    train: Train | None = Runtime(
         None,
         description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
+    )
+    benchmark: Benchmark | None = Runtime(
+        None, description="potentials judged by their uses (docs/benchmark.md); null: not at all"
     )
 
     @model_validator(mode="after")
@@ -68,8 +75,26 @@ class Campaign(Section):
 
     @property
     def train_level(self) -> str:
-        """Level of the potentials that are trained: one of those that are labelled."""
+        """Level of the potentials that are trained, and of the held-out frames that potentials are judged by: one that is labelled."""
         return (self.train and self.train.level) or self.label.levels[0]
+
+    @property
+    def trained(self) -> dict[str, Path]:
+        """Folder of every potential that is trained in this campaign, by its name."""
+        names = [f"{self.train_level}-{seed}" for seed in self.train.seeds] if self.train else []
+        return {name: Path("results/potentials") / name for name in names}
+
+    @property
+    def judged(self) -> dict[str, tuple[Any, bool | None]]:
+        """Options of every potential that is judged, by its name, and whether its energies are said to be corrected."""
+        if self.benchmark is None:
+            return {}
+        matgl = registry.find("pesatlas.potentials.kinds", "matgl").Options
+        return {
+            "exploring": (self.explore.potential, None),
+            **{name: (matgl(path=folder), None) for name, folder in self.trained.items()},
+            **{each.name: (each.potential, each.corrected) for each in self.benchmark.potentials},
+        }
 
     @property
     def label_batches(self) -> int:

@@ -26,6 +26,8 @@ EXTENSIONS = {
     "label.backend": "pesatlas.label.backends",
     "label.backend.potential": "pesatlas.potentials.kinds",
     "train.base": "pesatlas.potentials.kinds",
+    "benchmark.properties": "pesatlas.benchmark.properties",
+    "benchmark.potentials.potential": "pesatlas.potentials.kinds",
 }
 
 
@@ -86,6 +88,11 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         *([("train.base", [campaign.train.base])] if campaign.train and campaign.train.base else []),
     ]
     problems = []
+    if campaign.benchmark is not None:
+        used.append(
+            ("benchmark.potentials.potential", [each.potential for each in campaign.benchmark.potentials])
+        )
+        problems += [f"  - benchmark.{problem}." for problem in campaign.benchmark.problems()]
     for key, many in used:
         for options in many:
             check = getattr(registry.find(EXTENSIONS[key], options.kind), "check", None)

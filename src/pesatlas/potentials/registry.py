@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
-from pesatlas.potentials.identity import Identity
+from pesatlas.potentials.identity import Identity, TrainedOn
 from pesatlas.registry import find
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ def identify(options: Any) -> Identity:
         )
     identity: Identity = kind.identify(options)
     return identity
+
+
+def trained_on(options: Any) -> TrainedOn | None:
+    """Return what the potential of ``options`` was trained on; None if its kind cannot tell."""
+    ask = getattr(find(POTENTIALS, options.kind), "trained_on", None)
+    found: TrainedOn | None = ask(options) if ask is not None else None
+    return found
 
 
 def fetch_potential(options: Any) -> None:

@@ -17,6 +17,7 @@ from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
+from pesatlas.report.judged import judged
 from pesatlas.report.names import FIGURES, SECTIONS, TRAINED_FIGURES, TRAINED_SECTION
 from pesatlas.report.read import Reader, corrections, rules_spoken
 from pesatlas.report.summary import losses, quality_note
@@ -63,6 +64,7 @@ def build_report(results: Path, report: Path, pictures: Path, potentials: Sequen
         "costs": [_cost_row(each) for each in spent],
         "sections": _sections(results, reader, figures)
         + (_section_of(trained, figures) if potentials else []),
+        "judged": judged(results),
         "filters": _filters(data, reader.levels),
         "advice": _advice(data, steps, lost, spent),
         "configuration": json.dumps(manifest["configuration"], indent=1),

@@ -41,6 +41,8 @@ class FailureReason(StrEnum):
     # dataset
     QUARANTINED = "quarantined"
     MISSING_REFERENCE_ATOM = "missing_reference_atom"
+    # benchmark
+    NO_REFERENCE = "no_reference"
 
 
 def _field(name: str, kind: pa.DataType, description: str, unit: str = "", *, null: bool = False) -> pa.Field:
@@ -407,6 +409,63 @@ _FAILURES = [
     _field("code_version", text, "version of pesatlas that wrote the row"),
 ]
 
+_JUDGED = [
+    _field("potential", text, "name of the potential that is judged"),
+    _field("potential_hash", text, "sha256 of its weights"),
+    _field("potential_level", text, "level that it was trained at; unknown if nothing says so"),
+    _field("property", text, "property that is measured"),
+    _field("quantity", text, "number of that property"),
+    _field("unit", text, "unit of value, reference and error"),
+]
+
+_SCORES = [
+    *_JUDGED,
+    _field("structure_id", text, "structure or frame, as its data name it"),
+    _field("formula", text, "reduced formula"),
+    _field("value", f8, "what the potential says; null with a reason", null=True),
+    _field("reference", f8, "what it is held against; null where there is nothing", null=True),
+    _field("error", f8, "value less reference, without its sign", null=True),
+    _field("reason", text, "why there is no value: an enumerated word, see FailureReason", null=True),
+    _field("outcome", text, "how it ended, of properties that end in one way or another", null=True),
+    _field("detail", text, "what else there is to know, in a sentence"),
+    _field("reference_column", text, "key of the reference in the data; of frames their level"),
+    _field("settings", text, "hash of the settings of the property"),
+    _field(
+        "wall_s",
+        f8,
+        "wall time of the measurement; the shared work of a batch counts for its first structure",
+        "s",
+    ),
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+
+_SUMMARY = [
+    *_JUDGED,
+    _field("statistic", text, "mae, mean, ratio (mean, 1 is perfect) or half_life"),
+    _field("n", i8, "structures that have a value"),
+    _field("n_failed", i8, "structures that have none"),
+    _field("value", f8, "the statistic; null if nothing has a value, or more than half survive", null=True),
+    _field("low", f8, "lower end of its 95 % interval, by bootstrap over structures", null=True),
+    _field("high", f8, "upper end", null=True),
+    _field("verdict", text, "good, fair or poor; empty without a threshold"),
+    _field("reference_column", text, "key of the reference in the data; of frames their level"),
+    _field("published", f8, "published value of the statistic", null=True),
+    _field("published_model", text, "of which model", null=True),
+    _field("published_source", text, "where", null=True),
+]
+
+_DIFFERENCES = [
+    _field("property", text, "property that is measured"),
+    _field("quantity", text, "number of that property"),
+    _field("first", text, "name of a potential"),
+    _field("second", text, "name of another"),
+    _field("n", i8, "structures that both have a value of"),
+    _field("difference", f8, "mean error of the first less that of the second: negative is better"),
+    _field("low", f8, "lower end of its 95 % interval, by bootstrap of pairs", null=True),
+    _field("high", f8, "upper end", null=True),
+    _field("p_value", f8, "of Wilcoxon's signed-rank test"),
+]
+
 SCHEMAS: dict[str, pa.Schema] = {
     "structures": pa.schema(_STRUCTURES),
     "snapshots": pa.schema(_SNAPSHOTS),
@@ -422,4 +481,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "imported": pa.schema(_IMPORTED),
     "history": pa.schema(_HISTORY),
     "failures": pa.schema(_FAILURES),
+    "scores": pa.schema(_SCORES),
+    "summary": pa.schema(_SUMMARY),
+    "differences": pa.schema(_DIFFERENCES),
 }

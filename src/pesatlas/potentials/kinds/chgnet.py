@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
-from pesatlas.potentials.identity import Identity, versions
+from pesatlas.potentials.identity import Identity, TrainedOn, versions
 
 if TYPE_CHECKING:
     from pesatlas.potentials.interface import Potential
@@ -66,6 +66,13 @@ def identify(options: Options) -> Identity:
     """Return what the potential is."""
     weights = hashlib.sha256(weights_file(options).read_bytes()).hexdigest()
     return Identity(f"chgnet/{options.version}", weights, versions("chgnet", "torch"))
+
+
+def trained_on(options: Options) -> TrainedOn:
+    """Return what it was trained on: MPtrj, whose energies have the corrections of the Materials Project; r2scan was tuned to those without."""
+    if options.version == "r2scan":
+        return TrainedOn("r2scan of the Materials Project", corrected=False)
+    return TrainedOn("PBE(+U) of the Materials Project", corrected=True)
 
 
 def load(options: Options, device: str) -> "Potential":

@@ -10,7 +10,7 @@ from pesatlas.config.section import Runtime, Section
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.potentials.hub import fetch_weights
-from pesatlas.potentials.identity import Identity, versions
+from pesatlas.potentials.identity import Identity, TrainedOn, versions
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, load_matgl, missing_files
 
 if TYPE_CHECKING:
@@ -107,6 +107,29 @@ def identify(options: Options) -> Identity:
     folder = _present(options)
     name = options.name or folder.resolve().name
     return Identity(f"matgl/{name}", directory_sha256(folder), versions("matgl", "torch"))
+
+
+def trained_on(options: Options) -> TrainedOn | None:
+    """Return what it was trained on: by the card of a campaign's own potential, else by the name of published weights."""
+    folder = _present(options)
+    card = folder / "card.json"
+    if card.is_file():
+        try:
+            known = json.loads(card.read_text(encoding="utf-8"))
+            prints = tuple(known.get("level_fingerprints", ()))
+            return TrainedOn(str(known["level"]), corrected=False, own=True, fingerprints=prints)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{card} names no level ({error}): it is no card of a trained potential. Train it again, or remove the file."
+            ) from None
+    name = (options.name or folder.resolve().name).lower()
+    if "matpes-r2scan" in name:
+        return TrainedOn("r2SCAN of MatPES", corrected=False)
+    if "matpes-pbe" in name:
+        return TrainedOn("PBE of MatPES", corrected=False)
+    if "-mp-" in name:
+        return TrainedOn("PBE(+U) of the Materials Project", corrected=True)
+    return None
 
 
 def load(options: Options, device: str) -> "Potential":

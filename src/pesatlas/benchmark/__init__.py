@@ -1,0 +1,1 @@
+"""Stage: potentials judged by what people use them for."""

@@ -1,0 +1,115 @@
+"""Bulk and shear modulus: Voigt-Reuss-Hill averages of the elastic constants, from stresses of strained cells."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pesatlas.config.properties import FromFile
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+    from pesatlas.dynamics.relax import Start
+
+VERSION = 1
+FILES = ("mp-elasticity.json.gz", "mp-binary-pbe-elasticity-2025.1.json.gz")
+QUANTITIES = {
+    "bulk_modulus": ("GPa", "mae", "bulk_modulus_vrh"),
+    "shear_modulus": ("GPa", "mae", "shear_modulus_vrh"),
+}
+_NORMAL = (-0.01, -0.005, 0.005, 0.01)
+_SHEAR = (-0.06, -0.03, 0.03, 0.06)
+"""Strains of matcalc's ElasticityCalc: the published numbers were made with them, atoms moving with the cell."""
+
+
+class Options(FromFile):
+    """The procedure of matcalc's ElasticityCalc: relax, strain six ways, fit stress against strain."""
+
+    kind: Literal["elasticity"] = Field("elasticity", description="bulk and shear modulus (GPa)")
+    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
+    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
+
+
+SUITES = {"quick": Options(structures=20, max_atoms=8), "full": Options()}
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the crystals and their moduli."""
+    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+
+    path = find_file(sources.data, FILES, options.file, "elasticity")
+    keys = {name: key for name, (_, _, key) in QUANTITIES.items()}
+    return list(read_cases(path, keys, options.structures, options.max_atoms))
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+    """Relax, strain, evaluate, fit."""
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
+
+    relaxed = bench.relax([case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps))
+    for case, found in zip(cases, relaxed, strict=True):
+        if isinstance(found, Relaxed):
+            yield moduli(Start(case.start.numbers, found.cell, found.positions), bench)
+        else:
+            yield Measured(failure=found)
+
+
+def moduli(crystal: "Start", bench: "Bench") -> "Measured":
+    """Return the moduli of a relaxed crystal."""
+    import numpy as np  # noqa: PLC0415 - every command reads this module
+
+    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.tables import FailureReason  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
+    from pesatlas.units import EV_PER_A3_TO_GPA  # noqa: PLC0415
+
+    strained, strains = _strained(crystal)
+    stresses: list[Any] = []
+    for answer in bench.evaluate([crystal, *strained]):
+        if not isinstance(answer, Static):
+            return Measured(failure=answer)
+        stresses.append(answer.stress)
+    tensor = _fit(strains, stresses[1:], stresses[0])
+    values = {
+        "bulk_modulus": float(tensor.k_vrh) * EV_PER_A3_TO_GPA,
+        "shear_modulus": float(tensor.g_vrh) * EV_PER_A3_TO_GPA,
+    }
+    if not np.isfinite(list(values.values())).all():
+        return Measured(failure=Failure(FailureReason.NOT_FINITE, "the elastic constants cannot be inverted"))
+    lowest = float(np.linalg.eigvalsh(tensor.voigt).min()) * EV_PER_A3_TO_GPA
+    return Measured(
+        values, detail=f"elastically unstable: an eigenvalue is {lowest:.3g} GPa" if lowest < 0 else ""
+    )
+
+
+def _strained(crystal: "Start") -> "tuple[list[Start], list[Any]]":
+    """Return cells strained in each of six ways by each strain, and the strains."""
+    from pymatgen.analysis.elasticity import DeformedStructureSet, Strain  # noqa: PLC0415 - heavy
+    from pymatgen.core import Structure  # noqa: PLC0415
+
+    from pesatlas.dynamics.relax import Start  # noqa: PLC0415
+
+    whole = Structure(crystal.cell, crystal.numbers.tolist(), crystal.positions, coords_are_cartesian=True)
+    strained = DeformedStructureSet(whole, _NORMAL, _SHEAR, symmetry=False)
+    cells = [Start(crystal.numbers, each.lattice.matrix, each.cart_coords) for each in strained]
+    return cells, [Strain.from_deformation(deformation) for deformation in strained.deformations]
+
+
+def _fit(strains: list[Any], stresses: list[Any], at_rest: Any) -> Any:
+    """Fit a straight line to every component of the stress against every strain; return pymatgen's ElasticTensor in eV/Å³."""
+    import numpy as np  # noqa: PLC0415
+    from pymatgen.analysis.elasticity import ElasticTensor, Stress  # noqa: PLC0415 - heavy
+    from pymatgen.analysis.elasticity.elastic import get_strain_state_dict  # noqa: PLC0415
+
+    pairs = get_strain_state_dict(
+        strains, [Stress(s) for s in stresses], eq_stress=Stress(at_rest), add_eq=True
+    )
+    constants = np.zeros((6, 6))
+    for i, state in enumerate(np.eye(6)):
+        found = pairs[tuple(state)]
+        constants[i] = np.polyfit(found["strains"][:, i], found["stresses"], 1)[0]
+    return ElasticTensor.from_voigt(constants).zeroed(1e-7)

@@ -1,0 +1,77 @@
+"""Formation energy of relaxed crystals, counted from the elements as the same potential relaxes them."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pesatlas.config.properties import FromFile
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+
+VERSION = 1
+FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
+QUANTITIES = {"formation_energy": ("eV/atom", "mae", "formation_energy_per_atom")}
+NEEDS_ELEMENTS = True
+CORRECTED = "corrected_formation_energy_per_atom"
+"""Key of the reference of potentials that were trained on energies with the corrections of the Materials Project."""
+
+
+class Options(FromFile):
+    """As relaxation, with the same relaxed crystals; and crystals of the elements, which are relaxed too."""
+
+    kind: Literal["formation_energy"] = Field("formation_energy", description="formation energy (eV/atom)")
+    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
+    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
+    perturb_A: float = Field(
+        0.1, ge=0, le=0.5, description="every atom is first moved so far (Å), in a direction drawn by lot"
+    )
+
+
+SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
+
+
+def reference_key(sources: "Sources") -> str:
+    """Return the column of the file that the potential is held against."""
+    return CORRECTED if sources.corrected else QUANTITIES["formation_energy"][2]
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the crystals and their formation energies."""
+    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+
+    path = find_file(sources.data, FILES, options.file, "formation_energy")
+    keys = {"formation_energy": reference_key(sources)}
+    return list(read_cases(path, keys, options.structures, options.max_atoms))
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+    """Relax crystals and elements, and take the difference."""
+    from pesatlas.benchmark.bench import perturbed  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.benchmark.elements import element_energies  # noqa: PLC0415
+    from pesatlas.dynamics.relax import Relaxed, Settings  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
+
+    settings = Settings(options.fmax_eV_per_A, options.max_steps)
+    starts = [perturbed(case.start, options.perturb_A, bench.seed) for case in cases]
+    relaxed = bench.relax(starts, settings)
+    numbers = {int(z) for case in cases for z in case.start.numbers}
+    elements = element_energies(bench, numbers, settings)
+    for case, found in zip(cases, relaxed, strict=True):
+        if not isinstance(found, Relaxed):
+            yield Measured(failure=found)
+            continue
+        energies = [elements[int(z)] for z in case.start.numbers]
+        known = [energy for energy in energies if not isinstance(energy, Failure)]
+        lacking = next((energy for energy in energies if isinstance(energy, Failure)), None)
+        if lacking is not None:
+            yield Measured(failure=lacking)
+        else:
+            yield Measured(
+                {"formation_energy": (found.energy_eV - sum(known)) / len(known)},
+                detail=f"{found.steps} steps",
+            )

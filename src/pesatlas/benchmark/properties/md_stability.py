@@ -1,0 +1,92 @@
+"""Stability of molecular dynamics: crystals heated until they survive or leave physics."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pesatlas.config.properties import FromFile
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+
+VERSION = 1
+FILES = ("md-stability.json.gz", "wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
+QUANTITIES = {"end_temperature": ("K", "half_life", "")}
+
+
+class Options(FromFile):
+    """NpT at no pressure, the target rising in a straight line; it ends at exploded volume, lost or overlapping atoms, heat, NaN."""
+
+    kind: Literal["md_stability"] = Field(
+        "md_stability", description="temperature at which heated dynamics end; half of all at T1/2 (K)"
+    )
+    first_K: float = Field(300.0, gt=0, description="temperature at the start (K)")
+    last_K: float = Field(2100.0, gt=0, description="temperature at the end (K)")
+    length_ps: float = Field(100.0, gt=0, description="time from one to the other (ps)")
+    timestep_fs: float = Field(2.0, gt=0, le=10, description="time step (fs)")
+    min_length_A: float = Field(8.0, ge=0, description="cells are repeated until their edges are as long (Å)")
+    max_volume_ratio: float = Field(2.0, gt=1, description="ends when the volume grows or shrinks so much")
+    min_distance_A: float = Field(0.5, ge=0, description="ends when two atoms are closer (Å)")
+    max_jump_A: float = Field(
+        1.0, gt=0, description="ends when an atom goes so far in a step (Å): it is lost"
+    )
+    max_temperature_ratio: float = Field(
+        5.0, gt=1, description="ends when it is so much hotter than its target"
+    )
+
+
+SUITES = {
+    "quick": Options(structures=4, max_atoms=6, length_ps=1.0, min_length_A=5.0),
+    "full": Options(structures=172),
+}
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the crystals."""
+    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+
+    path = find_file(sources.data, FILES, options.file, "md_stability")
+    return list(read_cases(path, {}, options.structures, options.max_atoms))
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+    """Heat, and see who survives."""
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.md import Limits, Plan, Run  # noqa: PLC0415
+    from pesatlas.benchmark.trajectories import repeated, run_all  # noqa: PLC0415
+    from pesatlas.config.section import digest  # noqa: PLC0415
+    from pesatlas.dynamics.npt import NpT  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
+
+    steps = max(1, round(1000 * options.length_ps / options.timestep_fs))
+    plan = Plan(
+        NpT(options.timestep_fs, 100.0, 1000.0, 0.01),
+        steps,
+        (options.first_K, options.last_K),
+        Limits(
+            options.max_volume_ratio,
+            options.max_jump_A,
+            options.min_distance_A,
+            temperature_ratio=options.max_temperature_ratio,
+        ),
+    )
+    runs = [
+        Run(
+            digest("heated", bench.identity, case.digest, options.settings(), bench.seed, length=32),
+            repeated(case.start, options.min_length_A),
+            options.first_K,
+        )
+        for case in cases
+    ]
+    for ended in run_all(bench, runs, plan):
+        if isinstance(ended.end, Failure):
+            yield Measured(failure=ended.end)
+            continue
+        yield Measured(
+            {"end_temperature": ended.temperature_K},
+            outcome=ended.end.value,
+            detail=f"{ended.steps} of {steps} steps",
+        )

@@ -1,0 +1,69 @@
+"""Relaxation: how far the surroundings of atoms in a relaxed crystal are from those that DFT found."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pesatlas.config.properties import FromFile
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+
+VERSION = 1
+FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
+QUANTITIES = {"distance": ("", "mean", "")}
+"""Unit, statistic and key of the reference of each quantity."""
+
+
+class Options(FromFile):
+    """Crystals displaced by ``perturb_A``, relaxed, and compared with those of the file by their fingerprints."""
+
+    kind: Literal["relaxation"] = Field(
+        "relaxation", description="fingerprint distance d of relaxed crystals"
+    )
+    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
+    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
+    perturb_A: float = Field(
+        0.1, ge=0, le=0.5, description="every atom is first moved so far (Å), in a direction drawn by lot"
+    )
+
+
+SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the crystals."""
+    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+
+    path = find_file(sources.data, FILES, options.file, "relaxation")
+    return list(read_cases(path, {}, options.structures, options.max_atoms))
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+    """Relax, and take the distance of fingerprints."""
+    import numpy as np  # noqa: PLC0415 - every command reads this module
+
+    from pesatlas.benchmark.bench import perturbed  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.benchmark.fingerprint import fingerprint  # noqa: PLC0415
+    from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
+    from pesatlas.tables import FailureReason  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
+
+    starts = [perturbed(case.start, options.perturb_A, bench.seed) for case in cases]
+    settings = Settings(options.fmax_eV_per_A, options.max_steps)
+    for case, found in zip(cases, bench.relax(starts, settings), strict=True):
+        if not isinstance(found, Relaxed):
+            yield Measured(failure=found)
+            continue
+        relaxed = Start(case.start.numbers, found.cell, found.positions)
+        try:
+            distance = float(np.linalg.norm(fingerprint(relaxed) - fingerprint(case.start)))
+        except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
+            # pymatgen gives up on crystals without neighbours and the like
+            yield Measured(failure=Failure(FailureReason.BAD_OUTPUT, f"no fingerprint: {error}"))
+        else:
+            yield Measured({"distance": distance}, detail=f"{found.steps} steps")

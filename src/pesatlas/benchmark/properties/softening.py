@@ -1,0 +1,64 @@
+"""Softening: how steep the potential's forces are against those of DFT, on held-out frames far from equilibrium.
+
+Universal potentials underestimate forces by a common factor: Deng et al. 2025, doi:10.1038/s41524-024-01500-6.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pesatlas.config.section import Section
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+
+VERSION = 1
+QUANTITIES = {"force_slope": ("", "ratio", "")}
+NEEDS_DATASET = True
+_LEAST_FORCE = 1e-3
+"""eV/Å, root mean square of the reference: below, forces are what is left of convergence, and have no slope."""
+
+
+class Options(Section):
+    """Frames of the test split: slope of forces by least squares through the origin, of each frame."""
+
+    kind: Literal["softening"] = Field("softening", description="slope of forces against those of DFT")
+    frames: int | None = Field(1000, ge=1, description="at most so many frames, drawn by lot; null: all")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result of a frame: nothing."""
+        return {}
+
+
+SUITES = {"quick": Options(frames=50), "full": Options()}
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the frames."""
+    from pesatlas.benchmark.frames import held_out  # noqa: PLC0415 - heavy
+
+    return held_out(sources, options.frames)
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":  # noqa: ARG001
+    """Evaluate, and fit the slope."""
+    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.tables import FailureReason  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
+
+    for case, answer in zip(cases, bench.evaluate([case.start for case in cases]), strict=True):
+        forces = case.arrays["forces"]
+        if not isinstance(answer, Static):
+            yield Measured(failure=answer)
+        elif (forces**2).mean() ** 0.5 < _LEAST_FORCE:
+            yield Measured(
+                failure=Failure(
+                    FailureReason.NO_REFERENCE, "the forces of the reference are zero by symmetry"
+                )
+            )
+        else:
+            yield Measured({"force_slope": float((answer.forces * forces).sum() / (forces**2).sum())})

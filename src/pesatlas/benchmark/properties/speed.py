@@ -1,0 +1,66 @@
+"""Speed: what a step of molecular dynamics costs for each atom."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pesatlas.config.properties import FromFile
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+
+VERSION = 1
+FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
+QUANTITIES = {"step_time": ("ms/atom", "mean", "")}
+KEPT = False
+"""A time belongs to the machine, so it is measured anew."""
+
+
+class Options(FromFile):
+    """Evaluations of copies of a crystal side by side; the median of several."""
+
+    kind: Literal["speed"] = Field("speed", description="wall time of an atom and step (ms)")
+    atoms: int = Field(256, ge=1, description="atoms that are evaluated together, at least")
+    repeats: int = Field(5, ge=1, description="evaluations, after one that is not counted")
+
+
+SUITES = {
+    "quick": Options(structures=2, max_atoms=12, repeats=3),
+    "full": Options(structures=10, max_atoms=40),
+}
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the crystals."""
+    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+
+    path = find_file(sources.data, FILES, options.file, "speed")
+    return list(read_cases(path, {}, options.structures, options.max_atoms))
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+    """Evaluate and look at the clock."""
+    import time  # noqa: PLC0415 - as the others
+    from statistics import median  # noqa: PLC0415
+
+    import torch  # noqa: PLC0415 - heavy
+
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.dynamics.relax import to_batch  # noqa: PLC0415
+
+    device = bench.potential.device
+    for case in cases:
+        copies = -(-options.atoms // len(case.start.numbers))
+        batch = to_batch([case.start] * copies, device)
+        times = []
+        for _ in range(options.repeats + 1):
+            start = time.perf_counter()
+            bench.potential.evaluate(batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - start)
+        atoms = copies * len(case.start.numbers)
+        yield Measured({"step_time": 1000 * median(times[1:]) / atoms}, detail=f"{atoms} atoms on {device}")

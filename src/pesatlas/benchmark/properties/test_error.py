@@ -1,0 +1,65 @@
+"""Errors of energy, forces and stress on the held-out frames of a campaign."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from pesatlas.config.section import Section
+
+if TYPE_CHECKING:
+    from pesatlas.benchmark.bench import Bench
+    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.sources import Sources
+
+VERSION = 1
+QUANTITIES = {
+    "energy_error": ("eV/atom", "mean", ""),
+    "force_error": ("eV/Å", "mean", ""),
+    "stress_error": ("GPa", "mean", ""),
+}
+NEEDS_DATASET = True
+SAME_LEVEL = True
+"""Errors against labels of another level would be differences between two theories."""
+
+
+class Options(Section):
+    """Frames of the test split of the level that the potential was trained at; a frame has the mean of its components."""
+
+    kind: Literal["test_error"] = Field(
+        "test_error", description="errors of energy (eV/atom), forces (eV/Å), stress (GPa)"
+    )
+    frames: int | None = Field(None, ge=1, description="at most so many frames, drawn by lot; null: all")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result of a frame: nothing."""
+        return {}
+
+
+SUITES = {"quick": Options(frames=50), "full": Options()}
+
+
+def cases(options: Options, sources: "Sources") -> "list[Case]":
+    """Read the frames."""
+    from pesatlas.benchmark.frames import held_out  # noqa: PLC0415 - heavy
+
+    return held_out(sources, options.frames)
+
+
+def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":  # noqa: ARG001
+    """Evaluate, and take absolute differences."""
+    import numpy as np  # noqa: PLC0415 - every command reads this module
+
+    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.potentials.interface import VOIGT  # noqa: PLC0415
+    from pesatlas.units import EV_PER_A3_TO_GPA  # noqa: PLC0415
+
+    for case, answer in zip(cases, bench.evaluate([case.start for case in cases]), strict=True):
+        if not isinstance(answer, Static):
+            yield Measured(failure=answer)
+            continue
+        energy = abs(answer.energy_eV - float(case.arrays["energy"])) / len(case.start.numbers)
+        forces = float(np.abs(answer.forces - case.arrays["forces"]).mean())
+        stress = float(np.abs(answer.stress[VOIGT] - case.arrays["stress"]).mean()) * EV_PER_A3_TO_GPA
+        yield Measured({"energy_error": energy, "force_error": forces, "stress_error": stress})
