@@ -101,9 +101,12 @@ class NpT:
             (state.masses[:, None] * state.velocities)[:, :, None] * state.velocities[:, None, :]
         )
         internal = momentum_flux / (ACCELERATION * volumes[:, None, None]) - state.stresses
-        compressibility = self.compressibility_per_GPa if limits is None else limits.compressibility
+        compressibility = (
+            torch.full_like(volumes, self.compressibility_per_GPa)
+            if limits is None
+            else limits.compressibility
+        )
         rate = compressibility * EV_PER_A3_TO_GPA * dt / (3 * self.barostat_tau_fs)
-        by_cell = rate if limits is None else rate[:, None, None]
         identity = torch.eye(3, dtype=internal.dtype, device=internal.device)
         normals = torch.zeros_like(internal)
         for row, column, source in _SYMMETRIC:
@@ -111,7 +114,7 @@ class NpT:
             normals[:, row, column] = normals[:, column, row] = value
         amplitude = torch.sqrt(2 * rate * BOLTZMANN_EV_PER_K * state.temperature / volumes)
         strain = (
-            by_cell * (internal - state.pressure[:, None, None] * identity)
+            rate[:, None, None] * (internal - state.pressure[:, None, None] * identity)
             + amplitude[:, None, None] * normals
         )
         if limits is not None:
