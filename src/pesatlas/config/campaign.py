@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
@@ -39,6 +39,16 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+
+    @model_validator(mode="after")
+    def _quotas_have_domains(self) -> "Campaign":
+        kinds = [domain.kind for domain in self.structures.domains]
+        for name in self.select.quotas:
+            if name not in kinds:
+                raise ValueError(
+                    f"select.quotas: there is no domain '{name}' in structures.domains, which has {', '.join(kinds)}"
+                )
+        return self
 
     @property
     def potentials(self) -> list[Any]:
