@@ -172,6 +172,9 @@ def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
             FailureReason.UNSUPPORTED_ELEMENT,
             f"{source}: {', '.join(dummies)} is not an element",
         )
+    # without a charge of its own, a structure has the sum of oxidation states for one
+    if structure._charge:  # noqa: SLF001 - there is no public way to tell these apart
+        return Rejected(structure_id, FailureReason.CHARGED, _charged(source, structure.charge))
     if not all(structure.lattice.pbc):
         return Rejected(
             structure_id, FailureReason.NOT_PERIODIC, f"{source}: periodic along {structure.lattice.pbc} only"
@@ -179,6 +182,10 @@ def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
     return make_crystal(
         structure_id, structure.atomic_numbers, structure.lattice.matrix, structure.cart_coords, source
     )
+
+
+def _charged(source: str, charge: Any) -> str:
+    return f"{source}: it has a charge of {charge}; cells of a campaign are neutral, charged ones are of another surface"
 
 
 def to_pymatgen(crystal: Crystal) -> Any:
@@ -208,4 +215,6 @@ def from_ase(structure_id: str, atoms: Any, source: str) -> Read:
     if not atoms.pbc.all():
         detail = f"{source}: periodic along {[bool(x) for x in atoms.pbc]} only; give it a cell and pbc=True"
         return Rejected(structure_id, FailureReason.NOT_PERIODIC, detail)
+    if atoms.info.get("charge"):
+        return Rejected(structure_id, FailureReason.CHARGED, _charged(source, atoms.info["charge"]))
     return make_crystal(structure_id, atoms.numbers, atoms.cell.array, atoms.positions, source)

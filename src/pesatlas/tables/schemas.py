@@ -23,6 +23,7 @@ class FailureReason(StrEnum):
     NOT_PERIODIC = "not_periodic"
     TOO_MANY_ATOMS = "too_many_atoms"
     BAD_ID = "bad_id"
+    CHARGED = "charged"
     NOT_APPLICABLE = "not_applicable"
     POLAR = "polar_surface"
     # explore
