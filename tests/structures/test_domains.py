@@ -313,3 +313,19 @@ def test_a_cell_whose_vacuum_would_move_is_a_defect_of_its_domain():
     Cell("x", "x", flat.numbers, flat.cell, flat.positions, moving)
     assert np.linalg.det(flat.cell) == pytest.approx(np.linalg.det(given.cell))
     assert min_distance(flat.cell, flat.positions) == pytest.approx(min_distance(given.cell, given.positions))
+
+
+def test_layered_crystals_are_compressed_by_the_barostat_which_knows_where_they_give_way():
+    cells, _ = make("compressed", "MoS2", supercell=None)
+    for cell in cells.values():
+        np.testing.assert_allclose(cell.cell, crystal("MoS2").cell)
+        assert cell.conditions[0].max_volume_ratio > 2
+
+
+def test_an_interstitial_has_room():
+    from ase.data import covalent_radii
+
+    for name in ("MoS2", "Li3N"):
+        for cell in make("interstitial", name, supercell=SMALL)[0].values():
+            radii = covalent_radii[cell.numbers[-1]] + covalent_radii[cell.numbers[:-1]].min()
+            assert min_distance(cell.cell, cell.positions) > 0.6 * radii

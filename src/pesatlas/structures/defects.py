@@ -12,6 +12,9 @@ from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal, to_pymatgen
 from pesatlas.structures.domains.bulk import Supercell, enlarged
 
+_CLOSEST = 0.6
+"""Closer to another atom, in sums of covalent radii, an interstitial would only be shot out by the first step."""
+
 
 def generators() -> Any:
     """Return the module of generators.
@@ -74,6 +77,7 @@ def interstitials(crystal: Crystal, rule: Supercell, elements: list[str]) -> Ite
         generator = generators().VoronoiInterstitialGenerator()
         found = list(generator.generate(to_pymatgen(crystal), insert_species=set(elements)))
     # a set has no order
+    found = [defect for defect in found if _has_room(crystal, defect.site)]
     found.sort(key=lambda defect: (defect.site.specie.symbol, defect.site.frac_coords.round(4).tolist()))
     for defect in found:
         yield (
@@ -84,6 +88,18 @@ def interstitials(crystal: Crystal, rule: Supercell, elements: list[str]) -> Ite
                 positions=np.concatenate([large.positions, [defect.site.frac_coords @ crystal.cell]]),
             ),
         )
+
+
+def _has_room(crystal: Crystal, site: Any) -> bool:
+    """Whether an atom at a site is farther from every other than ``_CLOSEST`` times the sum of their covalent radii."""
+    from ase.data import covalent_radii  # noqa: PLC0415 - reading a configuration imports this module, not ASE
+
+    apart = crystal.positions @ np.linalg.inv(crystal.cell) - site.frac_coords
+    images = apart[:, None] - np.round(apart)[:, None] + np.array(list(np.ndindex(3, 3, 3))) - 1
+    distances = np.linalg.norm(images @ crystal.cell, axis=2).min(1)
+    return bool(
+        (distances > _CLOSEST * (covalent_radii[crystal.numbers] + covalent_radii[site.specie.Z])).all()
+    )
 
 
 def _index(crystal: Crystal, site: Any) -> int:

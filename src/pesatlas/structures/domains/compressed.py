@@ -2,7 +2,8 @@
 
 A crystal that is put under 300 GPa at its volume of 0 GPa is hit by a shock, heats up and may fall apart. So the start is scaled to
 V(P) by Murnaghan's equation of state (Proc. Natl. Acad. Sci. 30, 244 (1944)), B(P) = B0 + B' P, with a bulk modulus that need only
-be roughly right: the barostat, whose pace is set by 1/B(P), does the rest.
+be roughly right: the barostat, whose pace is set by 1/B(P), does the rest. Layered crystals start as they are: they give way between their
+layers, and scaled evenly, the layers would be hit. The barostat compresses them at V'/V = P / (B(P) tau), some tenths in a picosecond.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pydantic import Field, field_validator
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Condition, Crystal
 from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, enlarged
+from pesatlas.structures.layers import find_layers
 
 
 class Options(Section):
@@ -33,6 +35,13 @@ class Options(Section):
     )
     bulk_modulus_derivative: float = Field(
         4.0, ge=1, le=10, description="guess of its derivative by pressure, which is about 4 for most solids"
+    )
+
+    max_volume_ratio: float = Field(
+        4.0,
+        gt=1,
+        le=100,
+        description="what counts as exploded here, as explore.abort: layered crystals shrink a lot",
     )
 
     @field_validator("pressures_GPa", "temperatures_K")
@@ -58,14 +67,16 @@ def relative_volume(options: Options, pressure: float) -> float:
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:
     """Yield one cell for each pressure, to be explored at every temperature."""
     large = enlarged(crystal, options.supercell)
+    in_layers = not isinstance(find_layers(crystal), str)
     for pressure in options.pressures_GPa:
-        scale = np.cbrt(relative_volume(options, pressure))
+        scale = 1.0 if in_layers else np.cbrt(relative_volume(options, pressure))
         at = [
             Condition(
                 f"{t:g}K-{pressure:g}GPa",
                 t,
                 pressure,
                 compressibility_per_GPa=1 / modulus(options, pressure),
+                max_volume_ratio=options.max_volume_ratio,
             )
             for t in options.temperatures_K
         ]

@@ -3,13 +3,14 @@
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Crystal, Refused, from_pymatgen, to_pymatgen
 from pesatlas.structures.domains.bulk import Pressure, Temperature
+from pesatlas.structures.domains.surface import Miller
 from pesatlas.structures.domains.vacancy import conditions
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import ATM_TO_GPA
@@ -30,7 +31,7 @@ class Options(Section):
         min_length=1,
         description="Σ: the volume of the coincidence site lattice over that of the crystal's",
     )
-    axis: tuple[int, int, int] = Field((0, 0, 1), description="axis of the rotation")
+    axis: Miller = Field([0, 0, 1], description="axis of the rotation")
     boundaries: list[Kind] = Field(
         ["twist", "tilt"],
         min_length=1,
@@ -56,7 +57,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
             return
         generator = GrainBoundaryGenerator(symmetry.get_conventional_standard_structure())
         for sigma in options.sigmas:
-            angles = generator.get_rotation_angle_from_sigma(sigma, options.axis, lat_type="c")
+            angles = generator.get_rotation_angle_from_sigma(sigma, _axis(options), lat_type="c")
             for kind in options.boundaries:
                 name = f"grain_boundary-{kind}-s{sigma}"
                 made = _made(generator, options, min(angles, default=None), kind, crystal)
@@ -72,12 +73,12 @@ def _made(
     """Return a bicrystal, or why there is none, in words."""
     if angle is None:
         return f"no rotation about {options.axis} has this Σ"
-    planes = generator.enum_possible_plane_cubic(_LARGEST_INDEX, options.axis, angle)[_NAMES[kind]]
+    planes = generator.enum_possible_plane_cubic(_LARGEST_INDEX, _axis(options), angle)[_NAMES[kind]]
     if not planes:
         return f"no such plane with indices up to {_LARGEST_INDEX}"
     plane = min((tuple(int(i) for i in each[0]) for each in planes), key=lambda p: (sum(i * i for i in p), p))
     boundary = generator.gb_from_parameters(
-        options.axis, angle, expand_times=options.repeat, plane=plane, quick_gen=True
+        _axis(options), angle, expand_times=options.repeat, plane=plane, quick_gen=True
     )
     made = from_pymatgen(crystal.structure_id, boundary.copy(), crystal.source)
     if not isinstance(made, Crystal):
@@ -85,6 +86,10 @@ def _made(
     if _ratios(made) != _ratios(crystal):
         return "atoms that came too close were merged, which changed the composition"
     return made
+
+
+def _axis(options: Options) -> tuple[int, int, int]:
+    return cast("tuple[int, int, int]", tuple(options.axis))
 
 
 def _ratios(crystal: Crystal) -> dict[int, float]:
