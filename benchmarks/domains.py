@@ -105,7 +105,12 @@ def campaign(folder: Path, name: str) -> None:
     for domain in values["structures"]["domains"]:
         if domain.get("supercell"):
             domain["supercell"] = {"min_length_A": 3.0, "max_atoms": 24}
-    values["explore"] |= SHORT
+    step_ps = values["explore"]["timestep_fs"] / 1000
+    values["explore"] |= {
+        "length_ps": 10 * step_ps,
+        "frame_interval_ps": 5 * step_ps,
+        "structures_per_job": 60,
+    }
     values["select"]["target"] = 40
     values["select"] |= {"structure": {"threshold": 0.05}, "atoms": {"threshold": 0.05}}
     run(folder, values | {"label": LABELS})

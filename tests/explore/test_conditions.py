@@ -1,5 +1,7 @@
 """What domains say of their conditions: which strains, ramps, lengths, limits, no dynamics at all; and bulk as ever."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -206,3 +208,12 @@ def test_atoms_that_leave_their_sites_are_told_from_those_that_vibrate(tmp_path)
     last = {row["structure_id"]: row["lindemann"] for row in table.to_pylist()}
     assert last["cold"] < 0.1
     assert last["hot"] > 0.3
+
+
+def test_a_table_of_structures_of_an_older_version_is_explored_as_ever():
+    path = Path(__file__).parents[1] / "dataset" / "schema_2" / "structures.parquet"
+    found, rows = read_trajectories(path, 0, Explore(**SHORT), 1, LennardJones())
+    assert rows == 2
+    for each in found:
+        assert (each.cell_motion, each.ramp, each.same_compressibility) == ("all", (), True)
+        assert each.steps == (Explore(**SHORT).total_steps)

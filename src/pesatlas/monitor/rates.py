@@ -22,7 +22,7 @@ from pesatlas.tables import read_entry
 
 UNITS = {
     "cells": "cells for each crystal",
-    "trajectories": "trajectories for each cell",
+    "trajectories": "trajectories for each cell, without cells that do not move",
     "atoms": "atoms in a cell",
     "elements": "elements",
     "prepare": "s of checking for each crystal",
@@ -95,7 +95,7 @@ def assumed(campaign: Campaign) -> Rates:
 
 
 def _of_a_crystal(domain: Any) -> tuple[int, int]:
-    """Return how many cells and trajectories a domain makes of a crystal: of bulk both cells, else the most of two examples."""
+    """Return how many cells and trajectories (that move) a domain makes of a crystal: of bulk both cells, else the most of two examples."""
     if domain.kind == "bulk":
         each = int(domain.unit_cell) + int(domain.supercell is not None)
         return each, each * len(domain.temperatures_K) * len(domain.pressures_GPa)
@@ -103,9 +103,9 @@ def _of_a_crystal(domain: Any) -> tuple[int, int]:
     made = registry.find("pesatlas.structures.domains", domain.kind)
     found = [(0, 0)]
     for crystal in source.load(source.Options(names=_EXAMPLES)):
-        # what it refuses has no conditions
+        # what it refuses has no conditions; what does not move takes no time
         conditions = [getattr(cell, "conditions", None) for cell in made.cells(domain, crystal)]
-        trajectories = [len(each) for each in conditions if each is not None]
+        trajectories = [sum(not c.static for c in each) for each in conditions if each is not None]
         found.append((len(trajectories), sum(trajectories)))
     return max(found)
 
@@ -157,9 +157,13 @@ def measured_cells(results: Path) -> Rates:
     table = pq.read_table(path, columns=["n_atoms", "conditions", "numbers"])
     weights = pc.list_value_length(table["conditions"])
     source = f"counted in {path}"
+    conditions = pc.list_flatten(table["conditions"])
+    names = [field.name for field in conditions.type]
+    static = pc.sum(pc.struct_field(conditions, "static")).as_py() if "static" in names else 0
     return {
         "cells": Rate(counts["cells"] / counts["accepted"], source),
-        "trajectories": Rate(counts["trajectories"] / counts["cells"], source),
+        # what does not move takes no time
+        "trajectories": Rate((counts["trajectories"] - (static or 0)) / counts["cells"], source),
         "atoms": Rate(
             pc.sum(pc.multiply(table["n_atoms"], weights)).as_py() / counts["trajectories"], source
         ),

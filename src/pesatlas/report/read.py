@@ -294,7 +294,10 @@ def _spread(paths: Sequence[Path], most: int, seed: int) -> tuple[pa.Table, int]
         parts.append(table if rows <= each else table.take(np.sort(rng.choice(rows, each, replace=False))))
     for file in files:
         file.close()
-    return pa.concat_tables(part.replace_schema_metadata(None) for part in parts), total
+    # shards of an older schema version have fewer columns
+    return pa.concat_tables(
+        (part.replace_schema_metadata(None) for part in parts), promote_options="default"
+    ), total
 
 
 def _some(n: int, most: int, seed: int) -> list[int]:
