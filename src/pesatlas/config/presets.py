@@ -128,6 +128,7 @@ HYDRIDES: Preset = (
                     "kind": "rattled",
                     "supercell": {"min_length_A": 5.0, "max_atoms": 48},
                     "displacements_A": [0.05, 0.1, 0.15],
+                    "copies": 10,
                 },
                 {
                     "kind": "vacancy",
@@ -186,7 +187,7 @@ MONOLAYERS: Preset = (
                 {
                     "kind": "monolayer",
                     "vacuum_A": 15.0,
-                    "supercell": {"min_length_A": 9.0, "max_atoms": 48},
+                    "supercell": {"min_length_A": 8.0, "max_atoms": 48},
                     "temperatures_K": [300.0, 900.0],
                     "vacancies": True,
                 },
