@@ -65,10 +65,10 @@ def run(folder: Path, configuration: dict[str, Any]) -> None:
     results = folder / "results"
     print(f"\n{time.monotonic() - started:.0f} s\n")
     print(
-        "| domain | cells | frames | molten | picks | share of cost | rows | lost |\n|---|---|---|---|---|---|---|---|"
+        "| domain | cells | frames | left_sites | picks | share of cost | rows | lost |\n|---|---|---|---|---|---|---|---|"
     )
     for row in count_by_domain(results, read_campaign_manifest(results)):
-        counts = " | ".join(str(row[name]) for name in ("cells", "frames", "molten", "picks"))
+        counts = " | ".join(str(row[name]) for name in ("cells", "frames", "left_sites", "picks"))
         rows = sum(row["rows"].values())
         print(f"| {row['domain']} | {counts} | {row['cost_share']:.1%} | {rows} | {lost_in_words(row)} |")
 

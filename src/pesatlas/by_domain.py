@@ -5,23 +5,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-MOLTEN = 0.2
+GONE = 0.2
 """Column ``lindemann`` of a trajectory's last frame above which its atoms have left their sites."""
 
 
 def count_by_domain(results: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each domain of the campaign below ``results``, in alphabetical order.
 
-    Each has ``domain``, ``cells``, ``frames``, ``molten`` (trajectories, see ``MOLTEN``), ``picks``, ``cost_share`` (of what all picks cost
+    Each has ``domain``, ``cells``, ``frames``, ``left_sites`` (trajectories, see ``GONE``), ``picks``, ``cost_share`` (of what all picks cost
     by the cube of their atoms), ``rows`` (of each level) and ``lost`` (how many, by reason). Crystals that were lost before a
     domain saw them belong to none.
     """
     tables = _Tables(results, manifest)
     found = {name: tables.counts(sql, table) for name, (table, sql) in _COUNTS.items()}
     if tables.has("snapshots", "lindemann"):
-        found["molten"] = tables.counts(_MOLTEN, "snapshots")
+        found["left_sites"] = tables.counts(_LEFT, "snapshots")
     else:
-        found["molten"] = {}
+        found["left_sites"] = {}
     levels = {level: tables.counts(_ROWS, "dataset", f"dataset/{level}/") for level in manifest["levels"]}
     lost = _lost(tables)
     names = sorted({name for each in (*found.values(), *levels.values(), lost) for name in each})
@@ -46,12 +46,12 @@ _COUNTS = {
         "SELECT domain, sum(n_atoms::DOUBLE ^ 3) / (SELECT sum(n_atoms::DOUBLE ^ 3) FROM it) FROM it GROUP BY domain",
     ),
 }
-_MOLTEN = (
+_LEFT = (
     "SELECT domain, count(*) FROM (SELECT domain, arg_max(lindemann, step) AS last FROM it WHERE lindemann IS NOT NULL "  # noqa: S608 - our own number
-    f"GROUP BY domain, structure_id, variant, condition) WHERE last > {MOLTEN} GROUP BY domain"
+    f"GROUP BY domain, structure_id, variant, condition) WHERE last > {GONE} GROUP BY domain"
 )
 _CELLS = "SELECT structure_id || ':' || variant, domain FROM it"
-_LOST = "SELECT split_part(key, ':', 1) || ':' || split_part(key, ':', 2) AS cell, reason, count(*) FROM it GROUP BY ALL ORDER BY ALL"
+_LOST = "SELECT stage, split_part(key, ':', 1) || ':' || split_part(key, ':', 2) AS cell, reason, count(*) FROM it GROUP BY ALL ORDER BY ALL"
 
 
 class _Tables:
@@ -88,9 +88,9 @@ def _lost(tables: _Tables) -> dict[str, dict[str, int]]:
     """Return how much was lost, by domain and reason."""
     known = tables.counts(_CELLS, "structures")
     lost: dict[str, dict[str, int]] = defaultdict(dict)
-    for cell, reason, count in tables.ask(_LOST, "failures"):
+    for stage, cell, reason, count in tables.ask(_LOST, "failures"):
         # a cell that was refused is in no table, but its name begins with its domain
-        name = known.get(cell) or cell.split(":")[1].split("-")[0]
+        name = known.get(cell) or (cell.split(":")[1].split("-")[0] if stage == "structures" else "")
         if name:
             lost[name][reason] = lost[name].get(reason, 0) + count
     return lost

@@ -37,7 +37,7 @@ def results(tmp_path):
         "structures.parquet": [structure("unit", "bulk"), structure("hot", "hot"), structure("surface-100", "surface")],
         "snapshots/00000.parquet": [
             snapshot("unit", "bulk", 0),
-            # molten in between, and at the end
+            # off their sites in between; at the end
             *(snapshot("unit", "bulk", step, value) for step, value in ((1, 0.5), (2, 0.1))),
             *(snapshot("hot", "hot", step, value) for step, value in ((1, 0.1), (2, 0.5))),
         ],
@@ -46,6 +46,7 @@ def results(tmp_path):
             failure("structures", "a:surface-111-t0", FailureReason.POLAR),
             failure("structures", "a:monolayer", FailureReason.NOT_APPLICABLE),
         ],
+        "failures/atoms.parquet": [failure("label", "atom:Ar", FailureReason.MISSING_REFERENCE_ATOM, "pbe")],
         "failures/explore/00000.parquet": [failure("explore", "a:hot:300K", FailureReason.EXPLODED_VOLUME)],
         "failures/label/00000.parquet": [
             failure("label", "a:hot:300K:2", FailureReason.TIMEOUT, level) for level in ("pbe", "r2scan")
@@ -62,7 +63,7 @@ def results(tmp_path):
 def test_each_domain_has_its_row(results):
     rows = {row["domain"]: row for row in count_by_domain(*results)}
     assert list(rows) == ["bulk", "hot", "monolayer", "surface"]
-    assert {name: (row["cells"], row["frames"], row["molten"]) for name, row in rows.items()} == {
+    assert {name: (row["cells"], row["frames"], row["left_sites"]) for name, row in rows.items()} == {
         "bulk": (1, 3, 0),
         "hot": (1, 2, 1),
         "monolayer": (0, 0, 0),
@@ -80,4 +81,4 @@ def test_snapshots_of_an_older_version_do_not_know_what_melted(results):
     path = results[0] / "snapshots/00000.parquet"
     older = read_table(path, "snapshots").drop_columns(["lindemann"])
     pq.write_table(older, path)
-    assert {row["domain"]: row["molten"] for row in count_by_domain(*results)}["hot"] == 0
+    assert {row["domain"]: row["left_sites"] for row in count_by_domain(*results)}["hot"] == 0

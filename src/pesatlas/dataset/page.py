@@ -36,7 +36,7 @@ def page(card: dict[str, Any]) -> str:
         "### Domains",
         "Where on the surface rows lie; what picks cost is estimated by the cube of their numbers of atoms.",
         _table(
-            ["domain", "cells", "frames", "molten", "picks", "share of cost", *names, "lost"],
+            ["domain", "cells", "frames", "left their sites", "picks", "share of cost", *names, "lost"],
             [_domain(row, names) for row in card["domains"]],
         ),
         "### Material groups",
@@ -91,7 +91,7 @@ def page(card: dict[str, Any]) -> str:
 
 
 def _domain(row: dict[str, Any], names: Sequence[str]) -> list[str]:
-    counts = [str(row[name]) for name in ("cells", "frames", "molten", "picks")]
+    counts = [str(row[name]) for name in ("cells", "frames", "left_sites", "picks")]
     levels = [str(row["rows"].get(name, 0)) for name in names]
     return [row["domain"], *counts, f"{row['cost_share']:.1%}", *levels, lost_in_words(row)]
 

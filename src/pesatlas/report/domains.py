@@ -13,7 +13,7 @@ _HEADS = [
     "domain",
     "cells",
     "frames",
-    "molten",
+    "left their sites",
     "picks",
     "share of cost",
     "in the dataset",
@@ -43,14 +43,14 @@ def of_domains(results: Path, manifest: Mapping[str, Any], data: Mapping[str, Da
         rows.append(
             (
                 name,
-                *(f"{row[each]:,}" for each in ("cells", "frames", "molten", "picks")),
+                *(f"{row[each]:,}" for each in ("cells", "frames", "left_sites", "picks")),
                 f"{row['cost_share']:.1%}",
                 ", ".join(f"{count:,} at {level}" for level, count in row["rows"].items()) or "0",
                 *("-" if value is None else f"{value:.3g}" for value in (far.get(name), *mae)),
                 lost_in_words(row),
             )
         )
-    title = "By domain (molten: trajectories whose atoms have left their sites; nearest: mean distance on the map)"
+    title = "By domain (left their sites: trajectories whose atoms have; to the nearest pick: mean distance on the map)"
     return {"title": title, "heads": _HEADS, "rows": rows, "empty": "There is none."}
 
 
