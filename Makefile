@@ -32,7 +32,7 @@ format: $(VENV)/.ready
 generate: $(VENV)/.ready
 	pesatlas config new --preset demo > config.yaml
 	pesatlas config new --preset demo > config/demo.yaml
-	pesatlas config new --preset matpes > config/matpes.yaml
+	for name in matpes hydrides monolayers battery; do pesatlas config new --preset $$name > config/$$name.yaml; done
 	pesatlas config schema > workflow/schemas/config.schema.json
 
 $(VENV)/.ready: pyproject.toml envs/constraints.txt envs/install.sh envs/toolchain.sh

@@ -135,6 +135,8 @@ def _value(field: Schema, known: Schema) -> str:
     """Say in words what a value may be."""
     if field.get("type") == "array":
         return f"list of {_value(field['items'], known)}"
+    if isinstance(field.get("additionalProperties"), dict):
+        return f"mapping to {_value(field['additionalProperties'], known)}"
     kinds = [f"`{kind['properties']['kind']['const']}`" for kind in _kinds(field, known)]
     if kinds:
         return f"kind {' or '.join(kinds)}"

@@ -8,6 +8,7 @@ import numpy as np
 from analytic import LennardJones
 from pesatlas.config.explore import Explore
 from pesatlas.explore.run import explore_batch
+from pesatlas.structures.crystal import Condition
 from pesatlas.tables import read_table, write_table
 
 SHORT = {
@@ -41,7 +42,10 @@ def structure_row(name, crystal, *, variant="unit", conditions=((60.0, 0.0),), b
         "positions_A": np.ravel(positions).tolist(),
         "formula": "Ar",
         "conditions": [
-            {"condition": f"{t:g}K-{p:g}GPa", "temperature_K": t, "pressure_GPa": p} for t, p in conditions
+            c.as_row()
+            if isinstance(c, Condition)
+            else {"condition": f"{c[0]:g}K-{c[1]:g}GPa", "temperature_K": c[0], "pressure_GPa": c[1]}
+            for c in conditions
         ],
         "batch": batch,
         "source": "test",

@@ -144,3 +144,29 @@ def test_the_command_says_where_each_number_comes_from(tmp_path):
     assert "not known" in " ".join(done.stdout.split())
     for unit in UNITS.values():
         assert unit.split()[0] in done.stdout
+
+
+def test_cells_of_other_domains_are_counted_on_examples_and_what_does_not_move_takes_no_time():
+    from pesatlas.config.campaign import Campaign
+    from pesatlas.monitor.rates import assumed
+
+    domains = [
+        {"kind": "bulk", "supercell": None},
+        {"kind": "strained", "modes": ["xx"], "magnitudes": [0.1]},
+        {"kind": "compressed", "pressures_GPa": [10, 20]},
+        # of two examples one has layers
+        {"kind": "monolayer"},
+    ]
+    campaign = Campaign.model_validate(
+        {
+            "structures": {"sources": [{"kind": "demo"}], "domains": domains},
+            "explore": {},
+            "encode": {},
+            "select": {},
+            "label": {},
+        }
+    )
+    rates = assumed(campaign)
+    assert rates["cells"].value == 1 + 1 + 2 + 1
+    assert rates["trajectories"].value * rates["cells"].value == pytest.approx(1 + 0 + 2 + 1)
+    assert "NaCl or MoS2" in rates["cells"].source

@@ -1,11 +1,14 @@
 """The ensemble that the dynamics sample, against what is known exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
 from analytic import ElasticCrystal, IdealGas, LennardJones
+from pesatlas.dynamics.cell_limits import CellLimits
 from pesatlas.dynamics.noise import Noise, initial_velocities
 from pesatlas.dynamics.npt import NpT
 from pesatlas.dynamics.state import initial_state, join
@@ -13,9 +16,24 @@ from pesatlas.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 
 pytestmark = pytest.mark.physics
 INF = float("inf")
+CPU = torch.device("cpu")
 
 
-def simulate(npt, potential, crystal, *, copies, steps, temperature, pressure=0.0, every=1, skip=0, seed=0):
+def simulate(
+    npt,
+    potential,
+    crystal,
+    *,
+    copies,
+    steps,
+    temperature,
+    pressure=0.0,
+    every=1,
+    skip=0,
+    seed=0,
+    cell_motion=None,
+    collisions=False,
+):
     """Run copies of a crystal (pressure in GPa); return a dict of (samples, copies) arrays."""
     from ase.data import atomic_masses
 
@@ -34,10 +52,15 @@ def simulate(npt, potential, crystal, *, copies, steps, temperature, pressure=0.
     state = join(starts)
     state = state.evaluated(potential.evaluate(state.batch))
     noise = Noise(keys, [3 * len(numbers) - 3] * copies)
+    limits = None
+    if cell_motion:
+        limits = CellLimits.of([cell_motion] * copies, [npt.compressibility_per_GPa] * copies, CPU)
     found = {"volume": [], "kinetic": [], "full_kinetic": [], "potential": [], "cells": []}
     for step in range(steps):
-        moved = npt.move(state, torch.as_tensor(noise.at([step] * copies)))
+        moved = npt.move(state, torch.as_tensor(noise.at([step] * copies)), limits)
         state = npt.complete(moved, potential.evaluate(moved.batch))
+        if collisions and step % 10 == 0:
+            state = collided(state, np.random.default_rng(step))
         if step >= skip and step % every == 0:
             found["volume"].append(state.volumes.numpy())
             found["kinetic"].append(state.kinetic.numpy())
@@ -45,6 +68,12 @@ def simulate(npt, potential, crystal, *, copies, steps, temperature, pressure=0.
             found["potential"].append(state.energies.numpy())
             found["cells"].append(state.cells.numpy())
     return {k: np.array(v) for k, v in found.items()} | {"state": state}
+
+
+def collided(state, rng):
+    """Turn the velocities of each copy at random, which no canonical distribution notices."""
+    turns = torch.as_tensor(np.linalg.qr(rng.normal(size=(len(state.n_atoms), 3, 3)))[0])
+    return replace(state, velocities=(state.velocities[:, :, None] * turns[state.owner]).sum(1))
 
 
 def mean_and_error(samples):
@@ -89,6 +118,88 @@ def test_ideal_gas_volume_has_its_analytic_distribution():
     assert gamma[n] > 1e-3
     assert gamma[n - 1] < 1e-9
     assert gamma[n + 1] < 1e-9
+
+
+@pytest.mark.parametrize("cell_motion", ["isotropic", "in_plane"])
+def test_ideal_gas_in_a_cell_that_moves_less_has_the_same_distribution_of_volumes(cell_motion):
+    # a constraint removes neither a power of V nor adds one: see NpT._barostat
+    n, temperature, pressure = 4, 300.0, 0.1
+    scale = BOLTZMANN_EV_PER_K * temperature / (pressure / EV_PER_A3_TO_GPA)
+    edge = (n * scale) ** (1 / 3)
+    cell = np.array([[edge, 0, 0], [0.3 * edge, edge, 0], [0.1 * edge, 0, edge]])
+    crystal = (np.full(n, 18, dtype=np.uint8), cell, np.random.default_rng(0).random((n, 3)) @ cell)
+    run = simulate(
+        NpT(2.0, 50.0, 200.0, 1 / pressure),
+        IdealGas(),
+        crystal,
+        copies=256,
+        steps=3000,
+        temperature=temperature,
+        pressure=pressure,
+        every=300,
+        skip=600,
+        cell_motion=cell_motion,
+        # without them nothing would pass energy between the plane and the direction across it
+        collisions=True,
+    )
+    volume = run["volume"]
+    assert_mean(volume, n * scale, bias=0.01)
+    gamma = {
+        shape: stats.kstest(volume.ravel(), stats.gamma(shape, scale=scale).cdf).pvalue
+        for shape in (n - 1, n, n + 1)
+    }
+    assert gamma[n] > 1e-3
+    assert gamma[n - 1] < 1e-9
+    assert gamma[n + 1] < 1e-9
+    if cell_motion == "isotropic":
+        shape = run["cells"] / volume[..., None, None] ** (1 / 3)
+        assert np.abs(shape - shape[0, 0]).max() < 1e-9
+    else:
+        # neither drift nor noise: not even the last bit
+        assert (run["cells"][..., 2, 2] == edge).all()
+        assert (run["cells"][..., :2, 2] == 0).all()
+        ratio = run["cells"][..., 0, 0] / run["cells"][..., 1, 1]
+        assert ratio.std() > 0.1, "the shape in the plane is free"
+
+
+def test_a_cell_that_may_not_move_does_not():
+    potential = ElasticCrystal()
+    run = simulate(
+        NpT(2.0, 100.0, 300.0, 0.0125),
+        potential,
+        potential.crystal(6),
+        copies=4,
+        steps=60,
+        temperature=300.0,
+        pressure=50.0,
+        cell_motion="none",
+    )
+    assert (run["cells"] == potential.crystal(6)[1]).all()
+    assert run["potential"].std() > 0
+
+
+@pytest.mark.parametrize("cell_motion", ["all", "isotropic"])
+def test_a_ladder_of_pressures_is_met_on_every_rung(cell_motion):
+    n, potential = 6, ElasticCrystal()
+    numbers, cell, positions = potential.crystal(n)
+    start, stiffness = n * potential.volume_per_atom, potential.bulk * EV_PER_A3_TO_GPA
+    for pressure in (10.0, 30.0, 60.0) if cell_motion == "all" else (60.0,):
+        # from about where it will be, as the domain compressed starts
+        guess = np.cbrt(1 - 0.9 * pressure / stiffness)
+        run = simulate(
+            NpT(2.0, 100.0, 300.0, 0.0125),
+            potential,
+            (numbers, cell * guess, positions * guess),
+            copies=32,
+            steps=1200,
+            temperature=300.0,
+            pressure=pressure,
+            every=20,
+            skip=600,
+            cell_motion=cell_motion,
+        )
+        # U = K (V - V0)^2 / (2 V0): its pressure is K (1 - V / V0)
+        assert_mean(stiffness * (1 - run["volume"] / start), pressure, bias=0.01)
 
 
 @pytest.mark.parametrize("pressure", [0.0, 4.0])

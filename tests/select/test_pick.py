@@ -1,7 +1,9 @@
 import logging
+from collections import Counter
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from pesatlas.errors import UserError
 from pesatlas.registry import available
@@ -256,3 +258,69 @@ def test_novelty_is_the_distance_to_the_nearest_earlier_row():
 
 def test_policies_are_found_by_name():
     assert available("pesatlas.select.policies") == ["cover", "farthest", "matpes", "random"]
+
+
+@pytest.fixture
+def three_domains(snapshot):
+    """Ninety frames of bulk, twelve of surface, three of hot, each with an atomic cluster of its own."""
+    rows, clusters = [], {}
+    for domain, count, atoms in (("bulk", 90, 1), ("surface", 12, 2), ("hot", 3, 1)):
+        for i in range(count):
+            name = f"{domain}-{i:02d}:unit:300K:1"
+            rows.append(snapshot(name, positions(atoms, 0.001 * len(rows)), domain=domain))
+            clusters[name] = (0, [len(rows)] * atoms, [0.01 * len(rows), 0.0])
+    return rows, clusters
+
+
+def shares(found):
+    count = Counter(row["domain"] for row in found)
+    return {name: count[name] for name in ("bulk", "surface", "hot")}
+
+
+@pytest.mark.parametrize("policy", ["cover", "farthest", "matpes", "random"])
+def test_every_policy_honours_quotas(campaign_with, three_domains, write_clusters, tmp_path, policy):
+    settings = {"policy": {"kind": policy}, "include_equilibrium": False}
+    shards = write_clusters(*three_domains)
+    quotas = {"surface": 0.3, "hot": 0.2}
+    found, counts = pick(campaign_with(target=20, quotas=quotas, **settings), *shards, tmp_path)
+    # hot has three frames for its four places; the others share the one that is left
+    assert shares(found) in ({"bulk": 11, "surface": 6, "hot": 3}, {"bulk": 10, "surface": 7, "hot": 3})
+    assert counts["selected"] == 20
+    # a smaller target is the beginning of a larger one, and has the shares, too
+    fewer, _ = pick(campaign_with(target=10, quotas=quotas, **settings), *shards, tmp_path)
+    assert shares(fewer) == {"bulk": 5, "surface": 3, "hot": 2}
+    if policy != "random":
+        assert [row["snapshot_id"] for row in fewer] == [row["snapshot_id"] for row in found[:10]]
+
+
+def test_with_a_budget_quotas_are_shares_of_what_dft_costs(
+    campaign_with, three_domains, write_clusters, tmp_path
+):
+    # a surface has two atoms and costs eight times what a bulk cell of one atom does: half of 80 for each
+    budget = {"core_hours": 80, "core_hours_of_64_atoms": 64**3}
+    settings = {"policy": {"kind": "random"}, "include_equilibrium": False, "target": 1000}
+    found, _ = pick(
+        campaign_with(budget=budget, quotas={"surface": 0.5}, **settings),
+        *write_clusters(*three_domains),
+        tmp_path,
+    )
+    count = shares(found)
+    assert count["surface"] == 5
+    assert count["bulk"] + count["hot"] == 40
+
+
+def test_shares_of_more_than_all_and_of_unknown_domains_are_refused(campaign_with):
+    from pesatlas.config.campaign import Campaign
+
+    with pytest.raises(ValidationError, match="more than 1"):
+        campaign_with(quotas={"bulk": 0.7, "surface": 0.4})
+    with pytest.raises(ValidationError, match=r"no domain 'surface' in structures.domains, which has bulk"):
+        Campaign.model_validate(
+            {
+                "structures": {"sources": [{"kind": "demo"}]},
+                "explore": {},
+                "encode": {},
+                "select": {"quotas": {"surface": 0.4}},
+                "label": {},
+            }
+        )

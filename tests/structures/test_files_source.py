@@ -11,6 +11,7 @@ from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.readers import format_of, stem_of
 from pesatlas.structures.sources import demo, files
+from pesatlas.tables import FailureReason
 
 
 def builtin(name):
@@ -320,3 +321,24 @@ def test_paths_that_lead_nowhere_are_found_before_any_job(tmp_path, path, messag
         files.check(files.Options(paths=[path]))
     with pytest.raises(UserError, match=message):
         load(path)
+
+
+def test_a_charged_crystal_is_refused(tmp_path):
+    from ase import Atoms
+    from ase.io import write
+    from pymatgen.core import Lattice, Structure
+
+    cell = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]], charge=1)
+    cell.to(filename=str(tmp_path / "ion.json"))
+    Structure(Lattice.cubic(4.2), ["Mg2+", "O2-"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(
+        filename=str(tmp_path / "neutral.json")
+    )
+    atoms = Atoms("MgO", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[4.3] * 3, pbc=True)
+    atoms.info["charge"] = -1
+    write(tmp_path / "frames.extxyz", atoms)
+    found = list(files.load(files.Options(paths=[str(tmp_path / "*.*")])))
+    charged = [each for each in found if isinstance(each, Rejected)]
+    assert {each.reason for each in charged} == {FailureReason.CHARGED}
+    assert len(charged) == 2
+    assert len(found) == 3
+    assert "neutral" in charged[0].detail

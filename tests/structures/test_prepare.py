@@ -66,6 +66,7 @@ def test_the_demo(caplog):
         "sources_read": 8,
         "accepted": 8,
         "failed": 0,
+        "cells_refused": 0,
         "cells": 16,
         "trajectories": 16,
         "batches": 6,
@@ -79,9 +80,13 @@ def test_the_demo(caplog):
         assert len(row["numbers"]) * 3 == len(row["positions_A"]) == 3 * row["n_atoms"]
         assert row["domain"] == "bulk"
         assert row["source"].startswith("demo pesatlas-")
-        assert row["conditions"] == [
-            {"condition": "300K-0.000101325GPa", "temperature_K": 300.0, "pressure_GPa": 0.000101325}
-        ]
+        (condition,) = row["conditions"]
+        # whatever else a domain may say of a condition is null for bulk
+        assert {k: v for k, v in condition.items() if v is not None} == {
+            "condition": "300K-0.000101325GPa",
+            "temperature_K": 300.0,
+            "pressure_GPa": 0.000101325,
+        }
     silicon = [row for row in rows if row["structure_id"] == "demo-Si"]
     assert [(row["variant"], row["n_atoms"], row["formula"]) for row in silicon] == [
         ("supercell-2x2x2", 16, "Si"),
@@ -228,3 +233,36 @@ def test_1584_cells_of_the_materials_project():
     assert max(row["n_atoms"] for row in table) <= 200
     reasons = {row["reason"] for row in read_table(failures, "failures").to_pylist()}
     assert reasons <= {"unsupported_element", "duplicate"}, json.dumps(sorted(reasons))
+
+
+def test_what_a_domain_cannot_make_has_a_row_with_its_reason():
+    domains = [
+        {"kind": "bulk", "supercell": None},
+        {"kind": "monolayer"},
+        {"kind": "surface", "miller": [[1, 1, 1]], "supercell": {"min_length_A": 3}},
+        {"kind": "hot", "supercell": {"min_length_A": 8, "max_atoms": 500}},
+        {"kind": "substitution", "replace": {"Mg": ["Fm"]}},
+    ]
+    structures, failures = prepare(
+        campaign({"kind": "demo", "names": ["MgO"]}, domains=domains, max_atoms=20)
+    )
+    assert [row["variant"] for row in read_table(structures, "structures").to_pylist()] == ["unit"]
+    rows = read_table(failures, "failures").to_pylist()
+    assert {row["key"]: row["reason"] for row in rows} == {
+        "demo-MgO:hot": "too_many_atoms",
+        "demo-MgO:monolayer": "not_applicable",
+        "demo-MgO:substitution-Fm-on-Mg0": "unsupported_element",
+        "demo-MgO:surface-111-t0": "polar_surface",
+    }
+    assert {row["structure_id"] for row in rows} == {"demo-MgO"}
+    counts = check_entry(structures).counts
+    # the crystal was accepted; its cells were not
+    assert (counts["accepted"], counts["failed"], counts["cells"], counts["cells_refused"]) == (1, 0, 1, 4)
+
+
+def test_a_campaign_without_a_single_cell_says_why():
+    with pytest.raises(
+        UserError, match=r"(?s)no cell could be made.*demo-MgO:layered: not_applicable"
+    ) as error:
+        prepare(campaign({"kind": "demo", "names": ["MgO"]}, domains=[{"kind": "layered"}]))
+    assert "bonded in 3D" in str(error.value)

@@ -67,6 +67,16 @@ class Campaign(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _quotas_have_domains(self) -> "Campaign":
+        kinds = [domain.kind for domain in self.structures.domains]
+        for name in self.select.quotas:
+            if name not in kinds:
+                raise ValueError(
+                    f"select.quotas: there is no domain '{name}' in structures.domains, which has {', '.join(kinds)}"
+                )
+        return self
+
     @property
     def potentials(self) -> list[Any]:
         """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""

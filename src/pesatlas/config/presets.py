@@ -108,7 +108,187 @@ MATPES: Preset = (
     "MatPES as published (Kaplan et al., arXiv 2503.04070). What is not known says so.",
 )
 
-PRESETS: dict[str, Preset] = {"demo": DEMO, "matpes": MATPES}
+_OWN = "Two to begin with. Your own beside them: {kind: files, paths: [folder]} or {kind: materials_project, ...}."
+_DRIVER = "Runs everywhere. A potential that was trained on more of this regime explores better: {kind: matgl, path: ...}."
+
+HYDRIDES: Preset = (
+    {
+        "campaign": {"name": "hydrides"},
+        "structures": {
+            "sources": [{"kind": "demo", "names": ["H3S", "LaH10"]}],
+            "domains": [
+                {
+                    "kind": "compressed",
+                    "supercell": {"min_length_A": 6.0, "max_atoms": 64},
+                    "temperatures_K": [300.0, 1000.0],
+                    "pressures_GPa": [100.0, 150.0, 200.0, 250.0, 300.0],
+                    "given_at_GPa": 175.0,
+                },
+                {
+                    "kind": "rattled",
+                    "supercell": {"min_length_A": 5.0, "max_atoms": 48},
+                    "displacements_A": [0.05, 0.1, 0.15],
+                    "copies": 10,
+                },
+                {
+                    "kind": "vacancy",
+                    "elements": ["H"],
+                    "supercell": {"min_length_A": 6.0, "max_atoms": 64},
+                    "pressure_GPa": 175.0,
+                },
+                {
+                    "kind": "transition",
+                    "elements": ["H"],
+                    "supercell": {"min_length_A": 6.0, "max_atoms": 64},
+                },
+            ],
+        },
+        "explore": {
+            "potential": {"kind": "chgnet"},
+            "timestep_fs": 0.5,
+            "length_ps": 10.0,
+            "frame_interval_ps": 0.05,
+            "compressibility_per_GPa": 0.00125,
+            "abort": {"min_distance_A": 0.4},
+            "structures_per_job": 8,
+        },
+        "encode": {"encoder": {"kind": "chgnet"}},
+        "select": {
+            "target": 400,
+            "min_distance_A": 0.6,
+            "quotas": {"compressed": 0.6, "rattled": 0.15, "vacancy": 0.15, "transition": 0.1},
+        },
+        "label": {"backend": {"kind": "gpaw"}},
+    },
+    {
+        "structures.sources.0": _OWN,
+        "structures.domains.0.pressures_GPa": "Where superhydrides are made and superconduct: H3S at 90-200, LaH10 at 130-220 GPa.",
+        "structures.domains.0.given_at_GPa": "H3S is given at 200, LaH10 at 150 GPa; 25 GPa off are 3 % of the volume, which the barostat mends.",
+        "structures.domains.0.temperatures_K": "Where they superconduct and are studied; and where hydrogen begins to diffuse.",
+        "structures.domains.1.displacements_A": "Zero-point motion of H is about 0.15 Å in a coordinate, which classical dynamics miss.",
+        "structures.domains.2.pressure_GPa": "That of given_at_GPa.",
+        "explore.potential": _DRIVER,
+        "explore.timestep_fs": "A twentieth of the fastest vibration of H (about 10 fs).",
+        "explore.compressibility_per_GPa": "1 / (100 + 4 x 175) GPa, as compressed has it.",
+        "explore.abort.min_distance_A": "H-H of a molecule is 0.74, and 0.6 in its vibrations.",
+        "select.min_distance_A": "As above: PAW spheres of H overlap below.",
+        "select.quotas": "Mostly the ladder, and as much of the rest as its few cells give.",
+    },
+    "Superhydrides under pressure: docs/hydrides.md says why each number is what it is.",
+)
+
+MONOLAYERS: Preset = (
+    {
+        "campaign": {"name": "monolayers"},
+        "structures": {
+            "sources": [{"kind": "demo", "names": ["MoS2", "WS2"]}],
+            "domains": [
+                {"kind": "bulk", "supercell": None},
+                {
+                    "kind": "monolayer",
+                    "vacuum_A": 15.0,
+                    "supercell": {"min_length_A": 8.0, "max_atoms": 48},
+                    "temperatures_K": [300.0, 900.0],
+                    "vacancies": True,
+                },
+                {"kind": "layered", "supercell": {"min_length_A": 6.0, "max_atoms": 54}},
+            ],
+        },
+        "explore": {
+            "potential": {"kind": "chgnet"},
+            "timestep_fs": 2.0,
+            "length_ps": 20.0,
+            "frame_interval_ps": 0.1,
+            "structures_per_job": 4,
+        },
+        "encode": {"encoder": {"kind": "chgnet"}},
+        "select": {"target": 300, "quotas": {"monolayer": 0.6, "layered": 0.25}},
+        "label": {"backend": {"kind": "gpaw"}},
+    },
+    {
+        "structures.sources.0": _OWN,
+        "structures.domains.1.vacuum_A": "Twice the range of the potential and more, so that a layer does not see its image.",
+        "structures.domains.1.supercell": "3 x 3: a vacancy is 9.5 Å from its image; 27 atoms are a DFT calculation of minutes.",
+        "structures.domains.1.temperatures_K": "Room temperature, and that at which such layers are grown and annealed.",
+        "structures.domains.1.vacancies": "One atom of each element less: a missing S is the commonest defect of MoS2.",
+        "structures.domains.2.supercell": "3 x 3 x 1.",
+        "explore.potential": _DRIVER,
+        "explore.timestep_fs": "The fastest vibration takes 70 fs.",
+        "select.quotas": "Single layers first, then what binds layers; 15 % are left for the crystals.",
+    },
+    "Single layers of dichalcogenides, with vacancies: docs/monolayers.md says why each number is what it is.",
+)
+
+BATTERY: Preset = (
+    {
+        "campaign": {"name": "battery"},
+        "structures": {
+            "sources": [{"kind": "demo", "names": ["Li2O", "Li2S", "Li3N"]}],
+            "domains": [
+                {"kind": "bulk", "supercell": {"min_length_A": 8.0, "max_atoms": 64}},
+                {
+                    "kind": "hot",
+                    "supercell": {"min_length_A": 8.0, "max_atoms": 64},
+                    "temperatures_K": [600.0, 900.0, 1200.0],
+                },
+                {
+                    "kind": "vacancy",
+                    "elements": ["Li"],
+                    "supercell": {"min_length_A": 8.0, "max_atoms": 64},
+                    "temperatures_K": [600.0, 900.0],
+                },
+                {
+                    "kind": "interstitial",
+                    "elements": ["Li"],
+                    "supercell": {"min_length_A": 8.0, "max_atoms": 64},
+                    "temperatures_K": [600.0],
+                },
+                {
+                    "kind": "transition",
+                    "elements": ["Li"],
+                    "images": 7,
+                    "supercell": {"min_length_A": 8.0, "max_atoms": 64},
+                },
+            ],
+        },
+        "explore": {
+            "potential": {"kind": "chgnet"},
+            "timestep_fs": 1.0,
+            "length_ps": 20.0,
+            "frame_interval_ps": 0.1,
+            "compressibility_per_GPa": 0.015,
+            "structures_per_job": 8,
+        },
+        "encode": {"encoder": {"kind": "chgnet"}},
+        "select": {
+            "target": 500,
+            "quotas": {"hot": 0.4, "vacancy": 0.25, "interstitial": 0.1, "transition": 0.1},
+        },
+        "label": {"backend": {"kind": "gpaw"}},
+    },
+    {
+        "structures.sources.0": _OWN,
+        "structures.domains.0.supercell": "As of the others, so that defects differ from it by the defect alone.",
+        "structures.domains.1.temperatures_K": "Up to where Li2O and Li2S are fast ion conductors (about 1200 and 800 K).",
+        "structures.domains.2.elements": "Li moves; the other ions hardly do.",
+        "structures.domains.2.temperatures_K": "Hot enough that hops happen within 20 ps.",
+        "structures.domains.4.images": "An odd number has one on top of the barrier.",
+        "explore.potential": _DRIVER,
+        "explore.timestep_fs": "Li is light: its fastest vibration takes 45 fs.",
+        "explore.compressibility_per_GPa": "1 / 65 GPa, between Li2S (40) and Li2O (80 GPa).",
+        "select.quotas": "Most where ions move; 15 % are left for the crystals.",
+    },
+    "Ion conductors, hot: docs/battery.md says why each number is what it is.",
+)
+
+PRESETS: dict[str, Preset] = {
+    "demo": DEMO,
+    "matpes": MATPES,
+    "hydrides": HYDRIDES,
+    "monolayers": MONOLAYERS,
+    "battery": BATTERY,
+}
+"""By the name of their file in ``config/``."""
 
 
 def preset(name: str) -> tuple[Campaign, dict[str, str], str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pesatlas.config.section import Section
 from pesatlas.registry import options_of
@@ -69,8 +69,20 @@ class Select(Section):
     budget: Budget | None = Field(
         None, description="pick no more than DFT can pay for, by the estimate given; null: only target counts"
     )
+    quotas: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
+        {},
+        description="shares for domains, such as {surface: 0.2}: of the picks, or with a budget of what DFT costs; a domain with a share "
+        "is selected from by itself, the others together have what is left; what a domain has no frames for goes to the others",
+    )
     reference: list[str] = Field(
         [],
         description="datasets that are labelled already (files, folders and globs as for structures): what is in them counts as covered",
     )
     policy: Policy = Field({"kind": "matpes"}, description="how frames are picked from the clusters")  # type: ignore[valid-type]
+
+    @field_validator("quotas")
+    @classmethod
+    def _are_shares(cls, quotas: dict[str, float]) -> dict[str, float]:
+        if sum(quotas.values()) > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {sum(quotas.values()):g}, which is more than 1")
+        return quotas

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import yaml
 
 import pesatlas
+from pesatlas.by_domain import count_by_domain
 from pesatlas.cautions import cautions
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
@@ -54,6 +55,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "authors": [author.model_dump() for author in settings.authors],
         "levels": {level: _level(atlas, level) for level in atlas.levels},
         "elements": _elements(atlas),
+        "domains": count_by_domain(atlas.root, manifest),
         "splits": {
             "seed": configuration.get("campaign", {}).get("seed"),
             **configuration["dataset"].get("split", {}),

@@ -40,7 +40,8 @@ def sums(results: Results) -> list[Sum]:
         Sum("structures read", structures["sources_read"], _pick(structures, "accepted", "failed")),
         Sum(
             "structure failures on file",
-            structures["failed"],
+            # before domains could refuse there was no such count
+            structures["failed"] + structures.get("cells_refused", 0),
             {"rows": _rows([results.root / "failures" / "structures.parquet"])},
         ),
         Sum("cells", structures["cells"], {"explored": explored["structures"]}),

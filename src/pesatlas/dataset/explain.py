@@ -65,8 +65,10 @@ def _crystal(atlas: Atlas, snapshot_id: str, structure_id: str) -> tuple[str, li
 
 
 def _snapshot(row: dict[str, Any]) -> list[tuple[str, str]]:
-    if row["ensemble"] == "none":
+    if row["condition"] == "equilibrium":
         how = "the crystal as given, without dynamics"
+    elif row["ensemble"] == "none":
+        how = f"{row['variant']} as made by domain {row['domain']}, without dynamics"
     else:
         how = (
             f"{row['ensemble']} dynamics at {row['temperature_K']:g} K and {row['pressure_GPa']:g} GPa, step {row['step']} "

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pesatlas.by_domain import lost_in_words
+
 
 def page(card: dict[str, Any]) -> str:
     """Return the card as Markdown."""
@@ -30,6 +32,12 @@ def page(card: dict[str, Any]) -> str:
         _table(
             ["element", *names],
             [[s, *(str(n.get(level, 0)) for level in names)] for s, n in card["elements"].items()],
+        ),
+        "### Domains",
+        "Where on the surface rows lie; what picks cost is estimated by the cube of their numbers of atoms.",
+        _table(
+            ["domain", "cells", "frames", "left their sites", "picks", "share of cost", *names, "lost"],
+            [_domain(row, names) for row in card["domains"]],
         ),
         "### Material groups",
         *(f"{level}: {_list(levels[level]['material_groups'])}" for level in names),
@@ -80,6 +88,12 @@ def page(card: dict[str, Any]) -> str:
         f"```json\n{json.dumps(card['configuration'], indent=1, ensure_ascii=False)}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _domain(row: dict[str, Any], names: Sequence[str]) -> list[str]:
+    counts = [str(row[name]) for name in ("cells", "frames", "left_sites", "picks")]
+    levels = [str(row["rows"].get(name, 0)) for name in names]
+    return [row["domain"], *counts, f"{row['cost_share']:.1%}", *levels, lost_in_words(row)]
 
 
 _SIZES = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from pesatlas.dynamics.cell_limits import CellLimits
 from pesatlas.dynamics.state import State
 from pesatlas.potentials.interface import Evaluation
 from pesatlas.units import ACCELERATION, BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
@@ -41,16 +42,17 @@ class NpT:
     barostat_tau_fs: float
     compressibility_per_GPa: float
 
-    def move(self, state: State, noise: torch.Tensor) -> State:
+    def move(self, state: State, noise: torch.Tensor, limits: CellLimits | None = None) -> State:
         """Take the part of a step before the new forces: positions, cells and half-step velocities.
 
-        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``. Energies, forces and stresses are still the old ones.
+        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``; without ``limits`` all cells move freely. Energies, forces and
+        stresses are still the old ones.
         """
         dt = self.timestep_fs
         velocities = state.velocities + (0.5 * dt * ACCELERATION) * state.forces / state.masses[:, None]
         state = replace(state, velocities=velocities, positions=state.positions + 0.5 * dt * velocities)
         state = self._thermostat(state, noise)
-        state = self._barostat(state, noise)
+        state = self._barostat(state, noise, limits)
         positions = state.positions + 0.5 * dt * state.velocities
         return replace(state, positions=positions, kinetic=state.kinetic_energy())
 
@@ -74,7 +76,7 @@ class NpT:
         scale = torch.where(freedom > 0, sign * squared.clamp(min=0).sqrt(), 1.0)
         return replace(state, velocities=state.velocities * scale[state.owner, None])
 
-    def _barostat(self, state: State, noise: torch.Tensor) -> State:
+    def _barostat(self, state: State, noise: torch.Tensor, limits: CellLimits | None) -> State:
         """Strain cell, positions and momenta: stochastic cell rescaling with all lengths and angles free.
 
         Bernetti & Bussi 2020, doi:10.1063/5.0020514; anisotropic: Del Tatto, Raiteri, Bernetti & Bussi 2022,
@@ -83,13 +85,28 @@ class NpT:
         1/2. Written as an exponential it leaves exp(-(K + U + P0 V)/kT) V^-2 dh dr dp invariant without the term kT/V,
         which belongs to the linear form; this is the usual ensemble, whose volumes are distributed as exp(-P0 V/kT) Z(V) dV.
         A symmetric strain does not rotate the cell. The internal pressure is that of 3n-3 degrees of freedom.
+
+        ``limits`` allow some strains only: those of a linear subspace of the symmetric matrices. Drift and noise are projected onto
+        it, so that a strain outside has neither. What is sampled then: let A run over an orthonormal basis of the subspace and X_A
+        be the derivative along h -> h exp(eA), r -> r exp(eA), p -> p exp(-eA). X_A keeps dr dp, and the Haar measure dg of the group
+        that these strains generate. For the step above, density f against dg dr dp is stationary, with detailed balance, if
+        drift_A = D X_A ln(D f) for every A. With f = exp(-(K + U + P0 V)/kT) V and D = c/V, D f is the exponential alone, and
+        D X_A of it is D V tr(A (P_int - P0))/kT: the drift above, projected. The argument holds for each A by itself, so it does
+        not matter how many there are. For all strains dg is V^-3 dh, which gives back V^-2 dh; for a change of size alone
+        dg = dV/V; in the plane, with area a, dg is da/a times that of the shape: each time the volume is distributed as
+        exp(-P0 V/kT) Z(V) dV, without a further power of V.
         """
         dt, volumes = self.timestep_fs, state.volumes
         momentum_flux = state.per_structure(
             (state.masses[:, None] * state.velocities)[:, :, None] * state.velocities[:, None, :]
         )
         internal = momentum_flux / (ACCELERATION * volumes[:, None, None]) - state.stresses
-        rate = self.compressibility_per_GPa * EV_PER_A3_TO_GPA * dt / (3 * self.barostat_tau_fs)
+        compressibility = (
+            torch.full_like(volumes, self.compressibility_per_GPa)
+            if limits is None
+            else limits.compressibility
+        )
+        rate = compressibility * EV_PER_A3_TO_GPA * dt / (3 * self.barostat_tau_fs)
         identity = torch.eye(3, dtype=internal.dtype, device=internal.device)
         normals = torch.zeros_like(internal)
         for row, column, source in _SYMMETRIC:
@@ -97,8 +114,11 @@ class NpT:
             normals[:, row, column] = normals[:, column, row] = value
         amplitude = torch.sqrt(2 * rate * BOLTZMANN_EV_PER_K * state.temperature / volumes)
         strain = (
-            rate * (internal - state.pressure[:, None, None] * identity) + amplitude[:, None, None] * normals
+            rate[:, None, None] * (internal - state.pressure[:, None, None] * identity)
+            + amplitude[:, None, None] * normals
         )
+        if limits is not None:
+            strain = limits.project(strain)
         forth, back = torch.linalg.matrix_exp(torch.stack([strain, -strain]))
         return replace(
             state,

@@ -109,7 +109,7 @@ class Engine:
         entering: list[Trajectory] = []
         while progress.queue:
             first = progress.queue[0]
-            failure = limits.check_start(first.cell, first.positions, self._settings.abort)
+            failure = limits.check_start(first.cell, first.positions, first.abort)
             if failure:
                 self._failed += 1
                 self._commit(progress.queue.popleft(), [], failure)
@@ -129,12 +129,11 @@ class Engine:
         """Take one step with all active trajectories."""
         group = progress.active
         noise = torch.as_tensor(group.noise.at(group.steps), device=self._potential.device)
-        group.state = self._npt.move(group.state, noise)
         for run in group.runs:
             run.step += 1
-        group = self._drop(
-            group, limits.check_motion(group.state, group.steps, group.start_volumes, self._settings.abort)
-        )
+        group.state = self._npt.move(group.aimed(), noise, group.cell_limits)
+        aborts = [run.trajectory.abort for run in group.runs]
+        group = self._drop(group, limits.check_motion(group.state, group.steps, group.start_volumes, aborts))
         group = self._keep_frames(self._evaluate(group, self._npt.complete))
         progress.active, progress.paused = self._shed(group, progress.paused)
 
@@ -159,12 +158,12 @@ class Engine:
         due = {i: run.step for i, run in enumerate(group.runs) if run.step % self._settings.frame_steps == 0}
         for i, frame in (take_frames(group.state, due) if due else {}).items():
             run = group.runs[i]
-            failure = limits.check_frame(frame, self._settings.abort)
+            failure = limits.check_frame(frame, run.trajectory.abort)
             if failure:
                 failures[i] = failure
                 continue
             run.frames.append(frame)
-            if run.step == self._settings.total_steps:
+            if run.step == run.trajectory.steps:
                 self._commit(run.trajectory, run.frames, None)
                 done.append(i)
         return self._drop(group, failures, done)
@@ -249,10 +248,9 @@ class Meter:
         return self._work / max(time.monotonic() - self._begun, 1e-6)
 
     def _left(self, progress: Progress) -> int:
-        total = self._settings.total_steps
         runs = [*progress.active.runs, *progress.paused.runs]
-        under_way = sum(len(run.trajectory.numbers) * (total - run.step) for run in runs)
-        return under_way + total * sum(len(each.numbers) for each in progress.queue)
+        under_way = sum(len(run.trajectory.numbers) * (run.trajectory.steps - run.step) for run in runs)
+        return under_way + sum(each.steps * len(each.numbers) for each in progress.queue)
 
 
 def _load(trajectory: Trajectory) -> float:

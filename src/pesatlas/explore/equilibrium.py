@@ -1,4 +1,4 @@
-"""The crystals as given: what the potential says of them, without moving them."""
+"""The crystals as given, and other cells that are not moved: what the potential says of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +22,7 @@ def evaluate_equilibrium(
     """Evaluate ``crystals``, as many together as fit, and commit a frame or a failure for each."""
     sound = []
     for crystal in crystals:
-        failure = check_start(crystal.cell, crystal.positions, settings.abort)
+        failure = check_start(crystal.cell, crystal.positions, crystal.abort)
         if failure:
             commit(crystal, [], failure)
         else:

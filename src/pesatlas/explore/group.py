@@ -1,11 +1,12 @@
 """Trajectories under way that share one state."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
 
+from pesatlas.dynamics.cell_limits import CellLimits
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.state import State, join
 from pesatlas.explore.frames import Frame
@@ -44,6 +45,8 @@ class Group:
             self.noise = Noise(
                 [run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom]
             )
+            self.cell_limits = _limits([run.trajectory for run in self.runs], state.cells.device)
+            self._ramps = any(run.trajectory.ramp for run in self.runs)
 
     @property
     def state(self) -> State:
@@ -55,6 +58,15 @@ class Group:
     @state.setter
     def state(self, state: State) -> None:
         self._state = state
+
+    def aimed(self) -> State:
+        """Return the state with the target temperatures of the steps that are being taken."""
+        if not self._ramps:
+            return self.state
+        targets = [run.trajectory.temperature_at(run.step) for run in self.runs]
+        return replace(
+            self.state, temperature=torch.tensor(targets, dtype=torch.float64, device=self.state.cells.device)
+        )
 
     @property
     def steps(self) -> list[int]:
@@ -98,6 +110,17 @@ def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Gro
         return Group()
     return Group(
         [Running(each) for each in trajectories], join([each.start(device) for each in trajectories])
+    )
+
+
+def _limits(trajectories: Sequence[Trajectory], device: torch.device) -> CellLimits | None:
+    """Return what the cells may do; None where all are free and as compressible as section ``explore`` says."""
+    if all(each.cell_motion == "all" and each.same_compressibility for each in trajectories):
+        return None
+    return CellLimits.of(
+        [each.cell_motion for each in trajectories],
+        [each.compressibility_per_GPa for each in trajectories],
+        device,
     )
 
 

@@ -41,23 +41,22 @@ def _too_close(distance: float, abort: Abort, where: str) -> Failure | None:
 
 
 def check_motion(
-    moved: State, steps: Sequence[int], start_volumes: torch.Tensor, abort: Abort
+    moved: State, steps: Sequence[int], start_volumes: torch.Tensor, aborts: Sequence[Abort]
 ) -> dict[int, Failure]:
     """Look at moved structures before the potential does; return what is wrong, by place in the batch."""
+    most, factor = (
+        torch.tensor([getattr(each, name) for each in aborts], dtype=torch.float64, device=moved.cells.device)
+        for name in ("max_volume_ratio", "max_temperature_factor")
+    )
     ratios = moved.volumes / start_volumes
     finite = torch.isfinite(ratios) & torch.isfinite(
         moved.per_structure(moved.positions.sum(1) + moved.velocities.sum(1))
     )
     # a handful of degrees of freedom has temperatures far above the mean every so often
     room = 1 + _STANDARD_DEVIATIONS * torch.sqrt(2 / moved.degrees_of_freedom)
-    hottest = abort.max_temperature_factor * moved.temperature.clamp(min=_LOWEST_LIMIT_K) * room
+    hottest = factor * moved.temperature.clamp(min=_LOWEST_LIMIT_K) * room
     temperatures = moved.kinetic_temperature()
-    broken = (
-        (ratios > abort.max_volume_ratio)
-        | (ratios < 1 / abort.max_volume_ratio)
-        | (temperatures > hottest)
-        | ~finite
-    )
+    broken = (ratios > most) | (ratios < 1 / most) | (temperatures > hottest) | ~finite
     found = {}
     for i in broken.nonzero().flatten().tolist():
         ratio, temperature, step = float(ratios[i]), float(temperatures[i]), steps[i]
@@ -65,8 +64,8 @@ def check_motion(
             found[i] = Failure(
                 FailureReason.NOT_FINITE, f"cell, positions or velocities are not finite at step {step}"
             )
-        elif not 1 / abort.max_volume_ratio <= ratio <= abort.max_volume_ratio:
-            detail = f"the volume is {ratio:.3g} times that of the start at step {step} (limit {abort.max_volume_ratio:g})"
+        elif not 1 / aborts[i].max_volume_ratio <= ratio <= aborts[i].max_volume_ratio:
+            detail = f"the volume is {ratio:.3g} times that of the start at step {step} (limit {aborts[i].max_volume_ratio:g})"
             found[i] = Failure(FailureReason.EXPLODED_VOLUME, detail)
         else:
             detail = f"{temperature:.4g} K at step {step} (limit {float(hottest[i]):.4g} K)"

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pesatlas import __version__
-from pesatlas.explore.trajectory import Trajectory
+from pesatlas.explore.trajectory import Trajectory, displacement_ratios
 from pesatlas.potentials.interface import Potential
 from pesatlas.tables import SCHEMAS, TableWriter, write_table
 from pesatlas.tables.failures import Failure, failure_row
@@ -88,8 +88,7 @@ def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -
         "variant": each.variant,
         "domain": each.domain,
         "condition": each.condition,
-        "ensemble": "none" if each.is_equilibrium else "NpT",
-        "temperature_K": each.temperature_K,
+        "ensemble": each.ensemble,
         "pressure_GPa": each.pressure_GPa,
         "n_atoms": len(each.numbers),
         "numbers": each.numbers.tolist(),
@@ -101,6 +100,8 @@ def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -
     own = {
         "snapshot_id": [f"{each.name}:{step:07d}" for step in steps],
         "time_fs": [step * timestep_fs for step in steps],
+        "temperature_K": [each.temperature_at(step) for step in steps],
+        "lindemann": [None] * len(steps) if each.static else displacement_ratios(each, frames),
     }
     columns = []
     for column in SCHEMAS["snapshots"]:

@@ -143,7 +143,7 @@ def _compute(
         for key, each in wanted.items():
             if key in unknown:
                 continue
-            if not each.is_equilibrium:
+            if not each.static:
                 moving[key] = each
             elif key in missing:
                 still.append(each)

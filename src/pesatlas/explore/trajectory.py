@@ -1,4 +1,4 @@
-"""What there is to compute: trajectories and equilibrium crystals, each with a key made of all that decides it."""
+"""What there is to compute: trajectories and cells that do not move, each with a key made of all that decides it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from ase.data import atomic_masses
 
-from pesatlas.config.explore import Explore
+from pesatlas.config.explore import Abort, Explore
 from pesatlas.config.section import digest
+from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import VERSION
 from pesatlas.dynamics.state import State, initial_state
@@ -22,9 +24,27 @@ from pesatlas.units import EV_PER_A3_TO_GPA
 EQUILIBRIUM = "equilibrium"
 
 
+_OF_THE_KEY = (
+    "cell_motion",
+    "ramp",
+    "length_ps",
+    "compressibility_per_GPa",
+    "max_volume_ratio",
+    "max_temperature_factor",
+    "min_distance_A",
+)
+"""What a domain may say of a condition. In the key only if it does: trajectories of ``bulk`` keep theirs."""
+_ENSEMBLES = {
+    "all": "NpT",
+    "isotropic": "NpT-isotropic",
+    "in_plane": "NpT-in_plane",
+    "none": "NVT",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A crystal at a condition: one trajectory to run, or (``equilibrium``) the crystal as given to evaluate.
+    """A cell at a condition: one trajectory to run, or (``static``) a cell to evaluate as it is.
 
     Attributes
     ----------
@@ -34,6 +54,13 @@ class Trajectory:
     cell : (3, 3) Å
     positions : (n, 3) Å
     temperature_K, pressure_GPa : targets
+    static : whether it does not move
+    steps : length
+    ramp : (temperature at the start, temperature at the end, steps) of what comes before ``temperature_K``
+    cell_motion : what the barostat may do: all, isotropic, in_plane, none
+    compressibility_per_GPa : for the pace of the barostat
+    same_compressibility : whether that is the one of section ``explore``
+    abort : when it has left physics
     """
 
     key: str
@@ -47,6 +74,13 @@ class Trajectory:
     positions: np.ndarray
     temperature_K: float
     pressure_GPa: float
+    static: bool
+    steps: int
+    ramp: tuple[tuple[float, float, int], ...]
+    cell_motion: str
+    compressibility_per_GPa: float
+    same_compressibility: bool
+    abort: Abort
 
     @property
     def name(self) -> str:
@@ -59,20 +93,34 @@ class Trajectory:
         return self.condition == EQUILIBRIUM
 
     @property
+    def ensemble(self) -> str:
+        """What its frames are drawn from, as in the tables."""
+        return "none" if self.static else _ENSEMBLES[self.cell_motion]
+
+    @property
     def random_key(self) -> int:
         """128 bits that decide the trajectory's random numbers."""
         return int(self.key, 16)
 
+    def temperature_at(self, step: int) -> float:
+        """Return the target temperature (K) of a step."""
+        for start, end, steps in self.ramp:
+            if step <= steps:
+                return start + (end - start) * step / steps
+            step -= steps
+        return self.temperature_K
+
     def start(self, device: torch.device) -> State:
         """Make the state at step 0."""
-        velocities = initial_velocities(self.random_key, atomic_masses[self.numbers], self.temperature_K)
+        temperature = self.temperature_at(0)
+        velocities = initial_velocities(self.random_key, atomic_masses[self.numbers], temperature)
         pressure = self.pressure_GPa / EV_PER_A3_TO_GPA
         return initial_state(
             self.numbers,
             self.cell,
             self.positions,
             velocities,
-            temperature=self.temperature_K,
+            temperature=temperature,
             pressure=pressure,
             device=device,
         )
@@ -87,19 +135,72 @@ def read_trajectories(
         "potential": [potential.name, potential.weights_hash, settings.potential.identity()],
         "dynamics": [VERSION, settings.dynamics_identity(), seed],
     }
-    return [each for row in rows for each in _of_row(row, made)], len(rows)
+    return [each for row in rows for each in _of_row(row, settings, made)], len(rows)
 
 
-def _of_row(row: dict[str, Any], made: dict[str, Any]) -> Iterator[Trajectory]:
+def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Iterator[Trajectory]:
     numbers = np.array(row["numbers"], dtype=np.uint8)
     cell = np.array(row["cell_A"]).reshape(3, 3)
     positions = np.array(row["positions_A"]).reshape(-1, 3)
     start = geometry_digest(numbers, cell, positions)
     same = {name: row[name] for name in ("structure_id", "variant", "domain", "source")}
     same |= {"numbers": numbers, "cell": cell, "positions": positions}
+    still = digest(EQUILIBRIUM, start, made["potential"], length=32)
     if row["variant"] == "unit":
-        key = digest(EQUILIBRIUM, start, made["potential"], length=32)
-        yield Trajectory(key=key, condition=EQUILIBRIUM, temperature_K=0.0, pressure_GPa=0.0, **same)
+        given = {"condition": EQUILIBRIUM, "temperature_K": 0.0, "pressure_GPa": 0.0, "static": True}
+        yield Trajectory(key=still, **same, **_physics(given, settings))
     for each in row["conditions"]:
-        key = digest("trajectory", start, each["temperature_K"], each["pressure_GPa"], made, length=32)
-        yield Trajectory(key=key, **each, **same)
+        said = {name: each[name] for name in _OF_THE_KEY if each.get(name) is not None}
+        key = digest(
+            "trajectory",
+            start,
+            each["temperature_K"],
+            each["pressure_GPa"],
+            made,
+            *([said] if said else []),
+            length=32,
+        )
+        yield Trajectory(key=still if each.get("static") else key, **same, **_physics(each, settings))
+
+
+def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
+    """Return what a condition says, completed by section ``explore``; times are rounded to whole frames and steps."""
+    of_abort = {name: condition[name] for name in Abort.model_fields if condition.get(name) is not None}
+    ramp = tuple(
+        (part["start_K"], part["end_K"], max(1, round(part["length_ps"] * 1000 / settings.timestep_fs)))
+        for part in condition.get("ramp") or ()
+    )
+    length_ps = condition.get("length_ps") or settings.length_ps
+    fs = sum(steps for *_, steps in ramp) * settings.timestep_fs + length_ps * 1000
+    frames = max(1, round(fs / (settings.frame_interval_ps * 1000)))
+    compressibility = condition.get("compressibility_per_GPa")
+    return {
+        "condition": condition["condition"],
+        "temperature_K": condition["temperature_K"],
+        "pressure_GPa": condition["pressure_GPa"],
+        "static": bool(condition.get("static")),
+        "steps": frames * settings.frame_steps,
+        "ramp": ramp,
+        "cell_motion": condition.get("cell_motion") or "all",
+        "compressibility_per_GPa": compressibility or settings.compressibility_per_GPa,
+        "same_compressibility": compressibility is None,
+        "abort": settings.abort.model_copy(update=of_abort),
+    }
+
+
+def displacement_ratios(trajectory: Trajectory, frames: pa.Table) -> list[float]:
+    """Return, for each frame, how far atoms are from where they started, over the shortest distance there.
+
+    Root mean square in scaled coordinates, so that a strain of the cell does not count, in the cell of the frame, and without the
+    drift of the centre of mass. Crystals melt where the vibrations reach 0.1 to 0.15 (F. A. Lindemann, Phys. Z. 11, 609 (1910)).
+    """
+    scaled = trajectory.positions @ np.linalg.inv(trajectory.cell)
+    nearest = min_distance(trajectory.cell, trajectory.positions)
+    masses = atomic_masses[trajectory.numbers][:, None]
+    found = []
+    for flat, cell in zip(frames["positions_A"].to_pylist(), frames["cell_A"].to_pylist(), strict=True):
+        now = np.reshape(cell, (3, 3))
+        moved = np.reshape(flat, (-1, 3)) - scaled @ now
+        moved -= (masses * moved).sum(0) / masses.sum()
+        found.append(float(np.sqrt((moved**2).sum(1).mean()) / nearest))
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pesatlas import registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.label import LEVELS
 from pesatlas.config.load import read_campaign
@@ -21,7 +22,7 @@ from pesatlas.tables import read_entry
 
 UNITS = {
     "cells": "cells for each crystal",
-    "trajectories": "trajectories for each cell",
+    "trajectories": "trajectories for each cell, without cells that do not move",
     "atoms": "atoms in a cell",
     "elements": "elements",
     "prepare": "s of checking for each crystal",
@@ -40,6 +41,8 @@ UNITS = {
 """Every rate there is, with its meaning; a plan needs all of them."""
 
 _LAST_RULES = {"select": RULES["select"], "dataset": (*RULES["dataset"], *RULES["report"])}
+_EXAMPLES = ["NaCl", "MoS2"]
+"""Built-in crystals whose cells are counted where a domain cannot be asked."""
 _ENOUGH = 10_000
 """Rows below which the time of a job that reads them all is mostly that of starting."""
 
@@ -59,15 +62,17 @@ def assumed(campaign: Campaign) -> Rates:
     """Return what can be said without any measurement: counts that follow from the configuration, sizes, and the times of what is quick."""
     cells = conditions = 0
     for domain in campaign.structures.domains:
-        each = int(getattr(domain, "unit_cell", True)) + int(getattr(domain, "supercell", None) is not None)
-        cells += each
-        conditions += each * len(domain.temperatures_K) * len(domain.pressures_GPa)
+        of_domain = _of_a_crystal(domain)
+        cells += of_domain[0]
+        conditions += of_domain[1]
     configured = "from structures.domains"
+    if any(domain.kind != "bulk" for domain in campaign.structures.domains):
+        configured += f", as of {' or '.join(_EXAMPLES)}"
     sizes = "assumed: sizes of the demo's files"
     elements, formats = campaign.structures.elements, len(campaign.dataset.exports.formats)
     return {
         "cells": Rate(cells, configured),
-        "trajectories": Rate(conditions / cells, configured),
+        "trajectories": Rate(conditions / max(cells, 1), configured),
         "atoms": Rate(30, "assumed"),
         "elements": Rate(len(elements), "from structures.elements")
         if elements
@@ -87,6 +92,22 @@ def assumed(campaign: Campaign) -> Rates:
             140 * formats, f"assumed: 140 for each of {formats} formats (docs/performance.md)"
         ),
     }
+
+
+def _of_a_crystal(domain: Any) -> tuple[int, int]:
+    """Return how many cells and trajectories (that move) a domain makes of a crystal: of bulk both cells, else the most of two examples."""
+    if domain.kind == "bulk":
+        each = int(domain.unit_cell) + int(domain.supercell is not None)
+        return each, each * len(domain.temperatures_K) * len(domain.pressures_GPa)
+    source = registry.find("pesatlas.structures.sources", "demo")
+    made = registry.find("pesatlas.structures.domains", domain.kind)
+    found = [(0, 0)]
+    for crystal in source.load(source.Options(names=_EXAMPLES)):
+        # what it refuses has no conditions; what does not move takes no time
+        conditions = [getattr(cell, "conditions", None) for cell in made.cells(domain, crystal)]
+        trajectories = [sum(not c.static for c in each) for each in conditions if each is not None]
+        found.append((len(trajectories), sum(trajectories)))
+    return max(found)
 
 
 def measured(folder: Path, wanted: Campaign) -> Rates:
@@ -136,9 +157,13 @@ def measured_cells(results: Path) -> Rates:
     table = pq.read_table(path, columns=["n_atoms", "conditions", "numbers"])
     weights = pc.list_value_length(table["conditions"])
     source = f"counted in {path}"
+    conditions = pc.list_flatten(table["conditions"])
+    names = [field.name for field in conditions.type]
+    static = pc.sum(pc.struct_field(conditions, "static")).as_py() if "static" in names else 0
     return {
         "cells": Rate(counts["cells"] / counts["accepted"], source),
-        "trajectories": Rate(counts["trajectories"] / counts["cells"], source),
+        # what does not move takes no time
+        "trajectories": Rate((counts["trajectories"] - (static or 0)) / counts["cells"], source),
         "atoms": Rate(
             pc.sum(pc.multiply(table["n_atoms"], weights)).as_py() / counts["trajectories"], source
         ),

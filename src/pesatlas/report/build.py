@@ -4,7 +4,7 @@ import importlib.resources
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from pesatlas.report.cost import Cost, cost, costs, in_words, next_thousand
 from pesatlas.report.coverage import coverage
+from pesatlas.report.domains import of_domains
 from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
@@ -62,7 +63,7 @@ def build_report(results: Path, report: Path, pictures: Path, potentials: Sequen
         "funnel": steps,
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
-        "sections": _sections(results, reader, figures)
+        "sections": _sections(results, reader, figures, of_domains(results, manifest, data))
         + (_section_of(trained, figures) if potentials else []),
         "judged": judged(results),
         "filters": _filters(data, reader.levels),
@@ -195,14 +196,21 @@ def _head(
     }
 
 
-def _sections(results: Path, reader: Reader, figures: Sequence[Figure]) -> list[dict[str, Any]]:
+def _sections(
+    results: Path, reader: Reader, figures: Sequence[Figure], domains: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Return the sections with their figures and tables."""
+    tables: dict[str, Callable[[Path, Reader], list[dict[str, Any]]]] = {
+        "coverage": lambda *_: [domains],
+        "energetics": _outliers,
+        "trust": _trouble,
+    }
     return [
         {
             "name": name,
             "title": title,
             "figures": [figure for figure in figures if FIGURES.get(figure.name) == name],
-            "tables": {"energetics": _outliers, "trust": _trouble}.get(name, lambda *_: [])(results, reader),
+            "tables": tables.get(name, lambda *_: [])(results, reader),
         }
         for name, title in SECTIONS.items()
     ]

@@ -150,6 +150,7 @@ class Reader:
             for row in parity.to_pylist()
             if row["mlip_energy_eV"] is not None and row["snapshot_id"] in known
         ]
+        found = softness(parity, labels)
         return {
             "parity_energy": self._compared(_energies(rows), "snapshots"),
             "parity_forces": self._compared(
@@ -158,7 +159,8 @@ class Reader:
             "parity_stress": self._compared(
                 _components(rows, "stress_eV_per_A3", EV_PER_A3_TO_GPA), "components of stresses"
             ),
-            "softness": _softness(softness(parity, labels)),
+            "softness": _softness(found),
+            "errors": _errors(found),
         }
 
     def _compared(self, rows: list[tuple[Any, ...]], what: str) -> Data:
@@ -292,7 +294,10 @@ def _spread(paths: Sequence[Path], most: int, seed: int) -> tuple[pa.Table, int]
         parts.append(table if rows <= each else table.take(np.sort(rng.choice(rows, each, replace=False))))
     for file in files:
         file.close()
-    return pa.concat_tables(part.replace_schema_metadata(None) for part in parts), total
+    # shards of an older schema version have fewer columns
+    return pa.concat_tables(
+        (part.replace_schema_metadata(None) for part in parts), promote_options="default"
+    ), total
 
 
 def _some(n: int, most: int, seed: int) -> list[int]:
@@ -343,6 +348,13 @@ def _softness(found: list[dict[str, Any]]) -> Data:
         len(rows),
         "elements",
     )
+
+
+def _errors(found: list[dict[str, Any]]) -> Data:
+    rows = [row for row in found if row["of"] == "domain"]
+    names = ("rows", "force_mae_eV_per_A", "stress_mae_GPa", "energy_mae_meV_per_atom")
+    columns: Columns = {"domain": [row["name"] for row in rows]}
+    return Data(columns | {name: [row[name] for row in rows] for name in names}, len(rows), "domains")
 
 
 def rules_spoken(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:

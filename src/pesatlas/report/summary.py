@@ -61,9 +61,14 @@ def _grid() -> Table:
 def _funnel(manifest: dict[str, Any]) -> Table:
     """Return how many there were from stage to stage."""
     counts = counted(manifest)
+    refused = counts["structures.cells_refused"]
     rows = [
         ("structures", counts["structures.accepted"], f"of {counts['structures.sources_read']} read"),
-        ("cells", counts["structures.cells"], "unit cells and supercells"),
+        (
+            "cells",
+            counts["structures.cells"],
+            f"{refused} refused by domains" if refused else "unit cells and supercells",
+        ),
         (
             "trajectories",
             counts["snapshots.trajectories_finished"],

@@ -24,6 +24,7 @@ from pesatlas.select.assign import lists
 from pesatlas.select.centres import Centres
 from pesatlas.select.frames import INDEXED, Frames, index_batches
 from pesatlas.select.pool import Pool, geometries_of
+from pesatlas.select.quotas import parts
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 from pesatlas.tables.atomic import atomic_path
 
@@ -69,9 +70,17 @@ def reduce_candidates(campaign: Campaign, table: pa.Table, centres: Centres) -> 
     """Return the rows of table ``candidates`` that stay, in the order of ``snapshot_id``.
 
     Those are the best for an atomic cluster, or of all for a policy that does not look at clusters, and the smallest
-    equilibrium cell of each crystal in each domain.
+    equilibrium cell of each crystal in each domain. A domain with a quota is reduced by itself.
     """
     table = table.combine_chunks().sort_by("snapshot_id")
+    stays = np.zeros(table.num_rows, dtype=bool)
+    for _, inside in parts(table.column("domain"), campaign.select.quotas):
+        stays[np.flatnonzero(inside)] = _stay(campaign, table.filter(pa.array(inside)), centres)
+    return table.filter(pa.array(stays))
+
+
+def _stay(campaign: Campaign, table: pa.Table, centres: Centres) -> NDArray[np.bool_]:
+    """Return which rows stay, of frames that compete with each other, in the order of ``snapshot_id``."""
     options: Any = campaign.select.policy
     policy = find("pesatlas.select.policies", options.kind)
     pool = Pool.of(table, centres, campaign.select.target, campaign.campaign.seed)
@@ -90,7 +99,7 @@ def reduce_candidates(campaign: Campaign, table: pa.Table, centres: Centres) -> 
         row = np.repeat(np.arange(len(order)), np.diff(pool.edges))
         most = policy.PER_CLUSTER
     kept[_best(owner, row, geometry, rank, most)] = True
-    return table.filter(pa.array(kept))
+    return kept
 
 
 def _best(

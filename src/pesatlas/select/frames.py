@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pesatlas.geometry import geometry_digest
+from pesatlas.tables import SCHEMAS
 from pesatlas.tables.io import ROW_GROUP, check_metadata
 
 INDEXED = 4 * ROW_GROUP
@@ -122,10 +123,14 @@ def look_up(shards: list[Path], names: NDArray[np.str_], rows: NDArray[np.int64]
         with pq.ParquetFile(path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             edges = np.concatenate([[0], np.cumsum(sizes)])
+            # shards of an older schema version have fewer columns
+            wanted_columns = [name for name in SCHEMAS["selection"].names if name in file.schema_arrow.names]
             groups = np.searchsorted(edges, rows[mine], side="right") - 1
             for group in np.unique(groups).tolist():
                 wanted = mine[groups == group]
-                found.append(file.read_row_group(group).take(pa.array(rows[wanted] - edges[group])))
+                found.append(
+                    file.read_row_group(group, wanted_columns).take(pa.array(rows[wanted] - edges[group]))
+                )
                 places.append(wanted)
     if not found:
         return pq.read_schema(shards[0]).empty_table()

@@ -18,7 +18,8 @@ from pesatlas.registry import find
 from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
 from pesatlas.select.centres import Centres
 from pesatlas.select.frames import look_up
-from pesatlas.select.pool import Pick, Pool, geometries_of, round_robin
+from pesatlas.select.pool import Known, Pick, Pool, geometries_of, round_robin
+from pesatlas.select.quotas import in_turns, parts
 from pesatlas.select.reference import Reference, read_known
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry, read_table
 
@@ -41,7 +42,8 @@ def pick_snapshots(
     """Write the table ``selection``: the frames to label, most wanted first, each with the reason it was picked.
 
     Equilibrium crystals come first if the configuration says so: of the cells of one crystal in one domain the smallest, for
-    its supercells are the same structure. Then come the picks of the policy, in its order. What is left over is counted in the
+    its supercells are the same structure. Then come the picks of the policy, in its order; with ``select.quotas`` domains take turns
+    so that each has its share, equilibrium crystals counted. What is left over is counted in the
     manifest by the first cause that holds: ``not_finite`` (potential or features), ``too_close`` (two atoms), ``duplicate`` (the
     same geometry to 1e-8 Å as another frame, of which an equilibrium crystal or else the first ``snapshot_id`` stays),
     ``known`` (the same geometry as one of ``select.reference``), ``redundant`` (the policy did not need it), ``over_target``
@@ -66,7 +68,7 @@ def pick_snapshots(
         pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
     policy: Any = options.policy
-    chosen: list[Pick] = find("pesatlas.select.policies", policy.kind).choose(pool, policy, required, known)
+    chosen = _chosen(campaign, table, pool, required, known)
     picks = [Pick(row, "equilibrium crystal", 0) for row in required] + chosen
     rows = np.array([pick.row for pick in picks], dtype=np.int64)
     if len(np.unique(rows)) < len(rows):
@@ -100,6 +102,29 @@ def pick_snapshots(
         writer.counts.update(counts)
         writer.write(_table(snapshots, table, pool, picks, names, per_job))
     log.info("%s", ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _chosen(campaign: Campaign, table: pa.Table, pool: Pool, required: list[int], known: Known) -> list[Pick]:
+    """Return what the policy picks, most wanted first; of domains with a quota by themselves, in turns with the others."""
+    options: Any = campaign.select.policy
+    policy = find("pesatlas.select.policies", options.kind)
+    quotas = campaign.select.quotas
+    if not quotas:
+        of_all: list[Pick] = policy.choose(pool, options, required, known)
+        return of_all
+    cost = np.ones(len(pool.ids)) if campaign.select.budget is None else pool.cost
+    ranked: dict[str, list[int]] = {}
+    spent: dict[str, float] = {}
+    picks: dict[int, Pick] = {}
+    for name, inside in parts(table.column("domain"), quotas):
+        rows = np.flatnonzero(inside)
+        taken = [row for row in required if inside[row]]
+        part = Pool.of(table.filter(pa.array(inside)), pool.atom_centres, pool.target, pool.seed)
+        found = policy.choose(part, options, np.searchsorted(rows, taken).tolist(), known)
+        ranked[name] = [int(rows[pick.row]) for pick in found]
+        spent[name] = float(cost[taken].sum())
+        picks |= {row: pick._replace(row=row) for row, pick in zip(ranked[name], found, strict=True)}
+    return [picks[row] for row in in_turns(ranked, spent, cost, quotas)]
 
 
 def _affordable(options: Select, cost: NDArray[np.float64]) -> int:

@@ -1,7 +1,7 @@
 """What passes between sources, checks and domains."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -39,18 +39,67 @@ class Rejected:
     detail: str
 
 
+CellMotion = Literal["all", "isotropic", "in_plane", "none"]
+"""Which strains the barostat may make: any; a change of size alone; those of the plane xy; none."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a schedule: the target temperature goes linearly from one value to the other."""
+
+    start_K: float
+    end_K: float
+    length_ps: float
+
+
 @dataclass(frozen=True)
 class Condition:
-    """One thermodynamic condition."""
+    """One thermodynamic condition, and the physics of its dynamics; what is left out is as section ``explore`` says.
+
+    Attributes
+    ----------
+    name : no other condition of the cell has it; letters, digits, ``.``, ``+`` and ``-``
+    temperature_K, pressure_GPa : targets
+    static : no dynamics; the cell itself is the only frame
+    cell_motion : which strains the barostat may make; ``in_plane`` wants the first two lattice vectors in the plane xy
+    ramp : temperatures to go through before ``length_ps`` at ``temperature_K``; all frames are kept
+    length_ps : time at ``temperature_K``; null: ``explore.length_ps``
+    compressibility_per_GPa : for the pace of the barostat
+    max_volume_ratio, max_temperature_factor, min_distance_A : what counts as exploded, as in ``explore.abort``
+    """
 
     name: str
     temperature_K: float
     pressure_GPa: float
+    static: bool = False
+    cell_motion: CellMotion = "all"
+    ramp: tuple[Segment, ...] = ()
+    length_ps: float | None = None
+    compressibility_per_GPa: float | None = None
+    max_volume_ratio: float | None = None
+    max_temperature_factor: float | None = None
+    min_distance_A: float | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """Return its entry in the table ``structures``: what is as in ``bulk`` is null."""
+        row = asdict(self)
+        row["condition"] = row.pop("name")
+        row["static"] = self.static or None
+        row["cell_motion"] = None if self.cell_motion == "all" else self.cell_motion
+        row["ramp"] = [asdict(segment) for segment in self.ramp] or None
+        return row
+
+
+STATIC = Condition("static", 0.0, 0.0, static=True)
+"""The cell itself, evaluated and not moved."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One cell to explore; arrays as in ``Crystal``."""
+    """One cell to explore; arrays as in ``Crystal``.
+
+    ``variant`` is unique for a crystal, safe in paths and shells, and all domains but ``bulk`` begin it with their name.
+    """
 
     variant: str
     domain: str
@@ -58,6 +107,22 @@ class Cell:
     cell: np.ndarray
     positions: np.ndarray
     conditions: list[Condition]
+
+    def __post_init__(self) -> None:
+        """Check what a domain cannot mean."""
+        if any(each.cell_motion == "in_plane" for each in self.conditions) and self.cell[:2, 2].any():
+            raise ValueError(
+                f"{self.variant}: its first two vectors do not lie in the plane xy; see laid_flat"
+            )
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A cell that a domain does not make of a crystal, and why; ``variant`` names it, or the domain for all its cells."""
+
+    variant: str
+    reason: FailureReason
+    detail: str
 
 
 Read = Crystal | Rejected
@@ -107,6 +172,9 @@ def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
             FailureReason.UNSUPPORTED_ELEMENT,
             f"{source}: {', '.join(dummies)} is not an element",
         )
+    # without a charge of its own, a structure has the sum of oxidation states for one
+    if structure._charge:  # noqa: SLF001 - there is no public way to tell these apart
+        return Rejected(structure_id, FailureReason.CHARGED, _charged(source, structure.charge))
     if not all(structure.lattice.pbc):
         return Rejected(
             structure_id, FailureReason.NOT_PERIODIC, f"{source}: periodic along {structure.lattice.pbc} only"
@@ -116,9 +184,37 @@ def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
     )
 
 
+def _charged(source: str, charge: Any) -> str:
+    return f"{source}: it has a charge of {charge}; cells of a campaign are neutral, charged ones are of another surface"
+
+
+def to_pymatgen(crystal: Crystal) -> Any:
+    """Return a pymatgen ``Structure``, sites in the order of the atoms."""
+    from pymatgen.core import Element, Structure  # noqa: PLC0415 - as above
+
+    species = [Element.from_Z(int(z)) for z in crystal.numbers]
+    return Structure(crystal.cell, species, crystal.positions, coords_are_cartesian=True)
+
+
+def to_ase(crystal: Crystal) -> Any:
+    """Return an ``ase.Atoms``."""
+    from ase import Atoms  # noqa: PLC0415 - as above
+
+    return Atoms(crystal.numbers, cell=crystal.cell, positions=crystal.positions, pbc=True)
+
+
+def laid_flat(crystal: Crystal) -> Crystal:
+    """Rotate a crystal so that its first lattice vector is along x, the second in the plane xy, the third above it."""
+    _, upper = np.linalg.qr(crystal.cell.T)
+    cell = np.tril(upper.T * np.sign(np.diag(upper)))
+    return replace(crystal, cell=cell, positions=crystal.positions @ np.linalg.inv(crystal.cell) @ cell)
+
+
 def from_ase(structure_id: str, atoms: Any, source: str) -> Read:
     """Convert an ``ase.Atoms``; ones that are not periodic in three directions are rejected."""
     if not atoms.pbc.all():
         detail = f"{source}: periodic along {[bool(x) for x in atoms.pbc]} only; give it a cell and pbc=True"
         return Rejected(structure_id, FailureReason.NOT_PERIODIC, detail)
+    if atoms.info.get("charge"):
+        return Rejected(structure_id, FailureReason.CHARGED, _charged(source, atoms.info["charge"]))
     return make_crystal(structure_id, atoms.numbers, atoms.cell.array, atoms.positions, source)

@@ -1,7 +1,7 @@
 """From sources to the table ``structures``: read, name, check, drop duplicates, build cells, pack batches.
 
 Everything that a source yields is counted and ends in exactly one place: it is accepted, and has a row for each of its cells, or
-it has a row in the table of failures. Rows are sorted by structure_id and variant, and batches are cut from that order: batch =
+it has a row in the table of failures. A cell that a domain cannot make of a crystal has a row there, too. Rows are sorted by structure_id and variant, and batches are cut from that order: batch =
 row number // explore.structures_per_job. Sizes are not balanced between batches; explore packs atoms inside a job.
 """
 
@@ -23,7 +23,7 @@ from pesatlas.potentials.registry import elements_of
 from pesatlas.progress import Progress
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules
-from pesatlas.structures.crystal import Cell, Crystal, Read, Rejected
+from pesatlas.structures.crystal import Cell, Crystal, Read, Refused, Rejected
 from pesatlas.tables import write_table
 from pesatlas.tables.failures import failure_row
 
@@ -44,20 +44,24 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
         _read(campaign), rules, remove_duplicates=campaign.structures.remove_duplicates
     )
     _say(read, accepted, failed)
-    rows = _rows(campaign, accepted)
+    rows, refused = _rows(campaign, accepted, rules)
     counts = {
         "sources_read": read,
         "accepted": len(accepted),
         "failed": len(failed),
+        "cells_refused": len(refused),
         "cells": len(rows),
         "trajectories": sum(len(row["conditions"]) for row in rows),
         "batches": rows[-1]["batch"] + 1,
     }
-    log.info("%d cells in %d batches", counts["cells"], counts["batches"])
+    log.info("%d cells in %d batches, %d refused", counts["cells"], counts["batches"], len(refused))
     write_table(
         failures,
         "failures",
-        [failure_row("structures", key, why.structure_id, why.reason, why.detail) for key, why in failed],
+        [
+            failure_row("structures", key, why.structure_id, why.reason, why.detail)
+            for key, why in [*failed, *refused]
+        ],
         fingerprint,
         counts,
     )
@@ -113,28 +117,48 @@ def _say(read: int, accepted: list[Crystal], failed: list[tuple[str, Rejected]])
         )
 
 
-def _rows(campaign: Campaign, accepted: list[Crystal]) -> list[dict[str, Any]]:
-    """Return the rows of the table, sorted, with their batches."""
+def _rows(
+    campaign: Campaign, accepted: list[Crystal], rules: Rules
+) -> tuple[list[dict[str, Any]], list[tuple[str, Rejected]]]:
+    """Return the rows of the table, sorted, with their batches; and what domains made no cell of, sorted by key."""
     progress = Progress("built the cells of", len(accepted))
     made: list[tuple[Crystal, Cell]] = []
+    refused: list[tuple[str, Rejected]] = []
     for crystal in accepted:
         for options in campaign.structures.domains:
             domain = registry.find("pesatlas.structures.domains", options.kind)
-            made += [(crystal, cell) for cell in domain.cells(options, crystal)]
+            for cell in domain.cells(options, crystal):
+                why = cell if isinstance(cell, Refused) else _broken(cell, crystal, rules)
+                if why is None:
+                    made.append((crystal, cell))
+                else:
+                    key = f"{crystal.structure_id}:{why.variant}"
+                    refused.append((key, Rejected(crystal.structure_id, why.reason, why.detail)))
         progress.step()
+    if not made:
+        examples = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in refused[:5])
+        raise UserError(f"structures.domains: no cell could be made of any crystal.\n{examples}")
     made.sort(key=lambda item: (item[0].structure_id, item[1].variant))
-    return [
+    rows = [
         _row(crystal, cell, i // campaign.explore.structures_per_job)
         for i, (crystal, cell) in enumerate(made)
     ]
+    return rows, sorted(refused, key=lambda item: item[0])
+
+
+def _broken(cell: Cell, crystal: Crystal, rules: Rules) -> Refused | None:
+    """Return why a cell cannot be used: what a domain makes of a sound crystal need not be sound."""
+    if cell.domain == "bulk":
+        # its size has a limit of its own, and its atoms are those of the crystal
+        return None
+    why = rules.broken_by(
+        Crystal(crystal.structure_id, cell.numbers, cell.cell, cell.positions, crystal.source)
+    )
+    return Refused(cell.variant, why.reason, why.detail) if why else None
 
 
 def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
     composition = Composition(Counter(Element.from_Z(int(z)) for z in crystal.numbers))
-    conditions = [
-        {"condition": c.name, "temperature_K": c.temperature_K, "pressure_GPa": c.pressure_GPa}
-        for c in cell.conditions
-    ]
     return {
         "structure_id": crystal.structure_id,
         "variant": cell.variant,
@@ -144,7 +168,7 @@ def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
         "cell_A": cell.cell.reshape(-1),
         "positions_A": cell.positions.reshape(-1),
         "formula": composition.reduced_formula,
-        "conditions": conditions,
+        "conditions": [condition.as_row() for condition in cell.conditions],
         "batch": batch,
         "source": crystal.source,
         "code_version": __version__,

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class FailureReason(StrEnum):
@@ -23,6 +23,9 @@ class FailureReason(StrEnum):
     NOT_PERIODIC = "not_periodic"
     TOO_MANY_ATOMS = "too_many_atoms"
     BAD_ID = "bad_id"
+    CHARGED = "charged"
+    NOT_APPLICABLE = "not_applicable"
+    POLAR = "polar_surface"
     # explore
     EXPLODED_VOLUME = "exploded_volume"
     EXPLODED_DISTANCE = "exploded_distance"
@@ -53,7 +56,7 @@ f8, f4, i8, i4, text, flag = pa.float64(), pa.float32(), pa.int64(), pa.int32(),
 
 KEY = [
     _field("structure_id", text, "the source crystal, e.g. mp-149"),
-    _field("variant", text, "unit, or supercell-AxBxC"),
+    _field("variant", text, "unit, supercell-AxBxC, or a name that begins with its domain"),
     _field("domain", text, "where on the surface this lies: bulk, strained, ..."),
 ]
 GEOMETRY = [
@@ -70,8 +73,12 @@ FRAME = [
     _field("snapshot_id", text, "structure:variant:condition:step"),
     *KEY,
     _field("condition", text, "name of the thermodynamic condition; equilibrium for the crystal as given"),
-    _field("ensemble", text, "NpT, or none for the crystal as given"),
-    _field("temperature_K", f8, "target temperature", "K"),
+    _field(
+        "ensemble",
+        text,
+        "NpT; NpT-isotropic, NpT-in_plane or NVT where the barostat moves less; none without dynamics",
+    ),
+    _field("temperature_K", f8, "target temperature, of a ramp that of the moment", "K"),
     _field("pressure_GPa", f8, "target pressure", "GPa"),
     _field("step", i8, "MD step of the frame"),
 ]
@@ -92,10 +99,25 @@ _STRUCTURES = [
                     pa.field("condition", text),
                     pa.field("temperature_K", f8),
                     pa.field("pressure_GPa", f8),
+                    pa.field("static", flag),
+                    pa.field("cell_motion", text),
+                    pa.field(
+                        "ramp",
+                        pa.list_(
+                            pa.struct(
+                                [pa.field("start_K", f8), pa.field("end_K", f8), pa.field("length_ps", f8)]
+                            )
+                        ),
+                    ),
+                    pa.field("length_ps", f8),
+                    pa.field("compressibility_per_GPa", f8),
+                    pa.field("max_volume_ratio", f8),
+                    pa.field("max_temperature_factor", f8),
+                    pa.field("min_distance_A", f8),
                 ]
             )
         ),
-        "thermodynamic conditions to explore this cell at",
+        "thermodynamic conditions to explore this cell at; what is null is as section explore says",
     ),
     _field("batch", i4, "explore batch"),
     *SOURCE,
@@ -130,6 +152,13 @@ _SNAPSHOTS = [
         null=True,
     ),
     _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
+    _field(
+        "lindemann",
+        f8,
+        "root mean square displacement of the atoms since the start, strain and drift taken out, over the shortest distance there; "
+        "above 0.2 they have left their sites: it melts, or they diffuse; null without dynamics",
+        null=True,
+    ),
     *POTENTIAL,
     *SOURCE,
 ]

@@ -6,6 +6,7 @@ opposite faces) is below ``min_length_A``, that direction gets one more repetiti
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Annotated, Literal
 
@@ -129,19 +130,20 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:
     if options.unit_cell or times == (1, 1, 1):
         yield Cell("unit", "bulk", crystal.numbers, crystal.cell, crystal.positions, at)
     if times != (1, 1, 1):
-        yield _repeat(crystal, times, at)
+        large = repeated(crystal, times)
+        name = "supercell-{}x{}x{}".format(*times)
+        yield Cell(name, "bulk", large.numbers, large.cell, large.positions, at)
 
 
-def _repeat(crystal: Crystal, times: tuple[int, int, int], at: list[Condition]) -> Cell:
+def repeated(crystal: Crystal, times: tuple[int, int, int]) -> Crystal:
     """Put copies of the whole cell one after the other, so that atom ``i`` of copy ``c`` is atom ``c * n + i``."""
     shifts = np.array(list(np.ndindex(times))) @ crystal.cell
     positions = (shifts[:, None, :] + crystal.positions[None, :, :]).reshape(-1, 3)
     numbers = np.tile(crystal.numbers, len(shifts))
-    return Cell(
-        "supercell-{}x{}x{}".format(*times),
-        "bulk",
-        numbers,
-        crystal.cell * np.array(times)[:, None],
-        positions,
-        at,
-    )
+    cell = crystal.cell * np.array(times)[:, None]
+    return replace(crystal, numbers=numbers, cell=cell, positions=positions)
+
+
+def enlarged(crystal: Crystal, rule: Supercell | None) -> Crystal:
+    """Return the supercell of ``crystal`` by the rule of this module; null: the crystal as it is."""
+    return repeated(crystal, repetitions(crystal.cell, len(crystal.numbers), rule)) if rule else crystal

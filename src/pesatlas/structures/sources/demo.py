@@ -6,6 +6,7 @@ tabulated also in C. Kittel, Introduction to Solid State Physics, 8th ed. (2005)
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -76,6 +77,23 @@ def _rutile(a: float, c: float, u: float, cation: str, anion: str) -> _Recipe:
     return _Recipe(_box(a, a, c), (cation, cation, *[anion] * 4), (_ORIGIN, _CENTRE, *anions))
 
 
+def _two_h(a: float, c: float, z: float, metal: str, chalcogen: str) -> _Recipe:
+    """Molybdenite: space group 194, metal on 2c, chalcogen on 4f."""
+    first, second = (1 / 3, 2 / 3), (2 / 3, 1 / 3)
+    metals = ((*first, 0.25), (*second, 0.75))
+    chalcogens = ((*first, z), (*second, z - 0.5), (*second, 1 - z), (*first, 1.5 - z))
+    return _Recipe(_hexagonal(a, c), (metal, metal, *[chalcogen] * 4), (*metals, *chalcogens))
+
+
+def _lanthanum_decahydride(a: float, x: float) -> _Recipe:
+    """Space group 225: La on 4b, H on 8c and 32f, on the primitive face-centred cell: 11 atoms."""
+    cubic = [(0.5, 0.5, 0.5), _QUARTER, (0.75, 0.75, 0.75)]
+    cubic += [(s * x, t * x, u * x) for s, t, u in product((1, -1), repeat=3)]
+    # primitive fractional coordinates of a face-centred cell: (y + z - x, x + z - y, x + y - z)
+    sites = tuple((q + r - p, p + r - q, p + q - r) for p, q, r in cubic)
+    return _Recipe(_fcc(a), ("La", *["H"] * 10), sites)
+
+
 def _bc8(a: float, x: float, element: str) -> _Recipe:
     """Site 16c of space group 206 on the primitive body-centred cell: 8 atoms."""
     cubic = [(x, x, x), (0.5 - x, -x, 0.5 + x), (-x, 0.5 + x, 0.5 - x), (0.5 + x, 0.5 - x, -x)]
@@ -90,6 +108,12 @@ CRYSTALS: dict[str, _Recipe] = {
     "AlP": _zinc_blende(5.451, "Al", "P"),
     "CsCl": _caesium_chloride(4.123, "Cs", "Cl"),
     "GaAs": _zinc_blende(5.653, "Ga", "As"),
+    "H3S": _Recipe(  # at 200 GPa: Duan et al., Sci. Rep. 4, 6968 (2014)
+        _bcc(2.984), ("S", "H", "H", "H"), (_ORIGIN, (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5))
+    ),
+    "LaH10": _lanthanum_decahydride(5.1, 0.12),  # at 150 GPa: Geballe et al., Angew. Chem. 57, 688 (2018)
+    "Li2O": _antifluorite(4.619, "Li", "O"),
+    "Li2S": _antifluorite(5.71, "Li", "S"),
     "Li3N": _Recipe(  # Rabenau and Schulz, J. Less-Common Met. 50, 155 (1976)
         _hexagonal(3.648, 3.875),
         ("N", "Li", "Li", "Li"),
@@ -98,6 +122,9 @@ CRYSTALS: dict[str, _Recipe] = {
     "LiF": _rock_salt(4.017, "Li", "F"),
     "Mg2Si": _antifluorite(6.351, "Mg", "Si"),
     "MgO": _rock_salt(4.211, "Mg", "O"),
+    "MoS2": _two_h(
+        3.160, 12.294, 0.621, "Mo", "S"
+    ),  # Bronsema, de Boer, Jellinek, Z. Anorg. Chem. 540 (1986)
     "NaCl": _rock_salt(5.640, "Na", "Cl"),
     "NiAl": _caesium_chloride(2.887, "Ni", "Al"),
     "Si": _zinc_blende(5.431, "Si", "Si"),
@@ -106,6 +133,9 @@ CRYSTALS: dict[str, _Recipe] = {
     ),  # Kasper and Richards, Acta Cryst. 17, 752 (1964); metastable at 0 GPa
     "SiC": _zinc_blende(4.360, "Si", "C"),
     "TiO2": _rutile(4.594, 2.959, 0.305, "Ti", "O"),
+    "WS2": _two_h(
+        3.153, 12.323, 0.6225, "W", "S"
+    ),  # Schutte, de Boer, Jellinek, J. Solid State Chem. 70, 207 (1987)
     "ZnO": _wurtzite(
         3.250, 5.207, 0.382, "Zn", "O"
     ),  # u: Abrahams and Bernstein, Acta Cryst. B 25, 1233 (1969)

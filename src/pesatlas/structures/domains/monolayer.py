@@ -1,0 +1,47 @@
+"""Single layers of layered crystals, in vacuum: atoms move, and the cell in the plane; the vacuum does not."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from pesatlas.config.section import Section
+from pesatlas.structures.crystal import Cell, Condition, Crystal, Refused, laid_flat
+from pesatlas.structures.domains.bulk import Temperature
+from pesatlas.structures.layers import find_layers
+from pesatlas.structures.slabs import InPlane, spread, with_vacancies, with_vacuum
+from pesatlas.tables.schemas import FailureReason
+
+
+class Options(Section):
+    """Options of the domain ``monolayer``."""
+
+    kind: Literal["monolayer"] = Field("monolayer", description="single layers of layered crystals")
+    vacuum_A: float = Field(15.0, ge=5, le=50, description="empty space between a layer and its image (Å)")
+    supercell: InPlane = Field(InPlane(), description="how often the layer is repeated in its plane")
+    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    vacancies: bool = Field(default=False, description="also the layer with one atom less, for each element")
+
+
+def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
+    """Yield a cell for each layer that differs in composition from those before, or why there is none."""
+    found = find_layers(crystal)
+    if isinstance(found, str):
+        yield Refused("monolayer", FailureReason.NOT_APPLICABLE, found)
+        return
+    at = [Condition(f"{t:g}K-0GPa", t, 0.0, cell_motion="in_plane") for t in options.temperatures_K]
+    seen: list[list[int]] = []
+    for atoms in found.layers:
+        numbers = found.crystal.numbers[atoms]
+        if sorted(numbers.tolist()) in seen:
+            continue
+        name = f"monolayer-{len(seen)}"
+        seen.append(sorted(numbers.tolist()))
+        layer = Crystal(
+            crystal.structure_id, numbers, found.crystal.cell, found.crystal.positions[atoms], crystal.source
+        )
+        layer = spread(with_vacuum(laid_flat(layer), options.vacuum_A), options.supercell)
+        yield Cell(name, "monolayer", layer.numbers, layer.cell, layer.positions, at)
+        if options.vacancies:
+            for symbol, less in with_vacancies(layer):
+                yield Cell(f"{name}-v-{symbol}", "monolayer", less.numbers, less.cell, less.positions, at)

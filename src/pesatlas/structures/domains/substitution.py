@@ -1,0 +1,50 @@
+"""Crystals with one atom of another element, for every different site (pymatgen-analysis-defects). Cells are neutral."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from pesatlas.config.section import Section
+from pesatlas.elements import Symbols, symbol_of
+from pesatlas.structures.crystal import Cell, Crystal, Refused
+from pesatlas.structures.defects import generators, substitutions
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature
+from pesatlas.structures.domains.vacancy import conditions
+from pesatlas.tables.schemas import FailureReason
+from pesatlas.units import ATM_TO_GPA
+
+
+class Options(Section):
+    """Options of the domain ``substitution``."""
+
+    kind: Literal["substitution"] = Field("substitution", description="one atom of another element")
+    replace: dict[str, Symbols] | None = Field(
+        None,
+        min_length=1,
+        description="element: those that take its place, e.g. {Mg: [Ca, Zn]}; null: antisites, the elements of the crystal",
+    )
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
+
+
+def check(_: Options) -> None:
+    """Raise a UserError if pymatgen-analysis-defects is not installed."""
+    generators()
+
+
+def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
+    """Yield a cell for each different site and element, or why there is none."""
+    own = sorted({symbol_of(int(z)) for z in crystal.numbers})
+    mapping = options.replace or {old: [new for new in own if new != old] for old in own if len(own) > 1}
+    at = conditions(options.temperatures_K, options.pressure_GPa)
+    count: Counter[str] = Counter()
+    for name, cell in substitutions(crystal, options.supercell, dict(mapping)):
+        variant = f"substitution-{name}{count[name]}"
+        yield Cell(variant, "substitution", cell.numbers, cell.cell, cell.positions, at)
+        count[name] += 1
+    if not count:
+        detail = f"there is nothing to put in the place of {', '.join(own)}"
+        yield Refused("substitution", FailureReason.NOT_APPLICABLE, detail)

@@ -1,0 +1,54 @@
+"""Crystals with one atom missing, for every different site (pymatgen-analysis-defects). Cells are neutral."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from pesatlas.config.section import Section
+from pesatlas.elements import Symbols
+from pesatlas.structures.crystal import Cell, Condition, Crystal, Refused
+from pesatlas.structures.defects import generators, vacancies, without
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature
+from pesatlas.tables.schemas import FailureReason
+from pesatlas.units import ATM_TO_GPA
+
+
+class Options(Section):
+    """Options of the domain ``vacancy``."""
+
+    kind: Literal["vacancy"] = Field("vacancy", description="one atom missing, for every different site")
+    elements: Symbols | None = Field(None, min_length=1, description="of these elements; null: of all")
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
+
+
+def check(_: Options) -> None:
+    """Raise a UserError if pymatgen-analysis-defects is not installed."""
+    generators()
+
+
+def conditions(temperatures: list[float], pressure: float) -> list[Condition]:
+    """Return a condition for each temperature (K) at a pressure (GPa)."""
+    return [Condition(f"{t:g}K-{pressure:g}GPa", t, pressure) for t in temperatures]
+
+
+def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
+    """Yield a cell for each different site, or why there is none."""
+    at = conditions(options.temperatures_K, options.pressure_GPa)
+    count: Counter[str] = Counter()
+    for symbol, atom, large in vacancies(crystal, options.supercell):
+        if options.elements is not None and symbol not in options.elements:
+            continue
+        if len(large.numbers) < 2:
+            yield Refused("vacancy", FailureReason.NOT_APPLICABLE, "the supercell has one atom only")
+            return
+        less = without(large, atom)
+        yield Cell(f"vacancy-{symbol}{count[symbol]}", "vacancy", less.numbers, less.cell, less.positions, at)
+        count[symbol] += 1
+    if not count:
+        yield Refused(
+            "vacancy", FailureReason.NOT_APPLICABLE, "it has none of the elements that are asked for"
+        )
