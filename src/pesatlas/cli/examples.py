@@ -59,6 +59,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas select frames.extxyz --count 500 --out picked.extxyz", ""),
         ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),
     ),
+    "gaps": (
+        ("pesatlas gaps results", "what our dataset has and lacks"),
+        ("pesatlas gaps results --of my-crystals.extxyz --map gaps.html", "may I trust it for these?"),
+        ("pesatlas gaps MatPES-PBE-2025.2.json.gz --of config.yaml --to gaps.parquet", ""),
+    ),
     "config new": (("pesatlas config new --preset demo > config.yaml", ""),),
     "config check": (("pesatlas config check config/matpes.yaml", ""),),
     "config schema": (("pesatlas config schema > config.schema.json", ""),),

@@ -369,6 +369,23 @@ _IMPORTED = [
     *SOURCE,
 ]
 
+_GAPS = [
+    _field("structure", text, "structure that was asked about: its id, or the name and number of its file"),
+    _field("domain", text, "its domain, if a campaign gave it; else given"),
+    _field("element", text, "element in it"),
+    _field("atoms", i4, "atoms of this element in it"),
+    _field(
+        "distance",
+        f8,
+        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null without one",
+        null=True,
+    ),
+    _field("percentile", f8, "share of the dataset's own frames that lie nearer to all others than this"),
+    _field("typical_distance", f8, "median of the same distance over the dataset's own frames"),
+    _field("compared_with", i8, "frames of the dataset with this element whose distance was measured"),
+    _field("verdict", text, "inside up to the percentile 0.90, edge up to 0.99, outside beyond"),
+]
+
 _FAILURES = [
     _field("stage", text, "stage that failed"),
     _field("key", text, "what failed: structure_id, trajectory or snapshot_id"),
@@ -393,5 +410,6 @@ SCHEMAS: dict[str, pa.Schema] = {
     "dataset": pa.schema(_DATASET),
     "parity": pa.schema(_PARITY),
     "imported": pa.schema(_IMPORTED),
+    "gaps": pa.schema(_GAPS),
     "failures": pa.schema(_FAILURES),
 }
