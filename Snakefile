@@ -34,6 +34,11 @@ include: "workflow/rules/dataset.smk"
 include: "workflow/rules/report.smk"
 
 
+if campaign.round:
+
+    include: "workflow/rules/round.smk"
+
+
 rule all:
     default_target: True
     input:

@@ -1,6 +1,6 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
-from pesatlas.report.names import FIGURES, SECTIONS
+from pesatlas.report.names import FIGURES, ROUND_FIGURES, SECTIONS
 
 
 rule evaluate_potential:
@@ -36,6 +36,7 @@ rule build_report:
         selection="results/selection.parquet",
         quality="results/select/quality.parquet",
         parity="results/report/parity.parquet",
+        advice=of_round("results/advice.json"),
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
     output:
@@ -48,7 +49,7 @@ rule build_report:
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},
             )
-            for name, section in FIGURES.items()
+            for name, section in (FIGURES | (ROUND_FIGURES if campaign.round else {})).items()
         ],
     log:
         "logs/build_report.log",

@@ -9,9 +9,11 @@ from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import Label
+from pesatlas.config.round import Round
 from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
+from pesatlas.rounds import datasets_before
 
 
 class About(Section):
@@ -39,12 +41,23 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+    round: Round | None = Field(
+        None, description="what this campaign takes from the one before it; null: it is the first round"
+    )
 
     @property
     def potentials(self) -> list[Any]:
-        """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""
+        """Options of every potential: the one that explores, the one that labels, if it is a potential that does, and a committee."""
         labels = getattr(self.label.backend, "potential", None)
-        return [self.explore.potential, *([labels] if labels is not None else [])]
+        committee = self.round.committee if self.round else []
+        return [self.explore.potential, *([labels] if labels is not None else []), *committee]
+
+    def references(self) -> list[str]:
+        """Datasets that are labelled already: those of ``select.reference``, and of the rounds before, which have to have finished."""
+        if self.round is None:
+            return self.select.reference
+        before = datasets_before(self.round, self.label.levels[0])
+        return [*self.select.reference, *map(str, before)]
 
     @property
     def label_batches(self) -> int:

@@ -24,6 +24,7 @@ EXTENSIONS = {
     "select.policy": "pesatlas.select.policies",
     "label.backend": "pesatlas.label.backends",
     "label.backend.potential": "pesatlas.potentials.kinds",
+    "round.committee": "pesatlas.potentials.kinds",
 }
 
 
@@ -80,8 +81,9 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         ("encode.encoder", [campaign.encode.encoder]),
         ("select.policy", [campaign.select.policy]),
         ("label.backend", [campaign.label.backend]),
+        ("round.committee", campaign.round.committee if campaign.round else []),
     ]
-    problems = []
+    problems = _check_round(campaign)
     for key, many in used:
         for options in many:
             check = getattr(registry.find(EXTENSIONS[key], options.kind), "check", None)
@@ -93,6 +95,23 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
     problems += _check_elements(campaign) if not problems else []
     if problems:
         raise UserError(f"{where}: {len(problems)} problem(s) in the configuration\n" + "\n".join(problems))
+
+
+def _check_round(campaign: Campaign) -> list[str]:
+    """Say whether the round before is there, and whether the policy has a committee if it needs one."""
+    if campaign.round is None:
+        policy: Any = campaign.select.policy
+        if policy.kind != "disagree":
+            return []
+        wrong = "only a round after the first has a committee that could disagree"
+        return [
+            f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas config new --previous` does."
+        ]
+    try:
+        campaign.references()
+    except UserError as error:
+        return [f"  - round: {error}"]
+    return []
 
 
 def _check_elements(campaign: Campaign) -> list[str]:

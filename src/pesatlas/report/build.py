@@ -11,16 +11,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pesatlas.report.cost import Cost, cost, costs, in_words, next_thousand
+from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
-from pesatlas.report.names import FIGURES, SECTIONS
+from pesatlas.report.names import FIGURES, ROUND_FIGURES, SECTIONS
 from pesatlas.report.read import Reader, corrections, rules_spoken
+from pesatlas.report.reliability import reliability_data, reliability_figures
 from pesatlas.report.summary import losses, quality_note
 from pesatlas.report.trust import trust
+from pesatlas.report.words import advice_in_words, in_words, read_advice
 from pesatlas.tables import read_table
 from pesatlas.tables.atomic import atomic_path, write_text
 from pesatlas.tables.manifest import read_campaign_manifest
@@ -46,6 +48,10 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
     spent = costs(results.parent, manifest)
     data, structures = _data(reader, lost, spent)
     figures = _figures(reader, data)
+    advice = read_advice(results)
+    if advice is not None:
+        data |= reliability_data(results)
+        figures += reliability_figures(results, data)
     steps = funnel(manifest, lost)
     context = {
         "head": _head(manifest, steps, lost, spent),
@@ -54,7 +60,10 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
         "costs": [_cost_row(each) for each in spent],
         "sections": _sections(results, reader, figures),
         "filters": _filters(data, reader.levels),
-        "advice": _advice(data, steps, lost, spent),
+        "advice": [
+            *([{"text": advice_in_words(advice), "command": ""}] if advice else []),
+            *_advice(data, steps, lost, spent),
+        ],
         "configuration": json.dumps(manifest["configuration"], indent=1),
         "table": _table,
         "data": _json(_page(manifest["campaign"], data, figures, structures)),
@@ -189,10 +198,11 @@ def _sections(results: Path, reader: Reader, figures: Sequence[Figure]) -> list[
         {
             "name": name,
             "title": title,
-            "figures": [figure for figure in figures if FIGURES[figure.name] == name],
+            "figures": mine,
             "tables": {"energetics": _outliers, "trust": _trouble}.get(name, lambda *_: [])(results, reader),
         }
         for name, title in SECTIONS.items()
+        if (mine := [figure for figure in figures if (FIGURES | ROUND_FIGURES)[figure.name] == name])
     ]
 
 

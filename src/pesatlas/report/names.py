@@ -27,10 +27,14 @@ FIGURES: dict[str, str] = {
 }
 """Name of each figure and the section it belongs to."""
 
+ROUND_FIGURES: dict[str, str] = {"reliability_forces": "round", "reliability_energy": "round"}
+"""The same, of a campaign that is a round after the first."""
+
 SECTIONS = {
     "energetics": "What did we get?",
     "coverage": "Does it cover what matters?",
     "trust": "Can it be trusted?",
     "cost": "What did it cost?",
+    "round": "Is another round worth it?",
 }
-"""Sections by name, in their order, with the question that each answers."""
+"""Sections by name, in their order, with the question that each answers; ``round`` is there only if the campaign is one."""

@@ -17,6 +17,7 @@ from pesatlas.errors import UserError
 from pesatlas.registry import find
 from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
 from pesatlas.select.centres import Centres
+from pesatlas.select.disagreement import Committee
 from pesatlas.select.frames import look_up
 from pesatlas.select.pool import Pick, Pool, geometries_of, round_robin
 from pesatlas.select.reference import Reference, read_known
@@ -37,6 +38,7 @@ def pick_snapshots(
     atoms: Path,
     reference: Reference | None,
     selection: Path,
+    committee: Committee | None = None,
 ) -> None:
     """Write the table ``selection``: the frames to label, most wanted first, each with the reason it was picked.
 
@@ -64,6 +66,8 @@ def pick_snapshots(
     if not new.all():
         table, crystals = table.filter(pa.array(new)), crystals[new]
         pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
+    if committee is not None:
+        pool.expected_errors = committee.expected_errors(len(centres.weights))
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
     policy: Any = options.policy
     chosen: list[Pick] = find("pesatlas.select.policies", policy.kind).choose(pool, policy, required, known)
