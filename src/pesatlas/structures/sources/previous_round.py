@@ -71,9 +71,8 @@ def load(options: Options) -> Iterator[Read]:
     for path in (*tables["selection"], *tables["clusters"]):
         check_entry(path)
     picked = set(read_table(tables["selection"][0], "selection", ["snapshot_id"])["snapshot_id"].to_pylist())
-    ids, points = _thin(
-        tables["clusters"], picked, _of_domains(tables["snapshots"], options.domains), options
-    )
+    allowed = _cells(tables["structures"][0], options.domains)
+    ids, points = _thin(tables["clusters"], picked, allowed, options.count)
     wanted = [ids[i] for i in farthest_first(points, options.count)]
     frames = _read(tables["snapshots"], wanted)
     log.info("%d frames to start from, far from the %d picks of %s", len(frames), len(picked), results)
