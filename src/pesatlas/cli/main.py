@@ -452,12 +452,23 @@ def config_new(
     preset: Annotated[
         str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")
     ] = "demo",
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a campaign that has finished: the round that goes on from it, in place of a preset."
+        ),
+    ] = None,
 ) -> None:
-    """Print a commented configuration, to be written into the config.yaml of a campaign."""
+    """Print a commented configuration, to be written into the config.yaml of a campaign.
+
+    With [bold]--previous[/bold], type it in the folder in which the next round is to run: paths are as seen from there.
+    """
+    from pesatlas.cli.next_round import next_round  # noqa: PLC0415
     from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
     from pesatlas.config.render import render_yaml  # noqa: PLC0415
 
-    typer.echo(render_yaml(*load_preset(preset)), nl=False)
+    made = next_round(previous) if previous else load_preset(preset)
+    typer.echo(render_yaml(*made), nl=False)
 
 
 @command("config check")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pesatlas import __version__
@@ -69,31 +71,39 @@ class Committee(NamedTuple):
     disagreement: list[Path]
     calibration: Path
 
-    def expected_errors(self, clusters: int) -> NDArray[np.float64]:
+    def expected_errors(self, candidates: pa.ChunkedArray, clusters: int) -> NDArray[np.float64]:
         """Error of a force (eV/Å) that is expected in each atomic cluster (clusters,): calibrated, root mean square over candidates.
 
         A cluster none of whose candidates could be evaluated, as the committee does not know their elements, gets the largest of all.
+
+        Parameters
+        ----------
+        candidates : snapshot_id of those that count, so that it does not matter how shards were grouped
+        clusters : how many there are
 
         Raises
         ------
         UserError
             If not a single candidate was evaluated.
         """
-        squares, atoms = np.zeros(clusters), np.zeros(clusters)
+        parts = []
         for path in self.disagreement:
             check_metadata(path, "disagreement")
-            for piece in iter_table(path, ["reason", "atom_clusters", "force_std_eV_per_A"]):
-                said = piece.filter(piece["reason"].is_null())
-                owner = said["atom_clusters"].flatten().to_numpy()
-                std = said["force_std_eV_per_A"].flatten().to_numpy().astype(float)
-                squares += np.bincount(owner, std**2, minlength=clusters)
-                atoms += np.bincount(owner, minlength=clusters)
-        known = atoms > 0
-        if not known.any():
+            for piece in iter_table(path, ["snapshot_id", "reason", "atom_clusters", "force_std_eV_per_A"]):
+                counts = pc.and_(
+                    piece["reason"].is_null(), pc.is_in(piece["snapshot_id"], value_set=candidates)
+                )
+                parts.append(piece.filter(counts))
+        said = pa.Table.from_batches(parts).sort_by("snapshot_id").combine_chunks() if parts else None
+        if said is None or not len(said):
             raise UserError(
                 "The committee could not evaluate one candidate: does it know their elements? The tables in "
                 "results/select/disagreement/ say why."
             )
+        owner = said["atom_clusters"].combine_chunks().flatten().to_numpy()
+        std = said["force_std_eV_per_A"].combine_chunks().flatten().to_numpy().astype(float)
+        squares, atoms = np.bincount(owner, std**2, clusters), np.bincount(owner, minlength=clusters)
+        known = atoms > 0
         errors = np.full(clusters, np.nan)
         errors[known] = read_factor(self.calibration, FORCES) * np.sqrt(squares[known] / atoms[known])
         return np.where(known, errors, errors[known].max())

@@ -58,6 +58,7 @@ def pick_snapshots(
     causes = _counted(candidates)
     centres, _ = Centres.read(atoms)
     table = _merge(campaign, candidates, centres)
+    merged = table.column("snapshot_id")
     pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
     known, labelled = read_known(reference, pool.structure_pcs.shape[1])
     crystals = np.zeros(table.num_rows, dtype=bool)
@@ -67,7 +68,7 @@ def pick_snapshots(
         table, crystals = table.filter(pa.array(new)), crystals[new]
         pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
     if committee is not None:
-        pool.expected_errors = committee.expected_errors(len(centres.weights))
+        pool.expected_errors = committee.expected_errors(merged, len(centres.weights))
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
     policy: Any = options.policy
     chosen: list[Pick] = find("pesatlas.select.policies", policy.kind).choose(pool, policy, required, known)
