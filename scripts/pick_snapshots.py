@@ -20,5 +20,5 @@ with job(snakemake) as campaign:
         atoms=Path(snakemake.input.atoms),
         reference=reference,
         selection=Path(snakemake.output.selection),
-        committee=Committee(asked, Path(*snakemake.input.calibration)) if asked else None,
+        committee=Committee(asked, Path(snakemake.input.calibration)) if asked else None,
     )

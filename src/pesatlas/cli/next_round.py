@@ -10,6 +10,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
+from pesatlas.potentials.weights import directory_sha256
 from pesatlas.rounds import results_of
 from pesatlas.tables.manifest import read_campaign_manifest, sha256_of
 
@@ -71,7 +72,9 @@ def _committee(results: Path, level: str) -> list[dict[str, Any]]:
             f"{results / 'potentials'}: a committee needs two potentials of level {level} or more, and {len(fit)} of {len(cards)} there passed the "
             "gate. Add seeds to train.seeds (four make a good committee), or more labels or epochs, and run that campaign again."
         )
-    return [{"kind": "matgl", "path": folder} for _, folder in fit]
+    return [
+        {"kind": "matgl", "path": folder, "sha256": directory_sha256(Path(folder))} for _, folder in fit
+    ]
 
 
 def _moved(campaign: Campaign, folder: Path) -> dict[str, Any]:
