@@ -31,6 +31,7 @@ include: "workflow/rules/encode.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/label.smk"
 include: "workflow/rules/dataset.smk"
+include: "workflow/rules/train.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -46,3 +47,4 @@ rule all:
         "results/report.html",
         "results/card.json",
         expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
+        trained("results/potentials/{level}-{seed}/card.json"),

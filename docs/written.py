@@ -75,8 +75,8 @@ def configuration() -> str:
     known = schema["$defs"]
     parts = []
     for name, section in schema["properties"].items():
-        model = _model(section, known)
-        parts += [f"## {name}", _words(model), _keys_table(model, known, section.get("default", {}))]
+        model = _sections(section, known)[0]
+        parts += [f"## {name}", _words(model), _keys_table(model, known, section.get("default") or {})]
         for key, field in model["properties"].items():
             for kind in _kinds(field, known):
                 choice = kind["properties"]["kind"]

@@ -11,4 +11,5 @@ with job(snakemake):
         results=Path(snakemake.input.manifest).parent,
         report=Path(snakemake.output.report),
         pictures=Path(snakemake.output.figures[0]).parent,
+        potentials=[Path(card).parent for card in snakemake.input.potentials],
     )

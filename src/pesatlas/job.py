@@ -27,7 +27,10 @@ def job(snakemake: Any) -> Iterator[Campaign]:
     signal.signal(signal.SIGTERM, _stop)  # time limit, preemption, scancel: clean up, then end
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(snakemake.threads)
-    batch = getattr(snakemake.wildcards, "batch", "")
+    names = ("batch", "level", "seed")
+    batch = "-".join(
+        getattr(snakemake.wildcards, name) for name in names if hasattr(snakemake.wildcards, name)
+    )
     with (
         progress_file(snakemake.rule, batch),
         _log_to(Path(snakemake.log[0]), f"{snakemake.rule} {batch}".strip()),

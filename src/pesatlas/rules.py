@@ -17,6 +17,7 @@ RULES = {
     "atoms": ("label_atoms",),
     "label": ("label_batch",),
     "dataset": ("collect_dataset", "write_card", "export_dataset"),
+    "train": ("train_potential", "fetch_base"),
     "report": ("evaluate_potential", "build_report"),
 }
 """The rules of each stage; isolated atoms are counted apart from the labels of the selection."""

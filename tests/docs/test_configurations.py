@@ -23,7 +23,7 @@ BLOCKS = [
 def test_a_documented_configuration_is_valid(block):
     raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
     for section, values in yaml.safe_load(block).items():
-        raw[section] |= values
+        raw[section] = (raw[section] or {}) | values
     load_campaign(raw, extensions=False)
 
 

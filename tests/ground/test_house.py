@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pesatlas"
-STAGES = {"structures", "explore", "encode", "select", "label", "dataset", "report"}
+STAGES = {"structures", "explore", "encode", "select", "label", "dataset", "train", "report"}
 TOOLS = {"potentials", "dynamics", "levels"}
 FLOOR = {
     "__init__.py": 3,  # the front door: pesatlas.open

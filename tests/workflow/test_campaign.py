@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas.config.load import read_campaign
 from pesatlas.dataset.verify import verify
+from pesatlas.monitor.status import read_status
 from small_campaign import ROOT
 
 pytestmark = pytest.mark.slow
@@ -114,6 +116,22 @@ def test_a_dry_run_half_way_shows_the_jobs_that_are_left(tiny, tmp_path, lost, l
     before = sorted(path for path in (half.path / "results").rglob("*"))
     assert jobs(half.run("-n")) == LAST | left
     assert sorted(path for path in (half.path / "results").rglob("*")) == before
+
+
+def test_a_finished_campaign_that_asks_for_training_trains_and_shows_it(tiny, tmp_path):
+    twin = copy_of(tiny, tmp_path / "twin")
+    small = {"kind": "tensornet", "units": 8, "blocks": 1}
+    twin.change({"train": {"architecture": small, "epochs": 2, "seeds": [7]}})
+    assert jobs(twin.run("-n")) == {"train_potential": 1, "build_report": 1}
+    twin.run()
+    card = json.loads((twin.path / "results/potentials/pbe-7/card.json").read_text())
+    assert (card["level"], card["elements"], card["training"]["epochs"]) == ("pbe", ["Si"], 2)
+    assert "What can be trained on it?" in (twin.path / "results/report.html").read_text()
+    assert (twin.path / "results/figures/learning.png").stat().st_size > 1000
+    assert "epoch 1: loss" in twin.log("train_potential/pbe-7.log")
+    stages = read_status(twin.path, read_campaign(twin.path / "config.yaml"), "").stages
+    assert [(stage.total, stage.done) for stage in stages if stage.name == "train"] == [(1, 1)]
+    assert "Nothing to be done" in twin.run("-n")
 
 
 def test_ci_would_notice_a_demo_with_too_few_labels(tiny):

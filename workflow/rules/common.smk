@@ -17,6 +17,7 @@ localrules:
     all,
     fetch_structures,
     fetch_potential,
+    fetch_base,
     fit_pca,
 
 
@@ -74,6 +75,11 @@ def of_round(files):
 def label_batches():
     """Return the batches of labels. The configuration tells their number, so that the DAG needs no second checkpoint."""
     return [f"{i:05d}" for i in range(campaign.label_batches)]
+
+
+def trained(pattern):
+    """Return `pattern` for each potential that is trained; none without a section `train`."""
+    return expand(pattern, level=campaign.train_level, seed=campaign.train.seeds) if campaign.train else []
 
 
 def grows(start, factor=2, each_core=0):

@@ -1,6 +1,15 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
-from pesatlas.report.names import FIGURES, ROUND_FIGURES, SECTIONS
+from pesatlas.report.names import (
+    FIGURES,
+    ROUND_FIGURES,
+    ROUND_SECTION,
+    SECTIONS,
+    TRAINED_FIGURES,
+    TRAINED_SECTION,
+)
+
+drawn = FIGURES | (TRAINED_FIGURES if campaign.train else {}) | (ROUND_FIGURES if campaign.round else {})
 
 
 rule evaluate_potential:
@@ -39,17 +48,18 @@ rule build_report:
         advice=of_round("results/advice.json"),
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+        potentials=trained("results/potentials/{level}-{seed}/card.json"),
     output:
         report=report("results/report.html", category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip
         figures=[
             report(
                 f"results/figures/{name}.png",
-                category=SECTIONS[section],
+                category=(SECTIONS | TRAINED_SECTION | ROUND_SECTION)[section],
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},
             )
-            for name, section in (FIGURES | (ROUND_FIGURES if campaign.round else {})).items()
+            for name, section in drawn.items()
         ],
     log:
         "logs/build_report.log",

@@ -72,9 +72,7 @@ def _committee(results: Path, level: str) -> list[dict[str, Any]]:
             f"{results / 'potentials'}: a committee needs two potentials of level {level} or more, and {len(fit)} of {len(cards)} there passed the "
             "gate. Add seeds to train.seeds (four make a good committee), or more labels or epochs, and run that campaign again."
         )
-    return [
-        {"kind": "matgl", "path": folder, "sha256": directory_sha256(Path(folder))} for _, folder in fit
-    ]
+    return [{"kind": "matgl", "path": folder, "sha256": directory_sha256(Path(folder))} for _, folder in fit]
 
 
 def _moved(campaign: Campaign, folder: Path) -> dict[str, Any]:

@@ -1,18 +1,20 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
-from pesatlas.config.label import Label
+from pesatlas.config.label import MLIP, Label
 from pesatlas.config.round import Round
 from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
+from pesatlas.config.train import Train
 from pesatlas.rounds import datasets_before
 
 
@@ -41,9 +43,28 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
+    train: Train | None = Field(
+        None,
+        description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
+    )
     round: Round | None = Field(
         None, description="what this campaign takes from the one before it; null: it is the first round"
     )
+
+    @model_validator(mode="after")
+    def _train_at_a_level_there_is(self) -> Self:
+        train = self.train
+        if train is None:
+            return self
+        if self.train_level not in self.label.levels:
+            raise ValueError(
+                f"train.level: {train.level} is none of label.levels, {self.label.levels}; name one of them"
+            )
+        if self.train_level == MLIP and train.base is None and train.references == "atoms":
+            raise ValueError(
+                "train.references: a potential that labels says nothing of isolated atoms, so there are none at the level mlip; write fit"
+            )
+        return self
 
     @property
     def potentials(self) -> list[Any]:
@@ -52,12 +73,18 @@ class Campaign(Section):
         committee = self.round.committee if self.round else []
         return [self.explore.potential, *([labels] if labels is not None else []), *committee]
 
+    def before(self, level: str) -> list[Path]:
+        """Datasets of the rounds before, which have to have finished; of the first round there are none."""
+        return datasets_before(self.round, level) if self.round else []
+
     def references(self) -> list[str]:
-        """Datasets that are labelled already: those of ``select.reference``, and of the rounds before, which have to have finished."""
-        if self.round is None:
-            return self.select.reference
-        before = datasets_before(self.round, self.label.levels[0])
-        return [*self.select.reference, *map(str, before)]
+        """Datasets that are labelled already: those of ``select.reference``, and of the rounds before."""
+        return [*self.select.reference, *map(str, self.before(self.label.levels[0]))]
+
+    @property
+    def train_level(self) -> str:
+        """Level of the potentials that are trained: one of those that are labelled."""
+        return (self.train and self.train.level) or self.label.levels[0]
 
     @property
     def label_batches(self) -> int:

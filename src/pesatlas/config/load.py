@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -22,9 +22,11 @@ EXTENSIONS = {
     "explore.potential": "pesatlas.potentials.kinds",
     "encode.encoder": "pesatlas.encode.encoders",
     "select.policy": "pesatlas.select.policies",
+    "train.architecture": "pesatlas.train.architectures",
     "label.backend": "pesatlas.label.backends",
     "label.backend.potential": "pesatlas.potentials.kinds",
     "round.committee": "pesatlas.potentials.kinds",
+    "train.base": "pesatlas.potentials.kinds",
 }
 
 
@@ -81,6 +83,8 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         ("encode.encoder", [campaign.encode.encoder]),
         ("select.policy", [campaign.select.policy]),
         ("label.backend", [campaign.label.backend]),
+        *([("train.architecture", [campaign.train.architecture])] if campaign.train else []),
+        *([("train.base", [campaign.train.base])] if campaign.train and campaign.train.base else []),
         ("round.committee", campaign.round.committee if campaign.round else []),
     ]
     problems = _check_round(campaign)
@@ -179,7 +183,10 @@ def _model_at(where: list[Any]) -> type[Section] | None:
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             return None
-        model = fields[part].annotation
+        annotation = fields[part].annotation
+        # a section that may be null
+        optional = [each for each in get_args(annotation) if each is not type(None)]
+        model = optional[0] if len(optional) == 1 else annotation
     return model if isinstance(model, type) and issubclass(model, Section) else None
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt
@@ -43,7 +43,7 @@ def _section(section: Section, notes: Mapping[str, str], path: str, indent: int)
         key = f"{path}.{name}" if path else name
         value = getattr(section, name)
         if indent == 0:
-            lines += ["", *_module_purpose(value)]
+            lines += ["", *_module_purpose(value, field.annotation)]
         if key in notes:
             lines += [f"{pad}# {line}" for line in notes[key].splitlines()]
         comment = "  ".join(filter(None, [field.description, _bounds(field.metadata)]))
@@ -62,9 +62,10 @@ def _section(section: Section, notes: Mapping[str, str], path: str, indent: int)
     return lines
 
 
-def _module_purpose(value: Any) -> list[str]:
-    """Return the first line of a section's docstring as a comment."""
-    text = (type(value).__doc__ or "").strip().splitlines()
+def _module_purpose(value: Any, annotation: Any) -> list[str]:
+    """Return the first line of a section's docstring as a comment; of one that may be null, whether it is or not."""
+    kinds = [type(value)] if value is not None else [*get_args(annotation)]
+    text = (kinds[0].__doc__ or "").strip().splitlines()
     return [f"# {text[0]}"] if text else []
 
 

@@ -28,6 +28,7 @@ _OUTPUTS = {
     "label_atoms": "results/labels/atoms.parquet",
     "collect_dataset": "results/manifest.json",
     "write_card": "results/card.json",
+    "fetch_base": "work/fetched/base.txt",
     "evaluate_potential": "results/report/parity.parquet",
     "build_report": "results/report.html",
 }
@@ -96,6 +97,8 @@ class Manifests:
             return OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
         if rule == "export_dataset" and batch:
             return (self._results / "exports" / batch / "export.json").is_file()
+        if rule == "train_potential":
+            return (self._results / "potentials" / batch / "card.json").is_file()
         return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
@@ -149,6 +152,7 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _atoms(manifests),
         _label(manifests, campaign),
         _dataset(manifests, campaign),
+        *([_train(manifests, campaign)] if campaign.train else []),
         _steps("report", manifests),
     ]
 
@@ -222,6 +226,12 @@ def _dataset(manifests: Manifests, campaign: Campaign) -> Stage:
         manifests.has_results("export_dataset", name) for name in formats
     )
     return stage
+
+
+def _train(manifests: Manifests, campaign: Campaign) -> Stage:
+    seeds = campaign.train.seeds if campaign.train else []
+    done = sum(manifests.has_results("train_potential", f"{campaign.train_level}-{seed}") for seed in seeds)
+    return Stage("train", "potentials", len(seeds), done, batches=len(seeds), batches_done=done)
 
 
 def _steps(name: str, manifests: Manifests) -> Stage:

@@ -20,6 +20,7 @@ from pesatlas.monitor.check import Check
 from pesatlas.monitor.cluster import check_slurm, read_profile
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.potentials.registry import elements_of, load_potential
+from pesatlas.potentials.weights import load_matgl
 from pesatlas.structures.crystal import Crystal
 from pesatlas.tables.io import check_metadata
 
@@ -135,7 +136,14 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
         f"the encoder ({encoder.kind}) loads",
         lambda: registry.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
     )
-    wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device} - {"cpu"}
+    train = campaign.train
+    base = train.base if train else None
+    if base is not None:
+        yield _attempt(
+            "the weights to start training from load", lambda: load_matgl(base.folder(), sha256=base.sha256)
+        )
+    wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device}
+    wanted = (wanted | ({train.device} if train else set())) - {"cpu"}
     if wanted and not on_slurm:
         import torch  # noqa: PLC0415 - slow to import
 

@@ -262,6 +262,10 @@ def render(
             )
     at_once = f"--gpus {machine.gpus} and --cores {machine.cores} at work at once"
     remarks = [f"Time: with {at_once}, without waiting in queues, and without attempts that fail."]
+    if campaign.train:
+        remarks.append(
+            f"Training {len(campaign.train.seeds)} potentials is not counted: how long it takes follows from the epochs that it needs."
+        )
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."
         for need in needs

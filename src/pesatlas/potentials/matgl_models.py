@@ -1,11 +1,11 @@
-"""M3GNet and TensorNet of matgl as potentials."""
+"""M3GNet, TensorNet and CHGNet of matgl as potentials."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from matgl.apps.pes import Potential as Saved
-from matgl.models import M3GNet, TensorNet
+from matgl.models import CHGNet, M3GNet, TensorNet
 
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
@@ -70,6 +70,8 @@ class MatglPotential(EdgePotential):
             # 32 bit, as matgl has them: torch sums over 64-bit indices four times slower on a CPU
             edge_index=torch.stack([graph.sources, graph.targets]).to(torch.int32),
             pbc_offshift=vectors,
+            # CHGNet tells by it which bond is another's way back: that of the opposite vector
+            pbc_offset=vectors.detach(),
             batch=graph.owners,
             num_graphs=graph.n_structures,
         )
@@ -82,12 +84,12 @@ def _refuse_others(saved: Any, name: str) -> None:
             f"{name} is no potential but a {type(saved).__name__}, which predicts properties. Choose a potential (PES)."
         )
     model = saved.model
-    if not isinstance(model, M3GNet | TensorNet):
+    if not isinstance(model, M3GNet | TensorNet | CHGNet):
         raise UserError(
-            f"{name} is a {type(model).__name__}; of matgl's potentials, M3GNet and TensorNet are supported."
+            f"{name} is a {type(model).__name__}; of matgl's potentials, M3GNet, TensorNet and CHGNet are supported."
         )
     unsupported = {
-        "state features": model.include_state,
+        "state features": getattr(model, "include_state", False) or getattr(model, "include_states", False),
         "repulsion added by matgl (calc_repuls)": saved.calc_repuls,
         "an intensive energy": model.is_intensive,
         "several sets of element references": saved.element_refs is not None

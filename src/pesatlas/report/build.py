@@ -17,10 +17,18 @@ from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
-from pesatlas.report.names import FIGURES, ROUND_FIGURES, SECTIONS
+from pesatlas.report.names import (
+    FIGURES,
+    ROUND_FIGURES,
+    ROUND_SECTION,
+    SECTIONS,
+    TRAINED_FIGURES,
+    TRAINED_SECTION,
+)
 from pesatlas.report.read import Reader, corrections, rules_spoken
-from pesatlas.report.reliability import reliability_data, reliability_figures
+from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
 from pesatlas.report.summary import losses, quality_note
+from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
 from pesatlas.report.words import advice_in_words, in_words, read_advice
 from pesatlas.tables import read_table
@@ -34,8 +42,12 @@ _TRANSIENT = {"crashed", "timeout", "out_of_memory"}
 _TABLE_ROWS = 20
 
 
-def build_report(results: Path, report: Path, pictures: Path) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``.
+def build_report(results: Path, report: Path, pictures: Path, potentials: Sequence[Path] = ()) -> None:
+    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``; with trained potentials, for those in ``TRAINED_FIGURES`` too.
+
+    Parameters
+    ----------
+    potentials : folders of the potentials that were trained on the dataset
 
     Raises
     ------
@@ -47,7 +59,11 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
     lost = losses(results, manifest)
     spent = costs(results.parent, manifest)
     data, structures = _data(reader, lost, spent)
+    trained = Trained(potentials)
     figures = _figures(reader, data)
+    if potentials:
+        data |= trained.data()
+        figures += trained.figures(data)
     advice = read_advice(results)
     if advice is not None:
         data |= reliability_data(results)
@@ -58,7 +74,9 @@ def build_report(results: Path, report: Path, pictures: Path) -> None:
         "funnel": steps,
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
-        "sections": _sections(results, reader, figures),
+        "sections": _sections(results, reader, figures)
+        + (_added(TRAINED_SECTION, TRAINED_FIGURES, figures, [trained.table()]) if potentials else [])
+        + (_added(ROUND_SECTION, ROUND_FIGURES, figures, [round_table(advice)]) if advice else []),
         "filters": _filters(data, reader.levels),
         "advice": [
             *([{"text": advice_in_words(advice), "command": ""}] if advice else []),
@@ -198,11 +216,20 @@ def _sections(results: Path, reader: Reader, figures: Sequence[Figure]) -> list[
         {
             "name": name,
             "title": title,
-            "figures": mine,
+            "figures": [figure for figure in figures if FIGURES.get(figure.name) == name],
             "tables": {"energetics": _outliers, "trust": _trouble}.get(name, lambda *_: [])(results, reader),
         }
         for name, title in SECTIONS.items()
-        if (mine := [figure for figure in figures if (FIGURES | ROUND_FIGURES)[figure.name] == name])
+    ]
+
+
+def _added(
+    section: dict[str, str], names: dict[str, str], figures: Sequence[Figure], tables: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a section that not every campaign has."""
+    mine = [figure for figure in figures if figure.name in names]
+    return [
+        {"name": name, "title": title, "figures": mine, "tables": tables} for name, title in section.items()
     ]
 
 

@@ -27,14 +27,20 @@ FIGURES: dict[str, str] = {
 }
 """Name of each figure and the section it belongs to."""
 
-ROUND_FIGURES: dict[str, str] = {"reliability_forces": "round", "reliability_energy": "round"}
-"""The same, of a campaign that is a round after the first."""
-
 SECTIONS = {
     "energetics": "What did we get?",
     "coverage": "Does it cover what matters?",
     "trust": "Can it be trusted?",
     "cost": "What did it cost?",
-    "round": "Is another round worth it?",
 }
-"""Sections by name, in their order, with the question that each answers; ``round`` is there only if the campaign is one."""
+"""Sections by name, in their order, with the question that each answers."""
+
+TRAINED_FIGURES = {"learning": "train", "trained_errors": "train"}
+"""The same of the section that is there where potentials were trained."""
+
+TRAINED_SECTION = {"train": "What can be trained on it?"}
+
+ROUND_FIGURES = {"reliability_forces": "round", "reliability_energy": "round"}
+"""The same of the section that is there in rounds after the first."""
+
+ROUND_SECTION = {"round": "Is another round worth it?"}

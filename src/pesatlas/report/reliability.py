@@ -35,6 +35,21 @@ def reliability_figures(results: Path, data: dict[str, Data]) -> list[Figure]:
     return [_curve(quantity, whole[quantity], data[f"reliability_{quantity}"]) for quantity in _UNITS]
 
 
+def round_table(advice: dict[str, Any]) -> dict[str, Any]:
+    """Return the domains and elements in which labels are missing most."""
+    rows = [
+        (kind, each["name"], f"{each['expected_error_eV_per_A']:.3g}", f"{each['atoms']:,}")
+        for kind, names in (("domain", advice["domains"]), ("element", advice["elements"]))
+        for each in names
+    ]
+    return {
+        "title": "Where the committee is expected to be most wrong, on candidates that were not picked",
+        "heads": ["", "which", "expected error of a force (eV/Å)", "atoms"],
+        "rows": rows,
+        "empty": "Too few candidates are left to tell.",
+    }
+
+
 def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
     name, unit = f"reliability_{quantity}", _UNITS[quantity]
     values = bins.columns["expected"] + bins.columns["error"]

@@ -452,6 +452,33 @@ _GAPS = [
     _field("verdict", text, "inside up to the percentile 0.90, edge up to 0.99, outside beyond"),
 ]
 
+_HISTORY = [
+    _field("level", text, "reference level of the labels that it is trained on"),
+    _field("seed", i8, "which potential of the committee"),
+    _field("weights_hash", text, "sha256 of the weights that came of it"),
+    _field("epoch", i4, "how many times every row had been seen, less one"),
+    _field("step", i8, "steps of the optimizer so far"),
+    _field("learning_rate", f8, "of the last of them"),
+    _field("train_loss", f8, "loss over the split train, while weights changed"),
+    _field("valid_loss", f8, "loss over the split valid after the epoch; null without rows", null=True),
+    *[
+        _field(
+            f"{split}_{name}", f8, f"mean absolute error of {what}, split {split}, as above", unit, null=True
+        )
+        for split in ("train", "valid")
+        for name, what, unit in (
+            ("energy_mae_meV_per_atom", "energies", "meV/atom"),
+            ("force_mae_meV_per_A", "force components", "meV/Å"),
+            ("stress_mae_GPa", "stress components", "GPa"),
+            ("magmom_mae_muB", "magnetic moments without their sign", "μB"),
+        )
+    ],
+    _field(
+        "best", flag, "whether no epoch before had a smaller loss: weights of the last such epoch are kept"
+    ),
+    _field("wall_s", f8, "wall time so far", "s"),
+]
+
 _FAILURES = [
     _field("stage", text, "stage that failed"),
     _field("key", text, "what failed: structure_id, trajectory or snapshot_id"),
@@ -479,5 +506,6 @@ SCHEMAS: dict[str, pa.Schema] = {
     "parity": pa.schema(_PARITY),
     "imported": pa.schema(_IMPORTED),
     "gaps": pa.schema(_GAPS),
+    "history": pa.schema(_HISTORY),
     "failures": pa.schema(_FAILURES),
 }

@@ -1,0 +1,16 @@
+"""Train one potential on the dataset of one level."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.train.run import train_potential
+
+    train_potential(
+        campaign,
+        seed=int(snakemake.wildcards.seed),
+        results=Path(snakemake.input.manifest).parent,
+        folder=Path(snakemake.output.card).parent,
+        work=Path(snakemake.params.work),
+    )

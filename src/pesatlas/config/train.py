@@ -1,0 +1,129 @@
+"""Section ``train``: potentials that are trained on the dataset of one level."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pesatlas import registry
+from pesatlas.config.label import LevelName
+from pesatlas.config.section import Runtime, Section
+
+if TYPE_CHECKING:
+    # built at run time from the modules that are there
+    Architecture = Any
+    Base = Any
+else:
+    Architecture = registry.options_of("pesatlas.train.architectures")
+    Base = registry.find("pesatlas.potentials.kinds", "matgl").Options
+
+
+class Loss(Section):
+    """What is made small: weighted means of Huber losses, over structures, components of forces and components of stresses."""
+
+    energy: float = Field(1.0, ge=0, description="weight of energies (eV/atom)")
+    forces: float = Field(1.0, ge=0, description="weight of force components (eV/Å)")
+    stress: float = Field(0.1, ge=0, description="weight of stress components (GPa)")
+    magmoms: float = Field(
+        0.0,
+        ge=0,
+        description="weight of magnetic moments, without their sign (μB); chgnet alone predicts them",
+    )
+    huber_delta: float = Field(
+        0.01,
+        gt=0,
+        description="an error beyond this counts linearly, below quadratically; in the unit of each",
+    )
+
+
+class Train(Section):
+    """Potentials of matgl: one for each seed, trained on the split train of one level, stopped by the split valid."""
+
+    level: LevelName | None = Field(
+        None, description="level whose labels it learns, and no other; null: the first of label.levels"
+    )
+    architecture: Architecture = Field(
+        {"kind": "tensornet"}, description="what is trained from scratch; not looked at with a base"
+    )
+    base: Base | None = Field(
+        None,
+        description="weights to start from instead, as explore.potential of kind matgl names them (path or name): their architecture, "
+        "elements, scaling and references stay",
+    )
+    kept: Path | None = Field(
+        None,
+        description="with a base: file or folder of a table dataset or imported, of the same level; its errors before and after tell what was forgotten",
+    )
+    references: Literal["atoms", "fit"] = Field(
+        "atoms",
+        description="energies that each element starts from: atoms (isolated, at the same level) or fit (least squares on the split train, where there are no atoms, as at mlip)",
+    )
+    seeds: list[int] = Field(
+        [0],
+        min_length=1,
+        description="a potential for each: initial weights and order of the data; several are a committee",
+    )
+    epochs: int = Field(200, ge=1, description="most times that every row is seen")
+    patience: int = Field(
+        30,
+        ge=1,
+        description="stop after so many epochs in which the loss of the split valid did not become smaller",
+    )
+    batch_size: int = Field(32, ge=1, description="structures in one step, on all devices together")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="of Adam at the start")
+    final_learning_rate: float = Field(
+        0.01, gt=0, le=1, description="share of it that is left after all epochs, along a cosine"
+    )
+    gradient_norm: float = Field(10.0, gt=0, description="longer gradients are cut to this")
+    loss: Loss = Loss()
+    precision: Literal["float32", "float64"] = Field(
+        "float32", description="numbers while it is trained; what is saved is float32"
+    )
+    device: str = Runtime(
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where it is trained: cpu, cuda, cuda:1"
+    )
+    devices: int = Runtime(
+        1, ge=1, description="GPUs (or processes on a CPU) of one node that share each step"
+    )
+    loaders: int = Runtime(
+        0,
+        ge=0,
+        description="processes for each device that find neighbours ahead; 0: none, for a CPU; a GPU wants some",
+    )
+    checkpoint_interval_s: float = Runtime(
+        300.0,
+        ge=0,
+        description="time between checkpoints within an epoch (s): what a killed job loses at most",
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _once_each(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("seeds are different numbers from 0 on; list each once")
+        return seeds
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.kept is not None and self.base is None:
+            raise ValueError(
+                "kept: what is trained from scratch has nothing to forget; give a base, or remove it"
+            )
+        if self.base is not None and self.base.older_convention:
+            raise ValueError(
+                "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load the result under its present "
+                "convention, and wrongly; take weights made for matgl 4, or train from scratch"
+            )
+        if self.loss.magmoms and self.base is None and self.architecture.kind != "chgnet":
+            raise ValueError(
+                f"loss: an {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or take the architecture chgnet"
+            )
+        if self.device != "cpu" and ":" in self.device and self.devices > 1:
+            raise ValueError(f"devices: {self.device} is one GPU; write device: cuda for {self.devices}")
+        if self.devices > self.batch_size:
+            raise ValueError(
+                f"devices: a batch of {self.batch_size} cannot be shared by {self.devices}; make batch_size larger"
+            )
+        if not (self.loss.energy or self.loss.forces or self.loss.stress):
+            raise ValueError("loss: all weights are 0, so there is nothing to learn")
+        return self

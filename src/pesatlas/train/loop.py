@@ -1,0 +1,250 @@
+"""The loop over steps and epochs: it goes on from where it stood, and on a CPU to the same last bit as if nothing had happened.
+
+A step is a function of the weights, the optimizer and the position in the data alone: the learning rate follows from the
+step's number, and random numbers, should a model draw any, from the seed and that number.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
+from torch.utils.data import DataLoader
+
+from pesatlas.config.train import Train
+from pesatlas.potentials.batched import reproducible
+from pesatlas.progress import Progress
+from pesatlas.train.checkpoint import Standing, load, save
+from pesatlas.train.data import Batches, Converter, Labelled
+from pesatlas.train.loss import Sums, losses
+from pesatlas.train.model import elements_of
+from pesatlas.train.scan import Scanned
+
+log = logging.getLogger(__name__)
+
+
+def fabric_of(settings: Train) -> Fabric:
+    """Return lightning's hold on the devices, as if no batch system were there: a job is one task with all its GPUs."""
+    kind, _, number = settings.device.partition(":")
+    devices: Any = [int(number)] if number else settings.devices
+    strategy = "ddp" if settings.devices > 1 else "auto"
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    return Fabric(accelerator=kind, devices=devices, strategy=strategy, plugins=[LightningEnvironment()])
+
+
+@dataclass
+class Training:
+    """One potential that is trained.
+
+    Attributes
+    ----------
+    potential : matgl's, with the weights that it starts from
+    found : the dataset
+    seed : decides the order of the data
+    path : its checkpoint
+    """
+
+    settings: Train
+    potential: Any
+    found: Scanned
+    seed: int
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.converter = Converter(elements_of(self.potential), float(self.potential.model.cutoff))
+
+    def run(self, fabric: Fabric) -> Standing:
+        """Train to the end, from the checkpoint if there is one; return where it then stands."""
+        standing = load(self.path)
+        if standing is None:
+            standing = Standing(model=_state(self.potential))
+        elif not standing.finished:
+            log.info("goes on after %d epochs and %d batches", standing.epoch, standing.batches)
+        if not standing.finished:
+            with reproducible(fabric.device):
+                _Loop(self, standing, fabric).run()
+        return standing
+
+
+class _Loop:
+    """The state of a training while it runs."""
+
+    def __init__(self, training: Training, standing: Standing, fabric: Fabric) -> None:
+        self.training, self.standing, self.fabric = training, standing, fabric
+        self.settings, self.found = training.settings, training.found
+        dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
+        self.potential = training.potential.to(device=fabric.device, dtype=dtype)
+        self.potential.load_state_dict(standing.model)
+        self.weights = [weight for weight in self.potential.model.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.Adam(self.weights, lr=self.settings.learning_rate)
+        if standing.optimizer:
+            self.optimizer.load_state_dict(standing.optimizer)
+        self.sums = Sums.zero() if standing.sums is None else Sums(standing.sums)
+        self.share = fabric.global_rank, fabric.world_size
+        full, rest = divmod(self.found.rows("train"), self.settings.batch_size)
+        self.steps = full + int(rest >= fabric.world_size)
+        self.validates = self.found.rows("valid") > 0
+        self._since = self._saved = time.monotonic()
+        total = self.settings.epochs * self.steps
+        self.progress = Progress("steps", total) if fabric.is_global_zero else None
+
+    def run(self) -> None:
+        """Go on until the last epoch, or until patience is at an end."""
+        if self.progress is not None and self.standing.step:
+            self.progress.done = self.standing.step
+        while self.standing.epoch < self.settings.epochs and not self._is_late():
+            self._epoch()
+        self.standing.finished = True
+        self.standing.optimizer = {}
+        self._save()
+
+    def _is_late(self) -> bool:
+        waited = self.standing.epoch - 1 - self.standing.best_epoch
+        return self.validates and self.standing.epoch > 0 and waited >= self.settings.patience
+
+    def _epoch(self) -> None:
+        standing = self.standing
+        self.potential.train()
+        for batch in self._batches("train", standing.epoch, standing.batches):
+            self._step(batch)
+            standing.batches += 1
+            standing.step += 1
+            if self.progress is not None:
+                self.progress.step()
+            if time.monotonic() - self._saved >= self.settings.checkpoint_interval_s:
+                self._save()
+        valid = self._validate() if self.validates else None
+        self._record(valid)
+        standing.epoch, standing.batches, self.sums = standing.epoch + 1, 0, Sums.zero()
+        self._save()
+
+    def _step(self, batch: Labelled) -> None:
+        standing, settings = self.standing, self.settings
+        torch.manual_seed(hash((self.training.seed, standing.step)) % 2**63)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.zero_grad(set_to_none=False)
+        loss, sums = losses(self.potential, batch, settings.loss)
+        loss.backward()
+        sums = self._gather(sums)
+        torch.nn.utils.clip_grad_norm_(self.weights, settings.gradient_norm)
+        self.optimizer.step()
+        self.sums.values += sums.cpu()
+
+    def _gather(self, sums: torch.Tensor) -> torch.Tensor:
+        """Add up gradients and sums over the devices."""
+        if self.fabric.world_size == 1:
+            return sums
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        flat = torch.cat([sums.reshape(-1), *(gradient.reshape(-1).double() for gradient in gradients)])
+        flat = self._add_up(flat)
+        start = sums.numel()
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
+        return flat[: sums.numel()].view_as(sums)
+
+    def _add_up(self, values: torch.Tensor) -> torch.Tensor:
+        total = self.fabric.all_reduce(values, reduce_op="sum")
+        assert isinstance(total, torch.Tensor)
+        return total
+
+    def _learning_rate(self) -> float:
+        """Return the cosine's value at this step."""
+        settings = self.settings
+        done = self.standing.step / (settings.epochs * self.steps)
+        last = settings.final_learning_rate
+        return settings.learning_rate * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * done)))
+
+    def _validate(self) -> Sums:
+        found = Sums.zero()
+        self.potential.eval()
+        for batch in self._batches("valid"):
+            _, sums = losses(self.potential, batch, self.settings.loss)
+            found.values += sums.detach().cpu()
+        if self.fabric.world_size > 1:
+            found.values = self._add_up(found.values.to(self.fabric.device)).cpu()
+        return found
+
+    def _batches(self, split: str, epoch: int | None = None, done: int = 0) -> Iterator[Labelled]:
+        batches = Batches(
+            self.found.pieces[split],
+            self.training.converter,
+            self.settings.batch_size,
+            order=None if epoch is None else (self.training.seed, epoch),
+            skip=done * self.settings.batch_size,
+            share=self.share,
+            whole=epoch is None,
+        )
+        loader = DataLoader(batches, batch_size=None, num_workers=self.settings.loaders)
+        for batch in loader:
+            yield batch.to(self.fabric.device)
+
+    def _record(self, valid: Sums | None) -> None:
+        """Add a row to the history, and keep the weights if they are the best so far."""
+        standing, weights = self.standing, self.settings.loss
+        train_loss = self.sums.loss(weights)
+        loss = train_loss if valid is None else valid.loss(weights)
+        if not math.isfinite(loss):
+            log.warning("epoch %d: the loss is not finite; make train.learning_rate smaller", standing.epoch)
+        if loss < standing.best_loss or not standing.best:
+            standing.best_loss, standing.best_epoch = loss, standing.epoch
+            standing.best = _state(self.potential)
+        row = {
+            "epoch": standing.epoch,
+            "step": standing.step,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "valid_loss": None if valid is None else loss,
+            "best": standing.best_epoch == standing.epoch,
+            "wall_s": self._seconds(),
+        }
+        for split, sums in (("train", self.sums), ("valid", valid)):
+            row |= columns(split, [None] * 4 if sums is None else sums.mean(1))
+        standing.history.append(row)
+        log.info(
+            "epoch %d: loss %.4g (train), %.4g (%s)",
+            standing.epoch,
+            train_loss,
+            loss,
+            "valid" if valid else "train",
+        )
+
+    def _seconds(self) -> float:
+        now = time.monotonic()
+        self.standing.seconds += now - self._since
+        self._since = now
+        return self.standing.seconds
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if not self.fabric.is_global_zero:
+            return
+        standing = self.standing
+        self._seconds()
+        standing.model = _state(self.potential)
+        if not standing.finished:
+            standing.optimizer = self.optimizer.state_dict()
+        standing.sums = self.sums.values
+        save(self.training.path, standing)
+
+
+def columns(split: str, errors: Sequence[float | None]) -> dict[str, float | None]:
+    """Return mean absolute errors as table ``history`` has them."""
+    names = ("energy_mae_meV_per_atom", "force_mae_meV_per_A", "stress_mae_GPa", "magmom_mae_muB")
+    factors = (1000.0, 1000.0, 1.0, 1.0)
+    return {
+        f"{split}_{name}": None if error is None else error * factor
+        for name, error, factor in zip(names, errors, factors, strict=True)
+    }
+
+
+def _state(potential: Any) -> dict[str, Any]:
+    """Return a copy of the weights, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in potential.state_dict().items()}

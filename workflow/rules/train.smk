@@ -1,0 +1,62 @@
+"""Train: potentials on the dataset of one level, a job for each seed. Nothing of it runs without a section `train`."""
+
+
+rule fetch_base:
+    output:
+        done=touch("work/fetched/base.txt"),
+    log:
+        "logs/fetch_base.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        base=campaign.train and campaign.train.base and campaign.train.base.identity(),
+    message:
+        "Making sure that the weights to start from are there"
+    script:
+        "../../scripts/fetch_base.py"
+
+
+rule train_potential:
+    input:
+        manifest="results/manifest.json",
+        dataset="results/dataset/{level}/part-00000.parquet",
+        atoms="results/labels/atoms.parquet",
+        before=list(map(str, campaign.before(campaign.train_level))) if campaign.train else [],
+        base="work/fetched/base.txt" if campaign.train and campaign.train.base else [],
+        kept=campaign.train.kept if campaign.train and campaign.train.kept else [],
+    output:
+        # what matgl.load_model takes
+        model=multiext("results/potentials/{level}-{seed}/", "model.json", "model.pt", "state.pt"),
+        history="results/potentials/{level}-{seed}/history.parquet",
+        page="results/potentials/{level}-{seed}/card.md",
+        card="results/potentials/{level}-{seed}/card.json",
+    log:
+        "logs/train_potential/{level}-{seed}.log",
+    benchmark:
+        "logs/train_potential/{level}-{seed}.benchmark.tsv"
+    wildcard_constraints:
+        level="|".join(campaign.label.levels),
+        seed=r"\d+",
+    conda:
+        "../../envs/environment.yaml"
+    # a core for each process: one a device, and those that find neighbours ahead
+    threads: campaign.train.devices * (1 + campaign.train.loaders) if campaign.train else 1
+    resources:
+        mem_mb=grows(8000, each_core=2000),
+        runtime=lasts(1440),
+        gpu=campaign.train.devices if campaign.train and campaign.train.device != "cpu" else 0,
+    params:
+        settings=campaign.train
+        and {
+            name: value
+            for name, value in campaign.train.identity().items()
+            if name not in {"seeds", "level"}
+        },
+        work="work/train",
+    message:
+        "Training potential {wildcards.seed} at level {wildcards.level}"
+    script:
+        "../../scripts/train_potential.py"
