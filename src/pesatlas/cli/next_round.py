@@ -22,13 +22,13 @@ _PATHS = {"store", "paths", "reference"}
 def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     """Return the campaign that goes on from the one in the folder ``previous``, remarks on its keys, and a title.
 
-    It explores with the first of the potentials that were trained there, and all of them are the committee. Paths are made relative to
-    the working directory, where the new campaign is to run.
+    The potentials that were trained there are the committee; the first that passed the gate explores, and if none did, what explored before.
+    Paths are made relative to the working directory, where the new campaign is to run.
 
     Raises
     ------
     UserError
-        If that campaign has not finished, or has fewer than two potentials that may explore.
+        If that campaign has not finished, or has fewer than two potentials.
     """
     results = results_of(previous)
     manifest = read_campaign_manifest(results)
@@ -36,13 +36,14 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     where = f"{results / 'manifest.json'}, its configuration"
     moved = _moved(load_campaign(raw, where, extensions=False), results.resolve().parent)
     number = (raw.get("round") or {"number": 1})["number"] + 1
-    committee = _committee(results, manifest["levels"][0])
+    committee, fit = _committee(results, manifest["levels"][0])
     sources = [each for each in moved["structures"]["sources"] if each["kind"] != "previous_round"]
     starts = {"kind": "previous_round", "previous": str(previous), "count": _STARTS}
     name = re.sub(r"-round-\d+$", "", moved["campaign"]["name"])[:22]
     moved["campaign"]["name"] = f"{name}-round-{number}"
     moved["structures"]["sources"] = [*sources, starts]
-    moved["explore"]["potential"] = committee[0]
+    if fit:
+        moved["explore"]["potential"] = fit[0]
     moved["select"] |= {"policy": {"kind": "disagree"}, "include_equilibrium": False}
     moved["round"] = {
         "number": number,
@@ -53,26 +54,31 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     notes = {
         "campaign.store": "The same as before: whatever was calculated once is found there.",
         f"structures.sources.{len(sources)}": "Where the surface was thin.",
-        "explore.potential": "The first of the committee; any other that knows the elements may explore.",
+        "explore.potential": "The first of the committee that passed the gate; any other potential that knows the elements may explore."
+        if fit
+        else "As before: none of the committee passed the gate, which its cards tell more of.",
         "select.include_equilibrium": "The crystals are labelled already; what starts from them is picked if it is worth it.",
     }
     title = f"Round {number}, which goes on from {previous}.\nWhat its keys mean: docs/rounds.md"
     return load_campaign(moved, "the next round", extensions=False), notes, title
 
 
-def _committee(results: Path, level: str) -> list[dict[str, Any]]:
-    """Return options of the potentials of one level that passed the gate, in the order of their seeds."""
+def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return options of the potentials of one level, in the order of their seeds, and of those among them that passed the gate."""
     cards = [
         (json.loads(path.read_text(encoding="utf-8")), path.parent)
         for path in (results / "potentials").glob(f"{level}-*/card.json")
     ]
-    fit = sorted((card["seed"], str(folder)) for card, folder in cards if card["gate"]["passed"])
-    if len(fit) < 2:
+    if len(cards) < 2:
         raise UserError(
-            f"{results / 'potentials'}: a committee needs two potentials of level {level} or more, and {len(fit)} of {len(cards)} there passed the "
-            "gate. Add seeds to train.seeds (four make a good committee), or more labels or epochs, and run that campaign again."
+            f"{results / 'potentials'}: a committee needs two potentials of level {level} or more, and there are {len(cards)}. Add seeds to "
+            "train.seeds (four make a good committee), and run that campaign again."
         )
-    return [{"kind": "matgl", "path": folder, "sha256": directory_sha256(Path(folder))} for _, folder in fit]
+    found, fit = [], []
+    for card, folder in sorted(cards, key=lambda each: each[0]["seed"]):
+        found.append({"kind": "matgl", "path": str(folder), "sha256": directory_sha256(folder)})
+        fit += [found[-1]] if card["gate"]["passed"] else []
+    return found, fit
 
 
 def _moved(campaign: Campaign, folder: Path) -> dict[str, Any]:

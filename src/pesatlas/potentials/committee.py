@@ -38,14 +38,17 @@ class Opinion:
 
 
 def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
-    """Load the members onto ``device`` and let each through the gate.
+    """Load the members onto ``device``.
+
+    They need not pass the gate, which is for what explores: how far a committee can be believed, its calibration tells, and crystals that
+    the gate asks about may be none that it was trained for.
 
     Raises
     ------
     UserError
-        If one cannot be loaded, or is wrong about known crystals.
+        If one cannot be loaded.
     """
-    return [load_potential(member, device) for member in options]
+    return [load_potential(member, device, gate=False) for member in options]
 
 
 def ask(members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]) -> Iterator[Opinion | FailureReason]:

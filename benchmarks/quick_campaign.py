@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.encode.run import encode_snapshots
 from pesatlas.explore.run import run_md
@@ -22,7 +23,7 @@ from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
 
 
-def explore(campaign, folder: Path) -> Path:
+def explore(campaign: Campaign, folder: Path) -> Path:
     """Structures, dynamics and features of every batch, and of the reference; return the folder of results."""
     results = folder / "results"
     structures = results / "structures.parquet"
@@ -39,7 +40,7 @@ def explore(campaign, folder: Path) -> Path:
     return results
 
 
-def select(campaign, folder: Path) -> Path:
+def select(campaign: Campaign, folder: Path) -> Path:
     """Pick frames of what was explored; return the selection."""
     results = folder / "results"
     batches = sorted(p.stem for p in (results / "snapshots").glob("?????.parquet"))
@@ -89,7 +90,7 @@ def select(campaign, folder: Path) -> Path:
     return selection
 
 
-def label(campaign, folder: Path) -> Path:
+def label(campaign: Campaign, folder: Path) -> Path:
     """Label what was picked, and collect the dataset; return the folder of results."""
     results, work = folder / "results", folder / "work/label"
     label_atoms(
