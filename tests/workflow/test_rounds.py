@@ -10,6 +10,9 @@ import yaml
 from quick_campaign import explore, label, select
 
 from pesatlas.config.load import load_campaign, read_campaign
+from pesatlas.report.advice import advise_round
+from pesatlas.report.build import build_report
+from pesatlas.report.parity import evaluate_potential
 from pesatlas.tables import read_table
 from small_campaign import TINY, SmallCampaign
 from small_potentials import save_tensornet
@@ -112,3 +115,44 @@ def test_a_round_before_that_changed_or_is_another_is_refused(second, first):
     (second / "other.yaml").write_text(yaml.safe_dump(raw))
     said = pesatlas(second, "config", "check", "other.yaml", expect=1)
     assert "is round 1, so what goes on from it is round 2, not 3" in " ".join(said.split())
+
+
+def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, monkeypatch):
+    """Goes on from the round that was picked above, without Snakemake."""
+    folder = second.parent / "round-2-again"
+    monkeypatch.chdir(folder)
+    campaign = read_campaign(second / "config.yaml")
+    results = label(campaign, folder)
+    asked = [results / "select/disagreement/00000.parquet"]
+    advise_round(campaign, results, asked, results / "advice.json")
+    found = json.loads((results / "advice.json").read_text())
+    assert found["verdict"] == "go on"
+    assert found["gain_eV_per_A"] == pytest.approx(
+        found["expected_error_eV_per_A"] * found["share_per_1000_labels"]
+    )
+    # by hand: calibrated, over atoms of candidates that were not picked
+    factor = next(
+        row["factor"]
+        for row in read_table(results / "select/calibration.parquet", "calibration").to_pylist()
+        if (row["quantity"], row["bin"]) == ("forces", 0)
+    )
+    picked = read_table(results / "selection.parquet", "selection")["snapshot_id"].to_pylist()
+    said = read_table(asked[0], "disagreement").to_pylist()
+    std = [x for row in said if row["snapshot_id"] not in picked for x in row["force_std_eV_per_A"]]
+    by_hand = factor * (sum(x**2 for x in std) / len(std)) ** 0.5
+    assert found["expected_error_eV_per_A"] == pytest.approx(by_hand, rel=1e-6)
+    evaluate_potential(
+        campaign, results / "dataset/mlip/part-00000.parquet", results / "report/parity.parquet"
+    )
+    build_report(results, results / "report.html", results / "figures")
+    page = (results / "report.html").read_text()
+    assert "Is another round worth it?" in page
+    assert "Does the committee know how wrong it is?" in page
+    assert "Go on. The committee is expected to be wrong by" in page
+    assert (results / "figures/reliability_forces.png").stat().st_size > 5000
+    assert "Round 2: Go on." in " ".join(pesatlas(folder, "summary").split())
+    # a threshold that no thousand labels reach
+    raw = campaign.model_dump(mode="json")
+    raw["round"]["stop_below_eV_per_A"] = 100.0
+    advise_round(load_campaign(raw), results, asked, results / "advice.json")
+    assert "Round 2: Stop." in " ".join(pesatlas(folder, "summary").split())
