@@ -1,8 +1,8 @@
 """Whether the picks of a second round lower the error of the potential more than as many random ones from the same pool.
 
-    python benchmarks/rounds.py FOLDER [--picks 20] [--seeds 3] [--epochs 100] [--arms random cover]
+    python benchmarks/rounds.py FOLDER [--picks 20] [--seeds 3] [--epochs 100] [--ps 0.2] [--arms random cover]
 
-Rock-salt crystals of 8 atoms in which Li and Na, F and Cl share their sites at random. Round 1 explores 8 of them at 300 K and three pressures with chgnet
+Rock-salt crystals of 8 displaced atoms in which Li and Na, F and Cl share their sites at random. Round 1 explores 8 of them at 300 K and three pressures with chgnet
 0.3.0, labels 40 frames by chgnet 0.2.0 (level `mlip`, no DFT) and trains a committee of small TensorNets, one for each seed. The pool are frames of 10
 others, half of them at 1200 K. Round 2 picks from it by `disagree` and at random, once for each seed. Every choice is labelled, and a
 potential is trained on it and round 1 for each seed. Errors are of forces on frames of 6 crystals more that nobody saw. All cells are equally
@@ -46,9 +46,8 @@ def write_crystals(path: Path, first: int, count: int) -> None:
         a = 2 * np.mean([RADII_A[symbol] for symbol in symbols[:4]]) + 2 * np.mean(
             [RADII_A[symbol] for symbol in symbols[4:]]
         )
-        made.append(
-            Atoms(symbols, SITES * a, cell=[a] * 3, pbc=True, info={"structure_id": f"salt-{number}"})
-        )
+        places = SITES * a + draw.normal(scale=0.08, size=(8, 3))
+        made.append(Atoms(symbols, places, cell=[a] * 3, pbc=True, info={"structure_id": f"salt-{number}"}))
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, made, format="extxyz")
 
@@ -67,7 +66,7 @@ def configuration(
         "explore": {
             "potential": {"kind": "chgnet"},
             "length_ps": ps,
-            "frame_interval_ps": 0.02,
+            "frame_interval_ps": ps / 5,
             "barostat_tau_fs": 100.0,
             "structures_per_job": 100,
         },
@@ -180,6 +179,9 @@ def main() -> None:
     parser.add_argument("--picks", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument(
+        "--ps", type=float, default=0.2, help="length of a trajectory, of which five frames are kept"
+    )
     parser.add_argument("--arms", nargs="+", default=["random"], help="policies beside disagree")
     parser.add_argument("--shorter", action="store_true", help="to see whether it runs")
     options = parser.parse_args()
@@ -189,7 +191,9 @@ def main() -> None:
     counts = (4, 4, 2) if options.shorter else (8, 10, 6)
 
     first = options.folder / "round-1"
-    raw = configuration(first, options, {"temperatures_K": [300.0], "pressures_GPa": [-3.0, 0.0, 15.0]}, 0.2)
+    raw = configuration(
+        first, options, {"temperatures_K": [300.0], "pressures_GPa": [-3.0, 0.0, 15.0]}, options.ps
+    )
     campaign = made(first, raw, (0, counts[0]))
     labelled(campaign, first)
     committee = train(campaign, first, seeds)
@@ -198,7 +202,7 @@ def main() -> None:
         print(path.name, "gate:", card["gate"]["passed"], "epochs:", card["training"]["epochs"], flush=True)
 
     test = options.folder / "test"
-    raw = configuration(test, options, EVERYWHERE, 0.12)
+    raw = configuration(test, options, EVERYWHERE, options.ps)
     raw["select"] |= {"target": 1000, "policy": {"kind": "random"}}
     labelled(made(test, raw, (300, counts[2])), test)
     held = read_table(test / "results/dataset/mlip/part-00000.parquet", "dataset").to_pylist()
@@ -206,7 +210,7 @@ def main() -> None:
     print(f"{len(held)} held-out frames; round 1: {found['round 1']}", flush=True)
 
     pool = options.folder / "pool"
-    raw = configuration(pool, options, EVERYWHERE, 0.12)
+    raw = configuration(pool, options, EVERYWHERE, options.ps)
     raw["round"] = {
         "number": 2,
         "previous": str(first),

@@ -52,14 +52,18 @@ def round_table(advice: dict[str, Any]) -> dict[str, Any]:
 
 def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
     name, unit = f"reliability_{quantity}", _UNITS[quantity]
-    values = bins.columns["expected"] + bins.columns["error"]
+    values = [0.0, *bins.columns["expected"], *bins.columns["error"]]
     low = alt.Y("error_low:Q", title=f"error of the committee's mean ({unit})")
     bars = alt.Chart(alt.NamedData(name)).mark_rule().encode(x="expected:Q", y=low, y2="error_high:Q")
     points = (
         alt.Chart(alt.NamedData(name))
         .mark_point(filled=True, size=70)
         .encode(
-            x=alt.X("expected:Q", title=f"error expected of the disagreement ({unit})"),
+            x=alt.X(
+                "expected:Q",
+                title=f"error expected of the disagreement ({unit})",
+                scale=alt.Scale(zero=True),
+            ),
             y=alt.Y("error:Q"),
             tooltip=["expected:Q", "error:Q", "error_low:Q", "error_high:Q", "std:Q", "values:Q"],
         )
