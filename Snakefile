@@ -36,6 +36,11 @@ include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/report.smk"
 
 
+if campaign.round:
+
+    include: "workflow/rules/round.smk"
+
+
 rule all:
     default_target: True
     input:

@@ -11,6 +11,7 @@ with job(snakemake) as campaign:
         campaign,
         drawn=[Path(p) for p in snakemake.input.drawn],
         features=[Path(p) for p in snakemake.input.features],
+        reference=[Path(p) for p in snakemake.input.reference],
         pca=Path(snakemake.input.pca),
         selection=Path(snakemake.input.selection),
         quality=Path(snakemake.output.quality),

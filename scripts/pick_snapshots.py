@@ -5,11 +5,13 @@ from pathlib import Path
 from pesatlas.job import job
 
 with job(snakemake) as campaign:
+    from pesatlas.select.disagreement import Committee
     from pesatlas.select.pick import pick_snapshots
     from pesatlas.select.reference import Reference
 
     tables = [*snakemake.input.reference, *snakemake.input.reference_clusters]
     reference = Reference(*map(Path, tables)) if tables else None
+    asked = [Path(p) for p in snakemake.input.disagreement]
     pick_snapshots(
         campaign,
         snapshots=[Path(p) for p in snakemake.input.snapshots],
@@ -18,4 +20,5 @@ with job(snakemake) as campaign:
         atoms=Path(snakemake.input.atoms),
         reference=reference,
         selection=Path(snakemake.output.selection),
+        committee=Committee(asked, Path(snakemake.input.calibration)) if asked else None,
     )

@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.structures.given import read_given
 
     read_given(
-        campaign.select.reference,
+        campaign.references(),
         snapshots=Path(snakemake.output.snapshots),
         failures=Path(snakemake.output.failures),
     )

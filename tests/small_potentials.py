@@ -69,12 +69,12 @@ def save_m3gnet(folder: Path, *, smooth: bool = True) -> Path:
     return folder
 
 
-def save_tensornet(folder: Path, *, steps: int = 0) -> Path:
+def save_tensornet(folder: Path, *, steps: int = 0, seed: int = 1) -> Path:
     """Save a TensorNet potential: random, or after ``steps`` of training it knows where NaCl and MgO have their minimum."""
     from matgl.apps.pes import Potential
     from matgl.models import TensorNet
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     model = TensorNet(
         element_types=ELEMENTS,
         is_intensive=False,

@@ -21,3 +21,6 @@ RULES = {
     "report": ("evaluate_potential", "build_report"),
 }
 """The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
+
+ROUND = ("calibrate_disagreement", "measure_disagreement")
+"""Rules of select that only a round after the first has, beside the others."""

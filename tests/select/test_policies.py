@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from pesatlas.errors import UserError
 from pesatlas.registry import available
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
+from pesatlas.select.disagreement import Committee
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.reference import Reference
@@ -30,6 +32,40 @@ def frames(snapshot, random_features):
     for i in range(5, 300, 50):
         rows[i]["condition"] = "equilibrium"
     return rows, structures, atoms
+
+
+def disagree(candidates, clusters, said=None):
+    """Write what a committee says of candidates: by ``said``, or of every frame its own, whoever is asked with it."""
+    wanted = set(read_table(candidates, "candidates")["snapshot_id"].to_pylist())
+    rows = []
+    for row in read_table(clusters, "clusters").to_pylist():
+        name, n = row["snapshot_id"], len(row["atom_clusters"])
+        if name in wanted:
+            std = said(row) if said else np.random.default_rng(sum(name.encode())).uniform(0.1, 1, n)
+            rows.append(
+                {
+                    "snapshot_id": name,
+                    "structure_id": name.split(":")[0],
+                    "domain": "bulk",
+                    "n_atoms": n,
+                    "numbers": [18] * n,
+                    "atom_clusters": row["atom_clusters"],
+                    "force_std_eV_per_A": std,
+                    "reason": None if std is not None else "unsupported_element",
+                    "code_version": "test",
+                }
+            )
+    path = candidates.with_name(f"disagreement-{candidates.name}")
+    write_table(path, "disagreement", rows, "test")
+    return path
+
+
+def calibrated(path, factor=2.0):
+    """Write a table ``calibration``."""
+    numbers = ("values", "std", "expected", "error", "error_low", "error_high")
+    row = dict.fromkeys(numbers, 1.0) | {"quantity": "forces", "bin": 0, "factor": factor, "values": 1}
+    write_table(path, "calibration", [row | {"held_out": True, "code_version": "test"}], "test")
+    return path
 
 
 @pytest.fixture
@@ -60,11 +96,12 @@ def select(write_features, cluster):
         fit_pca(campaign, moments, folder / "pca.npz")
         tables = cluster(campaign, folder / "c", [], folder / "pca.npz", of_features)
         known_clusters = Reference(folder / "known.parquet", tables.pop()) if reference else None
-        kept, hashes = [], []
+        kept, hashes, asked = [], [], []
         for k, (part, table) in enumerate(zip(of_shards, tables, strict=True)):
             kept.append(folder / f"candidates-{k}.parquet")
             hashes.append(folder / f"candidates-{k}.npy")
             find_candidates(campaign, part, table, folder / "c/atoms.npz", kept[-1], hashes[-1])
+            asked.append(disagree(kept[-1], table))
         pick_snapshots(
             campaign,
             shards,
@@ -73,6 +110,7 @@ def select(write_features, cluster):
             atoms=folder / "c/atoms.npz",
             reference=known_clusters,
             selection=folder / "selection.parquet",
+            committee=Committee(asked, calibrated(folder / "calibration.parquet")),
         )
         counts = read_entry(folder / "selection.parquet").counts
         assert counts["pool"] == sum(n for name, n in counts.items() if name != "pool")
@@ -153,7 +191,37 @@ def test_a_budget_ends_where_core_hours_end(campaign_with, frames, select, tmp_p
     assert hours[len(rows) - 1] <= 1.0 < hours[len(rows)]
 
 
-@pytest.mark.parametrize("policy", ["cover", "matpes"])
+def test_disagree_goes_where_the_committee_is_expected_to_be_wrong(
+    campaign_with, frames, select, tmp_path, monkeypatch
+):
+    """One crystal of twelve has a disagreement ten times that of the others; frames cost the same but for their number of atoms."""
+    wrong = "x-3"
+
+    def said(row):
+        return np.full(len(row["atom_clusters"]), 1.0 if row["snapshot_id"].startswith(wrong) else 0.1)
+
+    monkeypatch.setitem(globals(), "disagree", lambda a, b, original=disagree: original(a, b, said))
+    found = {}
+    for policy in ("disagree", "cover"):
+        chosen = options(policy, target=12, include_equilibrium=False)
+        rows, _ = select(campaign_with(**chosen), tmp_path / policy, frames)
+        found[policy] = sum(row["structure_id"] == wrong for row in rows)
+        if policy == "disagree":
+            # calibrated by the factor 2
+            assert rows[0]["structure_id"] == wrong
+            assert rows[0]["reason"].startswith("expected force error 2 eV/Å")
+            # the others get some, too: what a label more brings falls as they grow
+            assert len({row["structure_id"] for row in rows}) > 3
+    assert found["disagree"] >= 3 * max(1, found["cover"])
+
+
+def test_a_committee_that_can_say_nothing_is_an_error(campaign_with, frames, select, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "disagree", lambda a, b, original=disagree: original(a, b, lambda _: None))
+    with pytest.raises(UserError, match="could not evaluate one candidate"):
+        select(campaign_with(**options("disagree")), tmp_path, frames)
+
+
+@pytest.mark.parametrize("policy", ["cover", "matpes", "disagree"])
 def test_what_is_labelled_already_is_not_picked_again(policy, campaign_with, frames, select, tmp_path):
     rows, structures, atoms = frames
     campaign = campaign_with(**options(policy, target=300))

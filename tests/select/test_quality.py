@@ -75,6 +75,28 @@ def test_fill_distance_coverage_and_cost_as_worked_out_by_hand(
     assert [row["picks"] for row in others] == [1, 2]
 
 
+def test_what_was_labelled_before_counts_from_the_first_pick_on(
+    campaign_with, write_features, plain, tmp_path
+):
+    # as above; a frame at 6.5 is labelled already, and one whose features are not finite
+    ids = [f"x:unit:300K:{i}" for i in range(8)]
+    points = np.arange(8.0)[:, None]
+    features, _ = write_features(tmp_path / "f", ids, points, [p[None] for p in points])
+    known = np.array([[6.5], [np.nan]])
+    reference, _ = write_features(tmp_path / "r", ["k:0", "k:1"], known, [p[None] for p in known])
+    draw_frames(campaign_with(), features, plain, tmp_path / "drawn.npz")
+    pick(tmp_path / "selection.parquet", [ids[2]])
+    where = (tmp_path / "selection.parquet", tmp_path / "quality.parquet")
+    drawn = [tmp_path / "drawn.npz"]
+    measure_selection(campaign_with(), drawn, features, plain, *where, reference=reference)
+    with np.load(tmp_path / "drawn.npz") as found:
+        probe = found["structures"][np.argsort(found["lots"]), 0]
+    rows = {row["of"]: row for row in read_table(where[1], "quality").to_pylist()}
+    for of, pick_at in (("picks", 2.0), ("random", probe[4])):
+        far = np.minimum(np.abs(probe[:4] - pick_at), np.abs(probe[:4] - 6.5))
+        assert rows[of]["fill_mean_atoms"] == rows[of]["fill_mean_structures"] == pytest.approx(far.mean())
+
+
 def test_what_is_drawn_depends_on_no_order_or_partition(
     campaign_with, write_features, random_features, tmp_path, monkeypatch
 ):

@@ -63,8 +63,14 @@ def select_groups(pattern):
 
 
 def reference(pattern):
-    """Return `pattern` for the frames of select.reference, if there is any."""
-    return expand(pattern, group="reference", batch="reference") if campaign.select.reference else []
+    """Return `pattern` for the frames of select.reference and of rounds before, if there are any."""
+    there = campaign.select.reference or campaign.round
+    return expand(pattern, group="reference", batch="reference") if there else []
+
+
+def of_round(files):
+    """Return `files` if this campaign is a round after the first, and there is a committee."""
+    return files if campaign.round else []
 
 
 def label_batches():

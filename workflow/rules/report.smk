@@ -1,6 +1,15 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
-from pesatlas.report.names import FIGURES, SECTIONS, TRAINED_FIGURES, TRAINED_SECTION
+from pesatlas.report.names import (
+    FIGURES,
+    ROUND_FIGURES,
+    ROUND_SECTION,
+    SECTIONS,
+    TRAINED_FIGURES,
+    TRAINED_SECTION,
+)
+
+drawn = FIGURES | (TRAINED_FIGURES if campaign.train else {}) | (ROUND_FIGURES if campaign.round else {})
 
 
 rule evaluate_potential:
@@ -36,6 +45,7 @@ rule build_report:
         selection="results/selection.parquet",
         quality="results/select/quality.parquet",
         parity="results/report/parity.parquet",
+        advice=of_round("results/advice.json"),
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
         potentials=trained("results/potentials/{level}-{seed}/card.json"),
@@ -46,11 +56,11 @@ rule build_report:
         figures=[
             report(
                 f"results/figures/{name}.png",
-                category=(SECTIONS | TRAINED_SECTION)[section],
+                category=(SECTIONS | TRAINED_SECTION | ROUND_SECTION)[section],
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},
             )
-            for name, section in (FIGURES | (TRAINED_FIGURES if campaign.train else {})).items()
+            for name, section in drawn.items()
         ],
     log:
         "logs/build_report.log",

@@ -157,6 +157,8 @@ rule pick_snapshots:
         atoms="results/select/atoms.npz",
         reference=reference("results/snapshots/{batch}.parquet"),
         reference_clusters=reference("results/select/clusters/{group}.parquet"),
+        disagreement=of_round(select_groups("results/select/disagreement/{group}.parquet")),
+        calibration=of_round("results/select/calibration.parquet"),
     output:
         selection="results/selection.parquet",
     log:
@@ -181,6 +183,7 @@ rule measure_selection:
     input:
         drawn=select_groups("results/select/drawn/{group}.npz"),
         features=explore_batches("results/features/{batch}.parquet"),
+        reference=reference("results/features/{batch}.parquet"),
         pca="results/select/pca.npz",
         selection="results/selection.parquet",
     output:

@@ -64,8 +64,8 @@ rule read_reference:
         mem_mb=grows(8000),
         runtime=lasts(240),
     params:
-        reference=campaign.select.reference,
-        files=state_of_files(campaign.select.reference),
+        reference=campaign.references(),
+        files=state_of_files(campaign.references()),
     message:
         "Reading datasets that are labelled already"
     script:

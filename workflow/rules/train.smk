@@ -24,6 +24,7 @@ rule train_potential:
         manifest="results/manifest.json",
         dataset="results/dataset/{level}/part-00000.parquet",
         atoms="results/labels/atoms.parquet",
+        before=list(map(str, campaign.before(campaign.train_level))) if campaign.train else [],
         base="work/fetched/base.txt" if campaign.train and campaign.train.base else [],
         kept=campaign.train.kept if campaign.train and campaign.train.kept else [],
     output:

@@ -66,7 +66,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "",
         ),
     ),
-    "config new": (("pesatlas config new --preset demo > config.yaml", ""),),
+    "gaps": (
+        ("pesatlas gaps results", "what our dataset has and lacks"),
+        ("pesatlas gaps results --of my-crystals.extxyz --map gaps.html", "may I trust it for these?"),
+        ("pesatlas gaps MatPES-PBE-2025.2.json.gz --of config.yaml --to gaps.parquet", ""),
+    ),
+    "config new": (
+        ("pesatlas config new --preset demo > config.yaml", ""),
+        ("pesatlas config new --previous ../round-1 > config.yaml", "the next round"),
+    ),
     "config check": (("pesatlas config check config/matpes.yaml", ""),),
     "config schema": (("pesatlas config schema > config.schema.json", ""),),
 }

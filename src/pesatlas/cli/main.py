@@ -458,17 +458,72 @@ def benchmark(
     )
 
 
+@command("gaps")
+def gaps(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of results or of a release; or a file, folder or glob of frames, as for select."
+        ),
+    ],
+    *,
+    of: Annotated[
+        list[str] | None,
+        typer.Option(help="Structures that you mean to calculate, or a config.yaml; may be given again."),
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Write the table: .parquet.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--map", help="Draw the map: .html (needs no network) or .png.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of M3GNet-Eform weights, in place of chgnet's encoder.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where features are computed: cpu, cuda, cuda:1.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+) -> None:
+    """Tell what a dataset does not cover: whether a potential that was trained on it can be trusted for your material.
+
+    With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset, element by element. Without, the
+    elements, pairs, domains and conditions that it has and lacks are counted.
+    """
+    from pesatlas.cli.gaps import print_json, show_gaps  # noqa: PLC0415 - starting is quick
+
+    show_lines()
+    encoder = {"kind": "m3gnet_eform", "path": str(weights)} if weights else {"kind": "chgnet"}
+    facts = show_gaps(
+        dataset,
+        of or [],
+        settings={"encoder": encoder, "device": device},
+        table=to,
+        picture=picture,
+        console=None if as_json else console,
+    )
+    if as_json:
+        print_json(facts)
+
+
 @command("config new")
 def config_new(
     preset: Annotated[
         str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")
     ] = "demo",
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a campaign that has finished: the round that goes on from it, in place of a preset."
+        ),
+    ] = None,
 ) -> None:
-    """Print a commented configuration, to be written into the config.yaml of a campaign."""
+    """Print a commented configuration, to be written into the config.yaml of a campaign.
+
+    With [bold]--previous[/bold], type it in the folder in which the next round is to run: paths are as seen from there.
+    """
+    from pesatlas.cli.next_round import next_round  # noqa: PLC0415
     from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
     from pesatlas.config.render import render_yaml  # noqa: PLC0415
 
-    typer.echo(render_yaml(*load_preset(preset)), nl=False)
+    made = next_round(previous) if previous else load_preset(preset)
+    typer.echo(render_yaml(*made), nl=False)
 
 
 @command("config check")

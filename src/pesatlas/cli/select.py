@@ -53,6 +53,10 @@ def select_files(
     known = available(_POLICIES)
     if settings["policy"] not in known:
         raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(known)}.")
+    if settings["policy"] == "disagree":
+        raise UserError(
+            "--policy disagree: it needs a committee of potentials, which rounds of a campaign have. Take cover."
+        )
     campaign = _campaign(settings)
     check_device(campaign.encode.device, "--device")
     model: Any = campaign.encode.encoder
@@ -130,7 +134,13 @@ def _run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
         campaign, [pool], [candidates], [geometries], atoms=atoms, reference=reference, selection=selection
     )
     measure_selection(
-        campaign, [work / "drawn.npz"], [features["pool"]], pca, selection, work / "quality.parquet"
+        campaign,
+        [work / "drawn.npz"],
+        [features["pool"]],
+        pca=pca,
+        selection=selection,
+        quality=work / "quality.parquet",
+        reference=[features["known"]] if known else [],
     )
 
 

@@ -12,10 +12,12 @@ from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import MLIP, Label
+from pesatlas.config.round import Round
 from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
 from pesatlas.config.train import Train
+from pesatlas.rounds import datasets_before
 
 
 class About(Section):
@@ -43,7 +45,7 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
-    # these decide nothing of the dataset, so that campaigns without them keep their keys
+    # what is trained and judged decides nothing of the dataset
     train: Train | None = Runtime(
         None,
         description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
@@ -51,6 +53,14 @@ class Campaign(Section):
     benchmark: Benchmark | None = Runtime(
         None, description="potentials judged by their uses (docs/benchmark.md); null: not at all"
     )
+    round: Round | None = Field(
+        None,
+        description="what this campaign takes from the one before it (docs/rounds.md); null: it is the first round",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides results; a section that is null is left out, so that campaigns without it keep their keys."""
+        return {name: value for name, value in super().identity().items() if value is not None}
 
     @model_validator(mode="after")
     def _train_at_a_level_there_is(self) -> Self:
@@ -79,9 +89,18 @@ class Campaign(Section):
 
     @property
     def potentials(self) -> list[Any]:
-        """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""
+        """Options of every potential: the one that explores, the one that labels, if it is a potential that does, and a committee."""
         labels = getattr(self.label.backend, "potential", None)
-        return [self.explore.potential, *([labels] if labels is not None else [])]
+        committee = self.round.committee if self.round else []
+        return [self.explore.potential, *([labels] if labels is not None else []), *committee]
+
+    def before(self, level: str) -> list[Path]:
+        """Datasets of the rounds before, which have to have finished; of the first round there are none."""
+        return datasets_before(self.round, level) if self.round else []
+
+    def references(self) -> list[str]:
+        """Datasets that are labelled already: those of ``select.reference``, and of the rounds before."""
+        return [*self.select.reference, *map(str, self.before(self.label.levels[0]))]
 
     @property
     def train_level(self) -> str:

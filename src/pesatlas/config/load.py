@@ -25,6 +25,7 @@ EXTENSIONS = {
     "train.architecture": "pesatlas.train.architectures",
     "label.backend": "pesatlas.label.backends",
     "label.backend.potential": "pesatlas.potentials.kinds",
+    "round.committee": "pesatlas.potentials.kinds",
     "train.base": "pesatlas.potentials.kinds",
     "benchmark.properties": "pesatlas.benchmark.properties",
     "benchmark.potentials.potential": "pesatlas.potentials.kinds",
@@ -86,8 +87,9 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         ("label.backend", [campaign.label.backend]),
         *([("train.architecture", [campaign.train.architecture])] if campaign.train else []),
         *([("train.base", [campaign.train.base])] if campaign.train and campaign.train.base else []),
+        ("round.committee", campaign.round.committee if campaign.round else []),
     ]
-    problems = []
+    problems = _check_round(campaign)
     if campaign.benchmark is not None:
         used.append(
             ("benchmark.potentials.potential", [each.potential for each in campaign.benchmark.potentials])
@@ -109,6 +111,23 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
     problems += _check_elements(campaign) if not problems else []
     if problems:
         raise UserError(f"{where}: {len(problems)} problem(s) in the configuration\n" + "\n".join(problems))
+
+
+def _check_round(campaign: Campaign) -> list[str]:
+    """Say whether the round before is there, and whether the policy has a committee if it needs one."""
+    if campaign.round is None:
+        policy: Any = campaign.select.policy
+        if policy.kind != "disagree":
+            return []
+        wrong = "only a round after the first has a committee that could disagree"
+        return [
+            f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas config new --previous` does."
+        ]
+    try:
+        campaign.references()
+    except UserError as error:
+        return [f"  - round: {error}"]
+    return []
 
 
 def _check_elements(campaign: Campaign) -> list[str]:

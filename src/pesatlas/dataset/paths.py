@@ -83,6 +83,7 @@ class Results:
             *self.of_batches("features"),
             *self.of_groups("select/clusters"),
             *self.of_groups("select/candidates"),
+            *self.of_committee(),
             self.selection,
             self.root / "select" / "quality.parquet",
             self.atoms,
@@ -92,6 +93,11 @@ class Results:
             *self.failures,
             self.dataset_failures,
         ]
+
+    def of_committee(self) -> list[Path]:
+        """Return what a committee said, if the campaign is a round after the first."""
+        calibration = self.root / "select" / "calibration.parquet"
+        return [calibration, *self.of_groups("select/disagreement")] if calibration.is_file() else []
 
     def _numbered(self, folder: str, count: int) -> list[Path]:
         return [self.root / folder / f"{i:05d}.parquet" for i in range(count)]

@@ -121,10 +121,10 @@ def _load(options: Any) -> Iterator[Any]:
 def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[Check]:
     """Check the potential and the encoder, on the CPU: the login node of a cluster has no other."""
     encoder: Any = campaign.encode.encoder
-    # the second is there only if a potential labels
-    for who, options in zip(
-        ("the potential", "the potential that labels"), campaign.potentials, strict=False
-    ):
+    labels = getattr(campaign.label.backend, "potential", None)
+    asked = [("the potential", campaign.explore.potential)]
+    asked += [("the potential that labels", labels)] if labels is not None else []
+    for who, options in asked:
         about = _attempt(
             f"{who} ({options.kind}) loads, and is right about known crystals",
             partial(load_potential, options, "cpu"),
@@ -132,6 +132,11 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
         yield about
         if about.ok and options is campaign.explore.potential:
             yield _known(who, elements_of(options), found)
+    for i, options in enumerate(campaign.round.committee if campaign.round else (), start=1):
+        yield _attempt(
+            f"member {i} of the committee ({options.kind}) loads",
+            partial(load_potential, options, "cpu", gate=False),
+        )
     yield _attempt(
         f"the encoder ({encoder.kind}) loads",
         lambda: registry.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
@@ -143,7 +148,8 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
             "the weights to start training from load", lambda: load_matgl(base.folder(), sha256=base.sha256)
         )
     wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device}
-    wanted = (wanted | ({train.device} if train else set())) - {"cpu"}
+    wanted |= {section.device for section in (train, campaign.round) if section is not None}
+    wanted -= {"cpu"}
     if wanted and not on_slurm:
         import torch  # noqa: PLC0415 - slow to import
 

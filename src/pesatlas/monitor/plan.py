@@ -115,9 +115,10 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
     """Return what each stage takes, in the order in which data flow. Jobs are those of the DAG, but for its target."""
     atoms = rates["atoms"].value
     batches = math.ceil(amounts.cells / campaign.explore.structures_per_job)
-    # frames of select.reference are a batch and a group of their own
-    known = int(bool(campaign.select.reference))
+    # frames of select.reference, and of rounds before, are a batch and a group of their own
+    known = int(bool(campaign.select.reference or campaign.round))
     select_jobs = len(RULES["select"]) + len(OF_GROUPS) * (len(groups(batches)) - 1 + known)
+    select_jobs += (1 + len(groups(batches))) if campaign.round else 0
     dataset_jobs = len(RULES["dataset"]) - 1 + len(campaign.dataset.exports.formats) + len(RULES["report"])
     structure_jobs = len(RULES["structures"]) + known
     work = amounts.trajectories * campaign.explore.total_steps * atoms

@@ -13,6 +13,7 @@ from pesatlas.monitor.jobs import Job
 from pesatlas.monitor.slurm import Queue
 from pesatlas.monitor.status import Pace, Status
 from pesatlas.monitor.words import duration
+from pesatlas.report.words import advice_in_words
 
 _WIDE = 120
 _HEADINGS = (
@@ -50,6 +51,8 @@ def screen(status: Status, console: Console) -> RenderableType:
         parts.append(f"[yellow]Slurm does not answer:[/yellow] {escape(status.queue.problem)}")
     if status.queue.jobs:
         parts.append(_slurm(status.queue))
+    if status.advice and status.finished:
+        parts.append(f"[bold]Round {status.advice['round']}[/bold]: {advice_in_words(status.advice)}")
     return Group(*parts, *_remarks(status))
 
 

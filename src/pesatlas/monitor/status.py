@@ -12,6 +12,7 @@ from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
 from pesatlas.monitor.head import Head, read_head
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
 from pesatlas.monitor.slurm import Queue, SlurmJob, read_queue
+from pesatlas.report.words import read_advice
 from pesatlas.rules import RULES
 
 _SAME_UNIT = frozenset({*TABLES, "label_atoms"})
@@ -47,6 +48,7 @@ class Status:
     paces: dict[str, Pace]
     jobs: list[Job]
     queue: Queue
+    advice: dict[str, Any] | None = None
 
     @property
     def finished(self) -> bool:
@@ -74,6 +76,7 @@ class Status:
             "at": time.time(),
             "finished": self.finished,
             "head": asdict(self.head) if self.head else None,
+            "advice": self.advice,
             "stages": [
                 {**asdict(stage), "left": stage.left, **asdict(self.paces[stage.name])}
                 for stage in self.stages
@@ -108,7 +111,8 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         running = [job for job in jobs if job.running and job.state.rule in rules]
         _add(stage, running)
         paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
-    return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue)
+    advice = read_advice(folder / "results") if campaign.round else None
+    return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue, advice)
 
 
 def _add(stage: Stage, running: Sequence[Job]) -> None:

@@ -21,8 +21,8 @@ _passed: set[str] = set()
 """Potentials that this process has seen pass the gate."""
 
 
-def load_potential(options: Any, device: str) -> "Potential":
-    """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate.
+def load_potential(options: Any, device: str, *, gate: bool = True) -> "Potential":
+    """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate if it may explore.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def load_potential(options: Any, device: str) -> "Potential":
     start = time.perf_counter()
     potential: Potential = find(POTENTIALS, options.kind).load(options, device)
     key = digest(options.identity(), potential.weights_hash)
-    if key not in _passed:
+    if gate and key not in _passed:
         pass_gate(potential)
         _passed.add(key)
     log.info(

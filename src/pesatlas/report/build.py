@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pesatlas.report.cost import Cost, cost, costs, in_words, next_thousand
+from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.domains import of_domains
 from pesatlas.report.energetics import energetics
@@ -19,11 +19,20 @@ from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.judged import judged
-from pesatlas.report.names import FIGURES, SECTIONS, TRAINED_FIGURES, TRAINED_SECTION
+from pesatlas.report.names import (
+    FIGURES,
+    ROUND_FIGURES,
+    ROUND_SECTION,
+    SECTIONS,
+    TRAINED_FIGURES,
+    TRAINED_SECTION,
+)
 from pesatlas.report.read import Reader, corrections, rules_spoken
+from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
 from pesatlas.report.summary import losses, quality_note
 from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
+from pesatlas.report.words import advice_in_words, in_words, read_advice
 from pesatlas.tables import read_table
 from pesatlas.tables.atomic import atomic_path, write_text
 from pesatlas.tables.manifest import read_campaign_manifest
@@ -57,6 +66,10 @@ def build_report(results: Path, report: Path, pictures: Path, potentials: Sequen
     if potentials:
         data |= trained.data()
         figures += trained.figures(data)
+    advice = read_advice(results)
+    if advice is not None:
+        data |= reliability_data(results)
+        figures += reliability_figures(results, data)
     steps = funnel(manifest, lost)
     context = {
         "head": _head(manifest, steps, lost, spent),
@@ -64,10 +77,14 @@ def build_report(results: Path, report: Path, pictures: Path, potentials: Sequen
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
         "sections": _sections(results, reader, figures, of_domains(results, manifest, data))
-        + (_section_of(trained, figures) if potentials else []),
+        + (_added(TRAINED_SECTION, TRAINED_FIGURES, figures, [trained.table()]) if potentials else [])
+        + (_added(ROUND_SECTION, ROUND_FIGURES, figures, [round_table(advice)]) if advice else []),
         "judged": judged(results),
         "filters": _filters(data, reader.levels),
-        "advice": _advice(data, steps, lost, spent),
+        "advice": [
+            *([{"text": advice_in_words(advice), "command": ""}] if advice else []),
+            *_advice(data, steps, lost, spent),
+        ],
         "configuration": json.dumps(manifest["configuration"], indent=1),
         "table": _table,
         "data": _json(_page(manifest["campaign"], data, figures, structures)),
@@ -216,12 +233,13 @@ def _sections(
     ]
 
 
-def _section_of(trained: Trained, figures: Sequence[Figure]) -> list[dict[str, Any]]:
-    """Return the section of what was trained."""
-    mine = [figure for figure in figures if figure.name in TRAINED_FIGURES]
+def _added(
+    section: dict[str, str], names: dict[str, str], figures: Sequence[Figure], tables: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a section that not every campaign has."""
+    mine = [figure for figure in figures if figure.name in names]
     return [
-        {"name": name, "title": title, "figures": mine, "tables": [trained.table()]}
-        for name, title in TRAINED_SECTION.items()
+        {"name": name, "title": title, "figures": mine, "tables": tables} for name, title in section.items()
     ]
 
 

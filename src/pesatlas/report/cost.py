@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.report.figure import Data, Figure, base, by_level
-from pesatlas.rules import RULES
+from pesatlas.report.words import in_words
+from pesatlas.rules import ROUND, RULES
 
 STAGES = {
     **{stage: rules for stage, rules in RULES.items() if stage not in {"atoms", "label", "report"}},
     "structures": (*RULES["structures"], "read_reference"),
+    "select": RULES["select"] + ROUND,
     "label": RULES["label"] + RULES["atoms"],
     "report": ("evaluate_potential",),
 }
@@ -27,7 +29,7 @@ _FOLDERS = {
     "structures": ("structures",),
     "explore": ("snapshots",),
     "encode": ("features",),
-    "select": ("clusters", "candidates", "selection", "quality"),
+    "select": ("clusters", "candidates", "selection", "quality", "disagreement", "calibration"),
     "label": ("labels", "atoms"),
     "dataset": ("dataset", "failures"),
 }
@@ -93,22 +95,6 @@ def _label_seconds(results: Path, batches: int) -> float:
         float(np.sum(pq.read_table(path, columns=["wall_s"])["wall_s"].to_numpy()))
         for path in [*paths, results / "labels" / "atoms.parquet"]
         if path.is_file()
-    )
-
-
-def in_words(hours: float) -> str:
-    """Return a time in the unit that suits it."""
-    if not hours:
-        return "-"
-    seconds = 3600 * hours
-    return (
-        f"{seconds:.2g} s"
-        if seconds < 10
-        else f"{seconds:,.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:,.0f} min"
-        if hours < 2
-        else f"{hours:,.1f} h"
     )
 
 

@@ -13,7 +13,7 @@ _POOL_WORDS = {
     "duplicate": "the same geometry as another",
     "too_close": "atoms closer than select.min_distance_A",
     "not_finite": "features, energy or positions not finite",
-    "known": "in select.reference already",
+    "known": "labelled already: in select.reference, or in a round before",
 }
 
 

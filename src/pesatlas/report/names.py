@@ -39,3 +39,8 @@ TRAINED_FIGURES = {"learning": "train", "trained_errors": "train"}
 """The same of the section that is there where potentials were trained."""
 
 TRAINED_SECTION = {"train": "What can be trained on it?"}
+
+ROUND_FIGURES = {"reliability_forces": "round", "reliability_energy": "round"}
+"""The same of the section that is there in rounds after the first."""
+
+ROUND_SECTION = {"round": "Is another round worth it?"}

@@ -1,6 +1,7 @@
-"""Greedy cover of meshes by frames, in numba."""
+"""Greedy choice of frames by the meshes that their atoms lie in, in numba."""
 
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -66,3 +67,74 @@ def _count(
             seen[mesh] = stamp
             count += 1
     return count
+
+
+class Shares(NamedTuple):
+    """What frames are worth by the meshes that their atoms lie in: ``worth / (1 + labels)`` for each mesh.
+
+    Attributes
+    ----------
+    edges, clusters : atomic clusters of frame i are clusters[edges[i]:edges[i + 1]]
+    meshes : (nets, clusters) int64, mesh of each atomic cluster in each net, numbered through all nets
+    worth, labels : (meshes,); labels take notice of what is picked
+    seen : (meshes,) int64, for the functions here alone; -1 at first
+    """
+
+    edges: NDArray[np.int64]
+    clusters: NDArray[np.int32]
+    meshes: NDArray[np.int64]
+    worth: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    seen: NDArray[np.int64]
+
+
+@njit(cache=True)
+def greedy_shares(
+    shares: Shares,
+    cost: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    used: NDArray[np.bool_],
+    most: int,
+) -> NDArray[np.int64]:
+    """At most ``most`` rows that are not ``used``, in the order of picking: each was then worth most for its cost.
+
+    Frames that are ``used`` count as labels. Lazy, as ``greedy_cover``: what a frame is worth only ever falls.
+    """
+    stamp = 0
+    for row in range(len(used)):
+        if used[row]:
+            _visit(shares, row, stamp, 1.0)
+            stamp += 1
+    heap = [(0.0, 0.0, -1)]
+    heap.pop()
+    for row in range(len(used)):
+        if not used[row]:
+            heap.append((-_visit(shares, row, stamp, 0.0) / cost[row], distances[row], row))
+            stamp += 1
+    heapify(heap)
+    rows = [0 for _ in range(0)]
+    while len(heap) > 0 and len(rows) < most:
+        value, far, row = heappop(heap)
+        now = -_visit(shares, row, stamp, 0.0) / cost[row]
+        stamp += 1
+        if now > value:
+            heappush(heap, (now, far, row))
+            continue
+        rows.append(row)
+        _visit(shares, row, stamp, 1.0)
+        stamp += 1
+    return np.array(rows, dtype=np.int64)
+
+
+@njit(cache=True)
+def _visit(shares: Shares, row: int, stamp: int, labels: float) -> float:
+    """Return what a frame is worth, each mesh once, and add ``labels`` to its meshes; ``stamp`` is a number not in ``seen``."""
+    total = 0.0
+    for net in range(len(shares.meshes)):
+        for i in range(shares.edges[row], shares.edges[row + 1]):
+            mesh = shares.meshes[net, shares.clusters[i]]
+            if shares.seen[mesh] != stamp:
+                shares.seen[mesh] = stamp
+                total += shares.worth[mesh] / (1.0 + shares.labels[mesh])
+                shares.labels[mesh] += labels
+    return total

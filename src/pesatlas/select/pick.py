@@ -17,6 +17,7 @@ from pesatlas.errors import UserError
 from pesatlas.registry import find
 from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
 from pesatlas.select.centres import Centres
+from pesatlas.select.disagreement import Committee
 from pesatlas.select.frames import look_up
 from pesatlas.select.pool import Known, Pick, Pool, geometries_of, round_robin
 from pesatlas.select.quotas import in_turns, parts
@@ -38,6 +39,7 @@ def pick_snapshots(
     atoms: Path,
     reference: Reference | None,
     selection: Path,
+    committee: Committee | None = None,
 ) -> None:
     """Write the table ``selection``: the frames to label, most wanted first, each with the reason it was picked.
 
@@ -58,6 +60,7 @@ def pick_snapshots(
     causes = _counted(candidates)
     centres, _ = Centres.read(atoms)
     table = _merge(campaign, candidates, centres)
+    merged = table.column("snapshot_id")
     pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
     known, labelled = read_known(reference, pool.structure_pcs.shape[1])
     crystals = np.zeros(table.num_rows, dtype=bool)
@@ -66,6 +69,8 @@ def pick_snapshots(
     if not new.all():
         table, crystals = table.filter(pa.array(new)), crystals[new]
         pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
+    if committee is not None:
+        pool.expected_errors = committee.expected_errors(merged, len(centres.weights))
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
     policy: Any = options.policy
     chosen = _chosen(campaign, table, pool, required, known)

@@ -33,6 +33,7 @@ class Pool:
     atom_centres : centres of all atomic clusters, also of those that no candidate is in
     target : int, picks that are wanted at most
     seed : int, of the campaign, for policies that draw
+    expected_errors : of the force in each atomic cluster, eV/Å, by a committee; None without one
     """
 
     ids: pa.ChunkedArray
@@ -49,6 +50,7 @@ class Pool:
     atom_centres: "Centres"
     target: int
     seed: int
+    expected_errors: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, table: pa.Table, centres: "Centres", target: int, seed: int) -> Self:

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +54,19 @@ def draw_frames(campaign: Campaign, features: list[Path], pca: Path, drawn: Path
 
 
 def measure_selection(
-    campaign: Campaign, drawn: list[Path], features: list[Path], pca: Path, selection: Path, quality: Path
+    campaign: Campaign,
+    drawn: list[Path],
+    features: list[Path],
+    pca: Path,
+    selection: Path,
+    quality: Path,
+    *,
+    reference: Sequence[Path] = (),
 ) -> None:
     """Write the table ``quality``: for growing numbers of picks, in their order, what they cover, beside as many random ones.
 
-    Fill distances are from each drawn frame (or atom of one) to the nearest pick (or atom of one) in weighted principal
-    components: the mean, the 99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy,
+    Fill distances are from each drawn frame (or atom of one) to the nearest pick or frame of ``reference`` (features of what is labelled
+    already; or atom of one) in weighted principal components: the mean, the 99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy,
     of those that drawn frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill distance of
     atoms would fall, of its value, with a thousand more labels at the pace of the last ones: a rule to stop by.
     """
@@ -69,25 +78,49 @@ def measure_selection(
     ids = order.column("snapshot_id").to_pylist()
     picked = _look_up(features, components, ids)
     random = structures[half:], atoms[half:]
+    start = _start(probe, reference, components)
     rows: list[dict[str, Any]] = []
     for name, (of_structures, of_atoms) in (("picks", picked), ("random", random)):
-        rows += [{"of": name} | row for row in _curve(probe, of_structures, of_atoms, len(ids))]
+        apart, bins = deepcopy(start)
+        rows += [
+            {"of": name} | row for row in _curve(probe, apart, bins, of_structures[: len(ids)], of_atoms)
+        ]
     with TableWriter(quality, "quality", digest(campaign.select.identity())) as writer:
         writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["quality"]))
         writer.counts.update(drawn_frames=half, drawn_atoms=len(probe[1]))
     _tell(rows, half)
 
 
-def _curve(
-    probe: tuple[NDArray, NDArray], structures: NDArray, atoms: list[NDArray], most: int
-) -> list[dict[str, Any]]:
-    """Rows of table ``quality`` for frames in their order, as many as there are."""
+def _start(
+    probe: tuple[NDArray, NDArray], reference: Sequence[Path], components: Pca
+) -> tuple[list[NDArray], list["_binned"]]:
+    """Distances to what is labelled already, and bins that it occupies, of structures and of atoms."""
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
-    count = min(most, len(structures))
-    steps = sorted({round(count ** (i / _STEPS)) for i in range(_STEPS + 1)} - {0}) if count else []
     apart = [np.full(len(points), np.inf) for points in probe]
     bins = [_binned(points) for points in probe]
+    for path in reference:
+        for frames in read_projected(path, components):
+            atoms = frames.atoms[np.repeat(frames.finite, np.diff(frames.edges))]
+            for i, known in enumerate((frames.structures[frames.finite], atoms)):
+                if len(known) and len(probe[i]):
+                    apart[i] = np.minimum(apart[i], KDTree(known).query(probe[i])[0])
+                    bins[i].occupied(known)
+    return apart, bins
+
+
+def _curve(
+    probe: tuple[NDArray, NDArray],
+    apart: list[NDArray],
+    bins: list["_binned"],
+    structures: NDArray,
+    atoms: list[NDArray],
+) -> list[dict[str, Any]]:
+    """Rows of table ``quality`` for frames in their order; ``apart`` and ``bins`` are what there is before the first."""
+    from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
+
+    count = len(structures)
+    steps = sorted({round(count ** (i / _STEPS)) for i in range(_STEPS + 1)} - {0}) if count else []
     rows: list[dict[str, Any]] = []
     done, cost = 0, 0
     for step in steps:

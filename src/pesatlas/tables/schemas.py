@@ -201,6 +201,67 @@ _CANDIDATES = [
     _field("row", i8, "row of that table"),
 ]
 
+_DISAGREEMENT = [
+    _field("snapshot_id", text, "candidate that the committee was asked about"),
+    _field("structure_id", text, "the source crystal"),
+    _field("domain", text, "where on the surface this lies"),
+    _field("n_atoms", i4, "number of atoms"),
+    _field("numbers", pa.list_(pa.uint8()), "atomic numbers"),
+    _field("atom_clusters", pa.list_(i4), "cluster of each atom"),
+    _field(
+        "energy_std_eV_per_atom",
+        f8,
+        "standard deviation of the members' energies; null with a reason",
+        "eV/atom",
+        null=True,
+    ),
+    _field("force_std_mean_eV_per_A", f8, "mean over atoms of force_std_eV_per_A", "eV/Å", null=True),
+    _field("force_std_max_eV_per_A", f8, "largest of the same", "eV/Å", null=True),
+    _field(
+        "force_std_eV_per_A",
+        pa.list_(f4),
+        "of each atom: root of the summed variances of the three components of the members' forces",
+        "eV/Å",
+        null=True,
+    ),
+    _field(
+        "stress_std_eV_per_A3",
+        f8,
+        "root of the mean variance of the six components of the members' stresses",
+        "eV/Å³",
+        null=True,
+    ),
+    _field("reason", text, "why it could not be evaluated: an enumerated word, see FailureReason", null=True),
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+
+_CALIBRATION = [
+    _field("quantity", text, "energy (eV/atom) or forces (eV/Å, length of a vector)"),
+    _field(
+        "bin", i4, "0: all values; from 1 on: bins of as many values each, from small to large disagreement"
+    ),
+    _field("values", i8, "labels, or atoms of labels"),
+    _field("std", f8, "disagreement: root mean square of the committee's standard deviation"),
+    _field("expected", f8, "the same times the factor: the error that is expected"),
+    _field("error", f8, "root mean square distance of the committee's mean from the label"),
+    _field("error_low", f8, "lower end of its 95 % interval, by resampling crystals"),
+    _field("error_high", f8, "upper end of the same"),
+    _field("factor", f8, "errors in multiples of the disagreement; null but in bin 0", null=True),
+    _field("factor_low", f8, "lower end of its 95 % interval", null=True),
+    _field("factor_high", f8, "upper end of the same", null=True),
+    _field(
+        "miscalibration", f8, "mean over bins of |expected - error| / expected; null but in bin 0", null=True
+    ),
+    _field(
+        "rank_correlation",
+        f8,
+        "Spearman's, of disagreement and error: 1 if it ranks errors rightly, 0 if it knows nothing; null but in bin 0",
+        null=True,
+    ),
+    _field("held_out", flag, "whether the committee was not trained on these labels"),
+    _field("code_version", text, "version of pesatlas that wrote the row"),
+]
+
 _QUALITY = [
     _field("of", text, "picks: those of the selection, in their order; random: as many drawn by lot"),
     _field("picks", i8, "how many of them"),
@@ -209,7 +270,12 @@ _QUALITY = [
         field
         for what in ("structures", "atoms")
         for field in (
-            _field(f"fill_mean_{what}", f8, "mean distance to the nearest pick in weighted PCs", null=True),
+            _field(
+                f"fill_mean_{what}",
+                f8,
+                "mean distance to the nearest pick (or frame that was labelled before) in weighted PCs",
+                null=True,
+            ),
             _field(f"fill_p99_{what}", f8, "99th percentile of the same", null=True),
             _field(f"fill_max_{what}", f8, "largest of the same", null=True),
             _field(f"coverage_{what}", f8, "share of occupied bins of each PC that picks occupy", null=True),
@@ -400,6 +466,23 @@ _IMPORTED = [
     *SOURCE,
 ]
 
+_GAPS = [
+    _field("structure", text, "structure that was asked about: its id, or the name and number of its file"),
+    _field("domain", text, "its domain, if a campaign gave it; else given"),
+    _field("element", text, "element in it"),
+    _field("atoms", i4, "atoms of this element in it"),
+    _field(
+        "distance",
+        f8,
+        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null without one",
+        null=True,
+    ),
+    _field("percentile", f8, "share of the dataset's own frames that lie nearer to all others than this"),
+    _field("typical_distance", f8, "median of the same distance over the dataset's own frames"),
+    _field("compared_with", i8, "frames of the dataset with this element whose distance was measured"),
+    _field("verdict", text, "inside up to the percentile 0.90, edge up to 0.99, outside beyond"),
+]
+
 _HISTORY = [
     _field("level", text, "reference level of the labels that it is trained on"),
     _field("seed", i8, "which potential of the committee"),
@@ -501,6 +584,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "features": pa.schema(_FEATURES),
     "clusters": pa.schema(_CLUSTERS),
     "candidates": pa.schema(_CANDIDATES),
+    "disagreement": pa.schema(_DISAGREEMENT),
+    "calibration": pa.schema(_CALIBRATION),
     "selection": pa.schema(_SELECTION),
     "quality": pa.schema(_QUALITY),
     "labels": pa.schema(_LABELS),
@@ -508,6 +593,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "dataset": pa.schema(_DATASET),
     "parity": pa.schema(_PARITY),
     "imported": pa.schema(_IMPORTED),
+    "gaps": pa.schema(_GAPS),
     "history": pa.schema(_HISTORY),
     "failures": pa.schema(_FAILURES),
     "scores": pa.schema(_SCORES),

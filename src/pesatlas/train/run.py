@@ -64,7 +64,7 @@ def train_potential(campaign: Campaign, seed: int, results: Path, folder: Path, 
     if settings is None:
         raise UserError("there is no section train in the configuration. Add one: docs/train.md.")
     check_device(settings.device, "train.device")
-    task = _prepare(settings, campaign.train_level, seed, results)
+    task = _prepare(settings, campaign.train_level, seed, results, campaign.before(campaign.train_level))
     place = work / task.key
     store = Path(campaign.campaign.store) / "potentials" / f"{task.key}.pt"
     with Lock(work / f"{task.key}.lock"):
@@ -84,14 +84,14 @@ class _Task:
 
     Attributes
     ----------
-    dataset : folder of datasets
-    hashes : sha256 of the dataset's files
+    datasets : files of the dataset, and of those of the rounds before
+    hashes : sha256 of each
     energies : that the elements of a new potential start from, eV
     """
 
     settings: Train
     seed: int
-    dataset: Path
+    datasets: list[Path]
     manifest: Mapping[str, Any]
     hashes: dict[str, str]
     found: Scanned
@@ -131,10 +131,12 @@ class _Task:
         return base_potential(self.settings, self.found)
 
 
-def _prepare(settings: Train, level: str, seed: int, results: Path) -> _Task:
+def _prepare(settings: Train, level: str, seed: int, results: Path, before: list[Path]) -> _Task:
     manifest = read_campaign_manifest(results)
     paths = parts_of(results / "dataset", level)
     hashes = {path.name: check_entry(path).sha256 for path in paths}
+    hashes |= {f"{i} rounds before": check_entry(path).sha256 for i, path in enumerate(before, start=1)}
+    paths += before
     merged = manifest.get("surfaces", {}).get(level, {}).get("fingerprints", [])
     found = scan(paths, level, merged)
     for split, rows in found.left_out.items():
@@ -154,7 +156,7 @@ def _prepare(settings: Train, level: str, seed: int, results: Path) -> _Task:
     kept = None
     if settings.kept is not None:
         kept = read_kept(settings.kept, level, elements_of(base_potential(settings, found)))
-    return _Task(settings, seed, results / "dataset", manifest, hashes, found, energies, kept)
+    return _Task(settings, seed, paths, manifest, hashes, found, energies, kept)
 
 
 def _train(task: _Task, place: Path) -> Standing:
@@ -163,7 +165,7 @@ def _train(task: _Task, place: Path) -> Standing:
     potential = task.potential()
     if task.settings.devices == 1:
         return Training(task.settings, potential, task.found, task.seed, path).run(fabric_of(task.settings))
-    worker.start(task.settings, task.dataset, task.found, task.energies, task.seed, place)
+    worker.start(task.settings, task.datasets, task.found, task.energies, task.seed, place)
     standing = checkpoint.load(path)
     assert standing is not None
     return standing

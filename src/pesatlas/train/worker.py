@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pesatlas.config.train import Train
 from pesatlas.errors import UserError
 from pesatlas.train.loop import Training, fabric_of
 from pesatlas.train.model import base_potential, new_potential
-from pesatlas.train.scan import Scanned, parts_of, scan
+from pesatlas.train.scan import Scanned, scan
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _LIMIT_S = 30 * 24 * 3600.0
 
 def start(
     settings: Train,
-    dataset: Path,
+    datasets: Sequence[Path],
     found: Scanned,
     energies: tuple[float, ...],
     seed: int,
@@ -44,7 +45,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     task = {
         "settings": settings.model_dump(mode="json"),
-        "dataset": str(dataset),
+        "datasets": [str(path) for path in datasets],
         "level": found.level,
         "fingerprints": found.fingerprints,
         "energies": energies,
@@ -88,7 +89,7 @@ def main(task: dict[str, Any]) -> None:
     fabric.launch()
     if fabric.is_global_zero:
         logging.getLogger("pesatlas").setLevel(logging.INFO)
-    found = scan(parts_of(Path(task["dataset"]), task["level"]), task["level"], task["fingerprints"])
+    found = scan([Path(path) for path in task["datasets"]], task["level"], task["fingerprints"])
     if settings.base is None:
         potential = new_potential(settings, found, tuple(task["energies"]), task["seed"])
     else:

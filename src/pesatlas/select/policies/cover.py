@@ -1,6 +1,5 @@
 """Policy ``cover``: as many new atomic environments as DFT can pay, from coarse to fine."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -12,8 +11,6 @@ from pesatlas.select.pool import Known, Pick, Pool
 
 PER_CLUSTER = 8
 """Candidates for each atomic cluster."""
-_FINER = 2**0.5
-_COARSEST = 40
 
 
 class Options(Section):
@@ -39,11 +36,12 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     can pay for, and a larger budget keeps the picks of a smaller one.
     """
     from pesatlas.select.greedy import greedy_cover  # noqa: PLC0415 - imports numba, which a configuration need not
+    from pesatlas.select.nets import nets  # noqa: PLC0415 - as above
 
     used = np.zeros(len(pool.ids), dtype=np.bool_)
     used[taken] = True
     picks: list[Pick] = []
-    for resolution, mesh in _nets(pool):
+    for resolution, mesh in nets(pool):
         covered = np.zeros(int(mesh.max(initial=-1)) + 1, dtype=np.bool_)
         covered[mesh[known.atom_clusters]] = True
         meshes = mesh[pool.atom_clusters]
@@ -53,22 +51,3 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
             what = "environment" if count == 1 else "environments"
             picks.append(Pick(row, f"{count} new atomic {what} at resolution {resolution:.2g}", count))
     return picks
-
-
-def _nets(pool: Pool) -> Iterator[tuple[float, NDArray[np.int64]]]:
-    """Yield nets from coarse to fine: the resolution, and the mesh of each atomic cluster."""
-    from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
-
-    from pesatlas.select.cftree import CFs, build  # noqa: PLC0415 - imports numba
-
-    centres = pool.atom_centres
-    points = CFs(centres.weights, centres.means, np.zeros(len(centres.weights)))
-    coarser = []
-    for step in range(1, _COARSEST):
-        resolution = centres.threshold * _FINER**step
-        leaves = build(points, resolution)
-        coarser.append((resolution, KDTree(leaves.means).query(centres.means)[1]))
-        if len(leaves.weights) == 1:
-            break
-    yield from reversed(coarser)
-    yield centres.threshold, np.arange(len(centres.weights))

@@ -1,0 +1,15 @@
+"""Say whether another thousand labels are worth their cost, and where."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.report.advice import advise_round
+
+    advise_round(
+        campaign,
+        results=Path(snakemake.input.manifest).parent,
+        disagreement=[Path(p) for p in snakemake.input.disagreement],
+        advice=Path(snakemake.output.advice),
+    )

@@ -1,0 +1,116 @@
+"""A committee of potentials: what its members say of structures on average, and how far they are apart."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pesatlas.potentials.halving import evaluate
+from pesatlas.potentials.interface import VOIGT, Batch, Potential
+from pesatlas.potentials.registry import load_potential
+from pesatlas.tables import FailureReason
+
+Floats = NDArray[np.float64]
+ATOMS_TOGETHER = 512
+"""Atoms that are evaluated together: near the caches of a CPU; a GPU halves what does not fit."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a committee says of one structure of n atoms; standard deviations are those of a sample (M - 1 members).
+
+    Attributes
+    ----------
+    energy_eV_per_atom, energy_std_eV_per_atom : mean and standard deviation
+    forces_eV_per_A : (n, 3) mean
+    force_std_eV_per_A : (n,) root of the summed variances of the three components: comparable with the length of an error
+    stress_std_eV_per_A3 : root of the mean variance of the six components
+    """
+
+    energy_eV_per_atom: float
+    energy_std_eV_per_atom: float
+    forces_eV_per_A: Floats
+    force_std_eV_per_A: Floats
+    stress_std_eV_per_A3: float
+
+
+def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
+    """Load the members onto ``device``.
+
+    They need not pass the gate, which is for what explores: how far a committee can be believed, its calibration tells, and crystals that
+    the gate asks about may be none that it was trained for.
+
+    Raises
+    ------
+    UserError
+        If one cannot be loaded.
+    """
+    return [load_potential(member, device, gate=False) for member in options]
+
+
+def ask(members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]) -> Iterator[Opinion | FailureReason]:
+    """Yield the opinion of the committee on each row with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A``, or why there is none."""
+    known = frozenset.intersection(*(member.elements for member in members))
+    for together in _runs(rows):
+        mine = [row for row in together if known.issuperset(row["numbers"])]
+        answers = iter(_opinions(members, mine))
+        for row in together:
+            yield next(answers) if known.issuperset(row["numbers"]) else FailureReason.UNSUPPORTED_ELEMENT
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Yield runs of rows of at most ``ATOMS_TOGETHER`` atoms; a row with more is a run of its own."""
+    start, atoms = 0, 0
+    for stop, row in enumerate(rows):
+        if stop > start and atoms + row["n_atoms"] > ATOMS_TOGETHER:
+            yield rows[start:stop]
+            start, atoms = stop, 0
+        atoms += row["n_atoms"]
+    yield rows[start:]
+
+
+def _opinions(
+    members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[Opinion | FailureReason]:
+    if not rows:
+        return
+    said: list[tuple[Floats, Floats, Floats]] = []
+    failed: dict[int, FailureReason] = {}
+    for member in members:
+        found, failures, _ = evaluate(member, _batch(rows, member.device))
+        failed |= {i: failure.reason for i, failure in failures.items()}
+        energies, forces, stresses = (x.cpu().numpy() for x in (found.energies, found.forces, found.stresses))
+        said.append((energies, forces, stresses[:, VOIGT[0], VOIGT[1]]))
+    energies, forces, stresses = (np.stack(each) for each in zip(*said, strict=True))
+    ends = np.cumsum([row["n_atoms"] for row in rows])
+    for i, row in enumerate(rows):
+        n = row["n_atoms"]
+        mine = energies[:, i] / n, forces[:, ends[i] - n : ends[i]], stresses[:, i]
+        if i in failed:
+            yield failed[i]
+        elif not all(np.isfinite(values).all() for values in mine):
+            yield FailureReason.NOT_FINITE
+        else:
+            variances = [values.var(axis=0, ddof=1) for values in mine]
+            yield Opinion(
+                float(mine[0].mean()),
+                float(np.sqrt(variances[0])),
+                mine[1].mean(axis=0),
+                np.sqrt(variances[1].sum(axis=1)),
+                float(np.sqrt(variances[2].mean())),
+            )
+
+
+def _batch(rows: Sequence[Mapping[str, Any]], device: torch.device) -> Batch:
+    def joined(name: str) -> torch.Tensor:
+        return torch.tensor(np.concatenate([np.asarray(row[name]) for row in rows]), device=device)
+
+    return Batch(
+        numbers=joined("numbers").to(torch.int64),
+        positions=joined("positions_A").reshape(-1, 3),
+        cells=joined("cell_A").reshape(-1, 3, 3),
+        n_atoms=torch.tensor([row["n_atoms"] for row in rows], device=device),
+    )

@@ -1,0 +1,89 @@
+"""Figures of a round: can the disagreement of its committee be taken for an error."""
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from pesatlas.report.figure import Data, Figure, diagonal
+from pesatlas.tables import read_table
+
+_QUERIES = {
+    "energy": "FROM 'results/select/calibration.parquet' WHERE quantity = 'energy'",
+    "forces": "FROM 'results/select/calibration.parquet' WHERE quantity = 'forces'",
+}
+_UNITS = {"energy": "eV/atom", "forces": "eV/Å"}
+
+
+def reliability_data(results: Path) -> dict[str, Data]:
+    """Return bins of table ``calibration``, by quantity."""
+    rows = read_table(results / "select" / "calibration.parquet", "calibration").to_pylist()
+    found = {}
+    for quantity in _UNITS:
+        mine = [row for row in rows if row["quantity"] == quantity and row["bin"]]
+        names = ("bin", "values", "std", "expected", "error", "error_low", "error_high")
+        found[f"reliability_{quantity}"] = Data(
+            {name: [row[name] for row in mine] for name in names}, len(mine), "bins"
+        )
+    return found
+
+
+def reliability_figures(results: Path, data: dict[str, Data]) -> list[Figure]:
+    """Return the reliability curve of energies and of forces."""
+    rows = read_table(results / "select" / "calibration.parquet", "calibration").to_pylist()
+    whole = {row["quantity"]: row for row in rows if not row["bin"]}
+    return [_curve(quantity, whole[quantity], data[f"reliability_{quantity}"]) for quantity in _UNITS]
+
+
+def round_table(advice: dict[str, Any]) -> dict[str, Any]:
+    """Return the domains and elements in which labels are missing most."""
+    rows = [
+        (kind, each["name"], f"{each['expected_error_eV_per_A']:.3g}", f"{each['atoms']:,}")
+        for kind, names in (("domain", advice["domains"]), ("element", advice["elements"]))
+        for each in names
+    ]
+    return {
+        "title": "Where the committee is expected to be most wrong, on candidates that were not picked",
+        "heads": ["", "which", "expected error of a force (eV/Å)", "atoms"],
+        "rows": rows,
+        "empty": "Too few candidates are left to tell.",
+    }
+
+
+def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
+    name, unit = f"reliability_{quantity}", _UNITS[quantity]
+    values = [0.0, *bins.columns["expected"], *bins.columns["error"]]
+    low = alt.Y("error_low:Q", title=f"error of the committee's mean ({unit})")
+    bars = alt.Chart(alt.NamedData(name)).mark_rule().encode(x="expected:Q", y=low, y2="error_high:Q")
+    points = (
+        alt.Chart(alt.NamedData(name))
+        .mark_point(filled=True, size=70)
+        .encode(
+            x=alt.X(
+                "expected:Q",
+                title=f"error expected of the disagreement ({unit})",
+                scale=alt.Scale(zero=True),
+            ),
+            y=alt.Y("error:Q"),
+            tooltip=["expected:Q", "error:Q", "error_low:Q", "error_high:Q", "std:Q", "values:Q"],
+        )
+    )
+    on = (
+        "held out from its training"
+        if whole["held_out"]
+        else "THAT IT WAS TRAINED ON, so that errors are too small"
+    )
+    ranks = whole["rank_correlation"]
+    return Figure(
+        name,
+        f"Does the committee know how wrong it is? {quantity.capitalize()}",
+        f"Labels of the round before, {on}, in bins of as many each from small to large disagreement. Expected is "
+        f"{whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times the disagreement, which is right on the whole; on the line it is "
+        f"right in every bin. On average a bin is off by {100 * whole['miscalibration']:.0f} %. "
+        + (f"Rank correlation of disagreement and error: {ranks:.2f}. " if ranks is not None else "")
+        + "Bars: 95 %, by resampling crystals.",
+        name,
+        "select/calibration.parquet",
+        _QUERIES[quantity],
+        alt.layer(diagonal(values), bars, points),
+    )

@@ -1,0 +1,65 @@
+"""Rounds before this one: finished campaigns that are read, and never written."""
+
+from pathlib import Path
+from typing import Any
+
+from pesatlas.config.round import Round
+from pesatlas.errors import UserError
+from pesatlas.tables.manifest import read_campaign_manifest, sha256_of
+
+
+def results_of(folder: Path) -> Path:
+    """Return the folder of results of a campaign, which may be named itself."""
+    return folder / "results" if (folder / "results").is_dir() else folder
+
+
+def read_previous(settings: Round) -> tuple[Path, dict[str, Any]]:
+    """Return the results of the round before, and their manifest.
+
+    Raises
+    ------
+    UserError
+        If it has not finished, is another round than the one before, or has changed since this round was written.
+    """
+    return _read(settings.previous, settings.number, settings.manifest_sha256)
+
+
+def datasets_before(settings: Round, level: str) -> list[Path]:
+    """Return the datasets of all rounds before, the first round's last: their rows at ``level``, or at their first level without it.
+
+    Raises
+    ------
+    UserError
+        As ``read_previous``, for any of them.
+    """
+    found: list[Path] = []
+    results, manifest = read_previous(settings)
+    while True:
+        levels = manifest["levels"]
+        found.append(results / "dataset" / (level if level in levels else levels[0]) / "part-00000.parquet")
+        about = manifest["configuration"].get("round")
+        if not about:
+            return found
+        # a campaign runs in the folder above its results, where paths of its configuration start
+        before = results.resolve().parent / about["previous"]
+        results, manifest = _read(before, about["number"], about.get("manifest_sha256"))
+
+
+def _read(previous: Path, number: int, sha256: str | None) -> tuple[Path, dict[str, Any]]:
+    """Read what round ``number`` goes on from; numbers fall from one to the next, so that this comes to an end."""
+    results = results_of(previous)
+    manifest = read_campaign_manifest(results)
+    there = (manifest["configuration"].get("round") or {"number": 1})["number"]
+    if there != number - 1:
+        raise UserError(
+            f"round.previous: {previous} is round {there}, so what goes on from it is round {there + 1}, not {number}. Correct round.number "
+            "or round.previous."
+        )
+    found = sha256_of(results / "manifest.json")
+    if sha256 not in {None, found}:
+        raise UserError(
+            f"round.previous: {results / 'manifest.json'} has changed since round {number} was written: its sha256 is {found[:12]}..., not "
+            f"{str(sha256)[:12]}.... To go on from what is there now, put the new sum into round.manifest_sha256 (or null); the selection "
+            "and all that follows is then made again."
+        )
+    return results, manifest
