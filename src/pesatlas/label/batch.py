@@ -16,7 +16,7 @@ from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
 from pesatlas.progress import Progress
 from pesatlas.tables import SCHEMAS, read_table, write_table
-from pesatlas.tables.schemas import FRAME, GEOMETRY, POTENTIAL, SOURCE
+from pesatlas.tables.columns import FRAME, GEOMETRY, POTENTIAL, SOURCE
 
 log = logging.getLogger(__name__)
 

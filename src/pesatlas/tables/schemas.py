@@ -8,6 +8,22 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from pesatlas.tables.columns import (
+    FRAME,
+    GEOMETRY,
+    KEY,
+    POTENTIAL,
+    SOURCE,
+    column,
+    f4,
+    f8,
+    flag,
+    i4,
+    i8,
+    text,
+)
+from pesatlas.tables.potentials import OF_POTENTIALS
+
 SCHEMA_VERSION = 3
 
 
@@ -48,50 +64,11 @@ class FailureReason(StrEnum):
     NO_REFERENCE = "no_reference"
 
 
-def _field(name: str, kind: pa.DataType, description: str, unit: str = "", *, null: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=null, metadata={"description": description, "unit": unit})
-
-
-f8, f4, i8, i4, text, flag = pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.string(), pa.bool_()
-
-KEY = [
-    _field("structure_id", text, "the source crystal, e.g. mp-149"),
-    _field("variant", text, "unit, supercell-AxBxC, or a name that begins with its domain"),
-    _field("domain", text, "where on the surface this lies: bulk, strained, ..."),
-]
-GEOMETRY = [
-    _field("n_atoms", i4, "number of atoms"),
-    _field("numbers", pa.list_(pa.uint8()), "atomic numbers"),
-    _field("cell_A", pa.list_(f8, 9), "lattice vectors as rows", "Å"),
-    _field("positions_A", pa.list_(f8), "Cartesian positions, 3n numbers, atom by atom", "Å"),
-]
-SOURCE = [
-    _field("source", text, "where the crystal came from: kind of source and its version"),
-    _field("code_version", text, "version of pesatlas that wrote the row"),
-]
-FRAME = [
-    _field("snapshot_id", text, "structure:variant:condition:step"),
-    *KEY,
-    _field("condition", text, "name of the thermodynamic condition; equilibrium for the crystal as given"),
-    _field(
-        "ensemble",
-        text,
-        "NpT; NpT-isotropic, NpT-in_plane or NVT where the barostat moves less; none without dynamics",
-    ),
-    _field("temperature_K", f8, "target temperature, of a ramp that of the moment", "K"),
-    _field("pressure_GPa", f8, "target pressure", "GPa"),
-    _field("step", i8, "MD step of the frame"),
-]
-POTENTIAL = [
-    _field("potential", text, "potential that drove the dynamics: kind and name"),
-    _field("potential_hash", text, "sha256 of its weights"),
-]
-
 _STRUCTURES = [
     *KEY,
     *GEOMETRY,
-    _field("formula", text, "reduced formula"),
-    _field(
+    column("formula", text, "reduced formula"),
+    column(
         "conditions",
         pa.list_(
             pa.struct(
@@ -119,40 +96,40 @@ _STRUCTURES = [
         ),
         "thermodynamic conditions to explore this cell at; what is null is as section explore says",
     ),
-    _field("batch", i4, "explore batch"),
+    column("batch", i4, "explore batch"),
     *SOURCE,
 ]
 
 _SNAPSHOTS = [
     *FRAME,
     *GEOMETRY,
-    _field("time_fs", f8, "time since the start of the trajectory", "fs"),
-    _field(
+    column("time_fs", f8, "time since the start of the trajectory", "fs"),
+    column(
         "instant_temperature_K",
         f8,
         "kinetic temperature of the frame; null without kinetic degrees of freedom",
         "K",
         null=True,
     ),
-    _field(
+    column(
         "mlip_energy_eV", f8, "total energy by the potential; null for frames of a dataset", "eV", null=True
     ),
-    _field(
+    column(
         "mlip_stress_eV_per_A3",
         pa.list_(f8, 6),
         "stress by the potential, virial part, tension positive; null as above",
         "eV/Å³",
         null=True,
     ),
-    _field(
+    column(
         "mlip_max_force_eV_per_A",
         f8,
         "largest force on an atom by the potential; null as above",
         "eV/Å",
         null=True,
     ),
-    _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
-    _field(
+    column("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
+    column(
         "lindemann",
         f8,
         "root mean square displacement of the atoms since the start, strain and drift taken out, over the shortest distance there; "
@@ -164,22 +141,22 @@ _SNAPSHOTS = [
 ]
 
 _FEATURES = [
-    _field("snapshot_id", text, "frame that is described"),
-    _field("n_atoms", i4, "number of atoms"),
-    _field("structure_features", pa.list_(pa.float16()), "feature vector of the structure"),
-    _field("atom_features", pa.list_(pa.float16()), "feature vectors of the atoms, one after the other"),
+    column("snapshot_id", text, "frame that is described"),
+    column("n_atoms", i4, "number of atoms"),
+    column("structure_features", pa.list_(pa.float16()), "feature vector of the structure"),
+    column("atom_features", pa.list_(pa.float16()), "feature vectors of the atoms, one after the other"),
 ]
 
 _CLUSTERS = [
-    _field("snapshot_id", text, "frame that was assigned"),
-    _field("structure_cluster", i4, "cluster of its structure features; -1 if its features are not finite"),
-    _field(
+    column("snapshot_id", text, "frame that was assigned"),
+    column("structure_cluster", i4, "cluster of its structure features; -1 if its features are not finite"),
+    column(
         "atom_clusters",
         pa.list_(i4),
         "cluster of each atom, numbered through the whole campaign; -1 as above",
     ),
-    _field("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
-    _field(
+    column("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
+    column(
         "centre_distance",
         f8,
         "distance to the centre of the structure cluster in weighted PCs; NaN without a cluster",
@@ -187,101 +164,40 @@ _CLUSTERS = [
 ]
 
 _CANDIDATES = [
-    _field("snapshot_id", text, "frame that may be picked"),
-    _field("structure_id", text, "the source crystal"),
-    _field("domain", text, "where on the surface this lies"),
-    _field("equilibrium", flag, "whether it is the crystal as given"),
-    _field("n_atoms", i4, "number of atoms"),
-    _field("geometry", pa.binary(16), "hash of atoms, cell and positions"),
-    _field("structure_cluster", i4, "cluster of its structure features"),
-    _field("atom_clusters", pa.list_(i4), "clusters of its atoms, each once, sorted"),
-    _field("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
-    _field("centre_distance", f8, "distance to the centre of the structure cluster in weighted PCs"),
-    _field("shard", text, "file name of its table of snapshots"),
-    _field("row", i8, "row of that table"),
-]
-
-_DISAGREEMENT = [
-    _field("snapshot_id", text, "candidate that the committee was asked about"),
-    _field("structure_id", text, "the source crystal"),
-    _field("domain", text, "where on the surface this lies"),
-    _field("n_atoms", i4, "number of atoms"),
-    _field("numbers", pa.list_(pa.uint8()), "atomic numbers"),
-    _field("atom_clusters", pa.list_(i4), "cluster of each atom"),
-    _field(
-        "energy_std_eV_per_atom",
-        f8,
-        "standard deviation of the members' energies; null with a reason",
-        "eV/atom",
-        null=True,
-    ),
-    _field("force_std_mean_eV_per_A", f8, "mean over atoms of force_std_eV_per_A", "eV/Å", null=True),
-    _field("force_std_max_eV_per_A", f8, "largest of the same", "eV/Å", null=True),
-    _field(
-        "force_std_eV_per_A",
-        pa.list_(f4),
-        "of each atom: root of the summed variances of the three components of the members' forces",
-        "eV/Å",
-        null=True,
-    ),
-    _field(
-        "stress_std_eV_per_A3",
-        f8,
-        "root of the mean variance of the six components of the members' stresses",
-        "eV/Å³",
-        null=True,
-    ),
-    _field("reason", text, "why it could not be evaluated: an enumerated word, see FailureReason", null=True),
-    _field("code_version", text, "version of pesatlas that wrote the row"),
-]
-
-_CALIBRATION = [
-    _field("quantity", text, "energy (eV/atom) or forces (eV/Å, length of a vector)"),
-    _field(
-        "bin", i4, "0: all values; from 1 on: bins of as many values each, from small to large disagreement"
-    ),
-    _field("values", i8, "labels, or atoms of labels"),
-    _field("std", f8, "disagreement: root mean square of the committee's standard deviation"),
-    _field("expected", f8, "the same times the factor: the error that is expected"),
-    _field("error", f8, "root mean square distance of the committee's mean from the label"),
-    _field("error_low", f8, "lower end of its 95 % interval, by resampling crystals"),
-    _field("error_high", f8, "upper end of the same"),
-    _field("factor", f8, "errors in multiples of the disagreement; null but in bin 0", null=True),
-    _field("factor_low", f8, "lower end of its 95 % interval", null=True),
-    _field("factor_high", f8, "upper end of the same", null=True),
-    _field(
-        "miscalibration", f8, "mean over bins of |expected - error| / expected; null but in bin 0", null=True
-    ),
-    _field(
-        "rank_correlation",
-        f8,
-        "Spearman's, of disagreement and error: 1 if it ranks errors rightly, 0 if it knows nothing; null but in bin 0",
-        null=True,
-    ),
-    _field("held_out", flag, "whether the committee was not trained on these labels"),
-    _field("code_version", text, "version of pesatlas that wrote the row"),
+    column("snapshot_id", text, "frame that may be picked"),
+    column("structure_id", text, "the source crystal"),
+    column("domain", text, "where on the surface this lies"),
+    column("equilibrium", flag, "whether it is the crystal as given"),
+    column("n_atoms", i4, "number of atoms"),
+    column("geometry", pa.binary(16), "hash of atoms, cell and positions"),
+    column("structure_cluster", i4, "cluster of its structure features"),
+    column("atom_clusters", pa.list_(i4), "clusters of its atoms, each once, sorted"),
+    column("structure_pcs", pa.list_(f4), "weighted principal components of its structure features"),
+    column("centre_distance", f8, "distance to the centre of the structure cluster in weighted PCs"),
+    column("shard", text, "file name of its table of snapshots"),
+    column("row", i8, "row of that table"),
 ]
 
 _QUALITY = [
-    _field("of", text, "picks: those of the selection, in their order; random: as many drawn by lot"),
-    _field("picks", i8, "how many of them"),
-    _field("cost_atoms3", f8, "sum of the cube of their numbers of atoms: what DFT costs, but for a factor"),
+    column("of", text, "picks: those of the selection, in their order; random: as many drawn by lot"),
+    column("picks", i8, "how many of them"),
+    column("cost_atoms3", f8, "sum of the cube of their numbers of atoms: what DFT costs, but for a factor"),
     *[
         field
         for what in ("structures", "atoms")
         for field in (
-            _field(
+            column(
                 f"fill_mean_{what}",
                 f8,
                 "mean distance to the nearest pick (or frame that was labelled before) in weighted PCs",
                 null=True,
             ),
-            _field(f"fill_p99_{what}", f8, "99th percentile of the same", null=True),
-            _field(f"fill_max_{what}", f8, "largest of the same", null=True),
-            _field(f"coverage_{what}", f8, "share of occupied bins of each PC that picks occupy", null=True),
+            column(f"fill_p99_{what}", f8, "99th percentile of the same", null=True),
+            column(f"fill_max_{what}", f8, "largest of the same", null=True),
+            column(f"coverage_{what}", f8, "share of occupied bins of each PC that picks occupy", null=True),
         )
     ],
-    _field(
+    column(
         "gain_per_1000_labels",
         f8,
         "share by which fill_mean_atoms would fall with a thousand more labels, at the pace since the row above",
@@ -292,14 +208,14 @@ _QUALITY = [
 _SELECTION = [
     *FRAME,
     *GEOMETRY,
-    _field("policy", text, "selection policy"),
-    _field("reason", text, "why it was picked, in words"),
-    _field("structure_cluster", i4, "cluster of its structure features"),
-    _field("atom_clusters", i4, "atomic clusters for which it was picked"),
-    _field("novelty", f8, "distance to the nearest earlier pick in weighted structure PCs"),
-    _field("rank", i8, "order of picking; cut at the target"),
-    _field("batch", i4, "label batch"),
-    _field(
+    column("policy", text, "selection policy"),
+    column("reason", text, "why it was picked, in words"),
+    column("structure_cluster", i4, "cluster of its structure features"),
+    column("atom_clusters", i4, "atomic clusters for which it was picked"),
+    column("novelty", f8, "distance to the nearest earlier pick in weighted structure PCs"),
+    column("rank", i8, "order of picking; cut at the target"),
+    column("batch", i4, "label batch"),
+    column(
         "mlip_energy_eV", f8, "total energy by the potential; null for frames of a dataset", "eV", null=True
     ),
     *POTENTIAL,
@@ -307,275 +223,148 @@ _SELECTION = [
 ]
 
 _RESULT = [
-    _field(
+    column(
         "level", text, "reference level: pbe, r2scan, or mlip for labels of a potential, which are not DFT"
     ),
-    _field("level_fingerprint", text, "hash of everything that defines the level"),
-    _field("energy_eV", f8, "total energy extrapolated to zero smearing, never corrected", "eV"),
-    _field("free_energy_eV", f8, "total free energy, the one forces derive from", "eV"),
-    _field("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
-    _field("stress_eV_per_A3", pa.list_(f8, 6), "stress, tension positive, Voigt xx yy zz yz xz xy", "eV/Å³"),
-    _field(
+    column("level_fingerprint", text, "hash of everything that defines the level"),
+    column("energy_eV", f8, "total energy extrapolated to zero smearing, never corrected", "eV"),
+    column("free_energy_eV", f8, "total free energy, the one forces derive from", "eV"),
+    column("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
+    column("stress_eV_per_A3", pa.list_(f8, 6), "stress, tension positive, Voigt xx yy zz yz xz xy", "eV/Å³"),
+    column(
         "magmoms_muB",
         pa.list_(f8),
         "final magnetic moments; null for a calculation without spin",
         "μB",
         null=True,
     ),
-    _field(
+    column(
         "band_gap_eV", f8, "Kohn-Sham gap on the k-points of the calculation, 0 for a metal", "eV", null=True
     ),
-    _field("scf_steps", i4, "SCF iterations; 0 for a potential"),
-    _field(
+    column("scf_steps", i4, "SCF iterations; 0 for a potential"),
+    column(
         "converged",
         flag,
         "what this attempt's own output says of its electronic convergence; of a potential: that it was evaluated",
     ),
-    _field("corrections", text, "corrections applied on the way, as JSON"),
-    _field("code", text, "code and version"),
-    _field(
+    column("corrections", text, "corrections applied on the way, as JSON"),
+    column("code", text, "code and version"),
+    column(
         "pseudopotentials",
         text,
         "hash of the pseudopotential of each element, or of a potential's weights, as JSON",
     ),
-    _field("settings", text, "settings of this calculation in full, as JSON"),
-    _field("wall_s", f8, "wall time of the calculation", "s"),
+    column("settings", text, "settings of this calculation in full, as JSON"),
+    column("wall_s", f8, "wall time of the calculation", "s"),
 ]
 
 _LABELS = [
     *FRAME,
     *GEOMETRY,
     *_RESULT,
-    _field(
+    column(
         "verdict", text, "accepted, or quarantined by the calculation itself; in the dataset: after all rules"
     ),
-    _field("verdict_rules", text, "rules that spoke, as JSON"),
-    _field("label_key", text, "content key: geometry and level"),
+    column("verdict_rules", text, "rules that spoke, as JSON"),
+    column("label_key", text, "content key: geometry and level"),
     *POTENTIAL,
     *SOURCE,
 ]
 
 _ATOMS = [
-    _field("element", text, "chemical symbol"),
+    column("element", text, "chemical symbol"),
     *_RESULT,
-    _field("label_key", text, "content key: element, box and level"),
-    _field("code_version", text, "version of pesatlas that wrote the row"),
+    column("label_key", text, "content key: element, box and level"),
+    column("code_version", text, "version of pesatlas that wrote the row"),
 ]
 
 _DATASET = [
     *_LABELS,
-    _field(
+    column(
         "cohesive_energy_eV_per_atom",
         f8,
         "energy_eV less isolated atoms at the same level, per atom; negative is bound",
         "eV/atom",
         null=True,
     ),
-    _field(
+    column(
         "formation_energy_eV_per_atom",
         f8,
         "energy_eV less the crystals of its elements in this campaign at the same level, per atom; for crystals as given only",
         "eV/atom",
         null=True,
     ),
-    _field("abs_forces_eV_per_A", pa.list_(f8), "length of the force on each atom", "eV/Å"),
-    _field("max_force_eV_per_A", f8, "largest force on an atom", "eV/Å"),
-    _field("net_force_eV_per_A", f8, "length of the sum of all forces", "eV/Å"),
-    _field(
+    column("abs_forces_eV_per_A", pa.list_(f8), "length of the force on each atom", "eV/Å"),
+    column("max_force_eV_per_A", f8, "largest force on an atom", "eV/Å"),
+    column("net_force_eV_per_A", f8, "length of the sum of all forces", "eV/Å"),
+    column(
         "static_pressure_GPa", f8, "pressure of the label: minus a third of the trace of its stress", "GPa"
     ),
-    _field("max_stress_GPa", f8, "largest component of the stress, without its sign", "GPa"),
-    _field(
+    column("max_stress_GPa", f8, "largest component of the stress, without its sign", "GPa"),
+    column(
         "stress_asymmetry_GPa",
         f8,
         "largest change of a component of the stress under the crystal's symmetry",
         "GPa",
     ),
-    _field("entropy_eV_per_atom", f8, "T·S of the electrons: twice energy_eV less free_energy_eV", "eV/atom"),
-    _field(
+    column("entropy_eV_per_atom", f8, "T·S of the electrons: twice energy_eV less free_energy_eV", "eV/atom"),
+    column(
         "level_gap_eV_per_atom",
         f8,
         "cohesive energy at the second level less that at the first, less the median of the dataset",
         "eV/atom",
         null=True,
     ),
-    _field("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
-    _field("space_group", i4, "number of the space group at 1e-3 Å; 0 if none was found"),
-    _field("space_group_symbol", text, "its international symbol"),
-    _field("formula", text, "reduced formula, elements in alphabetical order"),
-    _field("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
-    _field("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
-    _field(
+    column("min_distance_A", f8, "shortest interatomic distance, periodic images included", "Å"),
+    column("space_group", i4, "number of the space group at 1e-3 Å; 0 if none was found"),
+    column("space_group_symbol", text, "its international symbol"),
+    column("formula", text, "reduced formula, elements in alphabetical order"),
+    column("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
+    column("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
+    column(
         "split", text, "train, valid or test; by structure_id or chemical_system, the same for every level"
     ),
 ]
 
-_PARITY = [
-    _field("snapshot_id", text, "row of the dataset that the potential was asked about"),
-    _field("structure_id", text, "the source crystal"),
-    _field("domain", text, "where on the surface this lies"),
-    _field("n_atoms", i4, "number of atoms"),
-    _field("numbers", pa.list_(pa.uint8()), "atomic numbers"),
-    _field("mlip_energy_eV", f8, "total energy by the potential; null with a reason", "eV", null=True),
-    _field(
-        "mlip_forces_eV_per_A",
-        pa.list_(f8),
-        "forces by the potential, 3n numbers, atom by atom; null as above",
-        "eV/Å",
-        null=True,
-    ),
-    _field(
-        "mlip_stress_eV_per_A3",
-        pa.list_(f8, 6),
-        "stress by the potential, tension positive, Voigt xx yy zz yz xz xy; null as above",
-        "eV/Å³",
-        null=True,
-    ),
-    _field("reason", text, "why it could not be evaluated: an enumerated word, see FailureReason", null=True),
-    *POTENTIAL,
-    _field("code_version", text, "version of pesatlas that wrote the row"),
-]
-
 _IMPORTED = [
-    _field("snapshot_id", text, "the row, as its dataset names it"),
-    _field("structure_id", text, "the crystal it comes from, if its dataset tells; else as snapshot_id"),
+    column("snapshot_id", text, "the row, as its dataset names it"),
+    column("structure_id", text, "the crystal it comes from, if its dataset tells; else as snapshot_id"),
     *GEOMETRY,
-    _field("level", text, "what its level was called when it was imported"),
-    _field("level_fingerprint", text, "of the file: no campaign's surface"),
-    _field("energy_eV", f8, "total energy", "eV"),
-    _field("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
-    _field(
+    column("level", text, "what its level was called when it was imported"),
+    column("level_fingerprint", text, "of the file: no campaign's surface"),
+    column("energy_eV", f8, "total energy", "eV"),
+    column("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
+    column(
         "stress_eV_per_A3",
         pa.list_(f8, 6),
         "stress, tension positive, Voigt xx yy zz yz xz xy",
         "eV/Å³",
         null=True,
     ),
-    _field("magmoms_muB", pa.list_(f8), "magnetic moments, if there are any", "μB", null=True),
-    _field("band_gap_eV", f8, "band gap", "eV", null=True),
-    _field(
+    column("magmoms_muB", pa.list_(f8), "magnetic moments, if there are any", "μB", null=True),
+    column("band_gap_eV", f8, "band gap", "eV", null=True),
+    column(
         "cohesive_energy_eV_per_atom", f8, "cohesive energy as the dataset gives it", "eV/atom", null=True
     ),
-    _field(
+    column(
         "formation_energy_eV_per_atom", f8, "formation energy as the dataset gives it", "eV/atom", null=True
     ),
-    _field("formula", text, "reduced formula, elements in alphabetical order"),
-    _field("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
-    _field("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
-    _field("split", text, "split, if the dataset tells", null=True),
+    column("formula", text, "reduced formula, elements in alphabetical order"),
+    column("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
+    column("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
+    column("split", text, "split, if the dataset tells", null=True),
     *SOURCE,
 ]
 
-_GAPS = [
-    _field("structure", text, "structure that was asked about: its id, or the name and number of its file"),
-    _field("domain", text, "its domain, if a campaign gave it; else given"),
-    _field("element", text, "element in it"),
-    _field("atoms", i4, "atoms of this element in it"),
-    _field(
-        "distance",
-        f8,
-        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null without one",
-        null=True,
-    ),
-    _field("percentile", f8, "share of the dataset's own frames that lie nearer to all others than this"),
-    _field("typical_distance", f8, "median of the same distance over the dataset's own frames"),
-    _field("compared_with", i8, "frames of the dataset with this element whose distance was measured"),
-    _field("verdict", text, "inside up to the percentile 0.90, edge up to 0.99, outside beyond"),
-]
-
-_HISTORY = [
-    _field("level", text, "reference level of the labels that it is trained on"),
-    _field("seed", i8, "which potential of the committee"),
-    _field("weights_hash", text, "sha256 of the weights that came of it"),
-    _field("epoch", i4, "how many times every row had been seen, less one"),
-    _field("step", i8, "steps of the optimizer so far"),
-    _field("learning_rate", f8, "of the last of them"),
-    _field("train_loss", f8, "loss over the split train, while weights changed"),
-    _field("valid_loss", f8, "loss over the split valid after the epoch; null without rows", null=True),
-    *[
-        _field(
-            f"{split}_{name}", f8, f"mean absolute error of {what}, split {split}, as above", unit, null=True
-        )
-        for split in ("train", "valid")
-        for name, what, unit in (
-            ("energy_mae_meV_per_atom", "energies", "meV/atom"),
-            ("force_mae_meV_per_A", "force components", "meV/Å"),
-            ("stress_mae_GPa", "stress components", "GPa"),
-            ("magmom_mae_muB", "magnetic moments without their sign", "μB"),
-        )
-    ],
-    _field(
-        "best", flag, "whether no epoch before had a smaller loss: weights of the last such epoch are kept"
-    ),
-    _field("wall_s", f8, "wall time so far", "s"),
-]
-
 _FAILURES = [
-    _field("stage", text, "stage that failed"),
-    _field("key", text, "what failed: structure_id, trajectory or snapshot_id"),
-    _field("structure_id", text, "the source crystal"),
-    _field("level", text, "reference level, if it was a label", null=True),
-    _field("reason", text, "an enumerated word, see FailureReason"),
-    _field("detail", text, "what happened, in a sentence"),
-    _field("attempts", i4, "attempts made"),
-    _field("code_version", text, "version of pesatlas that wrote the row"),
-]
-
-_JUDGED = [
-    _field("potential", text, "name of the potential that is judged"),
-    _field("potential_hash", text, "sha256 of its weights"),
-    _field("potential_level", text, "level that it was trained at; unknown if nothing says so"),
-    _field("property", text, "property that is measured"),
-    _field("quantity", text, "number of that property"),
-    _field("unit", text, "unit of value, reference and error"),
-]
-
-_SCORES = [
-    *_JUDGED,
-    _field("structure_id", text, "structure or frame, as its data name it"),
-    _field("formula", text, "reduced formula"),
-    _field("value", f8, "what the potential says; null with a reason", null=True),
-    _field("reference", f8, "what it is held against; null where there is nothing", null=True),
-    _field("error", f8, "value less reference, without its sign", null=True),
-    _field("reason", text, "why there is no value: an enumerated word, see FailureReason", null=True),
-    _field("outcome", text, "how it ended, of properties that end in one way or another", null=True),
-    _field("detail", text, "what else there is to know, in a sentence"),
-    _field("reference_column", text, "key of the reference in the data; of frames their level"),
-    _field("settings", text, "hash of the settings of the property"),
-    _field(
-        "wall_s",
-        f8,
-        "wall time of the measurement; the shared work of a batch counts for its first structure",
-        "s",
-    ),
-    _field("code_version", text, "version of pesatlas that wrote the row"),
-]
-
-_SUMMARY = [
-    *_JUDGED,
-    _field("statistic", text, "mae, mean, ratio (mean, 1 is perfect) or half_life"),
-    _field("n", i8, "structures that have a value"),
-    _field("n_failed", i8, "structures that have none"),
-    _field("value", f8, "the statistic; null if nothing has a value, or more than half survive", null=True),
-    _field("low", f8, "lower end of its 95 % interval, by bootstrap over structures", null=True),
-    _field("high", f8, "upper end", null=True),
-    _field("verdict", text, "good, fair or poor; empty without a threshold"),
-    _field("reference_column", text, "key of the reference in the data; of frames their level"),
-    _field("published", f8, "published value of the statistic", null=True),
-    _field("published_model", text, "of which model", null=True),
-    _field("published_source", text, "where", null=True),
-]
-
-_DIFFERENCES = [
-    _field("property", text, "property that is measured"),
-    _field("quantity", text, "number of that property"),
-    _field("first", text, "name of a potential"),
-    _field("second", text, "name of another"),
-    _field("n", i8, "structures that both have a value of"),
-    _field("difference", f8, "mean error of the first less that of the second: negative is better"),
-    _field("low", f8, "lower end of its 95 % interval, by bootstrap of pairs", null=True),
-    _field("high", f8, "upper end", null=True),
-    _field("p_value", f8, "of Wilcoxon's signed-rank test"),
+    column("stage", text, "stage that failed"),
+    column("key", text, "what failed: structure_id, trajectory or snapshot_id"),
+    column("structure_id", text, "the source crystal"),
+    column("level", text, "reference level, if it was a label", null=True),
+    column("reason", text, "an enumerated word, see FailureReason"),
+    column("detail", text, "what happened, in a sentence"),
+    column("attempts", i4, "attempts made"),
+    column("code_version", text, "version of pesatlas that wrote the row"),
 ]
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -584,19 +373,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     "features": pa.schema(_FEATURES),
     "clusters": pa.schema(_CLUSTERS),
     "candidates": pa.schema(_CANDIDATES),
-    "disagreement": pa.schema(_DISAGREEMENT),
-    "calibration": pa.schema(_CALIBRATION),
     "selection": pa.schema(_SELECTION),
     "quality": pa.schema(_QUALITY),
     "labels": pa.schema(_LABELS),
     "atoms": pa.schema(_ATOMS),
     "dataset": pa.schema(_DATASET),
-    "parity": pa.schema(_PARITY),
     "imported": pa.schema(_IMPORTED),
-    "gaps": pa.schema(_GAPS),
-    "history": pa.schema(_HISTORY),
     "failures": pa.schema(_FAILURES),
-    "scores": pa.schema(_SCORES),
-    "summary": pa.schema(_SUMMARY),
-    "differences": pa.schema(_DIFFERENCES),
+    **OF_POTENTIALS,
 }
