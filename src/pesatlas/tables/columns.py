@@ -4,6 +4,7 @@ import pyarrow as pa
 
 
 def column(name: str, kind: pa.DataType, description: str, unit: str = "", *, null: bool = False) -> pa.Field:
+    """Return a column: its unit and what it is go into the file, beside its type."""
     return pa.field(name, kind, nullable=null, metadata={"description": description, "unit": unit})
 
 
