@@ -31,13 +31,13 @@ from pesatlas.tables import read_table
 
 SHARED = Path(__file__).parents[2] / "shared"
 SIZES: dict[str, dict[str, Any]] = {
-    "relaxation": {"structures": 80, "max_atoms": 14},
-    "formation_energy": {"structures": 80, "max_atoms": 14},
-    "elasticity": {"structures": 60, "max_atoms": 10},
-    "heat_capacity": {"structures": 12, "max_atoms": 4},
-    "speed": {"structures": 3, "max_atoms": 14},
+    "relaxation": {"structures": 64, "max_atoms": 10},
+    "formation_energy": {"structures": 64, "max_atoms": 10},
+    "elasticity": {"structures": 48, "max_atoms": 6},
+    "heat_capacity": {"structures": 12, "max_atoms": 2},
+    "speed": {"structures": 2, "max_atoms": 10},
 }
-HEATED: dict[str, Any] = {"structures": 6, "max_atoms": 6, "length_ps": 0.5, "min_length_A": 5.0}
+HEATED: dict[str, Any] = {"structures": 4, "max_atoms": 4, "length_ps": 0.5, "min_length_A": 5.0}
 
 
 def main() -> None:

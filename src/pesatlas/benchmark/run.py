@@ -3,8 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -113,26 +112,18 @@ def measure(
     ]
     keys = [digest(decides, case.digest, case.conditions, length=32) for case in cases]
     store = Store(place.store)
-    store.refresh()
-    with _written(store, f"benchmark-{digest(decides)}-{label}") as writer:
+    with store.writer(f"benchmark-{digest(decides)}-{label}") as writer:
+        store.refresh()
         bench = Bench(
             potential, identity, store, writer, place.work, place.atoms_together, sources.seed, elements
         )
         found = _all(module, cases, keys, options=options, bench=bench, judged=judged, sources=sources)
-        return [
-            row
-            for case, result in zip(cases, found, strict=True)
-            for row in _rows(
-                module, case, *result, judged=judged, potential=potential, options=options, sources=sources
-            )
-        ]
-
-
-@contextmanager
-def _written(store: Store, segment: str) -> Iterator[Any]:
-    with store.writer(segment) as writer:
-        store.refresh()
-        yield writer
+    about: dict[str, Any] = {"judged": judged, "potential": potential, "options": options, "sources": sources}
+    return [
+        row
+        for case, (result, wall_s) in zip(cases, found, strict=True)
+        for row in _rows(module, case, result, wall_s, **about)
+    ]
 
 
 def _all(
@@ -160,6 +151,8 @@ def _all(
     # groups have the same members whatever is done already: who is evaluated together decides the last bits
     for group in groups([len(case.start.numbers) for case in cases], bench.atoms_together):
         missing = [i for i in group if i not in done]
+        if not missing:
+            continue
         start = time.perf_counter()
         for i, result in zip(
             missing, module.measure([cases[i] for i in missing], options, bench), strict=True
