@@ -36,7 +36,8 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     where = f"{results / 'manifest.json'}, its configuration"
     moved = _moved(load_campaign(raw, where, extensions=False), results.resolve().parent)
     number = (raw.get("round") or {"number": 1})["number"] + 1
-    committee, fit = _committee(results, manifest["levels"][0])
+    level = (raw.get("train") or {}).get("level") or manifest["levels"][0]
+    committee, fit = _committee(results, level)
     sources = [each for each in moved["structures"]["sources"] if each["kind"] != "previous_round"]
     starts = {"kind": "previous_round", "previous": str(previous), "count": _STARTS}
     name = re.sub(r"-round-\d+$", "", moved["campaign"]["name"])[:22]
@@ -50,6 +51,7 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
         "previous": str(previous),
         "manifest_sha256": sha256_of(results / "manifest.json"),
         "committee": committee,
+        "level": level,
     }
     notes = {
         "campaign.store": "The same as before: whatever was calculated once is found there.",

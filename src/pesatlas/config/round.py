@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from pesatlas.config.explore import Potential
+from pesatlas.config.label import LevelName
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 
@@ -24,6 +25,10 @@ class Round(Section):
     committee: list[Potential] = Field(
         min_length=2,
         description="potentials that differ by the seed of their training alone: where they disagree, labels are missing",
+    )
+    level: LevelName | None = Field(
+        None,
+        description="reference level that the committee was trained at, and is compared with; null: the first of label.levels",
     )
     device: str = Runtime(
         "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the committee is asked: cpu, cuda, cuda:1"

@@ -45,7 +45,13 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
         If the round before has not finished or has changed, a member cannot be loaded, or no label can be evaluated.
     """
     settings = required(campaign.round)
-    dataset = datasets_before(settings, campaign.label.levels[0])[0]
+    level = settings.level or campaign.label.levels[0]
+    dataset = datasets_before(settings, level)[0]
+    if dataset.parent.name != level:
+        raise UserError(
+            f"round.level: {settings.previous} has no dataset at {level}, only at {dataset.parent.name} and what else its manifest names. Name the "
+            "level that the committee was trained at."
+        )
     check_entry(dataset)
     check_device(settings.device, "round.device")
     members = load_committee(settings.committee, settings.device)

@@ -22,11 +22,12 @@ from pesatlas.progress import Progress
 from pesatlas.select.calibrate import FORCES, read_factor
 from pesatlas.select.frames import look_up
 from pesatlas.tables import TableWriter, iter_table, read_entry, read_table
-from pesatlas.tables.io import check_metadata
 
 log = logging.getLogger(__name__)
 
 _TOGETHER = 1024
+_UNIT = 2.0**-30
+"""Of squares that are summed, (eV/Å)²."""
 _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 
 
@@ -86,26 +87,27 @@ class Committee(NamedTuple):
         UserError
             If not a single candidate was evaluated.
         """
-        parts = []
+        squares, atoms = np.zeros(clusters), np.zeros(clusters)
         for path in self.disagreement:
-            check_metadata(path, "disagreement")
-            for piece in iter_table(path, ["snapshot_id", "reason", "atom_clusters", "force_std_eV_per_A"]):
-                counts = pc.and_(
-                    piece["reason"].is_null(), pc.is_in(piece["snapshot_id"], value_set=candidates)
-                )
-                parts.append(piece.filter(counts))
-        said = pa.Table.from_batches(parts).sort_by("snapshot_id").combine_chunks() if parts else None
-        if said is None or not len(said):
+            ids = read_table(path, "disagreement", ["snapshot_id"])["snapshot_id"]
+            counts, row = pc.is_in(ids, value_set=candidates).combine_chunks(), 0
+            for piece in iter_table(path, ["reason", "atom_clusters", "force_std_eV_per_A"]):
+                mine = pc.and_(counts.slice(row, piece.num_rows), piece["reason"].is_null())
+                row += piece.num_rows
+                said = piece.filter(mine)
+                owner = said["atom_clusters"].flatten().to_numpy()
+                std = said["force_std_eV_per_A"].flatten().to_numpy().astype(float)
+                # sums of whole numbers are exact, in whatever order
+                squares += np.bincount(owner, np.rint(std**2 / _UNIT), clusters)
+                atoms += np.bincount(owner, minlength=clusters)
+        known = atoms > 0
+        if not known.any():
             raise UserError(
                 "The committee could not evaluate one candidate: does it know their elements? The tables in "
                 "results/select/disagreement/ say why."
             )
-        owner = said["atom_clusters"].combine_chunks().flatten().to_numpy()
-        std = said["force_std_eV_per_A"].combine_chunks().flatten().to_numpy().astype(float)
-        squares, atoms = np.bincount(owner, std**2, clusters), np.bincount(owner, minlength=clusters)
-        known = atoms > 0
         errors = np.full(clusters, np.nan)
-        errors[known] = read_factor(self.calibration, FORCES) * np.sqrt(squares[known] / atoms[known])
+        errors[known] = read_factor(self.calibration, FORCES) * np.sqrt(_UNIT * squares[known] / atoms[known])
         return np.where(known, errors, errors[known].max())
 
 

@@ -80,8 +80,6 @@ def rules_of(campaign: Campaign) -> Rules:
         known["structures.elements"] = frozenset(
             atomic_number(symbol) for symbol in campaign.structures.elements
         )
-    for member in campaign.round.committee if campaign.round else ():
-        known[f"a member of the committee, '{member.kind}' (round.committee)"] = elements_of(member)
     return Rules(known, campaign.structures.max_atoms, campaign.structures.min_distance_A)
 
 
