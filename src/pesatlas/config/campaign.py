@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from pesatlas.config.compare import Compare
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
@@ -44,6 +45,10 @@ class Campaign(Section):
         None,
         description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
     )
+    compare: Compare | None = Field(
+        None,
+        description="selection policies compared by what is trained on their picks (docs/compare.md); null: no comparison",
+    )
 
     @model_validator(mode="after")
     def _train_at_a_level_there_is(self) -> Self:
@@ -60,6 +65,18 @@ class Campaign(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _compare_what_is_trained_and_held_out(self) -> Self:
+        if self.compare is None:
+            return self
+        if self.train is None:
+            raise ValueError(
+                "compare: potentials are trained as section train says, and there is none; add it"
+            )
+        if not self.dataset.split.test:
+            raise ValueError("compare: dataset.split.test is 0, so no material is held out; make it e.g. 0.2")
+        return self
+
     @property
     def potentials(self) -> list[Any]:
         """Options of every potential: the one that explores, and the one that labels, if it is a potential that does."""
@@ -72,6 +89,12 @@ class Campaign(Section):
         return (self.train and self.train.level) or self.label.levels[0]
 
     @property
+    def most_labels(self) -> int:
+        """Structures that are labelled at most: the target, or what all arms of a comparison and its test may need."""
+        target = self.select.target
+        return self.compare.most_labels(target) if self.compare else target
+
+    @property
     def label_batches(self) -> int:
-        """Batches of labels: as many as the target may fill, so that the DAG need not wait for the selection."""
-        return math.ceil(self.select.target / self.label.structures_per_job)
+        """Batches of labels: as many as the most structures fill, so that the DAG need not wait for the selection."""
+        return math.ceil(self.most_labels / self.label.structures_per_job)

@@ -107,7 +107,7 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
     trajectories = round(cells * rates["trajectories"].value)
     frames = campaign.explore.total_steps // campaign.explore.frame_steps
     snapshots = trajectories * frames + structures
-    picks = min(campaign.select.target, snapshots)
+    picks = min(campaign.most_labels, snapshots)
     return Amounts(structures, source, cells, trajectories, snapshots, picks, round(rates["elements"].value))
 
 

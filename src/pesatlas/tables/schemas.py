@@ -396,6 +396,65 @@ _HISTORY = [
     _field("wall_s", f8, "wall time so far", "s"),
 ]
 
+_OF_ARM = [
+    _field("arm", text, "selection policy"),
+    _field("cost_share", f8, "share of the full cost that it might spend"),
+]
+
+_ARMS = [
+    _field("arm", text, "selection policy that picked the frame; test for frames that all are judged on"),
+    _field("snapshot_id", text, "the frame, as table selection has it"),
+    _field("rank", i8, "order of picking within the arm"),
+    _field("cost_atoms3", f8, "cube of the number of atoms, summed over the arm up to this frame"),
+]
+
+_ERRORS = [
+    _field("energy_mae_meV_per_atom", f8, "mean absolute error of energies", "meV/atom"),
+    _field("force_mae_meV_per_A", f8, "mean absolute error of force components", "meV/Å"),
+    _field("stress_mae_GPa", f8, "mean absolute error of stress components", "GPa"),
+]
+
+_ARM_ERRORS = [
+    *_OF_ARM,
+    _field("seed", i8, "seed of its training"),
+    _field("level", text, "reference level of the labels"),
+    _field("snapshot_id", text, "frame of the test that it was asked about"),
+    _field("structure_id", text, "the held-out crystal"),
+    _field("equilibrium", flag, "whether it is the crystal as given"),
+    _field("n_atoms", i4, "number of atoms"),
+    *_ERRORS,
+]
+
+_COMPARISON = [
+    *_OF_ARM,
+    _field("seed", i8, "seed of its training"),
+    _field("level", text, "reference level of the labels"),
+    _field("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+    _field("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
+    _field("picks", i8, "how many of them"),
+    _field("test_frames", i8, "frames that it is judged on, the same for all"),
+    _field("test_materials", i8, "held-out crystals that they are of"),
+    *_ERRORS,
+]
+
+_CONTRASTS = [
+    *_OF_ARM,
+    _field("level", text, "reference level of the labels"),
+    _field("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+    _field("error", text, "which error: a column of table comparison"),
+    _field("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
+    _field("mean", f8, "mean over seeds, in the unit of the error"),
+    _field("low", f8, "lower end of its 95 % interval, over seeds and held-out materials"),
+    _field("high", f8, "upper end of the same"),
+    _field("reference", text, "what it is held against: the first policy at the largest share"),
+    _field("ratio", f8, "mean over that of the reference"),
+    _field("ratio_low", f8, "lower end of its 95 % interval, paired by held-out material"),
+    _field("ratio_high", f8, "upper end of the same"),
+    _field(
+        "verdict", text, "lower or higher than the reference, if the interval leaves out 1; else undecided"
+    ),
+]
+
 _FAILURES = [
     _field("stage", text, "stage that failed"),
     _field("key", text, "what failed: structure_id, trajectory or snapshot_id"),
@@ -421,5 +480,9 @@ SCHEMAS: dict[str, pa.Schema] = {
     "parity": pa.schema(_PARITY),
     "imported": pa.schema(_IMPORTED),
     "history": pa.schema(_HISTORY),
+    "arms": pa.schema(_ARMS),
+    "arm_errors": pa.schema(_ARM_ERRORS),
+    "comparison": pa.schema(_COMPARISON),
+    "contrasts": pa.schema(_CONTRASTS),
     "failures": pa.schema(_FAILURES),
 }
