@@ -35,6 +35,11 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/report.smk"
 
 
+if campaign.compare:
+
+    include: "workflow/rules/compare.smk"
+
+
 rule all:
     default_target: True
     input:
@@ -43,3 +48,4 @@ rule all:
         "results/card.json",
         expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
         trained("results/potentials/{level}-{seed}/card.json"),
+        ["results/compare/comparison.parquet"] if campaign.compare else [],

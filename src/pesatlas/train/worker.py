@@ -47,6 +47,7 @@ def start(
         "dataset": str(dataset),
         "level": found.level,
         "fingerprints": found.fingerprints,
+        "only": found.only,
         "energies": energies,
         "seed": seed,
         "folder": str(folder),
@@ -85,7 +86,8 @@ def main(task: dict[str, Any]) -> None:
     fabric.launch()
     if fabric.is_global_zero:
         logging.getLogger("pesatlas").setLevel(logging.INFO)
-    found = scan(parts_of(Path(task["dataset"]), task["level"]), task["level"], task["fingerprints"])
+    paths = parts_of(Path(task["dataset"]), task["level"])
+    found = scan(paths, task["level"], task["fingerprints"], task["only"])
     if settings.base is None:
         potential = new_potential(settings, found, tuple(task["energies"]), task["seed"])
     else:
