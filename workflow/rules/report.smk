@@ -1,6 +1,13 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
-from pesatlas.report.names import FIGURES, SECTIONS, TRAINED_FIGURES, TRAINED_SECTION
+from pesatlas.report.names import (
+    COMPARED_FIGURES,
+    COMPARED_SECTION,
+    FIGURES,
+    SECTIONS,
+    TRAINED_FIGURES,
+    TRAINED_SECTION,
+)
 
 
 rule evaluate_potential:
@@ -39,17 +46,26 @@ rule build_report:
         clusters=select_groups("results/select/clusters/{group}.parquet"),
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
         potentials=trained("results/potentials/{level}-{seed}/card.json"),
+        compared=(
+            multiext("results/compare/", "comparison.parquet", "contrasts.parquet")
+            if campaign.compare
+            else []
+        ),
     output:
         report=report("results/report.html", category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip
         figures=[
             report(
                 f"results/figures/{name}.png",
-                category=(SECTIONS | TRAINED_SECTION)[section],
+                category=(SECTIONS | TRAINED_SECTION | COMPARED_SECTION)[section],
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},
             )
-            for name, section in (FIGURES | (TRAINED_FIGURES if campaign.train else {})).items()
+            for name, section in (
+                FIGURES
+                | (TRAINED_FIGURES if campaign.train else {})
+                | (COMPARED_FIGURES if campaign.compare else {})
+            ).items()
         ],
     log:
         "logs/build_report.log",

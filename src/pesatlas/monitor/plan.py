@@ -266,6 +266,8 @@ def render(
         remarks.append(
             f"Training {len(campaign.train.seeds)} potentials is not counted: how long it takes follows from the epochs that it needs."
         )
+    if campaign.compare:
+        remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."
         for need in needs

@@ -11,13 +11,19 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pesatlas.report.compared import Compared
 from pesatlas.report.cost import Cost, cost, costs, in_words, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
-from pesatlas.report.names import FIGURES, SECTIONS, TRAINED_FIGURES, TRAINED_SECTION
+from pesatlas.report.names import (
+    COMPARED_SECTION,
+    FIGURES,
+    SECTIONS,
+    TRAINED_SECTION,
+)
 from pesatlas.report.read import Reader, corrections, rules_spoken
 from pesatlas.report.summary import losses, quality_note
 from pesatlas.report.trained import Trained
@@ -33,12 +39,19 @@ _TRANSIENT = {"crashed", "timeout", "out_of_memory"}
 _TABLE_ROWS = 20
 
 
-def build_report(results: Path, report: Path, pictures: Path, potentials: Sequence[Path] = ()) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``; with trained potentials, for those in ``TRAINED_FIGURES`` too.
+def build_report(
+    results: Path,
+    report: Path,
+    pictures: Path,
+    potentials: Sequence[Path] = (),
+    compared: Path | None = None,
+) -> None:
+    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES`` and in those of the sections that are not always there.
 
     Parameters
     ----------
     potentials : folders of the potentials that were trained on the dataset
+    compared : folder of a comparison of policies
 
     Raises
     ------
@@ -50,19 +63,25 @@ def build_report(results: Path, report: Path, pictures: Path, potentials: Sequen
     lost = losses(results, manifest)
     spent = costs(results.parent, manifest)
     data, structures = _data(reader, lost, spent)
-    trained = Trained(potentials)
     figures = _figures(reader, data)
+    sections = _sections(results, reader, figures)
+    more: list[tuple[Trained | Compared, dict[str, str]]] = []
     if potentials:
-        data |= trained.data()
-        figures += trained.figures(data)
+        more.append((Trained(potentials), TRAINED_SECTION))
+    if compared is not None:
+        more.append((Compared(compared), COMPARED_SECTION))
+    for part, titles in more:
+        data |= part.data()
+        mine = part.figures(data)
+        figures += mine
+        sections += _section_of(part, titles, mine)
     steps = funnel(manifest, lost)
     context = {
         "head": _head(manifest, steps, lost, spent),
         "funnel": steps,
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
-        "sections": _sections(results, reader, figures)
-        + (_section_of(trained, figures) if potentials else []),
+        "sections": sections,
         "filters": _filters(data, reader.levels),
         "advice": _advice(data, steps, lost, spent),
         "configuration": json.dumps(manifest["configuration"], indent=1),
@@ -206,12 +225,13 @@ def _sections(results: Path, reader: Reader, figures: Sequence[Figure]) -> list[
     ]
 
 
-def _section_of(trained: Trained, figures: Sequence[Figure]) -> list[dict[str, Any]]:
-    """Return the section of what was trained."""
-    mine = [figure for figure in figures if figure.name in TRAINED_FIGURES]
+def _section_of(
+    part: Trained | Compared, titles: dict[str, str], figures: Sequence[Figure]
+) -> list[dict[str, Any]]:
+    """Return a section that is not in every report."""
     return [
-        {"name": name, "title": title, "figures": mine, "tables": [trained.table()]}
-        for name, title in TRAINED_SECTION.items()
+        {"name": name, "title": title, "figures": figures, "tables": [part.table()]}
+        for name, title in titles.items()
     ]
 
 

@@ -39,3 +39,8 @@ TRAINED_FIGURES = {"learning": "train", "trained_errors": "train"}
 """The same of the section that is there where potentials were trained."""
 
 TRAINED_SECTION = {"train": "What can be trained on it?"}
+
+COMPARED_FIGURES = {"error_against_cost": "compare"}
+"""The same of the section that is there where policies were compared."""
+
+COMPARED_SECTION = {"compare": "Which selection teaches most?"}
