@@ -1,6 +1,6 @@
 """Selection policies by outcome: the same TensorNet trained on what `matpes`, `cover` and `random` pick at equal cost from real dynamics.
 
-    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 400] [--test-frames 400]
+    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 500] [--test-frames 400]
     python benchmarks/sampling.py train FOLDER [--device cpu] [--jobs 2]
     python benchmarks/sampling.py report FOLDER
 
@@ -37,7 +37,7 @@ NEEDED = (
 )
 
 PREPARED = {
-    "target": 400,
+    "target": 500,
     "test-frames": 400,
     "structure-clusters": 100,
     "atom-clusters": 1500,

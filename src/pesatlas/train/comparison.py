@@ -103,7 +103,7 @@ def contrast(arm: Sums, reference: Sums, seed: int) -> Contrast:
     """Compare an arm with another on the same materials.
 
     The intervals are percentiles over resamples: materials are drawn again for both at once, for they are the same, and the
-    potentials (seeds) of each for itself.
+    potentials (seeds) of each for itself. Potentials are few, so their spread is widened to that of the population they are drawn from.
     """
     generator = np.random.default_rng(seed)
     materials = len(arm.weights)
@@ -111,9 +111,10 @@ def contrast(arm: Sums, reference: Sums, seed: int) -> Contrast:
     weights = drawn @ arm.weights
     means = []
     for each in (arm, reference):
-        seeds = len(each.errors)
+        seeds, mean = len(each.errors), each.errors.mean(axis=0)
+        spread = mean + np.sqrt(seeds / (seeds - 1)) * (each.errors - mean)
         share = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=_RESAMPLES) / seeds
-        means.append(np.einsum("bs,bs->b", share, drawn @ each.errors.T) / weights)
+        means.append(np.einsum("bs,bs->b", share, drawn @ spread.T) / weights)
     tails = [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]
     low, high = np.quantile(means[0], tails).tolist()
     least, most = (1.0, 1.0) if arm is reference else np.quantile(means[0] / means[1], tails).tolist()
