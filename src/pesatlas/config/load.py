@@ -96,6 +96,11 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
                     check(options)
                 except UserError as error:
                     problems.append(f"  - {key} ({options.kind}): {error}")
+    kept = campaign.train.kept if campaign.train else None
+    if kept is not None and not kept.exists():
+        problems.append(
+            f"  - train.kept = '{kept}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
+        )
     problems += _check_elements(campaign) if not problems else []
     if problems:
         raise UserError(f"{where}: {len(problems)} problem(s) in the configuration\n" + "\n".join(problems))
@@ -113,6 +118,9 @@ def _check_elements(campaign: Campaign) -> list[str]:
             backend
         ),
     }
+    if campaign.train is not None and campaign.train.base is not None:
+        base: Any = campaign.train.base
+        known["train.base"] = lambda: registry.find(EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
@@ -142,9 +150,9 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{key}.kind = {got!r}: there is no such kind. Choose one of {expected}."
     message = detail["msg"].removeprefix("Value error, ")
     about, _, rest = message.partition(": ")
-    if rest and about.isidentifier():
+    if rest and all(part.isidentifier() for part in about.split(".")):
         # a check of several values of a section, which names the one to mend
-        return f"{key}.{about}: {rest}."
+        return f"{'.'.join(filter(None, (key, about)))}: {rest}."
     shown = f" = {value!r}" if isinstance(value, str | int | float | bool | list) else ""
     return f"{key}{shown}: {message}{_meaning(where)}."
 

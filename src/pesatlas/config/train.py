@@ -116,7 +116,7 @@ class Train(Section):
             )
         if self.loss.magmoms and self.base is None and self.architecture.kind != "chgnet":
             raise ValueError(
-                f"loss: an {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or take the architecture chgnet"
+                f"loss: {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or take the architecture chgnet"
             )
         if self.device != "cpu" and ":" in self.device and self.devices > 1:
             raise ValueError(f"devices: {self.device} is one GPU; write device: cuda for {self.devices}")

@@ -74,7 +74,7 @@ class Labelled:
     forces : (N, 3) eV/Å
     stresses : (B, 3, 3) GPa, tension positive
     magmoms : (N,) μB, NaN where there are none
-    total : structures and atoms of the step, of which this batch may be the share of one device
+    total : structures, atoms and magnetic moments of the step, of which this batch may be the share of one device
     numbers : (N,) atomic numbers
     domains : of the structures
     """
@@ -86,7 +86,7 @@ class Labelled:
     forces: torch.Tensor
     stresses: torch.Tensor
     magmoms: torch.Tensor
-    total: tuple[int, int]
+    total: tuple[int, int, int]
     numbers: NDArray[np.int64] = field(repr=False)
     domains: list[str] = field(repr=False)
 
@@ -199,7 +199,11 @@ class Converter:
 
     def __call__(self, rows: Sequence[Row], share: tuple[int, int] = (0, 1)) -> Labelled:
         """Return the rows, or every so many of them from a first on, as a batch."""
-        total = len(rows), sum(len(row.numbers) for row in rows)
+        total = (
+            len(rows),
+            sum(len(row.numbers) for row in rows),
+            sum(int(np.isfinite(row.magmoms).sum()) for row in rows),
+        )
         rows = rows[share[0] :: share[1]]
         double = torch.float64
         return Labelled(

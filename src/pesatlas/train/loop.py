@@ -18,6 +18,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from torch.utils.data import DataLoader
 
 from pesatlas.config.train import Train
+from pesatlas.errors import UserError
 from pesatlas.potentials.batched import reproducible
 from pesatlas.progress import Progress
 from pesatlas.train.checkpoint import Standing, load, save
@@ -105,8 +106,17 @@ class _Loop:
         self._save()
 
     def _is_late(self) -> bool:
+        if not self._is_finite():
+            log.warning(
+                "the weights are no longer finite; the best ones before are kept. Make train.learning_rate smaller"
+            )
+            return True
         waited = self.standing.epoch - 1 - self.standing.best_epoch
         return self.validates and self.standing.epoch > 0 and waited >= self.settings.patience
+
+    def _is_finite(self) -> bool:
+        """Whether the weights still are numbers; they never become so again."""
+        return all(bool(torch.isfinite(weight).all()) for weight in self.weights)
 
     def _epoch(self) -> None:
         standing = self.standing
@@ -191,9 +201,11 @@ class _Loop:
         standing, weights = self.standing, self.settings.loss
         train_loss = self.sums.loss(weights)
         loss = train_loss if valid is None else valid.loss(weights)
-        if not math.isfinite(loss):
-            log.warning("epoch %d: the loss is not finite; make train.learning_rate smaller", standing.epoch)
-        if loss < standing.best_loss or not standing.best:
+        if not self._is_finite() and not standing.best:
+            raise UserError(
+                "the weights are not finite after the first epoch: make train.learning_rate smaller, or look for rows with atoms in one place."
+            )
+        if loss < standing.best_loss:
             standing.best_loss, standing.best_epoch = loss, standing.epoch
             standing.best = _state(self.potential)
         row = {

@@ -78,9 +78,9 @@ def losses(potential: Any, batch: Labelled, weights: Loss) -> tuple[torch.Tensor
     """
     said, wanted = ask(potential, batch), labels(batch)
     total, sums = batch.energies.new_zeros(()), []
-    structures, atoms = batch.total
-    of_step = {"energy": structures, "forces": 3 * atoms, "stress": 6 * structures}
-    for name, value, label in zip(PROPERTIES, said, wanted, strict=True):
+    structures, atoms, moments = batch.total
+    counts = structures, 3 * atoms, 6 * structures, moments
+    for name, count, value, label in zip(PROPERTIES, counts, said, wanted, strict=True):
         if value is None or not label.numel():
             sums.append(batch.energies.new_zeros(3))
             continue
@@ -89,8 +89,6 @@ def losses(potential: Any, batch: Labelled, weights: Loss) -> tuple[torch.Tensor
         loss = torch.nn.functional.huber_loss(
             found, right.to(found.dtype), reduction="sum", delta=weights.huber_delta
         ).double()
-        # moments of a step are counted where they are: on one device, or a fraction of it
-        count = of_step.get(name, found.numel())
         if count:
             total = total + getattr(weights, name) * loss / count
         error = (found.detach().double() - right).abs().sum()

@@ -114,7 +114,14 @@ class _Task:
     @property
     def key(self) -> str:
         """What decides the weights."""
-        settings = {k: v for k, v in self.settings.identity().items() if k not in {"seeds", "kept", "level"}}
+        other = {
+            "seeds",
+            "kept",
+            "level",
+            "base",
+            *(["architecture", "references"] if self.base_hash else []),
+        }
+        settings = {name: value for name, value in self.settings.identity().items() if name not in other}
         return digest(
             settings,
             self.base_hash,

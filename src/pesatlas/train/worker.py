@@ -56,7 +56,10 @@ def start(
     output = folder / "output.txt"
     command = [sys.executable, "-m", "pesatlas.train.worker", str(folder / "task.json")]
     output.unlink(missing_ok=True)
-    status = _follow(supervise.start(command, Path.cwd(), output, _LIMIT_S, environment=os.environ), output)
+    # the job's threads are those of all processes together
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = supervise.start(command, Path.cwd(), output, _LIMIT_S, environment=environment)
+    status = _follow(process, output)
     if status != 0:
         said = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
         raise UserError(
