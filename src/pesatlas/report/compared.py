@@ -90,7 +90,11 @@ def _error_against_cost(means: Data, shown: str) -> Figure:
         alt.Chart(alt.NamedData("contrasts"))
         .transform_filter(f"datum.frames == '{shown}'")
         .encode(
-            x=alt.X("cost_atoms3:Q", title="DFT cost (cube of atoms, summed)", scale=alt.Scale(zero=False)),
+            x=alt.X(
+                "cost_atoms3:Q",
+                title="DFT cost (cube of atoms, summed)",
+                scale=alt.Scale(zero=False, padding=20),
+            ),
             color=alt.Color(
                 "arm:N", title=None, scale=alt.Scale(domain=arms, range=list(COLOURS[: len(arms)]))
             ),
