@@ -41,6 +41,11 @@ if campaign.round:
     include: "workflow/rules/round.smk"
 
 
+if campaign.compare:
+
+    include: "workflow/rules/compare.smk"
+
+
 rule all:
     default_target: True
     input:
@@ -50,3 +55,4 @@ rule all:
         expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
         trained("results/potentials/{level}-{seed}/card.json"),
         benchmarked(),
+        ["results/compare/comparison.parquet"] if campaign.compare else [],

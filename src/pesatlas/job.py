@@ -27,7 +27,7 @@ def job(snakemake: Any) -> Iterator[Campaign]:
     signal.signal(signal.SIGTERM, _stop)  # time limit, preemption, scancel: clean up, then end
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(snakemake.threads)
-    names = ("batch", "level", "seed")
+    names = ("batch", "level", "policy", "share", "seed")
     batch = "-".join(
         getattr(snakemake.wildcards, name) for name in names if hasattr(snakemake.wildcards, name)
     )

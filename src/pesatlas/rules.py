@@ -18,6 +18,7 @@ RULES = {
     "label": ("label_batch",),
     "dataset": ("collect_dataset", "write_card", "export_dataset"),
     "train": ("train_potential", "fetch_base"),
+    "compare": ("train_arm", "pick_arms", "compare_arms"),
     "report": ("evaluate_potential", "build_report"),
 }
 """The rules of each stage; isolated atoms are counted apart from the labels of the selection."""

@@ -8,9 +8,9 @@ import pytest
 
 from pesatlas.config.dataset import Dataset, Split
 from pesatlas.dataset.collect import collect_dataset
-from pesatlas.dataset.splits import split_of
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
+from pesatlas.splits import split_of
 from pesatlas.tables import TableWriter, read_table, write_table
 from pesatlas.tables.manifest import read_entry
 

@@ -26,7 +26,6 @@ FAILURE = {
 def test_every_column_has_a_description_and_names_its_unit():
     suffixes = {
         "_A": "Å",
-        "_eV_per_A": "eV/Å",
         "_meV_per_A": "meV/Å",
         "_K": "K",
         "_GPa": "GPa",

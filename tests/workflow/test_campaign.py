@@ -117,6 +117,22 @@ def test_a_finished_campaign_that_asks_for_training_trains_and_shows_it(tiny, tm
     assert "Nothing to be done" in twin.run("-n")
 
 
+def test_a_dry_run_of_a_comparison_trains_each_arm_and_labels_in_one_place(make_folder):
+    changes = {
+        "train": {},
+        "compare": {"policies": [{"kind": "cover"}, {"kind": "random"}], "test_frames": 3},
+    }
+    found = jobs(make_folder(changes | {"structures.sources": [{"kind": "demo"}]}).run("-n"))
+    # two arms of four labels and at most six of the test, two in a job; two arms, two shares, three seeds
+    assert {name: found[name] for name in ("label_batch", "pick_arms", "train_arm", "compare_arms")} == {
+        "label_batch": 7,
+        "pick_arms": 1,
+        "train_arm": 12,
+        "compare_arms": 1,
+    }
+    assert "pick_snapshots" not in found
+
+
 def test_ci_would_notice_a_demo_with_too_few_labels(tiny):
     sql = (ROOT / ".ci" / "demo_is_enough.sql").read_text()
     command = [sys.executable, "-m", "pesatlas.cli.main", "query", sql]

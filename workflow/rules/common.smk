@@ -118,6 +118,12 @@ def judged_settings(wildcards):
     return [options.identity(), corrected]
 
 
+def compared(pattern):
+    """Return `pattern` for each potential of the comparison; none without a section `compare`."""
+    runs = campaign.compare.runs if campaign.compare else []
+    return [pattern.format(policy=policy, share=f"{share:g}", seed=seed) for policy, share, seed in runs]
+
+
 def grows(start, factor=2, each_core=0):
     """Return a resource that grows with the attempt, for jobs that ran out of memory or time; `each_core` for those with many cores."""
     return lambda wildcards, threads, attempt: int((start + each_core * threads) * factor ** (attempt - 1))

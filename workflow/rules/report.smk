@@ -1,6 +1,8 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
 from pesatlas.report.names import (
+    COMPARED_FIGURES,
+    COMPARED_SECTION,
     FIGURES,
     ROUND_FIGURES,
     ROUND_SECTION,
@@ -9,7 +11,13 @@ from pesatlas.report.names import (
     TRAINED_SECTION,
 )
 
-drawn = FIGURES | (TRAINED_FIGURES if campaign.train else {}) | (ROUND_FIGURES if campaign.round else {})
+drawn = (
+    FIGURES
+    | (TRAINED_FIGURES if campaign.train else {})
+    | (COMPARED_FIGURES if campaign.compare else {})
+    | (ROUND_FIGURES if campaign.round else {})
+)
+titles = SECTIONS | TRAINED_SECTION | COMPARED_SECTION | ROUND_SECTION
 
 
 rule evaluate_potential:
@@ -50,13 +58,18 @@ rule build_report:
         dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
         potentials=trained("results/potentials/{level}-{seed}/card.json"),
         benchmark=benchmarked(),
+        compared=(
+            multiext("results/compare/", "comparison.parquet", "contrasts.parquet")
+            if campaign.compare
+            else []
+        ),
     output:
         report=report("results/report.html", category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip
         figures=[
             report(
                 f"results/figures/{name}.png",
-                category=(SECTIONS | TRAINED_SECTION | ROUND_SECTION)[section],
+                category=titles[section],
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},
             )

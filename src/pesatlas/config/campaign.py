@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pesatlas import registry
 from pesatlas.config.benchmark import Benchmark
+from pesatlas.config.compare import Compare
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
@@ -53,6 +54,10 @@ class Campaign(Section):
     benchmark: Benchmark | None = Runtime(
         None, description="potentials judged by their uses (docs/benchmark.md); null: not at all"
     )
+    compare: Compare | None = Field(
+        None,
+        description="selection policies compared by what is trained on their picks (docs/compare.md); null: no comparison",
+    )
     round: Round | None = Field(
         None,
         description="what this campaign takes from the one before it (docs/rounds.md); null: it is the first round",
@@ -78,13 +83,25 @@ class Campaign(Section):
         return self
 
     @model_validator(mode="after")
-    def _quotas_have_domains(self) -> "Campaign":
+    def _quotas_have_domains(self) -> Self:
         kinds = [domain.kind for domain in self.structures.domains]
         for name in self.select.quotas:
             if name not in kinds:
                 raise ValueError(
                     f"select.quotas: there is no domain '{name}' in structures.domains, which has {', '.join(kinds)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _compare_what_is_trained_and_held_out(self) -> Self:
+        if self.compare is None:
+            return self
+        if self.train is None:
+            raise ValueError(
+                "compare: potentials are trained as section train says, and there is none; add it"
+            )
+        if not self.dataset.split.test:
+            raise ValueError("compare: dataset.split.test is 0, so no material is held out; make it e.g. 0.2")
         return self
 
     @property
@@ -126,6 +143,12 @@ class Campaign(Section):
         }
 
     @property
+    def most_labels(self) -> int:
+        """Structures that are labelled at most: the target, or what all arms of a comparison and its test may need."""
+        target = self.select.target
+        return self.compare.most_labels(target) if self.compare else target
+
+    @property
     def label_batches(self) -> int:
-        """Batches of labels: as many as the target may fill, so that the DAG need not wait for the selection."""
-        return math.ceil(self.select.target / self.label.structures_per_job)
+        """Batches of labels: as many as the most structures fill, so that the DAG need not wait for the selection."""
+        return math.ceil(self.most_labels / self.label.structures_per_job)

@@ -1,4 +1,4 @@
-"""What a composition is called: formula, chemical system, material group."""
+"""What a composition is called: formula, material group."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,11 +30,6 @@ def reduced_formula(numbers: Sequence[int]) -> str:
     counts = Counter(symbol_of(number) for number in numbers)
     divisor = gcd(*counts.values())
     return "".join(f"{symbol}{n // divisor if n > divisor else ''}" for symbol, n in sorted(counts.items()))
-
-
-def chemical_system(numbers: Sequence[int]) -> str:
-    """Return the elements in alphabetical order: ``Cl-Na``."""
-    return "-".join(sorted({symbol_of(number) for number in numbers}))
 
 
 def material_group(numbers: Sequence[int]) -> str:

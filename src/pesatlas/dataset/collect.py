@@ -18,9 +18,9 @@ from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.references import References, find_references
-from pesatlas.dataset.splits import split_of
 from pesatlas.dataset.surface import Surface, find_surfaces
 from pesatlas.geometry import geometry_digest
+from pesatlas.splits import split_of
 from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, read_table
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.failures import failure_row

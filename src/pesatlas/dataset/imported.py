@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__, registry
-from pesatlas.dataset.chemistry import chemical_system, material_group, reduced_formula
+from pesatlas.dataset.chemistry import material_group, reduced_formula
 from pesatlas.errors import UserError
 from pesatlas.progress import Progress
+from pesatlas.splits import chemical_system
 from pesatlas.tables import TableWriter
 from pesatlas.tables.manifest import sha256_of
 

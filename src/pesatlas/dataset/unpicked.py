@@ -55,6 +55,8 @@ def _unneeded(atlas: Atlas, row: Mapping[str, Any], options: Mapping[str, Any]) 
     budget = options.get("budget")
     allowed = f"select.target ({options.get('target')})" + (" or select.budget" if budget else "")
     spared = f"redundant: policy {options.get('policy', {}).get('kind', '?')} did not need it, for picks stand for its clusters"
+    if atlas.manifest["configuration"].get("compare"):
+        return "redundant: no arm of the comparison needed it"
     late = f"over_target: it comes after the {counts['selected']} picks that {allowed} allows"
     # what is not among the best frames of any cluster is never offered to the policy
     offered = "candidates" not in atlas.tables or atlas.find("candidates", snapshot_id=row["snapshot_id"])

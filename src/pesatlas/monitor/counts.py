@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
 from pesatlas.config.select import groups
 from pesatlas.rules import RULES
 from pesatlas.tables import FailureReason
@@ -24,11 +25,13 @@ _OUTPUTS = {
     "cluster_structures": "results/select/structures.npz",
     "cluster_atoms": "results/select/atoms.npz",
     "pick_snapshots": "results/selection.parquet",
+    "pick_arms": "results/compare/arms.parquet",
     "measure_selection": "results/select/quality.parquet",
     "label_atoms": "results/labels/atoms.parquet",
     "collect_dataset": "results/manifest.json",
     "write_card": "results/card.json",
     "fetch_base": "work/fetched/base.txt",
+    "compare_arms": "results/compare/contrasts.parquet",
     "evaluate_potential": "results/report/parity.parquet",
     "build_report": "results/report.html",
 }
@@ -99,6 +102,8 @@ class Manifests:
             return (self._results / "exports" / batch / "export.json").is_file()
         if rule == "train_potential":
             return (self._results / "potentials" / batch / "card.json").is_file()
+        if rule == "train_arm":
+            return (self._results / "compare" / batch / "errors.parquet").is_file()
         return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
@@ -153,6 +158,7 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _label(manifests, campaign),
         _dataset(manifests, campaign),
         *([_train(manifests, campaign)] if campaign.train else []),
+        *([_compare(manifests, campaign.compare)] if campaign.compare else []),
         _steps("report", manifests),
     ]
 
@@ -232,6 +238,16 @@ def _train(manifests: Manifests, campaign: Campaign) -> Stage:
     seeds = campaign.train.seeds if campaign.train else []
     done = sum(manifests.has_results("train_potential", f"{campaign.train_level}-{seed}") for seed in seeds)
     return Stage("train", "potentials", len(seeds), done, batches=len(seeds), batches_done=done)
+
+
+def _compare(manifests: Manifests, compare: Compare) -> Stage:
+    done = sum(
+        manifests.has_results("train_arm", f"{policy}-{share:g}-{seed}")
+        for policy, share, seed in compare.runs
+    )
+    return Stage(
+        "compare", "potentials", len(compare.runs), done, batches=len(compare.runs), batches_done=done
+    )
 
 
 def _steps(name: str, manifests: Manifests) -> Stage:

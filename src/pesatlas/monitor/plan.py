@@ -107,7 +107,7 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
     trajectories = round(cells * rates["trajectories"].value)
     frames = campaign.explore.total_steps // campaign.explore.frame_steps
     snapshots = trajectories * frames + structures
-    picks = min(campaign.select.target, snapshots)
+    picks = min(campaign.most_labels, snapshots)
     return Amounts(structures, source, cells, trajectories, snapshots, picks, round(rates["elements"].value))
 
 
@@ -267,6 +267,8 @@ def render(
         remarks.append(
             f"Training {len(campaign.train.seeds)} potentials is not counted: how long it takes follows from the epochs that it needs."
         )
+    if campaign.compare:
+        remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."
         for need in needs

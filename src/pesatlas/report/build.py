@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pesatlas.report.compared import Compared
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.domains import of_domains
@@ -20,11 +21,10 @@ from pesatlas.report.frames import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.judged import judged
 from pesatlas.report.names import (
+    COMPARED_SECTION,
     FIGURES,
-    ROUND_FIGURES,
     ROUND_SECTION,
     SECTIONS,
-    TRAINED_FIGURES,
     TRAINED_SECTION,
 )
 from pesatlas.report.read import Reader, corrections, rules_spoken
@@ -44,12 +44,19 @@ _TRANSIENT = {"crashed", "timeout", "out_of_memory"}
 _TABLE_ROWS = 20
 
 
-def build_report(results: Path, report: Path, pictures: Path, potentials: Sequence[Path] = ()) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES``; with trained potentials, for those in ``TRAINED_FIGURES`` too.
+def build_report(
+    results: Path,
+    report: Path,
+    pictures: Path,
+    potentials: Sequence[Path] = (),
+    compared: Path | None = None,
+) -> None:
+    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES`` and in those of the sections that are not always there.
 
     Parameters
     ----------
     potentials : folders of the potentials that were trained on the dataset
+    compared : folder of a comparison of policies
 
     Raises
     ------
@@ -61,24 +68,29 @@ def build_report(results: Path, report: Path, pictures: Path, potentials: Sequen
     lost = losses(results, manifest)
     spent = costs(results.parent, manifest)
     data, structures = _data(reader, lost, spent)
-    trained = Trained(potentials)
     figures = _figures(reader, data)
+    sections = _sections(results, reader, figures, of_domains(results, manifest, data))
+    added: list[tuple[Trained | Compared, dict[str, str]]] = []
     if potentials:
-        data |= trained.data()
-        figures += trained.figures(data)
+        added.append((Trained(potentials), TRAINED_SECTION))
+    if compared is not None:
+        added.append((Compared(compared), COMPARED_SECTION))
+    for part, title in added:
+        data |= part.data()
+        figures += (mine := part.figures(data))
+        sections += _added(title, mine, [part.table()])
     advice = read_advice(results)
     if advice is not None:
         data |= reliability_data(results)
-        figures += reliability_figures(results, data)
+        figures += (mine := reliability_figures(results, data))
+        sections += _added(ROUND_SECTION, mine, [round_table(advice)])
     steps = funnel(manifest, lost)
     context = {
         "head": _head(manifest, steps, lost, spent),
         "funnel": steps,
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
-        "sections": _sections(results, reader, figures, of_domains(results, manifest, data))
-        + (_added(TRAINED_SECTION, TRAINED_FIGURES, figures, [trained.table()]) if potentials else [])
-        + (_added(ROUND_SECTION, ROUND_FIGURES, figures, [round_table(advice)]) if advice else []),
+        "sections": sections,
         "judged": judged(results),
         "filters": _filters(data, reader.levels),
         "advice": [
@@ -234,12 +246,12 @@ def _sections(
 
 
 def _added(
-    section: dict[str, str], names: dict[str, str], figures: Sequence[Figure], tables: list[dict[str, Any]]
+    section: dict[str, str], figures: Sequence[Figure], tables: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return a section that not every campaign has."""
-    mine = [figure for figure in figures if figure.name in names]
     return [
-        {"name": name, "title": title, "figures": mine, "tables": tables} for name, title in section.items()
+        {"name": name, "title": title, "figures": figures, "tables": tables}
+        for name, title in section.items()
     ]
 
 

@@ -64,7 +64,7 @@ def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
     found = []
     for stage, rules in STAGES.items():
         seconds = [time for rule in rules for time in _seconds(folder / "logs", rule)]
-        if stage == "train" and not seconds:
+        if stage in {"train", "compare"} and not seconds:
             continue  # not part of this campaign
         wall = sum(seconds)
         cores = 1

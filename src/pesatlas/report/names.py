@@ -44,3 +44,7 @@ ROUND_FIGURES = {"reliability_forces": "round", "reliability_energy": "round"}
 """The same of the section that is there in rounds after the first."""
 
 ROUND_SECTION = {"round": "Is another round worth it?"}
+COMPARED_FIGURES = {"error_against_cost": "compare"}
+"""The same of the section that is there where policies were compared."""
+
+COMPARED_SECTION = {"compare": "Which selection teaches most?"}

@@ -6,7 +6,7 @@ remains of them is reduced again.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,23 @@ log = logging.getLogger(__name__)
 _FRAMES = 1 << 14
 
 
-def find_candidates(
-    campaign: Campaign, snapshots: list[Path], clusters: Path, atoms: Path, candidates: Path, geometries: Path
+def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has them
+    campaign: Campaign,
+    snapshots: list[Path],
+    clusters: Path,
+    atoms: Path,
+    candidates: Path,
+    geometries: Path,
+    only: Collection[str] | None = None,
 ) -> None:
     """Write the table ``candidates`` of some shards, and the geometries of all its frames that may be picked.
 
     The manifest counts the frames that may not, each by the first cause that holds: ``not_finite`` (potential or features) and
     ``too_close`` (two atoms). ``geometries`` is a sorted array of 8-byte hashes, from which duplicates are counted.
+
+    Parameters
+    ----------
+    only : crystals of which frames are taken; the others are not counted either
 
     Raises
     ------
@@ -50,7 +60,7 @@ def find_candidates(
     centres, _ = Centres.read(atoms)
     kept, waiting, hashes = SCHEMAS["candidates"].empty_table(), [], []
     counts = {"pool": 0, "not_finite": 0, "too_close": 0}
-    for table, bad in _eligible(options, snapshots, clusters):
+    for table, bad in _eligible(options, snapshots, clusters, only):
         for cause, count in bad.items():
             counts[cause] += count
         hashes.append(short_hashes(table))
@@ -135,7 +145,7 @@ def equilibrium_cells(pool: Pool) -> list[int]:
 
 
 def _eligible(
-    options: Select, snapshots: list[Path], clusters: Path
+    options: Select, snapshots: list[Path], clusters: Path, only: Collection[str] | None
 ) -> Iterator[tuple[pa.Table, dict[str, int]]]:
     """Yield rows of table ``candidates`` that may be picked, and how many frames there are and may not for which cause."""
     places = ((path, index) for path in snapshots for index in index_batches(path))
@@ -155,7 +165,7 @@ def _eligible(
             if batch.column("snapshot_id").to_pylist() != index.ids.tolist():
                 raise wrong
             row, last = (0 if path != last else row), path
-            found, causes = _rows(options, path.name, row, index, batch)
+            found, causes = _rows(options, path.name, row, index, batch, only)
             row += len(index.ids)
             done += len(index.ids)
             yield found, causes
@@ -164,11 +174,17 @@ def _eligible(
 
 
 def _rows(
-    options: Select, shard: str, first: int, index: Frames, batch: pa.Table
+    options: Select,
+    shard: str,
+    first: int,
+    index: Frames,
+    batch: pa.Table,
+    only: Collection[str] | None,
 ) -> tuple[pa.Table, dict[str, int]]:
     structure = batch.column("structure_cluster").to_numpy()
-    not_finite = ~index.finite | (structure < 0)
-    too_close = ~not_finite & (index.min_distance_A < options.min_distance_A)
+    here = np.ones(len(structure), dtype=bool) if only is None else np.isin(index.structure_ids, list(only))
+    not_finite = here & (~index.finite | (structure < 0))
+    too_close = here & ~not_finite & (index.min_distance_A < options.min_distance_A)
     edges, atoms = _distinct(batch.column("atom_clusters").combine_chunks())
     found = pa.table(
         {
@@ -188,11 +204,11 @@ def _rows(
         schema=SCHEMAS["candidates"],
     )
     causes = {
-        "pool": len(structure),
+        "pool": int(here.sum()),
         "not_finite": int(not_finite.sum()),
         "too_close": int(too_close.sum()),
     }
-    return found.filter(pa.array(~not_finite & ~too_close)), causes
+    return found.filter(pa.array(here & ~not_finite & ~too_close)), causes
 
 
 def short_hashes(table: pa.Table) -> NDArray[np.uint64]:

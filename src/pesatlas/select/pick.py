@@ -57,7 +57,7 @@ def pick_snapshots(
         If there are no snapshots, or a frame is there more than once.
     """
     options = campaign.select
-    causes = _counted(candidates)
+    _check_there_are_some(candidates)
     centres, _ = Centres.read(atoms)
     table = _merge(campaign, candidates, centres)
     merged = table.column("snapshot_id")
@@ -86,19 +86,7 @@ def pick_snapshots(
             len(required),
             len(required) - affordable,
         )
-    distinct = count_distinct(geometries)
-    repeated = distinct + len(labelled) - count_distinct([*geometries, labelled])
-    eligible = causes["pool"] - causes["not_finite"] - causes["too_close"]
-    counts = {
-        "pool": causes["pool"],
-        "selected": affordable,
-        "over_target": len(picks) - affordable,
-        "not_finite": causes["not_finite"],
-        "too_close": causes["too_close"],
-        "duplicate": eligible - distinct,
-        "known": repeated,
-        "redundant": distinct - repeated - len(picks),
-    }
+    counts = account(candidates, geometries, labelled, affordable, len(picks) - affordable)
     picks = picks[:affordable]
     names = [EQUILIBRIUM] * len(required) + [policy.kind] * len(chosen)
     per_job = campaign.label.structures_per_job
@@ -141,16 +129,49 @@ def _affordable(options: Select, cost: NDArray[np.float64]) -> int:
     return affordable
 
 
+def account(
+    candidates: list[Path],
+    geometries: list[Path],
+    labelled: NDArray[np.uint64],
+    selected: int,
+    over_target: int = 0,
+) -> dict[str, int]:
+    """Return what became of the frames of the pool, by the first cause that holds: the counts of ``selection``.
+
+    Parameters
+    ----------
+    candidates, geometries : of all shards
+    labelled : geometries of ``select.reference``
+    """
+    causes = _counted(candidates)
+    distinct = count_distinct(geometries)
+    repeated = distinct + len(labelled) - count_distinct([*geometries, labelled])
+    eligible = causes["pool"] - causes["not_finite"] - causes["too_close"]
+    return {
+        "pool": causes["pool"],
+        "selected": selected,
+        "over_target": over_target,
+        "not_finite": causes["not_finite"],
+        "too_close": causes["too_close"],
+        "duplicate": eligible - distinct,
+        "known": repeated,
+        "redundant": distinct - repeated - selected - over_target,
+    }
+
+
 def _counted(candidates: list[Path]) -> Counter[str]:
     """Sum up what the shards counted."""
     counts: Counter[str] = Counter()
     for path in candidates:
         counts.update(read_entry(path).counts)
-    if not counts["pool"]:
+    return counts
+
+
+def _check_there_are_some(candidates: list[Path]) -> None:
+    if not _counted(candidates)["pool"]:
         raise UserError(
             "There are no snapshots to select from: the failure tables say what became of the trajectories."
         )
-    return counts
 
 
 def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.Table:

@@ -192,6 +192,65 @@ _DIFFERENCES = [
     column("p_value", f8, "of Wilcoxon's signed-rank test"),
 ]
 
+_OF_ARM = [
+    column("arm", text, "selection policy"),
+    column("cost_share", f8, "share of the full cost that it might spend"),
+]
+
+_ARMS = [
+    column("arm", text, "selection policy that picked the frame; test for frames that all are judged on"),
+    column("snapshot_id", text, "the frame, as table selection has it"),
+    column("rank", i8, "order of picking within the arm"),
+    column("cost_atoms3", f8, "cube of the number of atoms, summed over the arm up to this frame"),
+]
+
+_ERRORS = [
+    column("energy_mae_meV_per_atom", f8, "mean absolute error of energies", "meV/atom"),
+    column("force_mae_meV_per_A", f8, "mean absolute error of force components", "meV/Å"),
+    column("stress_mae_GPa", f8, "mean absolute error of stress components", "GPa"),
+]
+
+_ARM_ERRORS = [
+    *_OF_ARM,
+    column("seed", i8, "seed of its training"),
+    column("level", text, "reference level of the labels"),
+    column("snapshot_id", text, "frame of the test that it was asked about"),
+    column("structure_id", text, "the held-out crystal"),
+    column("equilibrium", flag, "whether it is the crystal as given"),
+    column("n_atoms", i4, "number of atoms"),
+    *_ERRORS,
+]
+
+_COMPARISON = [
+    *_OF_ARM,
+    column("seed", i8, "seed of its training"),
+    column("level", text, "reference level of the labels"),
+    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+    column("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
+    column("picks", i8, "how many of them"),
+    column("test_frames", i8, "frames that it is judged on, the same for all"),
+    column("test_materials", i8, "held-out crystals that they are of"),
+    *_ERRORS,
+]
+
+_CONTRASTS = [
+    *_OF_ARM,
+    column("level", text, "reference level of the labels"),
+    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+    column("error", text, "which error: a column of table comparison"),
+    column("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
+    column("mean", f8, "mean over seeds, in the unit of the error"),
+    column("low", f8, "lower end of its 95 % interval, over seeds and held-out materials"),
+    column("high", f8, "upper end of the same"),
+    column("reference", text, "what it is held against: the first policy at the largest share"),
+    column("ratio", f8, "mean over that of the reference"),
+    column("ratio_low", f8, "lower end of its 95 % interval, paired by held-out material"),
+    column("ratio_high", f8, "upper end of the same"),
+    column(
+        "verdict", text, "lower or higher than the reference, if the interval leaves out 1; else undecided"
+    ),
+]
+
 OF_POTENTIALS: dict[str, pa.Schema] = {
     "parity": pa.schema(_PARITY),
     "disagreement": pa.schema(_DISAGREEMENT),
@@ -201,4 +260,8 @@ OF_POTENTIALS: dict[str, pa.Schema] = {
     "scores": pa.schema(_SCORES),
     "summary": pa.schema(_SUMMARY),
     "differences": pa.schema(_DIFFERENCES),
+    "arms": pa.schema(_ARMS),
+    "arm_errors": pa.schema(_ARM_ERRORS),
+    "comparison": pa.schema(_COMPARISON),
+    "contrasts": pa.schema(_CONTRASTS),
 }

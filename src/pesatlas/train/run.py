@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,14 @@ LIBRARIES = ("matgl", "torch", "lightning")
 CARD, PAGE, HISTORY = "card.json", "card.md", "history.parquet"
 
 
-def train_potential(campaign: Campaign, seed: int, results: Path, folder: Path, work: Path) -> None:
+def train_potential(
+    campaign: Campaign,
+    seed: int,
+    results: Path,
+    folder: Path,
+    work: Path,
+    only: Collection[str] | None = None,
+) -> None:
     """Train the potential of one seed as section ``train`` says, and write it.
 
     What is under way is kept in ``work``, and goes on when the same is asked for again; what was finished once is kept in the
@@ -54,6 +61,7 @@ def train_potential(campaign: Campaign, seed: int, results: Path, folder: Path, 
     results : folder of the campaign's results, with its manifest, its dataset and its isolated atoms
     folder : gets model.json, model.pt, state.pt, card.json, card.md and the table ``history``
     work : folder for what is under way
+    only : snapshots to train on and to validate with; None: all
 
     Raises
     ------
@@ -64,7 +72,8 @@ def train_potential(campaign: Campaign, seed: int, results: Path, folder: Path, 
     if settings is None:
         raise UserError("there is no section train in the configuration. Add one: docs/train.md.")
     check_device(settings.device, "train.device")
-    task = _prepare(settings, campaign.train_level, seed, results, campaign.before(campaign.train_level))
+    before = campaign.before(campaign.train_level)
+    task = _prepare(settings, campaign.train_level, seed, results, before, only)
     place = work / task.key
     store = Path(campaign.campaign.store) / "potentials" / f"{task.key}.pt"
     with Lock(work / f"{task.key}.lock"):
@@ -122,6 +131,7 @@ class _Task:
             self.energies,
             self.seed,
             versions(*LIBRARIES),
+            *([] if self.found.only is None else [self.found.only]),
         )
 
     def potential(self) -> Any:
@@ -131,14 +141,16 @@ class _Task:
         return base_potential(self.settings, self.found)
 
 
-def _prepare(settings: Train, level: str, seed: int, results: Path, before: list[Path]) -> _Task:
+def _prepare(
+    settings: Train, level: str, seed: int, results: Path, before: list[Path], only: Collection[str] | None
+) -> _Task:
     manifest = read_campaign_manifest(results)
     paths = parts_of(results / "dataset", level)
     hashes = {path.name: check_entry(path).sha256 for path in paths}
     hashes |= {f"{i} rounds before": check_entry(path).sha256 for i, path in enumerate(before, start=1)}
     paths += before
     merged = manifest.get("surfaces", {}).get(level, {}).get("fingerprints", [])
-    found = scan(paths, level, merged)
+    found = scan(paths, level, merged, only)
     for split, rows in found.left_out.items():
         if rows:
             log.warning("%s: %d rows left out, with elements that the split train does not have", split, rows)

@@ -1,7 +1,7 @@
 """One pass over a dataset before it is trained on: what is in it, whether it is of one surface, and what scales its numbers have."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Scanned:
     force_rms : root mean square of the force components of the split train, eV/Å
     mean_stress : (6,) eV/Å³, of the split train, xx yy zz yz xz xy
     moments : rows of the split train with magnetic moments
+    only : snapshots that train and valid are limited to, sorted; None: all
     """
 
     level: str
@@ -66,6 +67,7 @@ class Scanned:
     force_rms: float = 1.0
     mean_stress: tuple[float, ...] = (0.0,) * 6
     moments: int = 0
+    only: tuple[str, ...] | None = None
 
     def rows(self, split: str) -> int:
         """How many rows a split has."""
@@ -90,7 +92,12 @@ def parts_of(folder: Path, level: str) -> list[Path]:
     return found
 
 
-def scan(paths: Sequence[Path], level: str, fingerprints: Iterable[str] = ()) -> Scanned:
+def scan(
+    paths: Sequence[Path],
+    level: str,
+    fingerprints: Iterable[str] = (),
+    only: Collection[str] | None = None,
+) -> Scanned:
     """Read all of a dataset but its positions, row group by row group.
 
     Parameters
@@ -98,12 +105,15 @@ def scan(paths: Sequence[Path], level: str, fingerprints: Iterable[str] = ()) ->
     paths : files of the table ``dataset``
     level : the level that is trained
     fingerprints : fingerprints that the campaign merged on purpose (``dataset.patch_versions``); else there may be one only
+    only : snapshots that the splits train and valid are limited to; test never is
 
     Raises
     ------
     UserError
         If a row is of another level, labels are of different surfaces, or no row is left to train on.
     """
+    wanted = None if only is None else set(only)
+    columns = [*_COLUMNS, *([] if wanted is None else ["snapshot_id"])]
     pieces: list[tuple[Piece, str, NDArray[np.bool_]]] = []
     seen: Counter[str] = Counter()
     sums = _Sums()
@@ -111,11 +121,14 @@ def scan(paths: Sequence[Path], level: str, fingerprints: Iterable[str] = ()) ->
         check_metadata(path, "dataset")
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=_COLUMNS, use_threads=False)
+                table = file.read_row_group(group, columns=columns, use_threads=False)
                 _check_level(table, level, path)
                 seen.update(table["level_fingerprint"].to_pylist())
                 accepted = np.array(table["verdict"].to_pylist()) == "accepted"
                 split = np.array(table["split"].to_pylist(), dtype=np.str_)
+                if wanted is not None:
+                    mine = [name in wanted for name in table["snapshot_id"].to_pylist()]
+                    accepted &= np.array(mine, dtype=bool) | (split == "test")
                 counts = _compositions(table)
                 train = np.flatnonzero(accepted & (split == "train"))
                 sums.add(table, counts, train)
@@ -130,6 +143,7 @@ def scan(paths: Sequence[Path], level: str, fingerprints: Iterable[str] = ()) ->
                         pieces.append((Piece(path, group, rows), part, counts[rows] > 0))
     _check_surface(seen, tuple(fingerprints), level)
     found = Scanned(level, tuple(sorted(seen)), **sums.results(level))
+    found.only = None if wanted is None else tuple(sorted(wanted))
     known = np.zeros(_MOST_ELEMENTS, dtype=bool)
     known[list(found.elements)] = True
     for piece, name, contained in pieces:

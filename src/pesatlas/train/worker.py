@@ -48,6 +48,7 @@ def start(
         "datasets": [str(path) for path in datasets],
         "level": found.level,
         "fingerprints": found.fingerprints,
+        "only": found.only,
         "energies": energies,
         "seed": seed,
         "folder": str(folder),
@@ -89,7 +90,8 @@ def main(task: dict[str, Any]) -> None:
     fabric.launch()
     if fabric.is_global_zero:
         logging.getLogger("pesatlas").setLevel(logging.INFO)
-    found = scan([Path(path) for path in task["datasets"]], task["level"], task["fingerprints"])
+    paths = [Path(path) for path in task["datasets"]]
+    found = scan(paths, task["level"], task["fingerprints"], task["only"])
     if settings.base is None:
         potential = new_potential(settings, found, tuple(task["energies"]), task["seed"])
     else:

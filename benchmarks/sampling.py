@@ -1,0 +1,318 @@
+"""Selection policies by outcome: the same TensorNet trained on what `matpes`, `cover` and `random` pick at equal cost from real dynamics.
+
+    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 500] [--test-frames 400]
+    python benchmarks/sampling.py train FOLDER [--device cpu] [--jobs 2]
+    python benchmarks/sampling.py report FOLDER
+
+POOL is a campaign made by `benchmarks/real_features.py`. The first part clusters its features, picks, and labels with
+TensorNet-MatPES-PBE (level `mlip`, no DFT); minutes. The second trains a potential for each policy, share of the cost and seed, `--jobs`
+at a time, and goes on where it was killed; it needs torch, matgl and pyarrow, `PYTHONPATH=src` and of FOLDER what `prepare` prints: another
+machine may do it. The third prints the tables.
+"""
+
+import argparse
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from pesatlas.config.campaign import Campaign
+
+ROOT = Path(__file__).parents[1]
+NEEDED = (
+    "config.yaml",
+    "results/manifest.json",
+    "results/dataset",
+    "results/labels/atoms.parquet*",
+    "results/compare/arms.parquet*",
+)
+
+PREPARED = {
+    "target": 500,
+    "test-frames": 400,
+    "structure-clusters": 100,
+    "atom-clusters": 1500,
+    "seeds": 5,
+    "epochs": 40,
+    "seed": 1,
+}
+
+
+def name_the_package() -> None:
+    """Let pesatlas know its version where it is not installed, but on the path."""
+    try:
+        importlib.metadata.version("pesatlas")
+    except importlib.metadata.PackageNotFoundError:
+        folder = Path(tempfile.mkdtemp()) / "pesatlas-0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: pesatlas\nVersion: 0\n")
+        sys.path.append(str(folder.parent))
+        os.environ["PYTHONPATH"] = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(folder.parent)])
+
+
+def configuration(pool: Path, shared: Path, options: argparse.Namespace) -> dict:
+    """Return that of the pool with a comparison."""
+    from real_features import matgl_checksum  # noqa: PLC0415 - imports pymatgen, and lies beside this file
+
+    labels = shared / "models" / "TensorNet-MatPES-PBE-v2025.1-PES"
+    raw = yaml.safe_load((pool / "config.yaml").read_text())
+    return raw | {
+        "campaign": {"name": "sampling", "seed": options.seed},
+        "select": {
+            "target": options.target,
+            "structure": {"clusters": options.structure_clusters},
+            "atoms": {"clusters": options.atom_clusters},
+        },
+        "label": {
+            "backend": {
+                "kind": "mlip",
+                "potential": {
+                    "kind": "matgl",
+                    "path": str(labels),
+                    "older_convention": True,
+                    "sha256": matgl_checksum(labels),
+                },
+            },
+            "levels": ["mlip"],
+            "structures_per_job": 100_000,
+        },
+        "dataset": {"split": {"valid": 0.1, "test": 0.25}, "exports": {"formats": []}},
+        "train": {
+            "references": "fit",
+            "architecture": {"kind": "tensornet", "units": 16, "blocks": 1},
+            "epochs": options.epochs,
+            "patience": options.epochs,
+            "batch_size": 8,
+            "learning_rate": 4e-3,
+            "checkpoint_interval_s": 30.0,
+            "loss": {"stress": 0.01},
+        },
+        "compare": {"seeds": list(range(options.seeds)), "test_frames": options.test_frames},
+    }
+
+
+def load() -> "Campaign":
+    """Read the configuration of the working folder, without looking for files that it names."""
+    from pesatlas.config.load import read_campaign  # noqa: PLC0415 - after its version is known
+
+    return read_campaign(Path("config.yaml"), extensions=False)
+
+
+def select(results: Path) -> None:
+    """Cluster the pool and pick the arms, as the rules of select and compare do."""
+    from pesatlas.select.arms import Explored, pick_arms  # noqa: PLC0415
+    from pesatlas.select.assign import assign_frames  # noqa: PLC0415
+    from pesatlas.select.candidates import find_candidates  # noqa: PLC0415
+    from pesatlas.select.cluster import (  # noqa: PLC0415
+        cluster_atoms,
+        cluster_structures,
+        grid_atoms,
+        grid_structures,
+    )
+    from pesatlas.select.quality import draw_frames, measure_selection  # noqa: PLC0415
+
+    campaign, here = load(), results / "select"
+    features = sorted((results / "features").glob("*.parquet"))
+    snapshots = sorted((results / "snapshots").glob("*.parquet"))
+    pca, structures, atoms = here / "pca.npz", here / "structures.npz", here / "atoms.npz"
+    clusters, candidates, geometries = (
+        here / name for name in ("clusters/00000.parquet", "candidates/00000.parquet", "candidates/00000.npy")
+    )
+    grid_structures(campaign, features, pca, here / "grid.structures.npz")
+    cluster_structures(campaign, [here / "grid.structures.npz"], pca, structures)
+    grid_atoms(campaign, features, pca, structures, here / "grid.atoms.npz")
+    cluster_atoms(campaign, [here / "grid.atoms.npz"], structures, atoms)
+    assign_frames(features, pca, structures, atoms, clusters)
+    find_candidates(campaign, snapshots, clusters, atoms, candidates, geometries)
+    explored = Explored(
+        results / "structures.parquet", snapshots, [clusters], [candidates], [geometries], atoms
+    )
+    pick_arms(campaign, explored, results / "selection.parquet", results / "compare" / "arms.parquet")
+    draw_frames(campaign, features, pca, here / "drawn.npz")
+    measure_selection(
+        campaign,
+        [here / "drawn.npz"],
+        features,
+        pca,
+        results / "selection.parquet",
+        here / "quality.parquet",
+    )
+
+
+def label(results: Path) -> None:
+    """Label the selection and collect the dataset."""
+    from pesatlas.dataset.collect import collect_dataset  # noqa: PLC0415
+    from pesatlas.label.atoms import label_atoms  # noqa: PLC0415
+    from pesatlas.label.batch import label_batch  # noqa: PLC0415
+
+    campaign, work, failures = load(), Path("work/label"), results / "failures"
+    labels, atoms = results / "labels" / "00000.parquet", results / "labels" / "atoms.parquet"
+    label_atoms(campaign, results / "structures.parquet", atoms, failures / "atoms.parquet", work)
+    label_batch(campaign, 0, results / "selection.parquet", labels, failures / "label/00000.parquet", work)
+    collect_dataset(campaign, results, [labels])
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Pick, label, and say what another machine needs."""
+    pool = options.pool.resolve()
+    text = yaml.safe_dump(configuration(pool, options.shared.resolve(), options), sort_keys=False)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(options.folder)
+    Path("config.yaml").write_text(text)
+    results = Path("results")
+    for folder in ("snapshots", "features", "failures"):
+        shutil.copytree(pool / "results" / folder, results / folder, dirs_exist_ok=True)
+    for name in ("structures.parquet", "structures.parquet.manifest.json", "select/pca.npz"):
+        (results / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(pool / "results" / name, results / name)
+    (results / "compare").mkdir(exist_ok=True)
+    select(results)
+    label(results)
+    files = [
+        path for pattern in NEEDED for found in Path().glob(pattern) for path in [found, *found.rglob("*")]
+    ]
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    print(f"to train elsewhere ({size / 1e6:.1f} MB): {' '.join(NEEDED)}")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train what has not been trained, some potentials at a time, each in a process of its own."""
+    os.chdir(options.folder)
+    campaign = load()
+    runs = campaign.compare.runs if campaign.compare else []
+    # seed by seed: if time is short, every arm has as many
+    left = [
+        run
+        for run in sorted(runs, key=lambda run: run[2])
+        if not (folder_of(run) / "errors.parquet").is_file()
+    ]
+    program = [sys.executable, str(Path(__file__).resolve()), "one", "."]
+
+    def one(run: tuple[str, float, int]) -> int:
+        command = [*program, *map(str, run), "--device", options.device]
+        log = Path("logs") / f"{folder_of(run).name}.log"
+        with log.open("w") as handle:
+            return subprocess.run(
+                command, stdout=handle, stderr=handle, env=environment, check=False
+            ).returncode
+
+    Path("logs").mkdir(exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    start = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        codes = list(pool.map(one, left))
+    print(f"{codes.count(0)} of {len(left)} trained in {time.monotonic() - start:.0f} s")
+    sys.exit(any(codes))
+
+
+def folder_of(run: tuple[str, float, int]) -> Path:
+    """Where the potential of a policy, share and seed lies, as its rule has it."""
+    return Path("results/compare") / f"{run[0]}-{run[1]:g}-{run[2]}"
+
+
+def train_one(options: argparse.Namespace) -> None:
+    """Train one potential in this process."""
+    import logging  # noqa: PLC0415
+
+    from pesatlas.train.arms import train_arm  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.chdir(options.folder)
+    campaign = load()
+    settings = campaign.train.model_copy(update={"device": options.device})
+    run = (options.policy, options.share, options.seed)
+    arms = Path("results/compare/arms.parquet")
+    train_arm(
+        campaign.model_copy(update={"train": settings}),
+        run,
+        Path("results"),
+        arms,
+        folder_of(run),
+        Path("work/train"),
+    )
+
+
+def report(options: argparse.Namespace) -> None:
+    """Compare the seeds that every arm has, and print the tables."""
+    from pesatlas.tables import read_table  # noqa: PLC0415
+    from pesatlas.train.comparison import compare_arms  # noqa: PLC0415
+
+    os.chdir(options.folder)
+    campaign, results = load(), Path("results/compare")
+    there = {run for run in campaign.compare.runs if (folder_of(run) / "errors.parquet").is_file()}
+    arms = {run[:2] for run in campaign.compare.runs}
+    seeds = [seed for seed in campaign.compare.seeds if all((*arm, seed) in there for arm in arms)]
+    if len(seeds) < 2:
+        sys.exit("fewer than two seeds are trained in every arm; run the part train again")
+    compare = campaign.compare.model_copy(update={"seeds": seeds})
+    runs = [folder_of(run) / "errors.parquet" for run in compare.runs]
+    comparison, contrasts = results / "comparison.parquet", results / "contrasts.parquet"
+    compare_arms(
+        campaign.model_copy(update={"compare": compare}),
+        results / "arms.parquet",
+        runs,
+        comparison,
+        contrasts,
+    )
+    rows = read_table(comparison, "comparison").to_pylist()
+    print(f"{len(seeds)} seeds; ", end="")
+    for frames in ("dynamics", "equilibrium"):
+        some = [row for row in rows if row["frames"] == frames]
+        if some:
+            print(
+                f"{frames}: {some[0]['test_frames']} frames of {some[0]['test_materials']} held-out materials; ",
+                end="",
+            )
+    picks = {(row["arm"], row["cost_share"]): row["picks"] for row in rows}
+    print(
+        "\n\n| frames | error | arm | share | cost (atoms³) | picks | mean | 95 % | of the reference | 95 % | verdict |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for row in read_table(contrasts, "contrasts").to_pylist():
+        key = row["arm"], row["cost_share"]
+        print(
+            f"| {row['frames']} | {row['error']} | {row['arm']} | {row['cost_share']:g} | {row['cost_atoms3']:.0f} | {picks[key]} "
+            f"| {row['mean']:.4g} | {row['low']:.4g} to {row['high']:.4g} | {row['ratio']:.3f} | {row['ratio_low']:.3f} to {row['ratio_high']:.3f} "
+            f"| {row['verdict']} |"
+        )
+
+
+def main() -> None:
+    """Do one part."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = parser.add_subparsers(required=True)
+    for name, does in (("prepare", prepare), ("train", train), ("one", train_one), ("report", report)):
+        part = parts.add_parser(name)
+        part.add_argument("folder", type=Path)
+        part.set_defaults(does=does)
+        if name == "prepare":
+            part.add_argument("--pool", type=Path, required=True)
+            part.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+            for key, value in PREPARED.items():
+                part.add_argument(f"--{key}", type=int, default=value)
+        if name == "one":
+            part.add_argument("policy")
+            part.add_argument("share", type=float)
+            part.add_argument("seed", type=int)
+        if name in {"train", "one"}:
+            part.add_argument("--device", default="cpu")
+        if name == "train":
+            part.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    name_the_package()
+    options.does(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Train one potential on what one policy picked for a share of the cost, and judge it."""
+
+from pathlib import Path
+
+from pesatlas.job import job
+
+with job(snakemake) as campaign:
+    from pesatlas.train.arms import train_arm
+
+    named = snakemake.wildcards
+    train_arm(
+        campaign,
+        (named.policy, float(named.share), int(named.seed)),
+        results=Path(snakemake.input.manifest).parent,
+        arms=Path(snakemake.input.arms),
+        folder=Path(snakemake.output.card).parent,
+        work=Path(snakemake.params.work),
+    )

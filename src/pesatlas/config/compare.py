@@ -1,0 +1,66 @@
+"""Section ``compare``: selection policies judged by the potentials that are trained on what they pick."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from pesatlas.config.section import Section
+from pesatlas.config.select import Policy
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Compare(Section):
+    """Policies compared at equal DFT cost: what each picks is labelled, trained on, and judged on materials that none has met."""
+
+    policies: list[Policy] = Field(
+        [{"kind": "matpes"}, {"kind": "cover"}, {"kind": "random"}],
+        min_length=2,
+        description="arms of the comparison, as select.policy, which is not looked at; the others are held against the first",
+    )
+    cost_shares: list[Share] = Field(
+        [0.67, 1.0],
+        min_length=1,
+        description="shares of the full cost that each arm may spend; the full cost is the most (the cube of atoms, added up) "
+        "that every policy can spend within select.target labels and select.budget",
+    )
+    seeds: list[int] = Field(
+        [0, 1, 2],
+        min_length=2,
+        description="a potential for each, in every arm at every share; as train.seeds",
+    )
+    test_frames: int = Field(
+        200,
+        ge=1,
+        description="frames of dynamics of held-out materials (dataset.split.test) that all are judged on, drawn by lot; at most as many "
+        "crystals as given are labelled beside them",
+    )
+
+    @field_validator("policies")
+    @classmethod
+    def _differ(cls, policies: list[Policy]) -> list[Policy]:
+        names = [policy.kind for policy in policies]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a policy is there twice ({', '.join(names)}); list each once")
+        return policies
+
+    @field_validator("cost_shares", "seeds")
+    @classmethod
+    def _once_each(cls, values: list[float]) -> list[float]:
+        if len(set(values)) < len(values) or min(values) < 0:
+            raise ValueError("numbers are different, and none is negative; list each once")
+        return sorted(values)
+
+    @property
+    def runs(self) -> list[tuple[str, float, int]]:
+        """Policy, share and seed of each potential that is trained."""
+        return [
+            (policy.kind, share, seed)
+            for policy in self.policies
+            for share in self.cost_shares
+            for seed in self.seeds
+        ]
+
+    def most_labels(self, target: int) -> int:
+        """Return how many structures are labelled at most, if each policy may pick ``target``."""
+        return len(self.policies) * target + 2 * self.test_frames

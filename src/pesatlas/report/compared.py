@@ -1,0 +1,128 @@
+"""What a comparison of policies says: error against DFT cost, and whether the arms differ from the first."""
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from pesatlas.report.figure import COLOURS, Data, Figure
+from pesatlas.tables import read_table
+
+_ERRORS = {
+    "force_mae_meV_per_A": "forces (meV/Å)",
+    "energy_mae_meV_per_atom": "energy (meV/atom)",
+    "stress_mae_GPa": "stress (GPa)",
+}
+_SHOWN = "force_mae_meV_per_A"
+
+
+class Compared:
+    """A comparison of policies, from its tables.
+
+    Parameters
+    ----------
+    folder : with comparison.parquet and contrasts.parquet
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._runs = read_table(folder / "comparison.parquet", "comparison").to_pylist()
+        self._contrasts = read_table(folder / "contrasts.parquet", "contrasts").to_pylist()
+
+    def data(self) -> dict[str, Data]:
+        """Return the rows behind the figure, by name."""
+        names = ("arm", "frames", "cost_share", "cost_atoms3")
+        means = [row for row in self._contrasts if row["error"] == _SHOWN]
+        columns: dict[str, list[Any]] = {name: [row[name] for row in self._runs] for name in names}
+        columns |= {name: [row[name] for row in self._runs] for name in ("seed", _SHOWN)}
+        ends: dict[str, list[Any]] = {
+            name: [row[name] for row in means] for name in (*names, "mean", "low", "high")
+        }
+        return {
+            "comparison": Data(columns, len(self._runs), "potentials"),
+            "contrasts": Data(ends, len(means), "arms"),
+        }
+
+    @staticmethod
+    def figures(data: dict[str, Data]) -> list[Figure]:
+        """Return the figures of the section."""
+        frames = data["contrasts"].columns["frames"]
+        shown = "dynamics" if "dynamics" in frames else "equilibrium"
+        return [_error_against_cost(data["contrasts"], shown)]
+
+    def table(self) -> dict[str, Any]:
+        """Return the arms with their intervals and verdicts."""
+        picks = {(row["arm"], row["cost_share"]): row["picks"] for row in self._runs}
+        reference = self._contrasts[0]["reference"] if self._contrasts else "the first"
+        return {
+            "title": "Arms of the comparison",
+            "heads": [
+                "level",
+                "frames",
+                "error",
+                "policy",
+                "share of the cost",
+                "picks",
+                "mean (95 %)",
+                f"of that of {reference} (95 %)",
+                "verdict",
+            ],
+            "rows": [
+                (
+                    row["level"],
+                    row["frames"],
+                    _ERRORS[row["error"]],
+                    row["arm"],
+                    f"{row['cost_share']:g}",
+                    picks[row["arm"], row["cost_share"]],
+                    f"{row['mean']:.3g} ({row['low']:.3g} to {row['high']:.3g})",
+                    f"{row['ratio']:.3f} ({row['ratio_low']:.3f} to {row['ratio_high']:.3f})",
+                    row["verdict"],
+                )
+                for row in self._contrasts
+            ],
+            "empty": "No frame of the test could be asked about.",
+        }
+
+
+def _error_against_cost(means: Data, shown: str) -> Figure:
+    arms = list(dict.fromkeys(means.columns["arm"]))
+    base = (
+        alt.Chart(alt.NamedData("contrasts"))
+        .transform_filter(f"datum.frames == '{shown}'")
+        .encode(
+            x=alt.X(
+                "cost_atoms3:Q",
+                title="DFT cost (cube of atoms, summed)",
+                scale=alt.Scale(zero=False, padding=20),
+            ),
+            color=alt.Color(
+                "arm:N", title=None, scale=alt.Scale(domain=arms, range=list(COLOURS[: len(arms)]))
+            ),
+            tooltip=[
+                "arm:N",
+                "frames:N",
+                "cost_share:Q",
+                "cost_atoms3:Q",
+                alt.Tooltip("mean:Q", format=".3g"),
+                alt.Tooltip("low:Q", format=".3g"),
+                alt.Tooltip("high:Q", format=".3g"),
+            ],
+        )
+    )
+    error = alt.Y("mean:Q", title="error of forces (meV/Å)", scale=alt.Scale(zero=False))
+    chart = alt.layer(
+        base.mark_line(point=True).encode(y=error),
+        base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
+    )
+    return Figure(
+        "error_against_cost",
+        "Error against DFT cost",
+        "Mean absolute error of force components of the potentials that were trained on what each policy picked, on frames of materials that none "
+        f"was trained on ({shown}). Bars: 95 % intervals over seeds and held-out materials; materials are the same for all arms, so arms may differ "
+        "where bars overlap: see the ratios below. Lower and further left is better.",
+        "contrasts",
+        "compare/contrasts.parquet",
+        "SELECT * FROM 'results/compare/contrasts.parquet' WHERE error = 'force_mae_meV_per_A'",
+        chart if len(means) else None,
+        "No frame of the test could be asked about.",
+    )
