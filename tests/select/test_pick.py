@@ -257,7 +257,7 @@ def test_novelty_is_the_distance_to_the_nearest_earlier_row():
 
 
 def test_policies_are_found_by_name():
-    assert available("pesatlas.select.policies") == ["cover", "farthest", "matpes", "random"]
+    assert available("pesatlas.select.policies") == ["cover", "disagree", "farthest", "matpes", "random"]
 
 
 @pytest.fixture
