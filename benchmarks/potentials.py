@@ -37,7 +37,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "heat_capacity": {"structures": 12, "max_atoms": 2},
     "speed": {"structures": 2, "max_atoms": 10},
 }
-HEATED: dict[str, Any] = {"structures": 4, "max_atoms": 4, "length_ps": 0.5, "min_length_A": 5.0}
+HEATED: dict[str, Any] = {"structures": 6, "max_atoms": 4, "length_ps": 0.5, "min_length_A": 0.0}
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
     for name, size in SIZES.items():
         for judged in (chgnet, tensornet):
             rows += _measured(judged, loaded[judged.name], name, size, given)
-    for judged in (chgnet, tensornet, broken):
+    for judged in (broken, chgnet, tensornet):
         # the gate would refuse the broken one: here it is to be caught by its dynamics
         potential = find(POTENTIALS, judged.options.kind).load(judged.options, "cpu")
         rows += _measured(judged, potential, "md_stability", HEATED, given)

@@ -130,6 +130,20 @@ def test_without_materials_on_both_sides_it_says_so(pool):
         pick(lonely, pool)
 
 
+def test_elements_that_no_arm_meets_are_told_before_anything_is_labelled(pool, tmp_path):
+    path, shards, _ = pool
+    _, held_out = divide(campaign_of(), path / "structures.parquet")
+    for shard in shards:
+        rows = read_table(shard, "snapshots").to_pylist()
+        strange = [
+            row | ({"numbers": [36] * row["n_atoms"]} if row["structure_id"] in held_out else {})
+            for row in rows
+        ]
+        write_table(shard, "snapshots", strange, "test")
+    with pytest.raises(UserError, match="no held-out frame has only elements"):
+        pick(campaign_of(), pool)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -28,8 +28,15 @@ rule pick_arms:
         mem_mb=grows(4000),
         runtime=lasts(240),
     params:
-        settings=identity("select", "compare"),
+        settings=identity("select"),
+        # neither more seeds nor other shares pick anew
+        compare={
+            name: value
+            for name, value in campaign.compare.identity().items()
+            if name not in {"seeds", "cost_shares"}
+        },
         split=campaign.dataset.split.identity(),
+        seed=campaign.campaign.seed,
         structures_per_job=campaign.label.structures_per_job,
     message:
         "Picking snapshots for every arm of the comparison, and for its test"
