@@ -451,7 +451,9 @@ _CONTRASTS = [
     _field("ratio_low", f8, "lower end of its 95 % interval, paired by held-out material"),
     _field("ratio_high", f8, "upper end of the same"),
     _field(
-        "verdict", text, "lower or higher than the reference, if the interval leaves out 1; else undecided"
+        "verdict",
+        text,
+        "lower or higher than the reference, if the interval leaves out 1; else, and with fewer than 5 materials, undecided",
     ),
 ]
 
