@@ -42,7 +42,7 @@ PREPARED = {
     "structure-clusters": 100,
     "atom-clusters": 1500,
     "seeds": 5,
-    "epochs": 40,
+    "epochs": 15,
     "seed": 1,
 }
 
