@@ -6,7 +6,7 @@
 
 POOL is a campaign made by `benchmarks/real_features.py`. The first part clusters its features, picks, and labels with
 TensorNet-MatPES-PBE (level `mlip`, no DFT); minutes. The second trains a potential for each policy, share of the cost and seed, `--jobs`
-at a time, and goes on where it was killed; it needs torch, matgl and pyarrow, `PYTHONPATH=src` and of FOLDER what `prepare` prints: another
+at a time, and goes on where it was killed; it needs torch, matgl and pyarrow, `PYTHONPATH=$PWD/src` and of FOLDER what `prepare` prints: another
 machine may do it. The third prints the tables.
 """
 
@@ -42,7 +42,7 @@ PREPARED = {
     "structure-clusters": 100,
     "atom-clusters": 1500,
     "seeds": 5,
-    "epochs": 40,
+    "epochs": 15,
     "seed": 1,
 }
 

@@ -247,7 +247,9 @@ _CONTRASTS = [
     column("ratio_low", f8, "lower end of its 95 % interval, paired by held-out material"),
     column("ratio_high", f8, "upper end of the same"),
     column(
-        "verdict", text, "lower or higher than the reference, if the interval leaves out 1; else undecided"
+        "verdict",
+        text,
+        "lower or higher than the reference, if the interval leaves out 1; else, and with fewer than 5 materials, undecided",
     ),
 ]
 

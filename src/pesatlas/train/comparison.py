@@ -22,6 +22,8 @@ WHAT = {"force_mae_meV_per_A": "n_atoms", "energy_mae_meV_per_atom": "", "stress
 """Errors, and what a frame counts with in their means: forces are means over components, so over atoms."""
 _RESAMPLES = 4000
 _LEVEL = 0.95
+_FEWEST = 5
+"""Held-out materials that a verdict needs: drawing again from fewer says nothing of others."""
 Floats = NDArray[np.float64]
 
 
@@ -55,10 +57,13 @@ class Contrast:
     ratio: float
     ratio_low: float
     ratio_high: float
+    materials: int
 
     @property
     def verdict(self) -> str:
-        """Whether the ratio's interval leaves out 1, and on which side."""
+        """Whether the ratio's interval leaves out 1, and on which side; of too few materials nothing is said."""
+        if self.materials < _FEWEST:
+            return "undecided"
         return "lower" if self.ratio_high < 1 else "higher" if self.ratio_low > 1 else "undecided"
 
 
@@ -119,7 +124,7 @@ def contrast(arm: Sums, reference: Sums, seed: int) -> Contrast:
     low, high = np.quantile(means[0], tails).tolist()
     least, most = (1.0, 1.0) if arm is reference else np.quantile(means[0] / means[1], tails).tolist()
     mean = float(arm.means.mean())
-    return Contrast(mean, low, high, mean / float(reference.means.mean()), least, most)
+    return Contrast(mean, low, high, mean / float(reference.means.mean()), least, most, materials)
 
 
 def _common(rows: list[dict[str, Any]], potentials: int) -> list[dict[str, Any]]:
@@ -193,6 +198,7 @@ def _contrasts(
             del about["picks"]
             named = f"{reference.policy} at {reference.cost_share:g}"
             row = {"error": what, "reference": named, "verdict": result.verdict, **vars(result)}
+            del row["materials"]
             found.append(head | about | row)
     return found
 
