@@ -93,7 +93,7 @@ def test_rows_of_parquet_stay_rows_of_parquet(frames, tmp_path):
         (["pool.extxyz", "--count", "3", "--out", "new.parquet"], "only frames of Parquet"),
         (
             ["pool.extxyz", "--count", "3", "--out", "new.extxyz", "--policy", "best"],
-            "cover, farthest, matpes",
+            "cover, disagree, farthest, matpes",
         ),
         (["molecule.extxyz", "--count", "3", "--out", "new.extxyz"], "no periodic structure"),
     ],

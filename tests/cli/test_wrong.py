@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from pesatlas.cli.complain import message_for_people
 from pesatlas.cli.main import app
 
-FINISHED = Path(__file__).parents[1] / "dataset" / "schema_2"
+FINISHED = Path(__file__).parents[1] / "dataset" / "schema_3"
 FRAME = '2\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\nNa 0 0 0\nCl 2 2 2\n'
 
 

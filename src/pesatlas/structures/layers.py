@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-from vesin import NeighborList
 
 from pesatlas.structures.crystal import Crystal, laid_flat, to_ase
 
@@ -66,6 +65,7 @@ def _unwrapped(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return lattice translations (n, 3) that make each component whole, and those by which components are connected to themselves."""
     from ase.data import covalent_radii  # noqa: PLC0415 - as above
+    from vesin import NeighborList  # noqa: PLC0415 - as above
 
     radii = covalent_radii[crystal.numbers]
     neighbours = NeighborList(cutoff=float(2 * radii.max() * factor), full_list=True)
