@@ -60,7 +60,7 @@ def shards(folder):
         number = dict.fromkeys(
             [
                 *("temperature_K", "pressure_GPa", "step", "time_fs", "instant_temperature_K"),
-                *("mlip_energy_eV", "mlip_max_force_eV_per_A", "min_distance_A"),
+                *("lindemann", "mlip_energy_eV", "mlip_max_force_eV_per_A", "min_distance_A"),
             ],
             1.0,
         )
