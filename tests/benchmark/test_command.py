@@ -38,7 +38,7 @@ def test_it_judges_and_carries_on(data, tmp_path):
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     assert "bulk modulus" in done.output
-    assert "TensorNet-MatPES-PBE" in done.output
+    assert "published: of TensorNet-MatPES-PBE" in " ".join(done.output.split())
     rows = {
         (r["structure_id"], r["quantity"]): r["value"]
         for r in read_table(out / "scores.parquet", "scores").to_pylist()

@@ -141,7 +141,9 @@ def _properties(which: Any, only: list[str], sources: Sources) -> list[Any]:
 
 
 def _table(summary: list[dict[str, Any]]) -> Table:
-    table = Table(title="How good are they?", caption="intervals: 95 %, bootstrap over structures")
+    models = sorted({row["published_model"] for row in summary if row["published"] is not None})
+    said = f"; published: of {', '.join(models)}" if models else ""
+    table = Table(title="How good are they?", caption=f"intervals: 95 %, bootstrap over structures{said}")
     for head in ("potential", "what", "value", "structures", "published"):
         table.add_column(head, overflow="fold")
     last = None
@@ -162,7 +164,7 @@ def _table(summary: list[dict[str, Any]]) -> Table:
             f"{what[0]} ({what[1]})",
             f"{value}{ends}",
             f"{row['n']} of {row['n'] + row['n_failed']}",
-            f"{row['published']:g}: {row['published_model']}" if row["published"] is not None else "",
+            f"{row['published']:g}" if row["published"] is not None else "",
         )
     return table
 
