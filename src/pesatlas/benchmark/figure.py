@@ -38,7 +38,8 @@ def _errors(summary: Sequence[dict[str, Any]], colour: Any) -> Any:
     values = [
         {
             "potential": row["potential"],
-            "what": f"{row['quantity'].replace('_', ' ')} ({row['published_model']})",
+            "what": row["quantity"].replace("_", " "),
+            "model": row["published_model"],
             **{
                 name: row[name] / row["published"]
                 for name in ("value", "low", "high")
@@ -50,8 +51,9 @@ def _errors(summary: Sequence[dict[str, Any]], colour: Any) -> Any:
     ]
     if not values:
         return None
+    models = ", ".join(sorted({each["model"] for each in values}))
     base = alt.Chart(
-        alt.Data(values=values), width=_WIDTH, title="Error relative to the published one"
+        alt.Data(values=values), width=_WIDTH, title=f"Error relative to that of {models}"
     ).encode(y=alt.Y("what:N", title=None), yOffset="potential:N", color=colour)
     line = alt.Chart(alt.Data(values=[{"x": 1}])).mark_rule(strokeDash=[3, 3]).encode(x="x:Q")
     bars = base.mark_rule().encode(x=alt.X("low:Q", title="times the published value"), x2="high:Q")
