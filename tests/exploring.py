@@ -93,3 +93,21 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     explore(sys.argv[1], Gregarious(), checkpoint_interval_s=0.02)
+
+
+class Interrupted(BaseException):
+    """A kill, as seen from inside."""
+
+
+class Mortal(Gregarious):
+    """Dies at its n-th evaluation."""
+
+    def __init__(self, lives):
+        super().__init__()
+        self.lives = lives
+
+    def evaluate(self, batch):
+        self.lives -= 1
+        if self.lives < 0:
+            raise Interrupted
+        return super().evaluate(batch)

@@ -7,9 +7,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from blank import blank
 from pesatlas.potentials.graph import build_graph, to_evaluation
 from pesatlas.potentials.interface import VOIGT
-from pesatlas.tables import SCHEMAS, TableWriter
+from pesatlas.tables import TableWriter
 from small_potentials import rattled, to_batch
 
 CUTOFF_A = 4.0
@@ -44,20 +45,6 @@ def pair_labels(crystals: list[Atoms]) -> SimpleNamespace:
         forces=[found.forces.numpy()[end - len(a) : end] for a, end in zip(crystals, ends, strict=True)],
         stresses=found.stresses.numpy()[:, *VOIGT],
     )
-
-
-def blank(table):
-    """A row with a value of the right type in every column."""
-
-    def value(kind):
-        text = str(kind)
-        if text.startswith("fixed_size_list"):
-            return [0.0] * kind.list_size
-        if text.startswith("list"):
-            return []
-        return {"string": "x", "bool": True}.get(text, 0)
-
-    return {field.name: None if field.nullable else value(field.type) for field in SCHEMAS[table]}
 
 
 def dataset_rows(crystals, names, splits, level="pbe", fingerprint="f1", moments=False):

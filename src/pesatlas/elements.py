@@ -1,6 +1,9 @@
 """Chemical symbols by atomic number, without importing a chemistry package: the configuration needs them."""
 
 import difflib
+from collections import Counter
+from collections.abc import Sequence
+from math import gcd
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -74,6 +77,13 @@ def atomic_number(symbol: str) -> int:
 def symbol_of(number: int) -> str:
     """Return the chemical symbol of an atomic number; ``Z=0`` and the like for numbers that are no element."""
     return SYMBOLS[number - 1] if 1 <= number <= len(SYMBOLS) else f"Z={number}"
+
+
+def reduced_formula(numbers: Sequence[int]) -> str:
+    """Return the reduced formula, elements in alphabetical order: ``ClNa``."""
+    counts = Counter(symbol_of(number) for number in numbers)
+    divisor = gcd(*counts.values())
+    return "".join(f"{symbol}{n // divisor if n > divisor else ''}" for symbol, n in sorted(counts.items()))
 
 
 def _are_elements(symbols: list[str]) -> list[str]:

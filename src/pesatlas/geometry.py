@@ -1,6 +1,7 @@
-"""When two geometries are the same one, for every key that is made of a geometry; and the order that its atoms are calculated in."""
+"""When two geometries are the same one, for every key that is made of a geometry; the order that its atoms are calculated in; supercells."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,6 +21,25 @@ def geometry_digest(numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray
     for lengths in (cell, positions):
         whole.update(np.rint(np.asarray(lengths) * _PER_ANGSTROM).astype("<i8").tobytes())
     return whole.hexdigest()
+
+
+def repeated(
+    numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray, times: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put copies of a whole cell one after the other, so that atom ``i`` of copy ``c`` is atom ``c * n + i``.
+
+    Parameters
+    ----------
+    numbers : (n,); cell : (3, 3) Å, rows are lattice vectors; positions : (n, 3) Å
+    times : how often along each lattice vector
+
+    Returns
+    -------
+    numbers, cell, positions : of the supercell
+    """
+    shifts = np.array(list(np.ndindex(*times))) @ cell
+    places = (shifts[:, None, :] + positions[None, :, :]).reshape(-1, 3)
+    return np.tile(numbers, len(shifts)), cell * np.array(times)[:, None], places
 
 
 def canonical_order(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:

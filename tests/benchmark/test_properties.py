@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from analytic import Analytic, ElasticCrystal, LennardJones
+from blank import blank
 from judging import (
     Collapsing,
     Exploding,
@@ -296,11 +297,10 @@ def test_a_potential_of_another_level_is_not_asked_about_these_labels(tmp_path):
 
 def _write_dataset(path, crystal, about):
     """A table ``dataset`` of one frame whose label has forces 1.25 times as large as argon's, energy and stress off by a known amount."""
-    import pyarrow as pa
 
     from pesatlas.dynamics.relax import to_batch
     from pesatlas.potentials.interface import VOIGT
-    from pesatlas.tables import SCHEMAS, write_table
+    from pesatlas.tables import write_table
 
     numbers, cell, positions = crystal
     positions = positions + 0.1 * np.random.default_rng(2).normal(size=positions.shape)
@@ -313,13 +313,7 @@ def _write_dataset(path, crystal, about):
         "forces_eV_per_A": (1.25 * found.forces).ravel().tolist(),
         "stress_eV_per_A3": (found.stresses[0].numpy()[VOIGT] + 1 / EV_PER_A3_TO_GPA).tolist(),
     }
-    blank = {pa.string(): "", pa.bool_(): True}
-    for field in SCHEMAS["dataset"]:
-        if field.name not in row and not field.nullable:
-            row[field.name] = blank.get(field.type, [] if pa.types.is_list(field.type) else 0)
-            if pa.types.is_fixed_size_list(field.type):
-                row[field.name] = [0.0] * field.type.list_size
-    write_table(path, "dataset", [row], "x")
+    write_table(path, "dataset", [blank("dataset") | row], "x")
 
 
 def test_errors_and_softening_on_held_out_frames_are_what_was_put_in(tmp_path):

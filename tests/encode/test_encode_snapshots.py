@@ -107,15 +107,6 @@ def test_an_unknown_element_is_told_to_the_user(campaign, write_snapshots, tmp_p
     assert not (tmp_path / "f.parquet").exists()
 
 
-def test_batches_respect_the_limit_and_keep_everything():
-    sizes = [3, 3, 3, 50, 1, 1, 9]
-    asked = [run.Frame(np.ones(n, int), np.zeros((n, 3)), np.eye(3)) for n in sizes]
-    batches = list(run._batches(asked, 10))
-    assert [len(f.numbers) for batch in batches for f in batch] == sizes
-    assert all(len(batch) == 1 or sum(len(f.numbers) for f in batch) <= 10 for batch in batches)
-    assert len(batches) == 4
-
-
 def test_moments_that_are_no_moments(tmp_path):
     (tmp_path / "m.npz").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="Delete it"):

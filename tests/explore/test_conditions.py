@@ -6,30 +6,11 @@ import numpy as np
 import pytest
 
 from analytic import ElasticCrystal, LennardJones
-from exploring import SHORT, Gregarious, argon_rows, explore, structure_row
+from exploring import SHORT, Gregarious, Interrupted, Mortal, argon_rows, explore, structure_row
 from pesatlas.config.explore import Explore
 from pesatlas.explore.trajectory import read_trajectories
 from pesatlas.structures.crystal import STATIC, Condition, Segment
 from pesatlas.tables import write_table
-
-
-class Interrupted(BaseException):
-    """A kill, as seen from inside."""
-
-
-class Mortal(Gregarious):
-    """Dies at its n-th evaluation."""
-
-    def __init__(self, lives):
-        super().__init__()
-        self.lives = lives
-
-    def evaluate(self, batch):
-        self.lives -= 1
-        if self.lives < 0:
-            raise Interrupted
-        return super().evaluate(batch)
-
 
 ARGON = LennardJones().crystal(1, 5.4)
 SLAB = Condition("60K-slab", 60.0, 0.0, cell_motion="in_plane")

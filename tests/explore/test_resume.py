@@ -12,27 +12,9 @@ import numpy as np
 import pytest
 from torch import OutOfMemoryError
 
-from exploring import Gregarious, explore
+from exploring import Gregarious, Interrupted, Mortal, explore
 
 TESTS = Path(__file__).parents[1]
-
-
-class Interrupted(BaseException):
-    """A kill, as seen from inside."""
-
-
-class Mortal(Gregarious):
-    """Dies at its n-th evaluation."""
-
-    def __init__(self, lives):
-        super().__init__()
-        self.lives = lives
-
-    def evaluate(self, batch):
-        self.lives -= 1
-        if self.lives < 0:
-            raise Interrupted
-        return super().evaluate(batch)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from blank import value_of
 from pesatlas.config.presets import preset
 from pesatlas.tables import SCHEMAS, FailureReason, write_table
 from pesatlas.tables.failures import failure_row
@@ -12,17 +13,8 @@ LEVELS = ("pbe", "r2scan")
 
 def rows_of(table, count):
     """Rows with a value of the right type in every column."""
-    row = {field.name: _value(field.type) for field in SCHEMAS[table]}
+    row = {field.name: value_of(field.type) for field in SCHEMAS[table]}
     return [row] * count
-
-
-def _value(kind):
-    text = str(kind)
-    if text.startswith("fixed_size_list"):
-        return [0.0] * kind.list_size
-    if text.startswith("list"):
-        return []
-    return {"string": "x", "bool": True}.get(text, 0)
 
 
 def failures(*reasons):

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from blank import blank
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
 from pesatlas.select.arms import Explored, divide, pick_arms
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
-from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
+from pesatlas.tables import read_entry, read_table, write_table
 
 CRYSTALS, FRAMES = 24, 12
 
@@ -20,13 +21,6 @@ def campaign_of(target=40, **compare):
     raw["dataset"]["split"] = {"by": "structure", "valid": 0.1, "test": 0.3}
     raw["label"]["structures_per_job"] = 7
     return Campaign.model_validate(raw | {"train": {}, "compare": {"test_frames": 20} | compare})
-
-
-def blank(table):
-    kinds = {"string": "x", "bool": True}
-    return {
-        f.name: [] if str(f.type).startswith("list") else kinds.get(str(f.type), 0) for f in SCHEMAS[table]
-    }
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pesatlas.potentials.interface import Potential
 from pesatlas.store import Store
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
+from pesatlas.together import runs_of_atoms
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Bench:
             stored = {key: self.store.get(key) for key in keys}
             done = {key: _unpack(payload) for key, payload in stored.items() if payload is not None}
             missing = [i for i in range(len(starts)) if keys[i] not in done]
-            for group in groups([len(starts[i].numbers) for i in missing], self.atoms_together):
+            for group in runs_of_atoms([len(starts[i].numbers) for i in missing], self.atoms_together):
                 places = [missing[k] for k in group]
                 found = fire.relax(self.potential, [starts[i] for i in places], settings)
                 for i, result in zip(places, found, strict=True):
@@ -88,9 +89,15 @@ class Bench:
                         self.writer.append(keys[i], _pack(result))
         return [done[key] for key in keys]
 
+    def relaxed(self, starts: Sequence[Start], options: Any) -> Iterator[Start | Failure]:
+        """Yield relaxed structures, or why they are not, in their order; ``options`` are those of a property that relaxes."""
+        found = self.relax(starts, Settings(options.fmax_eV_per_A, options.max_steps))
+        for start, each in zip(starts, found, strict=True):
+            yield each if isinstance(each, Failure) else Start(start.numbers, each.cell, each.positions)
+
     def evaluate(self, structures: Sequence[Start]) -> Iterator[Static | Failure]:
         """Evaluate structures; yield one answer for each, in their order."""
-        for group in groups([len(s.numbers) for s in structures], self.atoms_together):
+        for group in runs_of_atoms([len(s.numbers) for s in structures], self.atoms_together):
             batch = fire.to_batch([structures[i] for i in group], self.potential.device)
             found, failures, _ = evaluate(self.potential, batch)
             energies, forces, stresses = (
@@ -108,20 +115,6 @@ class Bench:
                     yield Failure(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
 
 
-def groups(sizes: Sequence[int], together: int) -> Iterator[list[int]]:
-    """Yield places in runs of at most ``together`` atoms; a larger structure goes alone."""
-    group: list[int] = []
-    atoms = 0
-    for i, size in enumerate(sizes):
-        if group and atoms + size > together:
-            yield group
-            group, atoms = [], 0
-        group.append(i)
-        atoms += size
-    if group:
-        yield group
-
-
 def perturbed(start: Start, distance_A: float, seed: int) -> Start:  # noqa: N803 - a unit
     """Move every atom by ``distance_A`` in a random direction that the structure and ``seed`` decide."""
     if distance_A == 0:
@@ -134,7 +127,7 @@ def perturbed(start: Start, distance_A: float, seed: int) -> Start:  # noqa: N80
 
 def _pack(result: Relaxed | Failure) -> bytes:
     if isinstance(result, Failure):
-        return json.dumps({"failure": [result.reason.value, result.detail]}).encode()
+        return json.dumps({"failure": result.as_json()}).encode()
     return json.dumps(
         {
             "cell": result.cell.tolist(),
@@ -148,6 +141,5 @@ def _pack(result: Relaxed | Failure) -> bytes:
 def _unpack(payload: bytes) -> Relaxed | Failure:
     found = json.loads(payload)
     if "failure" in found:
-        reason, detail = found["failure"]
-        return Failure(FailureReason(reason), detail)
+        return Failure.from_json(found["failure"])
     return Relaxed(np.array(found["cell"]), np.array(found["positions"]), found["energy_eV"], found["steps"])

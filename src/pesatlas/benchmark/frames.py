@@ -4,6 +4,7 @@ import logging
 from hashlib import sha256
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -50,13 +51,13 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
         log.warning("%s: nothing in its split '%s', so nothing is measured on held-out frames", path, split)
         return []
     chosen = sorted(names, key=lambda name: sha256(f"{sources.seed}:{name}".encode()).digest())[:frames]
-    wanted = set(chosen)
+    wanted = pa.array(chosen, pa.string())
     found = {}
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
-            for row in file.read_row_group(group, columns=_COLUMNS).to_pylist():
-                if row["snapshot_id"] in wanted:
-                    found[row["snapshot_id"]] = row
+            rows = file.read_row_group(group, columns=_COLUMNS)
+            mine = rows.filter(pc.is_in(rows["snapshot_id"], value_set=wanted))
+            found.update({row["snapshot_id"]: row for row in mine.to_pylist()})
     return [_case(found[name]) for name in chosen]
 
 

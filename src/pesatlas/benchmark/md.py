@@ -26,7 +26,7 @@ from pesatlas.tables.failures import Failure
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0
-_ROOM = 5.0
+_STANDARD_DEVIATIONS = 5.0
 
 
 class End(StrEnum):
@@ -204,8 +204,7 @@ class _Together:
         speeds = torch.zeros_like(ratios).scatter_reduce(0, state.owner, state.velocities.norm(dim=1), "amax")
         jumps = self._plan.npt.timestep_fs * speeds
         finite = torch.isfinite(ratios + jumps) & torch.isfinite(state.per_structure(state.velocities.sum(1)))
-        # a handful of degrees of freedom has temperatures far above the mean every so often
-        room = 1 + _ROOM * torch.sqrt(2 / state.degrees_of_freedom)
+        room = state.unusual_heat(_STANDARD_DEVIATIONS)
         hot = state.kinetic_temperature() > limits.temperature_ratio * state.temperature * room
         close = (
             self._too_close(finite) if self.step % limits.distance_every == 0 else torch.zeros_like(finite)
@@ -233,10 +232,8 @@ class _Together:
 
     def _evaluate(self, use: Callable[[State, Evaluation], State]) -> None:
         evaluation, failures, _ = evaluate(self._potential, self._state.batch)
-        self._state = state = use(self._state, evaluation)
-        total = state.energies + state.stresses.sum((1, 2)) + state.per_structure(state.forces.sum(1))
-        broken = (~torch.isfinite(total)).nonzero().flatten().tolist()
-        self._let_go({**dict.fromkeys(broken, End.NOT_FINITE), **failures})
+        self._state = use(self._state, evaluation)
+        self._let_go({**dict.fromkeys(self._state.without_sense(), End.NOT_FINITE), **failures})
 
     def save(self, path: Path) -> None:
         """Write all that is under way; not if a machine failed, which is not to be remembered."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.benchmark.bench import PASSING, Bench, groups
+from pesatlas.benchmark.bench import PASSING, Bench
 from pesatlas.benchmark.case import Case, Measured
 from pesatlas.benchmark.elements import elements_file
 from pesatlas.benchmark.judged import Judged, judge
@@ -20,15 +20,15 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
 from pesatlas.dynamics import relax as fire
-from pesatlas.elements import symbol_of
 from pesatlas.potentials.device import check_device
-from pesatlas.potentials.interface import Potential
+from pesatlas.potentials.interface import Potential, unknown_elements
 from pesatlas.potentials.registry import load_potential
 from pesatlas.progress import Progress
 from pesatlas.registry import find
 from pesatlas.store import Store
 from pesatlas.tables import FailureReason, write_table
 from pesatlas.tables.failures import Failure
+from pesatlas.together import runs_of_atoms
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def _all(
     progress = Progress(f"{options.kind} of {judged.name}", len(cases))
     progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
     # groups have the same members whatever is done already: who is evaluated together decides the last bits
-    for group in groups([len(case.start.numbers) for case in cases], bench.atoms_together):
+    for group in runs_of_atoms([len(case.start.numbers) for case in cases], bench.atoms_together):
         missing = [i for i in group if i not in done]
         if not missing:
             continue
@@ -171,12 +171,9 @@ def _refused(
     """Why a case is not even asked about."""
     if case.failure is not None:
         return case.failure
-    unknown = sorted({int(z) for z in case.start.numbers} - potential.elements)
+    unknown = unknown_elements(potential, case.start.numbers)
     if unknown:
-        return Failure(
-            FailureReason.UNSUPPORTED_ELEMENT,
-            f"{potential.name} does not know {', '.join(map(symbol_of, unknown))}",
-        )
+        return unknown
     if getattr(module, "SAME_LEVEL", False) and judged.own:
         fingerprint = case.conditions.get("level_fingerprint")
         if judged.level != sources.level:
@@ -286,7 +283,7 @@ def run_benchmark(
 
 
 def _pack(result: Measured, wall_s: float) -> bytes:
-    failure = [result.failure.reason.value, result.failure.detail] if result.failure else None
+    failure = result.failure.as_json() if result.failure else None
     return json.dumps(
         {
             "values": result.values,
@@ -300,5 +297,5 @@ def _pack(result: Measured, wall_s: float) -> bytes:
 
 def _unpack(payload: bytes) -> tuple[Measured, float]:
     found = json.loads(payload)
-    failure = Failure(FailureReason(found["failure"][0]), found["failure"][1]) if found["failure"] else None
+    failure = Failure.from_json(found["failure"]) if found["failure"] else None
     return Measured(found["values"], failure, found["outcome"], found["detail"]), found["wall_s"]

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from pesatlas.benchmark.case import Case
 from pesatlas.dynamics.relax import Start
-from pesatlas.elements import atomic_number, symbol_of
+from pesatlas.elements import atomic_number, reduced_formula
 from pesatlas.errors import UserError
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
@@ -102,15 +102,45 @@ def choose(
     return fitting[:structures]
 
 
-def read_cases(
-    path: Path, references: dict[str, str], structures: int | None, max_atoms: int | None
-) -> Iterator[Case]:
-    """Yield cases of a file; ``references`` are keys of its entries by quantity."""
-    for entry in choose(read_entries(path, tuple(references.values())), structures, max_atoms):
+def cases_of_file(
+    options: Any,
+    sources: Sources,
+    names: tuple[str, ...],
+    references: dict[str, str],
+    conditions: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    needed: tuple[str, ...] = (),
+) -> list[Case]:
+    """Return the cases of a property that is measured on a file.
+
+    Parameters
+    ----------
+    options : of the property, a ``FromFile``
+    names : that the file usually has
+    references : keys of its entries by quantity
+    conditions : returns those of an entry; a ValueError or TypeError says what is wrong with it
+    needed : further keys of its entries
+
+    Raises
+    ------
+    UserError
+        If the file is not there, or of another form.
+    """
+    path = find_file(sources.data, names, options.file, options.kind)
+    entries = choose(
+        read_entries(path, (*needed, *references.values())), options.structures, options.max_atoms
+    )
+    found = []
+    for entry in entries:
         name = identifier(entry) or ""
         start, failure = read_structure(entry["structure"])
         values = {quantity: entry[key] for quantity, key in references.items() if entry[key] is not None}
-        yield Case(name, str(entry.get("formula", formula(start.numbers))), start, values, failure=failure)
+        try:
+            at = conditions(entry) if conditions else {}
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: entry {name}: {error}. Correct it.") from None
+        called = str(entry.get("formula", reduced_formula(start.numbers.tolist())))
+        found.append(Case(name, called, start, values, at, failure=failure))
+    return found
 
 
 def read_structure(described: dict[str, Any]) -> tuple[Start, Failure | None]:
@@ -135,15 +165,6 @@ def read_structure(described: dict[str, Any]) -> tuple[Start, Failure | None]:
         # left-handed vectors describe the same crystal in another order
         cell = cell[[1, 0, 2]]
     return Start(numbers, cell, positions), None
-
-
-def formula(numbers: np.ndarray) -> str:
-    """Return the formula of a cell, elements in alphabetical order, as often as they are there."""
-    symbols, counts = np.unique([symbol_of(int(z)) for z in numbers], return_counts=True)
-    divisor = int(np.gcd.reduce(counts)) if len(counts) else 1
-    return "".join(
-        f"{s}{n // divisor if n > divisor else ''}" for s, n in zip(symbols, counts.tolist(), strict=True)
-    )
 
 
 def _nothing() -> Start:

@@ -1,4 +1,4 @@
-"""What the options of most benchmark properties have in common: which structures of a file they are measured on."""
+"""What options of benchmark properties have in common: which structures they are measured on, and how these are relaxed."""
 
 from typing import Any
 
@@ -23,3 +23,28 @@ class FromFile(Section):
     def settings(self) -> dict[str, Any]:
         """Return what decides the result of a structure: all but which structures there are."""
         return {key: value for key, value in self.identity().items() if key not in _CHOICE}
+
+
+class Relaxed(FromFile):
+    """Structures of a file that are relaxed first."""
+
+    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
+    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
+
+
+class Displaced(Relaxed):
+    """Structures of a file that are displaced, and then relaxed."""
+
+    perturb_A: float = Field(
+        0.1, ge=0, le=0.5, description="every atom is first moved so far (Å), in a direction drawn by lot"
+    )
+
+
+class FromFrames(Section):
+    """Frames of the test split of a campaign's dataset."""
+
+    frames: int | None = Field(None, ge=1, description="at most so many frames, drawn by lot; null: all")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result of a frame: nothing."""
+        return {}

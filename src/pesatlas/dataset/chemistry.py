@@ -1,8 +1,6 @@
-"""What a composition is called: formula, material group."""
+"""What kind of compound a composition is."""
 
-from collections import Counter
 from collections.abc import Sequence
-from math import gcd
 
 from pesatlas.elements import SYMBOLS, symbol_of
 
@@ -23,13 +21,6 @@ _NOBLE = frozenset({"He", "Ne", "Ar", "Kr", "Xe", "Rn"})
 _METALS = frozenset(SYMBOLS) - _NOBLE - {symbol for anions in _ANIONS.values() for symbol in anions}
 # Salts of several of these have no one anion; S, P, N and C beside O are sulfates, phosphates, ... and count as oxides.
 _MIXED = ("fluoride", "oxide", "halide")
-
-
-def reduced_formula(numbers: Sequence[int]) -> str:
-    """Return the reduced formula, elements in alphabetical order: ``ClNa``."""
-    counts = Counter(symbol_of(number) for number in numbers)
-    divisor = gcd(*counts.values())
-    return "".join(f"{symbol}{n // divisor if n > divisor else ''}" for symbol, n in sorted(counts.items()))
 
 
 def material_group(numbers: Sequence[int]) -> str:

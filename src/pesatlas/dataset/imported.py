@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__, registry
-from pesatlas.dataset.chemistry import material_group, reduced_formula
+from pesatlas.dataset.chemistry import material_group
+from pesatlas.elements import reduced_formula
 from pesatlas.errors import UserError
 from pesatlas.progress import Progress
 from pesatlas.splits import chemical_system

@@ -82,6 +82,15 @@ class State:
         freedom = self.degrees_of_freedom
         return torch.where(freedom > 0, 2 * self.kinetic / (freedom * BOLTZMANN_EV_PER_K), torch.nan)
 
+    def unusual_heat(self, standard_deviations: float) -> torch.Tensor:
+        """(B,) how many times its target a temperature may be by chance: a handful of degrees of freedom fluctuates widely."""
+        return 1 + standard_deviations * torch.sqrt(2 / self.degrees_of_freedom)
+
+    def without_sense(self) -> list[int]:
+        """Return the structures of which a potential said something that is not finite."""
+        total = self.energies + self.stresses.sum((1, 2)) + self.per_structure(self.forces.sum(1))
+        return (~torch.isfinite(total)).nonzero().flatten().tolist()
+
     def at_rest(self) -> Self:
         """Return the state with the velocity of each structure's centre of mass removed."""
         momentum = self.per_structure(self.masses[:, None] * self.velocities)

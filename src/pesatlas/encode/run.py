@@ -20,6 +20,7 @@ from pesatlas.registry import find
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 from pesatlas.tables.io import ROW_GROUP, check_metadata
 from pesatlas.tables.moments import Moments, ShardMoments
+from pesatlas.together import runs_of_atoms
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,8 @@ def _encode(encoder: Encoder, frames: list[Frame | None], most_atoms: int) -> li
     """Float16 vectors of each frame, (D,) and (n, d); NaN for a frame that is None."""
     asked = [frame for frame in frames if frame is not None]
     found: list[tuple[NDArray, NDArray]] = []
-    for batch in _batches(asked, most_atoms):
+    for run in runs_of_atoms((len(frame.numbers) for frame in asked), most_atoms):
+        batch = asked[run.start : run.stop]
         structures, atoms = encoder.encode(batch)
         edges = np.cumsum([len(frame.numbers) for frame in batch])[:-1]
         with np.errstate(over="ignore"):  # found by its infinities
@@ -141,20 +143,6 @@ def _encode(encoder: Encoder, frames: list[Frame | None], most_atoms: int) -> li
         np.full((1, encoder.atom_dim), np.nan, np.float16),
     )
     return [nothing if frame is None else next(answers) for frame in frames]
-
-
-def _batches(frames: list[Frame], most_atoms: int) -> Iterator[list[Frame]]:
-    """Split into runs of at most ``most_atoms`` atoms; a frame with more is a run of its own."""
-    batch: list[Frame] = []
-    atoms = 0
-    for frame in frames:
-        if batch and atoms + len(frame.numbers) > most_atoms:
-            yield batch
-            batch, atoms = [], 0
-        batch.append(frame)
-        atoms += len(frame.numbers)
-    if batch:
-        yield batch
 
 
 def _table(

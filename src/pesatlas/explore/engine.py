@@ -132,8 +132,9 @@ class Engine:
         for run in group.runs:
             run.step += 1
         group.state = self._npt.move(group.aimed(), noise, group.cell_limits)
-        aborts = [run.trajectory.abort for run in group.runs]
-        group = self._drop(group, limits.check_motion(group.state, group.steps, group.start_volumes, aborts))
+        group = self._drop(
+            group, limits.check_motion(group.state, group.steps, group.start_volumes, group.limits)
+        )
         group = self._keep_frames(self._evaluate(group, self._npt.complete))
         progress.active, progress.paused = self._shed(group, progress.paused)
 

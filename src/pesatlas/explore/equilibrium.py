@@ -11,6 +11,7 @@ from pesatlas.explore.trajectory import Trajectory
 from pesatlas.potentials.halving import evaluate
 from pesatlas.potentials.interface import Potential
 from pesatlas.tables.failures import Failure
+from pesatlas.together import runs_of_atoms
 
 
 def evaluate_equilibrium(
@@ -28,13 +29,8 @@ def evaluate_equilibrium(
         else:
             sound.append(crystal)
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
-    while sound:
-        count, atoms = 1, len(sound[0].numbers)
-        while count < len(sound) and atoms + len(sound[count].numbers) <= capacity.atoms:
-            atoms += len(sound[count].numbers)
-            count += 1
-        _evaluate_together(sound[:count], potential, commit)
-        sound = sound[count:]
+    for run in runs_of_atoms((len(crystal.numbers) for crystal in sound), capacity.atoms):
+        _evaluate_together(sound[run.start : run.stop], potential, commit)
 
 
 def _evaluate_together(

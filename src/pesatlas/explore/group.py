@@ -10,6 +10,7 @@ from pesatlas.dynamics.cell_limits import CellLimits
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.state import State, join
 from pesatlas.explore.frames import Frame
+from pesatlas.explore.limits import Limits
 from pesatlas.explore.memory import load_of
 from pesatlas.explore.trajectory import Trajectory
 
@@ -45,7 +46,8 @@ class Group:
             self.noise = Noise(
                 [run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom]
             )
-            self.cell_limits = _limits([run.trajectory for run in self.runs], state.cells.device)
+            self.limits = Limits([run.trajectory.abort for run in self.runs], state.cells.device)
+            self.cell_limits = _cell_limits([run.trajectory for run in self.runs], state.cells.device)
             self._ramps = any(run.trajectory.ramp for run in self.runs)
 
     @property
@@ -113,7 +115,7 @@ def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Gro
     )
 
 
-def _limits(trajectories: Sequence[Trajectory], device: torch.device) -> CellLimits | None:
+def _cell_limits(trajectories: Sequence[Trajectory], device: torch.device) -> CellLimits | None:
     """Return what the cells may do; None where all are free and as compressible as section ``explore`` says."""
     if all(each.cell_motion == "all" and each.same_compressibility for each in trajectories):
         return None

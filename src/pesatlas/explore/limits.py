@@ -40,44 +40,54 @@ def _too_close(distance: float, abort: Abort, where: str) -> Failure | None:
     )
 
 
+class Limits:
+    """Limits of trajectories that advance together.
+
+    Attributes
+    ----------
+    volume_ratio, temperature_factor : (B,) as ``Abort`` has them
+    """
+
+    def __init__(self, aborts: Sequence[Abort], device: torch.device) -> None:
+        self.volume_ratio, self.temperature_factor = (
+            torch.tensor([getattr(each, name) for each in aborts], dtype=torch.float64, device=device)
+            for name in ("max_volume_ratio", "max_temperature_factor")
+        )
+
+
 def check_motion(
-    moved: State, steps: Sequence[int], start_volumes: torch.Tensor, aborts: Sequence[Abort]
+    moved: State, steps: Sequence[int], start_volumes: torch.Tensor, limits: Limits
 ) -> dict[int, Failure]:
     """Look at moved structures before the potential does; return what is wrong, by place in the batch."""
-    most, factor = (
-        torch.tensor([getattr(each, name) for each in aborts], dtype=torch.float64, device=moved.cells.device)
-        for name in ("max_volume_ratio", "max_temperature_factor")
-    )
+    most = limits.volume_ratio
     ratios = moved.volumes / start_volumes
     finite = torch.isfinite(ratios) & torch.isfinite(
         moved.per_structure(moved.positions.sum(1) + moved.velocities.sum(1))
     )
-    # a handful of degrees of freedom has temperatures far above the mean every so often
-    room = 1 + _STANDARD_DEVIATIONS * torch.sqrt(2 / moved.degrees_of_freedom)
-    hottest = factor * moved.temperature.clamp(min=_LOWEST_LIMIT_K) * room
+    target = moved.temperature.clamp(min=_LOWEST_LIMIT_K)
+    hottest = limits.temperature_factor * target * moved.unusual_heat(_STANDARD_DEVIATIONS)
     temperatures = moved.kinetic_temperature()
-    broken = (ratios > most) | (ratios < 1 / most) | (temperatures > hottest) | ~finite
+    exploded = (ratios > most) | (ratios < 1 / most)
+    broken = exploded | (temperatures > hottest) | ~finite
     found = {}
     for i in broken.nonzero().flatten().tolist():
-        ratio, temperature, step = float(ratios[i]), float(temperatures[i]), steps[i]
+        step = steps[i]
         if not finite[i]:
             found[i] = Failure(
                 FailureReason.NOT_FINITE, f"cell, positions or velocities are not finite at step {step}"
             )
-        elif not 1 / aborts[i].max_volume_ratio <= ratio <= aborts[i].max_volume_ratio:
-            detail = f"the volume is {ratio:.3g} times that of the start at step {step} (limit {aborts[i].max_volume_ratio:g})"
+        elif exploded[i]:
+            detail = f"the volume is {float(ratios[i]):.3g} times that of the start at step {step} (limit {float(most[i]):g})"
             found[i] = Failure(FailureReason.EXPLODED_VOLUME, detail)
         else:
-            detail = f"{temperature:.4g} K at step {step} (limit {float(hottest[i]):.4g} K)"
+            detail = f"{float(temperatures[i]):.4g} K at step {step} (limit {float(hottest[i]):.4g} K)"
             found[i] = Failure(FailureReason.EXPLODED_TEMPERATURE, detail)
     return found
 
 
 def check_evaluated(state: State, steps: Sequence[int]) -> dict[int, Failure]:
     """Look at what the potential said; return what is wrong, by place in the batch."""
-    total = state.energies + state.stresses.sum((1, 2)) + state.per_structure(state.forces.sum(1))
-    broken = (~torch.isfinite(total)).nonzero().flatten().tolist()
     return {
         i: Failure(FailureReason.NOT_FINITE, f"energy, forces or stress are not finite at step {steps[i]}")
-        for i in broken
+        for i in state.without_sense()
     }

@@ -8,7 +8,6 @@ from pathlib import Path
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
 from pesatlas.config.section import digest
-from pesatlas.elements import symbol_of
 from pesatlas.explore.checkpoint import Checkpoint
 from pesatlas.explore.engine import Engine
 from pesatlas.explore.equilibrium import evaluate_equilibrium
@@ -17,7 +16,7 @@ from pesatlas.explore.output import Outcome, write_tables
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
 from pesatlas.ledger import Lock
 from pesatlas.potentials.device import check_device
-from pesatlas.potentials.interface import Potential
+from pesatlas.potentials.interface import Potential, unknown_elements
 from pesatlas.potentials.registry import load_potential
 from pesatlas.store import Store
 from pesatlas.tables import FailureReason
@@ -125,20 +124,10 @@ def _compute(
             if key not in writer and results.get(key) is None:
                 writer.append(key, pack(frames, failure))
 
-        unknown = {
-            key: each
-            for key, each in missing.items()
-            if not potential.elements.issuperset(each.numbers.tolist())
-        }
-        for each in unknown.values():
-            symbols = sorted({symbol_of(z) for z in each.numbers.tolist() if z not in potential.elements})
-            commit(
-                each,
-                [],
-                Failure(
-                    FailureReason.UNSUPPORTED_ELEMENT, f"{potential.name} does not know {', '.join(symbols)}"
-                ),
-            )
+        asked = {key: unknown_elements(potential, each.numbers) for key, each in missing.items()}
+        unknown = {key: failure for key, failure in asked.items() if failure}
+        for key, failure in unknown.items():
+            commit(missing[key], [], failure)
         still, moving = [], {}
         for key, each in wanted.items():
             if key in unknown:

@@ -8,6 +8,7 @@ import torch
 
 from pesatlas.potentials.graph import Graph, build_graph, to_evaluation
 from pesatlas.potentials.interface import Batch, Evaluation
+from pesatlas.together import runs_of_atoms
 
 
 class EdgePotential:
@@ -100,15 +101,12 @@ def freeze(model: Any, device: torch.device) -> Any:
 
 def _split(batch: Batch, max_atoms: int) -> Iterator[Batch]:
     """Yield runs of whole structures of up to ``max_atoms`` atoms; a larger structure goes alone."""
-    ends = batch.n_atoms.cumsum(0).tolist()
-    first, start, last_end = 0, 0, 0
-    for k, end in enumerate([*ends, None]):
-        if end is None or (end - start > max_atoms and k > first):
-            yield Batch(
-                numbers=batch.numbers[start:last_end],
-                positions=batch.positions[start:last_end],
-                cells=batch.cells[first:k],
-                n_atoms=batch.n_atoms[first:k],
-            )
-            first, start = k, last_end
-        last_end = end
+    ends = [0, *batch.n_atoms.cumsum(0).tolist()]
+    for run in runs_of_atoms(batch.n_atoms.tolist(), max_atoms):
+        atoms, structures = slice(ends[run.start], ends[run.stop]), slice(run.start, run.stop)
+        yield Batch(
+            numbers=batch.numbers[atoms],
+            positions=batch.positions[atoms],
+            cells=batch.cells[structures],
+            n_atoms=batch.n_atoms[structures],
+        )

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import VOIGT, Batch, Potential
+from pesatlas.potentials.interface import VOIGT, Potential, batch_of_rows
 from pesatlas.potentials.registry import load_potential
 from pesatlas.tables import FailureReason
+from pesatlas.together import runs_of_atoms
 
 Floats = NDArray[np.float64]
 ATOMS_TOGETHER = 512
@@ -54,22 +54,12 @@ def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
 def ask(members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]) -> Iterator[Opinion | FailureReason]:
     """Yield the opinion of the committee on each row with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A``, or why there is none."""
     known = frozenset.intersection(*(member.elements for member in members))
-    for together in _runs(rows):
+    for run in runs_of_atoms((row["n_atoms"] for row in rows), ATOMS_TOGETHER):
+        together = rows[run.start : run.stop]
         mine = [row for row in together if known.issuperset(row["numbers"])]
         answers = iter(_opinions(members, mine))
         for row in together:
             yield next(answers) if known.issuperset(row["numbers"]) else FailureReason.UNSUPPORTED_ELEMENT
-
-
-def _runs(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Yield runs of rows of at most ``ATOMS_TOGETHER`` atoms; a row with more is a run of its own."""
-    start, atoms = 0, 0
-    for stop, row in enumerate(rows):
-        if stop > start and atoms + row["n_atoms"] > ATOMS_TOGETHER:
-            yield rows[start:stop]
-            start, atoms = stop, 0
-        atoms += row["n_atoms"]
-    yield rows[start:]
 
 
 def _opinions(
@@ -80,7 +70,7 @@ def _opinions(
     said: list[tuple[Floats, Floats, Floats]] = []
     failed: dict[int, FailureReason] = {}
     for member in members:
-        found, failures, _ = evaluate(member, _batch(rows, member.device))
+        found, failures, _ = evaluate(member, batch_of_rows(rows, member.device))
         failed |= {i: failure.reason for i, failure in failures.items()}
         energies, forces, stresses = (x.cpu().numpy() for x in (found.energies, found.forces, found.stresses))
         said.append((energies, forces, stresses[:, VOIGT[0], VOIGT[1]]))
@@ -102,15 +92,3 @@ def _opinions(
                 np.sqrt(variances[1].sum(axis=1)),
                 float(np.sqrt(variances[2].mean())),
             )
-
-
-def _batch(rows: Sequence[Mapping[str, Any]], device: torch.device) -> Batch:
-    def joined(name: str) -> torch.Tensor:
-        return torch.tensor(np.concatenate([np.asarray(row[name]) for row in rows]), device=device)
-
-    return Batch(
-        numbers=joined("numbers").to(torch.int64),
-        positions=joined("positions_A").reshape(-1, 3),
-        cells=joined("cell_A").reshape(-1, 3, 3),
-        n_atoms=torch.tensor([row["n_atoms"] for row in rows], device=device),
-    )

@@ -1,9 +1,15 @@
 """What a potential is to the rest of the project: many structures in, energies, forces and stresses out."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+
+from pesatlas.elements import symbol_of
+from pesatlas.tables import FailureReason
+from pesatlas.tables.failures import Failure
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 """Rows and columns of the components xx yy zz yz xz xy of a stress (3, 3)."""
@@ -25,6 +31,20 @@ class Batch:
     positions: torch.Tensor
     cells: torch.Tensor
     n_atoms: torch.Tensor
+
+
+def batch_of_rows(rows: Sequence[Mapping[str, Any]], device: torch.device) -> Batch:
+    """Put rows of a table with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A`` one after the other, on ``device``."""
+
+    def joined(name: str) -> torch.Tensor:
+        return torch.tensor(np.concatenate([np.asarray(row[name]) for row in rows]), device=device)
+
+    return Batch(
+        numbers=joined("numbers").to(torch.int64),
+        positions=joined("positions_A").reshape(-1, 3),
+        cells=joined("cell_A").reshape(-1, 3, 3),
+        n_atoms=torch.tensor([row["n_atoms"] for row in rows], device=device),
+    )
 
 
 @dataclass
@@ -57,3 +77,12 @@ class Potential(Protocol):
     def evaluate(self, batch: Batch) -> Evaluation:
         """Energies, forces and stresses of all structures of ``batch``."""
         ...
+
+
+def unknown_elements(potential: Potential, numbers: Iterable[int]) -> Failure | None:
+    """Say which elements of a structure a potential does not know, if there are any."""
+    unknown = sorted({symbol_of(z) for z in map(int, numbers) if z not in potential.elements})
+    if not unknown:
+        return None
+    detail = f"{potential.name} does not know {', '.join(unknown)}"
+    return Failure(FailureReason.UNSUPPORTED_ELEMENT, detail)

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import torch
 
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import VOIGT, Batch, Potential
+from pesatlas.potentials.interface import VOIGT, Potential, batch_of_rows
 from pesatlas.potentials.registry import load_potential
 from pesatlas.progress import Progress
 from pesatlas.report.sample import draw_ids, read_rows
 from pesatlas.tables import FailureReason, write_table
+from pesatlas.together import runs_of_atoms
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +53,9 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
     rows: list[dict[str, Any]] = []
     failures: Counter[str] = Counter()
     progress = Progress("evaluated", len(sample))
-    for batch in _batches(sample, settings.max_atoms_in_memory or _ATOMS_TOGETHER):
-        found = _ask(potential, batch)
+    most = settings.max_atoms_in_memory or _ATOMS_TOGETHER
+    for run in runs_of_atoms(sample["n_atoms"].to_pylist(), most):
+        found = _ask(potential, sample.slice(run.start, len(run)).to_pylist())
         failed = [row["reason"] for row in found if row["reason"] is not None]
         failures.update(failed)
         rows += found
@@ -70,17 +70,6 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
     if failures:
         log.warning("%s had nothing to say of %d rows: %s", potential.name, failures.total(), dict(failures))
     log.info("%d of %d rows evaluated with %s", len(rows) - failures.total(), total, potential.name)
-
-
-def _batches(sample: pa.Table, most_atoms: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield runs of rows of at most ``most_atoms`` atoms; a row with more is a run of its own."""
-    start, atoms = 0, 0
-    counts = sample["n_atoms"].to_pylist()
-    for stop, count in enumerate([*counts, most_atoms + 1]):
-        if stop > start and atoms + count > most_atoms:
-            yield sample.slice(start, stop - start).to_pylist()
-            start, atoms = stop, 0
-        atoms += count
 
 
 def _ask(potential: Potential, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -103,7 +92,7 @@ def _answers(potential: Potential, rows: Sequence[dict[str, Any]]) -> Iterator[d
     """Yield for each row what the potential says of it, or the reason why it says nothing."""
     if not rows:
         return
-    batch = _batch(rows, potential.device)
+    batch = batch_of_rows(rows, potential.device)
     evaluation, failures, _ = evaluate(potential, batch)
     energies, forces, stresses = (
         values.cpu().numpy() for values in (evaluation.energies, evaluation.forces, evaluation.stresses)
@@ -121,15 +110,3 @@ def _answers(potential: Potential, rows: Sequence[dict[str, Any]]) -> Iterator[d
             yield said | {"reason": None}
         else:
             yield {"reason": FailureReason.NOT_FINITE.value}
-
-
-def _batch(rows: Sequence[dict[str, Any]], device: torch.device) -> Batch:
-    def joined(name: str) -> torch.Tensor:
-        return torch.tensor(np.concatenate([row[name] for row in rows]), device=device)
-
-    return Batch(
-        numbers=joined("numbers").to(torch.int64),
-        positions=joined("positions_A").reshape(-1, 3),
-        cells=joined("cell_A").reshape(-1, 3, 3),
-        n_atoms=torch.tensor([row["n_atoms"] for row in rows], device=device),
-    )

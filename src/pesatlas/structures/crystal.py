@@ -1,10 +1,12 @@
 """What passes between sources, checks and domains."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from pesatlas import geometry
 from pesatlas.tables.schemas import FailureReason
 
 _SMALLEST_VOLUME_A3 = 0.01
@@ -88,6 +90,11 @@ class Condition:
         row["cell_motion"] = None if self.cell_motion == "all" else self.cell_motion
         row["ramp"] = [asdict(segment) for segment in self.ramp] or None
         return row
+
+
+def at_temperatures(temperatures: Iterable[float], pressure: float, **physics: Any) -> list[Condition]:
+    """Return a condition for each temperature (K) at a pressure (GPa); ``physics`` are further attributes of all of them."""
+    return [Condition(f"{t:g}K-{pressure:g}GPa", t, pressure, **physics) for t in temperatures]
 
 
 STATIC = Condition("static", 0.0, 0.0, static=True)
@@ -201,6 +208,18 @@ def to_ase(crystal: Crystal) -> Any:
     from ase import Atoms  # noqa: PLC0415 - as above
 
     return Atoms(crystal.numbers, cell=crystal.cell, positions=crystal.positions, pbc=True)
+
+
+def repeated(crystal: Crystal, times: tuple[int, int, int]) -> Crystal:
+    """Return a supercell: ``times`` along each lattice vector, copies of the whole cell one after the other."""
+    numbers, cell, positions = geometry.repeated(crystal.numbers, crystal.cell, crystal.positions, times)
+    return replace(crystal, numbers=numbers, cell=cell, positions=positions)
+
+
+def without(crystal: Crystal, atom: int) -> Crystal:
+    """Return the cell without one atom."""
+    kept = np.arange(len(crystal.numbers)) != atom
+    return replace(crystal, numbers=crystal.numbers[kept], positions=crystal.positions[kept])
 
 
 def laid_flat(crystal: Crystal) -> Crystal:

@@ -43,12 +43,6 @@ def vacancies(crystal: Crystal, rule: Supercell) -> Iterator[tuple[str, int, Cry
         yield defect.site.specie.symbol, _index(crystal, defect.site), large
 
 
-def without(crystal: Crystal, atom: int) -> Crystal:
-    """Return the cell without one atom."""
-    kept = np.arange(len(crystal.numbers)) != atom
-    return replace(crystal, numbers=crystal.numbers[kept], positions=crystal.positions[kept])
-
-
 def substitutions(
     crystal: Crystal, rule: Supercell, mapping: dict[str, list[str]]
 ) -> Iterator[tuple[str, Crystal]]:

@@ -1,6 +1,6 @@
 """Cells with a vacuum along z: slabs and single layers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.elements import symbol_of
-from pesatlas.structures.crystal import Crystal
+from pesatlas.structures.crystal import Condition, Crystal, at_temperatures, repeated, without
 
 
 class InPlane(Section):
@@ -18,6 +18,11 @@ class InPlane(Section):
         6.0, gt=0, le=100, description="repeat until both widths in the plane are at least this (Å)"
     )
     max_atoms: int = Field(128, ge=1, description="never repeat beyond this number of atoms")
+
+
+def stretched_in_plane(temperatures: Iterable[float]) -> list[Condition]:
+    """Return the conditions of a slab: no pressure on it, and the vacuum stays."""
+    return at_temperatures(temperatures, 0.0, cell_motion="in_plane")
 
 
 def with_vacuum(crystal: Crystal, vacuum: float) -> Crystal:
@@ -42,13 +47,7 @@ def spread(crystal: Crystal, rule: InPlane) -> Crystal:
         if len(crystal.numbers) * int(times.prod()) > rule.max_atoms:
             times[shorter] -= 1
             break
-    shifts = np.array(list(np.ndindex(*times))) @ crystal.cell[:2]
-    return replace(
-        crystal,
-        numbers=np.tile(crystal.numbers, len(shifts)),
-        cell=crystal.cell * np.array([*times, 1])[:, None],
-        positions=(shifts[:, None, :] + crystal.positions).reshape(-1, 3),
-    )
+    return repeated(crystal, (int(times[0]), int(times[1]), 1))
 
 
 def with_vacancies(crystal: Crystal) -> Iterator[tuple[str, Crystal]]:
@@ -56,9 +55,5 @@ def with_vacancies(crystal: Crystal) -> Iterator[tuple[str, Crystal]]:
     for number in np.unique(crystal.numbers).tolist():
         atoms = np.flatnonzero(crystal.numbers == number)
         heights = np.round(crystal.positions[atoms, 2], 4)
-        kept = np.arange(len(crystal.numbers)) != atoms[np.argmax(heights)]
-        if kept.any():
-            yield (
-                symbol_of(number),
-                replace(crystal, numbers=crystal.numbers[kept], positions=crystal.positions[kept]),
-            )
+        if len(crystal.numbers) > 1:
+            yield symbol_of(number), without(crystal, int(atoms[np.argmax(heights)]))

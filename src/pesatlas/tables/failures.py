@@ -1,7 +1,8 @@
 """Why something did not become a row, and rows of the table ``failures``: the same words from every stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pesatlas import __version__
 from pesatlas.tables.schemas import FailureReason
@@ -13,6 +14,16 @@ class Failure:
 
     reason: FailureReason
     detail: str
+
+    def as_json(self) -> list[str]:
+        """Return it as JSON has it."""
+        return [self.reason.value, self.detail]
+
+    @classmethod
+    def from_json(cls, said: Sequence[str]) -> Self:
+        """Read what ``as_json`` returned."""
+        reason, detail = said
+        return cls(FailureReason(reason), detail)
 
 
 def failure_row(

@@ -1,7 +1,7 @@
 """Ionic conductivity: mean squared displacements of the mobile ions, by Nernst and Einstein."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ VERSION = 1
 _FRAMES_OF_BLOCK = 8
 FILES = ("ionic-conductivity.json.gz", "ionic-conductivity.json")
 QUANTITIES = {"log10_conductivity": ("log10(S/cm)", "mae", "log10_conductivity_S_per_cm")}
+_NEEDED = ("ion", "charge", "temperature_K")
 ON_REQUEST = True
 """matcalc has no such set, so that no suite has it: it is measured where a file of conductivities is given."""
 
@@ -65,33 +66,23 @@ SUITES = {
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
     """Read the crystals, ions and references."""
-    from dataclasses import replace  # noqa: PLC0415 - as the others
+    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
 
-    from pesatlas.benchmark.sources import choose, find_file, identifier, read_cases, read_entries  # noqa: PLC0415
-    from pesatlas.elements import atomic_number  # noqa: PLC0415
-    from pesatlas.errors import UserError  # noqa: PLC0415
+    references = {"log10_conductivity": QUANTITIES["log10_conductivity"][2]}
+    return cases_of_file(options, sources, FILES, references, _conditions, _NEEDED)
 
-    path = find_file(sources.data, FILES, options.file, "conductivity")
-    reference = QUANTITIES["log10_conductivity"][2]
-    needed = ("ion", "charge", "temperature_K", reference)
-    entries = {
-        identifier(e): e for e in choose(read_entries(path, needed), options.structures, options.max_atoms)
+
+def _conditions(entry: dict[str, Any]) -> dict[str, Any]:
+    from pesatlas.elements import atomic_number  # noqa: PLC0415 - as the others
+
+    temperature = float(entry["temperature_K"])
+    if temperature <= 0:
+        raise ValueError("temperature_K has to be above 0")
+    return {
+        "ion": atomic_number(entry["ion"]),
+        "charge": float(entry["charge"]),
+        "temperature_K": temperature,
     }
-    found = []
-    for case in read_cases(path, {"log10_conductivity": reference}, options.structures, options.max_atoms):
-        entry = entries[case.structure_id]
-        try:
-            conditions = {
-                "ion": atomic_number(entry["ion"]),
-                "charge": float(entry["charge"]),
-                "temperature_K": float(entry["temperature_K"]),
-            }
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: entry {case.structure_id}: {error}. Correct it.") from None
-        if conditions["temperature_K"] <= 0:
-            raise UserError(f"{path}: entry {case.structure_id}: temperature_K has to be above 0.")
-        found.append(replace(case, conditions=conditions))
-    return found
 
 
 def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":

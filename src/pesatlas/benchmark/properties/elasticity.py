@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.properties import Relaxed
 
 if TYPE_CHECKING:
     from pesatlas.benchmark.bench import Bench
@@ -24,12 +24,10 @@ _SHEAR = (-0.06, -0.03, 0.03, 0.06)
 """Strains of matcalc's ElasticityCalc: the published numbers were made with them, atoms moving with the cell."""
 
 
-class Options(FromFile):
+class Options(Relaxed):
     """The procedure of matcalc's ElasticityCalc: relax, strain six ways, fit stress against strain."""
 
     kind: Literal["elasticity"] = Field("elasticity", description="bulk and shear modulus (GPa)")
-    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
-    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
 
 
 SUITES = {"quick": Options(structures=20, max_atoms=8), "full": Options()}
@@ -37,24 +35,18 @@ SUITES = {"quick": Options(structures=20, max_atoms=8), "full": Options()}
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
     """Read the crystals and their moduli."""
-    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
 
-    path = find_file(sources.data, FILES, options.file, "elasticity")
-    keys = {name: key for name, (_, _, key) in QUANTITIES.items()}
-    return list(read_cases(path, keys, options.structures, options.max_atoms))
+    return cases_of_file(options, sources, FILES, {name: key for name, (_, _, key) in QUANTITIES.items()})
 
 
 def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
     """Relax, strain, evaluate, fit."""
     from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
-    from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    relaxed = bench.relax([case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps))
-    for case, found in zip(cases, relaxed, strict=True):
-        if isinstance(found, Relaxed):
-            yield moduli(Start(case.start.numbers, found.cell, found.positions), bench)
-        else:
-            yield Measured(failure=found)
+    for crystal in bench.relaxed([case.start for case in cases], options):
+        yield Measured(failure=crystal) if isinstance(crystal, Failure) else moduli(crystal, bench)
 
 
 def moduli(crystal: "Start", bench: "Bench") -> "Measured":

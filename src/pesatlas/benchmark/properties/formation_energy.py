@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.properties import Displaced
 
 if TYPE_CHECKING:
     from pesatlas.benchmark.bench import Bench
@@ -20,15 +20,10 @@ CORRECTED = "corrected_formation_energy_per_atom"
 """Key of the reference of potentials that were trained on energies with the corrections of the Materials Project."""
 
 
-class Options(FromFile):
+class Options(Displaced):
     """As relaxation, with the same relaxed crystals; and crystals of the elements, which are relaxed too."""
 
     kind: Literal["formation_energy"] = Field("formation_energy", description="formation energy (eV/atom)")
-    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
-    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
-    perturb_A: float = Field(
-        0.1, ge=0, le=0.5, description="every atom is first moved so far (Å), in a direction drawn by lot"
-    )
 
 
 SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
@@ -41,11 +36,9 @@ def reference_key(sources: "Sources") -> str:
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
     """Read the crystals and their formation energies."""
-    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
 
-    path = find_file(sources.data, FILES, options.file, "formation_energy")
-    keys = {"formation_energy": reference_key(sources)}
-    return list(read_cases(path, keys, options.structures, options.max_atoms))
+    return cases_of_file(options, sources, FILES, {"formation_energy": reference_key(sources)})
 
 
 def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.properties import Relaxed
 
 if TYPE_CHECKING:
     from pesatlas.benchmark.bench import Bench
@@ -20,14 +20,12 @@ _IMAGINARY_THZ = -0.01
 """Frequencies below count as imaginary, as in matcalc."""
 
 
-class Options(FromFile):
+class Options(Relaxed):
     """The procedure of matcalc's PhononCalc: relax, displace atoms in a supercell, force constants, frequencies."""
 
     kind: Literal["heat_capacity"] = Field(
         "heat_capacity", description="heat capacity of the cell at 300 K (J/mol/K)"
     )
-    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
-    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
     displacement_A: float = Field(0.015, gt=0, le=0.1, description="displacement of an atom (Å)")
     min_length_A: float = Field(20.0, gt=0, description="shortest edge of the supercell (Å)")
     temperature_K: float = Field(300.0, gt=0, description="temperature (K)")
@@ -38,24 +36,22 @@ SUITES = {"quick": Options(structures=6, max_atoms=4, min_length_A=12.0), "full"
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
     """Read the crystals and their heat capacities."""
-    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
 
-    path = find_file(sources.data, FILES, options.file, "heat_capacity")
-    keys = {name: key for name, (_, _, key) in QUANTITIES.items()}
-    return list(read_cases(path, keys, options.structures, options.max_atoms))
+    return cases_of_file(options, sources, FILES, {name: key for name, (_, _, key) in QUANTITIES.items()})
 
 
 def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
     """Relax, displace, evaluate, diagonalize."""
     from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
-    from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
+    from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    relaxed = bench.relax([case.start for case in cases], Settings(options.fmax_eV_per_A, options.max_steps))
-    for case, found in zip(cases, relaxed, strict=True):
-        if isinstance(found, Relaxed):
-            yield heat_capacity(Start(case.start.numbers, found.cell, found.positions), options, bench)
-        else:
-            yield Measured(failure=found)
+    for crystal in bench.relaxed([case.start for case in cases], options):
+        yield (
+            Measured(failure=crystal)
+            if isinstance(crystal, Failure)
+            else heat_capacity(crystal, options, bench)
+        )
 
 
 def heat_capacity(crystal: "Start", options: Options, bench: "Bench") -> "Measured":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.properties import Displaced
 
 if TYPE_CHECKING:
     from pesatlas.benchmark.bench import Bench
@@ -18,16 +18,11 @@ QUANTITIES = {"distance": ("", "mean", "")}
 """Unit, statistic and key of the reference of each quantity."""
 
 
-class Options(FromFile):
+class Options(Displaced):
     """Crystals displaced by ``perturb_A``, relaxed, and compared with those of the file by their fingerprints."""
 
     kind: Literal["relaxation"] = Field(
         "relaxation", description="fingerprint distance d of relaxed crystals"
-    )
-    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
-    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
-    perturb_A: float = Field(
-        0.1, ge=0, le=0.5, description="every atom is first moved so far (Å), in a direction drawn by lot"
     )
 
 
@@ -36,10 +31,9 @@ SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
     """Read the crystals."""
-    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
 
-    path = find_file(sources.data, FILES, options.file, "relaxation")
-    return list(read_cases(path, {}, options.structures, options.max_atoms))
+    return cases_of_file(options, sources, FILES, {})
 
 
 def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":

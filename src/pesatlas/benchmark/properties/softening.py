@@ -4,11 +4,11 @@ Universal potentials underestimate forces by a common factor: Deng et al. 2025, 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.section import Section
+from pesatlas.config.properties import FromFrames
 
 if TYPE_CHECKING:
     from pesatlas.benchmark.bench import Bench
@@ -22,15 +22,11 @@ _LEAST_FORCE = 1e-3
 """eV/Å, root mean square of the reference: below, forces are what is left of convergence, and have no slope."""
 
 
-class Options(Section):
+class Options(FromFrames):
     """Frames of the test split: slope of forces by least squares through the origin, of each frame."""
 
     kind: Literal["softening"] = Field("softening", description="slope of forces against those of DFT")
     frames: int | None = Field(1000, ge=1, description="at most so many frames, drawn by lot; null: all")
-
-    def settings(self) -> dict[str, Any]:
-        """Return what decides the result of a frame: nothing."""
-        return {}
 
 
 SUITES = {"quick": Options(frames=50), "full": Options()}

@@ -35,10 +35,9 @@ SUITES = {
 
 def cases(options: Options, sources: "Sources") -> "list[Case]":
     """Read the crystals."""
-    from pesatlas.benchmark.sources import find_file, read_cases  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
 
-    path = find_file(sources.data, FILES, options.file, "speed")
-    return list(read_cases(path, {}, options.structures, options.max_atoms))
+    return cases_of_file(options, sources, FILES, {})
 
 
 def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":

@@ -1,11 +1,11 @@
 """Errors of energy, forces and stress on the held-out frames of a campaign."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.section import Section
+from pesatlas.config.properties import FromFrames
 
 if TYPE_CHECKING:
     from pesatlas.benchmark.bench import Bench
@@ -23,17 +23,12 @@ SAME_LEVEL = True
 """Errors against labels of another level would be differences between two theories."""
 
 
-class Options(Section):
+class Options(FromFrames):
     """Frames of the test split of the level that the potential was trained at; a frame has the mean of its components."""
 
     kind: Literal["test_error"] = Field(
         "test_error", description="errors of energy (eV/atom), forces (eV/Å), stress (GPa)"
     )
-    frames: int | None = Field(None, ge=1, description="at most so many frames, drawn by lot; null: all")
-
-    def settings(self) -> dict[str, Any]:
-        """Return what decides the result of a frame: nothing."""
-        return {}
 
 
 SUITES = {"quick": Options(frames=50), "full": Options()}

@@ -10,9 +10,9 @@ from pydantic import Field, field_validator
 
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Crystal, Refused, to_pymatgen
-from pesatlas.structures.domains.bulk import Temperature
-from pesatlas.structures.domains.surface import Miller, conditions, slabs
-from pesatlas.structures.slabs import InPlane
+from pesatlas.structures.domains.bulk import Temperatures
+from pesatlas.structures.domains.surface import Miller, slabs
+from pesatlas.structures.slabs import InPlane, stretched_in_plane
 
 Site = Literal["ontop", "bridge", "hollow"]
 
@@ -39,7 +39,7 @@ class Options(Section):
         14.0, ge=8, le=50, description="as of surface, before something is put into it (Å)"
     )
     supercell: InPlane = Field(InPlane(), description="as of surface")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
 
     @field_validator("adsorbates")
     @classmethod
@@ -69,7 +69,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     """Yield every adsorbate at every site of every slab, and why slabs are none."""
     from pymatgen.analysis.adsorption import AdsorbateSiteFinder  # noqa: PLC0415 - as pymatgen elsewhere
 
-    at = conditions(options.temperatures_K)
+    at = stretched_in_plane(options.temperatures_K)
     for name, slab in slabs(options, crystal):
         if isinstance(slab, Refused):
             yield replace(slab, variant=f"adsorbate-{name}")

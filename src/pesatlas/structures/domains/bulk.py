@@ -6,7 +6,6 @@ opposite faces) is below ``min_length_A``, that direction gets one more repetiti
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 from typing import Annotated, Literal
 
@@ -14,7 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from pesatlas.config.section import Section
-from pesatlas.structures.crystal import Cell, Condition, Crystal
+from pesatlas.structures.crystal import Cell, Condition, Crystal, at_temperatures, repeated
 
 
 def _kelvin(value: float) -> float:
@@ -23,6 +22,12 @@ def _kelvin(value: float) -> float:
             f"{value:g} K is no temperature to explore; temperatures are in kelvin, above 0 and at most 10000"
         )
     return value
+
+
+def _once_each(values: list[float]) -> list[float]:
+    if len(set(values)) < len(values):
+        raise ValueError("a temperature is listed twice; list each once")
+    return values
 
 
 def _gigapascal(value: float) -> float:
@@ -37,6 +42,7 @@ def _gigapascal(value: float) -> float:
 Temperature = Annotated[
     float, AfterValidator(_kelvin), Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 10_000})
 ]
+Temperatures = Annotated[list[Temperature], AfterValidator(_once_each)]
 Pressure = Annotated[
     float, AfterValidator(_gigapascal), Field(json_schema_extra={"minimum": -50, "maximum": 1000})
 ]
@@ -96,7 +102,7 @@ class Options(Section):
 def conditions(options: Options) -> list[Condition]:
     """Every temperature with every pressure, in the order of the configuration."""
     pairs = product(options.temperatures_K, options.pressures_GPa)
-    return [Condition(f"{t:g}K-{p:g}GPa", t, p) for t, p in pairs]
+    return [condition for t, p in pairs for condition in at_temperatures([t], p)]
 
 
 def repetitions(cell: np.ndarray, n_atoms: int, rule: Supercell) -> tuple[int, int, int]:
@@ -133,15 +139,6 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:
         large = repeated(crystal, times)
         name = "supercell-{}x{}x{}".format(*times)
         yield Cell(name, "bulk", large.numbers, large.cell, large.positions, at)
-
-
-def repeated(crystal: Crystal, times: tuple[int, int, int]) -> Crystal:
-    """Put copies of the whole cell one after the other, so that atom ``i`` of copy ``c`` is atom ``c * n + i``."""
-    shifts = np.array(list(np.ndindex(times))) @ crystal.cell
-    positions = (shifts[:, None, :] + crystal.positions[None, :, :]).reshape(-1, 3)
-    numbers = np.tile(crystal.numbers, len(shifts))
-    cell = crystal.cell * np.array(times)[:, None]
-    return replace(crystal, numbers=numbers, cell=cell, positions=positions)
 
 
 def enlarged(crystal: Crystal, rule: Supercell | None) -> Crystal:

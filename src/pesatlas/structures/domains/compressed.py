@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pesatlas.config.section import Section
-from pesatlas.structures.crystal import Cell, Condition, Crystal
+from pesatlas.structures.crystal import Cell, Crystal, at_temperatures
 from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, enlarged
 from pesatlas.structures.layers import find_layers
 
@@ -70,16 +70,12 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:
     in_layers = not isinstance(find_layers(crystal), str)
     for pressure in options.pressures_GPa:
         scale = 1.0 if in_layers else np.cbrt(relative_volume(options, pressure))
-        at = [
-            Condition(
-                f"{t:g}K-{pressure:g}GPa",
-                t,
-                pressure,
-                compressibility_per_GPa=1 / modulus(options, pressure),
-                max_volume_ratio=options.max_volume_ratio,
-            )
-            for t in options.temperatures_K
-        ]
+        at = at_temperatures(
+            options.temperatures_K,
+            pressure,
+            compressibility_per_GPa=1 / modulus(options, pressure),
+            max_volume_ratio=options.max_volume_ratio,
+        )
         yield Cell(
             f"compressed-{pressure:g}GPa",
             "compressed",

@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.structures.crystal import Cell, Crystal, Refused, from_pymatgen, to_pymatgen
-from pesatlas.structures.domains.bulk import Pressure, Temperature
+from pesatlas.structures.crystal import Cell, Crystal, Refused, at_temperatures, from_pymatgen, to_pymatgen
+from pesatlas.structures.domains.bulk import Pressure, Temperatures
 from pesatlas.structures.domains.surface import Miller
-from pesatlas.structures.domains.vacancy import conditions
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import ATM_TO_GPA
 
@@ -38,7 +37,7 @@ class Options(Section):
         description="planes perpendicular (twist) or symmetric and parallel (tilt) to the axis",
     )
     repeat: int = Field(1, ge=1, le=8, description="thickness of both grains in units of the smallest")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
 
 
@@ -47,7 +46,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     from pymatgen.core.interface import GrainBoundaryGenerator  # noqa: PLC0415 - reading a configuration needs none
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415 - as above
 
-    at = conditions(options.temperatures_K, options.pressure_GPa)
+    at = at_temperatures(options.temperatures_K, options.pressure_GPa)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         symmetry = SpacegroupAnalyzer(to_pymatgen(crystal))

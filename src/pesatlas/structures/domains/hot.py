@@ -6,11 +6,11 @@ Whether one has melted shows in column ``lindemann`` of the snapshots: frames wi
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.structures.crystal import Cell, Condition, Crystal
-from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, enlarged
+from pesatlas.structures.crystal import Cell, Crystal, at_temperatures
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures, enlarged
 from pesatlas.units import ATM_TO_GPA
 
 
@@ -19,7 +19,7 @@ class Options(Section):
 
     kind: Literal["hot"] = Field("hot", description="crystals on a ladder of temperatures, through melting")
     supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as of bulk; null: unit cells")
-    temperatures_K: list[Temperature] = Field(
+    temperatures_K: Temperatures = Field(
         [600.0, 1000.0, 1500.0, 2000.0], min_length=1, description="the ladder (K)"
     )
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
@@ -27,24 +27,11 @@ class Options(Section):
         3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort: a melt expands"
     )
 
-    @field_validator("temperatures_K")
-    @classmethod
-    def _once_each(cls, values: list[float]) -> list[float]:
-        if len(set(values)) < len(values):
-            raise ValueError("a temperature is listed twice; list each once")
-        return values
-
 
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:
     """Yield one cell, to be explored at every temperature."""
     large = enlarged(crystal, options.supercell)
-    at = [
-        Condition(
-            f"{t:g}K-{options.pressure_GPa:g}GPa",
-            t,
-            options.pressure_GPa,
-            max_volume_ratio=options.max_volume_ratio,
-        )
-        for t in options.temperatures_K
-    ]
+    at = at_temperatures(
+        options.temperatures_K, options.pressure_GPa, max_volume_ratio=options.max_volume_ratio
+    )
     yield Cell("hot", "hot", large.numbers, large.cell, large.positions, at)

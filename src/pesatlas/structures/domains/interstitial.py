@@ -8,10 +8,9 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.elements import Symbols, symbol_of
-from pesatlas.structures.crystal import Cell, Crystal, Refused
+from pesatlas.structures.crystal import Cell, Crystal, Refused, at_temperatures
 from pesatlas.structures.defects import generators, interstitials
-from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature
-from pesatlas.structures.domains.vacancy import conditions
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import ATM_TO_GPA
 
@@ -24,7 +23,7 @@ class Options(Section):
         None, min_length=1, description="what is put in; null: the elements of the crystal"
     )
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
 
 
@@ -36,7 +35,7 @@ def check(_: Options) -> None:
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     """Yield a cell for each different void and element, or why there is none."""
     elements = options.elements or sorted({symbol_of(int(z)) for z in crystal.numbers})
-    at = conditions(options.temperatures_K, options.pressure_GPa)
+    at = at_temperatures(options.temperatures_K, options.pressure_GPa)
     count: Counter[str] = Counter()
     for symbol, cell in interstitials(crystal, options.supercell, list(elements)):
         variant = f"interstitial-{symbol}{count[symbol]}"

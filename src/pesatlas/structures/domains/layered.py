@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pesatlas.config.section import Section
-from pesatlas.structures.crystal import STATIC, Cell, Condition, Crystal, Refused
-from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, enlarged
+from pesatlas.structures.crystal import STATIC, Cell, Crystal, Refused, at_temperatures
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures, enlarged
 from pesatlas.structures.layers import Layered, find_layers
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import ATM_TO_GPA
@@ -25,7 +25,7 @@ class Options(Section):
     supercell: Supercell | None = Field(
         Supercell(min_length_A=6, max_atoms=96), description="of the dynamics, as of bulk; null: unit cells"
     )
-    temperatures_K: list[Temperature] = Field([300.0], description="temperatures of the dynamics (K)")
+    temperatures_K: Temperatures = Field([300.0], description="temperatures of the dynamics (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure of the dynamics (GPa)")
     spacings_A: list[Annotated[float, Field(ge=-2, le=20)]] = Field(
         [-0.4, -0.2, 0.2, 0.5, 1.0, 2.0, 4.0], description="changes of the distance between layers (Å)"
@@ -51,10 +51,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
         return
     if options.temperatures_K:
         large = enlarged(found.crystal, options.supercell)
-        at = [
-            Condition(f"{t:g}K-{options.pressure_GPa:g}GPa", t, options.pressure_GPa)
-            for t in options.temperatures_K
-        ]
+        at = at_temperatures(options.temperatures_K, options.pressure_GPa)
         yield Cell("layered", "layered", large.numbers, large.cell, large.positions, at)
     across = found.crystal.cell[:2].sum(0)
     for spacing in options.spacings_A:

@@ -6,11 +6,11 @@ A liquid has no shape to restore, so that with all angles free its cell would fl
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Condition, Crystal, Segment
-from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, enlarged
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, Temperatures, enlarged
 from pesatlas.units import ATM_TO_GPA
 
 
@@ -22,20 +22,13 @@ class Options(Section):
     melt_K: Temperature = Field(4000.0, description="temperature (K) at which crystals are melted")
     melt_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     cool_ps: float = Field(5.0, gt=0, description="time from there to the temperature of interest (ps)")
-    temperatures_K: list[Temperature] = Field(
+    temperatures_K: Temperatures = Field(
         [2000.0], min_length=1, description="temperatures (K), each for explore.length_ps"
     )
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
     max_volume_ratio: float = Field(
         3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort"
     )
-
-    @field_validator("temperatures_K")
-    @classmethod
-    def _once_each(cls, values: list[float]) -> list[float]:
-        if len(set(values)) < len(values):
-            raise ValueError("a temperature is listed twice; list each once")
-        return values
 
 
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:

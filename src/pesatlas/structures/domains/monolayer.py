@@ -6,10 +6,10 @@ from typing import Literal
 from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.structures.crystal import Cell, Condition, Crystal, Refused, laid_flat
-from pesatlas.structures.domains.bulk import Temperature
+from pesatlas.structures.crystal import Cell, Crystal, Refused, laid_flat
+from pesatlas.structures.domains.bulk import Temperatures
 from pesatlas.structures.layers import find_layers
-from pesatlas.structures.slabs import InPlane, spread, with_vacancies, with_vacuum
+from pesatlas.structures.slabs import InPlane, spread, stretched_in_plane, with_vacancies, with_vacuum
 from pesatlas.tables.schemas import FailureReason
 
 
@@ -19,7 +19,7 @@ class Options(Section):
     kind: Literal["monolayer"] = Field("monolayer", description="single layers of layered crystals")
     vacuum_A: float = Field(15.0, ge=5, le=50, description="empty space between a layer and its image (Å)")
     supercell: InPlane = Field(InPlane(), description="how often the layer is repeated in its plane")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     vacancies: bool = Field(default=False, description="also the layer with one atom less, for each element")
 
 
@@ -29,7 +29,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     if isinstance(found, str):
         yield Refused("monolayer", FailureReason.NOT_APPLICABLE, found)
         return
-    at = [Condition(f"{t:g}K-0GPa", t, 0.0, cell_motion="in_plane") for t in options.temperatures_K]
+    at = stretched_in_plane(options.temperatures_K)
     seen: list[list[int]] = []
     for atoms in found.layers:
         numbers = found.crystal.numbers[atoms]

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import STATIC, Cell, Condition, Crystal
-from pesatlas.structures.domains.bulk import Supercell, Temperature, enlarged
+from pesatlas.structures.domains.bulk import Supercell, Temperatures, enlarged
 
 Mode = Literal["volume", "xx", "yy", "zz", "yz", "xz", "xy"]
 
@@ -28,7 +28,7 @@ class Options(Section):
     magnitudes: list[float] = Field(
         [-0.06, -0.03, 0.03, 0.06], min_length=1, description="strains of each kind, without unit"
     )
-    temperatures_K: list[Temperature] = Field(
+    temperatures_K: Temperatures = Field(
         [], description="dynamics in the strained cell at these temperatures (K); none: the cells alone"
     )
 

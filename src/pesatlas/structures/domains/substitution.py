@@ -8,10 +8,9 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.elements import Symbols, symbol_of
-from pesatlas.structures.crystal import Cell, Crystal, Refused
+from pesatlas.structures.crystal import Cell, Crystal, Refused, at_temperatures
 from pesatlas.structures.defects import generators, substitutions
-from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature
-from pesatlas.structures.domains.vacancy import conditions
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import ATM_TO_GPA
 
@@ -26,7 +25,7 @@ class Options(Section):
         description="element: those that take its place, e.g. {Mg: [Ca, Zn]}; null: antisites, the elements of the crystal",
     )
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
 
 
@@ -39,7 +38,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     """Yield a cell for each different site and element, or why there is none."""
     own = sorted({symbol_of(int(z)) for z in crystal.numbers})
     mapping = options.replace or {old: [new for new in own if new != old] for old in own if len(own) > 1}
-    at = conditions(options.temperatures_K, options.pressure_GPa)
+    at = at_temperatures(options.temperatures_K, options.pressure_GPa)
     count: Counter[str] = Counter()
     for name, cell in substitutions(crystal, options.supercell, dict(mapping)):
         variant = f"substitution-{name}{count[name]}"

@@ -15,15 +15,14 @@ from pydantic import Field
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import (
     Cell,
-    Condition,
     Crystal,
     Refused,
     laid_flat,
     make_crystal,
     to_pymatgen,
 )
-from pesatlas.structures.domains.bulk import Temperature
-from pesatlas.structures.slabs import InPlane, spread, with_vacuum
+from pesatlas.structures.domains.bulk import Temperatures
+from pesatlas.structures.slabs import InPlane, spread, stretched_in_plane, with_vacuum
 from pesatlas.tables.schemas import FailureReason
 
 Miller = Annotated[list[Annotated[int, Field(ge=-9, le=9)]], Field(min_length=3, max_length=3)]
@@ -44,7 +43,7 @@ class Options(Section):
     thickness_A: float = Field(8.0, ge=3, le=60, description="thickness of the slab, at least (Å)")
     vacuum_A: float = Field(12.0, ge=5, le=50, description="empty space between a slab and its image (Å)")
     supercell: InPlane = Field(InPlane(), description="how often the slab is repeated in its plane")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
 
 
 def slabs(options: Any, crystal: Crystal) -> Iterator[tuple[str, Crystal | Refused]]:
@@ -107,22 +106,11 @@ def _in_one_piece(crystal: Crystal) -> Crystal:
     return replace(crystal, positions=scaled @ crystal.cell)
 
 
-def conditions(temperatures: list[float]) -> list[Condition]:
-    """Return the conditions of a slab: no pressure on it, and the vacuum stays."""
-    return [Condition(f"{t:g}K-0GPa", t, 0.0, cell_motion="in_plane") for t in temperatures]
-
-
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     """Yield the slabs of a crystal, and why others are none."""
+    at = stretched_in_plane(options.temperatures_K)
     for name, slab in slabs(options, crystal):
         if isinstance(slab, Refused):
             yield replace(slab, variant=f"surface-{name}")
         else:
-            yield Cell(
-                f"surface-{name}",
-                "surface",
-                slab.numbers,
-                slab.cell,
-                slab.positions,
-                conditions(options.temperatures_K),
-            )
+            yield Cell(f"surface-{name}", "surface", slab.numbers, slab.cell, slab.positions, at)

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.elements import Symbols
-from pesatlas.structures.crystal import STATIC, Cell, Crystal, Refused, to_ase
-from pesatlas.structures.defects import generators, vacancies, without
+from pesatlas.structures.crystal import STATIC, Cell, Crystal, Refused, to_ase, without
+from pesatlas.structures.defects import generators, vacancies
 from pesatlas.structures.domains.bulk import Supercell
 from pesatlas.tables.schemas import FailureReason
 
@@ -55,9 +55,9 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
             )
             yield Refused(name, FailureReason.NOT_APPLICABLE, detail)
             continue
-        for i, positions in enumerate(_path(without(large, atom), *_after(hop, atom), options.images)):
-            numbers = without(large, atom).numbers
-            yield Cell(f"{name}-{i}", "transition", numbers, large.cell, positions, [STATIC])
+        less = without(large, atom)
+        for i, positions in enumerate(_path(less, *_after(hop, atom), options.images)):
+            yield Cell(f"{name}-{i}", "transition", less.numbers, less.cell, positions, [STATIC])
     if not count:
         yield Refused(
             "transition", FailureReason.NOT_APPLICABLE, "it has none of the elements that are asked for"

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.elements import Symbols
-from pesatlas.structures.crystal import Cell, Condition, Crystal, Refused
-from pesatlas.structures.defects import generators, vacancies, without
-from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature
+from pesatlas.structures.crystal import Cell, Crystal, Refused, at_temperatures, without
+from pesatlas.structures.defects import generators, vacancies
+from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import ATM_TO_GPA
 
@@ -21,7 +21,7 @@ class Options(Section):
     kind: Literal["vacancy"] = Field("vacancy", description="one atom missing, for every different site")
     elements: Symbols | None = Field(None, min_length=1, description="of these elements; null: of all")
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
-    temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
+    temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
 
 
@@ -30,14 +30,9 @@ def check(_: Options) -> None:
     generators()
 
 
-def conditions(temperatures: list[float], pressure: float) -> list[Condition]:
-    """Return a condition for each temperature (K) at a pressure (GPa)."""
-    return [Condition(f"{t:g}K-{pressure:g}GPa", t, pressure) for t in temperatures]
-
-
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
     """Yield a cell for each different site, or why there is none."""
-    at = conditions(options.temperatures_K, options.pressure_GPa)
+    at = at_temperatures(options.temperatures_K, options.pressure_GPa)
     count: Counter[str] = Counter()
     for symbol, atom, large in vacancies(crystal, options.supercell):
         if options.elements is not None and symbol not in options.elements:
