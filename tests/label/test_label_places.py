@@ -1,15 +1,18 @@
 """Where calculations run: side by side, in folders that go when the job goes, with outputs archived and nothing left running."""
 
+import io
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pesatlas.label.archive import pack, unpack
@@ -125,6 +128,22 @@ def test_an_archive_is_one_that_tar_understands(tmp_path):
     (tmp_path / "a.tar.zst").write_bytes(payload)
     subprocess.run(["tar", "--zstd", "-xf", "a.tar.zst"], cwd=tmp_path, check=True)
     assert (tmp_path / "OUTCAR").read_text() == "energy\n" * 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../evil", tarfile.REGTYPE), ("/evil", tarfile.REGTYPE), ("evil", tarfile.SYMTYPE)]
+)
+def test_an_archive_leads_nowhere_else(tmp_path, name, kind):
+    plain, packed = io.BytesIO(), pa.BufferOutputStream()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        about = tarfile.TarInfo(name)
+        about.type, about.linkname = kind, "../in"
+        tar.addfile(about)
+    with pa.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(plain.getvalue())
+    with pytest.raises(ValueError, match="no plain file"):
+        unpack(packed.getvalue().to_pybytes(), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])

@@ -25,10 +25,26 @@ def pack(folder: Path) -> bytes:
 
 
 def unpack(payload: bytes, folder: Path) -> list[Path]:
-    """Write what ``pack`` packed into ``folder``, which is made; return the files."""
+    """Write what ``pack`` packed into ``folder``, which is made; return the files.
+
+    Raises
+    ------
+    ValueError
+        If something else packed it, with folders, links or names that lead out of ``folder``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with pa.CompressedInputStream(pa.BufferReader(payload), _CODEC) as stream:
         plain = io.BytesIO(stream.read())
     with tarfile.open(fileobj=plain) as tar:
-        tar.extractall(folder, filter="data")
-        return [folder / name for name in tar.getnames()]
+        # not extractall(filter="data"): Debian 12's Python 3.11.2 does not have it
+        return [_write(tar, member, folder) for member in tar.getmembers()]
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Path:
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None or Path(member.name).name != member.name or member.name == "..":
+        raise ValueError(f"'{member.name}' is no plain file of an archive of outputs")
+    path = folder / member.name
+    with content:
+        path.write_bytes(content.read())
+    return path
