@@ -145,6 +145,9 @@ class SmallSlurm:
             os.mknod(folder / "dev" / f"gpu{i}", 0o600 | 0o020000, os.makedev(1, 3))
         (folder / "gres.conf").write_text(f"NodeName=gpu1 Name=gpu Type=fake File={folder}/dev/gpu[0-3]\n")
         (folder / "cgroup.conf").write_text(_CGROUP_CONF)
+        prolog = folder / "prolog"
+        prolog.write_text(f'#!/bin/sh\n[ ! -e "{folder}/starts_nothing.$SLURMD_NODENAME" ]\n')
+        prolog.chmod(0o755)
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 CoresPerSocket=4 RealMemory=64000"
             f"{' Gres=gpu:fake:4' if node.startswith('gpu') else ''} State=UNKNOWN"
@@ -173,6 +176,9 @@ GresTypes=gpu
 MpiDefault=none
 {accounts}
 ReturnToService=2
+# a busy machine answers late; after the 10 s that are usual it counts as a start that failed
+MessageTimeout=60
+Prolog={folder}/prolog
 SlurmdTimeout=10
 InactiveLimit=0
 KillWait=5
@@ -281,6 +287,10 @@ PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
             if step.name() == "slurmstepd" and any(file.path == log for file in step.open_files()):
                 for process in [step, *step.children(recursive=True)]:
                     process.kill()
+
+    def let_starts_fail(self, node: str) -> None:
+        """From now on no job can be started on ``node``; with the first one that fails Slurm drains it."""
+        (self.folder / f"starts_nothing.{node}").touch()
 
     def ask(self, *command: str) -> str:
         """Return what a command of Slurm says."""

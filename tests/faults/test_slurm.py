@@ -86,6 +86,27 @@ def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice
         assert selected.dataset(level) == quiet.dataset(level)
 
 
+def test_jobs_that_a_node_cannot_start_are_released_and_run_on_another(quiet, tmp_path):
+    with (
+        small_slurm.SmallSlurm(tmp_path / "slurm") as slurm,
+        SlurmCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign,
+    ):
+        campaign.faults()
+        campaign.take_selection(quiet)
+        slurm.let_starts_fail("cpu1")
+        output = " ".join(
+            campaign.run("results/labels/00000.parquet", "results/labels/00001.parquet").split()
+        )
+        assert "drained" in slurm.ask("sinfo", "-h", "-n", "cpu1", "-p", "cpu", "-o", "%T")
+        started_twice = [number for number, count in slurm.restarts().items() if count]
+        assert started_twice
+        for number in started_twice:
+            assert f"Slurm job {number} (label_" in output
+        assert "could not be started on its node and was held; it is released" in output
+        assert {job["state"] for job in campaign.jobs()} == {"COMPLETED"}
+        assert campaign.labels() == quiet.labels()[: 2 * 2 * 2]
+
+
 @pytest.mark.skipif(not small_slurm.can_limit_memory(), reason="needs cgroups (v1) that may be written")
 def test_a_label_whose_vasp_the_kernel_kills_for_its_memory_is_made_by_the_next_attempt_of_its_job(
     quiet, tmp_path

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
+from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
@@ -72,12 +73,13 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
             "where that is needed), or take another profile, e.g. --profile profiles/local."
         )
     started, since = time.monotonic(), time.time()
-    with campaign_lock(folder) as lock:
+    with campaign_lock(folder) as lock, ExitStack() as stack:
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
         if on_slurm:
             _sort_out_orphans(prefix, console)
+            stack.enter_context(held_jobs_released(prefix, console))
         campaign = campaign_to_show(folder, arguments, console)
         if campaign is None:
             status = _wait_for(snakemake, folder, lock)

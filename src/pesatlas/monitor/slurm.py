@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _FIELDS = "%A|%T|%P|%M|%r|%N|%j|%k"  # what a user may have filled in comes last
-_PATIENCE_S = 10.0
+PATIENCE_S = 10.0
 _UNITS_S = (1, 60, 3600, 86400)
 
 
@@ -59,11 +59,11 @@ def read_queue(prefix: str) -> Queue:
             [squeue, "--me", "--noheader", "--format", _FIELDS],
             capture_output=True,
             text=True,
-            timeout=_PATIENCE_S,
+            timeout=PATIENCE_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Queue(problem=f"squeue did not answer within {_PATIENCE_S:.0f} s")
+        return Queue(problem=f"squeue did not answer within {PATIENCE_S:.0f} s")
     if done.returncode != 0:
         if "configuration source" in done.stderr:
             return Queue()  # Slurm's programs are installed, but this machine belongs to no cluster
