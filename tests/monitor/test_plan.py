@@ -146,18 +146,10 @@ def test_the_command_says_where_each_number_comes_from(tmp_path):
         assert unit.split()[0] in done.stdout
 
 
-def test_cells_of_other_domains_are_counted_on_examples_and_what_does_not_move_takes_no_time():
+def campaign_with(domains):
     from pesatlas.config.campaign import Campaign
-    from pesatlas.monitor.rates import assumed
 
-    domains = [
-        {"kind": "bulk", "supercell": None},
-        {"kind": "strained", "modes": ["xx"], "magnitudes": [0.1]},
-        {"kind": "compressed", "pressures_GPa": [10, 20]},
-        # of two examples one has layers
-        {"kind": "monolayer"},
-    ]
-    campaign = Campaign.model_validate(
+    return Campaign.model_validate(
         {
             "structures": {"sources": [{"kind": "demo"}], "domains": domains},
             "explore": {},
@@ -166,7 +158,31 @@ def test_cells_of_other_domains_are_counted_on_examples_and_what_does_not_move_t
             "label": {},
         }
     )
-    rates = assumed(campaign)
+
+
+def test_cells_of_other_domains_are_counted_on_examples_and_what_does_not_move_takes_no_time():
+    domains = [
+        {"kind": "bulk", "supercell": None},
+        {"kind": "strained", "modes": ["xx"], "magnitudes": [0.1]},
+        {"kind": "compressed", "pressures_GPa": [10, 20]},
+        # of two examples one has layers
+        {"kind": "monolayer"},
+    ]
+    rates = assumed(campaign_with(domains))
     assert rates["cells"].value == 1 + 1 + 2 + 1
     assert rates["trajectories"].value * rates["cells"].value == pytest.approx(1 + 0 + 2 + 1)
+    assert rates["lengths"].value == 1
     assert "NaCl or MoS2" in rates["cells"].source
+
+
+def test_ramps_take_time_and_give_snapshots(tmp_path):
+    melt = {"kind": "liquid", "temperatures_K": [1000], "melt_ps": 50, "cool_ps": 100}
+    campaign = campaign_with([{"kind": "bulk", "supercell": None}, melt])
+    rates = assumed(campaign)
+    # 100 ps of bulk; of the liquid 50 ps molten, 100 ps of cooling, and 100 ps
+    assert rates["lengths"].value * 2 * campaign.explore.length_ps == pytest.approx(100 + 250)
+    amounts = count(campaign, tmp_path, 10, rates)
+    assert amounts.snapshots == 10 * (350 / campaign.explore.frame_interval_ps + 1)
+    rates |= {"md": Rate(1e5, "given"), "encode": Rate(1e5, "given"), "atoms": Rate(20, "given")}
+    explore = plan(campaign, amounts, rates)[1]
+    assert explore.hours == pytest.approx(10 * 350_000 / campaign.explore.timestep_fs * 20 / 1e5 / 3600)

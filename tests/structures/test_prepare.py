@@ -266,3 +266,15 @@ def test_a_campaign_without_a_single_cell_says_why():
     ) as error:
         prepare(campaign({"kind": "demo", "names": ["MgO"]}, domains=[{"kind": "layered"}]))
     assert "bonded in 3D" in str(error.value)
+
+
+def test_a_ramp_longer_than_names_of_snapshots_have_room_for_is_refused_before_anything_runs():
+    melt = {
+        "kind": "liquid",
+        "melt_ps": 15000,
+        "cool_ps": 15000,
+        "supercell": {"min_length_A": 5, "max_atoms": 16},
+    }
+    with pytest.raises(UserError, match=r"liquid.*\d{8} steps with its ramps.*9999999.*shorter"):
+        prepare(campaign(domains=[melt]))
+    assert not Path("results/structures.parquet").exists()

@@ -31,7 +31,7 @@ def show_plan(
         rates |= measured(calibration, campaign)
     results = Path("results")
     if structures is None and (results / "structures.parquet").is_file():
-        rates |= measured_cells(results)
+        rates |= measured_cells(results, campaign.explore)
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
     amounts = count(campaign, results, structures, rates)
     console.print(render(campaign, amounts, plan(campaign, amounts, rates), rates, machine))

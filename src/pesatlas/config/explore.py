@@ -1,5 +1,6 @@
 """Section ``explore``: molecular dynamics of every cell at every one of its conditions."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -14,7 +15,8 @@ else:
     Potential = registry.options_of("pesatlas.potentials.kinds")
 
 _LONGEST_USUAL_TIMESTEP_FS = 10.0
-_LAST_STEP = 9_999_999
+LAST_STEP = 9_999_999
+"""The last step that a ``snapshot_id`` has room for."""
 
 
 class Abort(Section):
@@ -95,6 +97,16 @@ class Explore(Section):
         """Steps of a trajectory."""
         return self.frame_steps * round(self.length_ps / self.frame_interval_ps)
 
+    def steps_of(self, ramp_ps: Iterable[float] = (), length_ps: float | None = None) -> int:
+        """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's): whole frames."""
+        fs = sum(self.ramp_steps(ps) for ps in ramp_ps) * self.timestep_fs
+        fs += (length_ps or self.length_ps) * 1000
+        return max(1, round(fs / (self.frame_interval_ps * 1000))) * self.frame_steps
+
+    def ramp_steps(self, length_ps: float) -> int:
+        """Return the steps of one part of a ramp."""
+        return max(1, round(length_ps * 1000 / self.timestep_fs))
+
     def dynamics_identity(self) -> dict[str, Any]:
         """Return what decides a trajectory: ``identity`` without how cells are packed into jobs."""
         return {
@@ -123,9 +135,9 @@ class Explore(Section):
             raise ValueError(
                 f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, {self.frame_interval_ps:g} ps; use {near:g}"
             )
-        if self.total_steps > _LAST_STEP:
+        if self.total_steps > LAST_STEP:
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have room for {_LAST_STEP}: make it shorter"
+                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have room for {LAST_STEP}: make it shorter"
             )
         return self
 

@@ -43,6 +43,7 @@ class Amounts:
     source: str
     cells: int
     trajectories: int
+    steps: int
     snapshots: int
     picks: int
     elements: int
@@ -105,10 +106,11 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         )
     cells = round(structures * rates["cells"].value)
     trajectories = round(cells * rates["trajectories"].value)
-    frames = campaign.explore.total_steps // campaign.explore.frame_steps
-    snapshots = trajectories * frames + structures
+    steps = round(trajectories * rates["lengths"].value * campaign.explore.total_steps)
+    snapshots = steps // campaign.explore.frame_steps + structures
     picks = min(campaign.most_labels, snapshots)
-    return Amounts(structures, source, cells, trajectories, snapshots, picks, round(rates["elements"].value))
+    elements = round(rates["elements"].value)
+    return Amounts(structures, source, cells, trajectories, steps, snapshots, picks, elements)
 
 
 def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
@@ -121,7 +123,7 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
     select_jobs += (1 + len(groups(batches))) if campaign.round else 0
     dataset_jobs = len(RULES["dataset"]) - 1 + len(campaign.dataset.exports.formats) + len(RULES["report"])
     structure_jobs = len(RULES["structures"]) + known
-    work = amounts.trajectories * campaign.explore.total_steps * atoms
+    work = amounts.steps * atoms
     seen = amounts.snapshots * atoms
     levels = len(campaign.label.levels)
     labels = amounts.picks * levels

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore import Explore
 from pesatlas.config.label import LEVELS
 from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
@@ -23,6 +24,7 @@ from pesatlas.tables import read_entry
 UNITS = {
     "cells": "cells for each crystal",
     "trajectories": "trajectories for each cell, without cells that do not move",
+    "lengths": "lengths of explore.length_ps in a trajectory, ramps included",
     "atoms": "atoms in a cell",
     "elements": "elements",
     "prepare": "s of checking for each crystal",
@@ -60,11 +62,8 @@ Rates = dict[str, Rate]
 
 def assumed(campaign: Campaign) -> Rates:
     """Return what can be said without any measurement: counts that follow from the configuration, sizes, and the times of what is quick."""
-    cells = conditions = 0
-    for domain in campaign.structures.domains:
-        of_domain = _of_a_crystal(domain)
-        cells += of_domain[0]
-        conditions += of_domain[1]
+    found = [_of_a_crystal(domain, campaign.explore) for domain in campaign.structures.domains]
+    cells, trajectories, lengths = map(sum, zip(*found, strict=True))
     configured = "from structures.domains"
     if any(domain.kind != "bulk" for domain in campaign.structures.domains):
         configured += f", as of {' or '.join(_EXAMPLES)}"
@@ -72,7 +71,8 @@ def assumed(campaign: Campaign) -> Rates:
     elements, formats = campaign.structures.elements, len(campaign.dataset.exports.formats)
     return {
         "cells": Rate(cells, configured),
-        "trajectories": Rate(conditions / max(cells, 1), configured),
+        "trajectories": Rate(trajectories / max(cells, 1), configured),
+        "lengths": Rate(lengths / max(trajectories, 1), configured),
         "atoms": Rate(30, "assumed"),
         "elements": Rate(len(elements), "from structures.elements")
         if elements
@@ -94,19 +94,25 @@ def assumed(campaign: Campaign) -> Rates:
     }
 
 
-def _of_a_crystal(domain: Any) -> tuple[int, int]:
-    """Return how many cells and trajectories (that move) a domain makes of a crystal: of bulk both cells, else the most of two examples."""
+def _of_a_crystal(domain: Any, settings: Explore) -> tuple[int, int, float]:
+    """Return how many cells, trajectories and lengths (of trajectories) a domain makes of a crystal: of bulk both cells, else the most of two examples."""
     if domain.kind == "bulk":
         each = int(domain.unit_cell) + int(domain.supercell is not None)
-        return each, each * len(domain.temperatures_K) * len(domain.pressures_GPa)
+        trajectories = each * len(domain.temperatures_K) * len(domain.pressures_GPa)
+        return each, trajectories, trajectories
     source = registry.find("pesatlas.structures.sources", "demo")
     made = registry.find("pesatlas.structures.domains", domain.kind)
-    found = [(0, 0)]
+    found = [(0, 0, 0.0)]
     for crystal in source.load(source.Options(names=_EXAMPLES)):
         # what it refuses has no conditions; what does not move takes no time
-        conditions = [getattr(cell, "conditions", None) for cell in made.cells(domain, crystal)]
-        trajectories = [sum(not c.static for c in each) for each in conditions if each is not None]
-        found.append((len(trajectories), sum(trajectories)))
+        cells = [cell for cell in made.cells(domain, crystal) if hasattr(cell, "conditions")]
+        steps = [
+            settings.steps_of([part.length_ps for part in each.ramp], each.length_ps)
+            for cell in cells
+            for each in cell.conditions
+            if each.moves
+        ]
+        found.append((len(cells), len(steps), sum(steps) / settings.total_steps))
     return max(found)
 
 
@@ -132,7 +138,9 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
     found |= {name: Rate(value, where) for name, value in _stored(folder / campaign.campaign.store, results)}
     if campaign.structures.domains == wanted.structures.domains:
         # a hundredth of the crystals may have few of the elements
-        found |= {name: rate for name, rate in measured_cells(results).items() if name != "elements"}
+        found |= {
+            name: rate for name, rate in measured_cells(results, wanted.explore).items() if name != "elements"
+        }
     found |= {name: Rate(value, where) for name, value in _exports(results, campaign, wanted)}
     found |= _dynamics(folder, _setting(campaign, wanted, "explore", "potential", "device"))
     found |= _features(folder, _setting(campaign, wanted, "encode", "encoder", "device"))
@@ -147,8 +155,8 @@ def _setting(campaign: Campaign, wanted: Campaign, section: str, *names: str) ->
     return ", ".join(words) + (f" (other {' and '.join(others)} than planned!)" if others else "")
 
 
-def measured_cells(results: Path) -> Rates:
-    """Return how many cells and trajectories the crystals of a campaign gave, how large they are, and of how many elements.
+def measured_cells(results: Path, settings: Explore) -> Rates:
+    """Return how many cells and trajectories the crystals of a campaign gave, how long and large they are, and of how many elements.
 
     The table is opened for that.
     """
@@ -157,13 +165,16 @@ def measured_cells(results: Path) -> Rates:
     table = pq.read_table(path, columns=["n_atoms", "conditions", "numbers"])
     weights = pc.list_value_length(table["conditions"])
     source = f"counted in {path}"
-    conditions = pc.list_flatten(table["conditions"])
-    names = [field.name for field in conditions.type]
-    static = pc.sum(pc.struct_field(conditions, "static")).as_py() if "static" in names else 0
+    # what does not move takes no time
+    steps = [
+        settings.steps_of([part["length_ps"] for part in each.get("ramp") or ()], each.get("length_ps"))
+        for each in pc.list_flatten(table["conditions"]).to_pylist()
+        if not (each.get("static") or each.get("path"))
+    ]
     return {
         "cells": Rate(counts["cells"] / counts["accepted"], source),
-        # what does not move takes no time
-        "trajectories": Rate((counts["trajectories"] - (static or 0)) / counts["cells"], source),
+        "trajectories": Rate(len(steps) / counts["cells"], source),
+        "lengths": Rate(sum(steps) / settings.total_steps / max(len(steps), 1), source),
         "atoms": Rate(
             pc.sum(pc.multiply(table["n_atoms"], weights)).as_py() / counts["trajectories"], source
         ),

@@ -15,6 +15,7 @@ from pymatgen.core import Composition, Element
 
 from pesatlas import __version__, registry
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore import LAST_STEP, Explore
 from pesatlas.config.section import digest
 from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
@@ -130,6 +131,7 @@ def _rows(
             for cell in domain.cells(options, crystal):
                 why = cell if isinstance(cell, Refused) else _broken(cell, crystal, rules)
                 if why is None:
+                    _check_lengths(cell, campaign.explore)
                     made.append((crystal, cell))
                 else:
                     key = f"{crystal.structure_id}:{why.variant}"
@@ -155,6 +157,17 @@ def _broken(cell: Cell, crystal: Crystal, rules: Rules) -> Refused | None:
         Crystal(crystal.structure_id, cell.numbers, cell.cell, cell.positions, crystal.source)
     )
     return Refused(cell.variant, why.reason, why.detail) if why else None
+
+
+def _check_lengths(cell: Cell, settings: Explore) -> None:
+    """Raise a UserError if a trajectory has more steps than names of snapshots have room for."""
+    for each in cell.conditions:
+        steps = settings.steps_of([part.length_ps for part in each.ramp], each.length_ps)
+        if each.moves and steps > LAST_STEP:
+            raise UserError(
+                f"structures.domains, kind {cell.domain}: {each.name} of {cell.variant} has {steps} steps with its ramps; names of snapshots "
+                f"have room for {LAST_STEP}. Make them, or explore.length_ps, shorter, or explore.timestep_fs longer."
+            )
 
 
 def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
