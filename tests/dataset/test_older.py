@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import pesatlas
+from pesatlas.dataset.verify import verify
+from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS, read_table
 from pesatlas.tables.potentials import OF_POTENTIALS
 from pesatlas.tables.schemas import SCHEMA_VERSION
@@ -49,3 +51,13 @@ def test_columns_and_rows_can_be_chosen(older, columns):
     table = read_table(path, "dataset", columns, filters=[("structure_id", "==", "NaCl")])
     assert table.column_names == columns
     assert table["space_group"].null_count == len(table) == 3
+
+
+@pytest.mark.parametrize("folder", FOLDERS[1:], ids=lambda path: path.name)
+def test_rows_with_all_columns_of_today_are_verified(folder):
+    assert verify(folder) == []
+
+
+def test_rows_without_some_columns_of_today_are_not_said_to_be_sound(older):
+    with pytest.raises(UserError, match="older schema version"):
+        verify(older)

@@ -41,20 +41,19 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     Raises
     ------
     UserError
-        If there is no finished campaign below ``root``, or one of an older schema version.
+        If there is no finished campaign below ``root``, or its rows are of an older schema version, without columns of today.
     """
     manifest = read_campaign_manifest(root)
     layout = Results(root, manifest["label_batches"], tuple(manifest["levels"]))
-    made = [entry["schema_version"] for entry in manifest["files"] if entry["table"] == "dataset"]
-    if min(made) < SCHEMA_VERSION:
-        raise UserError(
-            f"{root} was written with an older schema version: it opens as it is, but to check it collect it again (`pesatlas run`; "
-            "nothing is calculated again), or take the pesatlas that wrote it."
-        )
     progress(f"checksums and schemas of {len(manifest['files'])} files")
     problems = _check_files(root, manifest["files"])
     if problems:
         return problems
+    if any(_lacks_columns(root, entry) for entry in manifest["files"] if entry["table"] == "dataset"):
+        raise UserError(
+            f"{root} was written with an older schema version: it opens as it is, but to check it collect it again (`pesatlas run`; "
+            "nothing is calculated again), or take the pesatlas that wrote it."
+        )
     released = (root / "release.json").is_file()
     if released:
         progress("checksums of the release")
@@ -75,6 +74,11 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     progress("stresses against the potential's")
     problems += check_stress_sign(layout)
     return problems
+
+
+def _lacks_columns(root: Path, entry: dict[str, Any]) -> bool:
+    """Whether a table has not all columns of today, because an older pesatlas wrote it."""
+    return pq.read_schema(root / entry["file"]).names != SCHEMAS[entry["table"]].names
 
 
 def _check_files(root: Path, entries: list[dict[str, Any]]) -> list[str]:

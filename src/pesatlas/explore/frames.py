@@ -41,17 +41,39 @@ def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) 
     for i, step in steps.items():
         atoms = slice(ends[i] - arrays["n_atoms"][i], ends[i])
         cell, positions = arrays["cells"][i], arrays["positions"][atoms]
-        frames[i] = {
-            "step": step,
-            "cell_A": cell.ravel(),
-            "positions_A": positions.ravel(),
-            "instant_temperature_K": temperatures[i] if moving and len(positions) > 1 else None,
-            "mlip_energy_eV": float(arrays["energies"][i]),
-            "mlip_stress_eV_per_A3": arrays["stresses"][i][VOIGT],
-            "mlip_max_force_eV_per_A": float(largest[atoms].max()),
-            "min_distance_A": min_distance(cell, positions),
-        }
+        frames[i] = make_frame(
+            step,
+            cell,
+            positions,
+            energy=float(arrays["energies"][i]),
+            stress=arrays["stresses"][i][VOIGT],
+            largest_force=float(largest[atoms].max()),
+            temperature=temperatures[i] if moving and len(positions) > 1 else None,
+        )
     return frames
+
+
+def make_frame(
+    step: int,
+    cell: np.ndarray,
+    positions: np.ndarray,
+    *,
+    energy: float,
+    stress: np.ndarray,
+    largest_force: float,
+    temperature: float | None = None,
+) -> Frame:
+    """Make a frame of what a potential says; units are those of the columns, ``stress`` has its six components."""
+    return {
+        "step": step,
+        "cell_A": cell.ravel(),
+        "positions_A": positions.ravel(),
+        "instant_temperature_K": temperature,
+        "mlip_energy_eV": energy,
+        "mlip_stress_eV_per_A3": stress,
+        "mlip_max_force_eV_per_A": largest_force,
+        "min_distance_A": min_distance(cell, positions),
+    }
 
 
 def frames_table(frames: Sequence[Frame]) -> pa.Table:

@@ -99,9 +99,9 @@ def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -
     }
     own = {
         "snapshot_id": [f"{each.name}:{step:07d}" for step in steps],
-        "time_fs": [step * timestep_fs for step in steps],
+        "time_fs": [step * timestep_fs if each.moves else 0.0 for step in steps],
         "temperature_K": [each.temperature_at(step) for step in steps],
-        "lindemann": [None] * len(steps) if each.static else displacement_ratios(each, frames),
+        "lindemann": displacement_ratios(each, frames) if each.moves else [None] * len(steps),
     }
     columns = []
     for column in SCHEMAS["snapshots"]:

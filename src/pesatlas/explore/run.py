@@ -128,15 +128,15 @@ def _compute(
         unknown = {key: failure for key, failure in asked.items() if failure}
         for key, failure in unknown.items():
             commit(missing[key], [], failure)
-        still, moving = [], {}
-        for key, each in wanted.items():
-            if key in unknown:
-                continue
-            if not each.static:
-                moving[key] = each
-            elif key in missing:
-                still.append(each)
+        known = {key: each for key, each in wanted.items() if key not in unknown}
+        still = [each for key, each in known.items() if each.static and key in missing]
         evaluate_equilibrium(still, settings, potential, commit)
+        paths = [each for key, each in known.items() if each.path_end is not None and key in missing]
+        if paths:
+            from pesatlas.explore.paths import relax_paths  # noqa: PLC0415 - ASE's bands take a second to import
+
+            relax_paths(paths, settings, potential, commit)
+        moving = {key: each for key, each in known.items() if each.moves}
         checkpoint = Checkpoint(folder, digest(sorted(wanted)), potential.device)
         Engine(settings, potential, checkpoint, commit).run(moving, missing.keys())
 

@@ -21,6 +21,9 @@ from pesatlas.potentials.interface import Potential
 from pesatlas.tables import read_table
 from pesatlas.units import EV_PER_A3_TO_GPA
 
+PATHS_VERSION = 1
+"""Raise it when the same two states would give another path: stored paths are then computed anew."""
+
 EQUILIBRIUM = "equilibrium"
 
 
@@ -44,7 +47,7 @@ _ENSEMBLES = {
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A cell at a condition: one trajectory to run, or (``static``) a cell to evaluate as it is.
+    """A cell at a condition: one trajectory to run, a path to find, or (``static``) a cell to evaluate as it is.
 
     Attributes
     ----------
@@ -55,6 +58,8 @@ class Trajectory:
     positions : (n, 3) Å
     temperature_K, pressure_GPa : targets
     static : whether it does not move
+    path_end : (n, 3) Å, the state to which to find a path; None: there is dynamics, or nothing
+    images : of the path, both states included
     steps : length
     ramp : (temperature at the start, temperature at the end, steps) of what comes before ``temperature_K``
     cell_motion : what the barostat may do: all, isotropic, in_plane, none
@@ -75,6 +80,8 @@ class Trajectory:
     temperature_K: float
     pressure_GPa: float
     static: bool
+    path_end: np.ndarray | None
+    images: int
     steps: int
     ramp: tuple[tuple[float, float, int], ...]
     cell_motion: str
@@ -95,7 +102,12 @@ class Trajectory:
     @property
     def ensemble(self) -> str:
         """What its frames are drawn from, as in the tables."""
-        return "none" if self.static else _ENSEMBLES[self.cell_motion]
+        return _ENSEMBLES[self.cell_motion] if self.moves else "none"
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is dynamics."""
+        return not self.static and self.path_end is None
 
     @property
     def random_key(self) -> int:
@@ -150,6 +162,12 @@ def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Ite
         given = {"condition": EQUILIBRIUM, "temperature_K": 0.0, "pressure_GPa": 0.0, "static": True}
         yield Trajectory(key=still, **same, **_physics(given, settings))
     for each in row["conditions"]:
+        physics = _physics(each, settings)
+        if each.get("path"):
+            states = [start, geometry_digest(numbers, cell, physics["path_end"])]
+            found = [states, physics["images"], physics["abort"].min_distance_A, made["potential"]]
+            yield Trajectory(key=digest("path", PATHS_VERSION, *found, length=32), **same, **physics)
+            continue
         said = {name: each[name] for name in _OF_THE_KEY if each.get(name) is not None}
         key = digest(
             "trajectory",
@@ -160,27 +178,26 @@ def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Ite
             *([said] if said else []),
             length=32,
         )
-        yield Trajectory(key=still if each.get("static") else key, **same, **_physics(each, settings))
+        yield Trajectory(key=still if each.get("static") else key, **same, **physics)
 
 
 def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
     """Return what a condition says, completed by section ``explore``; times are rounded to whole frames and steps."""
     of_abort = {name: condition[name] for name in Abort.model_fields if condition.get(name) is not None}
-    ramp = tuple(
-        (part["start_K"], part["end_K"], max(1, round(part["length_ps"] * 1000 / settings.timestep_fs)))
-        for part in condition.get("ramp") or ()
-    )
-    length_ps = condition.get("length_ps") or settings.length_ps
-    fs = sum(steps for *_, steps in ramp) * settings.timestep_fs + length_ps * 1000
-    frames = max(1, round(fs / (settings.frame_interval_ps * 1000)))
+    ramp = condition.get("ramp") or ()
     compressibility = condition.get("compressibility_per_GPa")
+    path = condition.get("path") or {}
     return {
         "condition": condition["condition"],
         "temperature_K": condition["temperature_K"],
         "pressure_GPa": condition["pressure_GPa"],
         "static": bool(condition.get("static")),
-        "steps": frames * settings.frame_steps,
-        "ramp": ramp,
+        "path_end": np.reshape(path["end_A"], (-1, 3)) if path else None,
+        "images": path.get("images", 0),
+        "steps": settings.steps_of([part["length_ps"] for part in ramp], condition.get("length_ps")),
+        "ramp": tuple(
+            (part["start_K"], part["end_K"], settings.ramp_steps(part["length_ps"])) for part in ramp
+        ),
         "cell_motion": condition.get("cell_motion") or "all",
         "compressibility_per_GPa": compressibility or settings.compressibility_per_GPa,
         "same_compressibility": compressibility is None,

@@ -54,6 +54,20 @@ class Segment:
     length_ps: float
 
 
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A way to another state of the same cell, to be found by the potential.
+
+    Attributes
+    ----------
+    end_A : (n, 3) Å, positions there, so near to those here as atoms have to go
+    images : of the path, both states included
+    """
+
+    end_A: np.ndarray
+    images: int
+
+
 @dataclass(frozen=True)
 class Condition:
     """One thermodynamic condition, and the physics of its dynamics; what is left out is as section ``explore`` says.
@@ -63,6 +77,7 @@ class Condition:
     name : no other condition of the cell has it; letters, digits, ``.``, ``+`` and ``-``
     temperature_K, pressure_GPa : targets
     static : no dynamics; the cell itself is the only frame
+    path : no dynamics; frames are the images of a path from the cell to another state
     cell_motion : which strains the barostat may make; ``in_plane`` wants the first two lattice vectors in the plane xy
     ramp : temperatures to go through before ``length_ps`` at ``temperature_K``; all frames are kept
     length_ps : time at ``temperature_K``; null: ``explore.length_ps``
@@ -74,6 +89,7 @@ class Condition:
     temperature_K: float
     pressure_GPa: float
     static: bool = False
+    path: Path | None = None
     cell_motion: CellMotion = "all"
     ramp: tuple[Segment, ...] = ()
     length_ps: float | None = None
@@ -82,11 +98,17 @@ class Condition:
     max_temperature_factor: float | None = None
     min_distance_A: float | None = None
 
+    @property
+    def moves(self) -> bool:
+        """Whether there is dynamics."""
+        return not self.static and self.path is None
+
     def as_row(self) -> dict[str, Any]:
         """Return its entry in the table ``structures``: what is as in ``bulk`` is null."""
         row = asdict(self)
         row["condition"] = row.pop("name")
         row["static"] = self.static or None
+        row["path"] = self.path and {"end_A": self.path.end_A.reshape(-1), "images": self.path.images}
         row["cell_motion"] = None if self.cell_motion == "all" else self.cell_motion
         row["ramp"] = [asdict(segment) for segment in self.ramp] or None
         return row

@@ -24,7 +24,7 @@ from pesatlas.tables.columns import (
 )
 from pesatlas.tables.potentials import OF_POTENTIALS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class FailureReason(StrEnum):
@@ -77,6 +77,7 @@ _STRUCTURES = [
                     pa.field("temperature_K", f8),
                     pa.field("pressure_GPa", f8),
                     pa.field("static", flag),
+                    pa.field("path", pa.struct([pa.field("end_A", pa.list_(f8)), pa.field("images", i4)])),
                     pa.field("cell_motion", text),
                     pa.field(
                         "ramp",

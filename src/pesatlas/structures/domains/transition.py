@@ -1,7 +1,6 @@
-"""Between two states: an atom hops into a vacancy beside it, in images that are not moved.
+"""Between two states: an atom hops into a vacancy beside it, along the path of least energy of the exploring potential.
 
-The first and the last image are the two states, as the crystal's sites give them; those between are interpolated so that pair
-distances change evenly (image dependent pair potential, Smidstrup et al., J. Chem. Phys. 140, 214106 (2014), as in ASE).
+Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.paths`` relaxes both and finds the path.
 """
 
 from collections import Counter
@@ -13,20 +12,18 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.elements import Symbols
-from pesatlas.structures.crystal import STATIC, Cell, Crystal, Refused, to_ase, without
+from pesatlas.structures.crystal import Cell, Condition, Crystal, Path, Refused, without
 from pesatlas.structures.defects import generators, vacancies
 from pesatlas.structures.domains.bulk import Supercell
 from pesatlas.tables.schemas import FailureReason
-
-_NO_SYMMETRY_AXIS = (0.267, 0.535, 0.802)
-_BEND_A = 0.4
 
 
 class Options(Section):
     """Options of the domain ``transition``."""
 
     kind: Literal["transition"] = Field(
-        "transition", description="an atom on its way into a vacancy beside it"
+        "transition",
+        description="an atom on its way into a vacancy beside it, along the path of least energy",
     )
     elements: Symbols | None = Field(None, min_length=1, description="of these elements; null: of all")
     images: int = Field(5, ge=3, le=21, description="images of each hop, both ends included")
@@ -40,7 +37,7 @@ def check(_: Options) -> None:
 
 
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
-    """Yield the images of the shortest hop into each different vacancy, or why there is none."""
+    """Yield a cell with a path for the shortest hop into each different vacancy, or why there is none."""
     count: Counter[str] = Counter()
     for symbol, atom, large in vacancies(crystal, options.supercell):
         if options.elements is not None and symbol not in options.elements:
@@ -56,8 +53,11 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
             yield Refused(name, FailureReason.NOT_APPLICABLE, detail)
             continue
         less = without(large, atom)
-        for i, positions in enumerate(_path(less, *_after(hop, atom), options.images)):
-            yield Cell(f"{name}-{i}", "transition", less.numbers, less.cell, positions, [STATIC])
+        end = less.positions.copy()
+        # numbered without the atom that is gone
+        end[hop[0] - int(hop[0] > atom)] += hop[1]
+        path = Condition("path", 0.0, 0.0, path=Path(end, options.images))
+        yield Cell(name, "transition", less.numbers, less.cell, less.positions, [path])
     if not count:
         yield Refused(
             "transition", FailureReason.NOT_APPLICABLE, "it has none of the elements that are asked for"
@@ -77,25 +77,3 @@ def _nearest_alike(crystal: Crystal, atom: int) -> tuple[int, np.ndarray] | None
         if best is None or lengths[shortest] < best[0]:
             best = (float(lengths[shortest]), j, images[shortest])
     return (best[1], best[2]) if best else None
-
-
-def _after(hop: tuple[int, np.ndarray], removed: int) -> tuple[int, np.ndarray]:
-    """Return the hop by the numbering without the atom that was removed."""
-    return hop[0] - int(hop[0] > removed), hop[1]
-
-
-def _path(start: Crystal, atom: int, way: np.ndarray, images: int) -> list[np.ndarray]:
-    """Return positions along the hop of ``atom`` by ``way`` (Å), first and last included."""
-    from ase.mep import NEB, idpp_interpolate  # noqa: PLC0415 - only a campaign that has transitions needs it
-
-    first, last = to_ase(start), to_ase(start)
-    last.positions[atom] += way
-    chain = [first, *(first.copy() for _ in range(images - 2)), last]
-    band = NEB(chain, method="improvedtangent")
-    band.interpolate()
-    # a straight line may lead through another atom; bent to one side, the same every time, it leads past it
-    aside = np.cross(way, _NO_SYMMETRY_AXIS)
-    for i, image in enumerate(chain[1:-1], start=1):
-        image.positions[atom] += _BEND_A * np.sin(np.pi * i / (images - 1)) * aside / np.linalg.norm(aside)
-    idpp_interpolate(band, traj=None, log=None, fmax=0.02, mic=True, steps=300)
-    return [image.positions for image in chain]
