@@ -27,13 +27,12 @@ def job(snakemake: Any) -> Iterator[Campaign]:
     signal.signal(signal.SIGTERM, _stop)  # time limit, preemption, scancel: clean up, then end
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(snakemake.threads)
-    names = ("batch", "level", "policy", "share", "seed")
-    batch = "-".join(
-        getattr(snakemake.wildcards, name) for name in names if hasattr(snakemake.wildcards, name)
-    )
+    log_file = Path(snakemake.log[0])
+    # of rules with many jobs, each has its log in a folder of the rule's name, and is called as its log is
+    batch = log_file.stem if log_file.parent.name == snakemake.rule else ""
     with (
         progress_file(snakemake.rule, batch),
-        _log_to(Path(snakemake.log[0]), f"{snakemake.rule} {batch}".strip()),
+        _log_to(log_file, f"{snakemake.rule} {batch}".strip()),
     ):
         yield load_campaign(snakemake.config)
 

@@ -19,9 +19,8 @@ RULES = {
     "dataset": ("collect_dataset", "write_card", "export_dataset"),
     "train": ("train_potential", "fetch_base"),
     "compare": ("train_arm", "pick_arms", "compare_arms"),
+    "benchmark": ("run_benchmark", "fetch_benchmark", "score_benchmark"),
+    "round": ("measure_disagreement", "calibrate_disagreement", "advise_round"),
     "report": ("evaluate_potential", "build_report"),
 }
-"""The rules of each stage; isolated atoms are counted apart from the labels of the selection."""
-
-ROUND = ("calibrate_disagreement", "measure_disagreement")
-"""Rules of select that only a round after the first has, beside the others."""
+"""The rules of each stage; isolated atoms are counted apart from the labels of the selection, and what a round after the first has beside its selection."""

@@ -69,7 +69,7 @@ from pathlib import Path
 from pesatlas.job import job
 from pesatlas.progress import Progress
 snakemake = types.SimpleNamespace(
-    threads=1, rule="label_batch", wildcards=types.SimpleNamespace(batch="00007"), log=["log.txt"], config=__CONFIG__)
+    threads=1, rule="label_batch", log=["logs/label_batch/00007.log"], config=__CONFIG__)
 with job(snakemake):
     Progress("waits", 5)
     print("ready", flush=True)
@@ -88,3 +88,18 @@ def test_a_job_that_is_told_to_stop_says_so_and_one_that_is_killed_cannot(tmp_pa
         process.communicate()
         found = read(tmp_path / "work/progress/label_batch-00007.json")
         assert (found["state"], found["pid"], found["total"]) == (state, process.pid, 5)
+
+
+def test_jobs_of_one_rule_that_run_at_once_have_files_of_their_own(tmp_path):
+    from pesatlas.config.presets import preset
+
+    config = preset("demo")[0].model_dump(mode="json")
+    for name, batch in (
+        ("grid_atoms/00003", "00003"),
+        ("run_benchmark/my-own-speed-00000", "my-own-speed-00000"),
+    ):
+        program = JOB.replace("__CONFIG__", repr(config)).replace("time.sleep(60)", "pass")
+        rule = name.split("/")[0]
+        program = program.replace("label_batch/00007", name).replace('rule="label_batch"', f'rule="{rule}"')
+        subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+        assert read(tmp_path / f"work/progress/{rule}-{batch}.json")["batch"] == batch

@@ -73,6 +73,38 @@ def test_every_export_is_a_step_of_the_dataset(halfway):
     assert (found.total, found.done, found.left) == (4, 1, 3)
 
 
+def test_what_a_round_and_a_benchmark_have_to_do_is_counted(halfway):
+    raw = yaml.safe_load((halfway.folder / "config.yaml").read_text())
+    raw["benchmark"] = {
+        "properties": [{"kind": "relaxation", "structures": 2}, {"kind": "speed"}],
+        "jobs_per_property": 3,
+        "potentials": [{"name": "my-own", "potential": {"kind": "chgnet"}}],
+    }
+    kin = [{"kind": "chgnet"}, {"kind": "chgnet", "version": "0.2.0"}]
+    raw["round"] = {"number": 2, "previous": "../first", "committee": kin}
+    raw["structures"]["sources"] = [{"kind": "previous_round", "previous": "../first"}]
+    (halfway.folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    campaign = read_campaign(halfway.folder / "config.yaml", extensions=False)
+    assert len(campaign.judged) == 2
+
+    def found():
+        status = read_status(halfway.folder, campaign, job_prefix(halfway.folder))
+        assert sums_close(status)
+        return [(s.name, s.total, s.done) for s in status.stages if s.name in {"benchmark", "round"}]
+
+    # two shares of relaxation and one of speed for each potential; calibration, a group's disagreement, advice
+    shares = sum(campaign.benchmark.jobs(options) for options in campaign.benchmark.chosen().values())
+    assert found() == [("benchmark", 2 * shares, 0), ("round", 3, 0)]
+    for name in (
+        "benchmark/scores/my-own/relaxation/00001.parquet",
+        "select/disagreement/00000.parquet",
+        "select/calibration.parquet",
+    ):
+        (halfway.results / name).parent.mkdir(parents=True, exist_ok=True)
+        (halfway.results / name).touch()
+    assert found() == [("benchmark", 2 * shares, 1), ("round", 3, 2)]
+
+
 def test_tables_are_not_opened(look, halfway):
     before = look().as_json()["stages"]
     for path in halfway.results.rglob("*.parquet"):

@@ -93,6 +93,13 @@ def test_cells_and_refusals(kind, name):
         assert len(why.detail) > 10
 
 
+@pytest.mark.parametrize("kind", sorted(set(CASES) - {"amorphous", "rattled", "transition"}))
+def test_a_temperature_twice_would_give_two_trajectories_one_name_and_is_refused(kind):
+    module = registry.find(PACKAGE, kind)
+    with pytest.raises(ValidationError, match="twice"):
+        module.Options(temperatures_K=[300.0, 600.0, 300.0])
+
+
 @pytest.mark.parametrize(("kind", "name"), GIVEN)
 def test_the_same_cells_every_time(kind, name):
     options, _ = CASES[kind]

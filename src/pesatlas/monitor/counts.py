@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
 from pesatlas.config.select import groups
@@ -32,6 +33,10 @@ _OUTPUTS = {
     "write_card": "results/card.json",
     "fetch_base": "work/fetched/base.txt",
     "compare_arms": "results/compare/contrasts.parquet",
+    "fetch_benchmark": "work/fetched/benchmark.txt",
+    "score_benchmark": "results/benchmark/summary.parquet",
+    "calibrate_disagreement": "results/select/calibration.parquet",
+    "advise_round": "results/advice.json",
     "evaluate_potential": "results/report/parity.parquet",
     "build_report": "results/report.html",
 }
@@ -43,6 +48,14 @@ OF_GROUPS = {
     "reduce_frames": "{}.parquet",
 }
 """What each rule of select with groups writes for a group."""
+_OF_JOBS = {
+    "export_dataset": "exports/{}/export.json",
+    "train_potential": "potentials/{}/card.json",
+    "train_arm": "compare/{}/errors.parquet",
+    "run_benchmark": "benchmark/scores/{}.parquet",
+    "measure_disagreement": "select/disagreement/{}.parquet",
+}
+"""What each job of other rules with many jobs writes below ``results``."""
 _GROUP_FOLDERS = {
     "grid_structures": "select/grid",
     "grid_atoms": "select/grid",
@@ -98,12 +111,10 @@ class Manifests:
             return f"{batch}.parquet" in names and f"{batch}.parquet.manifest.json" in names
         if rule in OF_GROUPS:
             return OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
-        if rule == "export_dataset" and batch:
-            return (self._results / "exports" / batch / "export.json").is_file()
-        if rule == "train_potential":
-            return (self._results / "potentials" / batch / "card.json").is_file()
-        if rule == "train_arm":
-            return (self._results / "compare" / batch / "errors.parquet").is_file()
+        if rule in _OF_JOBS and batch:
+            # properties and shares have no hyphen in their names, potentials may have
+            parts = batch.rsplit("-", 2) if rule == "run_benchmark" else [batch]
+            return (self._results / _OF_JOBS[rule].format("/".join(parts))).is_file()
         return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
@@ -159,6 +170,8 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _dataset(manifests, campaign),
         *([_train(manifests, campaign)] if campaign.train else []),
         *([_compare(manifests, campaign.compare)] if campaign.compare else []),
+        *([_benchmark(manifests, campaign, campaign.benchmark)] if campaign.benchmark else []),
+        *([_round(manifests, counts)] if campaign.round else []),
         _steps("report", manifests),
     ]
 
@@ -248,6 +261,32 @@ def _compare(manifests: Manifests, compare: Compare) -> Stage:
     return Stage(
         "compare", "potentials", len(compare.runs), done, batches=len(compare.runs), batches_done=done
     )
+
+
+def _benchmark(manifests: Manifests, campaign: Campaign, benchmark: Benchmark) -> Stage:
+    """Count the shares of structures of every property of every potential."""
+    shares = [
+        f"{potential}-{kind}-{i:05d}"
+        for potential in campaign.judged
+        for kind, options in benchmark.chosen().items()
+        for i in range(benchmark.jobs(options))
+    ]
+    done = sum(manifests.has_results("run_benchmark", share) for share in shares)
+    return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
+
+
+def _round(manifests: Manifests, counts: Counts) -> Stage:
+    """Count the steps of a round beside its selection: some once, one for each group of batches."""
+    stage = _steps("round", manifests)
+    if not counts:
+        stage.total = stage.batches = None
+        return stage
+    names = groups(counts["batches"])
+    stage.total = stage.batches = len(RULES["round"]) - 1 + len(names)
+    stage.done = stage.batches_done = stage.done + sum(
+        manifests.has_results("measure_disagreement", name) for name in names
+    )
+    return stage
 
 
 def _steps(name: str, manifests: Manifests) -> Stage:

@@ -271,6 +271,10 @@ def render(
         )
     if campaign.compare:
         remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
+    if campaign.benchmark:
+        remarks.append(
+            f"Judging {len(campaign.judged)} potentials is not counted: docs/benchmark.md has times of properties."
+        )
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."
         for need in needs

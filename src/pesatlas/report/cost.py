@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 
 from pesatlas.report.figure import Data, Figure, base, by_level
 from pesatlas.report.words import in_words
-from pesatlas.rules import ROUND, RULES
+from pesatlas.rules import RULES
 
 STAGES = {
-    **{stage: rules for stage, rules in RULES.items() if stage not in {"atoms", "label", "report"}},
+    **{stage: rules for stage, rules in RULES.items() if stage not in {"atoms", "label", "round", "report"}},
     "structures": (*RULES["structures"], "read_reference"),
-    "select": RULES["select"] + ROUND,
+    "select": RULES["select"] + RULES["round"],
     "label": RULES["label"] + RULES["atoms"],
     "report": ("evaluate_potential",),
 }
