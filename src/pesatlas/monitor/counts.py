@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,14 +164,14 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _structures(manifests, counts),
         explore,
         _encode(manifests, counts, snapshots),
-        _select(manifests, counts),
+        _of_groups("select", manifests, counts, OF_GROUPS),
         _atoms(manifests),
         _label(manifests, campaign),
         _dataset(manifests, campaign),
         *([_train(manifests, campaign)] if campaign.train else []),
         *([_compare(manifests, campaign.compare)] if campaign.compare else []),
         *([_benchmark(manifests, campaign, campaign.benchmark)] if campaign.benchmark else []),
-        *([_round(manifests, counts)] if campaign.round else []),
+        *([_of_groups("round", manifests, counts, ["measure_disagreement"])] if campaign.round else []),
         _steps("report", manifests),
     ]
 
@@ -275,36 +275,22 @@ def _benchmark(manifests: Manifests, campaign: Campaign, benchmark: Benchmark) -
     return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
 
 
-def _round(manifests: Manifests, counts: Counts) -> Stage:
-    """Count the steps of a round beside its selection: some once, one for each group of batches."""
-    stage = _steps("round", manifests)
-    if not counts:
-        stage.total = stage.batches = None
-        return stage
-    names = groups(counts["batches"])
-    stage.total = stage.batches = len(RULES["round"]) - 1 + len(names)
-    stage.done = stage.batches_done = stage.done + sum(
-        manifests.has_results("measure_disagreement", name) for name in names
-    )
-    return stage
-
-
 def _steps(name: str, manifests: Manifests) -> Stage:
     rules = RULES[name]
     done = sum(manifests.has_results(rule, "") for rule in rules)
     return Stage(name, "steps", len(rules), done, batches=len(rules), batches_done=done)
 
 
-def _select(manifests: Manifests, counts: Counts) -> Stage:
-    """Count the steps of select: some once, some for each group of batches."""
-    stage = _steps("select", manifests)
+def _of_groups(name: str, manifests: Manifests, counts: Counts, of_groups: Collection[str]) -> Stage:
+    """Count the steps of a stage: some once, those of ``of_groups`` for each group of batches."""
+    stage = _steps(name, manifests)
     if not counts:
         stage.total = stage.batches = None
         return stage
     names = groups(counts["batches"])
-    stage.total = stage.batches = len(RULES["select"]) + len(OF_GROUPS) * (len(names) - 1)
+    stage.total = stage.batches = len(RULES[name]) + len(of_groups) * (len(names) - 1)
     stage.done = stage.batches_done = stage.done + sum(
-        manifests.has_results(rule, name) for rule in OF_GROUPS for name in names
+        manifests.has_results(rule, group) for rule in of_groups for group in names
     )
     return stage
 
