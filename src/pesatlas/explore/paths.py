@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # what follows decides a path: PATHS_VERSION changes with it
 _STATES = Settings(fmax_eV_per_A=0.05, max_steps=500, relax_cell=False)
-_FMAX_EV_PER_A, _CLIMB_BELOW_EV_PER_A, _MAX_STEPS = 0.1, 0.5, 150
+_FMAX_EV_PER_A, _CLIMB_BELOW_EV_PER_A, _MAX_STEPS = 0.1, 0.5, 200
 _SAME_STATE_A = 0.3
 _NO_SYMMETRY_AXIS = (0.267, 0.535, 0.802)
 _BEND_A = 0.4
@@ -45,7 +45,7 @@ Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
 def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Potential, commit: Commit) -> None:
     """Find the path of each of ``paths``, as many together as fit, and commit its images.
 
-    A path that has not converged after 150 steps keeps its images, with a failure beside them.
+    A path that has not converged after 200 steps keeps its images, with a failure beside them.
     """
     sound = []
     for path in paths:
