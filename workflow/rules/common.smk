@@ -85,15 +85,7 @@ def trained(pattern):
 
 def judged_shards():
     """Return the table of every potential, property and share of its structures."""
-    if campaign.benchmark is None:
-        return []
-    pattern = "results/benchmark/scores/{potential}/{property}/{batch}.parquet"
-    return [
-        pattern.format(potential=potential, property=kind, batch=f"{i:05d}")
-        for potential in campaign.judged
-        for kind, options in campaign.benchmark.chosen().items()
-        for i in range(campaign.benchmark.jobs(options))
-    ]
+    return [f"results/benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
 
 
 def benchmarked():

@@ -143,6 +143,18 @@ class Campaign(Section):
         }
 
     @property
+    def judged_shares(self) -> list[tuple[str, str, str]]:
+        """Every potential that is judged, property and share of its structures."""
+        if self.benchmark is None:
+            return []
+        return [
+            (potential, kind, f"{i:05d}")
+            for potential in self.judged
+            for kind, options in self.benchmark.chosen().items()
+            for i in range(self.benchmark.jobs(options))
+        ]
+
+    @property
     def most_labels(self) -> int:
         """Structures that are labelled at most: the target, or what all arms of a comparison and its test may need."""
         target = self.select.target

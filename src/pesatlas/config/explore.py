@@ -94,8 +94,8 @@ class Explore(Section):
 
     @property
     def total_steps(self) -> int:
-        """Steps of a trajectory."""
-        return self.frame_steps * round(self.length_ps / self.frame_interval_ps)
+        """Steps of a trajectory without ramps."""
+        return self.steps_of()
 
     def steps_of(self, ramp_ps: Iterable[float] = (), length_ps: float | None = None) -> int:
         """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's): whole frames."""

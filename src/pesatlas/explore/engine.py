@@ -13,19 +13,16 @@ from pesatlas.dynamics.npt import NpT
 from pesatlas.dynamics.state import State
 from pesatlas.explore import limits
 from pesatlas.explore.checkpoint import Checkpoint, Progress
-from pesatlas.explore.frames import Frame, take_frames
+from pesatlas.explore.frames import take_frames
 from pesatlas.explore.group import Group, start_group
 from pesatlas.explore.memory import Capacity, load_of
-from pesatlas.explore.trajectory import Trajectory
+from pesatlas.explore.trajectory import Commit, Trajectory
 from pesatlas.potentials.halving import evaluate
 from pesatlas.potentials.interface import Potential
 from pesatlas.progress import report
 from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)
-
-Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
-"""Called once for each trajectory that has ended, with its good frames; durable when it returns."""
 
 
 class Engine:

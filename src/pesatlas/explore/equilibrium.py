@@ -1,16 +1,15 @@
 """The crystals as given, and other cells that are not moved: what the potential says of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pesatlas.config.explore import Explore
-from pesatlas.explore.frames import Frame, take_frames
+from pesatlas.explore.frames import take_frames
 from pesatlas.explore.group import start_group
 from pesatlas.explore.limits import check_evaluated, check_start
 from pesatlas.explore.memory import Capacity
-from pesatlas.explore.trajectory import Trajectory
+from pesatlas.explore.trajectory import Commit, Trajectory
 from pesatlas.potentials.halving import evaluate
 from pesatlas.potentials.interface import Potential
-from pesatlas.tables.failures import Failure
 from pesatlas.together import runs_of_atoms
 
 
@@ -18,7 +17,7 @@ def evaluate_equilibrium(
     crystals: Sequence[Trajectory],
     settings: Explore,
     potential: Potential,
-    commit: Callable[[Trajectory, list[Frame], Failure | None], None],
+    commit: Commit,
 ) -> None:
     """Evaluate ``crystals``, as many together as fit, and commit a frame or a failure for each."""
     sound = []
@@ -36,7 +35,7 @@ def evaluate_equilibrium(
 def _evaluate_together(
     crystals: Sequence[Trajectory],
     potential: Potential,
-    commit: Callable[[Trajectory, list[Frame], Failure | None], None],
+    commit: Commit,
 ) -> None:
     state = start_group(crystals, potential.device).state
     evaluation, failures, _ = evaluate(potential, state.batch)

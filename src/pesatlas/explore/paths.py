@@ -7,7 +7,7 @@ Jónsson (J. Chem. Phys. 113, 9978 (2000)), in the end with an image that climbs
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -20,7 +20,7 @@ from pesatlas.dynamics.relax import Relaxed, Settings, Start, relax, to_batch
 from pesatlas.explore.frames import Frame, make_frame
 from pesatlas.explore.limits import check_frame, check_start
 from pesatlas.explore.memory import Capacity
-from pesatlas.explore.trajectory import Trajectory
+from pesatlas.explore.trajectory import Commit, Trajectory
 from pesatlas.potentials.halving import evaluate
 from pesatlas.potentials.interface import VOIGT, Potential
 from pesatlas.progress import report
@@ -39,8 +39,6 @@ _BEND_A = 0.4
 
 _STEPS_PER_LINE = 25
 
-Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
-
 
 def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Potential, commit: Commit) -> None:
     """Find the path of each of ``paths``, as many together as fit, and commit its images.
@@ -55,8 +53,7 @@ def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Poten
         else:
             sound.append(path)
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
-    runs = list(runs_of_atoms((len(path.numbers) * path.images for path in sound), capacity.atoms))
-    for run in runs:
+    for run in runs_of_atoms((len(path.numbers) * path.images for path in sound), capacity.atoms):
         report("trajectories", run.start, len(sound))
         _relax_together(sound[run.start : run.stop], potential, commit)
 

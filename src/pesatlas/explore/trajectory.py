@@ -1,6 +1,6 @@
 """What there is to compute: trajectories and cells that do not move, each with a key made of all that decides it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import VERSION
 from pesatlas.dynamics.state import State, initial_state
+from pesatlas.explore.frames import Frame
 from pesatlas.geometry import geometry_digest
 from pesatlas.potentials.interface import Potential
 from pesatlas.tables import read_table
+from pesatlas.tables.failures import Failure
 from pesatlas.units import EV_PER_A3_TO_GPA
 
 PATHS_VERSION = 1
@@ -136,6 +138,10 @@ class Trajectory:
             pressure=pressure,
             device=device,
         )
+
+
+Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
+"""Called once for each trajectory that has ended, with its good frames; durable when it returns."""
 
 
 def read_trajectories(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
 from pesatlas.config.select import groups
@@ -170,7 +169,7 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         _dataset(manifests, campaign),
         *([_train(manifests, campaign)] if campaign.train else []),
         *([_compare(manifests, campaign.compare)] if campaign.compare else []),
-        *([_benchmark(manifests, campaign, campaign.benchmark)] if campaign.benchmark else []),
+        *([_benchmark(manifests, campaign)] if campaign.benchmark else []),
         *([_of_groups("round", manifests, counts, ["measure_disagreement"])] if campaign.round else []),
         _steps("report", manifests),
     ]
@@ -263,15 +262,10 @@ def _compare(manifests: Manifests, compare: Compare) -> Stage:
     )
 
 
-def _benchmark(manifests: Manifests, campaign: Campaign, benchmark: Benchmark) -> Stage:
+def _benchmark(manifests: Manifests, campaign: Campaign) -> Stage:
     """Count the shares of structures of every property of every potential."""
-    shares = [
-        f"{potential}-{kind}-{i:05d}"
-        for potential in campaign.judged
-        for kind, options in benchmark.chosen().items()
-        for i in range(benchmark.jobs(options))
-    ]
-    done = sum(manifests.has_results("run_benchmark", share) for share in shares)
+    shares = campaign.judged_shares
+    done = sum(manifests.has_results("run_benchmark", "-".join(share)) for share in shares)
     return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
 
 
