@@ -79,6 +79,7 @@ def _write_cells(path: Path, size: Size) -> None:
         "positions_A": [0.0, 0.0, 0.0, 1.365, 1.365, 1.365],
         "formula": "Si",
         "conditions": [{"condition": "300K", "temperature_K": 300.0, "pressure_GPa": 0.0}],
+        "warnings": [],
         "source": "demo",
         "code_version": __version__,
     }

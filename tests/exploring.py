@@ -48,6 +48,7 @@ def structure_row(name, crystal, *, variant="unit", conditions=((60.0, 0.0),), b
             for c in conditions
         ],
         "batch": batch,
+        "warnings": [],
         "source": "test",
         "code_version": "0",
     }

@@ -143,6 +143,7 @@ def _write_tables(results):
             "formula": "NaCl",
             "conditions": [],
             "batch": 0,
+            "warnings": [],
         }
         for s in ("NaCl", "NaCl-2")
     ]

@@ -15,7 +15,7 @@ POTENTIAL = {"potential": "p", "potential_hash": "h"}
 
 def structure(variant, domain):
     return {
-        "structure_id": "a", "variant": variant, "domain": domain, "formula": "Ar", "conditions": [], "batch": 0, **CELL, **SAID
+        "structure_id": "a", "variant": variant, "domain": domain, "formula": "Ar", "conditions": [], "batch": 0, "warnings": [], **CELL, **SAID
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ STRUCTURE = {
     "formula": "x",
     "conditions": [],
     "batch": 0,
+    "warnings": [],
     "source": "s",
     "code_version": "0",
 }

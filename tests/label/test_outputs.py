@@ -60,6 +60,7 @@ def test_an_isolated_atom(campaign, tmp_path, double):
             "conditions": [],
             "n_atoms": 1,
             "batch": 0,
+            "warnings": [],
         }
     ]
     texts = dict.fromkeys(("structure_id", "variant", "domain", "formula", "source", "code_version"), "x")

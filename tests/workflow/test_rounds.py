@@ -1,6 +1,8 @@
 """A second round for real: it goes on from a finished campaign, which it only reads, and can be made again alone."""
 
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -60,6 +62,18 @@ def second(first):
     return folder
 
 
+@pytest.fixture(scope="module")
+def again(second):
+    """The second round made again elsewhere, up to its picks: by the stages alone, without Snakemake."""
+    folder = second.parent / "round-2-again"
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        campaign = read_campaign(second / "config.yaml")
+        explore(campaign, folder)
+        select(campaign, folder)
+    return folder
+
+
 def pesatlas(folder, *arguments, expect=0):
     command = [sys.executable, "-m", "pesatlas.cli.main", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
@@ -78,7 +92,7 @@ def test_the_next_round_is_written_from_the_one_before(second, first):
     assert "valid campaign" in pesatlas(second, "config", "check")
 
 
-def test_it_picks_what_is_new_and_the_same_when_made_again(second, first, monkeypatch):
+def test_it_picks_what_is_new_and_the_same_when_made_again(second, first, request):
     before = state(first / "results")
     plan = pesatlas(second, "run", "-n", "--until", "pick_snapshots")
     assert "calibrate_disagreement" in plan
@@ -91,13 +105,9 @@ def test_it_picks_what_is_new_and_the_same_when_made_again(second, first, monkey
     known = read_table(first / "results/dataset/mlip/part-00000.parquet", "dataset").to_pylist()
     there = {(tuple(row["numbers"]), tuple(row["positions_A"])) for row in known}
     assert not there & {(tuple(row["numbers"]), tuple(row["positions_A"])) for row in rows}
-    # made again elsewhere, without Snakemake, by the stages alone; the other round is as it was
-    again = second.parent / "round-2-again"
-    again.mkdir()
-    monkeypatch.chdir(again)
-    campaign = read_campaign(second / "config.yaml")
-    explore(campaign, again)
-    assert read_table(select(campaign, again), "selection").to_pylist() == rows
+    again = request.getfixturevalue("again")
+    assert read_table(again / "results/selection.parquet", "selection").to_pylist() == rows
+    # the other round is as it was
     assert state(first / "results") == before
 
 
@@ -117,9 +127,9 @@ def test_a_round_before_that_changed_or_is_another_is_refused(second, first):
     assert "is round 1, so what goes on from it is round 2, not 3" in " ".join(said.split())
 
 
-def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, monkeypatch):
-    """Goes on from the round that was picked above, without Snakemake."""
-    folder = second.parent / "round-2-again"
+def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, again, tmp_path, monkeypatch):
+    # beside its first round, as its configuration names it
+    folder = shutil.copytree(again, again.parent / tmp_path.name)
     monkeypatch.chdir(folder)
     campaign = read_campaign(second / "config.yaml")
     results = label(campaign, folder)

@@ -23,6 +23,7 @@ class Crystal:
     cell : (3, 3), Å, rows are lattice vectors, right-handed
     positions : (n, 3), Å, Cartesian
     source : kind and version of the source
+    warnings : doubts that do not refuse it, each a sentence with the file's name
     """
 
     structure_id: str
@@ -30,6 +31,7 @@ class Crystal:
     cell: np.ndarray
     positions: np.ndarray
     source: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

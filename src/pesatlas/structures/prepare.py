@@ -183,6 +183,7 @@ def _row(crystal: Crystal, cell: Cell, batch: int) -> dict[str, Any]:
         "formula": composition.reduced_formula,
         "conditions": [condition.as_row() for condition in cell.conditions],
         "batch": batch,
+        "warnings": list(crystal.warnings),
         "source": crystal.source,
         "code_version": __version__,
     }

@@ -24,7 +24,7 @@ from pesatlas.tables.columns import (
 )
 from pesatlas.tables.potentials import OF_POTENTIALS
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 class FailureReason(StrEnum):
@@ -32,6 +32,8 @@ class FailureReason(StrEnum):
 
     # structures
     UNREADABLE = "unreadable"
+    INCOMPLETE = "incomplete"
+    AMBIGUOUS_SETTING = "ambiguous_setting"
     DISORDERED = "disordered"
     OVERLAPPING = "overlapping_atoms"
     DUPLICATE = "duplicate"
@@ -98,6 +100,11 @@ _STRUCTURES = [
         "thermodynamic conditions to explore this cell at; what is null is as section explore says",
     ),
     column("batch", i4, "explore batch"),
+    column(
+        "warnings",
+        pa.list_(text),
+        "doubts about the crystal, of the library that read its file and of our own checks, each with the file's name",
+    ),
     *SOURCE,
 ]
 
