@@ -9,7 +9,7 @@ import numpy as np
 from pesatlas.label.interface import Failed, Result
 from pesatlas.label.vasp.changes import HARMLESS, changes, same_structure
 from pesatlas.label.vasp.inputs import Inputs, read_incar
-from pesatlas.label.vasp.output import BadOutputError, Outcar, Run, read_outcar, read_run
+from pesatlas.label.vasp.output import BadOutputError, Outcar, Run, TornError, read_outcar, read_run
 from pesatlas.tables import FailureReason
 from pesatlas.units import KBAR_TO_EV_PER_A3
 
@@ -34,8 +34,10 @@ def result(
         run, outcar = read_run(run_file), read_outcar(folder / "OUTCAR")
     except FileNotFoundError as error:
         return Failed(FailureReason.CRASHED, f"VASP wrote no {Path(error.filename).name}")
-    except BadOutputError as error:
+    except TornError as error:
         return Failed(FailureReason.CRASHED, f"torn output: {error}")
+    except BadOutputError as error:
+        return Failed(FailureReason.BAD_OUTPUT, str(error))
     final = read_incar((folder / "INCAR").read_text(encoding="utf-8"))
     failed = (
         _not_own(run, outcar)
