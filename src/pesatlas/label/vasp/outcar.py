@@ -30,7 +30,10 @@ _ION = re.compile(r"^\s*(?:\d+|\*+)")
 _POSITION = re.compile(r"\s*(?:-?\d*\.\d{5}\s*){3}")
 _MOMENTS = re.compile(r"^ ?magnetization \(([xyz])\)[ \t]*\n", re.MULTILINE)
 # Numbers have a fixed number of decimals, and may leave no space before the next one.
-_DECIMALS = {count: re.compile(rf"(-?\d*\.\d{{{count}}}|-?NaN|[-+]?Inf(?:inity)?)\s*") for count in (3, 5, 6)}
+_DECIMALS = {
+    count: re.compile(rf"(-?\d*\.\d{{{count}}}|-?NaN|[-+]?Inf(?:inity)?)\s*", re.IGNORECASE)
+    for count in (3, 5, 6)
+}
 
 
 @dataclass(frozen=True)
