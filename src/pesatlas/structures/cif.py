@@ -314,7 +314,7 @@ def _listed(
     count = len(operations)
     if not operations.fits(cell):
         return [], f"its cell does not have the symmetry of its {count} operations: {_cell_words(cell)}"
-    size = operations.closed_size()
+    size = operations.closed_size
     if size != count:
         together = f"{size}" if size else "more and more"
         problem = (

@@ -16,6 +16,7 @@ from pesatlas.structures.formula import ISOTOPES
 from pesatlas.structures.text_file import RefusedError, read_text, rejected, with_warnings
 from pesatlas.tables.schemas import FailureReason
 
+_MOST_NAMES = 1000
 _KNOWN = frozenset(SYMBOLS)
 _FRACTIONAL_HYDROGEN = re.compile(r"H\.?\d")
 
@@ -37,18 +38,8 @@ def _read(lines: list[str], name: str, source: str, said: list[str]) -> Read:
         raise ValueError(f"it has {len(lines)} lines")
     vectors = np.array([_numbers(lines[i], 3, i) for i in (2, 3, 4)])
     scale = _scale(lines[1], vectors)
-    at = 5
-    names = None
-    if not _counts(lines[5]):
-        names = _words(lines[5])
-        at = 6
-    counts = _counts(lines[at])
-    if not counts:
-        raise ValueError(f"line {at + 1} has no numbers of atoms: '{lines[at].strip()[:40]}'")
-    if names is not None and len(names) != len(counts):
-        raise ValueError(f"{len(names)} names of elements and {len(counts)} numbers of atoms")
+    names, counts, at = _header(lines)
     total = sum(counts)
-    at += 1
     selective = lines[at].strip()[:1].lower() == "s"
     at += selective
     mode = lines[at].strip()[:1].lower() if at < len(lines) else ""
@@ -63,6 +54,26 @@ def _read(lines: list[str], name: str, source: str, said: list[str]) -> Read:
     elements = [_element(symbol, said) for symbol in names]
     numbers = [z for z, count in zip(elements, counts, strict=True) for _ in range(count)]
     return make_crystal(name, numbers, cell, positions, source)
+
+
+def _header(lines: list[str]) -> tuple[list[str] | None, list[int], int]:
+    """Return names of elements (None in files of VASP 4), numbers of atoms, and which line is next; both may take several lines."""
+    names: list[str] = []
+    counts: list[int] = []
+    at = 5
+    while at < len(lines) and not _counts(lines[at]):
+        names += _words(lines[at])
+        at += 1
+        if len(names) > _MOST_NAMES or not _words(lines[at - 1]):
+            break
+    while at < len(lines) and _counts(lines[at]) and (not counts or len(counts) < len(names)):
+        counts += _counts(lines[at])
+        at += 1
+    if not counts:
+        raise ValueError(f"no numbers of atoms after the lattice vectors: '{lines[5].strip()[:40]}'")
+    if names and len(names) != len(counts):
+        raise ValueError(f"{len(names)} names of elements and {len(counts)} numbers of atoms")
+    return names or None, counts, at
 
 
 def _words(line: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Operations:
         """Whether a cell has this symmetry."""
         return self.strain(cell) <= _MOST_STRAIN
 
+    @cached_property
     def closed_size(self) -> int:
         """Return how many operations the group has that these generate; 0 if it grows without end."""
         known = _rows(self.rotations, self.translations)
