@@ -371,7 +371,7 @@ def test_rounded_coordinates_are_put_on_the_special_position(places):
     fractional = (found.positions @ np.linalg.inv(found.cell))[:2]
     assert np.abs(np.sort(fractional[:, 0]) - [1 / 3, 2 / 3]).max() < 1e-9
     assert bool(found.warnings) == (x in {"0.333", "0.33"})
-    assert all("Ti1 was moved by" in each and "special position" in each for each in found.warnings)
+    assert all("Ti1 moved by" in each and "special position" in each for each in found.warnings)
 
 
 def test_coordinates_that_are_near_a_plane_and_belong_to_it():

@@ -357,7 +357,8 @@ def _expand(sites: list[Site], way: Symmetry, cell: np.ndarray) -> _Expanded:
     counts: Counter[str] = Counter()
     numbers: list[int] = []
     placed = cif_sites.Placed(cell)
-    notes: list[str] = []
+    twins: list[tuple[float, str]] = []
+    moved: list[tuple[float, str]] = []
     for i, site in enumerate(sites):
         orbit = cif_sites.orbit_of(site, way.operations, cell)
         if orbit is None:
@@ -369,20 +370,31 @@ def _expand(sites: list[Site], way: Symmetry, cell: np.ndarray) -> _Expanded:
             if other.symbol != site.symbol:
                 detail = f"sites {other.label} and {site.label} are at the same place, each of them full"
                 raise RefusedError(FailureReason.DISORDERED, detail)
-            notes.append(
-                f"sites {other.label} and {site.label} are {distance:.3f} Å apart: the same site, rounded; read once"
-            )
+            twins.append((distance, f"{other.label} and {site.label}"))
             continue
-        if orbit.moved > cif_sites.WORTH_A_NOTE_A:
-            notes.append(
-                f"site {site.label} was moved by {orbit.moved:.4f} Å on to its special position: the same site, rounded"
-            )
+        if cif_sites.is_worth_a_note(site, orbit):
+            moved.append((orbit.moved, site.label))
         site.multiplicity = len(orbit.positions)
         site.stabiliser = len(way.operations) / len(orbit.positions)
         counts[site.symbol] += len(orbit.positions)
         numbers += [atomic_number(site.symbol)] * len(orbit.positions)
         placed.add(orbit.positions, i)
-    return _Expanded(counts, numbers, placed.positions(), notes)
+    return _Expanded(counts, numbers, placed.positions(), _notes(twins, moved))
+
+
+def _notes(twins: list[tuple[float, str]], moved: list[tuple[float, str]]) -> list[str]:
+    """Return the words for sites that are listed twice, and for those that were moved (Å)."""
+    notes = []
+    if twins:
+        names = f"{', '.join(name for _, name in twins[:2])}{f' and {len(twins) - 2} more' if len(twins) > 2 else ''}"
+        far = max(distance for distance, _ in twins)
+        why = "the same site, rounded" if far >= 5e-4 else "the same site, listed twice"
+        notes.append(f"sites {names} are {far:.3f} Å apart: {why}; read once")
+    if moved:
+        names = f"{', '.join(name for _, name in moved[:3])}{f' and {len(moved) - 3} more' if len(moved) > 3 else ''}"
+        far = max(distance for distance, _ in moved)
+        notes.append(f"rounded coordinates: {names} moved by {far:.4f} Å on to the special position")
+    return notes
 
 
 def _compare(

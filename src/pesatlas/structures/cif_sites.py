@@ -12,9 +12,6 @@ from pesatlas.structures.symmetry import Operations
 from pesatlas.structures.text_file import RefusedError
 from pesatlas.tables.schemas import FailureReason
 
-WORTH_A_NOTE_A = 4e-4
-"""Coordinates of four digits are moved by less."""
-
 _CLOSEST_A = 0.05
 _FARTHEST_A = 0.2
 """Images of one full site that are nearer to one another are one atom: nothing in a crystal is so near."""
@@ -314,6 +311,11 @@ def orbit_of(site: Site, operations: Operations, cell: np.ndarray) -> Orbit | No
     if len(kept) * int(stays.sum()) != len(operations):
         return None
     return Orbit(np.array(kept) % 1.0 % 1.0, moved, tolerance)
+
+
+def is_worth_a_note(site: Site, orbit: Orbit) -> bool:
+    """Whether a site was moved by more than coordinates of four digits need."""
+    return orbit.moved > (1e-4 if site.digits <= 3 else 0.002)
 
 
 class Placed:

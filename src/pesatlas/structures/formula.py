@@ -43,7 +43,7 @@ def parse_formula(text: str) -> Formula | None:
     counts: Counter[str] = Counter()
     doubt: Counter[str] = Counter()
     for part in text.replace("'", " ").split(","):
-        piece = part.strip().rstrip("n").strip()
+        piece = re.sub(r"(?<=[\s)\]])n$", "", part.strip()).strip()
         number = re.match(r"(\d+\.?\d*)\s*[(\[]", piece)
         times = float(number[1]) if number else 1.0
         found = _piece(piece[len(number[1]) :] if number else piece)
