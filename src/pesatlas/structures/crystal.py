@@ -9,7 +9,12 @@ import numpy as np
 from pesatlas import geometry
 from pesatlas.tables.schemas import FailureReason
 
+NEUTRAL = "cells of a campaign are neutral, charged ones are of another surface"
+
 _SMALLEST_VOLUME_A3 = 0.01
+_LONGEST_A = 10_000.0
+_MOST_VOLUME_A3 = 1e6
+"""Of one atom: a box of 100 Å around it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,12 +185,23 @@ def make_crystal(structure_id: str, numbers: Any, cell: Any, positions: Any, sou
         )
     if not (np.isfinite(cell).all() and np.isfinite(positions).all()):
         return Rejected(structure_id, FailureReason.UNREADABLE, f"{source}: numbers that are not finite")
-    volume = np.linalg.det(cell)
-    if abs(volume) < _SMALLEST_VOLUME_A3:
-        return Rejected(
-            structure_id, FailureReason.NOT_PERIODIC, f"{source}: its three lattice vectors span no volume"
-        )
+    volume = float(np.linalg.det(cell))
+    odd = _odd_cell(cell, volume, len(numbers))
+    if odd:
+        return Rejected(structure_id, FailureReason.NOT_PERIODIC, f"{source}: {odd}")
     return Crystal(structure_id, numbers, -cell if volume < 0 else cell, positions, source)
+
+
+def _odd_cell(cell: np.ndarray, volume: float, atoms: int) -> str:
+    """Return why a cell is none of a crystal, or nothing."""
+    longest, each = float(np.linalg.norm(cell, axis=1).max()), abs(volume) / atoms
+    if abs(volume) < _SMALLEST_VOLUME_A3:
+        return "its three lattice vectors span no volume"
+    if longest > _LONGEST_A:
+        return f"a lattice vector of {longest:.6g} Å; {_LONGEST_A:g} Å are the most"
+    if each > _MOST_VOLUME_A3:
+        return f"{each:.6g} Å³ for each atom; {_MOST_VOLUME_A3:g} Å³ are the most"
+    return ""
 
 
 def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
@@ -216,7 +232,7 @@ def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
 
 
 def _charged(source: str, charge: Any) -> str:
-    return f"{source}: it has a charge of {charge}; cells of a campaign are neutral, charged ones are of another surface"
+    return f"{source}: it has a charge of {charge}; {NEUTRAL}"
 
 
 def to_pymatgen(crystal: Crystal) -> Any:

@@ -1,19 +1,22 @@
 """Reading crystals from files, one function for each format. What cannot be read becomes ``Rejected``, never an exception."""
 
-import gzip
 import io
 import json
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pesatlas.structures.crystal import Read, Rejected, from_ase, from_pymatgen, make_crystal
-from pesatlas.structures.names import sanitised
+from pesatlas.structures.cif import read_cif
+from pesatlas.structures.crystal import Read, from_ase, make_crystal
+from pesatlas.structures.poscar import read_poscar
+from pesatlas.structures.structure_json import from_json
+from pesatlas.structures.text_file import heard, read_text, unreadable, with_warnings
 from pesatlas.tables.manifest import sha256_of
-from pesatlas.tables.schemas import FailureReason
+
+T = TypeVar("T")
 
 Entries = Iterator[tuple[str | None, Any]]
 """What a file holds, one by one: the id an entry carries, if any, and its content."""
@@ -26,6 +29,7 @@ ID_KEYS = ("structure_id", "mp_id", "material_id")
 
 _SUFFIXES = {
     ".cif": "cif",
+    ".mcif": "cif",
     ".vasp": "poscar",
     ".poscar": "poscar",
     ".contcar": "poscar",
@@ -35,7 +39,6 @@ _SUFFIXES = {
     ".db": "ase_database",
     ".parquet": "parquet",
 }
-_LONGEST_DETAIL = 300
 
 FORMATS = "CIF (.cif), POSCAR (POSCAR*, CONTCAR*, .vasp), extended XYZ (.xyz, .extxyz), pymatgen JSON (.json), each also as .gz; ASE database (.db); Parquet (.parquet)"
 
@@ -58,52 +61,58 @@ def stem_of(path: Path) -> str:
 
 
 def read_file(path: Path) -> Iterator[Read]:
-    """Yield what is in one file, in its order."""
+    """Yield what is in one file, in its order; what a library warns of while it reads an entry is a warning of that entry."""
     stem = stem_of(path)
     kind = format_of(path)
     if kind is None:
         raise ValueError(f"{path}: unknown format")
     try:
         source = f"files {path} sha256:{sha256_of(path)[:12]}"
-        yield from _READERS[kind](path, stem, source)
+        for found, said in _listened(_READERS[kind](path, stem, source)):
+            yield with_warnings(found, said, path.name)
     except Exception as error:  # noqa: BLE001 - parsers of foreign formats raise anything; whatever it is becomes a row
         yield unreadable(stem, f"files {path}", error)
 
 
-def unreadable(name: str, where: str, error: Exception | str) -> Rejected:
-    """Return the failure row of an entry that could not be read."""
-    what = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else error
-    return Rejected(
-        sanitised(name) or "unnamed",
-        FailureReason.UNREADABLE,
-        f"{where}: {' '.join(what.split())}"[:_LONGEST_DETAIL],
-    )
+def _listened(entries: Iterator[T]) -> Iterator[tuple[T, list[str]]]:
+    """Yield entries with what was warned of while each was made."""
+    while True:
+        with heard() as said:
+            entry = next(entries, _END)
+        if entry is _END:
+            return
+        yield entry, said
 
 
-def _bytes(path: Path) -> bytes:
-    data = path.read_bytes()
-    return gzip.decompress(data) if path.suffix == ".gz" else data
+_END: Any = object()
 
 
 def _text(path: Path) -> str:
-    return _bytes(path).decode("utf-8")
+    return read_text(path)[0]
 
 
-def _named(entries: Entries, build: Build, stem: str, source: str) -> Iterator[Read]:
-    """Give every entry its own id, or the file's name (numbered if there are many); an entry that fails fails alone."""
-    entries = _until_broken(entries)
-    head = list(islice(entries, 2))
+def _named(
+    entries: Entries, build: Build, stem: str, source: str, file: str, notes: Sequence[str] = ()
+) -> Iterator[Read]:
+    """Give every entry its own id, or the file's name (numbered if there are many); an entry that fails fails alone.
+
+    ``notes`` are warnings of every entry, and ``file`` is named in all of them.
+    """
+    listened = _listened(_until_broken(entries))
+    head = list(islice(listened, 2))
     if not head:
         yield unreadable(stem, source, "it holds no structure")
-    for i, (own, content) in enumerate(chain(head, entries)):
+    for i, ((own, content), said) in enumerate(chain(head, listened)):
         name = own or (f"{stem}-{i:05d}" if len(head) > 1 else stem)
-        try:
-            if isinstance(content, _Broken):
-                yield unreadable(name, source, content.why)
-            else:
-                yield build(name, content, source)
-        except Exception as error:  # noqa: BLE001 - as in read_file
-            yield unreadable(name, source, error)
+        with heard() as more:
+            try:
+                if isinstance(content, _Broken):
+                    found: Read = unreadable(name, source, content.why)
+                else:
+                    found = build(name, content, source)
+            except Exception as error:  # noqa: BLE001 - as in read_file
+                found = unreadable(name, source, error)
+        yield with_warnings(found, [*notes, *said, *more], file)
 
 
 @dataclass(frozen=True)
@@ -124,64 +133,50 @@ def _until_broken(entries: Entries) -> Entries:
         yield None, _Broken(f"entry {done + 1} and what follows it: {type(error).__name__}: {error}")
 
 
-def _read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from pymatgen.io.cif import CifParser  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
-
-    # the cell of the file, not its primitive cell: unit cells are what the source gives
-    structures = CifParser(io.StringIO(_text(path))).parse_structures(primitive=False, on_error="raise")
-    yield from _named(((None, structure) for structure in structures), from_pymatgen, stem, source)
-
-
-def _read_poscar(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from pymatgen.io.vasp import Poscar  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
-
-    with warnings.catch_warnings():
-        # a POSCAR without element names would become hydrogen, helium, ...
-        warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")
-        structure = Poscar.from_str(_text(path), read_velocities=False).structure
-    yield from_pymatgen(stem, structure, source)
-
-
 def _read_xyz(path: Path, stem: str, source: str) -> Iterator[Read]:
     from ase.io import iread  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
     frames = iread(io.StringIO(_text(path)), index=":", format="extxyz")
-    yield from _named(((_own_id(atoms.info), atoms) for atoms in frames), from_ase, stem, source)
+    yield from _named(((_own_id(atoms.info), atoms) for atoms in frames), from_ase, stem, source, path.name)
 
 
 def _read_json(path: Path, stem: str, source: str) -> Iterator[Read]:
-    data = json.loads(_text(path))
+    text, notes = read_text(path)
+    data = json.loads(text)
     records = data if isinstance(data, list) else [data]
-    yield from _named(((_own_id(record), record) for record in records), _from_record, stem, source)
+    build = partial(_from_record, file=path.name)
+    yield from _named(
+        ((_own_id(record), record) for record in records), build, stem, source, path.name, notes
+    )
 
 
 def _own_id(record: Any) -> str | None:
     """Return the id that a record carries, as text, or None."""
     if not isinstance(record, dict):
         return None
-    found = next((record[key] for key in ID_KEYS if record.get(key) is not None), None)
-    return None if found is None else str(found)
+    return next((found for key in ID_KEYS if (found := text_id(record.get(key))) is not None), None)
 
 
-def _from_record(name: str, record: Any, source: str) -> Read:
-    """Return the pymatgen structure in ``record``: the record itself, or under the key ``structure``."""
-    from pymatgen.core import Structure  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
+def text_id(value: Any) -> str | None:
+    """Return an id as text: a text as it is, a number as Python writes it; None if there is none (null, not a number, empty)."""
+    if value is None or value != value or value == "":  # noqa: PLR0124 - not a number is not itself
+        return None
+    return str(value)
 
+
+def _from_record(name: str, record: Any, source: str, file: str) -> Read:
+    """Return the structure in ``record``: the record itself, or under the key ``structure``."""
     content = record.get("structure", record) if isinstance(record, dict) else record
-    if not isinstance(content, dict) or "sites" not in content:
-        return unreadable(
-            name, source, "no pymatgen structure in it, neither itself nor under the key 'structure'"
-        )
-    if "lattice" not in content:
-        return Rejected(name, FailureReason.NOT_PERIODIC, f"{source}: a molecule, it has no lattice")
-    return from_pymatgen(name, Structure.from_dict(content), source)
+    return from_json(name, content, source, file)
 
 
 def _read_ase_database(path: Path, stem: str, source: str) -> Iterator[Read]:
     from ase.db import connect  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
     rows = connect(path, type="db").select(sort="id")
-    yield from _named(((_own_id(row.key_value_pairs), row) for row in rows), _from_ase_row, stem, source)
+    yield from _named(
+        ((_own_id(row.key_value_pairs), row) for row in rows), _from_ase_row, stem, source, path.name
+    )
 
 
 def _from_ase_row(name: str, row: Any, source: str) -> Read:
@@ -189,7 +184,7 @@ def _from_ase_row(name: str, row: Any, source: str) -> Read:
 
 
 def _read_parquet(path: Path, stem: str, source: str) -> Iterator[Read]:
-    yield from _named(parquet_rows(path), from_parquet_row, stem, source)
+    yield from _named(parquet_rows(path), from_parquet_row, stem, source, path.name)
 
 
 def parquet_rows(path: Path) -> Entries:
@@ -218,17 +213,18 @@ def from_parquet_row(name: str, row: dict[str, Any], source: str) -> Read:
 
 def _row_id(row: dict[str, Any]) -> str | None:
     """Return the id of a table row: ``mp-149``, ``mp-149-supercell-2x2x2``, ``mp-149-unit-300K-0.0001GPa-500``."""
-    if row["structure_id"] is None:
+    own = text_id(row["structure_id"])
+    if own is None:
         return None
     if row.get("snapshot_id") and row.get("condition") != "equilibrium":
         return str(row["snapshot_id"]).replace(":", "-")
     variant = row.get("variant") or "unit"
-    return str(row["structure_id"]) if variant == "unit" else f"{row['structure_id']}-{variant}"
+    return own if variant == "unit" else f"{own}-{variant}"
 
 
 _READERS: dict[str, Callable[[Path, str, str], Iterator[Read]]] = {
-    "cif": _read_cif,
-    "poscar": _read_poscar,
+    "cif": read_cif,
+    "poscar": read_poscar,
     "xyz": _read_xyz,
     "json": _read_json,
     "ase_database": _read_ase_database,
