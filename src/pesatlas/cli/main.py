@@ -331,7 +331,13 @@ def diff(
 
 @command("import")
 def import_command(
-    path: Annotated[Path, typer.Argument(help="MatPES JSON or extended XYZ.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP calculations.",
+        ),
+    ],
     level: Annotated[str, typer.Option(help="Which level its labels are of, e.g. pbe.")],
     to: Annotated[
         Path | None, typer.Option(help="Table to write; else results/imported/NAME.parquet.")
@@ -339,14 +345,51 @@ def import_command(
     kind: Annotated[
         str | None, typer.Option("--format", help="matpes or extxyz, if its name does not tell.")
     ] = None,
+    vasp_version: Annotated[
+        str | None, typer.Option(help="Of VASP calculations: only those of this version, e.g. 6.4.3.")
+    ] = None,
 ) -> None:
-    """Read somebody else's dataset into a table: to query and compare, or as structures to explore and select from.
+    """Read somebody else's labels into a table: to query and compare, or as structures to explore and select from.
 
     The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a campaign's own.
+
+    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and atomate2, archives of
+    ours), verified as own labels are, and compared with the level key by key: for pbe and r2scan with MatPESStaticSet; for any other
+    name all have to have the settings of the first. What is no row is one of FILE.failures.parquet, with the reason.
     """
     from pesatlas.cli.exchange import import_  # noqa: PLC0415
 
-    import_(path, level, to, kind, console)
+    import_(paths, level, to, kind, vasp_version, console)
+
+
+@command("compatible")
+def compatible(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, glob or archive of VASP calculations; a table or results of ours; MatPES JSON; extended XYZ."
+        ),
+    ],
+    level: Annotated[
+        str, typer.Option(help="Reference level: pbe or r2scan; of --with any that it has.")
+    ] = "pbe",
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--with", help="Compare with these labels, e.g. the results of a campaign; else with MatPES."
+        ),
+    ] = None,
+) -> None:
+    """Tell whether labels are on the surface of MatPES, or of a campaign, so that they may be trained on together.
+
+    Labels that tell their settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with --with the version of
+    VASP); the others by their energies where both sets have the same geometry: without --with those are the elements that
+    matcalc ships. Ends with status 1 unless they are compatible.
+    """
+    from pesatlas.cli.compatible import show_compatible  # noqa: PLC0415
+
+    if not show_compatible(path, level, other, console):
+        raise typer.Exit(1)
 
 
 @command("describe")

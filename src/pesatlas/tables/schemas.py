@@ -364,7 +364,9 @@ _IMPORTED = [
     column("split", text, "split, if the dataset tells", null=True),
     column("free_energy_eV", f8, "total free energy, of runs of VASP", "eV", null=True),
     column("code", text, "code and version, of runs of VASP", null=True),
-    column("settings", text, "settings of the run in full and notes on it, as JSON, of runs of VASP", null=True),
+    column(
+        "settings", text, "settings of the run in full and notes on it, as JSON, of runs of VASP", null=True
+    ),
     *SOURCE,
 ]
 

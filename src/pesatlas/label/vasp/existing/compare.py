@@ -105,10 +105,9 @@ _DEFAULTS: dict[str, Any] = {
     "VCA": 1,
     "ICHARG": 0,
 }
-_NEEDS = {
-    key: "LHFCALC"
-    for key in ("AEXX", "AGGAX", "AGGAC", "ALDAC", "HFSCREEN", "PRECFOCK", "NKRED", "ENCUTFOCK", "LHFONE")
-}
+_NEEDS = dict.fromkeys(
+    ("AEXX", "AGGAX", "AGGAC", "ALDAC", "HFSCREEN", "PRECFOCK", "NKRED", "ENCUTFOCK", "LHFONE"), "LHFCALC"
+)
 """Keys that act only if another one is true."""
 _OF_FUNCTIONAL = frozenset({*_NEEDS, "LHFCALC", "LUSE_VDW", "IVDW"})
 _SCF = frozenset({"normal", "veryfast", "very_fast", "fast", "conjugate", "all", "damped", "exact"})
@@ -180,7 +179,7 @@ class LevelSettings:
         """Return the level that a first run defines for those after it."""
         keys = (settings.incar.keys() | _DEFAULTS.keys()) - _NOT_COMPARED - _TOLD_APART
         incar = {key: _effective(settings, key) for key in keys}
-        incar |= {key: settings.get(key) for key in ("GGA", "METAGGA")}
+        incar |= dict([cls._functional_of(settings)])
         spacing = settings.incar.get("KSPACING")
         if spacing is not None and not (settings.gamma and settings.mesh in meshes(cell, spacing)):
             spacing = None
@@ -225,8 +224,6 @@ class LevelSettings:
     def _functional(self, settings: RunSettings) -> list[Difference]:
         wanted = _functional(self.incar.get("METAGGA"), self.incar.get("GGA"), [])
         found = self._functional_of(settings)
-        if self.learns:
-            wanted = _functional(self.incar.get("METAGGA"), self.incar.get("GGA"), settings.titles)
         if wanted == found:
             return []
         key = "METAGGA" if "METAGGA" in {wanted[0], found[0]} else "GGA"
@@ -257,16 +254,16 @@ class LevelSettings:
                 kind = (
                     SMEARING if key in {"ISMEAR", "SIGMA"} else FUNCTIONAL if key in _OF_FUNCTIONAL else INCAR
                 )
-                found.append(Difference(kind, key, _words(wanted), _words(used)))
+                words = "self-consistent" if key == "ICHARG" else _words(wanted)
+                found.append(Difference(kind, key, words, _words(used)))
         return [*found, *_not_ground_state(settings)]
 
     def _hubbard(self, settings: RunSettings) -> list[Difference]:
         found = hubbard_of(settings)
         elements = {_element(title) for title in settings.titles}
-        if self.learns:
-            if found is not None:
-                new = elements - self.titles.keys()
-                self.hubbard |= {element: found[element] for element in sorted(new & found.keys())}
+        if self.learns and found is not None:
+            new = elements - self.titles.keys()
+            self.hubbard |= {element: found[element] for element in sorted(new & found.keys())}
         wanted = {element: self.hubbard[element] for element in elements & self.hubbard.keys()}
         return [] if found == wanted else [Difference(U, "LDAU", _u_words(wanted), _u_words(found))]
 
@@ -297,6 +294,11 @@ class LevelSettings:
                 named = ", ".join(sorted(spaced(each) for each in wanted)) or "none"
                 found.append(Difference(POTCAR, f"POTCAR {element}", named, title))
         return found
+
+
+def explain(differences: Sequence[Difference]) -> str:
+    """Return the keys that differ, then each with both values."""
+    return f"{', '.join(each.key for each in differences)}: {'; '.join(map(str, differences))}"
 
 
 def input_set_incar(functional: Functional) -> dict[str, Any]:
@@ -333,7 +335,7 @@ def hubbard_of(settings: RunSettings) -> dict[str, tuple[float, ...]] | None:
     if any(column is None for column in columns):
         return None
     rows = zip(elements, *(column or [] for column in columns), strict=True)
-    return {element: (l, u, j) for element, l, u, j in rows if l >= 0 and (u, j) != (0, 0)}
+    return {element: (shell, u, j) for element, shell, u, j in rows if shell >= 0 and (u, j) != (0, 0)}
 
 
 def same_setting(key: str, used: Any, wanted: Any) -> bool:
@@ -409,7 +411,7 @@ def _listed(settings: RunSettings, key: str, count: int) -> list[float] | None:
 
 def _truth(value: Any) -> bool:
     if isinstance(value, str):
-        # LREAL = Auto, On
+        # LREAL may be Auto or On
         return value.strip(". ").upper()[:1] in {"T", "A", "O"}
     return bool(value)
 

@@ -200,26 +200,30 @@ def _wanted(name: str) -> bool:
 def _unpack(path: Path, folder: Path) -> None:
     """Write the outputs and archives that an archive holds below ``folder``; nothing of it can lie elsewhere."""
     if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as packed:
-            for member in packed.infolist():
-                if not member.is_dir() and _wanted(member.filename):
-                    with packed.open(member) as content:
-                        _write(content, member.filename, folder)
+        with zipfile.ZipFile(path) as zipped:
+            for entry in zipped.infolist():
+                if not entry.is_dir() and _wanted(entry.filename):
+                    with zipped.open(entry) as content:
+                        _write(content, entry.filename, folder)
         return
     if path.suffix.lower() == ".zst":
-        with pa.OSFile(str(path)) as file, pa.CompressedInputStream(file, "zstd") as stream:
-            _unpack_tar(tarfile.open(fileobj=stream, mode="r|"), folder)
+        with (
+            pa.OSFile(str(path)) as file,
+            pa.CompressedInputStream(file, "zstd") as stream,
+            tarfile.open(fileobj=stream, mode="r|") as packed,
+        ):
+            _unpack_tar(packed, folder)
         return
-    _unpack_tar(tarfile.open(path, mode="r|*"), folder)
+    with tarfile.open(path, mode="r|*") as packed:
+        _unpack_tar(packed, folder)
 
 
 def _unpack_tar(packed: tarfile.TarFile, folder: Path) -> None:
-    with packed:
-        for member in packed:
-            content = packed.extractfile(member) if member.isreg() and _wanted(member.name) else None
-            if content is not None:
-                with content:
-                    _write(content, member.name, folder)
+    for member in packed:
+        content = packed.extractfile(member) if member.isreg() and _wanted(member.name) else None
+        if content is not None:
+            with content:
+                _write(content, member.name, folder)
 
 
 def _write(content: IO[bytes], name: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from pesatlas.label.interface import Failed
-from pesatlas.label.vasp.existing.compare import LevelSettings
 from pesatlas.label.vasp.existing.find import FoundRun, Search, plain
 from pesatlas.label.vasp.existing.settings import Head, RunSettings, count_steps, read_head
 from pesatlas.label.vasp.inputs import Inputs
@@ -34,7 +34,7 @@ class ExistingLabel:
     settings : of the run
     cell : (3, 3) Å
     row : columns of the table ``imported`` that the run tells
-    notes : what is less certain than with both outputs
+    notes : doubts: what is less certain than with both outputs, and what the library that read them warned of
     """
 
     settings: RunSettings
@@ -62,15 +62,6 @@ def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
         yield found.name, outcome
 
 
-def explain_differences(label: ExistingLabel, level: LevelSettings) -> Failed | None:
-    """Return why a label is not of a level, naming every key that differs; None if it is."""
-    differences = level.differences(label.settings, label.cell)
-    if not differences:
-        return None
-    keys = ", ".join(each.key for each in differences)
-    return Failed(FailureReason.WRONG_LEVEL, f"{keys}: {'; '.join(map(str, differences))}")
-
-
 def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
     """Return the label of a run or why there is none, and a hash of its ``vasprun.xml``."""
     if found.unreadable:
@@ -89,17 +80,28 @@ def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
         return Failed(FailureReason.NOT_STATIC, detail), digest
     head, run_file = read_head(file), trim(file, folder / "vasprun.xml")
     file.unlink()
-    try:
-        run, outcar = read_run(run_file), None
-        if found.outcar is not None:
-            with plain(found.outcar) as packed, (folder / "OUTCAR").open("wb") as out:
-                shutil.copyfileobj(packed, out, 1 << 20)
-            outcar = read_outcar(folder / "OUTCAR")
-    except BadOutputError as error:
-        return Failed(FailureReason.BAD_OUTPUT, str(error)), digest
-    structure = _structure(head) or run.structure
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run, outcar = read_run(run_file), None
+            if found.outcar is not None:
+                with plain(found.outcar) as packed, (folder / "OUTCAR").open("wb") as out:
+                    shutil.copyfileobj(packed, out, 1 << 20)
+                outcar = read_outcar(folder / "OUTCAR")
+        except BadOutputError as error:
+            return Failed(FailureReason.BAD_OUTPUT, str(error)), digest
+        structure = _structure(head) or run.structure
     failed = _fault(structure, run, outcar)
-    return failed or _label(found.name, head, structure, run, outcar), digest
+    if failed:
+        return failed, digest
+    notes = [] if outcar else [NO_OUTCAR]
+    notes += [line for each in caught if (line := _first_line(each, folder)) not in notes]
+    return _label(found.name, head, structure, run, outcar, tuple(dict.fromkeys(notes))), digest
+
+
+def _first_line(warning: warnings.WarningMessage, folder: Path) -> str:
+    lines = str(warning.message).replace(f"{folder}/", "").strip().splitlines()
+    return lines[0][:_LONGEST] if lines else warning.category.__name__
 
 
 def _fault(structure: Structure, run: Run, outcar: Outcar | None) -> Failed | None:
@@ -124,11 +126,12 @@ def _fault(structure: Structure, run: Run, outcar: Outcar | None) -> Failed | No
 def _structure(head: Head) -> Structure | None:
     if head.cell is None or head.positions is None:
         return None
-    return Structure(Lattice(head.cell), head.numbers, head.positions, coords_are_cartesian=True)
+    return Structure(Lattice(head.cell), head.numbers.tolist(), head.positions, coords_are_cartesian=True)
 
 
-def _label(name: str, head: Head, structure: Structure, run: Run, outcar: Outcar | None) -> ExistingLabel:
-    notes = () if outcar else (NO_OUTCAR,)
+def _label(
+    name: str, head: Head, structure: Structure, run: Run, outcar: Outcar | None, notes: tuple[str, ...]
+) -> ExistingLabel:
     cell = structure.lattice.matrix
     row = {
         "snapshot_id": name,
