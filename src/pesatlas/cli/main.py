@@ -1,66 +1,14 @@
 """The command ``pesatlas``."""
 
 import sys
-from collections.abc import Callable
-from functools import wraps
-from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pesatlas import __version__
-from pesatlas.cli.complain import message_for_people
-from pesatlas.cli.examples import epilog
-from pesatlas.terminal import before_people, show_lines
-
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="Map the potential energy surface of materials: explore, select, label, deliver.\n\n"
-    "A campaign is a [bold]config.yaml[/bold] in a folder. [bold]pesatlas run[/bold] runs or resumes it, "
-    "[bold]pesatlas summary[/bold] tells what came of it, [bold]pesatlas verify[/bold] checks every file and row.",
-)
-config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
-app.add_typer(config_app, name="config")
-console = Console()
-
-Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
-
-Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it is run.")]
-
-Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")]
-
-
-def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function the command ``name`` (``config`` and a word: one of configurations), with examples in its help.
-
-    While it works, it shows how far it is; a ``UserError`` is shown as its message, with exit status 1.
-    """
-    group, _, word = name.rpartition(" ")
-
-    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            try:
-                with before_people(console):
-                    return function(*args, **kwargs)
-            except Exception as error:
-                message = message_for_people(error)
-                if message is None:
-                    raise
-                typer.echo(f"pesatlas: {message}", err=True)
-                raise typer.Exit(1) from None
-
-        paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
-        # lines as wide as the terminal, not as the source
-        text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-        target = config_app if group else app
-        return target.command(word, help=text, epilog=epilog(name), **settings)(wrapped)
-
-    return decorated
+from pesatlas.cli.app import Config, Folder, Results, app, command, console
+from pesatlas.terminal import show_lines
 
 
 def _version(show: bool) -> None:
@@ -122,16 +70,23 @@ def doctor(
         Path,
         typer.Option(help="Profile that the campaign is to run with; with Slurm, that is looked at too."),
     ] = Path("profiles/local"),
+    reference: Annotated[
+        bool,
+        typer.Option("--reference-labels", help="Instead, label a few elements and compare with MatPES."),
+    ] = False,
 ) -> None:
     """Look at everything that a campaign in this folder needs, before it begins: one line each, with a remedy where it is wrong.
 
     Configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in work/doctor),
     store and scratch, room on the disk, locks between processes, and with [bold]--profile profiles/slurm[/bold] partitions and
     account. Ends with status 1 if anything is wrong. Run it where `pesatlas run` will run.
-    """
-    from pesatlas.cli.doctor import see_doctor  # noqa: PLC0415
 
-    if not see_doctor(config, profile, console):
+    With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy, forces and stress are compared with
+    the records that MatPES published. It takes minutes, and runs where VASP can: in a job.
+    """
+    from pesatlas.cli.doctor import see_doctor, see_reference_labels  # noqa: PLC0415
+
+    if not (see_reference_labels(config, console) if reference else see_doctor(config, profile, console)):
         raise typer.Exit(1)
 
 

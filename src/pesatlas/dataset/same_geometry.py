@@ -27,6 +27,7 @@ class GeometryIndex:
 
     _groups: dict[bytes, list[Known]] = field(default_factory=dict)
     _shapes: dict[bytes, list[np.ndarray]] = field(default_factory=dict)
+    _arrays: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     def add(
         self,
@@ -60,7 +61,9 @@ class GeometryIndex:
         if key not in self._groups or not abs(np.linalg.det(cell)) > 0:
             return None
         tolerance = np.array([SAME_A] * 3 + [_SAME_ANGLE] * 3)
-        near = np.all(np.abs(np.array(self._shapes[key]) - _shape(cell)) < tolerance, axis=1)
+        if len(self._arrays.get(key, ())) != len(self._shapes[key]):
+            self._arrays[key] = np.array(self._shapes[key])
+        near = np.all(np.abs(self._arrays[key] - _shape(cell)) < tolerance, axis=1)
         fractional = positions @ np.linalg.inv(cell)
         for i in np.nonzero(near)[0]:
             known = self._groups[key][int(i)]
