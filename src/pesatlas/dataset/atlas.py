@@ -12,6 +12,7 @@ from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
 from pesatlas.dataset.atoms import to_ase, to_pymatgen
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
+from pesatlas.tables.failures import BESIDE
 from pesatlas.tables.manifest import read_campaign_manifest
 
 if TYPE_CHECKING:
@@ -199,5 +200,7 @@ class Atlas:
             if name == "dataset":
                 name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
             found.setdefault(name, []).append(str(self.root / entry["file"]))
-        imported = sorted((self.root / "imported").glob("*.parquet"))
+        imported = sorted(
+            p for p in (self.root / "imported").glob("*.parquet") if not p.name.endswith(BESIDE)
+        )
         return found | ({"imported": [str(path) for path in imported]} if imported else {})

@@ -10,7 +10,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from pesatlas.structures.crystal import Read, Rejected, from_ase, from_pymatgen, make_crystal
+from pesatlas.frames import ase_rows, xyz
+from pesatlas.frames.frame import UnusableFrame, own_id
+from pesatlas.frames.items import Item, named
+from pesatlas.structures.crystal import Read, Rejected, from_frame, from_pymatgen, make_crystal
 from pesatlas.structures.names import sanitised
 from pesatlas.tables.manifest import sha256_of
 from pesatlas.tables.schemas import FailureReason
@@ -20,9 +23,6 @@ Entries = Iterator[tuple[str | None, Any]]
 
 Build = Callable[[str, Any, str], Read]
 """Makes a crystal of (id, content, source)."""
-
-ID_KEYS = ("structure_id", "mp_id", "material_id")
-"""Where an id is looked for in JSON records, extended XYZ comments and ASE database rows."""
 
 _SUFFIXES = {
     ".cif": "cif",
@@ -143,24 +143,26 @@ def _read_poscar(path: Path, stem: str, source: str) -> Iterator[Read]:
 
 
 def _read_xyz(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from ase.io import iread  # noqa: PLC0415 - reading a configuration imports this module, not ase
+    yield from _from_items(xyz.items(path), stem, source)
 
-    frames = iread(io.StringIO(_text(path)), index=":", format="extxyz")
-    yield from _named(((_own_id(atoms.info), atoms) for atoms in frames), from_ase, stem, source)
+
+def _from_items(items: Iterator[Item], stem: str, source: str) -> Iterator[Read]:
+    """Yield a crystal, or why there is none, for each entry."""
+    i = -1
+    for i, (name, item) in enumerate(named(items, stem)):
+        try:
+            yield from_frame(name, item.frame(), source)
+        except UnusableFrame as why:
+            detail = f"{source}: {' '.join(why.detail.split())}"[:_LONGEST_DETAIL]
+            yield Rejected(sanitised(name) or f"{stem}-{i:05d}", why.reason, detail)
+    if i < 0:
+        yield unreadable(stem, source, "it holds no structure")
 
 
 def _read_json(path: Path, stem: str, source: str) -> Iterator[Read]:
     data = json.loads(_text(path))
     records = data if isinstance(data, list) else [data]
-    yield from _named(((_own_id(record), record) for record in records), _from_record, stem, source)
-
-
-def _own_id(record: Any) -> str | None:
-    """Return the id that a record carries, as text, or None."""
-    if not isinstance(record, dict):
-        return None
-    found = next((record[key] for key in ID_KEYS if record.get(key) is not None), None)
-    return None if found is None else str(found)
+    yield from _named(((own_id(record), record) for record in records), _from_record, stem, source)
 
 
 def _from_record(name: str, record: Any, source: str) -> Read:
@@ -178,14 +180,7 @@ def _from_record(name: str, record: Any, source: str) -> Read:
 
 
 def _read_ase_database(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from ase.db import connect  # noqa: PLC0415 - reading a configuration imports this module, not ase
-
-    rows = connect(path, type="db").select(sort="id")
-    yield from _named(((_own_id(row.key_value_pairs), row) for row in rows), _from_ase_row, stem, source)
-
-
-def _from_ase_row(name: str, row: Any, source: str) -> Read:
-    return from_ase(name, row.toatoms(), source)
+    yield from _from_items(ase_rows.items(path), stem, source)
 
 
 def _read_parquet(path: Path, stem: str, source: str) -> Iterator[Read]:
