@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 _PLAIN = re.compile(r"""\s*([^\s="'{}\[\]\\]+)=(?:"([^"\\]*)"|([^\s="'{}\[\]\\]+))(?=\s|$)""")
 _CLOSING = {'"': '"', "'": "'", "{": "}", "[": "]"}
 _SPACE, _EQUALS = "space", "equals"  # no single characters
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/+-]*")
+_OTHER_THAN_TEXT = {"t", "f", "true", "false", "nan", "inf", "infinity"}
 _JSON = "_JSON "
 _SEPARATORS = re.compile(r"[\s,\[\]{}]+")
 
@@ -102,6 +104,8 @@ def as_value(text: str) -> str:
 
     ASE reads ``0012345`` as a number and ``T`` as a boolean; its own form ``_JSON "0012345"`` stays text.
     """
+    if _WORD.fullmatch(text) and text.lower() not in _OTHER_THAN_TEXT:
+        return text
     from ase.io.extxyz import escape, key_val_str_to_dict  # noqa: PLC0415 - slow to import
 
     try:

@@ -5,6 +5,7 @@ UTF-8 or UTF-16 with or without a byte-order mark, or latin-1, with lines that e
 """
 
 import gzip
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -29,6 +30,7 @@ from pesatlas.tables.schemas import FailureReason
 
 _DEFAULT = "species:S:1:pos:R:3"
 _TRUE = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
+_ISOTOPE = re.compile(r"^(\s*)[DTdt](?=\s)")
 _SYMBOLS = ("species", "symbols")
 _NUMBERS = ("Z", "numbers")
 _POSITIONS = ("pos", "positions")
@@ -267,6 +269,15 @@ def usable_frame(entry: Entry, about: Mapping[str, str]) -> Frame:
     )
     check_usable(frame)
     return frame
+
+
+def lines_for_ase(entry: Entry) -> list[str]:
+    """Return the lines of the atoms of a frame without their ends; deuterium and tritium, which ASE does not read, as hydrogen."""
+    lines = [decoded(line.rstrip("\r\n")) for line in entry.lines]
+    properties = _properties(_value(parse_comment(entry.comment), "Properties") or _DEFAULT)
+    if properties[0].name not in _SYMBOLS:
+        return lines
+    return [_ISOTOPE.sub(r"\1H", line) for line in lines]
 
 
 def _value(about: Mapping[str, str], name: str) -> str | None:
