@@ -22,7 +22,7 @@ MOST_ATOMS = 1_000_000
 """A file that claims more atoms for one entry is refused before anything is allocated."""
 
 _LONGEST_VECTOR_A = 1e4
-_LARGEST_VOLUME_A3 = 1e5  # for an atom
+_LARGEST_VOLUME_A3 = 1e6  # for an atom: a box of 100 Å around it
 _SMALLEST_VOLUME_A3 = 0.01  # of the whole cell
 _ISOLATED_A = 8.0
 _SMALLEST_CHARGE = 1e-3
@@ -34,7 +34,8 @@ _CHARGES = frozenset(
 )
 _OCCUPANCIES = frozenset({"occupancy", "occupancies", "occu", "occupation", "site_occupancy"})
 _NOTHING = frozenset({"", "none", "null", "nan"})
-_ISOTOPES = {"D": ("deuterium", 2.014), "T": ("tritium", 3.016)}
+ISOTOPES = {"D": ("deuterium", 2.014), "T": ("tritium", 3.016)}
+"""Symbols of isotopes that are hydrogen to every potential, with names and masses."""
 
 
 class UnusableFrame(Exception):  # noqa: N818 - a decision about an entry, not an error of the program
@@ -205,9 +206,9 @@ def numbers_of(symbols: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ..
     warnings, unknown = [], []
     for symbol in dict.fromkeys(symbols):
         name = symbol.capitalize()
-        if name in _ISOTOPES:
+        if name in ISOTOPES:
             kinds[symbol] = 1
-            warnings.append(f"{_ISOTOPES[name][0]} ({name}) is read as hydrogen")
+            warnings.append(f"{ISOTOPES[name][0]} ({name}) is read as hydrogen")
             continue
         try:
             kinds[symbol] = atomic_number(name)
@@ -226,7 +227,7 @@ def isotopes(numbers: NDArray[Any], masses: NDArray[Any] | None) -> tuple[str, .
     hydrogen = np.asarray(masses)[np.asarray(numbers) == 1]
     return tuple(
         f"{name} ({symbol}, by its mass) is read as hydrogen"
-        for symbol, (name, mass) in _ISOTOPES.items()
+        for symbol, (name, mass) in ISOTOPES.items()
         if (np.abs(hydrogen - mass) < 0.1).any()
     )
 
@@ -235,5 +236,11 @@ def own_id(about: Any, keys: Sequence[str] = ID_KEYS) -> str | None:
     """Return the id that an entry carries, as text, or None."""
     if not isinstance(about, Mapping):
         return None
-    found = next((about[key] for key in keys if about.get(key) is not None), None)
-    return None if found is None else str(found)
+    return next((found for key in keys if (found := text_id(about.get(key))) is not None), None)
+
+
+def text_id(value: Any) -> str | None:
+    """Return an id as text: a text as it is, a number as Python writes it; None if there is none (null, not a number, empty)."""
+    if value is None or value != value or value == "":  # noqa: PLR0124 - not a number is not itself
+        return None
+    return str(value)

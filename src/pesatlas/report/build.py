@@ -15,6 +15,7 @@ from pesatlas.report.compared import Compared
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.domains import of_domains
+from pesatlas.report.doubts import doubts
 from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
 from pesatlas.report.frames import dynamics, elements, map_frames
@@ -88,6 +89,7 @@ def build_report(
     context = {
         "head": _head(manifest, steps, lost, spent),
         "funnel": steps,
+        "doubts": doubts(results, steps[0].kept),
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
         "sections": sections,

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pesatlas.cautions import cautions
+from pesatlas.report.doubts import doubts
 from pesatlas.report.words import advice_in_words, read_advice
 from pesatlas.tables import read_table
 from pesatlas.tables.manifest import read_campaign_manifest
@@ -44,10 +45,12 @@ def summary(results: Path) -> RenderableType:
     """Return the summary of the campaign below ``results``, to be printed by rich; it fits into 80 columns."""
     manifest = read_campaign_manifest(results)
     found = read_advice(results)
+    doubted = doubts(results, counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
         _funnel(manifest),
         *([f"[yellow]Beware: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
+        *([f"[yellow]{escape(doubted)}[/yellow]"] if doubted else []),
         "",
         *_failures(losses(results, manifest)),
         *(["", f"[bold]Round {found['round']}[/bold]: {advice_in_words(found)}"] if found else []),

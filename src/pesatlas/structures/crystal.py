@@ -13,7 +13,6 @@ from pesatlas.frames.frame import (
     charged,
     check_usable,
     disordered,
-    isotopes,
     numbers_of,
 )
 from pesatlas.tables.schemas import FailureReason
@@ -171,7 +170,7 @@ def make_crystal(
 ) -> Read:
     """Build a crystal from array-likes, or say why it is none.
 
-    ``warnings`` are sentences about it, without the file's name.
+    ``warnings`` are sentences about it; the source is named in each.
     """
     if numbers is None or cell is None or positions is None:
         return Rejected(structure_id, FailureReason.UNREADABLE, f"{source}: the entry has no geometry")
@@ -187,17 +186,18 @@ def make_crystal(
     return from_frame(structure_id, frame, source)
 
 
-def from_frame(structure_id: str, frame: Frame, source: str) -> Read:
+def from_frame(structure_id: str, frame: Frame, source: str, file: str = "") -> Read:
     """Return the crystal of a frame, or say why it is none.
 
     A left-handed cell becomes right-handed by reversing its three vectors: the same lattice, which every code accepts.
+    Its warnings name ``file``, or the source.
     """
     try:
         check_usable(frame)
     except UnusableFrame as why:
         return Rejected(structure_id, why.reason, f"{source}: {why.detail}")
     cell = -frame.cell if np.linalg.det(frame.cell) < 0 else frame.cell
-    warnings = tuple(f"{source}: {warning}" for warning in frame.warnings)
+    warnings = tuple(f"{file or source}: {warning}" for warning in frame.warnings)
     return Crystal(structure_id, frame.numbers, cell, frame.positions, source, warnings)
 
 
@@ -267,17 +267,3 @@ def laid_flat(crystal: Crystal) -> Crystal:
     _, upper = np.linalg.qr(crystal.cell.T)
     cell = np.tril(upper.T * np.sign(np.diag(upper)))
     return replace(crystal, cell=cell, positions=crystal.positions @ np.linalg.inv(crystal.cell) @ cell)
-
-
-def from_ase(structure_id: str, atoms: Any, source: str) -> Read:
-    """Convert an ``ase.Atoms``; what is not periodic, charged or partly occupied is rejected."""
-    frame = Frame(
-        atoms.numbers,
-        np.asarray(atoms.cell.array, dtype=float),
-        np.asarray(atoms.positions, dtype=float),
-        (bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
-        atoms.info,
-        {key: array for key, array in atoms.arrays.items() if key not in {"numbers", "positions"}},
-        isotopes(atoms.numbers, atoms.arrays.get("masses")),
-    )
-    return from_frame(structure_id, frame, source)

@@ -1,7 +1,6 @@
 """MatPES JSON: a list of documents (``.json``) or one in each line (``.jsonl``), gzipped or not, read in pieces."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import numpy as np
 from pesatlas.dataset.importers._rows import row
 from pesatlas.frames import documents
 from pesatlas.frames.frame import ID_KEYS, Frame, Refusal, UnusableFrame, own_id
-from pesatlas.frames.items import Item, broken, named
-from pesatlas.frames.json_records import records
+from pesatlas.frames.items import named
 from pesatlas.frames.labels import Labels, read_labels, voigt
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import KBAR_TO_EV_PER_A3
@@ -35,7 +33,7 @@ _KNOWN = frozenset(
 def read(path: Path) -> Iterator[dict[str, Any] | Refusal]:
     """Yield a row or a refusal for each document of a file."""
     stem = path.name.split(".")[0]
-    for name, item in named(_items(path), stem):
+    for name, item in named(documents.items(path), stem):
         document = item.about
         about = document.get("provenance")
         snapshot_id = own_id(document, ("matpes_id", "snapshot_id")) or name
@@ -48,21 +46,11 @@ def read(path: Path) -> Iterator[dict[str, Any] | Refusal]:
             yield Refusal(snapshot_id, structure_id, why.reason, f"{path.name}: {why.detail}")
 
 
-def _items(path: Path) -> Iterator[Item]:
-    for i, document in enumerate(records(path), start=1):
-        where = f"document {i}"
-        if isinstance(document, UnusableFrame):
-            yield broken(where, document)
-        elif not isinstance(document, Mapping):
-            yield broken(where, UnusableFrame(FailureReason.UNREADABLE, "it is no JSON object"))
-        else:
-            structure = document.get("structure")
-            yield Item(document, where, partial(documents.usable_frame, structure, document))
-
-
 def _row(snapshot_id: str, structure_id: str, frame: Frame, document: Mapping[str, Any]) -> dict[str, Any]:
     labels = _labels(frame, document)
-    moments = [(site.get("properties") or {}).get("magmom") for site in document["structure"]["sites"]]
+    moments = [
+        (site.get("properties") or {}).get("magmom") for site in document.get("structure", document)["sites"]
+    ]
     found = row(snapshot_id, structure_id, frame, labels)
     return found | {
         "magmoms_muB": None if None in moments else _floats("magmom", moments),
