@@ -24,11 +24,20 @@ VALENCE = {
 }
 
 
-def potcar(symbol):
+def published_title(symbol):
+    """The title of VASP's own POTCAR of a symbol, as pymatgen knows it: ``PAW_PBE Fe_pv 02Aug2007``."""
+    from pymatgen.io.vasp.inputs import _load_potcar_summary_stats
+
+    known = _load_potcar_summary_stats()["PBE_64"]
+    squeezed = next(title for title, files in known.items() if any(f["symbol"] == symbol for f in files))
+    return f"PAW_PBE {symbol} {squeezed.removeprefix(f'PAW_PBE{symbol}')}"
+
+
+def potcar(symbol, title=None):
     """The text of a synthetic POTCAR, e.g. of ``Fe_pv``."""
     element = symbol.split("_")[0]
     valence = VALENCE.get(element, 8)
-    title = f"PAW_PBE {symbol} 24Nov2026"
+    title = title or f"PAW_PBE {symbol} 24Nov2026"
     return f"""  {title}
   {valence:.12f}
  parameters from PSCTR are:
@@ -57,15 +66,19 @@ END of PSCTR-controll parameters
 """
 
 
-def make(folder, elements):
-    """Write POTCARs of the symbols that MatPESStaticSet takes for ``elements`` below ``folder``; return it."""
+def make(folder, elements, *, published_titles=False):
+    """Write POTCARs of the symbols that MatPESStaticSet takes for ``elements`` below ``folder``; return it.
+
+    With ``published_titles`` they are called as VASP's own are, which is all that outputs tell of them.
+    """
     from pymatgen.io.vasp.sets import MatPESStaticSet
 
     top = Path(folder) / "POT_PAW_PBE_64"
     for element in elements:
         symbol = MatPESStaticSet.CONFIG["POTCAR"][element]
         (top / symbol).mkdir(parents=True, exist_ok=True)
-        (top / symbol / "POTCAR").write_text(potcar(symbol))
+        title = published_title(symbol) if published_titles else None
+        (top / symbol / "POTCAR").write_text(potcar(symbol, title))
     return Path(folder)
 
 

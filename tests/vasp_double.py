@@ -2,9 +2,11 @@
 
 Energies, forces and stress are those of a pair potential and belong together; r2SCAN differs from PBE. It refuses inputs that
 VASP would refuse. What it does wrong on demand is in ``vasp_faults``. From the environment: ``VASP_DOUBLE_VERSION`` (6.4.3),
-``VASP_DOUBLE_SECONDS`` (how long it takes; 0), ``VASP_DOUBLE_MB`` (how much memory; 0), and what ``vasp_faults`` reads.
+``VASP_DOUBLE_SECONDS`` (how long it takes; 0), ``VASP_DOUBLE_MB`` (how much memory; 0), ``VASP_DOUBLE_RECORDS`` (a JSON file of
+energies, forces and stresses to return, by functional and number of atoms of each element, e.g. ``Al1``), and what ``vasp_faults`` reads.
 """
 
+import json
 import os
 import re
 import sys
@@ -141,10 +143,24 @@ def energy_forces_stress(cell, positions, symbols, functional):
     return energy, forces, virial / abs(np.linalg.det(cell))
 
 
+def record_of(inputs, functional):
+    """What is to be returned for a crystal, if anything is."""
+    path = os.environ.get("VASP_DOUBLE_RECORDS")
+    if not path:
+        return None
+    name = "".join(f"{symbol}{inputs.symbols.count(symbol)}" for symbol in dict.fromkeys(inputs.symbols))
+    return json.loads(Path(path).read_text())[functional].get(name)
+
+
 def calculate(inputs, functional):
     """Everything that the files say, as a dictionary."""
     energy, forces, stress = energy_forces_stress(inputs.cell, inputs.positions, inputs.symbols, functional)
     metal = not INSULATING & set(inputs.symbols)
+    record = record_of(inputs, functional)
+    if record:
+        # energies are those for zero smearing
+        energy = record["energy_eV"] - (0.001 * len(inputs.symbols) if metal else 0.0)
+        forces, stress = np.array(record["forces_eV_per_A"]), np.array(record["stress_eV_per_A3"])
     spin = inputs.incar["ISPIN"] == "2"
     factor = 1.05 if functional == "R2SCAN" else 1.0
     final = [

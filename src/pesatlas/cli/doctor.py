@@ -1,20 +1,33 @@
 """The command ``pesatlas doctor``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from pesatlas.cli.checkout import profile_folder
+from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import doctor
 from pesatlas.progress import Progress
 
 
 def see_doctor(config: Path, profile: Path, console: Console) -> bool:
     """Print one line for each check of the campaign of this folder, as it is done; return whether all is well."""
+    return _show(doctor(config, profile_folder(profile)), console)
+
+
+def see_reference_labels(config: Path, console: Console) -> bool:
+    """Label a few elements with the campaign's VASP, print how each compares with MatPES; return whether all agree."""
+    from pesatlas.monitor.reference_labels import reference_labels  # noqa: PLC0415 - pymatgen is slow to import
+
+    return _show(reference_labels(config, Path("work/doctor")), console)
+
+
+def _show(checks: Iterable[Check], console: Console) -> bool:
     wrong = 0
     progress = Progress("checks")
-    for check in doctor(config, profile_folder(profile)):
+    for check in checks:
         progress.step()
         if check.ok:
             console.print(f"[green]ok[/green]     {escape(check.text)}", soft_wrap=True)

@@ -15,6 +15,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "doctor": (
         ("pesatlas doctor", ""),
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
+        ("pesatlas doctor --reference-labels", "does my VASP give MatPES' numbers?"),
     ),
     "plan": (
         ("pesatlas plan --from ../pilot --structures 150000 --gpus 16 --cores 4096", ""),
@@ -53,6 +54,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "import": (
         ("pesatlas import MatPES-PBE-2025.2.json.gz --level pbe", ""),
         ("pesatlas import labels.data --format extxyz --level pbe --to theirs.parquet", ""),
+        ("pesatlas import runs/ old.tar.gz --level pbe --to mine.parquet", "finished VASP calculations"),
+        ("pesatlas import 'runs/*/static' --level r2scan --vasp-version 6.4.3", ""),
+    ),
+    "compatible": (
+        ("pesatlas compatible runs/", "calculations, with MatPES' PBE"),
+        ("pesatlas compatible theirs.extxyz --with results --level r2scan", "with my campaign"),
     ),
     "describe": (("pesatlas describe results/selection.parquet", ""),),
     "select": (

@@ -1,9 +1,11 @@
 """Write a dataset for others, and read theirs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.cli.labels_from import is_dataset
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
@@ -24,8 +26,31 @@ def export(results: Path, kind: str, folder: Path | None, console: Console, *, f
     console.print(f"[green]{len(files)} files in {where}[/green]")
 
 
-def import_(path: Path, level: str, table: Path | None, kind: str | None, console: Console) -> None:
-    """Read a dataset of somebody else's into a table, and say where."""
+def import_(
+    paths: Sequence[str],
+    level: str,
+    table: Path | None,
+    kind: str | None,
+    version: str | None,
+    console: Console,
+) -> None:
+    """Read labels of somebody else into a table, and say where: one dataset, or any number of VASP calculations.
+
+    Raises
+    ------
+    UserError
+        If nothing of it can be read.
+    """
+    path = Path(paths[0]).expanduser()
+    if kind is None and not any(is_dataset(Path(each)) for each in paths):
+        from pesatlas.cli.import_runs import import_runs  # noqa: PLC0415 - pymatgen is slow to import
+
+        import_runs(paths, level, table, version, console)
+        return
+    if len(paths) > 1:
+        raise UserError(f"{', '.join(paths)}: import datasets one by one, each into a table of its own.")
+    if version is not None:
+        raise UserError(f"--vasp-version {version}: {path} is a dataset, which does not tell it.")
     where = table or Path("results") / "imported" / f"{path.name.split('.')[0]}.parquet"
     rows = import_dataset(path, level, where, kind)
     console.print(f"[green]{rows} rows in {where}[/green]")

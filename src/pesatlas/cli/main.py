@@ -1,66 +1,14 @@
 """The command ``pesatlas``."""
 
 import sys
-from collections.abc import Callable
-from functools import wraps
-from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pesatlas import __version__
-from pesatlas.cli.complain import message_for_people
-from pesatlas.cli.examples import epilog
-from pesatlas.terminal import before_people, show_lines
-
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    help="Map the potential energy surface of materials: explore, select, label, deliver.\n\n"
-    "A campaign is a [bold]config.yaml[/bold] in a folder. [bold]pesatlas run[/bold] runs or resumes it, "
-    "[bold]pesatlas summary[/bold] tells what came of it, [bold]pesatlas verify[/bold] checks every file and row.",
-)
-config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
-app.add_typer(config_app, name="config")
-console = Console()
-
-Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
-
-Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it is run.")]
-
-Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")]
-
-
-def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function the command ``name`` (``config`` and a word: one of configurations), with examples in its help.
-
-    While it works, it shows how far it is; a ``UserError`` is shown as its message, with exit status 1.
-    """
-    group, _, word = name.rpartition(" ")
-
-    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            try:
-                with before_people(console):
-                    return function(*args, **kwargs)
-            except Exception as error:
-                message = message_for_people(error)
-                if message is None:
-                    raise
-                typer.echo(f"pesatlas: {message}", err=True)
-                raise typer.Exit(1) from None
-
-        paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
-        # lines as wide as the terminal, not as the source
-        text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-        target = config_app if group else app
-        return target.command(word, help=text, epilog=epilog(name), **settings)(wrapped)
-
-    return decorated
+from pesatlas.cli.app import Config, Folder, Results, app, command, console
+from pesatlas.terminal import show_lines
 
 
 def _version(show: bool) -> None:
@@ -122,16 +70,23 @@ def doctor(
         Path,
         typer.Option(help="Profile that the campaign is to run with; with Slurm, that is looked at too."),
     ] = Path("profiles/local"),
+    reference: Annotated[
+        bool,
+        typer.Option("--reference-labels", help="Instead, label a few elements and compare with MatPES."),
+    ] = False,
 ) -> None:
     """Look at everything that a campaign in this folder needs, before it begins: one line each, with a remedy where it is wrong.
 
     Configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in work/doctor),
     store and scratch, room on the disk, locks between processes, and with [bold]--profile profiles/slurm[/bold] partitions and
     account. Ends with status 1 if anything is wrong. Run it where `pesatlas run` will run.
-    """
-    from pesatlas.cli.doctor import see_doctor  # noqa: PLC0415
 
-    if not see_doctor(config, profile, console):
+    With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy, forces and stress are compared with
+    the records that MatPES published. It takes minutes, and runs where VASP can: in a job.
+    """
+    from pesatlas.cli.doctor import see_doctor, see_reference_labels  # noqa: PLC0415
+
+    if not (see_reference_labels(config, console) if reference else see_doctor(config, profile, console)):
         raise typer.Exit(1)
 
 
@@ -331,7 +286,13 @@ def diff(
 
 @command("import")
 def import_command(
-    path: Annotated[Path, typer.Argument(help="MatPES JSON or extended XYZ.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP calculations.",
+        ),
+    ],
     level: Annotated[str, typer.Option(help="Which level its labels are of, e.g. pbe.")],
     to: Annotated[
         Path | None, typer.Option(help="Table to write; else results/imported/NAME.parquet.")
@@ -339,14 +300,51 @@ def import_command(
     kind: Annotated[
         str | None, typer.Option("--format", help="matpes or extxyz, if its name does not tell.")
     ] = None,
+    vasp_version: Annotated[
+        str | None, typer.Option(help="Of VASP calculations: only those of this version, e.g. 6.4.3.")
+    ] = None,
 ) -> None:
-    """Read somebody else's dataset into a table: to query and compare, or as structures to explore and select from.
+    """Read somebody else's labels into a table: to query and compare, or as structures to explore and select from.
 
     The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a campaign's own.
+
+    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and atomate2, archives of
+    ours), verified as own labels are, and compared with the level key by key: for pbe and r2scan with MatPESStaticSet; for any other
+    name all have to have the settings of the first. What is no row is one of FILE.failures.parquet, with the reason.
     """
     from pesatlas.cli.exchange import import_  # noqa: PLC0415
 
-    import_(path, level, to, kind, console)
+    import_(paths, level, to, kind, vasp_version, console)
+
+
+@command("compatible")
+def compatible(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, glob or archive of VASP calculations; a table or results of ours; MatPES JSON; extended XYZ."
+        ),
+    ],
+    level: Annotated[
+        str, typer.Option(help="Reference level: pbe or r2scan; of --with any that it has.")
+    ] = "pbe",
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--with", help="Compare with these labels, e.g. the results of a campaign; else with MatPES."
+        ),
+    ] = None,
+) -> None:
+    """Tell whether labels are on the surface of MatPES, or of a campaign, so that they may be trained on together.
+
+    Labels that tell their settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with --with the version of
+    VASP); the others by their energies where both sets have the same geometry: without --with those are the elements that
+    matcalc ships. Ends with status 1 unless they are compatible.
+    """
+    from pesatlas.cli.compatible import show_compatible  # noqa: PLC0415
+
+    if not show_compatible(path, level, other, console):
+        raise typer.Exit(1)
 
 
 @command("describe")

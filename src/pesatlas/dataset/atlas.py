@@ -200,7 +200,6 @@ class Atlas:
             if name == "dataset":
                 name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
             found.setdefault(name, []).append(str(self.root / entry["file"]))
-        imported = sorted(
-            p for p in (self.root / "imported").glob("*.parquet") if not p.name.endswith(BESIDE)
-        )
+        tables = (self.root / "imported").glob("*.parquet")
+        imported = sorted(path for path in tables if not path.name.endswith(BESIDE))
         return found | ({"imported": [str(path) for path in imported]} if imported else {})

@@ -52,6 +52,7 @@ class Labels:
     """
 
     energy: float
+    free_energy: float | None
     forces: NDArray[np.float64]
     stress: NDArray[np.float64] | None
     magmoms: NDArray[np.float64] | None
@@ -88,16 +89,12 @@ def read_labels(
     if energy is None and _FREE in taken:
         energy = taken[_FREE]
         notes.append(f"the energy is {energy.key}: there is no other")
-    elif _FREE in taken:
-        notes.append(f"{taken[_FREE].key} is not kept; the energy is {energy.key if energy else 'missing'}")
     missing = [name for name, there in (("energy", energy), ("forces", taken.get(_FORCES))) if there is None]
     if missing or energy is None:
         other = f"; it has {', '.join((*unread, *passed_over))}, not read" if unread or passed_over else ""
         raise UnusableFrame(FailureReason.INCOMPLETE, f"it has no {' and no '.join(missing)}{other}")
     n = len(frame.numbers)
-    values = _floats(energy)
-    if len(values) != 1:
-        raise UnusableFrame(FailureReason.UNREADABLE, f"{energy.key} has {len(values)} numbers, not one")
+    free_energy = _number(taken[_FREE]) if _FREE in taken else None
     forces = _floats(taken[_FORCES])
     if len(forces) != 3 * n:
         raise UnusableFrame(
@@ -108,7 +105,7 @@ def read_labels(
         notes.append(f"{taken[_MOMENTS].key} is not read: not one number for each atom")
         moments = None
     stress, more = _stress(taken.get(_STRESS), taken.get(_VIRIAL), frame)
-    return Labels(float(values[0]), forces.reshape(-1, 3), stress, moments, (*notes, *more))
+    return Labels(_number(energy), free_energy, forces.reshape(-1, 3), stress, moments, (*notes, *more))
 
 
 def voigt(stress: Any, noise: float = 0.0) -> NDArray[np.float64]:
@@ -197,6 +194,14 @@ def _floats(found: _Found) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise UnusableFrame(FailureReason.NOT_FINITE, f"{found.key} is not finite")
     return values
+
+
+def _number(found: _Found) -> float:
+    """Return one finite number."""
+    values = _floats(found)
+    if len(values) != 1:
+        raise UnusableFrame(FailureReason.UNREADABLE, f"{found.key} has {len(values)} numbers, not one")
+    return float(values[0])
 
 
 def _stress(

@@ -59,6 +59,7 @@ class FailureReason(StrEnum):
     BAD_OUTPUT = "bad_output"
     WRONG_STRUCTURE = "wrong_structure"
     WRONG_LEVEL = "wrong_level"
+    NOT_STATIC = "not_static"
     # dataset
     QUARANTINED = "quarantined"
     MISSING_REFERENCE_ATOM = "missing_reference_atom"
@@ -361,6 +362,17 @@ _IMPORTED = [
     column("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
     column("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
     column("split", text, "split, if the dataset tells", null=True),
+    column(
+        "free_energy_eV",
+        f8,
+        "total free energy, the one forces derive from, if there is one",
+        "eV",
+        null=True,
+    ),
+    column("code", text, "code and version, of runs of VASP", null=True),
+    column(
+        "settings", text, "settings of the run in full and notes on it, as JSON, of runs of VASP", null=True
+    ),
     *SOURCE,
 ]
 

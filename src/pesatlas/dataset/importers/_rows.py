@@ -48,6 +48,7 @@ def row(snapshot_id: str, structure_id: str, frame: Frame, labels: Labels) -> di
         "cell_A": frame.cell.reshape(-1).tolist(),
         "positions_A": frame.positions.reshape(-1).tolist(),
         "energy_eV": labels.energy,
+        "free_energy_eV": labels.free_energy,
         "forces_eV_per_A": labels.forces.reshape(-1).tolist(),
         "stress_eV_per_A3": None if labels.stress is None else labels.stress.tolist(),
         "magmoms_muB": None if labels.magmoms is None else labels.magmoms.tolist(),

@@ -37,12 +37,7 @@ def result(
     except BadOutputError as error:
         return Failed(FailureReason.CRASHED, f"torn output: {error}")
     final = read_incar((folder / "INCAR").read_text(encoding="utf-8"))
-    failed = (
-        _not_own(run, outcar)
-        or _not_asked_for(inputs, final, run, version)
-        or _not_converged(run, outcar)
-        or _not_numbers(inputs, run, outcar)
-    )
+    failed = find_fault(inputs, final, run, outcar, version)
     if failed:
         return failed
     moments = outcar.moments_muB
@@ -64,6 +59,18 @@ def result(
         },
         wall_s=wall_s,
         objections=[f"custodian changed {change}: another level" for change in changes(inputs.incar, final)],
+    )
+
+
+def find_fault(
+    inputs: Inputs, final: dict[str, Any], run: Run, outcar: Outcar, version: str
+) -> Failed | None:
+    """Return why the outputs of a calculation are not the label that was asked for; None if they are."""
+    return (
+        _not_own(run, outcar)
+        or _not_asked_for(inputs, final, run, version)
+        or _not_converged(run, outcar)
+        or _not_numbers(inputs, run, outcar)
     )
 
 

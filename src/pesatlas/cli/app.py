@@ -1,0 +1,61 @@
+"""The program and its parts that every command needs: how a command is registered, shown and fails."""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pesatlas.cli.complain import message_for_people
+from pesatlas.cli.examples import epilog
+from pesatlas.terminal import before_people
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Map the potential energy surface of materials: explore, select, label, deliver.\n\n"
+    "A campaign is a [bold]config.yaml[/bold] in a folder. [bold]pesatlas run[/bold] runs or resumes it, "
+    "[bold]pesatlas summary[/bold] tells what came of it, [bold]pesatlas verify[/bold] checks every file and row.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
+app.add_typer(config_app, name="config")
+console = Console()
+
+Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it is run.")]
+
+Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")]
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function the command ``name`` (``config`` and a word: one of configurations), with examples in its help.
+
+    While it works, it shows how far it is; a ``UserError`` is shown as its message, with exit status 1.
+    """
+    group, _, word = name.rpartition(" ")
+
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            try:
+                with before_people(console):
+                    return function(*args, **kwargs)
+            except Exception as error:
+                message = message_for_people(error)
+                if message is None:
+                    raise
+                typer.echo(f"pesatlas: {message}", err=True)
+                raise typer.Exit(1) from None
+
+        paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
+        # lines as wide as the terminal, not as the source
+        text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+        target = config_app if group else app
+        return target.command(word, help=text, epilog=epilog(name), **settings)(wrapped)
+
+    return decorated

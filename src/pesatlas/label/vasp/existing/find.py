@@ -1,0 +1,234 @@
+"""Finished runs in folders, globs and archives, under the names that VASP, custodian, atomate and people give them."""
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from pesatlas.errors import UserError
+from pesatlas.ledger import records
+from pesatlas.store import Store
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".lzma": lzma.open,
+}
+_PACKED = r"(?P<packed>\.gz|\.bz2|\.xz|\.lzma)?"
+_VASPRUN = re.compile(rf"(?P<before>.*?)vasprun(?P<middle>.*?)\.xml(?P<after>.*?){_PACKED}", re.IGNORECASE)
+_OUTCAR = re.compile(rf"(?P<before>.*?)OUTCAR(?P<middle>)(?P<after>.*?){_PACKED}")
+_ARCHIVE = re.compile(r".+(\.tar(\.gz|\.bz2|\.xz|\.zst)?|\.tgz|\.tbz2?|\.txz|\.zip)", re.IGNORECASE)
+
+_NO_RESULT = re.compile(r"(^|[._-])(orig|bak|backup|old|tmp|swp|error)(?![a-z])|~$", re.IGNORECASE)
+"""In what stands before or after the name of an output: somebody put it aside."""
+_NO_OUTPUT = re.compile(
+    r"\.(py|ipynb|sh|md|txt|html|pdf|png|svg|csv|json|ya?ml|parquet|h5|npz|log)$", re.IGNORECASE
+)
+"""Ends a name that has VASP's in it and is something else, e.g. a plot."""
+_NO_ARCHIVE = re.compile(r"^(error\.\d+|custodian\.chk)", re.IGNORECASE)
+"""Archives of custodian: runs that it corrected, and checkpoints."""
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, RuntimeError),  # the last: an encrypted zip
+    *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error),
+)
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """Outputs of one run.
+
+    Attributes
+    ----------
+    name : path of its folder, with what its files' names say beyond VASP's (``relax1``)
+    vasprun, outcar : its files, packed or not; None if there is none
+    unreadable : why an archive could not be opened, which then stands for what it holds
+    """
+
+    name: str
+    vasprun: Path | None
+    outcar: Path | None
+    unreadable: str = ""
+
+
+class Search:
+    """Look for runs in what a user names; counts what looks like a run and is none.
+
+    Attributes
+    ----------
+    put_aside : outputs that were put aside under another name (``OUTCAR.orig``) and archives of custodian's errors
+    """
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self.put_aside = 0
+        self._paths = [path for place in places for path in _expand(place)]
+        parents = {Path(os.path.abspath(path)).parent for path in self._paths}  # noqa: PTH100 - links stay as they are
+        self._base = Path(os.path.commonpath(parents))
+        self._seen: set[Path] = set()
+
+    def runs(self) -> Iterator[FoundRun]:
+        """Yield every run once, in the order of names; files of one from an archive are there until the next is asked for."""
+        for path in self._paths:
+            name = Path(os.path.abspath(path)).relative_to(self._base).as_posix()  # noqa: PTH100
+            if path.is_dir():
+                yield from self._folder(path, name)
+            elif _ARCHIVE.fullmatch(path.name):
+                yield from self._archive(path, name)
+            else:
+                yield from self._files([path], name.rpartition("/")[0])
+
+    def _folder(self, top: Path, name: str) -> Iterator[FoundRun]:
+        for folder, below, files in os.walk(top):
+            below[:] = sorted(each for each in below if not each.startswith("."))
+            here = Path(folder)
+            inside = here.relative_to(top).as_posix()
+            where = name if inside == "." else f"{name}/{inside}"
+            paths = [here / each for each in sorted(files) if not each.startswith(".")]
+            yield from self._files(paths, where)
+            for path in paths:
+                if _ARCHIVE.fullmatch(path.name):
+                    yield from self._archive(path, f"{where}/{path.name}")
+            if any(path.suffix == ".ledger" for path in paths):
+                yield from self._store(here, where)
+
+    def _files(self, paths: Sequence[Path], where: str) -> Iterator[FoundRun]:
+        """Yield the runs whose files lie side by side: those whose names differ from VASP's by the same belong together."""
+        groups: dict[str, dict[str, Path]] = {}
+        for path in paths:
+            for role, pattern in (("vasprun", _VASPRUN), ("outcar", _OUTCAR)):
+                matched = pattern.fullmatch(path.name)
+                if not matched or _NO_OUTPUT.search(path.name) or path.resolve() in self._seen:
+                    continue
+                self._seen.add(path.resolve())
+                if any(_NO_RESULT.search(matched[part]) for part in ("before", "middle", "after")):
+                    self.put_aside += 1
+                    break
+                key = (matched["before"] + matched["middle"] + matched["after"]).strip("._-")
+                # a plain file is what was unpacked from the packed one beside it
+                if role not in groups.setdefault(key, {}) or not matched["packed"]:
+                    groups[key][role] = path
+                break
+        for key, files in sorted(groups.items()):
+            yield FoundRun(
+                "/".join(filter(None, (where, key))) or "run", files.get("vasprun"), files.get("outcar")
+            )
+
+    def _archive(self, path: Path, name: str) -> Iterator[FoundRun]:
+        if _NO_ARCHIVE.match(path.name):
+            self.put_aside += 1
+            return
+        if path.resolve() in self._seen:
+            return
+        self._seen.add(path.resolve())
+        with tempfile.TemporaryDirectory(prefix="pesatlas-runs-") as temporary:
+            try:
+                _unpack(path, Path(temporary))
+            except _DAMAGED as error:
+                yield FoundRun(name, None, None, f"{type(error).__name__}: {error}")
+                return
+            yield from self._folder(Path(temporary), name)
+
+    def _store(self, folder: Path, where: str) -> Iterator[FoundRun]:
+        """Yield what is archived in our own store of outputs; records of other kinds are passed over."""
+        keys: dict[str, None] = {}
+        for path in sorted(folder.glob("*.ledger")):
+            with path.open("rb") as handle:
+                keys |= dict.fromkeys(record.key for record in records(handle))
+        store = Store(folder)
+        store.refresh()
+        for key in keys:
+            payload = store.get(key)
+            if payload is None or not payload.startswith(_ZSTD):
+                continue
+            with tempfile.TemporaryDirectory(prefix="pesatlas-runs-") as temporary:
+                packed = Path(temporary) / "outputs.tar.zst"
+                packed.write_bytes(payload)
+                yield from self._archive(packed, f"{where}/{key}")
+
+
+@contextmanager
+def plain(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file as its plain bytes, packed or not."""
+    with _OPENERS.get(path.suffix.lower(), lambda file: file.open("rb"))(path) as handle:
+        yield handle
+
+
+def _expand(place: str) -> list[Path]:
+    path = Path(place).expanduser()
+    if path.exists():
+        known = path.is_dir() or any(p.fullmatch(path.name) for p in (_VASPRUN, _OUTCAR, _ARCHIVE))
+        if not known:
+            raise UserError(
+                f"{place}: neither a folder, an archive (.tar, .tar.gz, .tar.zst, .zip, ...), a vasprun.xml nor an OUTCAR."
+            )
+        return [path]
+    if any(sign in place for sign in "*?["):
+        anchor = Path(path.anchor or ".")
+        found = sorted(anchor.glob(str(path.relative_to(path.anchor))))
+        chosen = [p for p in found if p.is_dir() or _is_output(p) or _ARCHIVE.fullmatch(p.name)]
+        if chosen:
+            return chosen
+        raise UserError(
+            f"'{place}' matches {len(found)} files, none of them a folder, an archive or outputs of VASP. Correct the pattern."
+        )
+    raise UserError(f"{place}: no such file or folder (looked from {Path.cwd()}). Correct the path.")
+
+
+def _is_output(path: Path) -> bool:
+    return bool(_VASPRUN.fullmatch(path.name) or _OUTCAR.fullmatch(path.name))
+
+
+def _wanted(name: str) -> bool:
+    path = Path(name)
+    return _is_output(path) or bool(_ARCHIVE.fullmatch(path.name))
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Write the outputs and archives that an archive holds below ``folder``; nothing of it can lie elsewhere."""
+    if path.suffix.lower() == ".zip":
+        with zipfile.ZipFile(path) as zipped:
+            for entry in zipped.infolist():
+                if not entry.is_dir() and _wanted(entry.filename):
+                    with zipped.open(entry) as content:
+                        _write(content, entry.filename, folder)
+        return
+    if path.suffix.lower() == ".zst":
+        with (
+            pa.OSFile(str(path)) as file,
+            pa.CompressedInputStream(file, "zstd") as stream,
+            tarfile.open(fileobj=stream, mode="r|") as packed,
+        ):
+            _unpack_tar(packed, folder)
+        return
+    with tarfile.open(path, mode="r|*") as packed:
+        _unpack_tar(packed, folder)
+
+
+def _unpack_tar(packed: tarfile.TarFile, folder: Path) -> None:
+    for member in packed:
+        content = packed.extractfile(member) if member.isreg() and _wanted(member.name) else None
+        if content is not None:
+            with content:
+                _write(content, member.name, folder)
+
+
+def _write(content: IO[bytes], name: str, folder: Path) -> None:
+    parts = [part for part in Path(name.replace("\\", "/")).parts if part not in {"/", "..", "."}]
+    target = folder.joinpath(*parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as out:
+        shutil.copyfileobj(content, out)

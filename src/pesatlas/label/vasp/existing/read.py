@@ -1,0 +1,151 @@
+"""One existing run: read, and verified as our own labels are."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Lattice, Structure
+
+from pesatlas.label.interface import Failed
+from pesatlas.label.vasp.existing.find import FoundRun, Search, plain
+from pesatlas.label.vasp.existing.settings import Head, RunSettings, count_steps, read_head
+from pesatlas.label.vasp.inputs import Inputs
+from pesatlas.label.vasp.output import BadOutputError, Outcar, Run, read_outcar, read_run, trim
+from pesatlas.label.vasp.verify import find_fault, stress
+from pesatlas.tables import FailureReason
+
+NO_OUTCAR = "no OUTCAR: moments are not known, and vasprun.xml alone says that it finished and converged"
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class ExistingLabel:
+    """A verified run: a label, whatever its level is.
+
+    Attributes
+    ----------
+    settings : of the run
+    cell : (3, 3) Å
+    row : columns of the table ``imported`` that the run tells
+    notes : doubts: what is less certain than with both outputs, and what the library that read them warned of
+    """
+
+    settings: RunSettings
+    cell: np.ndarray
+    row: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
+    """Yield every run that a search finds, by its name: its label, or why it has none. A copy of an earlier one has none."""
+    seen: dict[str, str] = {}
+    for found in search.runs():
+        with tempfile.TemporaryDirectory(prefix="pesatlas-run-") as temporary:
+            try:
+                outcome, digest = _read(found, Path(temporary))
+            except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything; it costs this run alone
+                detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                outcome, digest = Failed(FailureReason.BAD_OUTPUT, detail[:_LONGEST]), ""
+        if digest and digest in seen:
+            outcome = Failed(
+                FailureReason.DUPLICATE, f"its vasprun.xml is, byte by byte, that of {seen[digest]}"
+            )
+        elif digest:
+            seen[digest] = found.name
+        yield found.name, outcome
+
+
+def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
+    """Return the label of a run or why there is none, and a hash of its ``vasprun.xml``."""
+    if found.unreadable:
+        return Failed(FailureReason.UNREADABLE, f"the archive cannot be read ({found.unreadable})"), ""
+    if found.vasprun is None:
+        detail = "an OUTCAR without vasprun.xml: the settings and k-points that VASP used cannot be told"
+        return Failed(FailureReason.INCOMPLETE, detail), ""
+    file, digest = folder / "whole.xml", ""
+    with plain(found.vasprun) as packed, file.open("wb") as out:
+        shutil.copyfileobj(packed, out, 1 << 20)
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "blake2b").hexdigest()
+    steps = count_steps(file)
+    if steps > 1:
+        detail = f"{steps} ionic steps: a relaxation or dynamics; a label is a static calculation of one"
+        return Failed(FailureReason.NOT_STATIC, detail), digest
+    head, run_file = read_head(file), trim(file, folder / "vasprun.xml")
+    file.unlink()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            run, outcar = read_run(run_file), None
+            if found.outcar is not None:
+                with plain(found.outcar) as packed, (folder / "OUTCAR").open("wb") as out:
+                    shutil.copyfileobj(packed, out, 1 << 20)
+                outcar = read_outcar(folder / "OUTCAR")
+        except BadOutputError as error:
+            return Failed(FailureReason.BAD_OUTPUT, str(error)), digest
+        structure = _structure(head) or run.structure
+    failed = _fault(structure, run, outcar)
+    if failed:
+        return failed, digest
+    notes = [] if outcar else [NO_OUTCAR]
+    notes += [line for each in caught if (line := _first_line(each, folder)) not in notes]
+    return _label(found.name, head, structure, run, outcar, tuple(dict.fromkeys(notes))), digest
+
+
+def _first_line(warning: warnings.WarningMessage, folder: Path) -> str:
+    lines = str(warning.message).replace(f"{folder}/", "").strip().splitlines()
+    return lines[0][:_LONGEST] if lines else warning.category.__name__
+
+
+def _fault(structure: Structure, run: Run, outcar: Outcar | None) -> Failed | None:
+    """Return why the outputs are no label, by the rules for own calculations; what their level is comes later."""
+    if outcar is not None:
+        metagga = str(run.incar.get("METAGGA", "--")).upper().replace("NONE", "--")
+        functional: Any = "PBE" if metagga == "--" else metagga
+        own = Inputs(functional, {}, structure, list(range(len(structure))), [])
+        return find_fault(own, {}, run, outcar, run.version)
+    # vasprun.xml is whole, else it could not be read
+    if not run.converged_electronic:
+        return Failed(FailureReason.NOT_CONVERGED, f"no convergence in {run.scf_steps} SCF steps")
+    if run.forces.shape != structure.cart_coords.shape or run.stress.shape != (3, 3):
+        shapes = f"forces of shape {run.forces.shape}, stress of shape {run.stress.shape}"
+        return Failed(FailureReason.BAD_OUTPUT, shapes)
+    values = [run.energy_eV, run.free_energy_eV, *run.forces.ravel(), *run.stress.ravel()]
+    if not np.isfinite(values).all():
+        return Failed(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
+    return None
+
+
+def _structure(head: Head) -> Structure | None:
+    if head.cell is None or head.positions is None:
+        return None
+    return Structure(Lattice(head.cell), head.numbers.tolist(), head.positions, coords_are_cartesian=True)
+
+
+def _label(
+    name: str, head: Head, structure: Structure, run: Run, outcar: Outcar | None, notes: tuple[str, ...]
+) -> ExistingLabel:
+    cell = structure.lattice.matrix
+    row = {
+        "snapshot_id": name,
+        "structure_id": name,
+        "numbers": [int(site.specie.Z) for site in structure],
+        "cell_A": cell.ravel().tolist(),
+        "positions_A": structure.cart_coords.ravel().tolist(),
+        "energy_eV": run.energy_eV,
+        "free_energy_eV": run.free_energy_eV,
+        "forces_eV_per_A": run.forces.ravel().tolist(),
+        "stress_eV_per_A3": stress(run.stress),
+        "magmoms_muB": outcar.moments_muB if outcar else None,
+        "band_gap_eV": run.band_gap_eV,
+        "code": f"vasp {head.settings.version}",
+        "settings": json.dumps({**head.settings.as_json(), "notes": notes}),
+    }
+    return ExistingLabel(head.settings, np.array(cell), row, notes)
