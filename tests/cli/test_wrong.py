@@ -80,7 +80,11 @@ WRONG = [
     ("release 2026.1 --since nowhere", "no folder nowhere", "Did you mean results?"),
     ("import nowhere.json --level pbe", "nowhere.json: no such file", "Name one of"),
     ("import notes.txt --level pbe", "unknown format", "--format"),
-    ("import notes.json --level pbe", "row 0 cannot be read", "It needs a structure"),
+    (
+        "import notes.json --level pbe",
+        "holds no rows that can be used (1 unreadable)",
+        "A row needs a periodic structure",
+    ),
     ("import notes.json --level pbe --format vasp", "--format vasp: there is none", "Choose one of"),
     ("import empty.extxyz --level pbe", "holds no rows", "Name another file"),
     ("describe results", "results: no such file", "e.g. results/selection.parquet"),

@@ -225,9 +225,9 @@ def test_an_import_is_a_source_of_structures(emt, tmp_path):
     ("name", "text", "message"),
     [
         ("data.cif", "", "unknown format"),
-        ("data.json", '[{"matpes_id": "a"}]', "row 0 cannot be read"),
-        ("data.json", '[{"matpes_id": ', "row 0 cannot be read"),
-        ("data.xyz", "1\nLattice='1 0 0 0 1 0 0 0 1'\nH 0 0 0\n", "row 0 cannot be read"),
+        ("data.json", '[{"matpes_id": "a"}]', "a: unreadable: data.json: document 1: no structure"),
+        ("data.json", '[{"matpes_id": ', "document 1: no JSON"),
+        ("data.xyz", "1\nLattice='1 0 0 0 1 0 0 0 1'\nH 0 0 0\n", "incomplete: .* no energy and no forces"),
     ],
 )
 def test_what_cannot_be_imported_is_said_with_its_row(tmp_path, name, text, message):

@@ -255,7 +255,7 @@ def test_frames_before_a_torn_one_are_kept(tmp_path):
     *good, torn = load("t.extxyz")
     assert [g.structure_id for g in good] == ["t-00000", "t-00001"]
     assert torn.reason == "unreadable"
-    assert "entry 3 and what follows it" in torn.detail
+    assert "lines 17-20: its first line says 6 atoms, and 2 lines follow" in torn.detail
 
 
 def test_a_database_of_another_program(tmp_path):

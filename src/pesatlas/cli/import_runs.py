@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pesatlas.config.section import digest
-from pesatlas.dataset.imported_runs import Counts, failures_beside, write_runs
+from pesatlas.dataset.imported_runs import Counts, write_runs
 from pesatlas.errors import UserError
 from pesatlas.label.interface import Failed
 from pesatlas.label.vasp.existing.compare import LevelSettings, explain
@@ -18,7 +18,7 @@ from pesatlas.label.vasp.existing.find import Search
 from pesatlas.label.vasp.existing.read import ExistingLabel, labels_in
 from pesatlas.levels.vasp import FUNCTIONALS
 from pesatlas.tables import FailureReason
-from pesatlas.tables.failures import Failure
+from pesatlas.tables.failures import Failure, failures_beside
 
 
 @dataclass

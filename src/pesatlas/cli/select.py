@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.encode.run import encode_snapshots
 from pesatlas.errors import UserError
+from pesatlas.frames import ase_rows, xyz
+from pesatlas.frames.comment import as_value
 from pesatlas.potentials.device import check_device
 from pesatlas.registry import available, find
 from pesatlas.select.assign import assign_frames
@@ -24,7 +27,7 @@ from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.quality import draw_frames, measure_selection
 from pesatlas.select.reference import Reference
 from pesatlas.structures import readers
-from pesatlas.structures.crystal import Crystal
+from pesatlas.structures.crystal import Crystal, Read
 from pesatlas.structures.given import Origin, read_given
 from pesatlas.tables import read_entry, read_table
 from pesatlas.tables.atomic import atomic_path
@@ -150,12 +153,24 @@ def _write(out: Path, chosen: list[Origin], about: list[dict[str, Any]]) -> None
         if out.suffix == ".parquet":
             pq.write_table(_rows(chosen), temporary)
             return
-        from ase.io import write  # noqa: PLC0415 - ase is slow to import
-
         frames = _frames(chosen)
-        for origin, why in zip(chosen, about, strict=True):
-            frames[origin].info |= {f"pesatlas_{name}": value for name, value in why.items()}
-        write(str(temporary), [frames[origin] for origin in chosen], format="extxyz")
+        with temporary.open("w", encoding="utf-8") as file:
+            for origin, why in zip(chosen, about, strict=True):
+                told = {f"pesatlas_{name}": value for name, value in why.items()}
+                file.write(_extxyz(frames[origin], told))
+
+
+def _extxyz(frame: Any, about: dict[str, Any]) -> str:
+    """Return an entry as extended XYZ, with more in its comment: what was extended XYZ keeps its text, ids and labels as they were."""
+    from ase.io.extxyz import key_val_dict_to_str, write_extxyz  # noqa: PLC0415 - ase is slow to import
+
+    if isinstance(frame, xyz.Entry):
+        comment = f"{frame.comment.rstrip()} {key_val_dict_to_str(about)}"
+        return "\n".join([str(len(frame.lines)), comment, *xyz.lines_for_ase(frame), ""])
+    frame.info |= about
+    text = StringIO()
+    write_extxyz(text, [frame])
+    return text.getvalue()
 
 
 def _rows(chosen: list[Origin]) -> pa.Table:
@@ -170,30 +185,44 @@ def _rows(chosen: list[Origin]) -> pa.Table:
 
 
 def _frames(chosen: list[Origin]) -> dict[Origin, Any]:
-    """Return the chosen entries as ASE atoms; what an extended XYZ or a database says beside the geometry is kept."""
-    wanted = set(chosen)
-    return {
-        Origin(path, place): atoms
-        for path in {origin.path for origin in chosen}
-        for place, atoms in enumerate(_entries(path))
-        if Origin(path, place) in wanted
-    }
+    """Return the chosen entries as they are in extended XYZ, else as ASE atoms; what a database says beside the geometry is kept."""
+    found = {}
+    for path in dict.fromkeys(origin.path for origin in chosen):
+        wanted = {origin.place for origin in chosen if origin.path == path}
+        for place, frame in enumerate(_entries(path)):
+            if place in wanted:
+                found[Origin(path, place)] = frame
+                wanted.remove(place)
+            if not wanted:
+                break  # what follows may be unreadable
+    return found
 
 
 def _entries(path: Path) -> Iterator[Any]:
-    from ase import Atoms  # noqa: PLC0415 - as above
-    from ase.io import iread  # noqa: PLC0415 - as above
-
     kind = readers.format_of(path)
-    if kind in {"xyz", "ase_database"}:
-        yield from iread(str(path), index=":", format="extxyz" if kind == "xyz" else "db")
-        return
-    for found in readers.read_file(path):
-        if isinstance(found, Crystal):
-            info = {"structure_id": found.structure_id}
-            yield Atoms(found.numbers, found.positions, cell=found.cell, pbc=True, info=info)
-        else:
-            yield None
+    if kind == "xyz":
+        yield from xyz.entries(path)
+    elif kind == "ase_database":
+        yield from (_of_database(row) for row in ase_rows.database_rows(path))
+    else:
+        yield from (_of_crystal(found) for found in readers.read_file(path))
+
+
+def _of_database(row: Any) -> Any:
+    if isinstance(row, Exception):
+        return None
+    atoms = row.toatoms()
+    atoms.info |= {key: as_value(v) if isinstance(v, str) else v for key, v in row.key_value_pairs.items()}
+    return atoms
+
+
+def _of_crystal(found: Read) -> Any:
+    from ase import Atoms  # noqa: PLC0415 - as above
+
+    if not isinstance(found, Crystal):
+        return None
+    info = {"structure_id": as_value(found.structure_id)}
+    return Atoms(found.numbers, found.positions, cell=found.cell, pbc=True, info=info)
 
 
 def _quality_table(rows: list[dict[str, Any]]) -> Table:

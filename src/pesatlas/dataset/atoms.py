@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pesatlas.dataset.source import provenance
+from pesatlas.frames.comment import as_value
+
 if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
@@ -36,6 +39,16 @@ def to_ase(row: dict[str, Any], *, results: bool = True) -> "Atoms":
             label["magmoms"] = np.array(row["magmoms_muB"])
         atoms.calc = SinglePointCalculator(atoms, **label)
     return atoms
+
+
+def text_info(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a row for ``Atoms.info`` in extended XYZ: text that ASE reads back as the same text.
+
+    An id such as ``0012345``, ``12e4`` or ``T`` would come back as a number or a boolean.
+    """
+    return {
+        key: as_value(value) if isinstance(value, str) else value for key, value in provenance(row).items()
+    }
 
 
 def to_pymatgen(row: dict[str, Any]) -> "Structure":

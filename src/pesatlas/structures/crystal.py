@@ -7,14 +7,15 @@ from typing import Any, Literal
 import numpy as np
 
 from pesatlas import geometry
+from pesatlas.frames.frame import (
+    Frame,
+    UnusableFrame,
+    charged,
+    check_usable,
+    disordered,
+    numbers_of,
+)
 from pesatlas.tables.schemas import FailureReason
-
-NEUTRAL = "cells of a campaign are neutral, charged ones are of another surface"
-
-_SMALLEST_VOLUME_A3 = 0.01
-_LONGEST_A = 10_000.0
-_MOST_VOLUME_A3 = 1e6
-"""Of one atom: a box of 100 Å around it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,54 +165,55 @@ class Refused:
 Read = Crystal | Rejected
 
 
-def make_crystal(structure_id: str, numbers: Any, cell: Any, positions: Any, source: str) -> Read:
+def make_crystal(
+    structure_id: str, numbers: Any, cell: Any, positions: Any, source: str, warnings: Iterable[str] = ()
+) -> Read:
     """Build a crystal from array-likes, or say why it is none.
 
-    A left-handed cell becomes right-handed by reversing its three vectors: the same lattice, which every code accepts.
+    ``warnings`` are sentences about it; the source is named in each.
     """
     if numbers is None or cell is None or positions is None:
         return Rejected(structure_id, FailureReason.UNREADABLE, f"{source}: the entry has no geometry")
     try:
-        numbers = np.asarray(numbers, dtype=int).reshape(-1)
-        cell = np.asarray(cell, dtype=float).reshape(3, 3)
-        positions = np.asarray(positions, dtype=float).reshape(-1, 3)
-    except (TypeError, ValueError) as error:
-        return Rejected(structure_id, FailureReason.UNREADABLE, f"{source}: {error}")
-    if len(numbers) == 0 or len(numbers) != len(positions):
-        return Rejected(
-            structure_id,
-            FailureReason.UNREADABLE,
-            f"{source}: {len(numbers)} atoms with {len(positions)} positions",
+        frame = Frame(
+            np.asarray(numbers, dtype=int).reshape(-1),
+            np.asarray(cell, dtype=float).reshape(3, 3),
+            np.asarray(positions, dtype=float).reshape(-1, 3),
+            warnings=tuple(warnings),
         )
-    if not (np.isfinite(cell).all() and np.isfinite(positions).all()):
-        return Rejected(structure_id, FailureReason.UNREADABLE, f"{source}: numbers that are not finite")
-    volume = float(np.linalg.det(cell))
-    odd = _odd_cell(cell, volume, len(numbers))
-    if odd:
-        return Rejected(structure_id, FailureReason.NOT_PERIODIC, f"{source}: {odd}")
-    return Crystal(structure_id, numbers, -cell if volume < 0 else cell, positions, source)
+    except (TypeError, ValueError, OverflowError) as error:
+        return Rejected(structure_id, FailureReason.UNREADABLE, f"{source}: {error}")
+    return from_frame(structure_id, frame, source)
 
 
-def _odd_cell(cell: np.ndarray, volume: float, atoms: int) -> str:
-    """Return why a cell is none of a crystal, or nothing."""
-    longest, each = float(np.linalg.norm(cell, axis=1).max()), abs(volume) / atoms
-    if abs(volume) < _SMALLEST_VOLUME_A3:
-        return "its three lattice vectors span no volume"
-    if longest > _LONGEST_A:
-        return f"a lattice vector of {longest:.6g} Å; {_LONGEST_A:g} Å are the most"
-    if each > _MOST_VOLUME_A3:
-        return f"{each:.6g} Å³ for each atom; {_MOST_VOLUME_A3:g} Å³ are the most"
-    return ""
+def from_frame(structure_id: str, frame: Frame, source: str, file: str = "") -> Read:
+    """Return the crystal of a frame, or say why it is none.
+
+    A left-handed cell becomes right-handed by reversing its three vectors: the same lattice, which every code accepts.
+    Its warnings name ``file``, or the source.
+    """
+    try:
+        check_usable(frame)
+    except UnusableFrame as why:
+        return Rejected(structure_id, why.reason, f"{source}: {why.detail}")
+    cell = -frame.cell if np.linalg.det(frame.cell) < 0 else frame.cell
+    warnings = tuple(f"{file or source}: {warning}" for warning in frame.warnings)
+    return Crystal(structure_id, frame.numbers, cell, frame.positions, source, warnings)
 
 
 def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
     """Convert a pymatgen ``Structure``; disordered ones and those with dummy species are rejected."""
     from pymatgen.core import DummySpecies  # noqa: PLC0415 - reading a configuration imports this module, not pymatgen
 
+    if not all(structure.lattice.pbc):
+        along = [bool(x) for x in structure.lattice.pbc]
+        detail = f"{source}: periodic along {along} only; give it a cell and pbc=True"
+        return Rejected(structure_id, FailureReason.NOT_PERIODIC, detail)
     if not structure.is_ordered:
         sites = sum(not site.is_ordered for site in structure)
-        detail = f"{source}: {sites} of {len(structure)} sites are shared or partly empty; make an ordered model of it first"
-        return Rejected(structure_id, FailureReason.DISORDERED, detail)
+        return Rejected(
+            structure_id, FailureReason.DISORDERED, f"{source}: {disordered(sites, len(structure))}"
+        )
     dummies = sorted({str(site.specie) for site in structure if isinstance(site.specie, DummySpecies)})
     if dummies:
         return Rejected(
@@ -221,18 +223,16 @@ def from_pymatgen(structure_id: str, structure: Any, source: str) -> Read:
         )
     # without a charge of its own, a structure has the sum of oxidation states for one
     if structure._charge:  # noqa: SLF001 - there is no public way to tell these apart
-        return Rejected(structure_id, FailureReason.CHARGED, _charged(source, structure.charge))
-    if not all(structure.lattice.pbc):
-        return Rejected(
-            structure_id, FailureReason.NOT_PERIODIC, f"{source}: periodic along {structure.lattice.pbc} only"
-        )
+        return Rejected(structure_id, FailureReason.CHARGED, f"{source}: {charged(structure.charge)}")
+    isotopic = {str(site.specie.symbol) for site in structure} & {"D", "T"}
     return make_crystal(
-        structure_id, structure.atomic_numbers, structure.lattice.matrix, structure.cart_coords, source
+        structure_id,
+        structure.atomic_numbers,
+        structure.lattice.matrix,
+        structure.cart_coords,
+        source,
+        numbers_of(sorted(isotopic))[1],
     )
-
-
-def _charged(source: str, charge: Any) -> str:
-    return f"{source}: it has a charge of {charge}; {NEUTRAL}"
 
 
 def to_pymatgen(crystal: Crystal) -> Any:
@@ -267,13 +267,3 @@ def laid_flat(crystal: Crystal) -> Crystal:
     _, upper = np.linalg.qr(crystal.cell.T)
     cell = np.tril(upper.T * np.sign(np.diag(upper)))
     return replace(crystal, cell=cell, positions=crystal.positions @ np.linalg.inv(crystal.cell) @ cell)
-
-
-def from_ase(structure_id: str, atoms: Any, source: str) -> Read:
-    """Convert an ``ase.Atoms``; ones that are not periodic in three directions are rejected."""
-    if not atoms.pbc.all():
-        detail = f"{source}: periodic along {[bool(x) for x in atoms.pbc]} only; give it a cell and pbc=True"
-        return Rejected(structure_id, FailureReason.NOT_PERIODIC, detail)
-    if atoms.info.get("charge"):
-        return Rejected(structure_id, FailureReason.CHARGED, _charged(source, atoms.info["charge"]))
-    return make_crystal(structure_id, atoms.numbers, atoms.cell.array, atoms.positions, source)

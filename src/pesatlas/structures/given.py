@@ -46,6 +46,7 @@ def read_given(paths: list[str], snapshots: Path, failures: Path) -> list[Origin
         If a path does not exist, or nothing in them is a periodic structure.
     """
     rejected: list[Rejected] = []
+    doubts: Counter[str] = Counter()
     origins: list[Origin] = []
     progress = Progress("frames read")
     with TableWriter(snapshots, "snapshots", digest(*paths)) as writer:
@@ -56,6 +57,7 @@ def read_given(paths: list[str], snapshots: Path, failures: Path) -> list[Origin
                 rejected.append(found)
                 continue
             origins.append(origin)
+            doubts.update(warning.removeprefix(f"{found.source}: ") for warning in found.warnings)
             waiting.append(_row(found, writer.rows + len(waiting)))
             if len(waiting) == 1024:
                 writer.write(waiting)
@@ -68,6 +70,8 @@ def read_given(paths: list[str], snapshots: Path, failures: Path) -> list[Origin
     rows = [failure_row("structures", r.structure_id, r.structure_id, r.reason, r.detail) for r in rejected]
     write_table(failures, "failures", rows, digest(*paths))
     log.info("%d frames read from %s", frames, ", ".join(paths))
+    for doubt, times in doubts.items():
+        log.warning("%d frames: %s", times, doubt)
     if rejected:
         reasons = Counter(r.reason.value for r in rejected)
         log.warning(

@@ -1,19 +1,18 @@
 """Reading crystals from files, one function for each format. What cannot be read becomes ``Rejected``, never an exception."""
 
-import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pesatlas.frames import ase_rows, documents, xyz
+from pesatlas.frames.frame import UnusableFrame, text_id
+from pesatlas.frames.items import Item, named
 from pesatlas.structures.cif import read_cif
-from pesatlas.structures.crystal import Read, from_ase, make_crystal
+from pesatlas.structures.crystal import Read, from_frame, make_crystal
 from pesatlas.structures.poscar import read_poscar
-from pesatlas.structures.structure_json import from_json
-from pesatlas.structures.text_file import heard, read_text, unreadable, with_warnings
+from pesatlas.structures.text_file import heard, rejected, unreadable, with_warnings
 from pesatlas.tables.manifest import sha256_of
 
 T = TypeVar("T")
@@ -23,9 +22,6 @@ Entries = Iterator[tuple[str | None, Any]]
 
 Build = Callable[[str, Any, str], Read]
 """Makes a crystal of (id, content, source)."""
-
-ID_KEYS = ("structure_id", "mp_id", "material_id")
-"""Where an id is looked for in JSON records, extended XYZ comments and ASE database rows."""
 
 _SUFFIXES = {
     ".cif": "cif",
@@ -87,10 +83,6 @@ def _listened(entries: Iterator[T]) -> Iterator[tuple[T, list[str]]]:
 _END: Any = object()
 
 
-def _text(path: Path) -> str:
-    return read_text(path)[0]
-
-
 def _named(
     entries: Entries, build: Build, stem: str, source: str, file: str, notes: Sequence[str] = ()
 ) -> Iterator[Read]:
@@ -134,53 +126,27 @@ def _until_broken(entries: Entries) -> Entries:
 
 
 def _read_xyz(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from ase.io import iread  # noqa: PLC0415 - reading a configuration imports this module, not ase
-
-    frames = iread(io.StringIO(_text(path)), index=":", format="extxyz")
-    yield from _named(((_own_id(atoms.info), atoms) for atoms in frames), from_ase, stem, source, path.name)
+    yield from _from_items(xyz.items(path), stem, source, path.name)
 
 
 def _read_json(path: Path, stem: str, source: str) -> Iterator[Read]:
-    text, notes = read_text(path)
-    data = json.loads(text)
-    records = data if isinstance(data, list) else [data]
-    build = partial(_from_record, file=path.name)
-    yield from _named(
-        ((_own_id(record), record) for record in records), build, stem, source, path.name, notes
-    )
-
-
-def _own_id(record: Any) -> str | None:
-    """Return the id that a record carries, as text, or None."""
-    if not isinstance(record, dict):
-        return None
-    return next((found for key in ID_KEYS if (found := text_id(record.get(key))) is not None), None)
-
-
-def text_id(value: Any) -> str | None:
-    """Return an id as text: a text as it is, a number as Python writes it; None if there is none (null, not a number, empty)."""
-    if value is None or value != value or value == "":  # noqa: PLR0124 - not a number is not itself
-        return None
-    return str(value)
-
-
-def _from_record(name: str, record: Any, source: str, file: str) -> Read:
-    """Return the structure in ``record``: the record itself, or under the key ``structure``."""
-    content = record.get("structure", record) if isinstance(record, dict) else record
-    return from_json(name, content, source, file)
+    yield from _from_items(documents.items(path), stem, source, path.name)
 
 
 def _read_ase_database(path: Path, stem: str, source: str) -> Iterator[Read]:
-    from ase.db import connect  # noqa: PLC0415 - reading a configuration imports this module, not ase
-
-    rows = connect(path, type="db").select(sort="id")
-    yield from _named(
-        ((_own_id(row.key_value_pairs), row) for row in rows), _from_ase_row, stem, source, path.name
-    )
+    yield from _from_items(ase_rows.items(path), stem, source, path.name)
 
 
-def _from_ase_row(name: str, row: Any, source: str) -> Read:
-    return from_ase(name, row.toatoms(), source)
+def _from_items(items: Iterator[Item], stem: str, source: str, file: str) -> Iterator[Read]:
+    """Yield a crystal, or why there is none, for each entry of a file that ``pesatlas import`` reads, too."""
+    name = None
+    for name, item in named(items, stem):
+        try:
+            yield from_frame(name, item.frame(), source, file)
+        except UnusableFrame as why:
+            yield rejected(name, why.reason, f"{source}: {why.detail}")
+    if name is None:
+        yield unreadable(stem, source, "it holds no structure")
 
 
 def _read_parquet(path: Path, stem: str, source: str) -> Iterator[Read]:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from pesatlas import __version__
 from pesatlas.tables.schemas import FailureReason
+
+BESIDE = ".failures.parquet"
+"""How a table of failures beside a table of rows ends."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,8 @@ def failure_row(
         "attempts": attempts,
         "code_version": __version__,
     }
+
+
+def failures_beside(table: Path) -> Path:
+    """Where the entries lie that did not become rows of a table that a command wrote: ``ours.parquet`` -> ``ours.failures.parquet``."""
+    return table.with_name(f"{table.stem}{BESIDE}")

@@ -362,7 +362,13 @@ _IMPORTED = [
     column("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
     column("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
     column("split", text, "split, if the dataset tells", null=True),
-    column("free_energy_eV", f8, "total free energy, of runs of VASP", "eV", null=True),
+    column(
+        "free_energy_eV",
+        f8,
+        "total free energy, the one forces derive from, if there is one",
+        "eV",
+        null=True,
+    ),
     column("code", text, "code and version, of runs of VASP", null=True),
     column(
         "settings", text, "settings of the run in full and notes on it, as JSON, of runs of VASP", null=True

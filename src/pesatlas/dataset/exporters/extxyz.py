@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pesatlas.dataset.atoms import to_ase
-from pesatlas.dataset.source import Source, provenance
+from pesatlas.dataset.atoms import text_info, to_ase
+from pesatlas.dataset.source import Source
 
 
 def export(source: Source, folder: Path) -> list[Path]:
@@ -14,6 +14,6 @@ def export(source: Source, folder: Path) -> list[Path]:
     with path.open("w", encoding="utf-8") as file:
         for row in source.rows():
             atoms = to_ase(row)
-            atoms.info = provenance(row)
+            atoms.info = text_info(row)
             write_extxyz(file, [atoms])
     return [path]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.dataset.atoms import to_ase
-from pesatlas.dataset.source import SPLITS, Source, provenance
+from pesatlas.dataset.atoms import text_info, to_ase
+from pesatlas.dataset.source import SPLITS, Source
 
 _BOX_A = 20.0
 _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
@@ -34,7 +34,7 @@ def export(source: Source, folder: Path) -> list[Path]:
         for row in source.rows():
             atoms: Any = to_ase(row, results=False)
             atoms.info = {
-                **provenance(row),
+                **text_info(row),
                 "config_type": "Default",
                 "REF_energy": row["energy_eV"],
                 "REF_stress": np.array(row["stress_eV_per_A3"])[list(map(list, _VOIGT))],

@@ -1,53 +1,59 @@
 """MatPES JSON: a list of documents (``.json``) or one in each line (``.jsonl``), gzipped or not, read in pieces."""
 
-import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pesatlas.elements import atomic_number
-from pesatlas.errors import UserError
+import numpy as np
+
+from pesatlas.dataset.importers._rows import row
+from pesatlas.frames import documents
+from pesatlas.frames.frame import ID_KEYS, Frame, Refusal, UnusableFrame, own_id
+from pesatlas.frames.items import named
+from pesatlas.frames.labels import Labels, read_labels, voigt
+from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import KBAR_TO_EV_PER_A3
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file.
-
-    Raises
-    ------
-    UserError
-        If ijson is not installed.
-    """
-    try:
-        import ijson  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise UserError(
-            f"{error}: reading JSON in pieces needs ijson. Install it with `pip install 'pesatlas[export]'`."
-        ) from error
-    lines = ".jsonl" in path.name
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        documents = ijson.items(file, "" if lines else "item", use_float=True, multiple_values=lines)
-        for document in documents:
-            yield _row(document)
+_KNOWN = frozenset(
+    {
+        "forces",
+        "stress",
+        "bandgap",
+        "abs_forces",
+        "cohesive_energy_per_atom",
+        "formation_energy_per_atom",
+        "bader_magmoms",
+    }
+)
+"""Keys of MatPES that are read here, or follow from others."""
 
 
-def _row(document: dict[str, Any]) -> dict[str, Any]:
-    structure, stress = document["structure"], document.get("stress")
-    about = document.get("provenance") or {}
-    moments = [site.get("properties", {}).get("magmom") for site in structure["sites"]]
-    return {
-        "snapshot_id": document["matpes_id"],
-        "structure_id": about.get("original_mp_id") or document["matpes_id"],
-        "numbers": [atomic_number(_element(site)) for site in structure["sites"]],
-        "cell_A": [x for vector in structure["lattice"]["matrix"] for x in vector],
-        "positions_A": [x for site in structure["sites"] for x in site["xyz"]],
-        "energy_eV": document["energy"],
-        "forces_eV_per_A": [x for force in document["forces"] for x in force],
-        # kbar, compression positive, xx yy zz yz xz xy
-        "stress_eV_per_A3": None if stress is None else [-x * KBAR_TO_EV_PER_A3 for x in stress],
-        "magmoms_muB": None if None in moments else moments,
+def read(path: Path) -> Iterator[dict[str, Any] | Refusal]:
+    """Yield a row or a refusal for each document of a file."""
+    stem = path.name.split(".")[0]
+    for name, item in named(documents.items(path), stem):
+        document = item.about
+        about = document.get("provenance")
+        snapshot_id = own_id(document, ("matpes_id", "snapshot_id")) or name
+        original = own_id(about, ("original_mp_id",)) if isinstance(about, Mapping) else None
+        structure_id = original or own_id(document, ID_KEYS) or snapshot_id
+        try:
+            frame = item.frame()
+            yield _row(snapshot_id, structure_id, frame, document)
+        except UnusableFrame as why:
+            yield Refusal(snapshot_id, structure_id, why.reason, f"{path.name}: {why.detail}")
+
+
+def _row(snapshot_id: str, structure_id: str, frame: Frame, document: Mapping[str, Any]) -> dict[str, Any]:
+    labels = _labels(frame, document)
+    moments = [
+        (site.get("properties") or {}).get("magmom") for site in document.get("structure", document)["sites"]
+    ]
+    found = row(snapshot_id, structure_id, frame, labels)
+    return found | {
+        "magmoms_muB": None if None in moments else _floats("magmom", moments),
         "band_gap_eV": document.get("bandgap"),
         "cohesive_energy_eV_per_atom": document.get("cohesive_energy_per_atom"),
         "formation_energy_eV_per_atom": document.get("formation_energy_per_atom"),
@@ -55,6 +61,26 @@ def _row(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _element(site: dict[str, Any]) -> str:
-    (species,) = site["species"]
-    return str(species["element"])
+def _labels(frame: Frame, document: Mapping[str, Any]) -> Labels:
+    """Return the labels of a document: stress is in kbar and positive under compression, xx yy zz yz xz xy or three rows of three."""
+    forces = {"forces": np.asarray(_floats("forces", document["forces"]))} if document.get("forces") else {}
+    stress = document.get("stress")
+    extra = {}
+    if stress is not None:
+        try:
+            extra["stress"] = -voigt(stress) * KBAR_TO_EV_PER_A3
+        except (TypeError, ValueError) as error:
+            raise UnusableFrame(FailureReason.BAD_OUTPUT, f"stress: {error}") from None
+    plain = Frame(frame.numbers, frame.cell, frame.positions, frame.pbc, {}, forces, frame.warnings)
+    told = {key: value for key, value in document.items() if key not in _KNOWN and key != "structure"}
+    return read_labels(plain, {**told, **extra}, _KNOWN - {"forces", "stress"})
+
+
+def _floats(name: str, values: Any) -> list[Any]:
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise UnusableFrame(FailureReason.UNREADABLE, f"{name}: {error}") from None
+    if not np.isfinite(array).all():
+        raise UnusableFrame(FailureReason.NOT_FINITE, f"{name} is not finite")
+    return list(array.tolist())

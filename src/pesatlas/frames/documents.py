@@ -1,0 +1,121 @@
+"""JSON records with a structure in pymatgen's form, read as lattice, species and coordinates.
+
+Nothing else of a structure is looked at: pymatgen itself decodes properties of structures and sites, and imports the modules that they name.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pesatlas.elements import SYMBOLS
+from pesatlas.frames.frame import (
+    ISOTOPES,
+    Frame,
+    UnusableFrame,
+    check_usable,
+    disordered,
+    numbers_of,
+)
+from pesatlas.frames.items import Item, broken
+from pesatlas.frames.json_records import records
+from pesatlas.tables.schemas import FailureReason
+
+_KNOWN = frozenset(SYMBOLS) | frozenset(ISOTOPES)
+_FULL = 1e-8
+_ABOUT_SITES = ("nsites", "num_sites")
+
+
+def items(path: Path) -> Iterator[Item]:
+    """Yield the records of a file with their frames: a structure itself, or one under the key ``structure``."""
+    for i, record in enumerate(records(path), start=1):
+        where = f"entry {i}"
+        if isinstance(record, UnusableFrame):
+            yield broken(where, record)
+        elif not isinstance(record, Mapping):
+            why = "no pymatgen structure in it, neither itself nor under the key 'structure'"
+            yield broken(where, UnusableFrame(FailureReason.UNREADABLE, why))
+        elif "structure" in record:
+            yield Item(record, where, partial(usable_frame, record["structure"], record))
+        else:
+            yield Item(record, where, partial(usable_frame, record, {}))
+
+
+def usable_frame(structure: Any, about: Mapping[str, Any]) -> Frame:
+    """Return the frame of a structure, given the record that holds it.
+
+    Raises
+    ------
+    UnusableFrame
+        If it cannot be read, or not be used.
+    """
+    if not isinstance(structure, Mapping) or not isinstance(structure.get("sites"), list):
+        why = "no pymatgen structure in it, neither itself nor under the key 'structure'"
+        raise UnusableFrame(FailureReason.UNREADABLE, why)
+    if structure.get("lattice") is None:
+        raise UnusableFrame(FailureReason.NOT_PERIODIC, "a molecule, it has no lattice")
+    try:
+        frame = _frame(structure, about)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        raise UnusableFrame(FailureReason.UNREADABLE, f"{type(error).__name__}: {error}") from None
+    check_usable(frame)
+    return frame
+
+
+def _frame(structure: Mapping[str, Any], about: Mapping[str, Any]) -> Frame:
+    cell, pbc = _lattice(structure["lattice"])
+    sites = structure["sites"]
+    if not sites:
+        raise UnusableFrame(FailureReason.UNREADABLE, "it has no sites")
+    told = {key: value for key, value in about.items() if key != "structure"}
+    if structure.get("charge") is not None:
+        told["charge"] = structure["charge"]
+    for key in _ABOUT_SITES:
+        if isinstance(told.get(key), int) and told[key] != len(sites):
+            why = f"{key} is {told[key]}, and it has {len(sites)} sites"
+            raise UnusableFrame(FailureReason.INCOMPLETE, why)
+    species = [_species(site) for site in sites]
+    positions = np.array([_position(site, cell) for site in sites], dtype=float)
+    odd = sum(len(each) != 1 or abs(each[0][1] - 1) > _FULL for each in species)
+    if odd and all(pbc):
+        raise UnusableFrame(FailureReason.DISORDERED, disordered(odd, len(sites)))
+    numbers, warnings = numbers_of([each[0][0] for each in species])
+    return Frame(numbers, cell, positions, pbc, told, {}, warnings)
+
+
+def _lattice(content: Any) -> tuple[NDArray[Any], tuple[bool, bool, bool]]:
+    """Return vectors (rows, Å) and the directions that are periodic."""
+    if not isinstance(content, Mapping):
+        return np.array(content, dtype=float).reshape(3, 3), (True, True, True)
+    x, y, z = (bool(each) for each in content.get("pbc") or (True, True, True))
+    if content.get("matrix") is not None:
+        return np.array(content["matrix"], dtype=float).reshape(3, 3), (x, y, z)
+    a, b, c = (float(content[key]) for key in "abc")
+    alpha, beta, gamma = np.radians([float(content[key]) for key in ("alpha", "beta", "gamma")])
+    cosine = (np.cos(alpha) * np.cos(beta) - np.cos(gamma)) / (np.sin(alpha) * np.sin(beta))
+    sine = np.sqrt(max(0.0, 1 - cosine**2))
+    first = [a * np.sin(beta), 0.0, a * np.cos(beta)]
+    second = [-b * np.sin(alpha) * cosine, b * np.sin(alpha) * sine, b * np.cos(alpha)]
+    return np.array([first, second, [0.0, 0.0, c]]), (x, y, z)
+
+
+def _species(site: Any) -> list[tuple[str, float]]:
+    """Return the elements of a site with their occupancies; oxidation states and spins are left out."""
+    total: dict[str, float] = {}
+    for each in site["species"]:
+        name = str(each["element"])
+        # Fe2+ and Fe0+, as older versions wrote them
+        symbol = name.rstrip("+-0123456789.") if name not in _KNOWN else name
+        symbol = symbol if symbol in _KNOWN else name
+        total[symbol] = total.get(symbol, 0.0) + float(each.get("occu", 1))
+    return list(total.items())
+
+
+def _position(site: Any, cell: NDArray[Any]) -> NDArray[Any]:
+    """Return the Cartesian position of a site (Å): that of its fractional coordinates, if it has them."""
+    if site.get("abc") is not None:
+        return np.asarray(np.array(site["abc"], dtype=float).reshape(3) @ cell)
+    return np.array(site["xyz"], dtype=float).reshape(3)
