@@ -101,7 +101,7 @@ def table(title, totals, run):
     """A table of the ions. A single one has no sum, and so no second rule."""
     old = run["layout"] == "vasp5"
     blank = " " if old else ""
-    index, rule = (3, 41) if old else (5, 42)
+    index, rule = (3, 40) if old else (5, 42)
     gap = " " * (5 if old else 7)
     lines = ["", "", "", f" {title}{'     ' if old and title == 'total charge' else ''}", blank]
     lines += [f"# of ion{gap}s       p       d       tot", "-" * rule]

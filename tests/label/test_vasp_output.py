@@ -1,5 +1,7 @@
 """Outputs: units and signs, gaps, spellings of values, files that are torn."""
 
+import importlib
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,15 @@ import pytest
 from pesatlas.elements import symbol_of
 from pesatlas.label.interface import Task
 from pesatlas.label.vasp.changes import changes
-from pesatlas.label.vasp.output import BadOutputError, band_gap, is_unconverged, read_outcar, read_run, trim
+from pesatlas.label.vasp.output import (
+    BadOutputError,
+    TornError,
+    band_gap,
+    is_unconverged,
+    read_outcar,
+    read_run,
+    trim,
+)
 from pesatlas.label.vasp.run import command_line, handlers
 from pesatlas.label.vasp.verify import same_value, stress
 from vasp_cases import calculate, crystal, options, set_up, task
@@ -161,6 +171,111 @@ def test_a_file_torn_anywhere_gives_no_run(tmp_path, monkeypatch):
             assert not read_outcar(torn).finished
         except BadOutputError:
             continue
+
+
+def test_a_damaged_file_is_read_as_it_was_or_refused(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    rng, damaged = np.random.default_rng(1), tmp_path / "damaged"
+    for name, reader in (("OUTCAR", read_outcar), ("vasprun.xml", read_run)):
+        whole = (place.scratch / name).read_bytes()
+        undamaged = reader(place.scratch / name)
+        for _ in range(150):
+            data, at, size = bytearray(whole), *(int(n) for n in rng.integers(0, (len(whole), 3000)))
+            new = [b"", b"*" * size, bytes(rng.integers(0, 256, 20, dtype=np.uint8)), bytes(whole[:size])]
+            data[at : at + size] = new[int(rng.integers(0, 4))]
+            damaged.write_bytes(bytes(data))
+            try:
+                found = reader(damaged)
+            except BadOutputError:
+                continue
+            assert found.energy_eV == undamaged.energy_eV or not getattr(found, "finished", False)
+
+
+def test_columns_that_touch_are_told_apart_and_asterisks_are_refused(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    text, path = (place.scratch / "OUTCAR").read_text(), tmp_path / "OUTCAR"
+    rows = re.compile(r"(TOTAL-FORCE.*\n.*\n).*\n")
+    path.write_text(
+        rows.sub(
+            r"\g<1>      0.00000   -123.12345-12345.54321   -123456.123456-12.000001-100000.000001\n", text
+        )
+    )
+    assert read_outcar(path).forces[0].tolist() == [-123456.123456, -12.000001, -100000.000001]
+    path.write_text(
+        re.sub(
+            r"in kB.*",
+            "in kB  -101234.12345-12345.12345     0.00000123456.00000-1234.00000     1.00000",
+            text,
+        )
+    )
+    assert read_outcar(path).stress[0].tolist() == [-101234.12345, 123456.0, 1.0]
+    for row in (
+        "in kB  ************     1.00000     1.00000     1.00000     1.00000     1.00000",
+        "in kB  1.00000",
+    ):
+        path.write_text(re.sub(r"in kB.*", row, text))
+        with pytest.raises(BadOutputError, match="cannot be read"):
+            read_outcar(path)
+
+
+@pytest.mark.parametrize("name", ["gzip", "bz2", "lzma"])
+def test_compressed_files_are_read_and_torn_ones_are_torn(tmp_path, monkeypatch, name):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    packed = tmp_path / "packed"
+    for file, reader in (("OUTCAR", read_outcar), ("vasprun.xml", read_run)):
+        data = importlib.import_module(name).compress((place.scratch / file).read_bytes())
+        packed.write_bytes(data)
+        assert reader(packed).energy_eV == reader(place.scratch / file).energy_eV
+        packed.write_bytes(data[: len(data) // 2])
+        with pytest.raises(TornError):
+            reader(packed)
+
+
+def test_algorithms_that_are_no_ground_state_are_refused(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    text, path = (place.scratch / "vasprun.xml").read_text(), tmp_path / "vasprun.xml"
+    for algorithm, good in {
+        "Normal": True,
+        "All": True,
+        "Conjugate": True,
+        "CHI": False,
+        "GW0": False,
+        "None": False,
+    }.items():
+        path.write_text(re.sub(r'(name="ALGO">)[^<]*', rf"\g<1> {algorithm}", text))
+        assert f'name="ALGO"> {algorithm}<' in path.read_text()
+        if good:
+            assert read_run(path).incar["ALGO"] == algorithm
+        else:
+            with pytest.raises(BadOutputError, match="no self-consistent ground state"):
+                read_run(path)
+
+
+def test_the_last_energies_of_old_versions_are_those_of_new_ones(tmp_path, monkeypatch):
+    """VASP 5 calls the energy for zero smearing e_wo_entrp; a value that is neither old nor new is no label."""
+    set_up(tmp_path, monkeypatch, "entropy")
+    found = []
+    for layout in ("vasp6", "vasp5"):
+        monkeypatch.setenv("VASP_DOUBLE_LAYOUT", layout)
+        outcome, place = calculate(tmp_path, "pbe")
+        found.append((outcome.free_energy_eV, outcome.energy_eV))
+    assert found[0] == found[1]
+    assert found[0][1] - found[0][0] == pytest.approx(0.2)
+    text = (place.scratch / "vasprun.xml").read_text()
+    path = tmp_path / "vasprun.xml"
+    path.write_text(
+        re.sub(
+            r'(name="e_wo_entrp">)[^<]*(?=[^/]*/i>\s*<i name="e_0_energy">[^<]*</i>\s*</energy>\s*<eig)',
+            r"\1 -99.0 ",
+            text,
+        )
+    )
+    with pytest.raises(BadOutputError, match="neither e_0_energy nor e_wo_entrp"):
+        read_run(path)
 
 
 def test_trimming_leaves_everything_else(tmp_path, monkeypatch):

@@ -160,9 +160,11 @@ def _integer(pattern: str, text: str) -> int | None:
 
 
 def _spin(text: str) -> str:
-    if re.search(r"LNONCOLLINEAR =\s*T", text):
+    """Return what spin the run had; by its tables of moments where the head of the file is missing."""
+    if re.search(r"LNONCOLLINEAR =\s*T", text) or " magnetization (z)" in text:
         return "noncollinear"
-    return "collinear" if _integer(r"^\s*ISPIN  =\s*(\d)", text) == 2 else "none"
+    spins = _integer(r"^\s*ISPIN  =\s*(\d)", text)
+    return "collinear" if spins == 2 or (spins is None and " magnetization (x)" in text) else "none"
 
 
 def _numbers(text: str, decimals: int, count: int) -> list[float]:
