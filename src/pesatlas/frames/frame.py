@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pesatlas.elements import SYMBOLS, atomic_number, symbol_of
 from pesatlas.tables.schemas import FailureReason
 
-ID_KEYS = ("structure_id", "mp_id", "material_id")
+ID_KEYS = ("structure_id", "mp_id", "material_id", "matpes_id", "entry_id")
 """Keys under which an entry names its crystal: in JSON records, extended XYZ comments and ASE database rows."""
 
 MOST_ATOMS = 1_000_000
