@@ -63,6 +63,8 @@ FRAMES = {
     "atom in a box": (atom(12.0), "not_periodic"),
     "isolated": (atom(5.0, config_type="IsolatedAtom"), "not_periodic"),
     "one atom": (atom(4.4), None),
+    "an atom far away": (Atoms("KF", [[0, 0, 0], [2, 2, 1e8]], cell=[5, 5, 5], pbc=True), "unreadable"),
+    "crushed": (with_cell(0.05), "not_periodic"),
     "cell of zero": (with_cell(0.0), "not_periodic"),
     "cell of 1e9 A": (with_cell(2e8), "not_periodic"),
     "cell of 500 A": (with_cell(100), "not_periodic"),
