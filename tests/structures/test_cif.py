@@ -146,7 +146,11 @@ def test_labels_taken_for_elements():
     )
     assert counts(real) == {"Ho": 1, "N": 1}
     assert real.warnings == ()
-    told = one(cell(), operations(), sites(["CO1 0 0 0", "N1 .5 .5 .5"], "label fract_x fract_y fract_z"))
+    told = one(
+        cell(CUBE.replace("5.1", "3.9")),
+        operations(),
+        sites(["CO1 0 0 0", "N1 .5 .5 .5"], "label fract_x fract_y fract_z"),
+    )
     assert told.warnings == ("x.cif: label CO1 was read as Co; a type symbol would tell",)
 
 
@@ -261,6 +265,16 @@ def test_no_symmetry_at_all():
     unsure = one(cell(), ROCK_SALT, formula="K Br")
     assert unsure.warnings == ("x.cif: the file gives no symmetry; read as P 1",)
     assert one(cell(), ROCK_SALT, formula="K Br", Z=1).warnings == ()
+
+
+def test_room_for_more_atoms_where_nothing_else_tells():
+    wide = CUBE.replace("5.1", "7.1")
+    salt = sites(["F1 F 0 0 0", "F2 F 0.5 0.5 0.5"])
+    refused(one(cell(wide), salt), "ambiguous_setting", "no symmetry", "179.0 Å³", "at most 23.2 Å³")
+    unsure = one(cell(wide), operations(), salt)
+    assert "179.0 Å³ for each atom" in unsure.warnings[0]
+    assert one(cell(wide), operations(), salt, formula="F2").warnings == ()
+    assert len(one(cell(CUBE), ROCK_SALT).warnings) == 1
 
 
 def test_symmetry_from_a_symbol_or_a_number_alone():

@@ -3,7 +3,7 @@
 Nothing else of a record is looked at: pymatgen itself decodes properties of structures and sites, and imports the modules that they name.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,7 +96,7 @@ def _lattice(content: Any) -> tuple[np.ndarray, tuple[bool, ...]]:
 
 def _species(site: Any) -> list[tuple[str, float]]:
     """Return the elements of a site with their occupancies; oxidation states and spins are left out."""
-    total: Counter[str] = Counter()
+    total: defaultdict[str, float] = defaultdict(float)
     for each in site["species"]:
         name = str(each["element"])
         # Fe2+ and Fe0+, as older versions wrote them

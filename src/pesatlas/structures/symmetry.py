@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,7 @@ def _fraction(text: str) -> float:
 def _operations_of_hall(hall_number: int) -> Operations:
     import spglib  # noqa: PLC0415 - slow to import
 
-    found = spglib.get_symmetry_from_database(hall_number)
+    found: Any = spglib.get_symmetry_from_database(hall_number)
     return Operations(*_unrows(_rows(np.array(found["rotations"], dtype=int), found["translations"])))
 
 
@@ -168,9 +169,11 @@ def _settings() -> tuple[list[Setting], dict[str, list[Setting]], dict[str, Sett
     """Return all settings, those of every spelling of a symbol, and those of Hall symbols."""
     import spglib  # noqa: PLC0415 - slow to import
 
-    settings, by_name, by_hall = [], {}, {}
+    settings: list[Setting] = []
+    by_name: dict[str, list[Setting]] = {}
+    by_hall: dict[str, Setting] = {}
     for hall_number in range(1, 531):
-        about = spglib.get_spacegroup_type(hall_number)
+        about: Any = spglib.get_spacegroup_type(hall_number)
         full = [name.strip() for name in about.international.split("=")]
         setting = Setting(hall_number, about.number, full[-1 if len(full) < 3 else 1], about.choice)
         settings.append(setting)
