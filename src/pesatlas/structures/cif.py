@@ -41,7 +41,7 @@ _GAP_A = 1.2
 _TOO_NEAR_A = 0.6
 """A setting that puts atoms nearer to one another is not the one that was meant."""
 _VOLUME_TOLERANCE = 0.02
-_DENSITY_TOLERANCE = 0.05
+_MASS_TOLERANCE = 0.01
 _GRAMS_PER_CM3 = 1.66053906660
 """Of one atomic mass unit in one cubic ångström."""
 
@@ -431,7 +431,7 @@ def _compare(
     else:
         _check_room(cell, expanded, way)
     _compare_multiplicities(sites, way)
-    _compare_density(block, cell, expanded)
+    _compare_mass(block, cell, sites, expanded)
 
 
 def _reason(told: formula.Formula, expanded: _Expanded, way: Symmetry) -> FailureReason:
@@ -479,21 +479,35 @@ def _compare_multiplicities(sites: list[Site], way: Symmetry) -> None:
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
 
-def _compare_density(block: Block, cell: np.ndarray, expanded: _Expanded) -> None:
-    """Compare the calculated density: a failure, or a note where formula and formula units agree."""
+def _compare_mass(block: Block, cell: np.ndarray, sites: list[Site], expanded: _Expanded) -> None:
+    """Compare calculated density and formula weight: a failure, or a note where formula and formula units agree."""
     from ase.data import atomic_masses  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
-    stated = cif_sites.number_or_none(block.value("_exptl_crystal_density_diffrn") or "")
-    if not stated or stated <= 0:
+    if any(site.isotope for site in sites):
         return
     mass = float(atomic_masses[expanded.numbers].sum())
-    density = _GRAMS_PER_CM3 * mass / abs(float(np.linalg.det(cell)))
-    if min(abs(density - told) for told in (stated, stated / 1000)) <= _DENSITY_TOLERANCE * density:
-        return
-    detail = f"the file's density is {stated:g} g/cm³ (_exptl_crystal_density_diffrn), its sites give {density:.3f} g/cm³"
-    if not expanded.confirmed:
-        raise RefusedError(FailureReason.INCOMPLETE, detail)
-    expanded.notes.append(f"{detail}; formula and formula units agree with what was read")
+    units = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
+    found = [
+        (
+            "density",
+            "g/cm³",
+            "_exptl_crystal_density_diffrn",
+            _GRAMS_PER_CM3 * mass / abs(float(np.linalg.det(cell))),
+        )
+    ]
+    if units:
+        found.append(("formula weight", "u", "_chemical_formula_weight", mass / units))
+    for what, unit, tag, value in found:
+        text = block.value(tag) or ""
+        stated = cif_sites.number_or_none(text)
+        slack = _MASS_TOLERANCE * value + 10.0 ** -cif_sites.digits(text)
+        # densities are in kg/m3 at times
+        if not stated or stated <= 0 or min(abs(value - told) for told in (stated, stated / 1000)) <= slack:
+            continue
+        detail = f"the file's {what} is {stated:g} {unit} ({tag}), its sites give {value:.4g} {unit}"
+        if not expanded.confirmed:
+            raise RefusedError(FailureReason.INCOMPLETE, detail)
+        expanded.notes.append(f"{detail}; formula and formula units agree with what was read")
 
 
 def _check_room(cell: np.ndarray, expanded: _Expanded, way: Symmetry) -> None:

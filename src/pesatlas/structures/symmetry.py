@@ -10,6 +10,8 @@ import numpy as np
 _TERM = re.compile(r"([+-]?)(\d+\.?\d*(?:/\d+)?|\.\d+)?\*?([xyz])?")
 _PARTS = 24
 """Translations of space groups are multiples of this part of a lattice vector."""
+_GRID = 10_080
+"""Translations are compared as multiples of this part: 24, and what cells five, seven or nine times as large have."""
 _MOST_STRAIN = 0.02
 """Metrics that differ by more from their image under an operation do not have that symmetry: 1 % of a length, 1.1 degrees."""
 
@@ -33,9 +35,7 @@ class Operations:
 
     def key(self) -> frozenset[tuple[int, ...]]:
         """Return what equal sets have in common."""
-        turned = self.rotations.reshape(-1, 9)
-        moved = np.rint(self.translations * _PARTS * 10).astype(int) % (_PARTS * 10)
-        return frozenset(tuple(row) for row in np.hstack([turned, moved]).tolist())
+        return frozenset(tuple(row) for row in _rows(self.rotations, self.translations).tolist())
 
     def strain(self, cell: np.ndarray) -> float:
         """Return by how much a cell's metric differs, at most, from its images; 0 if the operations keep it."""
@@ -65,12 +65,12 @@ class Operations:
 
 
 def _rows(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
-    moved = np.rint(translations * _PARTS * 10).astype(int) % (_PARTS * 10)
+    moved = np.rint(translations * _GRID).astype(int) % _GRID
     return np.unique(np.hstack([rotations.reshape(-1, 9), moved]), axis=0)
 
 
 def _unrows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return rows[:, :9].reshape(-1, 3, 3), rows[:, 9:] / (_PARTS * 10)
+    return rows[:, :9].reshape(-1, 3, 3), rows[:, 9:] / _GRID
 
 
 @dataclass(frozen=True)
