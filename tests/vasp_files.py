@@ -134,6 +134,9 @@ def tag(key, value, pad="  "):
         from vasp_double import moments
 
         return f'{pad}<v name="{key}">' + "".join(f"{m:16.8f}" for m in moments({key: value})) + "</v>"
+    if key in {"LDAUL", "LDAUU", "LDAUJ"}:
+        numbers = "".join(f"{float(number):16.8f}" for number in value.split())
+        return f'{pad}<v name="{key}">{numbers}</v>'
     if word in {"TRUE", "FALSE", "T", "F"}:
         return f'{pad}<i type="logical" name="{key}"> {word[0]}  </i>'
     if word.lstrip("-").isdigit():

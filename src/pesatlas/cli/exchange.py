@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.labels_from import is_dataset
+from pesatlas import registry
 from pesatlas.dataset.export import export_dataset, formats
-from pesatlas.dataset.imported import import_dataset
+from pesatlas.dataset.imported import IMPORTERS, import_dataset
 from pesatlas.errors import UserError
 
 
@@ -54,3 +54,9 @@ def import_(
     where = table or Path("results") / "imported" / f"{path.name.split('.')[0]}.parquet"
     rows = import_dataset(path, level, where, kind)
     console.print(f"[green]{rows} rows in {where}[/green]")
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a file's name promises a dataset that can be imported."""
+    names = registry.available(IMPORTERS)
+    return any(path.name.lower().endswith(registry.find(IMPORTERS, name).ENDINGS) for name in names)

@@ -51,8 +51,6 @@ def import_runs(
         runs, where, level=level, source=source, fingerprint=digest(level, version, list(places))
     )
     if not counts.runs:
-        where_failures = failures_beside(where)
-        where_failures.unlink(missing_ok=True)
         raise UserError(
             f"no run of VASP in {', '.join(places)}: there is no vasprun.xml and no OUTCAR, packed or not"
             f"{f', but {search.put_aside} that were put aside (OUTCAR.orig, error.1.tar.gz)' if search.put_aside else ''}."

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from pesatlas import registry
-from pesatlas.dataset.imported import IMPORTERS, import_dataset
+from pesatlas.cli.exchange import is_dataset
+from pesatlas.dataset.imported import import_dataset
 from pesatlas.dataset.surface import definitions_in
 from pesatlas.errors import UserError
 from pesatlas.label.interface import Failed
@@ -94,12 +94,6 @@ def labels_from(place: str, level: str) -> Iterator[Label]:
                 found.row["energy_eV"],
                 found.settings,
             )
-
-
-def is_dataset(path: Path) -> bool:
-    """Whether a file's name promises a dataset that can be imported."""
-    names = registry.available(IMPORTERS)
-    return any(path.name.lower().endswith(registry.find(IMPORTERS, name).ENDINGS) for name in names)
 
 
 def _of_results(results: Path, level: str) -> Iterator[Label]:

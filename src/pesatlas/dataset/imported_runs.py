@@ -44,7 +44,7 @@ def write_runs(
     source: str,
     fingerprint: str,
 ) -> Counts:
-    """Write both tables and return the counts; the table of rows is not written if there is none.
+    """Write both tables and return the counts; no table of rows if there is none, and nothing without runs.
 
     Parameters
     ----------
@@ -77,6 +77,8 @@ def write_runs(
                     "material_group": material_group(numbers),
                 }
             )
+    if not counts.runs:
+        return counts
     with TableWriter(failures_beside(table), "failures", fingerprint) as writer:
         for start in range(0, len(failures), _AT_ONCE):
             writer.write(failures[start : start + _AT_ONCE])

@@ -89,7 +89,8 @@ class Search:
             elif _ARCHIVE.fullmatch(path.name):
                 yield from self._archive(path, name)
             else:
-                yield from self._files([path], name.rpartition("/")[0])
+                # what lies beside a file that is named is of the same run
+                yield from self._files(sorted(path.parent.iterdir()), name.rpartition("/")[0], named=path)
 
     def _folder(self, top: Path, name: str) -> Iterator[FoundRun]:
         for folder, below, files in os.walk(top):
@@ -105,27 +106,29 @@ class Search:
             if any(path.suffix == ".ledger" for path in paths):
                 yield from self._store(here, where)
 
-    def _files(self, paths: Sequence[Path], where: str) -> Iterator[FoundRun]:
-        """Yield the runs whose files lie side by side: those whose names differ from VASP's by the same belong together."""
+    def _files(self, paths: Sequence[Path], where: str, named: Path | None = None) -> Iterator[FoundRun]:
+        """Yield the runs whose files lie side by side: those whose names differ from VASP's by the same belong together.
+
+        ``named``: only the run that this file is of.
+        """
         groups: dict[str, dict[str, Path]] = {}
         for path in paths:
-            for role, pattern in (("vasprun", _VASPRUN), ("outcar", _OUTCAR)):
-                matched = pattern.fullmatch(path.name)
-                if not matched or _NO_OUTPUT.search(path.name) or path.resolve() in self._seen:
-                    continue
+            role, key, packed = _role(path)
+            if not role or path.resolve() in self._seen:
+                continue
+            if _NO_RESULT.search(key):
                 self._seen.add(path.resolve())
-                if any(_NO_RESULT.search(matched[part]) for part in ("before", "middle", "after")):
-                    self.put_aside += 1
-                    break
-                key = (matched["before"] + matched["middle"] + matched["after"]).strip("._-")
-                # a plain file is what was unpacked from the packed one beside it
-                if role not in groups.setdefault(key, {}) or not matched["packed"]:
-                    groups[key][role] = path
-                break
+                self.put_aside += named in {None, path}
+                continue
+            # a plain file is what was unpacked from the packed one beside it
+            if role not in groups.setdefault(key, {}) or not packed:
+                groups[key][role] = path
         for key, files in sorted(groups.items()):
-            yield FoundRun(
-                "/".join(filter(None, (where, key))) or "run", files.get("vasprun"), files.get("outcar")
-            )
+            if named is not None and key != _role(named)[1]:
+                continue
+            name = "/".join(filter(None, (where, key.strip("._-"))))
+            yield FoundRun(name or "run", files.get("vasprun"), files.get("outcar"))
+            self._seen |= {path.resolve() for path in paths if _role(path)[1] == key}
 
     def _archive(self, path: Path, name: str) -> Iterator[FoundRun]:
         if _NO_ARCHIVE.match(path.name):
@@ -167,10 +170,20 @@ def plain(path: Path) -> Iterator[IO[bytes]]:
         yield handle
 
 
+def _role(path: Path) -> tuple[str, str, bool]:
+    """Return what a file is of a run (``vasprun``, ``outcar`` or nothing), what its name has beyond that, and whether it is packed."""
+    if not _NO_OUTPUT.search(path.name):
+        for role, pattern in (("vasprun", _VASPRUN), ("outcar", _OUTCAR)):
+            if matched := pattern.fullmatch(path.name):
+                key = "".join(matched[part] for part in ("before", "middle", "after"))
+                return role, key, bool(matched["packed"])
+    return "", "", False
+
+
 def _expand(place: str) -> list[Path]:
     path = Path(place).expanduser()
     if path.exists():
-        known = path.is_dir() or any(p.fullmatch(path.name) for p in (_VASPRUN, _OUTCAR, _ARCHIVE))
+        known = path.is_dir() or _is_output(path) or _ARCHIVE.fullmatch(path.name)
         if not known:
             raise UserError(
                 f"{place}: neither a folder, an archive (.tar, .tar.gz, .tar.zst, .zip, ...), a vasprun.xml nor an OUTCAR."
@@ -189,7 +202,7 @@ def _expand(place: str) -> list[Path]:
 
 
 def _is_output(path: Path) -> bool:
-    return bool(_VASPRUN.fullmatch(path.name) or _OUTCAR.fullmatch(path.name))
+    return bool(_role(path)[0])
 
 
 def _wanted(name: str) -> bool:
