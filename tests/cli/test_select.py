@@ -107,3 +107,38 @@ def test_a_wrong_call_gets_one_message_and_writes_nothing(pool, tmp_path, monkey
     assert message in " ".join(done.output.split())
     assert pool.read_bytes() == before
     assert not list(tmp_path.glob("new.*"))
+
+
+def test_entries_are_written_as_they_are_and_a_broken_one_costs_itself_alone(tmp_path):
+    entries = []
+    for i in range(12):
+        symbol = "D" if i == 3 else "K"
+        comment = (
+            'Lattice="5.3 0 0 0 5.3 0 0 0 5.3" Properties=species:S:1:pos:R:3:forces:R:3 '
+            f'energy=-{i}.25 REF_virials="1 0 0 0 1 0 0 0 1" material_id=00{i} note="5 Å"'
+        )
+        atoms = [f"{symbol} 0 0 0 0.{i} 0 0", f"F {2.5 + 0.01 * i} 2.65 2.65 -0.{i} 0 0"]
+        entries.append("\n".join(["2", comment, *atoms]))
+    entries[5] = entries[5].replace("K 0 0 0", "Qq 0 0 0")
+    entries[7] = entries[7].replace("2\n", "1000000000000\n", 1)
+    entries[9] += " 1"
+    (tmp_path / "pool.xyz").write_bytes("\n".join([*entries, ""]).encode("latin-1"))
+    done = run(tmp_path / "pool.xyz", "--count", 9, "--policy", "random", "--out", tmp_path / "picked.extxyz")
+    assert done.exit_code == 0, done.output
+    assert (
+        "3 entries are no usable structures (1 too_many_atoms, 1 unreadable, 1 unsupported_element)"
+        in done.output
+    )
+    text = (tmp_path / "picked.extxyz").read_text()
+    for i in set(range(12)) - {5, 7, 9}:
+        assert (
+            f'energy=-{i}.25 REF_virials="1 0 0 0 1 0 0 0 1" material_id=00{i} note="5 Å" pesatlas_rank='
+            in text
+        )
+    picked = read(tmp_path / "picked.extxyz", ":")
+    assert len(picked) == 9
+    assert "HF" in {str(atoms.symbols) for atoms in picked}
+    write(tmp_path / "rows.db", picked)
+    done = run(tmp_path / "rows.db", "--count", 2, "--policy", "random", "--out", tmp_path / "two.extxyz")
+    assert done.exit_code == 0, done.output
+    assert len(read(tmp_path / "two.extxyz", ":")) == 2

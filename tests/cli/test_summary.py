@@ -71,3 +71,20 @@ def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results
     assert "dataset r2scan 4 of 4 selected; 2 failed" in told
     assert "label r2scan timeout 2" in told
     assert any("`pesatlas retry`" in line for line in told)
+
+
+def test_crystals_read_with_warnings_are_counted_and_the_kinds_told(results):
+    from pesatlas.tables import read_table
+
+    assert not any("warnings" in line for line in shown(results))
+    path = results / "structures.parquet"
+    rows = read_table(path, "structures").to_pylist()
+    first = {row["structure_id"] for row in rows[:1]}
+    for row in rows:
+        row["warnings"] = []
+        if row["structure_id"] in first:
+            row["warnings"] = ["a.cif: deuterium (D) is read as hydrogen", "a.cif: O1 moved by 0.002 Å"]
+    write_table(path, "structures", rows, "x")
+    told = " ".join(" ".join(shown(results)).split())
+    assert "1 of 2 crystals were read with warnings: deuterium (D) is read as hydrogen (1); O1 moved" in told
+    assert "column 'warnings' of structures.parquet" in told

@@ -225,8 +225,8 @@ def test_an_import_is_a_source_of_structures(emt, tmp_path):
     ("name", "text", "message"),
     [
         ("data.cif", "", "unknown format"),
-        ("data.json", '[{"matpes_id": "a"}]', "a: unreadable: data.json: document 1: no structure"),
-        ("data.json", '[{"matpes_id": ', "document 1: no JSON"),
+        ("data.json", '[{"matpes_id": "a"}]', "a: unreadable: data.json: entry 1: no pymatgen structure"),
+        ("data.json", '[{"matpes_id": ', "entry 1: no JSON"),
         ("data.xyz", "1\nLattice='1 0 0 0 1 0 0 0 1'\nH 0 0 0\n", "incomplete: .* no energy and no forces"),
     ],
 )

@@ -39,6 +39,11 @@ def small(tmp_path_factory):
     ]
     assert set(rows[0]) <= set(SCHEMAS["parity"].names)
     write_table(results / "report/parity.parquet", "parity", rows, "test")
+    cells = read_table(results / "structures.parquet", "structures").to_pylist()
+    told = {cells[0]["structure_id"]: ["own.cif: deuterium (D) is read as hydrogen"]}
+    cells = [cell | {"warnings": told.get(cell["structure_id"], [])} for cell in cells]
+    counts = read_entry(results / "structures.parquet").counts
+    write_table(results / "structures.parquet", "structures", cells, "test", counts)
     # which manifests did not list when this folder was written
     manifest = json.loads((results / "manifest.json").read_text())
     quality = results / "select/quality.parquet"

@@ -25,6 +25,12 @@ def test_the_head_says_what_came_of_it(small, large):
     )
 
 
+def test_crystals_read_with_warnings_are_counted(small, large):
+    told = "1 of 2 crystals were read with warnings: deuterium (D) is read as hydrogen (1)."
+    assert told in page_of(small).text
+    assert "read with warnings" not in page_of(large).text
+
+
 def test_labels_of_a_potential_are_not_called_dft(large):
     text = page_of(large).text
     assert "NOT DFT" in text

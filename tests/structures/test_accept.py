@@ -108,7 +108,7 @@ def test_elements_must_be_known_to_all():
 
 def test_atomic_numbers_that_are_none():
     _, failed = sort(builtin("Si"), changed(builtin("Al"), "x", numbers=[0]))
-    assert failed["x"] == ("unsupported_element", "Z=0 not known to the potential")
+    assert failed["x"] == ("unsupported_element", "test: Z=0 is not an element")
 
 
 def test_too_many_atoms():

@@ -146,11 +146,15 @@ def test_labels_taken_for_elements():
     )
     assert counts(real) == {"Ho": 1, "N": 1}
     assert real.warnings == ()
-    told = one(cell(), operations(), sites(["CO1 0 0 0", "N1 .5 .5 .5"], "label fract_x fract_y fract_z"))
+    told = one(
+        cell(CUBE.replace("5.1", "3.9")),
+        operations(),
+        sites(["CO1 0 0 0", "N1 .5 .5 .5"], "label fract_x fract_y fract_z"),
+    )
     assert told.warnings == ("x.cif: label CO1 was read as Co; a type symbol would tell",)
 
 
-@pytest.mark.parametrize(("symbol", "element"), [("O2-", "O"), ("Fe3+", "Fe"), ("FE", "Fe"), ("Ow", "O"), ("Cl1-", "Cl"), ("Si4+", "Si"), ("D", "H"), ("T", "H"), ("Na+", "Na")])  # fmt: skip
+@pytest.mark.parametrize(("symbol", "element"), [("O2-", "O"), ("Fe3+", "Fe"), ("FE", "Fe"), ("Ow", "O"), ("Cl1-", "Cl"), ("Si4+", "Si"), ("D", "H"), ("T", "H"), ("Na+", "Na"), ("C_R", "C"), ("Fe+3", "Fe")])  # fmt: skip
 def test_type_symbols(symbol, element):
     found = one(cell(), operations(), sites([f"X1 {symbol} 0 0 0"]))
     assert counts(found) == {element: 1}
@@ -199,6 +203,7 @@ def test_sites_without_coordinates_and_dummies():
         ({"formula": "K8 Br8"}, "ambiguous_setting", ["16 atoms", "give 8"]),
         ({"formula": "K2 Br"}, "ambiguous_setting", ["BrK2", "give BrK"]),
         ({"exptl_crystal_density_diffrn": "2.1"}, "incomplete", ["2.1 g/cm³", "5.959 g/cm³"]),
+        ({"chemical_formula_weight": "137.02", "Z": 4}, "incomplete", ["137.02 u", "119 u"]),
         ({"HM": "P 21/c", "IT": 14}, "ambiguous_setting", ["number 14", "number 225"]),
     ],
 )
@@ -236,6 +241,8 @@ FULL_ROCK_SALT = _full_rock_salt()
         {"formula": "a salt of potassium"},
         {"exptl_crystal_density_diffrn": "5.96"},
         {"exptl_crystal_density_diffrn": "5960"},
+        {"exptl_crystal_density_diffrn": "6.0"},
+        {"chemical_formula_weight": "119.00", "Z": 4},
         {"HM": "F m -3 m", "IT": 225},
         {"HM": "F m 3 m", "IT": 225, "Z": 4, "formula": "Br K"},
         {"HM": "an own one"},
@@ -261,6 +268,16 @@ def test_no_symmetry_at_all():
     unsure = one(cell(), ROCK_SALT, formula="K Br")
     assert unsure.warnings == ("x.cif: the file gives no symmetry; read as P 1",)
     assert one(cell(), ROCK_SALT, formula="K Br", Z=1).warnings == ()
+
+
+def test_room_for_more_atoms_where_nothing_else_tells():
+    wide = CUBE.replace("5.1", "7.1")
+    salt = sites(["F1 F 0 0 0", "F2 F 0.5 0.5 0.5"])
+    refused(one(cell(wide), salt), "ambiguous_setting", "no symmetry", "179.0 Å³", "at most 23.2 Å³")
+    unsure = one(cell(wide), operations(), salt)
+    assert "179.0 Å³ for each atom" in unsure.warnings[0]
+    assert one(cell(wide), operations(), salt, formula="F2").warnings == ()
+    assert len(one(cell(CUBE), ROCK_SALT).warnings) == 1
 
 
 def test_symmetry_from_a_symbol_or_a_number_alone():
@@ -290,6 +307,32 @@ def test_symbol_and_operations_that_contradict_each_other():
 def test_operations_that_are_no_group():
     found = one(cell(), operations(("x,y,z", "y,z,x")), sites(["K1 K 0.1 0.2 0.3"]))
     refused(found, "ambiguous_setting", "2 symmetry operations", "make 3")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["loop_", "_symmetry_equiv_pos_as_xyz", "x, y, z", "-x, -y, -z", "1/2+x, 1/2-y, z", "0.5-x, 0.5+y, -z"],
+        ["loop_", "_space_group_symop.id", "_space_group_symop.operation_xyz", "1 x,y,z", "2 -X,-Y,-Z", "3 x+1/2,-y+1/2,+z", "4 -x+.5,y+.5,-z"],
+        ["loop_ _SYMMETRY_EQUIV_POS_AS_XYZ 'x,y,z' '-x,-y,-z' 'x+0.5,-y+0.5,z' '-x+1/2,y+1/2,-z'"],
+        ["loop_", "_space_group_symop_magn_operation.id", "_space_group_symop_magn_operation.xyz", "1 x,y,z,+1", "2 -x,-y,-z,-1", "loop_", "_space_group_symop_magn_centering.id", "_space_group_symop_magn_centering.xyz", "1 x,y,z,+1", "2 x+1/2,y+1/2,z,-1"],
+    ],
+)  # fmt: skip
+def test_ways_to_write_operations(lines):
+    found = one(cell(), lines, sites(["K1 K 0.11 0.22 0.33", "I1 I 0.61 0.22 0.83"]), formula="I K", Z=4)
+    assert counts(found) == {"K": 4, "I": 4}
+
+
+def test_operations_of_a_cell_seven_times_as_large():
+    texts = [f"x+{i}/7,y,z" for i in range(7)]
+    found = one(
+        cell("a 28 b 4 c 4 alpha 90 beta 90 gamma 90"),
+        operations(texts),
+        sites(["K1 K 0.05 0 0"]),
+        formula="K",
+    )
+    assert counts(found) == {"K": 7}
+    assert closest(found) == pytest.approx(4)
 
 
 def test_a_rhombohedral_cell_under_hexagonal_operations():

@@ -278,3 +278,22 @@ def test_a_ramp_longer_than_names_of_snapshots_have_room_for_is_refused_before_a
     with pytest.raises(UserError, match=r"liquid.*\d{8} steps with its ramps.*9999999.*shorter"):
         prepare(campaign(domains=[melt]))
     assert not Path("results/structures.parquet").exists()
+
+
+def test_warnings_of_files_are_a_column_of_the_table(tmp_path):
+    from cif_files import block, cell, operations, sites
+
+    cube = cell("a 4.1 b 4.1 c 4.1 alpha 90 beta 90 gamma 90")
+    sound = block(cube, operations(), sites(["Al1 Al 0 0 0", "Ni1 Ni .5 .5 .5"]), formula="Al Ni", Z=1)
+    unsure = block(cube, sites(["Fe1 Fe 0 0 0", "Al1 Al .5 .5 .5"]), formula="Al Fe")
+    broken = block(cube, operations(), sites(["Ti1 Ti 0 0 0", "Al1 Al .5 .5 .5"]), formula="Al Ti O3")
+    for name, text in (("sound", sound), ("unsure", unsure), ("broken", broken)):
+        (tmp_path / f"{name}.cif").write_text(text)
+    structures, failures = prepare(campaign({"kind": "files", "paths": ["*.cif"]}))
+    warned = {
+        row["structure_id"]: row["warnings"] for row in read_table(structures, "structures").to_pylist()
+    }
+    assert warned == {"sound": [], "unsure": ["unsure.cif: the file gives no symmetry; read as P 1"]}
+    (failed,) = read_table(failures, "failures").to_pylist()
+    assert (failed["structure_id"], failed["reason"]) == ("broken", "incomplete")
+    assert "the file's formula is AlO3Ti, its sites give AlTi" in failed["detail"]

@@ -1,12 +1,14 @@
 """Structures in JSON: a file decides no class, ids are text, and a bad record costs itself alone."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import pesatlas
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.sources import files
 
@@ -80,6 +82,28 @@ def test_pymatgen_itself_would_import_it(planted):
     good["sites"][1]["properties"] = {"thing": planted}
     Structure.from_dict(good)
     assert Path("it_ran").exists()
+
+
+def test_files_of_benchmarks_decide_no_class_either(planted):
+    from pesatlas.benchmark.sources import read_entries, read_structure
+
+    good = structure(properties={"thing": planted})
+    good["sites"][0]["properties"] = {"thing": planted}
+    Path("b.json").write_text(json.dumps([{"mp_id": "mp-1", "structure": good, "extra": planted}]))
+    start, failure = read_structure(read_entries(Path("b.json"), ())[0]["structure"])
+    assert failure is None
+    assert start.numbers.tolist() == [12, 8]
+    assert not Path("it_ran").exists()
+
+
+def test_nothing_in_the_package_decodes_classes_that_a_file_names():
+    decoders = re.compile(
+        r"MontyDecoder|loadfn\(|\bpickle\.load|yaml\.(unsafe_)?load\(|allow_pickle=True|weights_only=False"
+        r"|(Structure|Molecule|Lattice|IStructure)\.from_dict|\.from_str\([^)]*fmt=.json"
+    )
+    package = Path(pesatlas.__file__).parent
+    found = [p.name for p in package.rglob("*.py") if decoders.search(p.read_text(encoding="utf-8"))]
+    assert found == []
 
 
 def test_lattices_and_positions_in_each_form():

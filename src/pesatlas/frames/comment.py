@@ -22,7 +22,13 @@ _SEPARATORS = re.compile(r"[\s,\[\]{}]+")
 
 
 def parse_comment(line: str) -> dict[str, str]:
-    """Return keys and values of a comment line; of a key that stands twice, the last value."""
+    """Return keys and values of a comment line; of a key that stands twice, the last value.
+
+    Raises
+    ------
+    ValueError
+        If there is a lattice in it and a quote or bracket that is not closed; in free text (``it's water``) that is no fault.
+    """
     line = line.strip()
     found: dict[str, str] = {}
     at = 0
@@ -81,6 +87,8 @@ def _signs(line: str) -> Iterator[str]:
             yield _EQUALS
         else:
             yield _SPACE if char.isspace() else char
+    if closing and "lattice" in line.lower():
+        raise ValueError(f"{closing} is missing: a quote or bracket is not closed")
 
 
 def floats_of(value: Any) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pesatlas.elements import SYMBOLS, atomic_number, symbol_of
 from pesatlas.tables.schemas import FailureReason
 
-ID_KEYS = ("structure_id", "mp_id", "material_id")
+ID_KEYS = ("structure_id", "mp_id", "material_id", "matpes_id", "entry_id")
 """Keys under which an entry names its crystal: in JSON records, extended XYZ comments and ASE database rows."""
 
 MOST_ATOMS = 1_000_000
@@ -23,7 +23,9 @@ MOST_ATOMS = 1_000_000
 
 _LONGEST_VECTOR_A = 1e4
 _LARGEST_VOLUME_A3 = 1e6  # for an atom: a box of 100 Å around it
-_SMALLEST_VOLUME_A3 = 0.01  # of the whole cell
+_SMALLEST_VOLUME_A3 = 0.1  # for an atom: about a tenth of what hydrogen has at 1 TPa
+_THINNEST_A = 1e-3
+_FARTHEST_A = 1e6
 _ISOLATED_A = 8.0
 _SMALLEST_CHARGE = 1e-3
 _ROUNDING_OF_SITES = 0.02
@@ -105,6 +107,8 @@ def check_usable(frame: Frame) -> None:
     if not (np.isfinite(frame.cell).all() and np.isfinite(frame.positions).all()):
         raise UnusableFrame(FailureReason.UNREADABLE, "numbers that are not finite")
     _check_cell(frame, n)
+    if np.abs(frame.positions).max() > _FARTHEST_A:
+        raise UnusableFrame(FailureReason.UNREADABLE, f"an atom at {np.abs(frame.positions).max():.3g} Å")
 
 
 def too_many(n: int) -> str:
@@ -116,8 +120,9 @@ def _check_cell(frame: Frame, n: int) -> None:
     lengths = np.linalg.norm(frame.cell, axis=1)
     volume = abs(float(np.linalg.det(frame.cell)))
     why = None
-    if volume < _SMALLEST_VOLUME_A3 or not math.isfinite(volume):
-        why = "its three lattice vectors span no volume"
+    faces = np.linalg.norm(np.cross(frame.cell[[1, 2, 0]], frame.cell[[2, 0, 1]]), axis=1)
+    if not volume > max(_SMALLEST_VOLUME_A3 * n, _THINNEST_A * faces.max()):
+        why = f"its three lattice vectors span no volume ({volume:.3g} Å3 for {n} atoms)"
     elif lengths.max() > _LONGEST_VECTOR_A:
         why = f"a lattice vector of {lengths.max():.3g} Å: no cell of a crystal"
     elif volume > _LARGEST_VOLUME_A3 * n:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from pesatlas.frames.frame import Frame, UnusableFrame, own_id
+from pesatlas.frames.frame import Frame, UnusableFrame
 from pesatlas.tables.schemas import FailureReason
 
 
@@ -49,15 +49,15 @@ def broken(where: str, why: UnusableFrame) -> Item:
     return Item({}, where, read)
 
 
-def named(items: Iterator[Item], stem: str) -> Iterator[tuple[str, Item]]:
-    """Give every entry its own id, or the file's name, numbered from 0 if there are many.
+def numbered(items: Iterator[Item], stem: str) -> Iterator[tuple[str, Item]]:
+    """Yield every entry with the name that it has if it carries none: that of the file, numbered from 0 if there are many.
 
     When the file cannot be read on, what came before is kept, and a broken entry comes last.
     """
     items = _until_broken(items)
     head = list(islice(items, 2))
     for i, item in enumerate(chain(head, items)):
-        yield own_id(item.about) or (f"{stem}-{i:05d}" if len(head) > 1 else stem), item
+        yield f"{stem}-{i:05d}" if len(head) > 1 else stem, item
 
 
 def _until_broken(items: Iterator[Item]) -> Iterator[Item]:

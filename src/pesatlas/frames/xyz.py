@@ -203,7 +203,7 @@ def _properties(text: str) -> tuple[_Property, ...]:
     if len(fields) % 3:
         raise _unreadable(f"Properties={text}: not name:type:columns for each property")
     for name, kind, count in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
-        if kind not in "RISL" or not count.isdigit() or not 0 < int(count) <= 10_000:
+        if kind not in {"R", "I", "S", "L"} or not count.isdigit() or not 0 < int(count) <= 10_000:
             raise _unreadable(f"Properties={text}: no type and number of columns of '{name}'")
         if any(name == other.name for other in found):
             raise _unreadable(f"Properties={text}: '{name}' stands twice")
@@ -225,8 +225,12 @@ def items(path: Path) -> Iterator[Item]:
         if entry.broken is not None:
             yield broken(entry.where, entry.broken)
         else:
-            about = parse_comment(entry.comment)
-            yield Item(about, entry.where, partial(usable_frame, entry, about))
+            try:
+                about = parse_comment(entry.comment)
+            except ValueError as error:
+                yield broken(entry.where, _unreadable(f"its comment line: {error}"))
+            else:
+                yield Item(about, entry.where, partial(usable_frame, entry, about))
 
 
 def usable_frame(entry: Entry, about: Mapping[str, str]) -> Frame:

@@ -15,7 +15,6 @@ import numpy as np
 
 from pesatlas.elements import atomic_number
 from pesatlas.structures import cif_sites, formula, symmetry
-from pesatlas.structures.checks import closest_pair
 from pesatlas.structures.cif_sites import Site
 from pesatlas.structures.cif_text import Block, blocks_of
 from pesatlas.structures.crystal import Crystal, Read, make_crystal
@@ -36,10 +35,13 @@ _SYMBOLS = (
 )
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
+_NO_SYMMETRY = "no symmetry"
+_GAP_A = 1.2
+"""Added to covalent radii: of 2,900 crystals without large pores three have more room than spheres of this size."""
 _TOO_NEAR_A = 0.6
 """A setting that puts atoms nearer to one another is not the one that was meant."""
 _VOLUME_TOLERANCE = 0.02
-_DENSITY_TOLERANCE = 0.05
+_MASS_TOLERANCE = 0.01
 _GRAMS_PER_CM3 = 1.66053906660
 """Of one atomic mass unit in one cubic ångström."""
 
@@ -149,6 +151,8 @@ def _choose(
     RefusedError
         If none does, or several that give different crystals.
     """
+    from pesatlas.structures.checks import closest_pair  # noqa: PLC0415 - reading a configuration imports this module, not vesin
+
     good: list[_Expanded] = []
     bad: list[RefusedError] = []
     for way in ways:
@@ -281,7 +285,7 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
     if not named and block.has("_space_group_magn"):
         return [], "no operations of its magnetic space group are listed", ""
     if not named:
-        return [Symmetry(symmetry.P1, "no symmetry")], problem, "the file gives no symmetry; read as P 1"
+        return [Symmetry(symmetry.P1, _NO_SYMMETRY)], problem, "the file gives no symmetry; read as P 1"
     fitting = [setting for setting in named if setting.operations().fits(cell)]
     if not fitting:
         return [], f"its cell does not have the symmetry {named[0]}: {_cell_words(cell)}", ""
@@ -424,13 +428,15 @@ def _compare(
     elif counted:
         detail = f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens), its sites give {formula.formula_text(expanded.counts)}"
         raise RefusedError(FailureReason.INCOMPLETE, detail)
+    else:
+        _check_room(cell, expanded, way)
     _compare_multiplicities(sites, way)
-    _compare_density(block, cell, expanded)
+    _compare_mass(block, cell, sites, expanded)
 
 
 def _reason(told: formula.Formula, expanded: _Expanded, way: Symmetry) -> FailureReason:
     """Return the word for a formula that the atoms do not have."""
-    listed = len(way.operations) == 1 and way.words != "no symmetry"
+    listed = len(way.operations) == 1 and way.words != _NO_SYMMETRY
     if listed or set(told.counts) != set(expanded.counts):
         return FailureReason.INCOMPLETE
     heavy = [symbol for symbol in told.counts if symbol != "H"]
@@ -473,21 +479,50 @@ def _compare_multiplicities(sites: list[Site], way: Symmetry) -> None:
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
 
-def _compare_density(block: Block, cell: np.ndarray, expanded: _Expanded) -> None:
-    """Compare the calculated density: a failure, or a note where formula and formula units agree."""
+def _compare_mass(block: Block, cell: np.ndarray, sites: list[Site], expanded: _Expanded) -> None:
+    """Compare calculated density and formula weight: a failure, or a note where formula and formula units agree."""
     from ase.data import atomic_masses  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
-    stated = cif_sites.number_or_none(block.value("_exptl_crystal_density_diffrn") or "")
-    if not stated or stated <= 0:
+    if any(site.isotope for site in sites):
         return
     mass = float(atomic_masses[expanded.numbers].sum())
-    density = _GRAMS_PER_CM3 * mass / abs(float(np.linalg.det(cell)))
-    if min(abs(density - told) for told in (stated, stated / 1000)) <= _DENSITY_TOLERANCE * density:
+    units = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
+    found = [
+        (
+            "density",
+            "g/cm³",
+            "_exptl_crystal_density_diffrn",
+            _GRAMS_PER_CM3 * mass / abs(float(np.linalg.det(cell))),
+        )
+    ]
+    if units:
+        found.append(("formula weight", "u", "_chemical_formula_weight", mass / units))
+    for what, unit, tag, value in found:
+        text = block.value(tag) or ""
+        stated = cif_sites.number_or_none(text)
+        slack = _MASS_TOLERANCE * value + 10.0 ** -cif_sites.digits(text)
+        # densities are in kg/m3 at times
+        if not stated or stated <= 0 or min(abs(value - told) for told in (stated, stated / 1000)) <= slack:
+            continue
+        detail = f"the file's {what} is {stated:g} {unit} ({tag}), its sites give {value:.4g} {unit}"
+        if not expanded.confirmed:
+            raise RefusedError(FailureReason.INCOMPLETE, detail)
+        expanded.notes.append(f"{detail}; formula and formula units agree with what was read")
+
+
+def _check_room(cell: np.ndarray, expanded: _Expanded, way: Symmetry) -> None:
+    """Where no formula tells: raise, or note, if the atoms have more room than those of any dense crystal; then some may be missing."""
+    from ase.data import covalent_radii  # noqa: PLC0415 - as below
+
+    count = len(expanded.numbers)
+    most = float((4 / 3 * np.pi * (covalent_radii[expanded.numbers] + _GAP_A) ** 3).sum()) / count
+    each = abs(float(np.linalg.det(cell))) / count
+    if each <= most:
         return
-    detail = f"the file's density is {stated:g} g/cm³ (_exptl_crystal_density_diffrn), its sites give {density:.3f} g/cm³"
-    if not expanded.confirmed:
-        raise RefusedError(FailureReason.INCOMPLETE, detail)
-    expanded.notes.append(f"{detail}; formula and formula units agree with what was read")
+    detail = f"its cell has {each:.1f} Å³ for each atom, dense crystals of these elements at most {most:.1f} Å³, and no formula tells whether atoms are missing"
+    if way.words == _NO_SYMMETRY:
+        raise RefusedError(FailureReason.AMBIGUOUS_SETTING, f"the file gives no symmetry; {detail}")
+    expanded.notes.append(detail)
 
 
 def _same(first: _Expanded, second: _Expanded) -> bool:

@@ -38,6 +38,7 @@ class Site:
     hydrogens : attached to it and without positions of their own
     stated_multiplicity : as the file has it, or 0
     mixed : several elements in one row
+    isotope : deuterium or tritium
     hint : what may have been misread
     multiplicity, stabiliser : atoms in the cell, and operations that keep each in its place; known after expanding
     """
@@ -51,6 +52,7 @@ class Site:
     stated_multiplicity: int
     mixed: bool = False
     hint: str = ""
+    isotope: bool = False
     multiplicity: int = 0
     stabiliser: float = 0.0
 
@@ -144,7 +146,8 @@ def sites_of(block: Block, said: list[str]) -> list[Site]:
     heavy = sorted({site.symbol for site in sites} & set(ISOTOPES))
     said += [f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen" for symbol in heavy]
     for site in sites:
-        site.symbol = "H" if site.symbol in ISOTOPES else site.symbol
+        if site.symbol in ISOTOPES:
+            site.symbol, site.isotope = "H", True
     return sites
 
 
@@ -214,7 +217,7 @@ def _site(columns: _Columns, i: int, said: list[str]) -> Site | None:
         label,
         symbol,
         np.array([number(text) for text in known]),
-        max(_digits(text) for text in known),
+        max(digits(text) for text in known),
         occupancy,
         number_or_none(columns.hydrogens[i] or "") or 0.0,
         int(number_or_none(columns.multiplicities[i] or "") or 0),
@@ -228,7 +231,8 @@ def _optional(block: Block, tag: str, rows: int) -> Column:
     return column if column is not None and len(column) == rows else [None] * rows
 
 
-def _digits(text: str) -> int:
+def digits(text: str) -> int:
+    """Return how many decimals a number is written with."""
     if "/" in text:
         return 9
     return len(re.sub(r"\(.*", "", text).partition(".")[2])
@@ -273,7 +277,8 @@ def _of_type(kind: str, label: str) -> str:
     if run in ISOTOPES:
         return run
     name = run.capitalize()
-    if name in _NATURAL and not re.search(r"[A-Za-z]", rest):
+    # C_R is a type of a force field
+    if name in _NATURAL and (rest.startswith("_") or not re.search(r"[A-Za-z]", rest)):
         return name
     if run.upper() in {"WAT", "HOH"} or parse_formula(re.sub(r"[\s-]", "", kind)) is not None:
         detail = f"the type symbol '{kind}' of site {label} stands for several atoms, of which only one has a position"

@@ -1,7 +1,7 @@
 """Chemical formulas as files write them, and whether a cell is a multiple of one."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
@@ -40,8 +40,8 @@ class Formula:
 
 def parse_formula(text: str) -> Formula | None:
     """Return the formula of ``Cu1 F2 H4 O2``, ``C6H12O6``, ``Ca (C O3)``, ``D2 O``, ``Fe0.95 O 2+``; None if it is another text."""
-    counts: Counter[str] = Counter()
-    doubt: Counter[str] = Counter()
+    counts: defaultdict[str, float] = defaultdict(float)
+    doubt: defaultdict[str, float] = defaultdict(float)
     for part in text.replace("'", " ").split(","):
         piece = re.sub(r"(?<=[\s)\]])n$", "", part.strip()).strip()
         number = re.match(r"(\d+\.?\d*)\s*[(\[]", piece)
@@ -52,8 +52,8 @@ def parse_formula(text: str) -> Formula | None:
         for symbol, (count, off) in found.items():
             counts[symbol] += count * times
             doubt[symbol] += off * times
-    counts = Counter({symbol: count for symbol, count in counts.items() if count})
-    return Formula(counts, doubt) if counts else None
+    present = {symbol: count for symbol, count in counts.items() if count}
+    return Formula(present, doubt) if present else None
 
 
 def _piece(text: str) -> dict[str, tuple[float, float]] | None:

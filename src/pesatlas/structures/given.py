@@ -75,7 +75,11 @@ def read_given(paths: list[str], snapshots: Path, failures: Path) -> list[Origin
     if rejected:
         reasons = Counter(r.reason.value for r in rejected)
         log.warning(
-            "%d entries are no usable structures (%s); see %s", len(rejected), dict(reasons), failures
+            "%d entries are no usable structures (%s); see %s. The first: %s",
+            len(rejected),
+            ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())),
+            failures,
+            rejected[0].detail,
         )
     return origins
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pesatlas.frames import ase_rows, documents, xyz
-from pesatlas.frames.frame import UnusableFrame, text_id
-from pesatlas.frames.items import Item, named
+from pesatlas.frames.frame import UnusableFrame, own_id, text_id
+from pesatlas.frames.items import Item, numbered
 from pesatlas.structures.cif import read_cif
 from pesatlas.structures.crystal import Read, from_frame, make_crystal
 from pesatlas.structures.poscar import read_poscar
@@ -140,7 +140,8 @@ def _read_ase_database(path: Path, stem: str, source: str) -> Iterator[Read]:
 def _from_items(items: Iterator[Item], stem: str, source: str, file: str) -> Iterator[Read]:
     """Yield a crystal, or why there is none, for each entry of a file that ``pesatlas import`` reads, too."""
     name = None
-    for name, item in named(items, stem):
+    for number, item in numbered(items, stem):
+        name = own_id(item.about) or number
         try:
             yield from_frame(name, item.frame(), source, file)
         except UnusableFrame as why:

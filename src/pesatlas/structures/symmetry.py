@@ -3,12 +3,15 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
 _TERM = re.compile(r"([+-]?)(\d+\.?\d*(?:/\d+)?|\.\d+)?\*?([xyz])?")
 _PARTS = 24
 """Translations of space groups are multiples of this part of a lattice vector."""
+_GRID = 10_080
+"""Translations are compared as multiples of this part: 24, and what cells five, seven or nine times as large have."""
 _MOST_STRAIN = 0.02
 """Metrics that differ by more from their image under an operation do not have that symmetry: 1 % of a length, 1.1 degrees."""
 
@@ -32,9 +35,7 @@ class Operations:
 
     def key(self) -> frozenset[tuple[int, ...]]:
         """Return what equal sets have in common."""
-        turned = self.rotations.reshape(-1, 9)
-        moved = np.rint(self.translations * _PARTS * 10).astype(int) % (_PARTS * 10)
-        return frozenset(tuple(row) for row in np.hstack([turned, moved]).tolist())
+        return frozenset(tuple(row) for row in _rows(self.rotations, self.translations).tolist())
 
     def strain(self, cell: np.ndarray) -> float:
         """Return by how much a cell's metric differs, at most, from its images; 0 if the operations keep it."""
@@ -64,12 +65,12 @@ class Operations:
 
 
 def _rows(rotations: np.ndarray, translations: np.ndarray) -> np.ndarray:
-    moved = np.rint(translations * _PARTS * 10).astype(int) % (_PARTS * 10)
+    moved = np.rint(translations * _GRID).astype(int) % _GRID
     return np.unique(np.hstack([rotations.reshape(-1, 9), moved]), axis=0)
 
 
 def _unrows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return rows[:, :9].reshape(-1, 3, 3), rows[:, 9:] / (_PARTS * 10)
+    return rows[:, :9].reshape(-1, 3, 3), rows[:, 9:] / _GRID
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _fraction(text: str) -> float:
 def _operations_of_hall(hall_number: int) -> Operations:
     import spglib  # noqa: PLC0415 - slow to import
 
-    found = spglib.get_symmetry_from_database(hall_number)
+    found: Any = spglib.get_symmetry_from_database(hall_number)
     return Operations(*_unrows(_rows(np.array(found["rotations"], dtype=int), found["translations"])))
 
 
@@ -168,9 +169,11 @@ def _settings() -> tuple[list[Setting], dict[str, list[Setting]], dict[str, Sett
     """Return all settings, those of every spelling of a symbol, and those of Hall symbols."""
     import spglib  # noqa: PLC0415 - slow to import
 
-    settings, by_name, by_hall = [], {}, {}
+    settings: list[Setting] = []
+    by_name: dict[str, list[Setting]] = {}
+    by_hall: dict[str, Setting] = {}
     for hall_number in range(1, 531):
-        about = spglib.get_spacegroup_type(hall_number)
+        about: Any = spglib.get_spacegroup_type(hall_number)
         full = [name.strip() for name in about.international.split("=")]
         setting = Setting(hall_number, about.number, full[-1 if len(full) < 3 else 1], about.choice)
         settings.append(setting)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.frames.frame import Frame, Refusal, UnusableFrame, own_id
-from pesatlas.frames.items import Item, named
+from pesatlas.frames.items import Item, numbered
 from pesatlas.frames.labels import Labels, read_labels
 
 _SNAPSHOT_KEYS = ("snapshot_id", "matpes_id", "sid")
@@ -15,16 +15,22 @@ _NUMBERS = ("band_gap_eV", "cohesive_energy_eV_per_atom", "formation_energy_eV_p
 def rows(items: Iterator[Item], path: Path) -> Iterator[dict[str, Any] | Refusal]:
     """Yield a row or a refusal for each entry of a file; its ids are text as the file has them."""
     stem = path.name.split(".")[0]
-    for name, item in named(items, stem):
-        snapshot_id = own_id(item.about, _SNAPSHOT_KEYS) or name
-        structure_id = own_id(item.about) or snapshot_id
+    seen: set[str] = set()
+    for i, (number, item) in enumerate(numbered(items, stem)):
+        snapshot_id, structure_id = own_id(item.about, _SNAPSHOT_KEYS), own_id(item.about)
+        if snapshot_id is None:
+            # a crystal's name names its frame, too, if it is the only one
+            snapshot_id = number if structure_id is None else structure_id
+            snapshot_id = f"{snapshot_id}-{i:05d}" if snapshot_id in seen else snapshot_id
+            seen.add(snapshot_id)
+        structure_id = structure_id or snapshot_id
         try:
             frame = item.frame()
             labels = _labels(frame, item)
         except UnusableFrame as why:
             yield Refusal(snapshot_id, structure_id, why.reason, f"{path.name}: {why.detail}")
         else:
-            numbers = {key: _number(item.about.get(key)) for key in _NUMBERS}
+            numbers = {key: number_or_none(item.about.get(key)) for key in _NUMBERS}
             yield (
                 row(snapshot_id, structure_id, frame, labels)
                 | numbers
@@ -56,7 +62,8 @@ def row(snapshot_id: str, structure_id: str, frame: Frame, labels: Labels) -> di
     }
 
 
-def _number(value: Any) -> float | None:
+def number_or_none(value: Any) -> float | None:
+    """Return a value that is a number, by what it is or by its text."""
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):

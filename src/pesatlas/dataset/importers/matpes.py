@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.dataset.importers._rows import row
+from pesatlas.dataset.importers._rows import number_or_none, row
 from pesatlas.frames import documents
 from pesatlas.frames.frame import ID_KEYS, Frame, Refusal, UnusableFrame, own_id
-from pesatlas.frames.items import named
+from pesatlas.frames.items import numbered
 from pesatlas.frames.labels import Labels, read_labels, voigt
 from pesatlas.tables.schemas import FailureReason
 from pesatlas.units import KBAR_TO_EV_PER_A3
@@ -33,10 +33,10 @@ _KNOWN = frozenset(
 def read(path: Path) -> Iterator[dict[str, Any] | Refusal]:
     """Yield a row or a refusal for each document of a file."""
     stem = path.name.split(".")[0]
-    for name, item in named(documents.items(path), stem):
+    for number, item in numbered(documents.items(path), stem):
         document = item.about
         about = document.get("provenance")
-        snapshot_id = own_id(document, ("matpes_id", "snapshot_id")) or name
+        snapshot_id = own_id(document, ("matpes_id", "snapshot_id")) or number
         original = own_id(about, ("original_mp_id",)) if isinstance(about, Mapping) else None
         structure_id = original or own_id(document, ID_KEYS) or snapshot_id
         try:
@@ -48,15 +48,19 @@ def read(path: Path) -> Iterator[dict[str, Any] | Refusal]:
 
 def _row(snapshot_id: str, structure_id: str, frame: Frame, document: Mapping[str, Any]) -> dict[str, Any]:
     labels = _labels(frame, document)
-    moments = [
-        (site.get("properties") or {}).get("magmom") for site in document.get("structure", document)["sites"]
-    ]
     found = row(snapshot_id, structure_id, frame, labels)
+    sites = document.get("structure", document)["sites"]
+    moments = [(site.get("properties") or {}).get("magmom") for site in sites]
+    if None not in moments:
+        array = np.asarray(_floats("magmom", moments))
+        if array.ndim == 1:
+            found["magmoms_muB"] = array.tolist()
+        else:
+            found["notes"].append("magmom is not read: not one number for each atom")
     return found | {
-        "magmoms_muB": None if None in moments else _floats("magmom", moments),
-        "band_gap_eV": document.get("bandgap"),
-        "cohesive_energy_eV_per_atom": document.get("cohesive_energy_per_atom"),
-        "formation_energy_eV_per_atom": document.get("formation_energy_per_atom"),
+        "band_gap_eV": number_or_none(document.get("bandgap")),
+        "cohesive_energy_eV_per_atom": number_or_none(document.get("cohesive_energy_per_atom")),
+        "formation_energy_eV_per_atom": number_or_none(document.get("formation_energy_per_atom")),
         "split": None,
     }
 
