@@ -2,7 +2,7 @@
 
 Each program gets an environment of its own with the versions below (about 1 GB each; kept in ``--envs``, else temporary), is given the
 export as its documentation says, and trains for an epoch or two on one CPU core. What its loader read is compared row by row with our
-tables. Without ``--results`` a small campaign with GPAW is made first: four crystals, some minutes.
+tables. Without ``--results`` a small campaign with GPAW is made first: five crystals, some minutes.
 
 pip takes torch from where it takes everything; on a machine without a GPU let it find the build for CPUs (PIP_FIND_LINKS or the like), for
 the usual one brings 3 GB of CUDA along.
@@ -35,6 +35,7 @@ from pesatlas.tables.manifest import read_campaign_manifest
 
 HERE = Path(__file__).parent
 TORCH = "torch==2.13.0"
+VERDICTS = ["accepted", "flagged"]
 ENVIRONMENTS = {
     "mace": ["mace-torch==0.3.16"],
     "nequip": ["nequip==0.19.1"],
@@ -82,7 +83,7 @@ def train_mace(given: Given, folder: Path) -> list[str]:
     files = {split: given.export / f"{given.stem}-{split}.extxyz" for split in ("train", "valid", "test")}
     command = [given.program("mace_run_train"), "--name=tiny", "--device=cpu", "--seed=1"]
     command += [f"--{split}_file={path}" for split, path in files.items() if path.is_file()]
-    if not given.atoms:
+    if "config_type=IsolatedAtom" not in files["train"].read_text():
         command.append("--E0s=average")
     command += ["--loss=stress", "--compute_stress=True", "--default_dtype=float64", "--max_num_epochs=1"]
     command += [
@@ -130,7 +131,14 @@ def train_nequip(given: Given, folder: Path) -> list[str]:
             "accelerator": "cpu",
             "logger": False,
             "enable_progress_bar": False,
-            "enable_checkpointing": False,
+            "callbacks": [
+                {
+                    "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+                    "monitor": "val0_epoch/weighted_sum",
+                    "dirpath": str(folder),
+                    "filename": "best",
+                }
+            ],
         },
         "training_module": {
             "_target_": "nequip.train.NequIPLightningModule",
@@ -194,17 +202,25 @@ def train_metatrain(given: Given, folder: Path) -> list[str]:
 def train_matgl(given: Given, folder: Path) -> list[str]:
     """Write a program as matgl's documentation has it; return the command."""
     program = f"""
-import json
+import gzip, json
 from pathlib import Path
-import gzip
+from torch.utils.data import Subset
 from matgl.models import TensorNet
 from matgl.utils.training import MGLDatasetLoader, MGLPotentialTrainer
-data = MGLDatasetLoader.from_json(Path({str(given.export / f"{given.stem}.json.gz")!r}), save_cache=False)
-atoms = json.loads(Path({str(given.export / f"{given.stem}-atoms.json")!r}).read_text())
+
+folder, stem = Path({str(given.export)!r}), {given.stem!r}
+data = MGLDatasetLoader.from_json(folder / (stem + ".json.gz"), save_cache=False)
+splits = json.loads(gzip.decompress((folder / (stem + "-split.json.gz")).read_bytes()))
+splits = {{name: Subset(data, rows) for name, rows in splits.items()}}
+atoms = json.loads((folder / (stem + "-atoms.json")).read_text())
 model = TensorNet(element_types=data.element_types, units=8, nblocks=1, num_rbf=4, is_intensive=False)
-refs = [atoms[s] for s in data.element_types] if set(data.element_types) <= set(atoms) else None
-trainer = MGLPotentialTrainer(model, element_refs=refs, stress_weight=0.1, max_epochs=1, batch_size=2)
-trainer.train(data)
+quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+trainer = MGLPotentialTrainer(
+    model, max_epochs=1, batch_size=2, accelerator="cpu", trainer_kwargs=quiet, loader_kwargs=dict(num_workers=0)
+)
+atomrefs = [atoms[s] for s in data.element_types] if set(data.element_types) <= set(atoms) else None
+trainer.fit(dataset=splits, atomrefs=atomrefs)
+print({{name: float(value) for name, value in trainer.trainer.callback_metrics.items()}})
 """
     (folder / "train.py").write_text(program)
     return [str(given.python), "train.py"]
@@ -292,12 +308,15 @@ def version_of(python: Path, package: str) -> str:
 
 
 def small_campaign(folder: Path) -> Path:
-    """Make a campaign of four crystals with GPAW; one has elements of its own and is in the split test. Return its results."""
+    """Make a campaign of five crystals with GPAW: a metal, whose free energy differs, and one of the split test with elements of its own.
+
+    Return its results.
+    """
     raw = yaml.safe_load((HERE.parent / "config/demo.yaml").read_text())
-    raw["structures"]["sources"] = [{"kind": "demo", "names": ["Si", "Al", "MgO", "NaCl"]}]
+    raw["structures"]["sources"] = [{"kind": "demo", "names": ["Si", "Al", "MgO", "LiF", "NaCl"]}]
     raw["structures"]["domains"][0]["supercell"] = None
-    raw["explore"] |= {"length_ps": 0.1, "frame_interval_ps": 0.02}
-    raw["select"]["target"] = 12
+    raw["explore"] |= {"length_ps": 0.1, "frame_interval_ps": 0.01}
+    raw["select"] |= {"target": 20, "policy": {"kind": "random"}}
     campaign = load_campaign(raw, "config/demo.yaml")
     explore(campaign, folder)
     select(campaign, folder)
@@ -330,7 +349,7 @@ def try_consumer(name: str, results: Path, level: str, envs: Path, python: str, 
     interpreter = environment(consumer.environment, envs, python)
     version = f"{consumer.package} {version_of(interpreter, consumer.package)}"
     export = folder / consumer.kind
-    export_dataset(results, consumer.kind, export, verdicts=["accepted"])
+    export_dataset(results, consumer.kind, export, verdicts=VERDICTS)
     manifest = read_campaign_manifest(results)
     stem = f"{manifest['campaign']}-{FUNCTIONALS[level]}"
     # one level: a trainer is never given two
@@ -340,7 +359,7 @@ def try_consumer(name: str, results: Path, level: str, envs: Path, python: str, 
         elif path.is_dir() and path.name not in {stem, level}:
             shutil.rmtree(path)
     table = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
-    rows = {row["snapshot_id"]: row for row in table if row["verdict"] == "accepted"}
+    rows = {row["snapshot_id"]: row for row in table if row["verdict"] in VERDICTS}
     run(
         [str(interpreter), str(HERE / "consumer_readers.py"), name, str(export), str(folder / "read.json")],
         folder,

@@ -5,8 +5,9 @@ train. Two things come before the number:
 
 - A material that a dataset of a round before holds keeps the split that it has there.
 - Where three materials or more have accepted rows and none of them is in valid, one is moved there from train. Of the materials that
-  no round before holds it is the one next to valid: first those that every level has accepted rows of, then those whose elements other
-  materials of train have too, then those of the smallest number. From test none is moved but where train has at most one.
+  no round before holds it is the one next to valid: first those that every level has accepted rows of, then those that leave train half of
+  its rows, then those whose elements other materials of train have too, then those of the smallest number. From test none is moved but
+  where train has at most one.
 """
 
 import hashlib
@@ -97,7 +98,7 @@ class Materials:
             source = "train" if len(found["train"]) > 1 else "test"
             free = [name for name in found[source] if name not in self.before]
             if free:
-                self.moved.append(min(free, key=lambda name: self._order(name, found["train"])))
+                self.moved.append(min(free, key=lambda name: self._order(level, name, found["train"])))
         if len(self.moved) == moved:
             return False
         self._forget()
@@ -122,12 +123,14 @@ class Materials:
             found[self.of(name)].append(name)
         return found
 
-    def _order(self, name: str, train: list[str]) -> tuple[bool, bool, float, str]:
+    def _order(self, level: str, name: str, train: list[str]) -> tuple[bool, bool, bool, float, str]:
         """Return a key that is smallest for the material to move: see the docstring of the module."""
         others = set().union(*(self._elements[other] for other in train if other != name))
         away = abs(_number(name, self.seed) - self.split.test - self.split.valid)
-        everywhere = all(name in self._rows[level] for level in self._levels)
-        return not everywhere, not self._elements[name] <= others, away, name
+        missing = any(name not in self._rows[each] for each in self._levels)
+        rows = self._rows[level]
+        most_of_train = 2 * rows[name] > sum(rows[other] for other in train)
+        return missing, most_of_train, not self._elements[name] <= others, away, name
 
     def _forget(self) -> None:
         self._elements: dict[str, set[int]] = {}

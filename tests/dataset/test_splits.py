@@ -159,6 +159,17 @@ def test_a_crystal_whose_elements_train_has_too_goes_first():
         assert materials.moved[0] in {"Si", "SiC", "C"}
 
 
+def test_train_keeps_half_of_its_rows_if_it_can():
+    split = Split(valid=1e-9, test=0.0)
+    for seed in range(10):
+        materials = Materials(split, seed, ["pbe"])
+        for name, rows in {"A": 5, "B": 1, "C": 1, "D": 1}.items():
+            for _ in range(rows):
+                materials.accept("pbe", name, [14])
+        assert materials.fill_valid()
+        assert materials.moved[0] != "A"
+
+
 def test_a_growing_dataset_moves_materials_between_train_and_valid_alone():
     split = Split(valid=0.05, test=0.1)
     names = [f"mp-{i}" for i in range(60)]
