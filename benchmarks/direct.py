@@ -4,10 +4,12 @@
     python benchmarks/direct.py large [--rows 1000000 10000000]
     python benchmarks/direct.py scan
     python benchmarks/direct.py quality FOLDER [--maml PYTHON]
+    python benchmarks/direct.py clusters FOLDER [--structures 0.5 ...] [--atoms 0.1 ...]
 
 ``speed``: scaling, principal components, BIRCH, assignment and one pick a cluster, of vectors of 128 numbers. ``large``: 16
 principal components, clustering and assignment. ``scan``: moments, reading and projecting of features. ``quality``: on the features of a campaign, e.g. of
-`benchmarks/real_features.py`. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
+`benchmarks/real_features.py`. ``clusters``: on the same features, clusters and picks of the recipe by scikit-learn's Birch, which maml
+uses, and by ours, at equal thresholds. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
 memory is its own. PYTHON is the interpreter of an environment with `maml==2025.4.3`; without it maml is left out.
 """
 
@@ -26,11 +28,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from growth import write_shard
 from scipy.spatial import KDTree
+from sklearn.cluster import Birch
 
 from pesatlas.config.select import Select
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
+from pesatlas.select.centres import Centres
 from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.grid import Gathering
 from pesatlas.select.pca import Pca, fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.shards import read_projected
@@ -362,6 +367,62 @@ def quality(options: argparse.Namespace) -> None:
                     )
 
 
+def clusters(options: argparse.Namespace) -> None:
+    """Print how many clusters, and picks of the recipe, scikit-learn's Birch and ours give on the same components."""
+    with tempfile.TemporaryDirectory() as temporary:
+        pool = RealPool(options.folder, Path(temporary))
+        print(f"{len(pool.ids)} frames, {len(pool.atoms)} atoms\n")
+        print(
+            "| thresholds | Birch | clusters of structures | of atoms | picks | Σn³ |\n|---|---|---|---|---|---|"
+        )
+        owner = np.repeat(np.arange(len(pool.ids)), pool.sizes)
+        for first, second in zip(options.structures, options.atoms, strict=True):
+            for name, birch in (("scikit-learn", by_sklearn), ("pesatlas", by_tree)):
+                structures = birch(pool.structures, np.zeros(len(pool.ids), np.int32), first)
+                atoms = birch(pool.atoms, structures[owner], second)
+                picks = recipe(pool.sizes, owner, atoms)
+                counts = " | ".join(str(len(np.unique(found))) for found in (structures, atoms))
+                print(
+                    f"| {first:g}, {second:g} | {name} | {counts} | {len(picks)} | {pool.cost(picks)[-1]:.0f} |",
+                    flush=True,
+                )
+
+
+def by_sklearn(points: np.ndarray, owners: np.ndarray, threshold: float) -> np.ndarray:
+    """Cluster as maml does, within each owner: Birch without a global step, rows as they come, then the nearest centre."""
+    found = np.zeros(len(points), np.int32)
+    start = 0
+    for owner in np.unique(owners):
+        rows = np.flatnonzero(owners == owner)
+        labels = Birch(n_clusters=None, threshold=threshold).fit(points[rows]).predict(points[rows])
+        found[rows] = start + np.unique(labels, return_inverse=True)[1]
+        start = found[rows].max() + 1
+    return found
+
+
+def by_tree(points: np.ndarray, owners: np.ndarray, threshold: float) -> np.ndarray:
+    """Cluster as this project does, within each owner."""
+    points = points.astype(np.float32)
+    gathering = Gathering(threshold / 4, int(owners.max()) + 1, points.shape[1])
+    gathering.add_points(owners.astype(np.int32), points)
+    centres = Centres.of_cells(gathering.cells(), threshold)
+    labels: np.ndarray = np.unique(centres.nearest(owners.astype(np.int32), points)[0], return_inverse=True)[
+        1
+    ]
+    return labels
+
+
+def recipe(sizes: np.ndarray, owner: np.ndarray, atoms: np.ndarray) -> list[int]:
+    """Pick a frame with the fewest atoms for each atomic cluster; of such frames one that is there already, else the first."""
+    picked: dict[int, None] = {}
+    order = np.argsort(atoms, kind="stable")
+    for members in np.split(owner[order], np.flatnonzero(np.diff(atoms[order])) + 1):
+        frames = np.unique(members)
+        smallest = frames[sizes[frames] == sizes[frames].min()]
+        picked.setdefault(int(next((f for f in smallest if f in picked), smallest[0])))
+    return list(picked)
+
+
 def farthest(pool: RealPool, most: int) -> list[int]:
     """Exact farthest-point sampling of all structures, from the one farthest from the mean."""
     apart = np.linalg.norm(pool.structures, axis=1)
@@ -399,6 +460,15 @@ def main() -> None:
     command.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.05, 0.02, 0.01])
     command.add_argument("--finest", type=float, default=0.002, help="finest net of cover")
     command.set_defaults(run=quality)
+    command = commands.add_parser("clusters")
+    command.add_argument("folder", type=Path)
+    command.add_argument(
+        "--structures", type=float, nargs="+", default=[0.5, 0.2, 0.05], help="thresholds of stage 1"
+    )
+    command.add_argument(
+        "--atoms", type=float, nargs="+", default=[0.1, 0.05, 0.02], help="of stage 2, one for each"
+    )
+    command.set_defaults(run=clusters)
     options = parser.parse_args()
     options.run(options)
 

@@ -87,6 +87,7 @@ def make(results: Path, rows: int) -> None:
         "code_version": "0",
         "levels": ["pbe"],
         "label_batches": 0,
+        "files": [],
         "references": {"atoms_eV": {"pbe": {symbol_of(z): -1.0 for z in range(1, 90)}}},
     }
     (results / "manifest.json").write_text(json.dumps(manifest))

@@ -25,7 +25,7 @@ LEVELS = ("pbe", "r2scan")
 
 def main() -> None:
     """Build the campaign, ask for its status three times, and print the times."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=int, default=500_000)
     parser.add_argument("--per-job", type=int, default=50)
     parser.add_argument("--share", type=float, default=0.9, help="how much of it is done")

@@ -1,12 +1,13 @@
 """What is generated from the models is current: config.yaml, presets, schema."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.presets import PRESETS, preset
+from pesatlas.config.presets import PRESETS, PUBLISHED_KEYS, preset
 from pesatlas.config.render import SCHEMA_FILE, render_schema, render_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,47 @@ def test_every_remark_belongs_to_a_key_and_is_written(name):
     text = render_yaml(*preset(name))
     for key, note in notes.items():
         assert f"# {note}" in text, key
+
+
+KEY = re.compile(r"( *)(?:- )?(\w+):( .*)?$")
+
+
+def commented_keys(text):
+    """Each line of a configuration that has a key, with the comments above it."""
+    above = []
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            above.append(line)
+        elif KEY.match(line):
+            yield line.split(":")[0].strip(), " ".join([*above, line.partition("#")[2]])
+            above = []
+        else:
+            above = []
+
+
+def test_every_key_of_matpes_says_whether_it_is_published():
+    text = (ROOT / "config/matpes.yaml").read_text()
+    found = list(commented_keys(text))
+    assert len(found) > 120
+    silent = [key for key, said in found if not re.search(r"\bpublished\b", said, re.IGNORECASE)]
+    assert silent == []
+    said = dict(found)
+    for key in (
+        "max_atoms",
+        "remove_duplicates",
+        "max_energy_above_hull_eV_per_atom",
+        "vasp_version",
+        "seed",
+    ):
+        assert re.search("not published", said[key], re.IGNORECASE), key
+    for key in ("length_ps", "temperatures_K", "unit_cell", "levels", "threshold"):
+        assert re.search(r"(?<!not )\bpublished\b", said[key], re.IGNORECASE), key
+    assert not any(re.search("not published", said[key], re.IGNORECASE) for key in ("length_ps", "levels"))
+
+
+def test_keys_that_are_called_published_are_keys():
+    _, notes, _ = preset("matpes")
+    assert set(notes) >= PUBLISHED_KEYS
 
 
 def keys(model, path=""):

@@ -31,6 +31,9 @@ class CampaignOfTables:
     def identity(self):
         return {"test": 1}
 
+    def before(self, _):
+        return []
+
     def model_dump(self, mode):
         return {
             "dataset": self.dataset.model_dump(mode=mode),
@@ -129,9 +132,11 @@ def tables(tmp_path):
     return _write_tables(tmp_path / "results")
 
 
-def _write_tables(results):
+def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
+    """Write six frames; the first four are picked and labelled."""
     rng = np.random.default_rng(3)
-    rows = [frame(structure, step, rng) for structure in ("NaCl", "NaCl-2") for step in (50, 100, 150)]
+    rows = [frame(structure, step, rng) for structure in crystals for step in steps]
+    count = len(crystals)
     cells = [
         {
             **GEOMETRY,
@@ -145,9 +150,10 @@ def _write_tables(results):
             "batch": 0,
             "warnings": [],
         }
-        for s in ("NaCl", "NaCl-2")
+        for s in crystals
     ]
-    structures = {"sources_read": 3, "accepted": 2, "failed": 1, "cells": 2, "trajectories": 2, "batches": 1}
+    structures = {"sources_read": count + 1, "accepted": count, "failed": 1, "cells": count}
+    structures |= {"trajectories": count, "batches": 1}
     write_table(results / "structures.parquet", "structures", cells, "s", structures)
     failure = {
         "stage": "structures",
@@ -169,9 +175,9 @@ def _write_tables(results):
         "min_distance_A": 2.0,
     }
     explored = {
-        "structures": 2,
-        "trajectories": 2,
-        "trajectories_finished": 2,
+        "structures": count,
+        "trajectories": count,
+        "trajectories_finished": count,
         "trajectories_failed": 0,
         "frames": 6,
         "equilibrium": 0,

@@ -254,3 +254,58 @@ def test_every_format_writes_a_campaign_as_it_comes(campaign, tables, tmp_path):
         export_dataset(results, kind, tmp_path / kind, verdicts=["accepted"])
         record = json.loads((tmp_path / kind / "export.json").read_text())
         assert {level: sum(n.values()) for level, n in record["rows"].items()} == {"pbe": 4, "r2scan": 4}
+
+
+def elements_in(folder, *splits):
+    """Symbols in the frames of some splits of an export for MACE, and those of its isolated atoms."""
+    from ase.io import read
+
+    frames = [a for s in splits for p in folder.glob(f"*-PBE-{s}.extxyz") for a in read(p, ":")]
+    isolated = {a.symbols[0] for a in frames if a.info["config_type"] == "IsolatedAtom"}
+    return {s for a in frames if a.info["config_type"] == "Default" for s in a.symbols}, isolated
+
+
+@pytest.fixture
+def three_crystals(emt):
+    """Put Ni into the split valid, and Pd into test alone; energies of isolated atoms are given for these, and for Pt."""
+    path = emt / "dataset/pbe/part-00000.parquet"
+    rows = read_table(path, "dataset").to_pylist()
+    for row in rows:
+        other = {"valid": 28, "test": 46}.get(row["split"])
+        if other:
+            row["numbers"] = [other if n == 47 else n for n in row["numbers"]]
+    with TableWriter(path, "dataset", "s") as writer:
+        writer.write(rows)
+    isolated_energies(emt, Cu=-1.0, Ag=-2.0, Ni=-3.0, Pd=-4.0, Pt=-5.0)
+    return emt
+
+
+def isolated_energies(results, **energies):
+    manifest = json.loads((results / "manifest.json").read_text())
+    manifest["references"]["atoms_eV"]["pbe"] = energies
+    (results / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_mace_is_given_the_isolated_atoms_that_it_takes_and_no_frame_that_it_stops_at(
+    three_crystals, tmp_path
+):
+    export_dataset(three_crystals, "mace", tmp_path / "x", verdicts=["accepted"])
+    learned, isolated = elements_in(tmp_path / "x", "train", "valid")
+    # MACE 0.3.16 stops if these differ
+    assert learned == isolated == {"Cu", "Ag", "Ni"}
+    assert elements_in(tmp_path / "x", "test") == (set(), set())
+    assert elements_in(tmp_path / "x", "test-unseen")[0] == {"Cu", "Pd"}
+    readme = (tmp_path / "x/README.md").read_text()
+    assert "Isolated atoms of Pd, Pt are left out" in readme
+    assert "Frames of the split test with elements that no frame of train or valid has: 1." in readme
+    record = json.loads((tmp_path / "x/export.json").read_text())
+    assert sum("Pd, Pt" in remark for remark in record["remarks"]) == 1
+
+
+def test_mace_is_given_all_isolated_atoms_or_none(three_crystals, tmp_path):
+    isolated_energies(three_crystals, Cu=-1.0, Ni=-3.0)
+    export_dataset(three_crystals, "mace", tmp_path / "x", verdicts=["accepted"])
+    assert elements_in(tmp_path / "x", "train", "valid") == ({"Cu", "Ag", "Ni"}, set())
+    readme = (tmp_path / "x/README.md").read_text()
+    assert "there is no energy for Ag" in readme
+    assert "--E0s average" in readme

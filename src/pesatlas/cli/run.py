@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, fol
 from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.counts import Manifests
@@ -55,7 +57,8 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     Raises
     ------
     UserError
-        If configuration, profile or Snakefile are not there, or another run of this folder is alive.
+        If configuration, profile or Snakefile are not there, another run of this folder is alive, or ``--until`` names a rule that has
+        no job in this campaign.
     """
     found = profile_folder(Path(profile))
     if not found.is_dir():
@@ -64,9 +67,10 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
-    snakemake = [sys.executable, "-m", "snakemake", "--profile", str(found), *named, *arguments]
+    start = [sys.executable, "-m", "snakemake", "--profile", str(found), *named]
+    snakemake = [*start, *arguments]
     if ONLY_LOOKING.intersection(arguments):
-        return subprocess.call(snakemake, cwd=folder)
+        return subprocess.call([*start, *_to_look_at(start, arguments, folder, console)], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
@@ -80,15 +84,11 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         if on_slurm:
             _sort_out_orphans(prefix, console)
             stack.enter_context(held_jobs_released(prefix, console))
-        campaign = campaign_to_show(folder, arguments, console)
-        if campaign is None:
-            status = _wait_for(snakemake, folder, lock)
-        else:
-            look = looker(folder, campaign, console)
-            every_s = LOOK_SLURM_S if on_slurm else LOOK_S
-            status = _wait_for(
-                snakemake, folder, lock, lambda process, log: follow(process, log, look, every_s, console)
-            )
+        show = _display(folder, arguments, console, LOOK_SLURM_S if on_slurm else LOOK_S)
+        for part in _parts(start, arguments, folder):
+            status = _wait_for([*start, *part], folder, lock, show)
+            if status:
+                break
     results = folder / "results"
     if status == 0 and (results / "manifest.json").is_file():
         console.print(summary(results))
@@ -96,6 +96,43 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     elif status != 0:
         console.print(_stopped(folder, since, status))
     return status
+
+
+def _display(
+    folder: Path, arguments: list[str], console: Console, every_s: float
+) -> Callable[[subprocess.Popen[bytes], Path], int] | None:
+    """Return what shows a run to a person until it ends; None if its stages are not to be shown."""
+    campaign = campaign_to_show(folder, arguments, console)
+    if campaign is None:
+        return None
+    return partial(follow, look=looker(folder, campaign, console), every_s=every_s, console=console)
+
+
+def _parts(start: list[str], arguments: list[str], folder: Path) -> Iterator[list[str]]:
+    """Yield the arguments of the runs to make, one after the other; the second may be asked for only once the first has succeeded."""
+    dag = read_dag(start, arguments, folder) if until_of(arguments) else None
+    if dag is None or not behind(arguments):
+        yield arguments
+        return
+    if dag.open:
+        yield first_part(arguments)
+        dag = read_dag(start, arguments, folder)
+    yield arguments if dag is None else second_part(arguments, dag)
+
+
+def _to_look_at(start: list[str], arguments: list[str], folder: Path, console: Console) -> list[str]:
+    """Return the arguments of a dry run: of its first part, where ``--until`` names rules whose jobs are not known before."""
+    wanted = DRY_RUN.intersection(arguments) and until_of(arguments)
+    dag = read_dag(start, arguments, folder) if wanted else None
+    if dag is None or not behind(arguments):
+        return arguments
+    if not dag.open:
+        return second_part(arguments, dag)
+    console.print(
+        f"Jobs of {', '.join(behind(arguments))} are known once the structures are prepared. A run does that first, which is shown here, and "
+        "then goes on."
+    )
+    return first_part(arguments)
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:

@@ -1,8 +1,10 @@
 """Ready campaigns, from which ``config.yaml`` and ``config/*.yaml`` are generated."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 from pesatlas.units import ATM_TO_GPA
 
@@ -90,6 +92,12 @@ MATPES: Preset = (
         "explore.timestep_fs": PUBLISHED,
         "explore.length_ps": PUBLISHED,
         "explore.frame_interval_ps": "Published: 1001 frames of a trajectory, the first of them the crystal as given.",
+        "structures.max_atoms": UNKNOWN,
+        "structures.min_distance_A": UNKNOWN,
+        "structures.remove_duplicates": "Not published; this project's choice. MatPES 2025.2 says that duplicates were removed, not how.",
+        "structures.sources.0.max_energy_above_hull_eV_per_atom": (
+            "Not published: 154,718 ground states are mentioned, but no limit above the hull. null takes every material."
+        ),
         "explore.thermostat_tau_fs": UNKNOWN,
         "explore.barostat_tau_fs": UNKNOWN,
         "explore.compressibility_per_GPa": UNKNOWN,
@@ -105,8 +113,38 @@ MATPES: Preset = (
         "dataset.rules": UNKNOWN,
         "dataset.split": UNKNOWN,
     },
-    "MatPES as published (Kaplan et al., arXiv 2503.04070). What is not known says so.",
+    (
+        "MatPES as published (Kaplan et al., arXiv 2503.04070). Every key says whether its value is published;\n"
+        "docs/selection.md says what the published thresholds give here."
+    ),
 )
+
+PUBLISHED_KEYS = frozenset(
+    {
+        "structures.sources.0.kind",
+        "structures.domains.0.kind",
+        "structures.domains.0.unit_cell",
+        "structures.domains.0.temperatures_K",
+        "structures.domains.0.pressures_GPa",
+        "explore.potential.kind",
+        "explore.potential.path",
+        "explore.timestep_fs",
+        "explore.length_ps",
+        "explore.frame_interval_ps",
+        "encode.encoder.kind",
+        "encode.encoder.path",
+        "select.target",
+        "select.include_equilibrium",
+        "select.structure.components",
+        "select.structure.threshold",
+        "select.atoms.components",
+        "select.atoms.threshold",
+        "select.policy.kind",
+        "label.backend.kind",
+        "label.levels",
+    }
+)
+"""Keys of ``MATPES`` whose value is published: all others are this project's choice."""
 
 _OWN = "Two to begin with. Your own beside them: {kind: files, paths: [folder]} or {kind: materials_project, ...}."
 _DRIVER = "Runs everywhere. A potential that was trained on more of this regime explores better: {kind: matgl, path: ...}."
@@ -302,4 +340,29 @@ def preset(name: str) -> tuple[Campaign, dict[str, str], str]:
     if name not in PRESETS:
         raise UserError(f"there is no preset '{name}'. Choose one of: {', '.join(PRESETS)}.")
     values, notes, title = PRESETS[name]
-    return Campaign.model_validate(values), notes, title
+    campaign = Campaign.model_validate(values)
+    return campaign, {**_published(campaign), **notes} if name == "matpes" else notes, title
+
+
+def _published(section: Section, path: str = "") -> dict[str, str]:
+    """Return for every key whether its value is published; of a section, whether anything in it is."""
+    marks: dict[str, str] = {}
+    for name in type(section).model_fields:
+        key = f"{path}{name}"
+        inside = dict(_inside(getattr(section, name), key))
+        for prefix, inner in inside.items():
+            marks |= _published(inner, f"{prefix}.")
+        if key in PUBLISHED_KEYS:
+            marks[key] = "[published]"
+        else:
+            part = any(known.startswith(f"{prefix}.") for known in PUBLISHED_KEYS for prefix in inside)
+            marks[key] = "[published in part]" if part else "[not published]"
+    return marks
+
+
+def _inside(value: Any, key: str) -> Iterator[tuple[str, Section]]:
+    """Yield the sections in a value, with their dotted keys."""
+    if isinstance(value, Section):
+        yield key, value
+    elif isinstance(value, list | tuple):
+        yield from ((f"{key}.{i}", item) for i, item in enumerate(value) if isinstance(item, Section))

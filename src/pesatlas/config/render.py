@@ -27,7 +27,8 @@ def render_yaml(campaign: Campaign, notes: Mapping[str, str], title: str = "") -
     campaign : Campaign
         The values to write.
     notes : mapping of str to str
-        Remarks by dotted key (e.g. ``explore.thermostat_tau_fs``), written above the key.
+        Remarks by dotted key (e.g. ``explore.thermostat_tau_fs``), written above the key; those in brackets, such as ``[published]``,
+        beside it.
     title : str
         First comment of the file.
     """
@@ -44,9 +45,11 @@ def _section(section: Section, notes: Mapping[str, str], path: str, indent: int)
         value = getattr(section, name)
         if indent == 0:
             lines += ["", *_module_purpose(value, field.annotation)]
-        if key in notes:
+        mark = notes.get(key, "") if notes.get(key, "").startswith("[") else ""
+        if key in notes and not mark:
             lines += [f"{pad}# {line}" for line in notes[key].splitlines()]
-        comment = "  ".join(filter(None, [field.description, _bounds(field.metadata)]))
+        described = " ".join(filter(None, [mark, field.description]))
+        comment = "  ".join(filter(None, [described, _bounds(field.metadata)]))
         if isinstance(value, Section):
             lines.append(f"{pad}{name}:{f'  # {comment}' if comment else ''}")
             lines += _section(value, notes, key, indent + 1)

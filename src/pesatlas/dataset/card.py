@@ -16,6 +16,7 @@ from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.page import page
 from pesatlas.dataset.source import FUNCTIONALS
 from pesatlas.elements import symbol_of
+from pesatlas.splits import split_remarks
 from pesatlas.tables.atomic import write_text
 
 JSON, PAGE, CITATION, CRATE = "card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json"
@@ -59,6 +60,8 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "splits": {
             "seed": configuration.get("campaign", {}).get("seed"),
             **configuration["dataset"].get("split", {}),
+            **manifest.get("splits", {}),
+            "remarks": split_remarks(manifest),
         },
         "rules": configuration["dataset"].get("rules", {}),
         "filters": _filters(atlas),

@@ -13,14 +13,14 @@ import numpy as np
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
-from pesatlas.dataset.acceptance import QUARANTINED, VERDICTS, always, judge, limited
+from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, judge, limited
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.references import References, find_references
 from pesatlas.dataset.surface import Surface, find_surfaces
 from pesatlas.geometry import geometry_digest
-from pesatlas.splits import split_of
+from pesatlas.splits import Materials, material_column, splits_before
 from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, read_table
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.failures import failure_row
@@ -45,6 +45,25 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     surfaces = find_surfaces(tables, layout.levels, campaign.dataset.patch_versions)
     references = find_references(layout.atoms, layout.labels, layout.levels)
     selected = _geometries(layout.selection)
+    before = splits_before(
+        [path for level in layout.levels for path in campaign.before(level)], campaign.dataset.split
+    )
+    materials = Materials(campaign.dataset.split, campaign.campaign.seed, layout.levels, before)
+    _write_rows(campaign, layout, references, selected, materials)
+    # only small datasets have an empty split valid, so that writing their rows again takes no time
+    if materials.fill_valid():
+        _write_rows(campaign, layout, references, selected, materials)
+    _write_manifest(campaign, layout, surfaces, references, materials)
+
+
+def _write_rows(
+    campaign: Campaign,
+    layout: Results,
+    references: References,
+    selected: dict[str, str],
+    materials: Materials,
+) -> None:
+    """Write the tables of all levels, and count the accepted rows of each material."""
     fingerprint = digest(campaign.identity())
     with ExitStack() as stack:
         failures = stack.enter_context(TableWriter(layout.dataset_failures, "failures", fingerprint))
@@ -56,7 +75,7 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
             for place, path in (("dataset", layout.dataset(level)), ("quarantine", layout.quarantine(level)))
         }
         for path in layout.labels:
-            rows = _judged(campaign, path, references, selected)
+            rows = _judged(campaign, path, references, selected, materials)
             for level in layout.levels:
                 here = [row for row in rows if row["level"] == level]
                 bad = [row for row in here if row["verdict"] == QUARANTINED]
@@ -69,14 +88,14 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
             log.info(
                 "%s: %s", level, {**writers[level, "dataset"].counts, **writers[level, "quarantine"].counts}
             )
-    _write_manifest(campaign, layout, surfaces, references)
 
 
 def _judged(
-    campaign: Campaign, path: Path, references: References, selected: dict[str, str]
+    campaign: Campaign, path: Path, references: References, selected: dict[str, str], materials: Materials
 ) -> list[dict[str, Any]]:
     """Return the labels of one file as rows of the dataset, each with its verdict."""
-    settings, seed = campaign.dataset, campaign.campaign.seed
+    settings = campaign.dataset
+    material = material_column(settings.split)
     geometries: dict[str, Any] = {}
     rows = []
     for label in read_table(path, "labels").to_pylist():
@@ -87,8 +106,9 @@ def _judged(
         row = label | derived(label, geometries[key], references)
         spoken += limited(row, settings.rules)
         row["verdict"], row["verdict_rules"] = judge(spoken)
-        whole = row["structure_id" if settings.split.by == "structure" else "chemical_system"]
-        row["split"] = split_of(whole, settings.split, seed)
+        row["split"] = materials.of(row[material])
+        if row["verdict"] == ACCEPTED:
+            materials.accept(row["level"], row[material], row["numbers"])
         rows.append(row)
     return rows
 
@@ -132,7 +152,11 @@ def _failure(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_manifest(
-    campaign: Campaign, layout: Results, surfaces: dict[str, Surface], references: References
+    campaign: Campaign,
+    layout: Results,
+    surfaces: dict[str, Surface],
+    references: References,
+    materials: Materials,
 ) -> None:
     found = check_sums(layout)
     for each in found:
@@ -145,6 +169,7 @@ def _write_manifest(
         "surfaces": {level: surface.as_json() for level, surface in surfaces.items()},
         "references": references.as_json(),
         "configuration": campaign.model_dump(mode="json"),
+        "splits": materials.as_json(),
         "sums": [{**asdict(each), "closes": each.closes} for each in found],
         "files": [
             {**asdict(read_entry(path)), "file": path.relative_to(layout.root).as_posix()}

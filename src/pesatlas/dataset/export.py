@@ -14,13 +14,14 @@ from pesatlas.cautions import cautions
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.source import Source
 from pesatlas.errors import UserError
+from pesatlas.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.manifest import read_campaign_manifest, read_entry, sha256_of
 
 log = logging.getLogger(__name__)
 
 EXPORTERS = "pesatlas.dataset.exporters"
-RECORD = "export.json"
+RECORD, README = "export.json", "README.md"
 MARK = ".pesatlas-export"
 """Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
 
@@ -42,7 +43,7 @@ def formats() -> list[str]:
 def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence[str]) -> list[Path]:
     """Write the dataset of every level below ``results`` into ``folder``, with a record of what was written: ``export.json``.
 
-    What is in the folder is replaced; the record comes last, so that an export without one is not whole.
+    A README says what is in it, and what has to be known to train on it: splits that are empty, and what the format leaves out. What is in the folder is replaced; the record comes last, so that an export without one is not whole.
 
     Parameters
     ----------
@@ -65,12 +66,20 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
     write_text(folder / MARK, kind)
     files: list[Path] = []
     rows: dict[str, dict[str, int]] = {}
+    remarks = moved_remarks(manifest)
     sources = sources_of(results, manifest, verdicts)
     for source in sources:
         files += module.export(source, folder)
         counts = Counter(row["split"] for row in source.rows(["split"]))
         rows[source.level] = dict(sorted(counts.items()))
         log.info("%s at %s: %s", kind, source.level, rows[source.level])
+        empty = [split for split in SPLITS if not counts[split]]
+        remarks += [empty_sentence(source.level, empty)] if empty else []
+        if hasattr(module, "remarks"):
+            remarks += [f"{source.level}: {remark}" for remark in module.remarks(source)]
+    for remark in remarks:
+        log.warning("%s", remark)
+    files.append(_write_readme(folder, kind, sources, rows, remarks))
     record = {
         "format": kind,
         "campaign": manifest["campaign"],
@@ -78,6 +87,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "cautions": cautions(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
+        "remarks": remarks,
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
         "files": [
             asdict(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256_of(path)))
@@ -103,6 +113,39 @@ def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str])
             tuple(cautions(manifest)),
         )
         for level in layout.levels
+    ]
+
+
+def _write_readme(
+    folder: Path,
+    kind: str,
+    sources: Sequence[Source],
+    rows: dict[str, dict[str, int]],
+    remarks: Sequence[str],
+) -> Path:
+    """Write what the export holds and what to know of it; below what the format's own README says, if it has one."""
+    path = folder / README
+    lines = [path.read_text(encoding="utf-8")] if path.is_file() else _title(kind, sources)
+    lines += ["| level | train | valid | test |", "|---|---|---|---|"]
+    lines += [
+        f"| {level} | {' | '.join(str(counts.get(split, 0)) for split in SPLITS)} |"
+        for level, counts in rows.items()
+    ]
+    if remarks:
+        lines += ["", "## Before you train", "", *(f"- {remark}" for remark in remarks)]
+    write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _title(kind: str, sources: Sequence[Source]) -> list[str]:
+    name, version = sources[0].name, sources[0].version
+    return [
+        f"# {name} for {kind}",
+        "",
+        *(line for caution in sources[0].cautions for line in (f"**Beware: {caution}.**", "")),
+        f"Rows by split and level of campaign {name}, made with pesatlas {version}. What it is and how it was made: the dataset card.",
+        "Units, signs and what each program needs beyond these files: docs/dataset.md of pesatlas.",
+        "",
     ]
 
 

@@ -75,6 +75,7 @@ def page(card: dict[str, Any]) -> str:
             f"By {card['splits'].get('by')}, seed {card['splits'].get('seed')}: {card['splits'].get('valid')} for validation, "
             f"{card['splits'].get('test')} for testing; both levels alike."
         ),
+        "\n".join(f"- {remark}" for remark in card["splits"].get("remarks", [])),
         "## Known limits",
         "\n".join(f"- {limit}" for limit in card["limits"]),
         "## Any row again",

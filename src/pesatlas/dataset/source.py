@@ -14,8 +14,6 @@ from pesatlas.progress import Progress
 from pesatlas.tables.io import check_metadata, iter_table
 from pesatlas.tables.manifest import read_entry
 
-SPLITS = ("train", "valid", "test")
-
 FUNCTIONALS = {"pbe": "PBE", "r2scan": "r2SCAN", MLIP: "mlip-not-DFT"}
 """How people write the functional of a level; what has none says so, in names of files too."""
 

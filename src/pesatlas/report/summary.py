@@ -11,6 +11,7 @@ from rich.table import Table
 from pesatlas.cautions import cautions
 from pesatlas.report.doubts import doubts
 from pesatlas.report.words import advice_in_words, read_advice
+from pesatlas.splits import split_remarks
 from pesatlas.tables import read_table
 from pesatlas.tables.manifest import read_campaign_manifest
 
@@ -51,6 +52,7 @@ def summary(results: Path) -> RenderableType:
         _funnel(manifest),
         *([f"[yellow]Beware: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
         *([f"[yellow]{escape(doubted)}[/yellow]"] if doubted else []),
+        *(f"[yellow]{escape(remark)}[/yellow]" for remark in split_remarks(manifest)),
         "",
         *_failures(losses(results, manifest)),
         *(["", f"[bold]Round {found['round']}[/bold]: {advice_in_words(found)}"] if found else []),

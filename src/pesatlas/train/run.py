@@ -24,6 +24,7 @@ from pesatlas.potentials.identity import versions
 from pesatlas.potentials.kinds import matgl
 from pesatlas.potentials.registry import load_potential
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
+from pesatlas.splits import SPLITS
 from pesatlas.tables import check_entry, write_table
 from pesatlas.tables.atomic import atomic_path, write_text
 from pesatlas.tables.manifest import read_campaign_manifest
@@ -35,7 +36,7 @@ from pesatlas.train.errors import errors, of_means, of_potential
 from pesatlas.train.kept import Kept, read_kept
 from pesatlas.train.loop import Training, fabric_of
 from pesatlas.train.model import base_potential, elements_of, new_potential, references
-from pesatlas.train.scan import SPLITS, Scanned, names, parts_of, scan
+from pesatlas.train.scan import Scanned, names, parts_of, scan
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pesatlas.elements import symbol_of
 from pesatlas.errors import UserError
+from pesatlas.splits import SPLITS
 from pesatlas.tables.io import check_metadata
 
-SPLITS = ("train", "valid", "test")
 _MOST_ELEMENTS = 120
 _COLUMNS = [
     "level",

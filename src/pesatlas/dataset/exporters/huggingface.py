@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pesatlas.dataset.source import SPLITS, Source
+from pesatlas.dataset.source import Source
+from pesatlas.splits import SPLITS
 from pesatlas.tables import SCHEMAS
 
 ROWS_IN_A_SHARD = 100_000

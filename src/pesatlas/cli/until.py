@@ -1,0 +1,144 @@
+"""``--until RULE`` for rules whose jobs Snakemake knows only once the structures are prepared.
+
+How many batches of structures there are, the checkpoint tells. Snakemake looks for the jobs of ``--until`` before it takes that into account, and
+finds none of a rule with a job for each batch or group: it ends with success, and has made nothing. So such a run is made in two: until the
+checkpoint, then until the files of that rule, which Snakemake lists by then.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pesatlas.errors import UserError
+
+CHECKPOINT = "prepare_structures"
+BEHIND_IT = frozenset(
+    {"run_md", "encode_snapshots", "grid_structures", "grid_atoms", "reduce_frames", "measure_disagreement"}
+)
+"""Rules with a job for each batch or group of structures."""
+DRY_RUN = frozenset({"-n", "--dry-run", "--dryrun"})
+_UNTIL = ("--until", "-U")
+_PENDING = "update pending"
+
+
+@dataclass(frozen=True)
+class Dag:
+    """What Snakemake knows now of the jobs of a campaign.
+
+    Attributes
+    ----------
+    files : output files by rule
+    open : whether jobs have to run until the checkpoint is reached
+    """
+
+    files: dict[str, list[str]]
+    open: bool
+
+
+def until_of(arguments: Sequence[str]) -> list[str]:
+    """Return what ``--until`` names in arguments of Snakemake: rules or files."""
+    return [arguments[i] if value is None else value for i, value in _values(arguments)]
+
+
+def behind(arguments: Sequence[str]) -> list[str]:
+    """Return which of the rules that ``--until`` names are behind the checkpoint."""
+    return [name for name in until_of(arguments) if name in BEHIND_IT]
+
+
+def first_part(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of the first run: the checkpoint in place of what ``--until`` names."""
+    return _replaced(arguments, {name: [CHECKPOINT] for name in until_of(arguments)})
+
+
+def second_part(arguments: Sequence[str], dag: Dag) -> list[str]:
+    """Return the arguments of the second run: files in place of the rules behind the checkpoint, which has run.
+
+    Raises
+    ------
+    UserError
+        If such a rule makes no file in this campaign.
+    """
+    _check_there_are_jobs(behind(arguments), dag)
+    return _replaced(arguments, {name: dag.files[name] for name in behind(arguments)})
+
+
+def read_dag(command: list[str], arguments: Sequence[str], folder: Path) -> Dag | None:
+    """Return what Snakemake knows of the jobs that ``--until`` would be looked for in; None if it refuses the other arguments.
+
+    Parameters
+    ----------
+    command : how Snakemake is started, without the arguments
+
+    Raises
+    ------
+    UserError
+        If ``--until`` names a rule that is not behind the checkpoint and makes no file in this campaign.
+    """
+    everything = [*command, *_without_until(arguments)]
+    text = _output([*everything, "--summary"], folder)
+    if text is None:
+        return None
+    rows = [line.split("\t") for line in text.splitlines() if line.count("\t") >= 5][1:]
+    files: dict[str, list[str]] = {}
+    for row in rows:
+        files.setdefault(row[2], []).append(row[0])
+    dag = Dag(files, any(row[2] == CHECKPOINT and row[-1] == _PENDING for row in rows))
+    others = [name for name in until_of(arguments) if name not in files and name not in BEHIND_IT | {"all"}]
+    # what is no rule is a file: whether it can be made, Snakemake says
+    rules = (_output([*everything, "--list-rules"], folder) or "").split() if others else []
+    _check_there_are_jobs([name for name in others if name in rules], dag)
+    return dag
+
+
+def _check_there_are_jobs(named: Sequence[str], dag: Dag) -> None:
+    missing = [name for name in named if name not in dag.files]
+    if missing:
+        known = {*dag.files, *(BEHIND_IT if dag.open else ())} - set(missing)
+        raise UserError(
+            f"--until {' '.join(missing)}: this campaign has no job of that rule, so there is nothing to run. It has jobs of: "
+            f"{', '.join(sorted(known))}. Name one of these, or a file, e.g. results/snapshots/00000.parquet."
+        )
+
+
+def _values(arguments: Sequence[str]) -> list[tuple[int, str | None]]:
+    """Return where the values of ``--until`` stand: (index, None), or (index, value) where it is part of the option."""
+    found: list[tuple[int, str | None]] = []
+    inside = False
+    for i, argument in enumerate(arguments):
+        if argument in _UNTIL:
+            inside = True
+        elif argument.startswith("--until="):
+            inside = False
+            found.append((i, argument.partition("=")[2]))
+        elif argument.startswith("-"):
+            inside = False
+        elif inside:
+            found.append((i, None))
+    return found
+
+
+def _replaced(arguments: Sequence[str], by: dict[str, list[str]]) -> list[str]:
+    """Return the arguments with other values of ``--until``, where there are others."""
+    values = dict(_values(arguments))
+    found: list[str] = []
+    for i, argument in enumerate(arguments):
+        if i not in values:
+            found.append(argument)
+        else:
+            name = values[i]
+            start = [] if name is None else ["--until"]
+            name = argument if name is None else name
+            found += [*start, *by.get(name, [name])]
+    return found
+
+
+def _without_until(arguments: Sequence[str]) -> list[str]:
+    gone = {i for i, _ in _values(arguments)}
+    looking = {*_UNTIL, *DRY_RUN}
+    return [each for i, each in enumerate(arguments) if i not in gone and each not in looking]
+
+
+def _output(command: list[str], folder: Path) -> str | None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return None if done.returncode else done.stdout
