@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from pesatlas.dataset.atoms import text_info, to_ase
-from pesatlas.dataset.source import Source, provenance
+from pesatlas.dataset.source import Source
 from pesatlas.elements import symbol_of
 from pesatlas.splits import SPLITS
 
