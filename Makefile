@@ -9,8 +9,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 demo: $(VENV)/.ready
 	pesatlas run --profile profiles/local
 
+# In random order (the seed is in the first lines). Three at a time even on two cores, for tests on Slurm wait most of their time.
 test: $(VENV)/.ready
-	pytest -n 2 --dist worksteal
+	pytest -n 3 --dist worksteal
 
 check: $(VENV)/.ready
 	ruff check .

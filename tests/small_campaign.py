@@ -37,7 +37,7 @@ class SmallCampaign:
         self.change(changes)
 
     def change(self, changes):
-        """Change values by dotted key and write config.yaml."""
+        """Change values by dotted key and write config.yaml, if it is another then."""
         self.configuration = copy.deepcopy(self.configuration)
         for key, value in changes.items():
             *parents, last = key.split(".")
@@ -45,7 +45,9 @@ class SmallCampaign:
             for parent in parents:
                 section = section[int(parent)] if isinstance(section, list) else section[parent]
             section[last] = value
-        (self.path / "config.yaml").write_text(yaml.safe_dump(self.configuration))
+        file, text = self.path / "config.yaml", yaml.safe_dump(self.configuration)
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)
 
     def dataset(self, level):
         """Rows of the dataset, without how long they took."""

@@ -7,6 +7,7 @@ process that started them.
 """
 
 import os
+import random
 import re
 import secrets
 import shutil
@@ -91,6 +92,7 @@ class SmallSlurm:
             "PATH": f"{folder / 'bin'}:{_PATH}",
         }
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._reserved: list[socket.socket] = []
 
     def __enter__(self) -> Self:
         for name in ("state", "log", "dev", *(f"spool.{node}" for node in NODES)):
@@ -125,10 +127,33 @@ class SmallSlurm:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+            for lock in self._reserved:
+                lock.close()
+
+    def _reserve_ports(self, count: int) -> list[int]:
+        """Return ports for daemons that start later: a name of each is held, so that another Slurm, of another test, takes others.
+
+        They are below those that the kernel gives to whoever asks for any.
+        """
+        found: list[int] = []
+        for port in random.SystemRandom().sample(range(20_000, 32_000), 1000):
+            lock = socket.socket(socket.AF_UNIX)
+            try:
+                lock.bind(f"\0small-slurm-{port}")
+                with socket.socket() as probe:
+                    probe.bind(("", port))
+            except OSError:
+                lock.close()
+                continue
+            self._reserved.append(lock)
+            found.append(port)
+            if len(found) == count:
+                return found
+        raise OSError("no free ports between 20000 and 32000")
 
     def _configure(self) -> None:
         host, folder = socket.gethostname().split(".")[0], self.folder
-        ports = _free_ports(3 + len(NODES))
+        ports = self._reserve_ports(3 + len(NODES))
         self._database_port, accounts_port = ports[-2:]
         accounts = "AccountingStorageType=accounting_storage/none"
         if self.accounting:
@@ -327,14 +352,3 @@ PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
                 logs = [path.read_text(errors="replace")[-2000:] for path in (self.folder / "log").iterdir()]
                 raise TimeoutError("\n".join(logs))
             time.sleep(0.2)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

@@ -186,7 +186,8 @@ def test_elements_come_from_the_folder_or_from_matcalc(tmp_path):
 
 
 def test_fetched_data_that_changed_are_noticed(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    # not by the environment, which is read when the first test imports it
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     options = [suite("quick")["elasticity"]]
     with pytest.raises(UserError, match=r"could not be fetched.*benchmark\.data"):
         fetch_data(tmp_path, options)

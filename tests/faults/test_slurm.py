@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import small_slurm
+from made_once import made_once
 from pesatlas.dataset.verify import verify
 from slurm_campaign import SlurmCampaign
 from small_campaign import TINY
@@ -26,10 +27,13 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quiet(slurm, tmp_path_factory):
-    """A finished campaign that ran on this machine without Slurm."""
-    with SlurmCampaign(tmp_path_factory.mktemp("quiet") / "campaign", slurm, CHANGES) as campaign:
-        campaign.run("--executor", "local", "--cores", "4")
-        yield campaign
+    """A finished campaign that ran on this machine without Slurm, only to be read."""
+    with made_once(tmp_path_factory, "quiet") as (place, is_made):
+        campaign = SlurmCampaign(place / "campaign", slurm, CHANGES)
+        with campaign:
+            if not is_made:
+                campaign.run("--executor", "local", "--cores", "4")
+    return campaign
 
 
 @pytest.fixture

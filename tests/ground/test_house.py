@@ -50,6 +50,16 @@ def test_no_file_over_600_lines_and_the_snakefile_under_100():
     assert len((ROOT / "Snakefile").read_text().splitlines()) <= 100
 
 
+def test_tests_run_in_random_order():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert any(
+        need.startswith("pytest-randomly") for need in project["project"]["optional-dependencies"]["dev"]
+    )
+    options = project["tool"]["pytest"]["ini_options"]["addopts"] + (ROOT / "Makefile").read_text()
+    assert "no:randomly" not in options
+    assert "randomly-dont" not in options
+
+
 def test_every_rule_has_a_script_of_its_name_and_every_script_a_rule():
     rules = {
         line.split()[1].rstrip(":")

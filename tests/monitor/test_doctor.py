@@ -1,6 +1,5 @@
 """The doctor: well is said to be well, and each thing that is wrong is found with its remedy."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +55,8 @@ def test_a_campaign_that_can_run_is_well(folder):
     assert set(folder.rglob("*")) == before
 
 
-def test_elements_come_from_the_cells_once_there_are_any(folder, halfway):
-    os.chdir(halfway.folder)
+def test_elements_come_from_the_cells_once_there_are_any(halfway, monkeypatch):
+    monkeypatch.chdir(halfway.folder)
     well, _ = look(halfway.folder)
     assert any("0 elements in results/structures.parquet" in text for text in well)
 

@@ -51,8 +51,8 @@ def rows_of(campaign, name):
     return pq.read_table(campaign.path / "results" / name).to_pylist()
 
 
-def test_run_again_there_is_nothing_to_do(tiny):
-    assert "Nothing to be done" in tiny.run("-n")
+def test_run_again_there_is_nothing_to_do(tiny, tmp_path):
+    assert "Nothing to be done" in copy_of(tiny, tmp_path / "twin").run("-n")
 
 
 def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
@@ -214,12 +214,13 @@ def test_a_wrong_configuration_stops_before_any_job(make_folder, changes, messag
     assert not (folder.path / "results").exists()
 
 
-def test_a_campaign_that_grows_picks_what_is_new(tiny, make_folder):
+def test_a_campaign_that_grows_picks_what_is_new(tiny, make_folder, tmp_path):
+    known = copy_of(tiny, tmp_path / "known")
     grown = make_folder(
         {
             "structures.sources": [{"kind": "demo", "names": ["Al", "Si"]}],
-            "select.reference": [str(tiny.path / "results" / "dataset" / "pbe")],
-            "campaign.store": str(tiny.path / "store"),
+            "select.reference": [str(known.path / "results" / "dataset" / "pbe")],
+            "campaign.store": str(known.path / "store"),
             "select.target": 3,
         },
         "grown",

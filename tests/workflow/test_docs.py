@@ -41,17 +41,19 @@ def folder(tiny, tmp_path_factory):
 def test_a_documented_command_works(command, folder):
     before = (folder / "config.yaml").read_text()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    (folder / "config.yaml").write_text(before)
+    try:
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    finally:
+        (folder / "config.yaml").write_text(before)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
