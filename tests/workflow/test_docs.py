@@ -84,6 +84,20 @@ def test_the_rule_graph_in_the_readme_is_current(folder):
     assert len(edges(graph)) > 15
 
 
+def test_links_lead_to_the_pages_of_projects_not_to_registries_of_packages():
+    sources = [
+        *PAGES,
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "config").glob("*.yaml"),
+        ROOT / "CHANGELOG.md",
+    ]
+    for page in sources:
+        for host in re.findall(r"https?://([\w.-]+)", page.read_text()):
+            assert not {"pypi", "npmjs", "anaconda", "pythonhosted"} & set(host.split(".")), (
+                f"{page.name}: {host}"
+            )
+
+
 def test_links_in_the_documentation_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
