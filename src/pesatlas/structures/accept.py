@@ -1,11 +1,12 @@
 """Deciding about every crystal that was read: it is accepted under an id of its own, or it failed for a reason."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Crystal, Read, Rejected
+from pesatlas.structures.crystal_file import Chosen, CrystalFile
 from pesatlas.structures.duplicates import find_duplicates
 from pesatlas.structures.names import geometry_hash, sanitised, with_suffix
 from pesatlas.tables.schemas import FailureReason
@@ -13,8 +14,8 @@ from pesatlas.tables.schemas import FailureReason
 
 def sort_out(
     reads: Iterator[Read], rules: Rules, *, remove_duplicates: bool
-) -> tuple[list[Crystal], list[tuple[str, Rejected]], int]:
-    """Name and check everything read.
+) -> tuple[Sequence[Crystal], list[tuple[str, Rejected]], int]:
+    """Name and check everything read; crystals wait in a file, so that memory does not grow with their atoms.
 
     Returns
     -------
@@ -23,7 +24,8 @@ def sort_out(
     read : how many were read, which is how many are in the two lists
     """
     names = _Names()
-    passed: list[Crystal] = []
+    passed = CrystalFile()
+    ids: list[str] = []
     failed: list[tuple[str, Rejected]] = []
     read = 0
     for found in reads:
@@ -34,12 +36,14 @@ def sort_out(
             failed.append((names.key(why.structure_id), why))
         elif isinstance(named, Crystal):
             passed.append(named)
+            ids.append(named.structure_id)
     duplicates = dict(find_duplicates(passed)) if remove_duplicates else {}
     for i, same in duplicates.items():
-        detail = f"{passed[i].source}: the same crystal as {passed[same].structure_id}"
-        why = Rejected(passed[i].structure_id, FailureReason.DUPLICATE, detail)
+        detail = f"{passed[i].source}: the same crystal as {ids[same]}"
+        why = Rejected(ids[i], FailureReason.DUPLICATE, detail)
         failed.append((names.key(why.structure_id), why))
-    accepted = sorted((c for i, c in enumerate(passed) if i not in duplicates), key=lambda c: c.structure_id)
+    kept = sorted((i for i in range(len(ids)) if i not in duplicates), key=ids.__getitem__)
+    accepted = Chosen(passed, kept)
     if read != len(accepted) + len(failed):
         raise RuntimeError(f"{read} crystals read, but {len(accepted)} accepted and {len(failed)} failed")
     return accepted, sorted(failed, key=lambda item: item[0]), read

@@ -56,14 +56,26 @@ class Rules:
 
 def closest_pair(crystal: Crystal, cutoff: float) -> tuple[int, int, float] | None:
     """Return the closest two atoms (indices, distance in Å), periodic images included, if closer than ``cutoff`` (Å)."""
-    neighbours = NeighborList(cutoff=cutoff, full_list=False)
+    # the search looks at boxes as wide as its radius: with a short one, an ordinary cell of 20 Å has 64,000, nearly all empty
+    spacing = (abs(float(np.linalg.det(crystal.cell))) / len(crystal.numbers)) ** (1 / 3)
+    if spacing > cutoff:
+        distances = _pairs(crystal, spacing)[2]
+        if not (distances < cutoff).any():
+            return None
+    first, second, distances = _pairs(crystal, cutoff)
+    if len(distances) == 0:
+        return None
+    at = int(np.argmin(distances))
+    return int(first[at]), int(second[at]), float(distances[at])
+
+
+def _pairs(crystal: Crystal, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of atoms within a radius (Å): indices and distances."""
+    neighbours = NeighborList(cutoff=radius, full_list=False)
     first, second, distances = neighbours.compute(
         points=np.ascontiguousarray(crystal.positions),
         box=np.ascontiguousarray(crystal.cell),
         periodic=True,
         quantities="ijd",
     )
-    if len(distances) == 0:
-        return None
-    at = int(np.argmin(distances))
-    return int(first[at]), int(second[at]), float(distances[at])
+    return first, second, distances

@@ -7,7 +7,7 @@ row number // explore.structures_per_job. Sizes are not balanced between batches
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from pesatlas.progress import Progress
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Cell, Crystal, Read, Refused, Rejected
-from pesatlas.tables import write_table
+from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.failures import failure_row
+from pesatlas.tables.io import ROW_GROUP
 
 log = logging.getLogger(__name__)
 
@@ -45,28 +46,23 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
         _read(campaign), rules, remove_duplicates=campaign.structures.remove_duplicates
     )
     _say(read, accepted, failed)
-    rows, refused = _rows(campaign, accepted, rules)
-    counts = {
-        "sources_read": read,
-        "accepted": len(accepted),
-        "failed": len(failed),
-        "cells_refused": len(refused),
-        "cells": len(rows),
-        "trajectories": sum(len(row["conditions"]) for row in rows),
-        "batches": rows[-1]["batch"] + 1,
-    }
-    log.info("%d cells in %d batches, %d refused", counts["cells"], counts["batches"], len(refused))
-    write_table(
-        failures,
-        "failures",
-        [
-            failure_row("structures", key, why.structure_id, why.reason, why.detail)
-            for key, why in [*failed, *refused]
-        ],
-        fingerprint,
-        counts,
-    )
-    write_table(structures, "structures", rows, fingerprint, counts)
+    refused: list[tuple[str, Rejected]] = []
+    counts = {"sources_read": read, "accepted": len(accepted), "failed": len(failed)}
+    with TableWriter(structures, "structures", fingerprint) as writer:
+        counts |= _write_rows(writer, campaign, accepted, rules, refused)
+        refused.sort(key=lambda item: item[0])
+        log.info("%d cells in %d batches, %d refused", counts["cells"], counts["batches"], len(refused))
+        writer.counts.update(counts)
+        write_table(
+            failures,
+            "failures",
+            [
+                failure_row("structures", key, why.structure_id, why.reason, why.detail)
+                for key, why in [*failed, *refused]
+            ],
+            fingerprint,
+            counts,
+        )
 
 
 def rules_of(campaign: Campaign) -> Rules:
@@ -100,7 +96,7 @@ def _read(campaign: Campaign) -> Iterator[Read]:
             yield read
 
 
-def _say(read: int, accepted: list[Crystal], failed: list[tuple[str, Rejected]]) -> None:
+def _say(read: int, accepted: Sequence[Crystal], failed: list[tuple[str, Rejected]]) -> None:
     """Log what came of the sources; an empty campaign is an error."""
     reasons = Counter(str(why.reason) for _, why in failed)
     counted = ", ".join(f"{n} {reason}" for reason, n in sorted(reasons.items()))
@@ -118,34 +114,63 @@ def _say(read: int, accepted: list[Crystal], failed: list[tuple[str, Rejected]])
         )
 
 
-def _rows(
-    campaign: Campaign, accepted: list[Crystal], rules: Rules
-) -> tuple[list[dict[str, Any]], list[tuple[str, Rejected]]]:
-    """Return the rows of the table, sorted, with their batches; and what domains made no cell of, sorted by key."""
+def _write_rows(
+    writer: TableWriter,
+    campaign: Campaign,
+    accepted: Sequence[Crystal],
+    rules: Rules,
+    refused: list[tuple[str, Rejected]],
+) -> dict[str, int]:
+    """Write the rows of the table, sorted, with their batches, and return how many; ``refused`` takes what domains made no cell of.
+
+    Crystals come sorted by id, so that a row group is all that is in memory.
+    """
     progress = Progress("built the cells of", len(accepted))
-    made: list[tuple[Crystal, Cell]] = []
-    refused: list[tuple[str, Rejected]] = []
+    domains = [
+        (registry.find("pesatlas.structures.domains", options.kind), options)
+        for options in campaign.structures.domains
+    ]
+    waiting: list[dict[str, Any]] = []
+    cells = trajectories = 0
     for crystal in accepted:
-        for options in campaign.structures.domains:
-            domain = registry.find("pesatlas.structures.domains", options.kind)
-            for cell in domain.cells(options, crystal):
-                why = cell if isinstance(cell, Refused) else _broken(cell, crystal, rules)
-                if why is None:
-                    _check_lengths(cell, campaign.explore)
-                    made.append((crystal, cell))
-                else:
-                    key = f"{crystal.structure_id}:{why.variant}"
-                    refused.append((key, Rejected(crystal.structure_id, why.reason, why.detail)))
+        for cell in sorted(_cells(domains, crystal, rules, refused), key=lambda cell: cell.variant):
+            _check_lengths(cell, campaign.explore)
+            waiting.append(_row(crystal, cell, cells // campaign.explore.structures_per_job))
+            cells += 1
+            trajectories += len(cell.conditions)
+            if len(waiting) == ROW_GROUP:
+                writer.write(waiting)
+                waiting = []
         progress.step()
-    if not made:
+    if not cells:
+        refused.sort(key=lambda item: item[0])
         examples = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in refused[:5])
         raise UserError(f"structures.domains: no cell could be made of any crystal.\n{examples}")
-    made.sort(key=lambda item: (item[0].structure_id, item[1].variant))
-    rows = [
-        _row(crystal, cell, i // campaign.explore.structures_per_job)
-        for i, (crystal, cell) in enumerate(made)
-    ]
-    return rows, sorted(refused, key=lambda item: item[0])
+    if waiting:
+        writer.write(waiting)
+    return {
+        "cells_refused": len(refused),
+        "cells": cells,
+        "trajectories": trajectories,
+        "batches": (cells - 1) // campaign.explore.structures_per_job + 1,
+    }
+
+
+def _cells(
+    domains: Sequence[tuple[Any, Any]],
+    crystal: Crystal,
+    rules: Rules,
+    refused: list[tuple[str, Rejected]],
+) -> Iterator[Cell]:
+    """Yield the usable cells of one crystal; ``refused`` takes the others."""
+    for domain, options in domains:
+        for cell in domain.cells(options, crystal):
+            why = cell if isinstance(cell, Refused) else _broken(cell, crystal, rules)
+            if why is None:
+                yield cell
+            else:
+                key = f"{crystal.structure_id}:{why.variant}"
+                refused.append((key, Rejected(crystal.structure_id, why.reason, why.detail)))
 
 
 def _broken(cell: Cell, crystal: Crystal, rules: Rules) -> Refused | None:
