@@ -280,6 +280,28 @@ def test_a_ramp_longer_than_names_of_snapshots_have_room_for_is_refused_before_a
     assert not Path("results/structures.parquet").exists()
 
 
+def test_two_atoms_of_an_element_at_nearly_one_place_are_one_site_rounded(tmp_path):
+    lines = [
+        "own",
+        "1",
+        "4 0 0",
+        "0 4 0",
+        "0 0 4",
+        "Al Ni",
+        "2 1",
+        "Direct",
+        "0.333 0 0",
+        "0.3335 0 0",
+        "0.8 0.5 0.5",
+    ]
+    (tmp_path / "a.vasp").write_text("\n".join(lines))
+    _, failures = prepare(campaign({"kind": "demo"}, {"kind": "files", "paths": ["a.vasp"]}))
+    (failed,) = read_table(failures, "failures").to_pylist()
+    assert failed["reason"] == "overlapping_atoms"
+    assert "(Al-Al) are 0.002 Å apart" in failed["detail"]
+    assert "the same site, rounded" in failed["detail"]
+
+
 def test_warnings_of_files_are_a_column_of_the_table(tmp_path):
     from cif_files import block, cell, operations, sites
 

@@ -10,6 +10,9 @@ from pesatlas.elements import symbol_of
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.tables.schemas import FailureReason
 
+_ONE_SITE_A = 0.1
+"""Two atoms of an element that are nearer are one."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -45,6 +48,8 @@ class Rules:
             first, second, distance = closest
             pair = "-".join(symbol_of(int(crystal.numbers[i])) for i in (first, second))
             detail = f"atoms {first} and {second} ({pair}) are {distance:.3f} Å apart, structures.min_distance_A is {self.min_distance_A:g}"
+            if distance < _ONE_SITE_A and crystal.numbers[first] == crystal.numbers[second]:
+                detail += "; the same site, rounded or listed twice"
             return Rejected(crystal.structure_id, FailureReason.OVERLAPPING, detail)
         return None
 

@@ -71,7 +71,7 @@ def read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
 
     One alone has the name of the file, several those of their blocks behind it.
     """
-    text, notes = read_text(path)
+    text, file_notes = read_text(path)
     if "\0" in text:
         yield rejected(stem, FailureReason.UNREADABLE, f"{source}: binary, no text")
         return
@@ -83,16 +83,16 @@ def read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
         yield rejected(stem, FailureReason.UNREADABLE, detail)
         return
     for name, block in zip(_names(stem, entries), entries, strict=True):
-        said = list(notes)
+        notes = list(file_notes)
         try:
-            found = _read_block(block, name, source, said)
+            found = _read_block(block, name, source, notes)
         except RefusedError as why:
             found = rejected(name, why.reason, f"{source}: {why}")
         except Exception as error:  # noqa: BLE001 - whatever is odd in a block costs this block alone
             broken = "; ".join(block.problems)
             words = f"{broken or type(error).__name__}: {error}"
             found = rejected(name, FailureReason.UNREADABLE, f"{source}: {words}")
-        yield with_warnings(found, said, path.name)
+        yield with_warnings(found, notes, path.name)
 
 
 def _is_entry(block: Block) -> bool:
@@ -111,38 +111,38 @@ def _names(stem: str, entries: list[Block]) -> list[str]:
     ]
 
 
-def _read_block(block: Block, name: str, source: str, said: list[str]) -> Read:
+def _read_block(block: Block, name: str, source: str, notes: list[str]) -> Read:
     if block.problems and not block.has("_atom_site_fract"):
         raise ValueError("what follows is lost")
     if block.has("_cell_modulation_dimension") or block.has("_space_group_ssg_"):
         raise RefusedError(
             FailureReason.NOT_PERIODIC, "a modulated structure: it repeats itself in no unit cell"
         )
-    cell = _cell(block, said)
-    sites = cif_sites.sites_of(block, said)
+    cell = _cell(block, notes)
+    sites = cif_sites.sites_of(block, notes)
     if not sites:
         raise RefusedError(FailureReason.INCOMPLETE, "it has a cell and no atoms")
-    told = _stated_formula(block, said)
+    stated = _stated_formula(block, notes)
     _check_disorder(sites)
-    if told is None:
-        _check_labels(block, sites, said)
+    if stated is None:
+        _check_labels(block, sites, notes)
     ways, problem, assumed = _ways(block, cell)
     if not ways:
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, problem)
-    chosen = _choose(block, cell, sites, told, ways)
+    chosen = _choose(block, cell, sites, stated, ways)
     if problem and not chosen.confirmed:
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, problem)
-    said += block.problems
+    notes += block.problems
     if problem:
-        said.append(f"{problem}; formula and formula units agree with what was read")
+        notes.append(f"{problem}; formula and formula units agree with what was read")
     if assumed and not chosen.confirmed:
-        said.append(assumed)
-    said += chosen.notes
+        notes.append(assumed)
+    notes += chosen.notes
     return make_crystal(name, chosen.numbers, cell, chosen.positions @ cell, source)
 
 
 def _choose(
-    block: Block, cell: np.ndarray, sites: list[Site], told: formula.Formula | None, ways: list[Symmetry]
+    block: Block, cell: np.ndarray, sites: list[Site], stated: formula.Formula | None, ways: list[Symmetry]
 ) -> _Expanded:
     """Return the atoms under the one symmetry that agrees with what the block says.
 
@@ -158,7 +158,7 @@ def _choose(
     for way in ways:
         try:
             expanded = _expand(sites, way, cell)
-            _compare(block, cell, sites, expanded, told, way)
+            _compare(block, cell, sites, expanded, stated, way)
         except RefusedError as why:
             bad.append(why)
         else:
@@ -174,7 +174,7 @@ def _choose(
     return good[0]
 
 
-def _cell(block: Block, said: list[str]) -> np.ndarray:
+def _cell(block: Block, notes: list[str]) -> np.ndarray:
     """Return the lattice vectors (rows, Å), oriented as pymatgen does it."""
     lengths = []
     for axis in "abc":
@@ -186,7 +186,7 @@ def _cell(block: Block, said: list[str]) -> np.ndarray:
     for axis in ("alpha", "beta", "gamma"):
         text = block.value(f"_cell_angle_{axis}")
         if text is None:
-            said.append(f"_cell_angle_{axis} is missing; 90 degrees, its default, is taken")
+            notes.append(f"_cell_angle_{axis} is missing; 90 degrees, its default, is taken")
         angles.append(cif_sites.number(text or "90"))
     a, b, c = lengths
     alpha, beta, gamma = np.radians(angles)
@@ -204,16 +204,16 @@ def _cell(block: Block, said: list[str]) -> np.ndarray:
         ]
     )
     cell[np.abs(cell) < 1e-12 * max(lengths)] = 0.0
-    stated = block.value("_cell_volume")
-    if stated is not None:
-        told, volume = cif_sites.number_or_none(stated), abs(float(np.linalg.det(cell)))
-        if told and abs(told - volume) > _VOLUME_TOLERANCE * volume:
-            detail = f"the file's cell has a volume of {told:g} Å³ (_cell_volume), its lengths and angles give {volume:.2f} Å³"
+    text = block.value("_cell_volume")
+    if text is not None:
+        stated, volume = cif_sites.number_or_none(text), abs(float(np.linalg.det(cell)))
+        if stated and abs(stated - volume) > _VOLUME_TOLERANCE * volume:
+            detail = f"the file's cell has a volume of {stated:g} Å³ (_cell_volume), its lengths and angles give {volume:.2f} Å³"
             raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
     return cell
 
 
-def _stated_formula(block: Block, said: list[str]) -> formula.Formula | None:
+def _stated_formula(block: Block, notes: list[str]) -> formula.Formula | None:
     """Return what the block says it is made of, if that can be understood."""
     for tag in (
         "_chemical_formula_sum",
@@ -228,7 +228,7 @@ def _stated_formula(block: Block, said: list[str]) -> formula.Formula | None:
         if found is not None:
             return found
         if tag == "_chemical_formula_sum":
-            said.append(f"its formula '{text}' could not be understood, and was not compared with its atoms")
+            notes.append(f"its formula '{text}' could not be understood, and was not compared with its atoms")
     return None
 
 
@@ -245,15 +245,15 @@ def _check_disorder(sites: list[Site]) -> None:
         raise RefusedError(FailureReason.DISORDERED, detail)
 
 
-def _check_labels(block: Block, sites: list[Site], said: list[str]) -> None:
+def _check_labels(block: Block, sites: list[Site], notes: list[str]) -> None:
     """Where no formula tells, look for what labels say beyond the elements; raise if hydrogens are only named."""
     bare = cif_sites.without_hydrogen(sites)
     if bare:
         detail = f"labels name hydrogen ({', '.join(bare[:3])}), and none has a position"
         if block.column("_atom_site_type_symbol") is None:
             raise RefusedError(FailureReason.INCOMPLETE, detail)
-        said.append(detail)
-    said += dict.fromkeys(site.hint for site in sites if site.hint)
+        notes.append(detail)
+    notes += dict.fromkeys(site.hint for site in sites if site.hint)
 
 
 def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
@@ -406,21 +406,21 @@ def _compare(
     cell: np.ndarray,
     sites: list[Site],
     expanded: _Expanded,
-    told: formula.Formula | None,
+    stated: formula.Formula | None,
     way: Symmetry,
 ) -> None:
     """Raise if the atoms are not what the block says of itself."""
     counted = sum(site.hydrogens * site.multiplicity for site in sites)
-    if told is not None:
-        units = formula.units_of(told, expanded.counts)
+    if stated is not None:
+        units = formula.units_of(stated, expanded.counts)
         if units is None:
-            detail = f"the file's formula is {formula.formula_text(told.counts)}, its sites give {formula.formula_text(expanded.counts)}"
-            hints = [site.hint for site in sites if site.hint and site.symbol not in told.counts]
+            detail = f"the file's formula is {formula.formula_text(stated.counts)}, its sites give {formula.formula_text(expanded.counts)}"
+            hints = [site.hint for site in sites if site.hint and site.symbol not in stated.counts]
             hints += (
                 [f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens)"] if counted else []
             )
-            raise RefusedError(_reason(told, expanded, way), "; ".join([detail, *hints]))
-        _compare_units(block, told, expanded, units, way)
+            raise RefusedError(_reason(stated, expanded, way), "; ".join([detail, *hints]))
+        _compare_units(block, stated, expanded, units, way)
         if counted:
             expanded.notes.append(
                 f"_atom_site_attached_hydrogens counts {counted:g} hydrogens more; the formula has no more"
@@ -434,36 +434,38 @@ def _compare(
     _compare_mass(block, cell, sites, expanded)
 
 
-def _reason(told: formula.Formula, expanded: _Expanded, way: Symmetry) -> FailureReason:
+def _reason(stated: formula.Formula, expanded: _Expanded, way: Symmetry) -> FailureReason:
     """Return the word for a formula that the atoms do not have."""
     listed = len(way.operations) == 1 and way.words != _NO_SYMMETRY
-    if listed or set(told.counts) != set(expanded.counts):
+    if listed or set(stated.counts) != set(expanded.counts):
         return FailureReason.INCOMPLETE
-    heavy = [symbol for symbol in told.counts if symbol != "H"]
-    ratios = {round(expanded.counts[symbol] / told.counts[symbol], 3) for symbol in heavy}
+    heavy = [symbol for symbol in stated.counts if symbol != "H"]
+    ratios = {round(expanded.counts[symbol] / stated.counts[symbol], 3) for symbol in heavy}
     return (
         FailureReason.INCOMPLETE if len(ratios) == 1 and len(heavy) > 1 else FailureReason.AMBIGUOUS_SETTING
     )
 
 
 def _compare_units(
-    block: Block, told: formula.Formula, expanded: _Expanded, units: float, way: Symmetry
+    block: Block, stated: formula.Formula, expanded: _Expanded, units: float, way: Symmetry
 ) -> None:
     """Compare the number of formula units; formulas of a whole cell, as many programs write them, are known."""
-    stated = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
+    stated_units = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
     words = formula.formula_text(expanded.counts)
-    if stated and stated > 0:
-        fits = abs(units - stated) < 0.02 * stated
+    if stated_units and stated_units > 0:
+        fits = abs(units - stated_units) < 0.02 * stated_units
         of_cell = (
-            abs(units - 1) < 1e-6 and stated <= sum(told.counts.values()) and told.divisor() % stated == 0
+            abs(units - 1) < 1e-6
+            and stated_units <= sum(stated.counts.values())
+            and stated.divisor() % stated_units == 0
         )
         if not (fits or of_cell):
-            total = formula.formula_text(told.counts)
-            detail = f"the file's cell holds {stated:g} formula units {total} (_cell_formula_units_Z), its sites give {units:g} under {way.words}"
+            total = formula.formula_text(stated.counts)
+            detail = f"the file's cell holds {stated_units:g} formula units {total} (_cell_formula_units_Z), its sites give {units:g} under {way.words}"
             raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
         expanded.confirmed = True
     elif units < 0.99:
-        atoms, wanted = sum(expanded.counts.values()), sum(told.counts.values())
+        atoms, wanted = sum(expanded.counts.values()), sum(stated.counts.values())
         detail = f"the file's formula has {wanted:g} atoms, its sites give {atoms} in the cell ({words}) under {way.words}"
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
@@ -502,7 +504,7 @@ def _compare_mass(block: Block, cell: np.ndarray, sites: list[Site], expanded: _
         stated = cif_sites.number_or_none(text)
         slack = _MASS_TOLERANCE * value + 10.0 ** -cif_sites.digits(text)
         # densities are in kg/m3 at times
-        if not stated or stated <= 0 or min(abs(value - told) for told in (stated, stated / 1000)) <= slack:
+        if not stated or stated <= 0 or min(abs(value - each) for each in (stated, stated / 1000)) <= slack:
             continue
         detail = f"the file's {what} is {stated:g} {unit} ({tag}), its sites give {value:.4g} {unit}"
         if not expanded.confirmed:

@@ -129,8 +129,8 @@ def _composed(text: str, shift: str) -> str:
     )
 
 
-def sites_of(block: Block, said: list[str]) -> list[Site]:
-    """Return the sites of a block; what was assumed of them is added to ``said``.
+def sites_of(block: Block, notes: list[str]) -> list[Site]:
+    """Return the sites of a block; what was assumed of them is added to ``notes``.
 
     Raises
     ------
@@ -142,9 +142,9 @@ def sites_of(block: Block, said: list[str]) -> list[Site]:
     columns = _columns(block)
     if columns is None:
         return []
-    sites = [site for i in range(len(columns.names)) if (site := _site(columns, i, said)) is not None]
+    sites = [site for i in range(len(columns.names)) if (site := _site(columns, i, notes)) is not None]
     heavy = sorted({site.symbol for site in sites} & set(ISOTOPES))
-    said += [f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen" for symbol in heavy]
+    notes += [f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen" for symbol in heavy]
     for site in sites:
         if site.symbol in ISOTOPES:
             site.symbol, site.isotope = "H", True
@@ -191,7 +191,7 @@ def _columns(block: Block) -> _Columns | None:
     )
 
 
-def _site(columns: _Columns, i: int, said: list[str]) -> Site | None:
+def _site(columns: _Columns, i: int, notes: list[str]) -> Site | None:
     """Return the site of one row; None for dummies, empty places and rows without anything."""
     texts = [axis[i] for axis in columns.axes]
     if (columns.flags[i] or "").lower() == "dum" or not any((columns.names[i], *texts)):
@@ -199,7 +199,7 @@ def _site(columns: _Columns, i: int, said: list[str]) -> Site | None:
     label = columns.names[i] or f"number {i + 1}"
     occupancy = number(columns.occupancies[i] or "1")
     if occupancy == 0:
-        said.append(f"site {label} has an occupancy of 0 and was left out")
+        notes.append(f"site {label} has an occupancy of 0 and was left out")
         return None
     if occupancy < 0 or occupancy > _MOST_OCCUPIED:
         raise ValueError(f"site {label} has an occupancy of {occupancy:g}")

@@ -23,17 +23,17 @@ _FRACTIONAL_HYDROGEN = re.compile(r"H\.?\d")
 
 def read_poscar(path: Path, stem: str, source: str) -> Iterator[Read]:
     """Yield the one crystal of a file; velocities and what else follows the positions are left out."""
-    text, said = read_text(path)
+    text, notes = read_text(path)
     try:
-        found = _read(text.split("\n"), stem, source, said)
+        found = _read(text.split("\n"), stem, source, notes)
     except RefusedError as why:
         found = rejected(stem, why.reason, f"{source}: {why}")
     except (ValueError, IndexError, OverflowError) as error:
         found = rejected(stem, FailureReason.UNREADABLE, f"{source}: no POSCAR: {error}")
-    yield with_warnings(found, said, path.name)
+    yield with_warnings(found, notes, path.name)
 
 
-def _read(lines: list[str], name: str, source: str, said: list[str]) -> Read:
+def _read(lines: list[str], name: str, source: str, notes: list[str]) -> Read:
     if len(lines) < 7:
         raise ValueError(f"it has {len(lines)} lines")
     vectors = np.array([_numbers(lines[i], 3, i) for i in (2, 3, 4)])
@@ -50,8 +50,8 @@ def _read(lines: list[str], name: str, source: str, said: list[str]) -> Read:
     cell = vectors * scale
     positions = positions * scale if mode in {"c", "k"} else positions @ cell
     if names is None:
-        names = _names_elsewhere(lines[0], body, counts, selective, said)
-    elements = [_element(symbol, said) for symbol in names]
+        names = _names_elsewhere(lines[0], body, counts, selective, notes)
+    elements = [_element(symbol, notes) for symbol in names]
     numbers = [z for z, count in zip(elements, counts, strict=True) for _ in range(count)]
     return make_crystal(name, numbers, cell, positions, source)
 
@@ -149,7 +149,7 @@ def _is_position(line: str) -> bool:
 
 
 def _names_elsewhere(
-    title: str, body: list[str], counts: list[int], selective: bool, said: list[str]
+    title: str, body: list[str], counts: list[int], selective: bool, notes: list[str]
 ) -> list[str]:
     """Return the elements of a file without a line of names (VASP 4): behind the positions, or the whole of its title.
 
@@ -168,7 +168,7 @@ def _names_elsewhere(
             return names
     words = title.split()
     if len(words) == len(counts) and all(_symbol(word) in _KNOWN for word in words):
-        said.append(f"no line of element names; those of the title are taken: {title.strip()}")
+        notes.append(f"no line of element names; those of the title are taken: {title.strip()}")
         return words
     raise ValueError(
         "its elements cannot be determined: no line of names (VASP 5), none behind the positions"
@@ -180,14 +180,14 @@ def _symbol(name: str) -> str:
     return re.sub(r"\d*[+-]$", "", re.split(r"[_/.]", name)[0])
 
 
-def _element(name: str, said: list[str]) -> int:
+def _element(name: str, notes: list[str]) -> int:
     symbol = _symbol(name)
     if _FRACTIONAL_HYDROGEN.match(name):
         raise RefusedError(
             FailureReason.UNSUPPORTED_ELEMENT, f"{name} is a part of a hydrogen atom, no element"
         )
     if symbol in ISOTOPES:
-        said.append(f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen")
+        notes.append(f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen")
         symbol = "H"
     if symbol not in _KNOWN:
         raise RefusedError(FailureReason.UNSUPPORTED_ELEMENT, f"'{name}' is no element")
