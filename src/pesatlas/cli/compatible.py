@@ -168,7 +168,14 @@ def _differences(label: Label, wanted: Wanted) -> list[Difference] | None:
     if wanted.definition is None or label.definition is None:
         return None
     keys = difference(Level(**wanted.definition), Level(**label.definition))
-    return [Difference(CODE, key, "another value", "this one") for key in keys]
+    return [Difference(CODE, key, _at(wanted.definition, key), _at(label.definition, key)) for key in keys]
+
+
+def _at(definition: dict[str, Any], dotted: str) -> str:
+    value: Any = definition
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return "not set" if value is None else str(value)
 
 
 def _by_energy(label: Label, wanted: Wanted, found: Findings) -> None:

@@ -10,9 +10,9 @@ import pyarrow.dataset as ds
 
 from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
 from pesatlas.dataset.atoms import to_ase, to_pymatgen
-from pesatlas.dataset.imported_runs import FAILURES
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
+from pesatlas.tables.failures import BESIDE
 from pesatlas.tables.manifest import read_campaign_manifest
 
 if TYPE_CHECKING:
@@ -201,5 +201,5 @@ class Atlas:
                 name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
             found.setdefault(name, []).append(str(self.root / entry["file"]))
         tables = (self.root / "imported").glob("*.parquet")
-        imported = sorted(path for path in tables if not path.name.endswith(FAILURES))
+        imported = sorted(path for path in tables if not path.name.endswith(BESIDE))
         return found | ({"imported": [str(path) for path in imported]} if imported else {})

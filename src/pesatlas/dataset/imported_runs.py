@@ -14,10 +14,8 @@ from pesatlas.elements import reduced_formula
 from pesatlas.progress import Progress
 from pesatlas.splits import chemical_system
 from pesatlas.tables import TableWriter
-from pesatlas.tables.failures import Failure, failure_row
+from pesatlas.tables.failures import BESIDE, Failure, failure_row
 
-FAILURES = ".failures.parquet"
-"""Ends the name of the table of failures beside a table of imported rows."""
 _AT_ONCE = 200
 _STAGE = "import"
 
@@ -40,7 +38,7 @@ class Counts:
 
 def failures_beside(table: Path) -> Path:
     """Return where the failures of an import lie: ``theirs.failures.parquet`` beside ``theirs.parquet``."""
-    return table.with_name(table.name.removesuffix(".parquet") + FAILURES)
+    return table.with_name(table.name.removesuffix(".parquet") + BESIDE)
 
 
 def write_runs(

@@ -7,6 +7,9 @@ from typing import Any, Self
 from pesatlas import __version__
 from pesatlas.tables.schemas import FailureReason
 
+BESIDE = ".failures.parquet"
+"""Ends the name of a table of failures that lies beside the table it belongs to, in the same folder."""
+
 
 @dataclass(frozen=True)
 class Failure:

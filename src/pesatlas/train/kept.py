@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pesatlas.errors import UserError
+from pesatlas.tables.failures import BESIDE
 from pesatlas.tables.manifest import sha256_of
 from pesatlas.train.scan import Piece
 
@@ -37,7 +38,8 @@ def read_kept(path: Path, level: str, elements: tuple[int, ...]) -> Kept:
     UserError
         If there are none, or they are of another level.
     """
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    tables = [each for each in path.glob("*.parquet") if not each.name.endswith(BESIDE)]
+    files = sorted(tables) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UserError(
             f"train.kept: {path}: no such file, or a folder without Parquet files. Name a table dataset, or one that `pesatlas import` wrote."

@@ -11,6 +11,7 @@ from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Read
+from pesatlas.tables.failures import BESIDE
 from pesatlas.tables.manifest import SUFFIX
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def expand(text: str) -> list[Path]:
         )
     # names that start with a dot are hidden, and temporary files of this program among them
     visible = [p for p in found if not any(part.startswith(".") and part != ".." for part in p.parts)]
-    tables = [p for p in visible if not p.name.endswith(SUFFIX)]
+    tables = [p for p in visible if not p.name.endswith((SUFFIX, BESIDE))]
     files = sorted(p for p in tables if readers.format_of(p) is not None)
     if not files:
         raise UserError(
