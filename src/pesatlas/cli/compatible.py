@@ -165,8 +165,13 @@ def _differences(label: Label, wanted: Wanted) -> list[Difference] | None:
     """Return the keys in which a label differs; None if that cannot be told from settings."""
     if wanted.settings is not None and label.settings is not None:
         return wanted.settings.differences(label.settings, label.cell)
-    if wanted.definition is None or label.definition is None:
+    if wanted.definition is None:
         return None
+    if label.definition is None:
+        if label.settings is None:
+            return None
+        codes = " ".join(wanted.definition["code"])
+        return [Difference(CODE, "code", codes, f"{label.settings.code} {label.settings.version}".strip())]
     keys = difference(Level(**wanted.definition), Level(**label.definition))
     return [Difference(CODE, key, _at(wanted.definition, key), _at(label.definition, key)) for key in keys]
 

@@ -44,7 +44,7 @@ class ExistingLabel:
 
 
 def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
-    """Yield every run that a search finds, by its name: its label, or why it has none. A copy of an earlier one has none."""
+    """Yield every run that a search finds, by its name: its label, or why it has none; a copy of an earlier label has none."""
     seen: dict[str, str] = {}
     for found in search.runs():
         with tempfile.TemporaryDirectory(prefix="pesatlas-run-") as temporary:
@@ -57,7 +57,7 @@ def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
             outcome = Failed(
                 FailureReason.DUPLICATE, f"its vasprun.xml is, byte by byte, that of {seen[digest]}"
             )
-        elif digest:
+        elif digest and isinstance(outcome, ExistingLabel):
             seen[digest] = found.name
         yield found.name, outcome
 
