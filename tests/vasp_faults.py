@@ -8,6 +8,7 @@ Runs are counted in the folder ``VASP_DOUBLE_MEMORY``, one file for each structu
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,21 @@ FAULTS = {
     "wrong_version": "another VASP",
     "other_sigma": "does not do what its INCAR says",
     "nan": "a force is not a number",
+    "noncollinear": "moments are vectors",
+    "torn_outcar": "OUTCAR ends before its timings",
+    "torn_moments": "OUTCAR ends in the table of moments",
+    "torn_timings": "OUTCAR ends in its timings",
+    "two_runs": "OUTCAR has another run before this one",
+    "no_moments": "OUTCAR has no moments of the ions, as without LORBIT",
+    "starred_moments": "a moment has no room in its column",
+    "starred_forces": "a force has no room in its column",
+    "other_forces": "forces in OUTCAR are others",
+    "starred_bands": "a band energy has no room in its column",
+    "binary": "vasprun.xml has a byte that no XML has",
+    "two_steps": "vasprun.xml has two ionic steps",
+    "no_stress": "vasprun.xml has no stress",
+    "absurd": "vasprun.xml is a whole XML file of something else",
+    "no_wavecar": "WAVECAR is empty",
 }
 MESSAGES = ("edddav", "zbrent", "zpotrf", "brmix", "memory")
 GHOST = """
@@ -134,11 +150,57 @@ def spoil(fault, inputs, run):
         inputs.incar["SIGMA"] = "0.2"
     elif fault == "nan":
         run["forces"][0, 0] = float("nan")
+    elif fault == "noncollinear":
+        run["noncollinear"] = True
+
+
+def _without_moments(text):
+    """Without the tables from their titles to the blank line after them."""
+    return re.sub(r" magnetization \(x\)\n.*?\n(?:# of ion.*?\n)(?:.+\n)+", "", text)
+
+
+# What becomes of the text of a file.
+EDITS = {
+    "torn_outcar": ("OUTCAR", lambda text: text[: text.rindex(" General timing")]),
+    "torn_moments": ("OUTCAR", lambda text: text[: text.rindex(" magnetization (x)") + 100]),
+    "torn_timings": ("OUTCAR", lambda text: text[: text.rindex("Minor page faults")]),
+    "two_runs": ("OUTCAR", lambda text: text + text),
+    "no_moments": ("OUTCAR", _without_moments),
+    "starred_moments": (
+        "OUTCAR",
+        lambda text: re.sub(
+            r"^( +1 +0\.001  -0\.001).{16}$", r"\1****************", text, flags=re.MULTILINE
+        ),
+    ),
+    "starred_forces": (
+        "vasprun.xml",
+        lambda text: re.sub(r'(name="forces" >\n +<v>).{17}', r"\1*****************", text),
+    ),
+    "other_forces": (
+        "OUTCAR",
+        lambda text: re.sub(r"(TOTAL-FORCE.*\n.*\n.{43}).{14}", r"\1      1.000000", text),
+    ),
+    "starred_bands": ("vasprun.xml", lambda text: re.sub(r"<r> .{10}", "<r> **********", text)),
+    "binary": ("vasprun.xml", lambda text: text.replace("</calculation>", "\x00</calculation>")),
+    "two_steps": (
+        "vasprun.xml",
+        lambda text: re.sub(r"( <calculation>.*</calculation>\n)", r"\1\1", text, flags=re.DOTALL),
+    ),
+    "no_stress": ("vasprun.xml", lambda text: text.replace('name="stress"', 'name="strain"')),
+    "absurd": ("vasprun.xml", lambda _: "<modeling><html>Error 404</html></modeling>\n"),
+    "no_wavecar": ("WAVECAR", lambda _: ""),
+}
 
 
 def after(fault, folder):
     """What goes wrong with the files; return the exit status."""
     vasprun, outcar = folder / "vasprun.xml", folder / "OUTCAR"
+    if fault in EDITS:
+        name, edit = EDITS[fault]
+        if (folder / name).exists():  # r2SCAN writes no WAVECAR
+            text = (folder / name).read_text()
+            assert name == "WAVECAR" or edit(text) != text, fault
+            (folder / name).write_text(edit(text))
     if fault in {"truncated", "full_disk"}:
         whole = vasprun.read_bytes()
         vasprun.write_bytes(whole[: 2 * len(whole) // 3])

@@ -1,6 +1,11 @@
-"""Writes the files of a VASP run as VASP 6 formats them, of what the double calculated."""
+"""Writes the files of a VASP run as VASP formats them, of what the double calculated; OUTCAR is in ``vasp_outcar``.
+
+``run["layout"]`` is ``vasp6``, ``profile`` (VASP 6 built with profiling), or ``vasp5`` (5.4.4).
+"""
 
 import numpy as np
+
+from vasp_outcar import outcar
 
 
 def write(folder, inputs, run):
@@ -32,84 +37,6 @@ def oszicar(run):
     moment = f"  mag= {sum(run['moments']):10.4f}" if run["moments"] is not None else ""
     lines.append(f"   1 F= {free:.8E} E0= {zero:.8E}  d E ={zero - free:.6E}{moment}")
     return "\n".join(lines) + "\n"
-
-
-def outcar(inputs, run):
-    steps, last = run["steps"], energies(run, run["steps"] - 1)
-    lines = [
-        f" vasp.{run['version']} 19Mar24 (double) complex",
-        " executed on             LinuxDouble date 2026.11.24  12:00:00",
-        "",
-        " INCAR:",
-        *(f"   {key} = {value}" for key, value in inputs.incar.items()),
-        "",
-        *(f" POTCAR:    {title}" for title in inputs.titles),
-        f"   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1   number of bands    NBANDS= {bands(inputs):6d}",
-        f"   number of dos      NEDOS =    301   number of ions     NIONS = {len(inputs.symbols):6d}",
-        f"   NELECT = {electrons(inputs):13.4f}    total number of electrons",
-        "",
-    ]
-    for step in range(steps):
-        free, without, zero = energies(run, step)
-        lines += [
-            f"--------------------------------------- Iteration      1({step + 1:4d})  ---------------------------------------",
-            f"  entropy T*S    EENTRO = {-run['entropy']:18.8f}",
-            f"  free energy    TOTEN  = {free:18.8f} eV",
-            "",
-            f"  energy without entropy = {without:17.8f}  energy(sigma->0) = {zero:17.8f}",
-            "",
-        ]
-    lines += [
-        "------------------------ aborting loop because EDIFF is reached ----------------------------------------"
-        if run["converged"]
-        else "------------------------ aborting loop EDIFF was not reached (unconverged)  ----------------------------------------",
-        "",
-        " E-fermi :   5.0000     XC(G=0):  -9.0000     alpha+bet :-11.0000",
-        "",
-    ]
-    if run["moments"] is not None:
-        lines += [" magnetization (x)", " ", "# of ion       s       p       d       tot"]
-        lines += ["------------------------------------------"]
-        lines += [f"{i + 1:5d}        0.000   0.000{m:8.3f}{m:8.3f}" for i, m in enumerate(run["moments"])]
-        total = sum(run["moments"])
-        lines += [
-            "--------------------------------------------------",
-            f"tot          0.000   0.000{total:8.3f}{total:8.3f}",
-            "",
-        ]
-    s = run["stress_kbar"]
-    voigt = (s[0, 0], s[1, 1], s[2, 2], s[0, 1], s[1, 2], s[2, 0])
-    lines += [
-        "  FORCE on cell =-STRESS in cart. coord.  units (eV):",
-        "  Direction    XX          YY          ZZ          XY          YZ          ZX",
-        "  in kB  " + "".join(f"{value:12.5f}" for value in voigt),
-        f"  external pressure = {np.trace(s) / 3:11.2f} kB  Pullay stress =        0.00 kB",
-        "",
-        " POSITION                                       TOTAL-FORCE (eV/Angst)",
-        " -----------------------------------------------------------------------------------",
-        *(
-            "".join(f"{x:13.5f}" for x in position) + "    " + "".join(f"{f:14.6f}" for f in force)
-            for position, force in zip(inputs.positions, run["forces"], strict=True)
-        ),
-        " -----------------------------------------------------------------------------------",
-        "    total drift:                                0.000000      0.000000      0.000000",
-        "",
-        "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)",
-        "  ---------------------------------------------------",
-        f"  free  energy   TOTEN  = {last[0]:18.8f} eV",
-        "",
-        f"  energy  without entropy= {last[1]:17.8f}  energy(sigma->0) = {last[2]:17.8f}",
-        " ",
-        "",
-        " General timing and accounting informations for this job:",
-        " ========================================================",
-        "  ",
-        "                  Total CPU time used (sec):        1.000",
-        "                         Elapsed time (sec):        1.000",
-        "                   Maximum memory used (kb):      100000.",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def electrons(inputs):
@@ -171,13 +98,24 @@ def structure(inputs, name, pad=" "):
     ]
 
 
-def energy_block(values, pad):
-    names = ("e_fr_energy", "e_wo_entrp", "e_0_energy")
+TERMS = ("alphaZ", "ewald", "hartreedc", "XCdc", "pawpsdc", "pawaedc", "eentropy", "bandstr", "atom")
+
+
+def energy_block(values, pad, terms=()):
+    """Energies; the first and the last SCF step have every term of theirs."""
+    names = (*terms, "e_fr_energy", "e_wo_entrp", "e_0_energy")
+    values = (*(1.0 for _ in terms), *values)
     return [
         f"{pad}<energy>",
         *(f'{pad} <i name="{name}">{value:17.8f} </i>' for name, value in zip(names, values, strict=True)),
         f"{pad}</energy>",
     ]
+
+
+def final_energies(run):
+    """Of the last block. VASP 5 has the energy for zero smearing under another name, and the entropy under its own."""
+    free, without, zero = energies(run, run["steps"] - 1)
+    return (free, zero, free - without) if run["layout"] == "vasp5" else (free, without, zero)
 
 
 def eigenvalues(inputs, run):
@@ -242,6 +180,10 @@ def vasprun(inputs, run):
         '   <i type="int" name="NSW">     0</i>',
         '   <i type="int" name="IBRION">    -1</i>',
         "  </separator>",
+        '  <separator name="response functions" >',
+        *(['   <i type="int" name="KINTER">******</i>'] if run["layout"] == "vasp5" else []),
+        '   <i type="int" name="NELM">     1</i>',
+        "  </separator>",
         " </parameters>",
         " <atominfo>",
         f"  <atoms> {len(inputs.symbols):7d} </atoms>",
@@ -277,7 +219,8 @@ def vasprun(inputs, run):
     ]
     for step in range(run["steps"]):
         lines += ["  <scstep>", '   <time name="total">    0.10    0.10</time>']
-        lines += [*energy_block(energies(run, step), "   "), "  </scstep>"]
+        terms = TERMS if step in {0, run["steps"] - 1} else ()
+        lines += [*energy_block(energies(run, step), "   ", terms), "  </scstep>"]
     lines += [
         *structure(inputs, "", "  "),
         '  <varray name="forces" >',
@@ -286,7 +229,7 @@ def vasprun(inputs, run):
         '  <varray name="stress" >',
         *rows(run["stress_kbar"], "   "),
         "  </varray>",
-        *energy_block(energies(run, run["steps"] - 1), "  "),
+        *energy_block(final_energies(run), "  "),
         *eigenvalues(inputs, run),
         "  <dos>",
         '   <i name="efermi">      0.25000000 </i>',

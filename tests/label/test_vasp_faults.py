@@ -37,6 +37,20 @@ FAILED = [
     ),
     ("other_sigma", "wrong_level", "VASP used SIGMA = 0.2, its INCAR says 0.05"),
     ("nan", "not_finite", "not finite"),
+    ("noncollinear", "wrong_level", "non-collinear"),
+    ("torn_outcar", "crashed", "no timings at its end"),
+    ("torn_moments", "crashed", "torn output: OUTCAR"),
+    ("torn_timings", "crashed", "no timings at its end"),
+    ("two_runs", "bad_output", "OUTCAR has two runs"),
+    ("no_moments", "bad_output", "no moments of the ions: VASP writes them with LORBIT"),
+    ("starred_moments", "bad_output", "OUTCAR has a row that cannot be read"),
+    ("starred_forces", "bad_output", "vasprun.xml: ValueError"),
+    ("other_forces", "crashed", "OUTCAR is of another run: its forces are not those"),
+    ("starred_bands", "bad_output", "vasprun.xml: ValueError"),
+    ("binary", "bad_output", "vasprun.xml: XMLSyntaxError"),
+    ("two_steps", "bad_output", "2 ionic steps"),
+    ("no_stress", "bad_output", "it has no stress"),
+    ("absurd", "bad_output", "there is no atominfo"),
     ("r2scan/pbe_result", "wrong_level", "METAGGA = --, the level R2SCAN"),
     ("r2scan/pbe_numbers", "wrong_level", "PBE's to the last digit"),
 ]
@@ -196,4 +210,16 @@ def test_a_full_disk_is_a_crash_whoever_meets_it(tmp_path, small_disk, monkeypat
 
 def test_every_fault_of_the_double_is_tested():
     tested = {fault.partition(":")[0].rpartition("/")[2] for fault, *_ in (*FAILED, *CORRECTED)}
-    assert tested | {"zbrent", "entropy", "hang", "hang_ghosts", "ghosts"} == set(FAULTS)
+    assert tested | {"zbrent", "entropy", "hang", "hang_ghosts", "ghosts", "no_wavecar"} == set(FAULTS)
+
+
+def test_a_wavefunction_that_pbe_did_not_write_is_not_claimed_as_the_start(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch, "pbe/no_wavecar")
+    pbe, first = calculate(tmp_path, "pbe")
+    assert isinstance(pbe, Result)
+    outcome, _ = calculate(tmp_path, "r2scan", handover=first.handover)
+    assert (outcome.reason, outcome.detail) == (
+        "crashed",
+        "the PBE calculation that it starts from wrote no WAVECAR",
+    )
+    assert runs(tmp_path, "R2SCAN") == 0

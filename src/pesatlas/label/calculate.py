@@ -18,10 +18,12 @@ import numpy as np
 from pesatlas import registry, supervise
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.errors import UserError
 from pesatlas.geometry import canonical_order, geometry_digest
 from pesatlas.label.archive import pack
 from pesatlas.label.interface import (
     TRANSIENT,
+    Backend,
     Failed,
     Outcome,
     Requeued,
@@ -173,7 +175,9 @@ class Calculations:
         while True:
             outcome, kept = self._calculate(task, handover, cpus)
             final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
-            if self._stopping.is_set() if final else self._stopping.wait(_LATE_S):
+            # outputs of a program that was ended may look bad, too
+            late = isinstance(outcome, Failed) and outcome.reason in {*TRANSIENT, FailureReason.BAD_OUTPUT}
+            if self._stopping.wait(_LATE_S) if late else self._stopping.is_set():
                 raise CancelledError
             tries.made += 1
             if isinstance(outcome, Failed):
@@ -199,9 +203,31 @@ class Calculations:
             tempfile.TemporaryDirectory(dir=self.scratch) as keep,
         ):
             place = Workplace(Path(scratch), Path(keep), handover, 60 * label.timeout_min, label.cores, cpus)
-            outcome: Outcome = registry.find(BACKENDS, options.kind).calculate(task, options, place)
+            outcome = _attempted(registry.find(BACKENDS, options.kind), task, options, place)
             kept = pack(place.keep) if label.keep_outputs and any(place.keep.iterdir()) else b""
         return outcome, kept
+
+
+def _attempted(backend: Backend, task: Task, options: Any, place: Workplace) -> Outcome:
+    """Return the outcome of one attempt, whatever a backend raises: one calculation's outputs cost no other its label.
+
+    Raises
+    ------
+    UserError, ImportError
+        No calculation can be made until a person mends what it names: to go on would fail every label.
+    """
+    try:
+        return backend.calculate(task, options, place)
+    except (UserError, ImportError):
+        raise
+    except MemoryError:
+        return Failed(FailureReason.OUT_OF_MEMORY, "this job's memory was used up while outputs were read")
+    except OSError as error:
+        where = f" ({Path(error.filename).name})" if error.filename else ""
+        return Failed(FailureReason.CRASHED, f"on this machine: {error.strerror or error}{where}")
+    except Exception as error:
+        log.exception("a calculation's outputs could not be read")
+        return Failed(FailureReason.BAD_OUTPUT, f"{type(error).__name__}: {str(error)[:300]}")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """VASP under custodian, which mends what it can and says what it did; every process under a supervisor."""
 
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -21,6 +22,7 @@ MAX_CORRECTIONS = 5
 # A look at the process costs nothing, a look for errors reads INCAR and VASP's printout.
 _POLL_S, _POLLS_PER_LOOK = 0.25, 240
 STARTED = ".started"
+_NO_ROOM = re.compile(rb'(<i type="int" name="[^"]*">)\s*\*+\s*<')
 # What VASP writes; none of it may be there from an earlier try. WAVECAR stays: a corrected try starts from it.
 _OUTPUTS = (
     *("OUTCAR", "vasprun.xml", "OSZICAR", "CONTCAR", "XDATCAR", "EIGENVAL", "DOSCAR", "PROCAR"),
@@ -53,7 +55,11 @@ class _Unconverged(UnconvergedErrorHandler):
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
         path = Path(directory) / "vasprun.xml"
-        trim(path, path.with_suffix(".trimmed")).replace(path)
+        trimmed = trim(path, path.with_suffix(".trimmed"))
+        # pymatgen, which custodian reads it with, stops at an integer that VASP had no room for. The try is over: no label
+        # is read from this file.
+        path.write_bytes(_NO_ROOM.sub(rb"\1 0 <", trimmed.read_bytes()))
+        trimmed.unlink()
         return dict(super().correct(directory))
 
 

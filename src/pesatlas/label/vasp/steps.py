@@ -53,7 +53,7 @@ def _pbe(task: Task, options: Any, place: Workplace, deadline: float) -> Outcome
             "moments_muB": outcome.magmoms_muB,
             "corrections": outcome.corrections,
         }
-        if (place.scratch / _WAVECAR).exists():
+        if _has_wavefunction(place.scratch):
             shutil.move(place.scratch / _WAVECAR, place.handover / _WAVECAR)
     else:
         handed = {"reason": outcome.reason, "detail": outcome.detail}
@@ -75,9 +75,11 @@ def _r2scan(task: Task, options: Any, place: Workplace, deadline: float) -> Outc
             FailureReason(handed["reason"]),
             f"the PBE calculation that it starts from failed: {handed['detail']}",
         )
+    if not _has_wavefunction(place.handover):
+        detail = "the PBE calculation that it starts from wrote no WAVECAR"
+        return Failed(FailureReason.CRASHED, detail)
     # Moved, not copied: it may have gigabytes. Another attempt makes a new one.
-    if (place.handover / _WAVECAR).exists():
-        shutil.move(place.handover / _WAVECAR, place.scratch / _WAVECAR)
+    shutil.move(place.handover / _WAVECAR, place.scratch / _WAVECAR)
     outcome = _run(task, "R2SCAN", options, place, deadline, handed["moments_muB"])
     if isinstance(outcome, Failed):
         return outcome
@@ -96,7 +98,13 @@ def _handed(place: Workplace) -> dict[str, Any] | None:
     if not path.exists():
         return None
     handed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return handed if "reason" in handed or (place.handover / _WAVECAR).exists() else None
+    return handed if "reason" in handed or _has_wavefunction(place.handover) else None
+
+
+def _has_wavefunction(folder: Path) -> bool:
+    """Whether there is a WAVECAR; VASP makes an empty one if it is asked for none, and starts anew from one."""
+    path = folder / _WAVECAR
+    return path.exists() and path.stat().st_size > 0
 
 
 def _run(

@@ -9,11 +9,14 @@ import numpy as np
 from pesatlas.label.interface import Failed, Result
 from pesatlas.label.vasp.changes import HARMLESS, changes, same_structure
 from pesatlas.label.vasp.inputs import Inputs, read_incar
-from pesatlas.label.vasp.output import BadOutputError, Outcar, Run, read_outcar, read_run
+from pesatlas.label.vasp.output import BadOutputError, Outcar, Run, TornError, read_outcar, read_run
 from pesatlas.tables import FailureReason
 from pesatlas.units import KBAR_TO_EV_PER_A3
 
 SAME_ENERGY_EV = 1e-5
+# OUTCAR has 6 decimals of forces, and 5 of stress.
+_SAME_FORCE_EV_PER_A = 1e-5
+_SAME_STRESS_KBAR = 1e-3
 # What the INCAR asks to be written, and where moments start: not what the level is.
 _NOT_COMPARED = HARMLESS | {"MAGMOM", "LWAVE", "LCHARG", "LAECHG", "LORBIT"}
 
@@ -34,8 +37,10 @@ def result(
         run, outcar = read_run(run_file), read_outcar(folder / "OUTCAR")
     except FileNotFoundError as error:
         return Failed(FailureReason.CRASHED, f"VASP wrote no {Path(error.filename).name}")
-    except BadOutputError as error:
+    except TornError as error:
         return Failed(FailureReason.CRASHED, f"torn output: {error}")
+    except BadOutputError as error:
+        return Failed(FailureReason.BAD_OUTPUT, str(error))
     final = read_incar((folder / "INCAR").read_text(encoding="utf-8"))
     failed = find_fault(inputs, final, run, outcar, version)
     if failed:
@@ -70,6 +75,7 @@ def find_fault(
         _not_own(run, outcar)
         or _not_asked_for(inputs, final, run, version)
         or _not_converged(run, outcar)
+        or _not_spin(final, outcar)
         or _not_numbers(inputs, run, outcar)
     )
 
@@ -80,24 +86,57 @@ def stress(kbar: np.ndarray) -> list[float]:
     return [float(sigma[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
 
 
+def difference(run: Run, outcar: Outcar) -> str | None:
+    """Return in what two files are of different runs; None if they are of one."""
+    for name in ("energy_eV", "free_energy_eV"):
+        first, second = getattr(run, name), getattr(outcar, name)
+        if not abs(first - second) < SAME_ENERGY_EV and math.isfinite(first):
+            return f"its {name} is {second}, that of vasprun.xml {first}"
+    if outcar.scf_steps is not None and outcar.scf_steps != run.scf_steps:
+        return f"it has {outcar.scf_steps} SCF steps, vasprun.xml {run.scf_steps}"
+    for name, tolerance in (("forces", _SAME_FORCE_EV_PER_A), ("stress", _SAME_STRESS_KBAR)):
+        first, second = getattr(run, name), getattr(outcar, name)
+        if second is None:
+            continue
+        if first.shape != second.shape or not np.allclose(
+            first, second, rtol=1e-6, atol=tolerance, equal_nan=True
+        ):
+            return f"its {name} are not those of vasprun.xml"
+    return None
+
+
 def _not_own(run: Run, outcar: Outcar) -> Failed | None:
     """Two files of one run agree, and the run came to its end."""
     if not outcar.finished:
         return Failed(FailureReason.CRASHED, "OUTCAR has no timings at its end: VASP did not finish")
-    for name in ("energy_eV", "free_energy_eV"):
-        first, second = getattr(run, name), getattr(outcar, name)
-        if not abs(first - second) < SAME_ENERGY_EV and math.isfinite(first):
-            detail = f"OUTCAR is of another run: its {name} is {second}, that of vasprun.xml {first}"
-            return Failed(FailureReason.CRASHED, detail)
-    return None
+    if outcar.ionic_steps != 1:
+        return Failed(
+            FailureReason.BAD_OUTPUT,
+            f"OUTCAR has {outcar.ionic_steps} ionic steps, a static calculation has one",
+        )
+    differs = difference(run, outcar)
+    return Failed(FailureReason.CRASHED, f"OUTCAR is of another run: {differs}") if differs else None
 
 
 def _not_converged(run: Run, outcar: Outcar) -> Failed | None:
-    if run.converged_electronic and outcar.stopped is None:
+    if run.converged_electronic and outcar.converged:
         return None
     return Failed(
         FailureReason.NOT_CONVERGED, outcar.stopped or f"no convergence in {run.scf_steps} SCF steps"
     )
+
+
+def _not_spin(final: dict[str, Any], outcar: Outcar) -> Failed | None:
+    """Spin is collinear, and where there is spin there are moments: r2SCAN starts from them."""
+    if outcar.spin == "noncollinear":
+        detail = "the calculation was non-collinear (LNONCOLLINEAR or LSORBIT), the level is collinear"
+        return Failed(FailureReason.WRONG_LEVEL, detail)
+    if outcar.moments_muB is None and (outcar.spin == "collinear" or final.get("ISPIN") == 2):
+        detail = (
+            "spin-polarised, but OUTCAR has no moments of the ions: VASP writes them with LORBIT = 10 or 11"
+        )
+        return Failed(FailureReason.BAD_OUTPUT, detail)
+    return None
 
 
 def _not_numbers(inputs: Inputs, run: Run, outcar: Outcar) -> Failed | None:
@@ -108,13 +147,13 @@ def _not_numbers(inputs: Inputs, run: Run, outcar: Outcar) -> Failed | None:
         counts = f"{len(outcar.moments_muB)} moments of {len(inputs.order)} atoms"
         return Failed(FailureReason.BAD_OUTPUT, counts)
     values = [run.energy_eV, run.free_energy_eV, *run.forces.ravel(), *run.stress.ravel()]
-    if not np.isfinite(values).all():
-        return Failed(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
+    if not np.isfinite([*values, *(outcar.moments_muB or [])]).all():
+        return Failed(FailureReason.NOT_FINITE, "energy, forces, stress or moments are not finite")
     return None
 
 
 def _not_asked_for(inputs: Inputs, final: dict[str, Any], run: Run, version: str) -> Failed | None:
-    if run.version != version:
+    if run.version.casefold() != version.casefold():
         detail = (
             f"this was VASP {run.version}, the level is VASP {version}: set label.backend.vasp_version "
             "to the version that label.backend.command runs, or mend the command"

@@ -1,0 +1,58 @@
+"""VASP's files as people keep them, plain or compressed, and the errors of reading them."""
+
+import bz2
+import gzip
+import lzma
+import zlib
+from pathlib import Path
+from typing import IO, cast
+
+# First bytes of a compressed file, whatever its name is.
+_MAGIC = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+
+
+class BadOutputError(Exception):
+    """A file cannot be understood; trying again would give the same."""
+
+
+class TornError(BadOutputError):
+    """A file ends before its end: the program was stopped, or the file was not copied as a whole."""
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, through the decompression that its first bytes ask for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    """
+    handle = path.open("rb")
+    start = handle.read(6)
+    for magic, opener in _MAGIC:
+        if start.startswith(magic):
+            handle.close()
+            return cast("IO[bytes]", opener(path, "rb"))
+    handle.seek(0)
+    return handle
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    BadOutputError
+        If it cannot be read or decompressed.
+    """
+    try:
+        with open_file(path) as handle:
+            return handle.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        raise
+    except EOFError as error:
+        raise TornError(f"{path.name}: {error}") from error
+    except (OSError, zlib.error, lzma.LZMAError) as error:
+        raise BadOutputError(f"{path.name}: {type(error).__name__}: {error}") from error
