@@ -71,3 +71,19 @@ def archive(folder, path):
             tar.add(folder, folder.name)
     shutil.rmtree(folder)
     return path
+
+
+def collection(top):
+    """Some runs below ``top/runs`` as the documentation shows them: four of MatPES' PBE, others, and one without vasprun.xml."""
+    runs = top / "runs"
+    with potcars_called_as_vasps(top / "potcars"):
+        make_run(runs / "metal")
+        pack(make_run(runs / "halide" / "static", "halide"))
+        pack(make_run(runs / "oxide", "magnetic oxide"), ".relax2")
+        (runs / "oxide" / "OUTCAR.orig").write_text("put aside")
+        archive(make_run(runs / "fluoride", "lanthanide"), runs / "old.tar.gz")
+        make_run(runs / "oxide-U", "magnetic oxide", **PLUS_U)
+        make_run(runs / "coarse", KSPACING="0.5", ISMEAR="1")
+        make_run(runs / "without", "halide", NELM="120")
+        (runs / "without" / "vasprun.xml").unlink()
+    return runs

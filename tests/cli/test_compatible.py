@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -13,7 +14,7 @@ from ase.io import write
 
 from existing_runs import PLUS_U, make_run, potcars_called_as_vasps
 from pesatlas.dataset.same_geometry import GeometryIndex
-from vasp_cases import crystal
+from vasp_cases import calculate, crystal, options
 from vasp_double import energy_forces_stress
 
 needs_matcalc = pytest.mark.skipif(find_spec("matcalc") is None, reason="matcalc has the published records")
@@ -170,3 +171,41 @@ def test_geometries_are_the_same_in_any_order_orientation_and_image_and_not_beyo
     assert index.find(numbers[order], 1.001 * cell @ turn, 1.001 * moved) is None
     swapped = numbers[[1, 0, 2, 3]]
     assert index.find(swapped, cell, positions) is None
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A table of labels that the backend made, with the double, of the level of a campaign."""
+    from pesatlas.label.rows import definitions, result_columns
+    from pesatlas.levels.vasp import levels
+    from pesatlas.tables import SCHEMAS, write_table
+
+    top = tmp_path_factory.mktemp("own")
+    with potcars_called_as_vasps(top / "potcars"):
+        level = levels(options(), ["pbe"])["pbe"]
+        rows = []
+        for name in ("metal", "magnetic oxide"):
+            outcome, _ = calculate(top, "pbe", name)
+            numbers, cell, positions = crystal(name)
+            row = {field.name: "" if field.type == pa.string() else 0 for field in SCHEMAS["labels"]}
+            row |= {"snapshot_id": name, "n_atoms": len(numbers), "numbers": numbers.tolist()}
+            row |= {"cell_A": cell.ravel().tolist(), "positions_A": positions.ravel().tolist()}
+            rows.append(row | result_columns(outcome, level, name))
+    write_table(top / "labels.parquet", "labels", rows, "test", metadata=definitions([level]))
+    return top / "labels.parquet"
+
+
+def test_own_labels_are_on_the_surface_of_matpes_and_so_are_runs_on_theirs(own, sets, tmp_path):
+    assert run("compatible", own, cwd=tmp_path)[0] == 0
+    assert run("compatible", "good", "--with", own, cwd=sets)[0] == 0
+    status, said = run("compatible", "plus_u", "--with", own, cwd=sets)
+    assert status == 1
+    assert "labels differ in LDAU" in said
+
+
+def test_runs_of_another_version_are_not_on_the_surface_of_a_campaign(own, tmp_path):
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        make_run(tmp_path / "old" / "halide", "halide", version="6.3.2")
+    status, said = run("compatible", "old", "--with", own, cwd=tmp_path)
+    assert status == 1
+    assert "VASP version" in said

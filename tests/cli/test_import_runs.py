@@ -58,6 +58,7 @@ def kept(tmp_path_factory):
         make_run(runs / "r2scan", "halide", "R2SCAN")
         make_run(runs / "no OUTCAR", "metal", NELM="150")
         (runs / "no OUTCAR" / "OUTCAR").unlink()
+        make_run(runs / "no moments", "magnetic oxide", LORBIT=None)
         make_run(runs / "no vasprun")
         (runs / "no vasprun" / "vasprun.xml").unlink()
         torn = make_run(runs / "torn", "halide", NELM="120") / "vasprun.xml"
@@ -87,6 +88,7 @@ def test_every_run_is_a_row_or_a_failure_with_its_reason(imported):
         "runs/custodian/relax2",
         "runs/old.zip/zipped",
         "runs/no OUTCAR",
+        "runs/no moments",
     }
     assert {name: row["reason"] for name, row in failures.items()} == {
         "runs/old.tar.gz/in a tar": "wrong_level",
@@ -94,14 +96,14 @@ def test_every_run_is_a_row_or_a_failure_with_its_reason(imported):
         "runs/another POTCAR": "wrong_level",
         "runs/r2scan": "wrong_level",
         "runs/no vasprun": "incomplete",
-        "runs/torn": "bad_output",
+        "runs/torn": "crashed",
         "runs/moved": "not_static",
         "runs/plain copy": "duplicate",
         "runs/broken.tar.gz": "unreadable",
     }
     for line in (
-        "14  runs found",
-        "5  rows of level pbe",
+        "15  runs found",
+        "6  rows of level pbe",
         "9  failures",
         "4    wrong_level",
         "2 files that were put aside",
@@ -139,12 +141,15 @@ def test_numbers_are_those_of_the_run_in_our_units_and_its_order_of_atoms(import
     assert (row["level"], row["code"]) == ("pbe", "vasp 6.4.3")
 
 
-def test_without_outcar_the_moments_are_null_and_the_row_says_why(imported):
+@pytest.mark.parametrize(
+    ("name", "why"), [("no OUTCAR", "no OUTCAR"), ("no moments", "OUTCAR has no moments of the ions")]
+)
+def test_moments_that_are_not_told_are_null_and_the_row_says_why(imported, name, why):
     _, said, rows, _ = imported
-    row = rows["runs/no OUTCAR"]
+    row = rows[f"runs/{name}"]
     assert row["magmoms_muB"] is None
-    assert "no OUTCAR" in json.loads(row["settings"])["notes"][0]
-    assert "1 rows: no OUTCAR" in said
+    assert why in json.loads(row["settings"])["notes"][0]
+    assert f"1 rows: {why}" in said
 
 
 def test_globs_and_files_and_places_given_twice(kept, tmp_path):

@@ -79,7 +79,7 @@ WRONG = [
     ("release 2026.1 --to notes.txt", "notes.txt is a file", "with --to"),
     ("release 2026.1 --since nowhere", "no folder nowhere", "Did you mean results?"),
     ("import nowhere.json --level pbe", "nowhere.json: no such file", "Name one of"),
-    ("import notes.txt --level pbe", "unknown format", "--format"),
+    ("import notes.txt --level pbe", "neither a folder, an archive", "nor an OUTCAR"),
     (
         "import notes.json --level pbe",
         "holds no rows that can be used (1 unreadable)",

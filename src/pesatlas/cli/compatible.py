@@ -165,10 +165,22 @@ def _differences(label: Label, wanted: Wanted) -> list[Difference] | None:
     """Return the keys in which a label differs; None if that cannot be told from settings."""
     if wanted.settings is not None and label.settings is not None:
         return wanted.settings.differences(label.settings, label.cell)
-    if wanted.definition is None or label.definition is None:
+    if wanted.definition is None:
         return None
+    if label.definition is None:
+        if label.settings is None:
+            return None
+        codes = " ".join(wanted.definition["code"])
+        return [Difference(CODE, "code", codes, f"{label.settings.code} {label.settings.version}".strip())]
     keys = difference(Level(**wanted.definition), Level(**label.definition))
-    return [Difference(CODE, key, "another value", "this one") for key in keys]
+    return [Difference(CODE, key, _at(wanted.definition, key), _at(label.definition, key)) for key in keys]
+
+
+def _at(definition: dict[str, Any], dotted: str) -> str:
+    value: Any = definition
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return "not set" if value is None else str(value)
 
 
 def _by_energy(label: Label, wanted: Wanted, found: Findings) -> None:

@@ -9,7 +9,7 @@ from pesatlas import __version__
 from pesatlas.tables.schemas import FailureReason
 
 BESIDE = ".failures.parquet"
-"""How a table of failures beside a table of rows ends."""
+"""Ends the name of a table of failures that lies beside the table it belongs to, in the same folder."""
 
 
 @dataclass(frozen=True)

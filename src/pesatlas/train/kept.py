@@ -38,8 +38,8 @@ def read_kept(path: Path, level: str, elements: tuple[int, ...]) -> Kept:
     UserError
         If there are none, or they are of another level.
     """
-    found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    files = [file for file in found if file == path or not file.name.endswith(BESIDE)]
+    tables = [each for each in path.glob("*.parquet") if not each.name.endswith(BESIDE)]
+    files = sorted(tables) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UserError(
             f"train.kept: {path}: no such file, or a folder without Parquet files. Name a table dataset, or one that `pesatlas import` wrote."

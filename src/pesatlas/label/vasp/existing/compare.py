@@ -32,7 +32,20 @@ _NOT_COMPARED = HARMLESS | {
         "LVACPOTAV",
         "LPARD",
     ),
-    *("NEDOS", "EMIN", "EMAX", "NWRITE", "LH5", "LEFG", "QUAD_EFG", "LRHFATM", "ICORELEVEL", "LORBITALREAL"),
+    *(
+        "NEDOS",
+        "EMIN",
+        "EMAX",
+        "NWRITE",
+        "LH5",
+        "LWAVEH5",
+        "LCHARGH5",
+        "LEFG",
+        "QUAD_EFG",
+        "LRHFATM",
+        "ICORELEVEL",
+        "LORBITALREAL",
+    ),
     *("LPLANE", "LSCALU", "LSCALAPACK", "LSCAAWARE", "LASYNC", "LUSENCCL", "NTAUPAR", "NOMEGAPAR", "KPUSE"),
     *(
         "LDIAG",
@@ -96,6 +109,7 @@ _DEFAULTS: dict[str, Any] = {
     "EFIELD_PEAD": 0,
     "PSTRESS": 0,
     "GGA_COMPAT": True,
+    "LCORR": True,
     "LSOL": False,
     "NLSPLINE": False,
     "LMAXPAW": -100,
@@ -237,7 +251,9 @@ class LevelSettings:
         keys = (self.incar.keys() | settings.incar.keys()) - _NOT_COMPARED - _TOLD_APART
         found = []
         for key in sorted(keys):
-            wanted, used = self.incar.get(key, _DEFAULTS.get(key)), _effective(settings, key)
+            used = _effective(settings, key)
+            # what is false by itself may be said to be false
+            wanted = self.incar.get(key, _DEFAULTS.get(key, False if isinstance(used, bool) else None))
             if key == "ICHARG":
                 same = not isinstance(used, int) or used < 10  # above, the density stays as it was read
             elif key in _NEEDS and not (

@@ -1,7 +1,5 @@
 """Finished runs in folders, globs and archives, under the names that VASP, custodian, atomate and people give them."""
 
-import bz2
-import gzip
 import lzma
 import os
 import re
@@ -10,11 +8,10 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 
@@ -22,12 +19,6 @@ from pesatlas.errors import UserError
 from pesatlas.ledger import records
 from pesatlas.store import Store
 
-_OPENERS: dict[str, Callable[[Path], Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".lzma": lzma.open,
-}
 _PACKED = r"(?P<packed>\.gz|\.bz2|\.xz|\.lzma)?"
 _VASPRUN = re.compile(rf"(?P<before>.*?)vasprun(?P<middle>.*?)\.xml(?P<after>.*?){_PACKED}", re.IGNORECASE)
 _OUTCAR = re.compile(rf"(?P<before>.*?)OUTCAR(?P<middle>)(?P<after>.*?){_PACKED}")
@@ -161,13 +152,6 @@ class Search:
                 packed = Path(temporary) / "outputs.tar.zst"
                 packed.write_bytes(payload)
                 yield from self._archive(packed, f"{where}/{key}")
-
-
-@contextmanager
-def plain(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file as its plain bytes, packed or not."""
-    with _OPENERS.get(path.suffix.lower(), lambda file: file.open("rb"))(path) as handle:
-        yield handle
 
 
 def _role(path: Path) -> tuple[str, str, bool]:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from pesatlas.label.interface import Failed
-from pesatlas.label.vasp.existing.find import FoundRun, Search, plain
+from pesatlas.label.vasp.existing.find import FoundRun, Search
 from pesatlas.label.vasp.existing.settings import Head, RunSettings, count_steps, read_head
+from pesatlas.label.vasp.files import BadOutputError, TornError, open_file
 from pesatlas.label.vasp.inputs import Inputs
-from pesatlas.label.vasp.output import BadOutputError, Outcar, Run, read_outcar, read_run, trim
+from pesatlas.label.vasp.outcar import Outcar, read_outcar
+from pesatlas.label.vasp.vasprun import Run, read_run
 from pesatlas.label.vasp.verify import find_fault, stress
 from pesatlas.tables import FailureReason
 
 NO_OUTCAR = "no OUTCAR: moments are not known, and vasprun.xml alone says that it finished and converged"
+NO_MOMENTS = "OUTCAR has no moments of the ions: VASP writes them with LORBIT = 10 or 11"
 _LONGEST = 300
 
 
@@ -44,7 +47,7 @@ class ExistingLabel:
 
 
 def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
-    """Yield every run that a search finds, by its name: its label, or why it has none. A copy of an earlier one has none."""
+    """Yield every run that a search finds, by its name: its label, or why it has none; a copy of an earlier label has none."""
     seen: dict[str, str] = {}
     for found in search.runs():
         with tempfile.TemporaryDirectory(prefix="pesatlas-run-") as temporary:
@@ -57,7 +60,7 @@ def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
             outcome = Failed(
                 FailureReason.DUPLICATE, f"its vasprun.xml is, byte by byte, that of {seen[digest]}"
             )
-        elif digest:
+        elif digest and isinstance(outcome, ExistingLabel):
             seen[digest] = found.name
         yield found.name, outcome
 
@@ -69,34 +72,40 @@ def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
     if found.vasprun is None:
         detail = "an OUTCAR without vasprun.xml: the settings and k-points that VASP used cannot be told"
         return Failed(FailureReason.INCOMPLETE, detail), ""
-    file, digest = folder / "whole.xml", ""
-    with plain(found.vasprun) as packed, file.open("wb") as out:
-        shutil.copyfileobj(packed, out, 1 << 20)
-    with file.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "blake2b").hexdigest()
-    steps = count_steps(file)
-    if steps > 1:
-        detail = f"{steps} ionic steps: a relaxation or dynamics; a label is a static calculation of one"
-        return Failed(FailureReason.NOT_STATIC, detail), digest
-    head, run_file = read_head(file), trim(file, folder / "vasprun.xml")
-    file.unlink()
+    file, digest = folder / "vasprun.xml", ""
+    try:
+        with open_file(found.vasprun) as packed, file.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1 << 20)
+        with file.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "blake2b").hexdigest()
+        steps = count_steps(file)
+        if steps > 1:
+            detail = f"{steps} ionic steps: a relaxation or dynamics; a label is a static calculation of one"
+            return Failed(FailureReason.NOT_STATIC, detail), digest
+        return _read_static(found, file), digest
+    except (TornError, EOFError) as error:
+        return Failed(FailureReason.CRASHED, f"torn output: {error}"), digest
+    except BadOutputError as error:
+        return Failed(FailureReason.BAD_OUTPUT, str(error)), digest
+
+
+def _read_static(found: FoundRun, file: Path) -> ExistingLabel | Failed:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            run, outcar = read_run(run_file), None
-            if found.outcar is not None:
-                with plain(found.outcar) as packed, (folder / "OUTCAR").open("wb") as out:
-                    shutil.copyfileobj(packed, out, 1 << 20)
-                outcar = read_outcar(folder / "OUTCAR")
-        except BadOutputError as error:
-            return Failed(FailureReason.BAD_OUTPUT, str(error)), digest
-        structure = _structure(head) or run.structure
+        run = read_run(file)
+        head = read_head(file)
+        outcar = read_outcar(found.outcar) if found.outcar else None
+    structure = _structure(head) or run.structure
+    notes = [] if outcar else [NO_OUTCAR]
+    if outcar is not None and outcar.moments_muB is None and outcar.spin == "collinear":
+        # of an own label that is a failure, for r2SCAN starts from them; here it is a null that says why
+        outcar = replace(outcar, spin="none")
+        notes.append(NO_MOMENTS)
     failed = _fault(structure, run, outcar)
     if failed:
-        return failed, digest
-    notes = [] if outcar else [NO_OUTCAR]
-    notes += [line for each in caught if (line := _first_line(each, folder)) not in notes]
-    return _label(found.name, head, structure, run, outcar, tuple(dict.fromkeys(notes))), digest
+        return failed
+    notes += [_first_line(each, file.parent) for each in caught if issubclass(each.category, UserWarning)]
+    return _label(found.name, head, structure, run, outcar, tuple(dict.fromkeys(notes)))
 
 
 def _first_line(warning: warnings.WarningMessage, folder: Path) -> str:

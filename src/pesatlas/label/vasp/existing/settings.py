@@ -134,12 +134,22 @@ def count_steps(path: Path) -> int:
 def _parts(path: Path) -> Iterator[Any]:
     """Yield the elements below the root before the first step; VASP's bytes that are no XML are passed over."""
     depth = 0
-    for event, element in etree.iterparse(str(path), events=("start", "end"), recover=True, huge_tree=True):
-        depth += 1 if event == "start" else -1
-        if event == "start" and element.tag == "calculation":
-            return
-        if event == "end" and depth == 1:
-            yield element
+    with path.open("rb") as handle:
+        steps = etree.iterparse(
+            handle,
+            events=("start", "end"),
+            recover=True,
+            huge_tree=True,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+        )
+        for event, element in steps:
+            depth += 1 if event == "start" else -1
+            if event == "start" and element.tag == "calculation":
+                return
+            if event == "end" and depth == 1:
+                yield element
 
 
 def _values(element: Any) -> dict[str, Value]:
