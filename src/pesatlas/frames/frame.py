@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pesatlas.elements import SYMBOLS, atomic_number, symbol_of
+from pesatlas.frames.text import decoded
 from pesatlas.tables.schemas import FailureReason
 
 ID_KEYS = ("structure_id", "mp_id", "material_id", "matpes_id", "entry_id")
@@ -248,4 +249,4 @@ def text_id(value: Any) -> str | None:
     """Return an id as text: a text as it is, a number as Python writes it; None if there is none (null, not a number, empty)."""
     if value is None or value != value or value == "":  # noqa: PLR0124 - not a number is not itself
         return None
-    return str(value)
+    return decoded(str(value))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pesatlas.frames.frame import UnusableFrame
-from pesatlas.frames.xyz import open_text
+from pesatlas.frames.text import open_text
 from pesatlas.tables.schemas import FailureReason
 
 _PIECE = 1 << 20

@@ -4,7 +4,6 @@ Entries are found by their count lines; where a count is wrong, reading goes on 
 UTF-8 or UTF-16 with or without a byte-order mark, or latin-1, with lines that end in any way, and gzipped.
 """
 
-import gzip
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pesatlas.frames.frame import (
     too_many,
 )
 from pesatlas.frames.items import Item, broken
+from pesatlas.frames.text import decoded, open_text
 from pesatlas.tables.schemas import FailureReason
 
 _DEFAULT = "species:S:1:pos:R:3"
@@ -58,29 +58,6 @@ class Entry:
     def where(self) -> str:
         """Return where it stands, for messages."""
         return f"line {self.first}" if self.first == self.last else f"lines {self.first}-{self.last}"
-
-
-def open_text(path: Path) -> IO[str]:
-    """Open a text file that people wrote: gzipped or not, any line ends; bytes that are no UTF-8 become latin-1 in ``decoded``."""
-    with _open(path, "rb") as file:
-        head = file.read(2)
-    encoding = "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return _open(path, "rt", encoding=encoding, errors="surrogateescape")
-
-
-def _open(path: Path, mode: str, **settings: Any) -> Any:
-    return gzip.open(path, mode, **settings) if path.suffix == ".gz" else path.open(mode, **settings)
-
-
-def decoded(line: str) -> str:
-    """Return a line of ``open_text`` as text: UTF-8 if it is that, else latin-1."""
-    if line.isascii():
-        return line
-    return line.encode("utf-8", "surrogateescape").decode("latin-1") if _escaped(line) else line
-
-
-def _escaped(line: str) -> bool:
-    return any("\udc80" <= char <= "\udcff" for char in line)
 
 
 class _Lines:
