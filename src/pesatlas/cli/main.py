@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pesatlas import __version__
 from pesatlas.cli.complain import message_for_people
@@ -532,8 +533,11 @@ def config_check(
 ) -> None:
     """Check a configuration without running anything; every problem is named with its key and remedy."""
     from pesatlas.config.load import read_campaign  # noqa: PLC0415
+    from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
 
     campaign = read_campaign(path)
+    for warning in warnings_of(campaign, Path("results")):
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")
 
 
