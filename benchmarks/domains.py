@@ -101,11 +101,12 @@ def explore(folder: Path) -> None:
 
 def campaign(folder: Path, name: str) -> None:
     """Run a ready campaign scaled down: cells, trajectories and target small, and no DFT."""
-    values = preset(name)[0].model_dump(mode="json")
+    ready = preset(name)[0]
+    values = ready.model_dump(mode="json")
     for domain in values["structures"]["domains"]:
         if domain.get("supercell"):
             domain["supercell"] = {"min_length_A": 3.0, "max_atoms": 24}
-    step_ps = values["explore"]["timestep_fs"] / 1000
+    step_ps = ready.explore.longest_timestep_fs / 1000
     values["explore"] |= {
         "length_ps": 10 * step_ps,
         "frame_interval_ps": 5 * step_ps,

@@ -35,7 +35,7 @@ def configuration(rows: int) -> dict[str, object]:
     campaign = preset("demo")[0].model_dump(mode="json")
     # most crystals have a unit cell and a supercell
     trajectories = 2 * len(CRYSTALS) * len(PRESSURES_GPA) * len(TEMPERATURES_K)
-    interval_ps = STEPS * campaign["explore"]["timestep_fs"] / 1000
+    interval_ps = STEPS * preset("demo")[0].explore.longest_timestep_fs / 1000
     frames = round(POOL * rows / trajectories)
     campaign["campaign"]["name"] = "thousands"
     campaign["structures"]["sources"] = [{"kind": "demo", "names": list(CRYSTALS)}]

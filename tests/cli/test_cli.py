@@ -36,6 +36,24 @@ def test_a_new_configuration_is_valid(tmp_path):
     assert "valid campaign 'demo'" in output
 
 
+def test_checking_names_hydrogen_where_the_time_step_is_too_long_for_it(tmp_path):
+    text = pesatlas("config", "new")[1]
+    assert "timestep_fs: auto" in text
+    assert "hydrogen" not in _checked(tmp_path, text.replace("timestep_fs: auto", "timestep_fs: 2.0"))
+    text = text.replace("[AlP, GaAs,", "[LaH10,")
+    assert "hydrogen" not in _checked(tmp_path, text)
+    said = _checked(tmp_path, text.replace("timestep_fs: auto", "timestep_fs: 2.0"))
+    assert "there is hydrogen, and explore.timestep_fs is 2 fs" in said
+    assert "valid campaign" in said
+
+
+def _checked(folder, text):
+    (folder / "config.yaml").write_text(text)
+    status, output, _ = pesatlas("config", "check", cwd=folder)
+    assert status == 0
+    return " ".join(output.split())
+
+
 def test_parsing_a_configuration_imports_nothing_heavy():
     program = "import sys; from pesatlas.config.presets import preset; preset('demo'); print(sorted({'torch', 'ase', 'pymatgen', 'gpaw', 'sklearn', 'pandas', 'numba', 'scipy'} & set(sys.modules)))"
     assert (

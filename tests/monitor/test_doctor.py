@@ -55,6 +55,18 @@ def test_a_campaign_that_can_run_is_well(folder):
     assert set(folder.rglob("*")) == before
 
 
+def test_hydrogen_and_a_long_time_step_are_named(folder):
+    change(folder, "structures", sources=[{"kind": "demo", "names": ["H3S", "Si"]}])
+    assert not any("there is hydrogen" in text for text in look(folder)[0])
+    change(folder, "explore", timestep_fs=2.0)
+    well, _ = look(folder)
+    (said,) = [text for text in well if "there is hydrogen" in text]
+    assert "explore.timestep_fs is 2 fs" in said
+    assert "auto" in said
+    change(folder, "explore", timestep_fs=0.5)
+    assert not any("there is hydrogen" in text for text in look(folder)[0])
+
+
 def test_elements_come_from_the_cells_once_there_are_any(halfway, monkeypatch):
     monkeypatch.chdir(halfway.folder)
     well, _ = look(halfway.folder)

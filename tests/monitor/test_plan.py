@@ -5,15 +5,18 @@ import subprocess
 import sys
 
 import dag
+import numpy as np
 import pytest
 
+from exploring import structure_row
 from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
 from pesatlas.monitor.plan import Machine, _wall_s, count, plan
-from pesatlas.monitor.rates import UNITS, Rate, assumed, measured
+from pesatlas.monitor.rates import UNITS, Rate, assumed, measured, measured_cells
 from pesatlas.monitor.words import size as words
 from pesatlas.rules import RULES
+from pesatlas.tables import write_table
 
 
 @pytest.fixture
@@ -148,13 +151,13 @@ def test_the_command_says_where_each_number_comes_from(tmp_path):
         assert unit.split()[0] in done.stdout
 
 
-def campaign_with(domains):
+def campaign_with(domains, **explore):
     from pesatlas.config.campaign import Campaign
 
     return Campaign.model_validate(
         {
             "structures": {"sources": [{"kind": "demo"}], "domains": domains},
-            "explore": {},
+            "explore": explore,
             "encode": {},
             "select": {},
             "label": {},
@@ -187,4 +190,20 @@ def test_ramps_take_time_and_give_snapshots(tmp_path):
     assert amounts.snapshots == 10 * (350 / campaign.explore.frame_interval_ps + 1)
     rates |= {"md": Rate(1e5, "given"), "encode": Rate(1e5, "given"), "atoms": Rate(20, "given")}
     explore = plan(campaign, amounts, rates)[1]
-    assert explore.hours == pytest.approx(10 * 350_000 / campaign.explore.timestep_fs * 20 / 1e5 / 3600)
+    # steps of 2 fs, and of 1 and 0.5 fs for some of the crystals
+    assert explore.hours == pytest.approx(1.2 * 10 * 350_000 / 2 * 20 / 1e5 / 3600)
+
+
+def test_steps_are_counted_in_the_time_steps_of_the_cells(tmp_path):
+    light = structure_row("light", ([1, 17], np.eye(3) * 4, [[0, 0, 0], [2, 2, 2]]))
+    heavy = structure_row("heavy", ([11, 17], np.eye(3) * 4, [[0, 0, 0], [2, 2, 2]]))
+    counts = {"cells": 2, "accepted": 2, "trajectories": 2}
+    write_table(tmp_path / "structures.parquet", "structures", [light, heavy], "test", counts)
+    for step, pace in (("auto", (4 + 1) / 2), (2.0, 1)):
+        campaign = campaign_with([{"kind": "bulk", "supercell": None}], timestep_fs=step)
+        rates = assumed(campaign) | measured_cells(tmp_path, campaign.explore)
+        assert (rates["pace"].value, rates["lengths"].value) == (pace, 1)
+        amounts = count(campaign, tmp_path, None, rates)
+        assert amounts.steps == 2 * 50_000 * pace
+        # frames are as many
+        assert amounts.snapshots == 2 * 1000 + 2

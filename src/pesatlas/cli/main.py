@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from pesatlas import __version__
 from pesatlas.cli.app import Config, Folder, Results, app, command, console
@@ -530,8 +531,11 @@ def config_check(
 ) -> None:
     """Check a configuration without running anything; every problem is named with its key and remedy."""
     from pesatlas.config.load import read_campaign  # noqa: PLC0415
+    from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
 
     campaign = read_campaign(path)
+    for warning in warnings_of(campaign, Path("results")):
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")
 
 

@@ -1,18 +1,48 @@
 """Section ``explore``: molecular dynamics of every cell at every one of its conditions."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainSerializer, WithJsonSchema, WrapValidator, model_validator
 
 from pesatlas import registry
 from pesatlas.config.section import Runtime, Section
 
+AUTO = "auto"
+"""The time step that the lightest element of each cell allows."""
+
+_TIMESTEPS_FS = ((1, 0.5), (7, 1.0), (118, 2.0))
+"""Up to which atomic number of the lightest element which time step (fs): a tenth or less of the fastest vibration's period.
+
+Velocity Verlet is stable up to a third of it; the energy of a vibration fluctuates by 5 % at a tenth, by 2 % at a fifteenth. Hydrogen: O-H 9 fs, N-H 10, C-H 11, H-H 8.
+Helium to nitrogen: N-N 14, C-N and C-O 15, C-C 20, B-N 24, Li-O 45 fs. Oxygen and heavier: O-O 21, S-O and P-O 28, Si-O 30 fs.
+"""
+
+HYDROGEN = 1
+LONGEST_WITH_HYDROGEN_FS = 1.0
+"""A number above is a mistake where there is hydrogen, or has to be meant."""
+
+
+def _number_or_auto(value: Any, number: Any) -> Any:
+    return AUTO if value == AUTO else number(value)
+
+
 if TYPE_CHECKING:
     # the union is built at run time from the modules that are there
     Potential = Any
+    Timestep = float | Literal["auto"]
 else:
     Potential = registry.options_of("pesatlas.potentials.kinds")
+    # no union: of a number that is out of bounds, pydantic would say two things
+    Timestep = Annotated[
+        float,
+        Field(gt=0, le=1000),
+        WrapValidator(_number_or_auto),
+        PlainSerializer(lambda value: value, return_type=Any),
+        WithJsonSchema(
+            {"anyOf": [{"const": AUTO}, {"exclusiveMinimum": 0, "maximum": 1000, "type": "number"}]}
+        ),
+    ]
 
 _LONGEST_USUAL_TIMESTEP_FS = 10.0
 LAST_STEP = 9_999_999
@@ -50,8 +80,10 @@ class Explore(Section):
     device: str = Runtime(
         "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the dynamics run: cpu, cuda, cuda:1"
     )
-    timestep_fs: float = Field(
-        2.0, gt=0, le=1000, description="time step (fs); more than 10 needs allow_long_timestep"
+    timestep_fs: Timestep = Field(
+        "auto",
+        description="time step (fs); auto: by the lightest element of each cell, 0.5 with hydrogen, 1 with helium to nitrogen, else 2; more "
+        "than 10 needs allow_long_timestep",
     )
     allow_long_timestep: bool = Field(
         default=False, description="say true to mean a time step of more than 10 fs"
@@ -88,24 +120,40 @@ class Explore(Section):
     )
 
     @property
+    def longest_timestep_fs(self) -> float:
+        """The time step (fs); of ``auto`` that of heavy elements, of which the others are parts."""
+        return _TIMESTEPS_FS[-1][1] if isinstance(self.timestep_fs, str) else self.timestep_fs
+
+    def of(self, numbers: Iterable[int]) -> Self:
+        """Return the section with the time step of a cell with these elements in place of ``auto``.
+
+        Trajectories follow from the number alone, so that ``auto`` finds those that were made with the same number.
+        """
+        if self.timestep_fs != AUTO:
+            return self
+        lightest = min(numbers)
+        step = next(step for last, step in _TIMESTEPS_FS if lightest <= last)
+        return self.model_copy(update={"timestep_fs": step})
+
+    @property
     def frame_steps(self) -> int:
-        """Steps between two frames."""
-        return round(self.frame_interval_ps * 1000 / self.timestep_fs)
+        """Steps between two frames; of ``auto`` those of heavy elements."""
+        return round(self.frame_interval_ps * 1000 / self.longest_timestep_fs)
 
     @property
     def total_steps(self) -> int:
-        """Steps of a trajectory without ramps."""
+        """Steps of a trajectory without ramps; of ``auto`` those of heavy elements."""
         return self.steps_of()
 
     def steps_of(self, ramp_ps: Iterable[float] = (), length_ps: float | None = None) -> int:
         """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's): whole frames."""
-        fs = sum(self.ramp_steps(ps) for ps in ramp_ps) * self.timestep_fs
+        fs = sum(self.ramp_steps(ps) for ps in ramp_ps) * self.longest_timestep_fs
         fs += (length_ps or self.length_ps) * 1000
         return max(1, round(fs / (self.frame_interval_ps * 1000))) * self.frame_steps
 
     def ramp_steps(self, length_ps: float) -> int:
         """Return the steps of one part of a ramp."""
-        return max(1, round(length_ps * 1000 / self.timestep_fs))
+        return max(1, round(length_ps * 1000 / self.longest_timestep_fs))
 
     def dynamics_identity(self) -> dict[str, Any]:
         """Return what decides a trajectory: ``identity`` without how cells are packed into jobs."""
@@ -115,20 +163,22 @@ class Explore(Section):
 
     @model_validator(mode="after")
     def _timestep_is_meant(self) -> "Explore":
-        if self.timestep_fs > _LONGEST_USUAL_TIMESTEP_FS and not self.allow_long_timestep:
+        step = self.longest_timestep_fs
+        if step > _LONGEST_USUAL_TIMESTEP_FS and not self.allow_long_timestep:
             raise ValueError(
-                f"timestep_fs: {self.timestep_fs:g} fs is longer than 10 fs, where atoms no longer follow their forces; "
-                "use 2 (1 or less with hydrogen), or set allow_long_timestep: true if this is meant"
+                f"timestep_fs: {step:g} fs is longer than 10 fs, where atoms no longer follow their forces; "
+                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is meant"
             )
         return self
 
     @model_validator(mode="after")
     def _times_divide(self) -> "Explore":
         interval_fs = self.frame_interval_ps * 1000
-        if not _divides(self.timestep_fs, interval_fs):
-            near = max(1, round(interval_fs / self.timestep_fs)) * self.timestep_fs / 1000
+        step = self.longest_timestep_fs
+        if not _divides(step, interval_fs):
+            near = max(1, round(interval_fs / step)) * step / 1000
             raise ValueError(
-                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of {self.timestep_fs:g} fs; use {near:g}"
+                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of {step:g} fs; use {near:g}"
             )
         if not _divides(self.frame_interval_ps, self.length_ps):
             near = max(1, round(self.length_ps / self.frame_interval_ps)) * self.frame_interval_ps
@@ -140,6 +190,18 @@ class Explore(Section):
                 f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have room for {LAST_STEP}: make it shorter"
             )
         return self
+
+
+def hydrogen_warning(timestep_fs: float | str, numbers: Iterable[int]) -> str:
+    """Return what is wrong with a time step (fs) given as a number where there is hydrogen; nothing if nothing is."""
+    if not isinstance(timestep_fs, float | int) or timestep_fs <= LONGEST_WITH_HYDROGEN_FS:
+        return ""
+    if HYDROGEN not in {int(z) for z in numbers}:
+        return ""
+    return (
+        f"there is hydrogen, and explore.timestep_fs is {timestep_fs:g} fs: O-H, N-H and C-H bonds vibrate in 9 to 12 fs, and trajectories with "
+        "them heat up or explode; set it to auto, or 0.5"
+    )
 
 
 def _divides(part: float, whole: float) -> bool:

@@ -26,6 +26,7 @@ DEMO: Preset = (
         },
         "explore": {
             "potential": {"kind": "chgnet"},
+            "timestep_fs": "auto",
             "length_ps": 0.5,
             "frame_interval_ps": 0.02,
             "structures_per_job": 8,
@@ -35,6 +36,7 @@ DEMO: Preset = (
         "label": {"backend": {"kind": "gpaw", "quality": "demo"}, "structures_per_job": 2},
     },
     {
+        "explore.timestep_fs": "Of the demo's crystals: 2 fs, with Li and C 1 fs. MatPES: 2 for all, with which bonds of hydrogen explode.",
         "explore.length_ps": "MatPES: 100. Half a picosecond shows how it works.",
         "structures.domains.0.supercell": "Small, so that DFT of a supercell takes seconds. MatPES has 64 atoms.",
         "select.target": "8 equilibrium crystals and 16 snapshots.",
@@ -89,7 +91,7 @@ MATPES: Preset = (
         "structures.domains.0.temperatures_K": PUBLISHED,
         "structures.domains.0.pressures_GPa": "Published: 1 atm.",
         "explore.potential": "Published: M3GNet-MP-2021.2.8-DIRECT.",
-        "explore.timestep_fs": PUBLISHED,
+        "explore.timestep_fs": "Published. Too long for bonds of hydrogen (9 to 12 fs), whose trajectories heat up or explode and become failures; auto keeps them.",
         "explore.length_ps": PUBLISHED,
         "explore.frame_interval_ps": "Published: 1001 frames of a trajectory, the first of them the crystal as given.",
         "structures.max_atoms": UNKNOWN,

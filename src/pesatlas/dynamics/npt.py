@@ -9,7 +9,9 @@ that of the full step is too low by the mean of (omega dt / 2)^2 over the vibrat
 doi:10.1063/1.4901303).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -25,13 +27,38 @@ _SYMMETRIC = ((0, 0, 2), (1, 1, 3), (2, 2, 4), (1, 2, 5), (0, 2, 6), (0, 1, 7))
 """Row and column of the strain, and the column of the noise that drives it."""
 
 
+@dataclass(frozen=True, eq=False)
+class Timesteps:
+    """Time steps of B structures that advance together, each with its own.
+
+    Attributes
+    ----------
+    fs : (B,) fs
+    keep : (B,) share of the kinetic energy that a step of the thermostat keeps
+    """
+
+    fs: torch.Tensor
+    keep: torch.Tensor
+
+    @classmethod
+    def of(cls, steps_fs: Sequence[float], thermostat_tau_fs: float, device: torch.device) -> Self:
+        """Build from a time step (fs) for each structure."""
+        # one by one: the last bit of a vectorised exponential depends on who else is in the vector
+        keep = torch.stack([_kept(step, thermostat_tau_fs) for step in steps_fs])
+        return cls(torch.tensor(steps_fs, dtype=torch.float64, device=device), keep.to(device))
+
+
+def _kept(timestep_fs: float, tau_fs: float) -> torch.Tensor:
+    return torch.exp(torch.as_tensor(-timestep_fs / tau_fs, dtype=torch.float64))
+
+
 @dataclass(frozen=True)
 class NpT:
     """The integrator; a relaxation time of ``inf`` switches its thermostat or barostat off.
 
     Attributes
     ----------
-    timestep_fs : time step, fs
+    timestep_fs : time step, fs, of all structures that no ``Timesteps`` come with
     thermostat_tau_fs : relaxation time of the kinetic energy, fs
     barostat_tau_fs : relaxation time of the cell, fs
     compressibility_per_GPa : estimate that turns a pressure difference into a strain, 1/GPa
@@ -42,31 +69,41 @@ class NpT:
     barostat_tau_fs: float
     compressibility_per_GPa: float
 
-    def move(self, state: State, noise: torch.Tensor, limits: CellLimits | None = None) -> State:
+    def move(
+        self,
+        state: State,
+        noise: torch.Tensor,
+        limits: CellLimits | None = None,
+        timesteps: Timesteps | None = None,
+    ) -> State:
         """Take the part of a step before the new forces: positions, cells and half-step velocities.
 
-        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``; without ``limits`` all cells move freely. Energies, forces and
-        stresses are still the old ones.
+        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``; without ``limits`` all cells move freely; without ``timesteps`` all
+        advance by the same. Energies, forces and stresses are still the old ones.
         """
-        dt = self.timestep_fs
+        dt = self._of_atoms(state, timesteps)
         velocities = state.velocities + (0.5 * dt * ACCELERATION) * state.forces / state.masses[:, None]
         state = replace(state, velocities=velocities, positions=state.positions + 0.5 * dt * velocities)
-        state = self._thermostat(state, noise)
-        state = self._barostat(state, noise, limits)
+        state = self._thermostat(state, noise, timesteps)
+        state = self._barostat(state, noise, limits, timesteps)
         positions = state.positions + 0.5 * dt * state.velocities
         return replace(state, positions=positions, kinetic=state.kinetic_energy())
 
-    def complete(self, moved: State, evaluation: Evaluation) -> State:
+    def _of_atoms(self, state: State, timesteps: Timesteps | None) -> float | torch.Tensor:
+        """Return the time step: one for all, or (N, 1)."""
+        return self.timestep_fs if timesteps is None else timesteps.fs[state.owner, None]
+
+    def complete(self, moved: State, evaluation: Evaluation, timesteps: Timesteps | None = None) -> State:
         """Finish a step with what the potential says of the moved state."""
         state = moved.evaluated(evaluation)
-        kick = (0.5 * self.timestep_fs * ACCELERATION) * state.forces / state.masses[:, None]
+        kick = (0.5 * self._of_atoms(state, timesteps) * ACCELERATION) * state.forces / state.masses[:, None]
         # the forces of a model in single precision do not sum to zero: without this the crystal would drift
         return replace(state, velocities=state.velocities + kick).at_rest()
 
-    def _thermostat(self, state: State, noise: torch.Tensor) -> State:
+    def _thermostat(self, state: State, noise: torch.Tensor, timesteps: Timesteps | None) -> State:
         """Scale velocities: Bussi, Donadio & Parrinello 2007, doi:10.1063/1.2408420, the exact propagator of its appendix."""
         freedom, kinetic = state.degrees_of_freedom, state.kinetic_energy()
-        keep = torch.exp(torch.as_tensor(-self.timestep_fs / self.thermostat_tau_fs, dtype=torch.float64))
+        keep = _kept(self.timestep_fs, self.thermostat_tau_fs) if timesteps is None else timesteps.keep
         normal, chi_squared = noise[:, 0], noise[:, 1]
         mean = 0.5 * BOLTZMANN_EV_PER_K * state.temperature
         ratio = (1 - keep) * mean / kinetic
@@ -76,7 +113,9 @@ class NpT:
         scale = torch.where(freedom > 0, sign * squared.clamp(min=0).sqrt(), 1.0)
         return replace(state, velocities=state.velocities * scale[state.owner, None])
 
-    def _barostat(self, state: State, noise: torch.Tensor, limits: CellLimits | None) -> State:
+    def _barostat(
+        self, state: State, noise: torch.Tensor, limits: CellLimits | None, timesteps: Timesteps | None
+    ) -> State:
         """Strain cell, positions and momenta: stochastic cell rescaling with all lengths and angles free.
 
         Bernetti & Bussi 2020, doi:10.1063/5.0020514; anisotropic: Del Tatto, Raiteri, Bernetti & Bussi 2022,
@@ -96,7 +135,8 @@ class NpT:
         dg = dV/V; in the plane, with area a, dg is da/a times that of the shape: each time the volume is distributed as
         exp(-P0 V/kT) Z(V) dV, without a further power of V.
         """
-        dt, volumes = self.timestep_fs, state.volumes
+        dt = self.timestep_fs if timesteps is None else timesteps.fs
+        volumes = state.volumes
         momentum_flux = state.per_structure(
             (state.masses[:, None] * state.velocities)[:, :, None] * state.velocities[:, None, :]
         )

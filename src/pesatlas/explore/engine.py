@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class Engine:
         self._checkpoint = checkpoint
         self._commit = commit
         self._npt = NpT(
-            settings.timestep_fs,
+            settings.longest_timestep_fs,
             settings.thermostat_tau_fs,
             settings.barostat_tau_fs,
             settings.compressibility_per_GPa,
@@ -128,11 +129,14 @@ class Engine:
         noise = torch.as_tensor(group.noise.at(group.steps), device=self._potential.device)
         for run in group.runs:
             run.step += 1
-        group.state = self._npt.move(group.aimed(), noise, group.cell_limits)
+        steps = group.timesteps(self._npt)
+        group.state = self._npt.move(group.aimed(), noise, group.cell_limits, steps)
         group = self._drop(
             group, limits.check_motion(group.state, group.steps, group.start_volumes, group.limits)
         )
-        group = self._keep_frames(self._evaluate(group, self._npt.complete))
+        group = self._keep_frames(
+            self._evaluate(group, partial(self._npt.complete, timesteps=group.timesteps(self._npt)))
+        )
         progress.active, progress.paused = self._shed(group, progress.paused)
 
     def _evaluate(self, group: Group, use: Callable[..., State]) -> Group:
@@ -153,7 +157,7 @@ class Engine:
         """Keep the frames that are due; let go whoever is done or should not be kept."""
         failures: dict[int, Failure] = {}
         done = []
-        due = {i: run.step for i, run in enumerate(group.runs) if run.step % self._settings.frame_steps == 0}
+        due = {i: run.step for i, run in enumerate(group.runs) if run.step % run.trajectory.frame_steps == 0}
         for i, frame in (take_frames(group.state, due) if due else {}).items():
             run = group.runs[i]
             failure = limits.check_frame(frame, run.trajectory.abort)
@@ -167,8 +171,9 @@ class Engine:
         return self._drop(group, failures, done)
 
     def _drop(self, group: Group, failures: Mapping[int, Failure], done: Iterable[int] = ()) -> Group:
-        for i, failure in failures.items():
+        for i, found in failures.items():
             run = group.runs[i]
+            failure = limits.with_cause(found, run.trajectory.numbers, run.trajectory.timestep_fs)
             log.warning("%s failed: %s, %s", run.trajectory.name, failure.reason.value, failure.detail)
             self._commit(run.trajectory, run.frames, failure)
         self._failed += len(failures)

@@ -8,6 +8,7 @@ import torch
 
 from pesatlas.dynamics.cell_limits import CellLimits
 from pesatlas.dynamics.noise import Noise
+from pesatlas.dynamics.npt import NpT, Timesteps
 from pesatlas.dynamics.state import State, join
 from pesatlas.explore.frames import Frame
 from pesatlas.explore.limits import Limits
@@ -39,6 +40,7 @@ class Group:
     def __init__(self, runs: Sequence[Running] = (), state: State | None = None) -> None:
         self.runs = list(runs)
         self._state = state
+        self._timesteps: Timesteps | None = None
         if state is not None:
             self.start_volumes = torch.tensor(
                 [_volume(run) for run in self.runs], dtype=torch.float64, device=state.cells.device
@@ -69,6 +71,15 @@ class Group:
         return replace(
             self.state, temperature=torch.tensor(targets, dtype=torch.float64, device=self.state.cells.device)
         )
+
+    def timesteps(self, npt: NpT) -> Timesteps | None:
+        """Return the time step of each trajectory; None where all have that of the integrator."""
+        if self._timesteps is None:
+            own = [run.trajectory.timestep_fs for run in self.runs]
+            if all(step == npt.timestep_fs for step in own):
+                return None
+            self._timesteps = Timesteps.of(own, npt.thermostat_tau_fs, self.state.cells.device)
+        return self._timesteps
 
     @property
     def steps(self) -> list[int]:

@@ -1,11 +1,12 @@
 """When a trajectory has left physics."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from pesatlas.config.explore import Abort
+from pesatlas.config.explore import Abort, hydrogen_warning
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.state import State
 from pesatlas.explore.frames import Frame
@@ -38,6 +39,20 @@ def _too_close(distance: float, abort: Abort, where: str) -> Failure | None:
         FailureReason.EXPLODED_DISTANCE,
         f"two atoms are {distance:.3g} Å apart in {where} (limit {abort.min_distance_A:g} Å)",
     )
+
+
+_OF_DYNAMICS = {
+    FailureReason.EXPLODED_DISTANCE,
+    FailureReason.EXPLODED_TEMPERATURE,
+    FailureReason.EXPLODED_VOLUME,
+    FailureReason.NOT_FINITE,
+}
+
+
+def with_cause(failure: Failure, numbers: np.ndarray, timestep_fs: float) -> Failure:
+    """Return a failure with its likely cause, if the time step is too long for hydrogen."""
+    why = hydrogen_warning(timestep_fs, numbers) if failure.reason in _OF_DYNAMICS else ""
+    return replace(failure, detail=f"{failure.detail}; {why}") if why else failure
 
 
 class Limits:

@@ -31,7 +31,6 @@ def write_tables(
     *,
     n_structures: int,
     potential: Potential,
-    timestep_fs: float,
     fingerprint: str,
     snapshots: Path,
     failures: Path,
@@ -60,7 +59,7 @@ def write_tables(
                 failed.append(
                     failure_row("explore", each.name, each.structure_id, failure.reason, failure.detail)
                 )
-            waiting.append(_snapshot_rows(outcome, potential, timestep_fs))
+            waiting.append(_snapshot_rows(outcome, potential))
             if sum(len(table) for table in waiting) >= _ROWS_AT_ONCE:
                 writer.write(pa.concat_tables(waiting))
                 waiting = []
@@ -79,7 +78,7 @@ def _counted(outcome: Outcome) -> dict[str, int]:
     return {"trajectories": 1, ended: 1, "frames": frames}
 
 
-def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -> pa.Table:
+def _snapshot_rows(outcome: Outcome, potential: Potential) -> pa.Table:
     """Return the rows of a trajectory: its frames beside what is the same for all of them."""
     each, frames = outcome.trajectory, outcome.frames
     steps = frames["step"].to_pylist()
@@ -99,7 +98,7 @@ def _snapshot_rows(outcome: Outcome, potential: Potential, timestep_fs: float) -
     }
     own = {
         "snapshot_id": [f"{each.name}:{step:07d}" for step in steps],
-        "time_fs": [step * timestep_fs if each.moves else 0.0 for step in steps],
+        "time_fs": [step * each.timestep_fs if each.moves else 0.0 for step in steps],
         "temperature_K": [each.temperature_at(step) for step in steps],
         "lindemann": displacement_ratios(each, frames) if each.moves else [None] * len(steps),
     }

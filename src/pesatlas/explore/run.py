@@ -94,7 +94,6 @@ def explore_batch(
             outcomes,
             n_structures=n_structures,
             potential=potential,
-            timestep_fs=settings.timestep_fs,
             fingerprint=digest(settings.identity(), seed, potential.name, potential.weights_hash),
             snapshots=snapshots,
             failures=failures,

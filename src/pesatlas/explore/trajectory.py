@@ -62,6 +62,8 @@ class Trajectory:
     static : whether it does not move
     path_end : (n, 3) Å, the state to which to find a path; None: there is dynamics, or nothing
     images : of the path, both states included
+    timestep_fs : time step, fs
+    frame_steps : steps between two frames
     steps : length
     ramp : (temperature at the start, temperature at the end, steps) of what comes before ``temperature_K``
     cell_motion : what the barostat may do: all, isotropic, in_plane, none
@@ -84,6 +86,8 @@ class Trajectory:
     static: bool
     path_end: np.ndarray | None
     images: int
+    timestep_fs: float
+    frame_steps: int
     steps: int
     ramp: tuple[tuple[float, float, int], ...]
     cell_motion: str
@@ -149,11 +153,13 @@ def read_trajectories(
 ) -> tuple[list[Trajectory], int]:
     """Return what is to be computed for ``batch`` of the table ``structures``, and how many of its rows belong to it."""
     rows = read_table(structures, "structures", filters=[("batch", "=", batch)]).to_pylist()
-    made = {
-        "potential": [potential.name, potential.weights_hash, settings.potential.identity()],
-        "dynamics": [VERSION, settings.dynamics_identity(), seed],
-    }
-    return [each for row in rows for each in _of_row(row, settings, made)], len(rows)
+    made_by = [potential.name, potential.weights_hash, settings.potential.identity()]
+    found: list[Trajectory] = []
+    for row in rows:
+        own = settings.of(row["numbers"])
+        made = {"potential": made_by, "dynamics": [VERSION, own.dynamics_identity(), seed]}
+        found += _of_row(row, own, made)
+    return found, len(rows)
 
 
 def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Iterator[Trajectory]:
@@ -200,6 +206,8 @@ def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
         "static": bool(condition.get("static")),
         "path_end": np.reshape(path["end_A"], (-1, 3)) if path else None,
         "images": path.get("images", 0),
+        "timestep_fs": settings.longest_timestep_fs,
+        "frame_steps": settings.frame_steps,
         "steps": settings.steps_of([part["length_ps"] for part in ramp], condition.get("length_ps")),
         "ramp": tuple(
             (part["start_K"], part["end_K"], settings.ramp_steps(part["length_ps"])) for part in ramp

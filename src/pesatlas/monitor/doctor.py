@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
 from pesatlas.config.load import EXTENSIONS, load_campaign, read_campaign
 from pesatlas.elements import atomic_number, symbol_of
 from pesatlas.errors import UserError
@@ -55,10 +56,13 @@ def _checks(config: Path, profile: Path) -> Iterator[Check]:
         "files and programs that the configuration names are there",
         lambda: load_campaign(campaign.model_dump(), str(config)),
     )
-    found, where = _elements(campaign, Path("results"))
+    found, where = elements_in(campaign, Path("results"))
     symbols = " ".join(symbol_of(z) for z in sorted(found))
     yield Check(True, f"{len(found)} elements {where}{': ' if found else ''}{symbols}")
     on_slurm = read_profile(profile).get("executor") == "slurm"
+    if warning := hydrogen_warning(campaign.explore.timestep_fs, found):
+        # no mistake: as published, MatPES has it so
+        yield Check(True, f"but {warning}")
     yield from _models(campaign, found, on_slurm=on_slurm)
     yield from _labels(campaign, found)
     scratch = campaign.label.scratch or Path(tempfile.gettempdir())
@@ -87,7 +91,7 @@ def _attempt(text: str, look: Callable[[], object]) -> Check:
     return Check(True, text)
 
 
-def _elements(campaign: Campaign, results: Path) -> tuple[set[int], str]:
+def elements_in(campaign: Campaign, results: Path) -> tuple[set[int], str]:
     """Return the atomic numbers in the campaign, and in words where that is known from."""
     structures = results / "structures.parquet"
     found: set[int] = set()
@@ -111,6 +115,16 @@ def _elements(campaign: Campaign, results: Path) -> tuple[set[int], str]:
     remarks = [f"without {', '.join(unread)}, which has to be fetched first"] if unread else []
     remarks += [f"of the first {_READ_AT_MOST} crystals of a source"] if cut else []
     return found, ", ".join(["in the sources of structures", *remarks])
+
+
+def warnings_of(campaign: Campaign, results: Path) -> list[str]:
+    """Return what is allowed and hardly meant, in sentences; sources are read only where it matters."""
+    step = campaign.explore.timestep_fs
+    if isinstance(step, str) or step <= LONGEST_WITH_HYDROGEN_FS:
+        return []
+    found, _ = elements_in(campaign, results)
+    warning = hydrogen_warning(step, found)
+    return [f"explore.timestep_fs: {warning}."] if warning else []
 
 
 def _load(options: Any) -> Iterator[Any]:

@@ -106,8 +106,9 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         )
     cells = round(structures * rates["cells"].value)
     trajectories = round(cells * rates["trajectories"].value)
-    steps = round(trajectories * rates["lengths"].value * campaign.explore.total_steps)
-    snapshots = steps // campaign.explore.frame_steps + structures
+    long_steps = round(trajectories * rates["lengths"].value * campaign.explore.total_steps)
+    steps = round(long_steps * rates["pace"].value)
+    snapshots = long_steps // campaign.explore.frame_steps + structures
     picks = min(campaign.most_labels, snapshots)
     elements = round(rates["elements"].value)
     return Amounts(structures, source, cells, trajectories, steps, snapshots, picks, elements)

@@ -17,7 +17,7 @@ from pesatlas.levels import potcars
 from pesatlas.levels.matpes_records import Record, element_records
 from pesatlas.levels.registry import levels_of
 from pesatlas.monitor.check import Check
-from pesatlas.monitor.doctor import _elements as campaign_elements
+from pesatlas.monitor.doctor import elements_in
 from pesatlas.units import EV_PER_A3_TO_GPA
 
 ENERGY_MEV, FORCE_MEV_A, STRESS_GPA = 1.0, 10.0, 0.1
@@ -55,7 +55,7 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
 
     levels = levels_of(backend, campaign.label.levels)
     records = {name: element_records(name) for name in levels}
-    elements = choose(records, [symbol_of(z) for z in campaign_elements(campaign, Path("results"))[0]])
+    elements = choose(records, [symbol_of(z) for z in elements_in(campaign, Path("results"))[0]])
     yield Check(
         True,
         f"reference labels: {', '.join(elements)} at {', '.join(levels)}, by {backend.command.split()[0]}",

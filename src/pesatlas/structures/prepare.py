@@ -186,8 +186,9 @@ def _broken(cell: Cell, crystal: Crystal, rules: Rules) -> Refused | None:
 
 def _check_lengths(cell: Cell, settings: Explore) -> None:
     """Raise a UserError if a trajectory has more steps than names of snapshots have room for."""
+    own = settings.of(cell.numbers)
     for each in cell.conditions:
-        steps = settings.steps_of([part.length_ps for part in each.ramp], each.length_ps)
+        steps = own.steps_of([part.length_ps for part in each.ramp], each.length_ps)
         if each.moves and steps > LAST_STEP:
             raise UserError(
                 f"structures.domains, kind {cell.domain}: {each.name} of {cell.variant} has {steps} steps with its ramps; names of snapshots "
