@@ -45,12 +45,15 @@ ENVIRONMENTS = {
 }
 """Programs that agree on versions share one; MACE wants e3nn 0.4, nequip and fairchem 0.5 and later."""
 
-# Extended XYZ has all splits in one file; trainers that want a file for each are given these. Without isolated atoms, as in our tables.
+# As in docs/dataset.md: extended XYZ has all splits in one file, and some trainers stop at elements that they have not learned.
 SPLIT = """
 import sys
-from ase.io import iread, write
-for atoms in iread(sys.argv[1]):
-    write(f"{atoms.info['split']}.extxyz", atoms, append=True)
+from ase.io import read, write
+frames = read(sys.argv[1], ":")
+learned = {s for atoms in frames if atoms.info["split"] != "test" for s in atoms.symbols}
+for atoms in frames:
+    name = atoms.info["split"] if learned.issuperset(atoms.symbols) else "test-unseen"
+    write(f"{name}.extxyz", atoms, append=True)
 """
 
 
@@ -227,7 +230,7 @@ print({{name: float(value) for name, value in trainer.trainer.callback_metrics.i
 
 
 def split_by_hand(given: Given, folder: Path) -> None:
-    """Write ``train.extxyz``, ``valid.extxyz`` and ``test.extxyz``."""
+    """Write ``train.extxyz``, ``valid.extxyz``, ``test.extxyz`` and ``test-unseen.extxyz``, as far as there are frames."""
     command = [str(given.python), "-c", SPLIT, str(given.export / f"{given.stem}.extxyz")]
     subprocess.run(command, cwd=folder, check=True)
 
