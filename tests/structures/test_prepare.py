@@ -3,6 +3,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pesatlas.config.campaign import Campaign
@@ -278,3 +279,22 @@ def test_a_ramp_longer_than_names_of_snapshots_have_room_for_is_refused_before_a
     with pytest.raises(UserError, match=r"liquid.*\d{8} steps with its ramps.*9999999.*shorter"):
         prepare(campaign(domains=[melt]))
     assert not Path("results/structures.parquet").exists()
+
+
+def test_the_table_says_under_which_licences_its_sources_are():
+    from pesatlas.tables.schemas import SOURCES
+
+    write_xyz("mine.xyz", "TiO2", "Si")
+    write_xyz("other.xyz", "Al")
+    sources = [
+        {"kind": "demo"},
+        {"kind": "files", "paths": ["mine.xyz"], "licence": "CC-BY-4.0"},
+        {"kind": "files", "paths": ["other.xyz"]},
+    ]
+    structures, _ = prepare(campaign(*sources))
+    stored = json.loads(pq.read_schema(structures).metadata[SOURCES.encode()])
+    assert [(each["kind"], each["read"]) for each in stored] == [("demo", 8), ("files", 3)]
+    assert "literature" in stored[0]["licences"][0]
+    assert stored[1]["licences"] == ["CC-BY-4.0", "not stated: that of the user's files"]
+    # what is said of a licence decides nothing
+    assert campaign(sources[1]).identity() == campaign({"kind": "files", "paths": ["mine.xyz"]}).identity()
