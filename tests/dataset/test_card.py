@@ -49,6 +49,30 @@ def test_the_card_counts_what_is_there(carded):
     assert card["exploration"]["potentials"] == [{"potential": "harmonic/1", "potential_hash": "h"}]
 
 
+def test_the_card_has_the_licence_and_the_number_of_every_source(campaign, tables, write_labels):
+    from pesatlas.tables import read_entry, read_table, write_table
+    from pesatlas.tables.schemas import SOURCES
+
+    results, _, labels = tables
+    path = results / "structures.parquet"
+    rows, counts = read_table(path, "structures").to_pylist(), read_entry(path).counts
+    rows[0]["source"] = "materials_project 2025.09.25"
+    rest = {row["source"].split()[0] for row in rows[1:]}
+    stated = [{"kind": "materials_project", "licences": ["CC BY 4.0 (Materials Project)"], "read": 7}]
+    write_table(path, "structures", rows, "f", counts, {SOURCES: json.dumps(stated)})
+    collect_dataset(campaign, results, write_labels(results, labels))
+    write_card(SETTINGS, results)
+    found = {
+        row["kind"]: row for row in json.loads((results / "card.json").read_text())["exploration"]["licences"]
+    }
+    assert set(found) == {"materials_project"} | rest
+    assert found["materials_project"]["licences"] == ["CC BY 4.0 (Materials Project)"]
+    assert (found["materials_project"]["read"], found["materials_project"]["crystals"]) == (7, 1)
+    assert all(found[kind]["licences"] == ["not stated"] for kind in rest)
+    page = (results / "card.md").read_text()
+    assert "| materials_project | CC BY 4.0 (Materials Project) | 7 | 1 |" in page
+
+
 def test_the_card_says_what_the_picks_cover_and_by_which_encoder(carded):
     selection = json.loads((carded / "card.json").read_text())["selection"]
     assert selection["encoder"] == {"kind": "chgnet", "name": "test/1", "weights_hash": "e" * 64}

@@ -62,6 +62,7 @@ def test_fetched_once_then_read_without_network():
             "fields": ["material_id", "structure", "energy_above_hull"],
             "all_fields": False,
             "deprecated": False,
+            "include_gnome": False,
             "elements": ["Mg"],
             "chemsys": ["Mg-O"],
             "energy_above_hull": (0, 0.1),
@@ -187,3 +188,48 @@ def test_disordered_documents_are_counted_not_lost(caplog):
 def test_units_of_filters():
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         mp.Options(max_energy_above_hull_eV_per_atom=-1)
+
+
+def test_gnome_is_asked_for_only_if_meant_and_its_licence_is_said():
+    assert "CC BY-NC 4.0" in mp.Options.model_fields["include_gnome"].description
+    rester = Rester([document("mp-1", "Si")])
+    mp.fetch(mp.Options(cache="without.parquet"), rester)
+    mp.fetch(mp.Options(cache="with.parquet", include_gnome=True), rester)
+    assert [asked["include_gnome"] for asked in rester.asked] == [False, True]
+    assert mp.licence(mp.Options()) == "CC BY 4.0 (Materials Project)"
+    assert "CC BY-NC 4.0" in mp.licence(mp.Options(include_gnome=True))
+    # the one is not the other's cache, and a cache of before the key may have either
+    with pytest.raises(UserError, match="include_gnome: True"):
+        mp.check(mp.Options(cache="with.parquet"))
+    old = pq.read_table("without.parquet")
+    metadata = old.schema.metadata | {
+        b"pesatlas.query": old.schema.metadata[b"pesatlas.query"].replace(b'"include_gnome": false, ', b"")
+    }
+    pq.write_table(old.replace_schema_metadata(metadata), "old.parquet")
+    with pytest.raises(UserError, match="other filters"):
+        mp.check(mp.Options(cache="old.parquet"))
+    mp.check(mp.Options(cache="old.parquet", include_gnome=True))
+
+
+def test_documents_without_a_usable_structure_become_failures_of_their_own():
+    class Odd:
+        """Looks like a structure until it is asked."""
+
+        @property
+        def is_ordered(self):
+            raise ValueError("no sites")
+
+    documents = [
+        document("mp-1", "Si"),
+        SimpleNamespace(material_id="mp-2", structure=None, energy_above_hull=0.0),
+        SimpleNamespace(material_id="mp-3"),
+        SimpleNamespace(material_id="mp-4", structure=Odd(), energy_above_hull=None),
+        document("mp-5", "MgO"),
+    ]
+    options = mp.Options()
+    mp.fetch(options, Rester(documents))
+    found = {each.structure_id: each for each in mp.load(options)}
+    assert [name for name, each in found.items() if hasattr(each, "cell")] == ["mp-1", "mp-5"]
+    for name in ("mp-2", "mp-3", "mp-4"):
+        assert found[name].reason == "unreadable"
+        assert "no geometry" in found[name].detail

@@ -3,6 +3,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pesatlas.config.campaign import Campaign
@@ -319,3 +320,22 @@ def test_warnings_of_files_are_a_column_of_the_table(tmp_path):
     (failed,) = read_table(failures, "failures").to_pylist()
     assert (failed["structure_id"], failed["reason"]) == ("broken", "incomplete")
     assert "the file's formula is AlO3Ti, its sites give AlTi" in failed["detail"]
+
+
+def test_the_table_says_under_which_licences_its_sources_are():
+    from pesatlas.tables.schemas import SOURCES
+
+    write_xyz("mine.xyz", "TiO2", "Si")
+    write_xyz("other.xyz", "Al")
+    sources = [
+        {"kind": "demo"},
+        {"kind": "files", "paths": ["mine.xyz"], "licence": "CC-BY-4.0"},
+        {"kind": "files", "paths": ["other.xyz"]},
+    ]
+    structures, _ = prepare(campaign(*sources))
+    stored = json.loads(pq.read_schema(structures).metadata[SOURCES.encode()])
+    assert [(each["kind"], each["read"]) for each in stored] == [("demo", 8), ("files", 3)]
+    assert "literature" in stored[0]["licences"][0]
+    assert stored[1]["licences"] == ["CC-BY-4.0", "not stated: that of the user's files"]
+    # what is said of a licence decides nothing
+    assert campaign(sources[1]).identity() == campaign({"kind": "files", "paths": ["mine.xyz"]}).identity()

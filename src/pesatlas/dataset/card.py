@@ -18,6 +18,7 @@ from pesatlas.dataset.source import FUNCTIONALS
 from pesatlas.elements import symbol_of
 from pesatlas.splits import split_remarks
 from pesatlas.tables.atomic import write_text
+from pesatlas.tables.schemas import SOURCES
 
 JSON, PAGE, CITATION, CRATE = "card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json"
 
@@ -146,6 +147,7 @@ def _exploration(atlas: Atlas) -> dict[str, Any]:
     """Return where structures came from and what drove the dynamics."""
     return {
         "sources": _ask(atlas, "SELECT source, count(*) AS cells FROM structures GROUP BY ALL ORDER BY ALL"),
+        "licences": _licences(atlas),
         "potentials": _ask(
             atlas,
             "SELECT DISTINCT potential, potential_hash FROM dataset ORDER BY ALL",
@@ -157,6 +159,27 @@ def _exploration(atlas: Atlas) -> dict[str, Any]:
         "structures": _counts(atlas, "structures"),
         "snapshots": _counts(atlas, "snapshots"),
     }
+
+
+def _licences(atlas: Atlas) -> list[dict[str, Any]]:
+    """Return, for each kind of source, under which licences it gives crystals, how many entries were read, and how many crystals explored."""
+    (path,) = atlas.table("structures").files
+    stored = (pq.read_schema(path).metadata or {}).get(SOURCES.encode())
+    stated = {each["kind"]: each for each in json.loads(stored)} if stored else {}
+    rows = _ask(
+        atlas,
+        "SELECT split_part(source, ' ', 1) AS kind, count(DISTINCT structure_id) AS crystals FROM structures GROUP BY ALL ORDER BY ALL",
+    )
+    crystals = {row["kind"]: row["crystals"] for row in rows}
+    return [
+        {
+            "kind": kind,
+            "licences": stated.get(kind, {}).get("licences", ["not stated"]),
+            "read": stated.get(kind, {}).get("read"),
+            "crystals": crystals.get(kind, 0),
+        }
+        for kind in dict.fromkeys([*stated, *crystals])
+    ]
 
 
 def _encoder(atlas: Atlas) -> dict[str, Any]:

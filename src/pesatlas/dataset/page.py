@@ -148,7 +148,16 @@ def _exploration(card: dict[str, Any]) -> list[str]:
     )
     conditions = ", ".join(str(row["condition"]) for row in found["conditions"])
     policy = selection.get("policy", {})
+    licences = [
+        [row["kind"], "; ".join(row["licences"]), str(row["read"] or "?"), str(row["crystals"])]
+        for row in found.get("licences", [])
+    ]
     return [
+        *(
+            [_table(["source of structures", "licence", "entries read", "crystals explored"], licences)]
+            if licences
+            else []
+        ),
         f"Structures: {sources}. Dynamics with {potentials}, at {conditions}.",
         f"Frames described by {_encoder(selection['encoder'])}. Selection by policy {policy.get('kind', '?')}, target {selection.get('target', '?')}: {_list(selection['counts'])}.",
         *_coverage(selection["coverage"]),

@@ -5,9 +5,11 @@ it has a row in the table of failures. A cell that a domain cannot make of a cry
 row number // explore.structures_per_job. Sizes are not balanced between batches; explore packs atoms inside a job.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from pesatlas.structures.crystal import Cell, Crystal, Read, Refused, Rejected
 from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import ROW_GROUP
+from pesatlas.tables.schemas import SOURCES
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +45,15 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
     """
     rules = rules_of(campaign)
     fingerprint = digest(campaign.structures.identity(), campaign.explore.structures_per_job, _as_json(rules))
+    origins: dict[str, Origin] = {}
     accepted, failed, read = sort_out(
-        _read(campaign), rules, remove_duplicates=campaign.structures.remove_duplicates
+        _read(campaign, origins), rules, remove_duplicates=campaign.structures.remove_duplicates
     )
     _say(read, accepted, failed)
     refused: list[tuple[str, Rejected]] = []
     counts = {"sources_read": read, "accepted": len(accepted), "failed": len(failed)}
-    with TableWriter(structures, "structures", fingerprint) as writer:
+    metadata = {SOURCES: json.dumps([asdict(origin) for origin in origins.values()])}
+    with TableWriter(structures, "structures", fingerprint, metadata) as writer:
         counts |= _write_rows(writer, campaign, accepted, rules, refused)
         refused.sort(key=lambda item: item[0])
         log.info("%d cells in %d batches, %d refused", counts["cells"], counts["batches"], len(refused))
@@ -88,11 +93,27 @@ def _as_json(rules: Rules) -> list[Any]:
     ]
 
 
-def _read(campaign: Campaign) -> Iterator[Read]:
+@dataclass
+class Origin:
+    """A kind of source: under which licences it gives crystals, and how many entries were read."""
+
+    kind: str
+    licences: list[str]
+    read: int = 0
+
+
+def _read(campaign: Campaign, origins: dict[str, Origin]) -> Iterator[Read]:
+    """Yield what the sources have; ``origins`` takes their licences and counts by kind."""
     progress = Progress("read")
     for options in campaign.structures.sources:
-        for read in registry.find("pesatlas.structures.sources", options.kind).load(options):
+        module = registry.find("pesatlas.structures.sources", options.kind)
+        origin = origins.setdefault(options.kind, Origin(options.kind, []))
+        licence = module.licence(options) if hasattr(module, "licence") else "not stated"
+        if licence not in origin.licences:
+            origin.licences.append(licence)
+        for read in module.load(options):
             progress.step()
+            origin.read += 1
             yield read
 
 

@@ -26,6 +26,9 @@ from pesatlas.tables.potentials import OF_POTENTIALS
 
 SCHEMA_VERSION = 5
 
+SOURCES = "pesatlas.sources"
+"""Key of the table ``structures``' metadata: kinds of sources with their licences and how much was read, as JSON."""
+
 
 class FailureReason(StrEnum):
     """Why something did not become a row. One word each, the same everywhere."""

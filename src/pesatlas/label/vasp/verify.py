@@ -176,8 +176,10 @@ def _not_asked_for(inputs: Inputs, final: dict[str, Any], run: Run, version: str
 def same_value(used: Any, wanted: Any) -> bool:
     """Whether a value in vasprun.xml, in any of VASP's spellings, is that of the INCAR."""
     if isinstance(wanted, bool):
-        truth = str(used).upper().strip(". ")[:1] == "T" if not isinstance(used, int | float) else bool(used)
-        return truth == wanted
+        if isinstance(used, int | float):
+            return bool(used) == wanted
+        # a word may be neither: LREAL = Auto
+        return str(used).upper().strip(". ")[:1] == str(wanted).upper()[0]
     if isinstance(wanted, int | float):
         return isinstance(used, int | float) and math.isclose(used, wanted, rel_tol=1e-6, abs_tol=1e-8)
     # VASP may cut a word short

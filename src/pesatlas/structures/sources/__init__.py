@@ -1,1 +1,4 @@
-"""One module for each source of crystals."""
+"""One module for each source of crystals.
+
+A module may have a function ``licence(options)``: under which licence its crystals are given, for the dataset's card.
+"""

@@ -159,6 +159,11 @@ class Options(Section):
         return names
 
 
+def licence(options: Options) -> str:  # noqa: ARG001 - as all sources have it
+    """Return the licence of the crystals: numbers from the literature, which have none."""
+    return "none needed: lattice constants from the literature, cited in pesatlas/structures/sources/demo.py"
+
+
 def load(options: Options) -> Iterator[Read]:
     """Yield the crystals, with ids such as ``demo-Si``."""
     for name in options.names:

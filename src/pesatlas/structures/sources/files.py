@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pesatlas.config.section import Section
+from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Read
@@ -26,6 +26,16 @@ class Options(Section):
         description="files, folders (with all below them) and globs such as cells/**/*.cif, relative to the working directory; "
         f"formats: {readers.FORMATS}",
     )
+    licence: str | None = Runtime(
+        None,
+        min_length=1,
+        description="licence under which these files are given, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
+    )
+
+
+def licence(options: Options) -> str:
+    """Return the licence of the files, as far as their user says it."""
+    return options.licence or "not stated: that of the user's files"
 
 
 def check(options: Options) -> None:

@@ -21,10 +21,13 @@ from pesatlas.progress import Progress
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Read, Rejected, from_pymatgen
 from pesatlas.tables.atomic import atomic_path
+from pesatlas.tables.schemas import FailureReason
 
 log = logging.getLogger(__name__)
 
 KEY = "MP_API_KEY"
+LICENCE = "CC BY 4.0 (Materials Project)"
+LICENCE_GNOME = "CC BY-NC 4.0 (those from GNoME: no commercial use)"
 _QUERY = b"pesatlas.query"
 _VERSION = b"pesatlas.database_version"
 _FIELDS = ["material_id", "structure", "energy_above_hull"]
@@ -50,9 +53,20 @@ class Options(Section):
         None, ge=1, description="only materials with at most this many atoms in the primitive cell"
     )
 
+    include_gnome: bool = Field(
+        default=False,
+        description="also the materials that the Materials Project took over from GNoME: their licence is CC BY-NC 4.0 (no commercial use), "
+        "that of all others CC BY 4.0",
+    )
+
     def query(self) -> dict[str, Any]:
         """Return what decides the content of the cache."""
         return {name: value for name, value in self.identity().items() if name not in {"kind", "cache"}}
+
+
+def licence(options: Options) -> str:
+    """Return the licences of the materials."""
+    return LICENCE + (f"; {LICENCE_GNOME}" if options.include_gnome else "")
 
 
 def check(options: Options) -> None:
@@ -87,7 +101,8 @@ def _check_cache(options: Options) -> str:
             f"cache: '{options.cache}' is not a readable Parquet file ({error}). Delete it; it will be fetched again."
         ) from error
     if _QUERY in metadata:
-        fetched = json.loads(metadata[_QUERY])
+        # mp-api's own default, which older versions of this program left to it
+        fetched = {"include_gnome": True} | json.loads(metadata[_QUERY])
         if fetched != options.query():
             raise UserError(
                 f"cache: '{options.cache}' was fetched with other filters ({_words(fetched)}) than the configuration has "
@@ -97,7 +112,12 @@ def _check_cache(options: Options) -> str:
 
 
 def _words(query: dict[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in query.items() if value is not None) or "none"
+    return (
+        ", ".join(
+            f"{name}: {value}" for name, value in query.items() if value is not None and value is not False
+        )
+        or "none"
+    )
 
 
 def load(options: Options) -> Iterator[Read]:
@@ -163,7 +183,12 @@ def fetch(options: Options, rester: Any = None) -> None:
 
 def _arguments(options: Options) -> dict[str, Any]:
     """Return the query as arguments of mp-api's ``materials.summary.search``."""
-    arguments: dict[str, Any] = {"fields": _FIELDS, "all_fields": False, "deprecated": False}
+    arguments: dict[str, Any] = {
+        "fields": _FIELDS,
+        "all_fields": False,
+        "deprecated": False,
+        "include_gnome": options.include_gnome,
+    }
     if options.elements is not None:
         arguments["elements"] = options.elements
     if options.chemical_systems is not None:
@@ -175,19 +200,30 @@ def _arguments(options: Options) -> dict[str, Any]:
     return arguments
 
 
+def _crystal(name: str, document: Any) -> Read:
+    """Return the crystal of one document, whatever is wrong with it."""
+    structure = getattr(document, "structure", None)
+    if structure is None:
+        return Rejected(name, FailureReason.UNREADABLE, "the document has no structure")
+    try:
+        return from_pymatgen(name, structure, "")
+    except Exception as error:  # noqa: BLE001 - one bad document costs itself alone
+        return Rejected(name, FailureReason.UNREADABLE, f"{type(error).__name__}: {error}")
+
+
 def _write(path: Path, documents: list[Any], version: str, options: Options) -> None:
     """Write one row for each document, sorted by id."""
     import pyarrow as pa  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
     import pyarrow.parquet as pq  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
 
     progress = Progress("converted", len(documents))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for document in documents:
-        row = {
+        row: dict[str, Any] = {
             "structure_id": str(document.material_id),
-            "energy_above_hull_eV_per_atom": document.energy_above_hull,
+            "energy_above_hull_eV_per_atom": getattr(document, "energy_above_hull", None),
         }
-        crystal = from_pymatgen(row["structure_id"], document.structure, "")
+        crystal = _crystal(row["structure_id"], document)
         if isinstance(crystal, Rejected):
             # kept as a row without geometry, which becomes a failure row of the campaign
             log.warning("%s: %s %s", crystal.structure_id, crystal.reason, crystal.detail)

@@ -52,6 +52,11 @@ def inputs(options: Options) -> list[Path]:
     return [results_of(options.previous) / "manifest.json"]
 
 
+def licence(options: Options) -> str:
+    """Return the licence of the frames: that of the campaign they are of."""
+    return f"that of the campaign in {options.previous}, see its card"
+
+
 def load(options: Options) -> Iterator[Read]:
     """Yield the frames, farthest first, named after their crystal and a hash of their ``snapshot_id``.
 
