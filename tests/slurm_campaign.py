@@ -49,7 +49,13 @@ class SlurmCampaign(SmallCampaign):
         self.slurm, self.patience_s, self._head = slurm, patience_s, None
         self.write_profile()
         psp = potcars.make(path.parent / "potcars", ELEMENTS)
-        self.environment = {**slurm.environment, "PMG_VASP_PSP_DIR": str(psp), "VASP_DOUBLE_SECONDS": "0"}
+        path = [str(ROOT / "tests" / "impatient"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = {
+            **slurm.environment,
+            "PMG_VASP_PSP_DIR": str(psp),
+            "VASP_DOUBLE_SECONDS": "0",
+            "PYTHONPATH": os.pathsep.join(path),
+        }
 
     def __enter__(self):
         return self
@@ -89,8 +95,8 @@ class SlurmCampaign(SmallCampaign):
             profile["set-resources"].setdefault(rule, {}).update(resources)
         profile |= {
             "max-jobs-per-timespan": "20/1s",
-            # it asks after this time, and each time without news 10 s later than before
-            "slurm-init-seconds-before-status-checks": 8,
+            # and then every two seconds: tests/impatient
+            "slurm-init-seconds-before-status-checks": 2,
             "seconds-between-status-checks": 1,
             "latency-wait": 5,
             **{key.replace("_", "-"): value for key, value in settings.items()},

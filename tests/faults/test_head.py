@@ -91,3 +91,12 @@ def test_a_head_that_is_killed_alone_leaves_the_lock_with_snakemake(head, tmp_pa
 )
 def test_the_executor_is_that_of_the_arguments_or_else_of_the_profile(arguments, executor):
     assert _executor(Path(__file__).parents[2] / "profiles" / "slurm", arguments) == executor
+
+
+def test_campaigns_of_tests_hear_of_their_jobs_at_once():
+    ask = "from snakemake_executor_plugin_slurm import Executor; print(Executor.sleep.__module__)"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "impatient")}
+    said = subprocess.run(
+        [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "sitecustomize"

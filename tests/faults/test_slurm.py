@@ -55,7 +55,7 @@ def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are
 ):
     head = campaign.start()
     for rule in ("run_md", "label_batch"):  # with all of select between them, one job after the other
-        slurm.wait_for(lambda rule=rule: campaign.jobs(rule, "RUNNING"), 400)
+        slurm.wait_for(lambda rule=rule: campaign.jobs(rule, "RUNNING"), 600)
         slurm.ask("scancel", campaign.jobs(rule, "RUNNING")[0]["number"])
     campaign.finish(head)
     assert verify(campaign.path / "results") == []
