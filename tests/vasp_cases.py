@@ -23,6 +23,7 @@ CRYSTALS = {
     "metal": (["Al", "Al", "Al", "Al"], [[4.0, 0, 0], [0, 4.1, 0], [0, 0.2, 4.05]]),
     "halide": (["Cl", "Na", "Cl", "Na"], [[5.6, 0, 0], [0.2, 5.5, 0], [0, 0, 5.7]]),
     "lanthanide": (["F", "Ce", "O", "F"], [[5.1, 0, 0.3], [0, 5.0, 0], [0, 0, 5.2]]),
+    "atom in a box": (["Al"], [[15.0, 0, 0], [0, 15.1, 0], [0, 0, 15.2]]),
 }
 SITES = np.array([[0.02, 0, 0], [0.5, 0.48, 0.01], [0.01, 0.5, 0.52], [0.49, 0.02, 0.5]])
 
@@ -39,7 +40,7 @@ def options(**changes):
 def crystal(name="magnetic oxide"):
     """Atomic numbers, cell (Å) and positions (Å)."""
     symbols, cell = CRYSTALS[name]
-    return np.array([atomic_number(s) for s in symbols]), np.array(cell), SITES @ np.array(cell)
+    return np.array([atomic_number(s) for s in symbols]), np.array(cell), SITES[: len(symbols)] @ np.array(cell)
 
 
 def task(level, name="magnetic oxide", about=None):

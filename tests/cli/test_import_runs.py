@@ -56,6 +56,7 @@ def kept(tmp_path_factory):
         make_run(runs / "with U", "magnetic oxide", **PLUS_U)
         make_run(runs / "another POTCAR", "halide", titles={"PAW_PBE Cl 06Sep2000": "PAW_PBE Cl 17Jan2003"})
         make_run(runs / "r2scan", "halide", "R2SCAN")
+        make_run(runs / "atom", "atom in a box")
         make_run(runs / "no OUTCAR", "metal", NELM="150")
         (runs / "no OUTCAR" / "OUTCAR").unlink()
         make_run(runs / "no moments", "magnetic oxide", LORBIT=None)
@@ -95,6 +96,7 @@ def test_every_run_is_a_row_or_a_failure_with_its_reason(imported):
         "runs/with U": "wrong_level",
         "runs/another POTCAR": "wrong_level",
         "runs/r2scan": "wrong_level",
+        "runs/atom": "not_periodic",
         "runs/no vasprun": "incomplete",
         "runs/torn": "crashed",
         "runs/moved": "not_static",
@@ -102,9 +104,9 @@ def test_every_run_is_a_row_or_a_failure_with_its_reason(imported):
         "runs/broken.tar.gz": "unreadable",
     }
     for line in (
-        "15  runs found",
+        "16  runs found",
         "6  rows of level pbe",
-        "9  failures",
+        "10  failures",
         "4    wrong_level",
         "2 files that were put aside",
     ):

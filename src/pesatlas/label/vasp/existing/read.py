@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
+from pesatlas.frames.frame import Frame, UnusableFrame, check_usable
 from pesatlas.label.interface import Failed
 from pesatlas.label.vasp.existing.find import FoundRun, Search
 from pesatlas.label.vasp.existing.settings import Head, RunSettings, count_steps, read_head
@@ -104,6 +105,13 @@ def _read_static(found: FoundRun, file: Path) -> ExistingLabel | Failed:
     failed = _fault(structure, run, outcar)
     if failed:
         return failed
+    try:
+        # the same decision as for a frame of any other file: an atom in a box is no crystal
+        check_usable(
+            Frame(np.array(structure.atomic_numbers), structure.lattice.matrix, structure.cart_coords)
+        )
+    except UnusableFrame as why:
+        return Failed(why.reason, why.detail)
     notes += [_first_line(each, file.parent) for each in caught if issubclass(each.category, UserWarning)]
     return _label(found.name, head, structure, run, outcar, tuple(dict.fromkeys(notes)))
 
