@@ -9,7 +9,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from pesatlas.progress import Progress
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Cell, Crystal, Read, Refused, Rejected
+from pesatlas.structures.vacuum import vacuum_warning
 from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import ROW_GROUP
@@ -151,9 +152,15 @@ def _write_rows(
         (registry.find("pesatlas.structures.domains", options.kind), options)
         for options in campaign.structures.domains
     ]
+    kinds = [options.kind for options in campaign.structures.domains]
     waiting: list[dict[str, Any]] = []
     cells = trajectories = 0
-    for crystal in accepted:
+    in_vacuum: list[str] = []
+    for given in accepted:
+        crystal = given
+        if warning := vacuum_warning(given, kinds):
+            crystal = replace(given, warnings=(*given.warnings, warning))
+            in_vacuum.append(f"{given.structure_id}: {warning}")
         for cell in sorted(_cells(domains, crystal, rules, refused), key=lambda cell: cell.variant):
             _check_lengths(cell, campaign.explore)
             waiting.append(_row(crystal, cell, cells // campaign.explore.structures_per_job))
@@ -163,6 +170,13 @@ def _write_rows(
                 writer.write(waiting)
                 waiting = []
         progress.step()
+    if in_vacuum:
+        log.warning(
+            "%d crystals are in vacuum (column `warnings` of the table):\n%s%s",
+            len(in_vacuum),
+            "\n".join(f"  - {line}" for line in in_vacuum[:5]),
+            "\n  - ..." if len(in_vacuum) > 5 else "",
+        )
     if not cells:
         refused.sort(key=lambda item: item[0])
         examples = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in refused[:5])
