@@ -115,7 +115,7 @@ def test_primitive_cells_of_supercells():
             assert found is not None
             assert len(found.numbers) == len(crystal.numbers)
             assert np.linalg.det(found.cell) == pytest.approx(np.linalg.det(crystal.cell))
-            assert found.as_given == (times == (1, 1, 1))
+            assert found.exact
 
 
 def test_translations_that_are_a_matter_of_tolerance_are_left_to_spglib():

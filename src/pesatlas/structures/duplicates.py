@@ -15,7 +15,7 @@ import logging
 from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import spglib
@@ -29,6 +29,9 @@ from pesatlas.structures.likeness import ANGLES_DEGREES, LENGTHS, MOST_VOLUME, S
 from pesatlas.structures.primitive import Primitive, find_primitive, reduced_primitive
 
 log = logging.getLogger(__name__)
+
+Cell = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Lattice, fractional coordinates, atomic numbers: as spglib takes and gives it."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -108,11 +111,11 @@ class _OneFormula:
         sieve = self._sieves.setdefault(size, Sieve(cell))
         kept = self._kept[size]
         for like in sieve.candidates(cell):
-            other, whole = kept[like.place]
-            if like.exactly or self._strict.same(index, other, as_they_are=whole and cell.as_given):
+            other, exact = kept[like.place]
+            if like.exactly or self._strict.same(index, other, searched=not (exact and cell.exact)):
                 return other
         sieve.add(cell)
-        kept.append((index, cell.as_given))
+        kept.append((index, cell.exact))
         return None
 
     def _primitive(self, index: int) -> Primitive:
@@ -121,15 +124,8 @@ class _OneFormula:
         if found is not None:
             return found
         # spglib has the last word where translations are a matter of tolerance
-        cell, fractional, numbers = self._strict.symmetry(index).primitive
-        return reduced_primitive(np.asarray(numbers), cell, fractional, as_given=False)
-
-
-class _Symmetry(NamedTuple):
-    """What spglib finds: space group number (0: none), and lattice, fractional coordinates and numbers of the primitive cell."""
-
-    number: int
-    primitive: tuple[np.ndarray, np.ndarray, np.ndarray]
+        cell, fractional, numbers = self._strict.primitive(index)
+        return reduced_primitive(np.asarray(numbers), cell, fractional, exact=False)
 
 
 class _Strict:
@@ -145,31 +141,36 @@ class _Strict:
         self._matcher = StructureMatcher(
             ltol=LENGTHS, stol=SITES, angle_tol=ANGLES_DEGREES, primitive_cell=False, scale=False
         )
-        self._symmetries: OrderedDict[int, _Symmetry] = OrderedDict()
+        self._groups: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._primitives: OrderedDict[int, Cell] = OrderedDict()
         self._structures: OrderedDict[tuple[int, bool], Structure] = OrderedDict()
 
-    def same(self, new: int, kept: int, *, as_they_are: bool) -> bool:
-        """Whether the two are the same crystal; ``as_they_are``: their cells are primitive, which spares most a symmetry search."""
-        if as_they_are and not self._fit(new, kept, searched=False):
+    def same(self, new: int, kept: int, *, searched: bool) -> bool:
+        """Whether the two are the same crystal; ``searched``: their primitive cells are those that spglib finds, or else exact ones."""
+        # the cheaper question first
+        if not searched and not self._fit(new, kept, searched=False):
             return False
-        own, other = self.symmetry(new), self.symmetry(kept)
-        if (own.number, len(own.primitive[2])) != (other.number, len(other.primitive[2])):
+        if self._group(new) != self._group(kept):
             return False
-        return as_they_are or self._fit(new, kept, searched=True)
+        return not searched or self._fit(new, kept, searched=True)
 
-    def symmetry(self, index: int) -> _Symmetry:
-        """Return what spglib finds of a crystal, remembered for a while."""
-        return _remembered(self._symmetries, index, lambda: _symmetry(self._crystals[index]))
+    def primitive(self, index: int) -> Cell:
+        """Return the primitive cell that spglib finds, remembered for a while."""
+        return _remembered(self._primitives, index, lambda: _primitive(self._crystals[index]))
+
+    def _group(self, index: int) -> tuple[int, int]:
+        """Return space group number and atoms of the primitive cell: of the crystal as it is, since near tolerances they depend on the cell."""
+        return _remembered(self._groups, index, lambda: _group(self._crystals[index]))
 
     def _fit(self, new: int, kept: int, *, searched: bool) -> bool:
         first, second = (self._structure(index, searched=searched) for index in (new, kept))
         return bool(self._matcher.fit(first, second, skip_structure_reduction=True))
 
     def _structure(self, index: int, *, searched: bool) -> Structure:
-        """Return the reduced cell: of the primitive cell by spglib, or of the crystal as it is."""
+        """Return the reduced cell, by pymatgen."""
 
         def make() -> Structure:
-            cell = self.symmetry(index).primitive if searched else _as_cell(self._crystals[index])
+            cell = self.primitive(index) if searched else _exact(self._crystals[index])
             species = [Element.from_Z(int(z)) for z in cell[2]]
             return Structure(Lattice(cell[0]), species, cell[1]).get_reduced_structure("niggli")
 
@@ -186,21 +187,38 @@ def _remembered(known: OrderedDict[Key, Value], key: Key, make: Callable[[], Val
     return known[key]
 
 
-def _as_cell(crystal: Crystal) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _as_cell(crystal: Crystal) -> Cell:
     """Return a crystal as spglib takes it."""
     return crystal.cell, crystal.positions @ np.linalg.inv(crystal.cell), crystal.numbers
 
 
-def _symmetry(crystal: Crystal) -> _Symmetry:
+def _exact(crystal: Crystal) -> Cell:
+    """Return the primitive cell of a crystal that has an exact one."""
+    found = find_primitive(crystal.numbers, crystal.cell, crystal.positions)
+    if found is None:
+        raise RuntimeError(f"{crystal.structure_id}: its primitive cell is a matter of tolerance")
+    return found.cell, found.fractional, found.numbers
+
+
+def _group(crystal: Crystal) -> tuple[int, int]:
+    """Return space group number and atoms of the primitive cell; 0 and those of the cell as it is where spglib finds none."""
     cell: Any = _as_cell(crystal)
     try:
         dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC_A)
-        if dataset is not None and len(np.unique(dataset.mapping_to_primitive)) == len(cell[2]):
-            return _Symmetry(int(dataset.number), cell)
-        reduced = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=SYMPREC_A)
-        if dataset is not None and reduced is not None:
-            cell = reduced
-            return _Symmetry(int(dataset.number), cell)
     except spglib.SpglibError as error:
         log.info("%s: spglib finds no symmetry (%s)", crystal.structure_id, error)
-    return _Symmetry(0, cell)
+        dataset = None
+    if dataset is None:
+        return 0, len(cell[2])
+    return int(dataset.number), len(np.unique(dataset.mapping_to_primitive))
+
+
+def _primitive(crystal: Crystal) -> Cell:
+    """Return the primitive cell by spglib; the cell as it is where it finds none."""
+    cell: Any = _as_cell(crystal)
+    try:
+        reduced: Any = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=SYMPREC_A)
+    except spglib.SpglibError as error:
+        log.info("%s: spglib finds no symmetry (%s)", crystal.structure_id, error)
+        return _as_cell(crystal)
+    return _as_cell(crystal) if reduced is None else reduced

@@ -110,13 +110,21 @@ class Sieve:
         first = self._blocks[0]
         pairs, shifted = np.repeat(np.arange(len(allowed)), len(first)), np.tile(first, len(allowed))
         shift = trial.mine[trial.basis[pairs], shifted] - self._fractional[trial.place[pairs], 0]
+        lowest, highest = np.zeros_like(shift), np.zeros_like(shift)
         for block in self._blocks:
             for atom in block:
                 if not len(pairs):
                     return []
-                apart = self._apart(trial, atom, block, pairs, shift)
-                stay = (np.abs(apart) <= box[pairs][:, None]).all(2).any(1)
-                pairs, shift = pairs[stay], shift[stay]
+                apart, room = self._apart(trial, atom, block, pairs, shift), box[pairs]
+                inside = np.abs(apart[:, :, 0]) <= room[:, :1]
+                for i in (1, 2):
+                    inside &= np.abs(apart[:, :, i]) <= room[:, i, None]
+                there = inside.sum(1)
+                # no two atoms may be farther from each other's places than that, either; which is known where one atom is there
+                moved = apart[np.arange(len(pairs)), inside.argmax(1)] * (there == 1)[:, None]
+                lowest, highest = np.minimum(lowest, moved), np.maximum(highest, moved)
+                stay = (there > 0) & (highest - lowest <= room).all(1)
+                pairs, shift, lowest, highest = pairs[stay], shift[stay], lowest[stay], highest[stay]
         return self._near(trial, pairs, shift, mean, allowed) if len(pairs) else []
 
     def _apart(
@@ -143,10 +151,10 @@ class Sieve:
                 moved[:, atom] = apart[np.arange(len(pairs)), distances.argmin(1)]
         moved -= moved.mean(1, keepdims=True)
         most = np.linalg.norm(moved, axis=2).max(1)
-        same = np.abs(self._parameters[trial.place] - mean) < _EXACT * np.array([5, 5, 5, 1, 1, 1])
+        same = _similar(self._parameters[trial.place], trial.fits[trial.basis])
         for i in np.flatnonzero(unclear | (most < allowed[pairs])).tolist():
             pair = int(pairs[i])
-            exactly = bool(same[pair].all() and most[i] < _EXACT_A and not unclear[i])
+            exactly = bool(same[pair] and most[i] < _EXACT_A and not unclear[i])
             found[pair] = found.get(pair, False) or exactly
         return list(found.items())
 
@@ -166,6 +174,14 @@ class _Trial:
     basis: np.ndarray
     mine: np.ndarray
     fits: np.ndarray
+
+
+def _similar(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Whether cells given by lengths and angles have one shape, and sizes that the matcher takes for the same."""
+    ratios = np.log(first[:, :3] / second[:, :3])
+    sizes = (np.abs(ratios) < np.log1p(LENGTHS) - _EXACT).all(1) & (np.ptp(ratios, axis=1) < _EXACT)
+    same: np.ndarray = sizes & (np.abs(first[:, 3:] - second[:, 3:]) < _EXACT).all(1)
+    return same
 
 
 def _blocks(numbers: np.ndarray) -> list[np.ndarray]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SURELY_A, SURELY_NOT_A = 0.002, 0.05
-"""A translation that maps all atoms within the first counts as one; if not within the second, it does not."""
+EXACTLY_A, SURELY_A, SURELY_NOT_A = 1e-4, 0.002, 0.05
+"""A translation that maps all atoms within the second counts as one, within the first as exact; if not within the third, it does not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +17,13 @@ class Primitive:
     numbers : (n,) atomic numbers, those of the rarest element first, one element after the other
     cell : (3, 3) Å, rows are lattice vectors, Niggli-reduced
     fractional : (n, 3)
-    as_given : whether the crystal's own cell is primitive
+    exact : whether no tolerance was needed: the crystal's own cell is primitive, or its translations are exact
     """
 
     numbers: np.ndarray
     cell: np.ndarray
     fractional: np.ndarray
-    as_given: bool
+    exact: bool
 
 
 def find_primitive(numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray) -> Primitive | None:
@@ -37,12 +37,13 @@ def find_primitive(numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray)
         return None
     if not len(found[0]):
         return reduced_primitive(numbers, cell, fractional)
-    cell, fractional, numbers = _folded(cell, fractional, numbers, *found)
-    return reduced_primitive(numbers, cell, fractional, as_given=False)
+    shifts, targets, worst = found
+    cell, fractional, numbers = _folded(cell, fractional, numbers, shifts, targets)
+    return reduced_primitive(numbers, cell, fractional, exact=worst < EXACTLY_A)
 
 
 def reduced_primitive(
-    numbers: np.ndarray, cell: np.ndarray, fractional: np.ndarray, *, as_given: bool = True
+    numbers: np.ndarray, cell: np.ndarray, fractional: np.ndarray, *, exact: bool = True
 ) -> Primitive:
     """Return a cell that is primitive by its reduced basis, atoms in order."""
     reduced = niggli(cell)
@@ -50,7 +51,7 @@ def reduced_primitive(
     size = dict(zip(elements.tolist(), counts.tolist(), strict=True))
     order = sorted(range(len(numbers)), key=lambda i: (size[int(numbers[i])], int(numbers[i])))
     fractional = fractional @ cell @ np.linalg.inv(reduced)
-    return Primitive(numbers[order], reduced, fractional[order] % 1.0, as_given)
+    return Primitive(numbers[order], reduced, fractional[order] % 1.0, exact)
 
 
 def niggli(cell: np.ndarray) -> np.ndarray:
@@ -70,29 +71,30 @@ def niggli(cell: np.ndarray) -> np.ndarray:
 
 def _translations(
     numbers: np.ndarray, cell: np.ndarray, fractional: np.ndarray, rarest: int
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the pure translations, (m, 3) in shares of the cell, and where each takes each atom, (m, n).
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Return the pure translations, (m, 3) in shares of the cell, where each takes each atom, (m, n), and by how much they miss (Å).
 
     None where one of them maps the atoms neither well nor badly.
     """
     same = np.flatnonzero(numbers == rarest)
-    shifts, targets = [], []
+    shifts, targets, worst = [], [], 0.0
     for other in same[1:]:
         shift = fractional[other] - fractional[same[0]]
         shift -= np.rint(shift)
-        target = _image(numbers, cell, fractional, shift)
-        if isinstance(target, str):
+        image = _image(numbers, cell, fractional, shift)
+        if isinstance(image, str):
             return None
-        if target is not None:
+        if image is not None:
             shifts.append(shift)
-            targets.append(target)
-    return np.reshape(shifts, (-1, 3)), np.reshape(targets, (-1, len(numbers))).astype(int)
+            targets.append(image[0])
+            worst = max(worst, image[1])
+    return np.reshape(shifts, (-1, 3)), np.reshape(targets, (-1, len(numbers))).astype(int), worst
 
 
 def _image(
     numbers: np.ndarray, cell: np.ndarray, fractional: np.ndarray, shift: np.ndarray
-) -> np.ndarray | str | None:
-    """Return the atom at which each atom arrives; None if some arrive nowhere, a text if that is not clear."""
+) -> tuple[np.ndarray, float] | str | None:
+    """Return the atom at which each atom arrives, and by how much they miss; None if some arrive nowhere, a text if that is not clear."""
     target = np.empty(len(numbers), dtype=int)
     worst = 0.0
     for element in dict.fromkeys(numbers.tolist()):
@@ -110,7 +112,7 @@ def _image(
             target[part] = atoms[nearest]
     if worst > SURELY_A or len(set(target.tolist())) < len(target):
         return "not clear"
-    return target
+    return target, worst
 
 
 def _folded(
