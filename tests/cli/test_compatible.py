@@ -1,6 +1,7 @@
 """`pesatlas compatible`: sets on the surface of MatPES or of another set, sets that are not, and sets of which it cannot be told."""
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -20,9 +21,9 @@ from vasp_double import energy_forces_stress
 needs_matcalc = pytest.mark.skipif(find_spec("matcalc") is None, reason="matcalc has the published records")
 
 
-def run(command, *arguments, cwd):
+def run(command, *arguments, cwd, columns=200):
     words = [sys.executable, "-m", "pesatlas.cli.main", command, *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "200"}
+    environment = {**os.environ, "COLUMNS": str(columns)}
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
@@ -75,6 +76,15 @@ def test_a_set_with_u_is_not_and_names_it(sets):
     assert row.split()[:3] == ["+U", "LDAU", "1"]
     assert "U(Fe) = 5.3 eV in plus_u/oxide" in row
     assert "Not compatible with MatPES (pbe): 1 of 2 labels differ in LDAU." in said
+
+
+def test_names_of_runs_are_whole_where_lines_are_short(sets):
+    folder = "a-long-name-of-a-repository-and-of-a-test-case-in-it/and-the-run-itself"
+    shutil.copytree(sets / "coarse" / "metal", sets / "copied" / folder)
+    status, said = run("compatible", "copied", cwd=sets, columns=80)
+    assert status == 1
+    assert "…" not in said
+    assert f"copied/{folder}" in "".join(line.split()[-1] for line in said.splitlines() if line.strip())
 
 
 def test_every_key_that_differs_is_in_the_table(sets):

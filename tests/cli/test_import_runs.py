@@ -240,12 +240,17 @@ def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path):
     [
         ("empty", "no run of VASP in empty"),
         ("nowhere", "no such file or folder"),
+        ("folder.xyz", "no run of VASP in folder.xyz"),
+        ("x.cif", "x.cif: a crystal file has no labels to import. Name it as a source of a campaign"),
+        ("POSCAR", "POSCAR: a crystal file has no labels to import. Name it as a source of a campaign"),
         ("n*", "matches 1 files, none of them"),
     ],
 )
 def test_where_there_is_nothing_it_is_said(tmp_path, place, said):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("OUTCAR")
+    for name in ("empty", "folder.xyz"):
+        (tmp_path / name).mkdir()
+    for name in ("notes.txt", "x.cif", "POSCAR"):
+        (tmp_path / name).write_text("OUTCAR")
     status, output = imports(place, "--level", "pbe", "--to", "t.parquet", cwd=tmp_path)
     assert status == 1
     assert said in output

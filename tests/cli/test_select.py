@@ -84,6 +84,47 @@ def test_rows_of_parquet_stay_rows_of_parquet(frames, tmp_path):
     assert all(row in rows for row in picked)
 
 
+@pytest.mark.parametrize("ending", ["extxyz", "db", "parquet"])
+def test_of_two_frames_of_one_geometry_the_one_with_a_sound_label_is_picked(frames, tmp_path, ending):
+    """The first has an energy, forces or an energy that is not finite; the twin comes later in the file."""
+    bad = [atoms.copy() for atoms in frames[:3]]
+    for i, atoms in enumerate(bad):
+        forces = np.full((len(atoms), 3), np.inf if i == 1 else 0.0)
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0 if i == 1 else np.inf, forces=forces)
+    pool = tmp_path / f"pool.{ending}"
+    if ending == "parquet":
+        names = ("numbers", "cell_A", "positions_A", "energy_eV", "forces_eV_per_A")
+        rows = [
+            dict(
+                zip(
+                    names,
+                    (
+                        a.numbers,
+                        a.cell.array.ravel(),
+                        a.positions.ravel(),
+                        a.get_potential_energy(),
+                        a.get_forces().ravel(),
+                    ),
+                    strict=True,
+                )
+            )
+            | {"structure_id": "x"}
+            for a in bad + frames[:6]
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), pool)
+    else:
+        write(pool, bad + frames[:6])
+    out = tmp_path / ("picked.parquet" if ending == "parquet" else "picked.extxyz")
+    done = run(pool, "--count", 6, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "3 entries are no usable structures (3 not_finite)" in done.output
+    if ending == "parquet":
+        energies = pq.read_table(out)["energy_eV"].to_pylist()
+    else:
+        energies = [atoms.get_potential_energy() for atoms in read(out, ":")]
+    assert sorted(energies) == [-5, -4, -3, -2, -1, 0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

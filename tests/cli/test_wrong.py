@@ -85,6 +85,7 @@ WRONG = [
         "holds no rows that can be used (1 unreadable)",
         "A row needs a periodic structure",
     ),
+    ("import full --level pbe --format extxyz", "full is a folder", "Name a file in it"),
     ("import notes.json --level pbe --format vasp", "--format vasp: there is none", "Choose one of"),
     ("import empty.extxyz --level pbe", "holds no rows", "Name another file"),
     ("describe results", "results: no such file", "e.g. results/selection.parquet"),

@@ -43,6 +43,12 @@ def with_column(name, values):
     return atoms
 
 
+def with_results(**results):
+    atoms = rock_salt()
+    atoms.calc.results |= results
+    return atoms
+
+
 def with_cell(scale):
     atoms = rock_salt()
     atoms.cell[:] = atoms.cell * scale
@@ -72,6 +78,12 @@ FRAMES = {
     "full": (with_column("occupancy", [1.0, 1.0]), None),
     "ghost": (rock_salt("KX"), "unsupported_element"),
 }
+FRAMES["an energy that is not finite"] = (with_results(energy=-np.inf), "not_finite")
+FRAMES["forces that are not finite"] = (
+    with_results(forces=np.array([[0, 0, np.inf], [0, 0, 0]])),
+    "not_finite",
+)
+FRAMES["a reference label that is not finite"] = (rock_salt(REF_energy=float("inf")), "not_finite")
 DISORDERED = rock_salt(occupancy={"0": {"K": 0.5, "Na": 0.5}, "1": {"F": 1.0}})
 FRAMES["shared site"] = (DISORDERED, "disordered")
 
@@ -95,6 +107,17 @@ DOCUMENTS = [
     (document("ghost", first="Xx"), "unsupported_element"),
     (document("flat", cell=0), "not_periodic"),
     (document("huge", cell=1e9), "not_periodic"),
+    (document("nan", energy=float("nan")), "not_finite"),
+    (document("inf", forces=[[0.2, 0, float("inf")], [0, 0, 0]]), "not_finite"),
+    (document("kbar", stress=[float("nan")] * 6), "not_finite"),
+    (
+        {
+            "matpes_id": "flat record",
+            **document("x", energy=float("nan"))["structure"],
+            "energy": float("nan"),
+        },
+        "not_finite",
+    ),
     (document("more", nsites=10**12), "incomplete"),
     ({"matpes_id": "nothing", "energy": 1.0, "forces": []}, "unreadable"),
     ({**document("molecule"), "structure": {"sites": document("x")["structure"]["sites"]}}, "not_periodic"),

@@ -135,6 +135,88 @@ def test_reference_labels_are_never_mixed_with_those_of_a_model(read):
         assert f": {name} is not read" in said
 
 
+ALONE = 'dft_energy=-3 dft_stress="0.1 0 0 0 0.2 0 0 0 0.3"'
+BESIDE = f'{ALONE} energy=-4 stress="{FLAT}"'
+BOTH, TWO = "forces:R:3:REF_forces:R:3", ("9 9 9 0.2 0 0", "9 9 9 -0.2 0 0")
+
+
+@pytest.mark.parametrize(
+    ("keys", "columns", "atoms", "named"),
+    [
+        (BESIDE, "forces:R:3", ("1 0 0", "-1 0 0"), ("dft_energy", "energy", "forces")),
+        (
+            BESIDE.replace("dft_", "REF_"),
+            "forces:R:3",
+            ("1 0 0", "-1 0 0"),
+            ("REF_energy", "energy", "forces"),
+        ),
+        (
+            "free_energy=-4 REF_energy=-3",
+            "forces:R:3",
+            ("1 0 0", "-1 0 0"),
+            ("REF_energy", "free_energy", "forces"),
+        ),
+        ("energy=-4", BOTH, TWO, ("REF_forces", "energy", "forces")),
+        (
+            f'energy=-4 stress="{FLAT}" REF_virial="{VIRIAL}"',
+            "forces:R:3",
+            ("1 0 0", "-1 0 0"),
+            ("REF_virial", "stress"),
+        ),
+        (
+            'REF_stress="1 0 0 0 0 0" dft_energy=-3 energy=-4',
+            "forces:R:3",
+            ("1 0 0", "-1 0 0"),
+            ("dft_energy", "energy", "forces"),
+        ),
+    ],
+)
+def test_where_reference_labels_lack_something_a_model_does_not_fill_in(read, keys, columns, atoms, named):
+    rows, failures, _ = read(entry("energy=-1") + entry(keys, columns, atoms))
+    assert [row["energy_eV"] for row in rows] == [-1]
+    assert failures[0][0] == "bad_output"
+    assert "lines 5-8: labels of two calculations" in failures[0][1]
+    for name in named:
+        assert name in failures[0][1]
+
+
+def test_labels_of_several_prefixes_that_do_not_compete_are_read_together(read):
+    rows, failures, said = read(entry(ALONE) + entry("energy=-3 REF_stress=[0.1,0,0,0,0.2,0,0,0,0.3]"))
+    assert not failures
+    assert "not read" not in said
+    for row in rows:
+        assert (row["energy_eV"], row["forces_eV_per_A"][0]) == (-3, 0.2)
+        np.testing.assert_allclose(row["stress_eV_per_A3"], [0.1, 0.2, 0.3, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("energy=-3 total_energy=-4", "energy and total_energy are not the same: -3 and -4"),
+        ("energy=-3 Energy=-4", "energy and Energy are not the same: -3 and -4"),
+        ("REF_energy=-3 ref_energy=-4", "REF_energy and ref_energy are not the same: -3 and -4"),
+        (f'energy=-3 virial="{VIRIAL}" virials="{FLAT}"', "virial and virials are not the same"),
+    ],
+)
+def test_two_values_for_one_label_are_a_failure(read, keys, words):
+    rows, failures, _ = read(entry("energy=-3 total_energy=-3.0") + entry(keys))
+    assert len(rows) == 1
+    assert failures[0][0] == "bad_output"
+    assert words in failures[0][1]
+
+
+def test_a_key_with_two_values_is_a_failure(read):
+    good = entry("energy=-3 energy=-3.0 pesatlas_rank=4 pesatlas_rank=0 quiet quiet")
+    slow = entry("note={a b} energy=-7 energy=-8")
+    cells = entry(f'energy=-7 lattice="{A} 0 0 0 {A} 0 0 0 5"')
+    rows, failures, _ = read(good + entry("energy=-7 energy=-8") + slow + cells)
+    assert [row["energy_eV"] for row in rows] == [-3]
+    assert [reason for reason, _ in failures] == ["unreadable"] * 3
+    for (_, detail), lines in zip(failures[:2], ("5-8", "9-12"), strict=True):
+        assert f"lines {lines}: its comment line: energy stands twice, as '-7' and as '-8'" in detail
+    assert f"Lattice='{A} 0 0 0 {A} 0 0 0 {A}' and lattice=" in failures[2][1]
+
+
 def test_the_free_energy_is_kept_apart_and_stands_in_where_it_is_alone(read):
     rows, _, said = read(entry("energy=-3 free_energy=-3.5") + entry("free_energy=-3.5"))
     assert [(row["energy_eV"], row["free_energy_eV"]) for row in rows] == [(-3, -3.5), (-3.5, -3.5)]

@@ -217,7 +217,9 @@ def _show(found: Findings, wanted: Wanted, console: Console) -> None:
             table.add_row(str(count), text)
     console.print(table)
     if found.keys:
-        table = Table("kind", "key", "labels", "level", "e.g.", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for column in ("kind", "key", "labels", "level", "e.g."):
+            table.add_column(column, overflow="fold")  # paths are never cut
         for (kind, key), count in sorted(found.keys.items(), key=lambda each: (-each[1], each[0])):
             name, example = found.examples[kind, key]
             table.add_row(kind, key, str(count), escape(example.wanted), escape(f"{example.found} in {name}"))

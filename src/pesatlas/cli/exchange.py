@@ -9,6 +9,7 @@ from pesatlas import registry
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import IMPORTERS, import_dataset
 from pesatlas.errors import UserError
+from pesatlas.structures.readers import format_of
 
 
 def export(results: Path, kind: str, folder: Path | None, console: Console, *, flagged: bool) -> None:
@@ -42,6 +43,11 @@ def import_(
         If nothing of it can be read.
     """
     path = Path(paths[0]).expanduser()
+    for each in map(Path, paths):
+        if kind is None and each.expanduser().is_file() and is_crystal(each):
+            raise UserError(
+                f"{each}: a crystal file has no labels to import. Name it as a source of a campaign (docs/your-structures.md)."
+            )
     if kind is None and not any(is_dataset(Path(each)) for each in paths):
         from pesatlas.cli.import_runs import import_runs  # noqa: PLC0415 - pymatgen is slow to import
 
@@ -57,6 +63,14 @@ def import_(
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a file's name promises a dataset that can be imported."""
+    """Whether a file's name promises a dataset that can be imported; a folder is none, whatever its name."""
+    if path.expanduser().is_dir():
+        return False
     names = registry.available(IMPORTERS)
     return any(path.name.lower().endswith(registry.find(IMPORTERS, name).ENDINGS) for name in names)
+
+
+def is_crystal(path: Path) -> bool:
+    """Whether a file's name promises a crystal without labels: a CIF or a POSCAR, and no archive of runs."""
+    packed = any(part in {".tar", ".tgz", ".zip"} for part in map(str.lower, path.suffixes))
+    return not packed and format_of(path) in {"cif", "poscar"}

@@ -51,6 +51,10 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
     UserError
         If it is missing, of an unknown format, or has no row at all; the message names the first reasons.
     """
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder. Name a file in it: MatPES JSON, extended XYZ or an ASE database."
+        )
     if not path.is_file():
         raise UserError(f"{path}: no such file. Name one of MatPES JSON, extended XYZ or an ASE database.")
     if kind is not None and kind not in registry.available(IMPORTERS):

@@ -18,27 +18,46 @@ _SPACE, _EQUALS = "space", "equals"  # no single characters
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/+-]*")
 _OTHER_THAN_TEXT = {"t", "f", "true", "false", "nan", "inf", "infinity"}
 _JSON = "_JSON "
+_OWN = "pesatlas_"
 _SEPARATORS = re.compile(r"[\s,\[\]{}]+")
 
 
 def parse_comment(line: str) -> dict[str, str]:
-    """Return keys and values of a comment line; of a key that stands twice, the last value.
+    """Return keys and values of a comment line; of a key that stands twice in free text, the last value.
 
     Raises
     ------
     ValueError
-        If there is a lattice in it and a quote or bracket that is not closed; in free text (``it's water``) that is no fault.
+        If there is a lattice in it, and a quote or bracket that is not closed or a key with two values; in free text (``it's water``) that
+        is no fault.
     """
     line = line.strip()
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
     at = 0
     while at < len(line):
         pair = _PLAIN.match(line, at)
         if pair is None:
-            return _parse_slowly(line)
-        found[pair[1]] = pair[3] if pair[2] is None else pair[2]
+            found = _parse_slowly(line)
+            break
+        found.append((pair[1], pair[3] if pair[2] is None else pair[2]))
         at = pair.end()
-    return {key: _text(value) for key, value in found.items()}
+    values = {key: _text(value) for key, value in found}
+    if len(values) < len(found) and "lattice" in line.lower():
+        for key, value in found:
+            _check_twice(key, _text(value), values[key])
+    return values
+
+
+def _check_twice(key: str, first: str, last: str) -> None:
+    """Refuse two values of one key, but for notes of our own: a frame that is selected again has those of both times."""
+    if first == last or key.startswith(_OWN):
+        return
+    try:
+        same = np.array_equal(floats_of(first), floats_of(last))
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(f"{key} stands twice, as '{first}' and as '{last}'")
 
 
 def _text(value: str) -> str:
@@ -52,7 +71,7 @@ def _text(value: str) -> str:
     return value
 
 
-def _parse_slowly(line: str) -> dict[str, str]:
+def _parse_slowly(line: str) -> list[tuple[str, str]]:
     """Go through a line sign by sign, as ASE does; brackets and braces stay part of a value."""
     pairs: list[list[str]] = [[""]]
     for sign in _signs(line):
@@ -65,7 +84,7 @@ def _parse_slowly(line: str) -> dict[str, str]:
             pairs[-1].append("")
         else:
             pairs[-1][-1] += sign
-    return {key: _text("=".join(value)) if value else "T" for key, *value in pairs if key}
+    return [(key, "=".join(value) if value else "T") for key, *value in pairs if key]
 
 
 def _signs(line: str) -> Iterator[str]:

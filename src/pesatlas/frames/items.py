@@ -5,6 +5,7 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from pesatlas.frames.frame import Frame, UnusableFrame
+from pesatlas.frames.labels import check_finite
 from pesatlas.tables.schemas import FailureReason
 
 
@@ -28,16 +29,18 @@ class Item(NamedTuple):
         Raises
         ------
         UnusableFrame
-            If it has none, whatever went wrong.
+            If it has none, whatever went wrong, or a label that is not finite.
         """
         try:
-            return self.read()
+            frame = self.read()
+            check_finite(frame, self.about)
         except UnusableFrame as why:
             raise UnusableFrame(why.reason, f"{self.where}: {why.detail}") from None
         except Exception as error:
             # whatever a foreign entry raises, it is the failure of that entry
             detail = f"{self.where}: {type(error).__name__}: {error}"
             raise UnusableFrame(FailureReason.UNREADABLE, detail) from error
+        return frame
 
 
 def broken(where: str, why: UnusableFrame) -> Item:

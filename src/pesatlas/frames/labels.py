@@ -31,7 +31,12 @@ _NAMES = {
     "virials": _VIRIAL,
     "magmoms": _MOMENTS,
 }
+_OUR_COLUMNS = {"energy_eV", "free_energy_eV", "forces_eV_per_A", "stress_eV_per_A3"}
 _OF_ATOMS = {_FORCES, _MOMENTS}
+_FAMILIES = ("ref", "dft", "")
+_QUANTITY = {_FREE: _ENERGY, _VIRIAL: _STRESS}
+"""Labels of one quantity: of two prefixes, one is of another calculation."""
+_ALIKE = {"energy": {_ENERGY, _FREE}, "forces": {_FORCES}}
 _LOOKS_LIKE_A_LABEL = re.compile(
     r"energ|force|stress|virial|pressure|magmom|magnetic_moment|dipole|polari[sz]ab|hessian|born_|^bec$|band_?gap|^charges$"
 )
@@ -79,20 +84,20 @@ def read_labels(
     Raises
     ------
     UnusableFrame
-        If energy or forces are missing, something is not finite or no number, or two values contradict each other.
+        If energy or forces are missing or of another calculation, something is not finite or no number, or two values contradict
+        each other.
     """
     found, unread = _find(frame, extra or {}, known)
-    family = _family(found)
-    taken, passed_over = _take(found, family)
-    notes = [f"{key} is not read" for key in (*unread, *passed_over)]
+    taken, others = _take(found)
+    notes = [f"{key} is not read" for key in (*unread, *(each.key for each in others))]
     energy = taken.get(_ENERGY)
     if energy is None and _FREE in taken:
         energy = taken[_FREE]
         notes.append(f"the energy is {energy.key}: there is no other")
     missing = [name for name, there in (("energy", energy), ("forces", taken.get(_FORCES))) if there is None]
     if missing or energy is None:
-        other = f"; it has {', '.join((*unread, *passed_over))}, not read" if unread or passed_over else ""
-        raise UnusableFrame(FailureReason.INCOMPLETE, f"it has no {' and no '.join(missing)}{other}")
+        raise _missing(missing, taken, others, unread)
+    _check_twins(taken, others)
     n = len(frame.numbers)
     free_energy = _number(taken[_FREE]) if _FREE in taken else None
     forces = _floats(taken[_FORCES])
@@ -106,6 +111,33 @@ def read_labels(
         moments = None
     stress, more = _stress(taken.get(_STRESS), taken.get(_VIRIAL), frame)
     return Labels(_number(energy), free_energy, forces.reshape(-1, 3), stress, moments, (*notes, *more))
+
+
+def check_finite(frame: Frame, extra: Mapping[str, Any]) -> None:
+    """Refuse a frame with a label that is not finite, also where labels are only handed on; without labels there is nothing to refuse.
+
+    Parameters
+    ----------
+    extra : more keys and values beside those of ``frame.about``; forces of JSON records are among them
+
+    Raises
+    ------
+    UnusableFrame
+        If a label that ``read_labels`` would take is not finite.
+    """
+    found, _ = _find(frame, extra, frozenset(), anywhere=True)
+    for each in _take(found)[0].values():
+        try:
+            finite = np.isfinite(floats_of(each.value)).all()
+        except (TypeError, ValueError):
+            continue  # no numbers: for who reads them
+        if not finite:
+            raise UnusableFrame(FailureReason.NOT_FINITE, f"{each.key} is not finite")
+
+
+def is_label(column: str) -> bool:
+    """Whether a column of a table holds energies, forces or stresses: under a name of foreign files, or of our own tables."""
+    return column in _OUR_COLUMNS or _NAMES.get(bare(column)) not in {None, _MOMENTS}
 
 
 def voigt(stress: Any, noise: float = 0.0) -> NDArray[np.float64]:
@@ -135,9 +167,12 @@ def voigt(stress: Any, noise: float = 0.0) -> NDArray[np.float64]:
 
 
 def _find(
-    frame: Frame, extra: Mapping[str, Any], known: frozenset[str]
+    frame: Frame, extra: Mapping[str, Any], known: frozenset[str], *, anywhere: bool = False
 ) -> tuple[dict[str, list[_Found]], list[str]]:
-    """Return the labels by what they are, and the keys that look like labels and are none of these."""
+    """Return the labels by what they are, and the keys that look like labels and are none of these.
+
+    ``anywhere``: forces that are no column (JSON records) count, too.
+    """
     found: dict[str, list[_Found]] = {}
     unread: list[str] = []
     beside = [(key, value, False) for key, value in {**frame.about, **extra}.items()]
@@ -145,7 +180,7 @@ def _find(
         if key in known or value is None:
             continue
         kind = _NAMES.get(bare(key))
-        if kind is not None and (kind in _OF_ATOMS) == of_atoms:
+        if kind is not None and ((kind in _OF_ATOMS) == of_atoms or (anywhere and not of_atoms)):
             family = key.lower().removesuffix(bare(key)).rstrip("_")
             found.setdefault(kind, []).append(_Found(key, family, value))
         elif _LOOKS_LIKE_A_LABEL.search(key.lower()) and not _NOT_A_LABEL.search(key.lower()):
@@ -153,36 +188,63 @@ def _find(
     return found, unread
 
 
-def _family(found: Mapping[str, list[_Found]]) -> str:
-    """Return the prefix whose labels are taken: reference labels before others, and those that have both energy and forces first."""
+def _take(found: Mapping[str, list[_Found]]) -> tuple[dict[str, _Found], list[_Found]]:
+    """Return one value for each label, and the others.
 
-    def has(family: str, kind: str) -> bool:
-        return any(each.family == family for each in found.get(kind, []))
-
-    families = ("ref", "dft", "")
-    return next(
-        (f for f in families if (has(f, _ENERGY) or has(f, _FREE)) and has(f, _FORCES)),
-        next((f for f in families if has(f, _ENERGY) or has(f, _FREE)), ""),
-    )
-
-
-def _take(found: Mapping[str, list[_Found]], family: str) -> tuple[dict[str, _Found], list[str]]:
-    """Return one value for each label, and the keys of the others.
-
-    Labels of another prefix are taken where they do not compete: whoever has two energies has one of a model, and its stress is the model's.
+    Reference labels go before others. Labels of several prefixes are taken together where none of them competes: whoever has two energies
+    has one of a model, and the forces and the stress with the same prefix are the model's.
     """
-    rivals = {
-        each.family for those in found.values() if family in {e.family for e in those} for each in those
-    } - {family}
+    everything = [(kind, each) for kind, those in found.items() for each in those]
     taken: dict[str, _Found] = {}
-    others: list[str] = []
-    for kind, those in found.items():
-        for each in sorted(those, key=lambda each: each.family != family):
-            if each.family in rivals or kind in taken:
-                others.append(each.key)
+    others: list[_Found] = []
+    for family in _FAMILIES:
+        mine = [(kind, each) for kind, each in everything if each.family == family]
+        claimed = {_QUANTITY.get(kind, kind) for kind in taken}
+        if any(_QUANTITY.get(kind, kind) in claimed for kind, _ in mine):
+            others += [each for _, each in mine]
+            continue
+        for kind, each in mine:
+            if kind in taken:
+                others.append(each)
             else:
                 taken[kind] = each
     return taken, others
+
+
+def _missing(
+    missing: list[str], taken: Mapping[str, _Found], others: list[_Found], unread: list[str]
+) -> UnusableFrame:
+    """Return why there is no row without an energy or without forces."""
+    for name in missing:
+        rivals = [each for each in others if _NAMES[bare(each.key)] in _ALIKE[name]]
+        if rivals and taken:
+            with_it = ", ".join(each.key for each in others if each.family == rivals[0].family)
+            mine = ", ".join(each.key for each in taken.values())
+            return UnusableFrame(
+                FailureReason.BAD_OUTPUT,
+                f"labels of two calculations: {mine}; and {with_it}. The first have no {name}, and {rivals[0].key} may be of a model",
+            )
+    named = [*unread, *(each.key for each in others)]
+    other = f"; it has {', '.join(named)}, not read" if named else ""
+    return UnusableFrame(FailureReason.INCOMPLETE, f"it has no {' and no '.join(missing)}{other}")
+
+
+def _check_twins(taken: Mapping[str, _Found], others: list[_Found]) -> None:
+    """Refuse two values of the same prefix for one label that are not the same."""
+    for each in others:
+        first = taken.get(_NAMES[bare(each.key)])
+        if first is None or first.family != each.family:
+            continue
+        try:
+            values, mine = floats_of(each.value), _floats(first)
+        except (TypeError, ValueError):
+            continue  # named as not read
+        if values.shape == mine.shape and not np.allclose(values, mine, rtol=1e-6, atol=1e-6):
+            at = int(np.argmax(~np.isclose(values, mine, rtol=1e-6, atol=1e-6)))
+            raise UnusableFrame(
+                FailureReason.BAD_OUTPUT,
+                f"{first.key} and {each.key} are not the same: {mine[at]:.10g} and {values[at]:.10g}",
+            )
 
 
 def _floats(found: _Found) -> NDArray[np.float64]:

@@ -263,9 +263,10 @@ def lines_for_ase(entry: Entry) -> list[str]:
 
 def _value(about: Mapping[str, str], name: str) -> str | None:
     """Return a value of the format itself; some programs write its key in lower case."""
-    if name in about:
-        return about[name]
-    return next((about[key] for key in about if key.lower() == name.lower()), None)
+    found = {key: about[key] for key in about if key.lower() == name.lower()}
+    if len(set(found.values())) > 1:
+        raise _unreadable(" and ".join(f"{key}='{value}'" for key, value in found.items()))
+    return next(iter(found.values()), None)
 
 
 def _pbc(text: str | None) -> tuple[bool, bool, bool]:

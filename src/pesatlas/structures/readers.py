@@ -6,14 +6,19 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from pesatlas.frames import ase_rows, documents, xyz
+from pesatlas.frames.comment import floats_of
 from pesatlas.frames.frame import UnusableFrame, own_id, text_id
 from pesatlas.frames.items import Item, numbered
+from pesatlas.frames.labels import is_label
 from pesatlas.structures.cif import read_cif
 from pesatlas.structures.crystal import Read, from_frame, make_crystal
 from pesatlas.structures.poscar import read_poscar
 from pesatlas.structures.text_file import heard, rejected, unreadable, with_warnings
 from pesatlas.tables.manifest import sha256_of
+from pesatlas.tables.schemas import FailureReason
 
 T = TypeVar("T")
 
@@ -168,14 +173,25 @@ def parquet_rows(path: Path) -> Entries:
         if missing:
             raise ValueError(f"columns {', '.join(missing)} are missing; needed: {', '.join(needed)}")
         names = [*needed, *(name for name in ("snapshot_id", "variant", "condition") if name in known)]
+        names += [name for name in known if is_label(name)]
         for batch in file.iter_batches(batch_size=1024, columns=names):
             for row in batch.to_pylist():
                 yield _row_id(row), row
 
 
 def from_parquet_row(name: str, row: dict[str, Any], source: str) -> Read:
-    """Return the crystal of one row of ``parquet_rows``."""
+    """Return the crystal of one row of ``parquet_rows``; a label that is not finite refuses it, as in other files."""
+    for label, value in row.items():
+        if is_label(label) and value is not None and not _is_finite(value):
+            return rejected(name, FailureReason.NOT_FINITE, f"{source}: {label} is not finite")
     return make_crystal(name, row["numbers"], row["cell_A"], row["positions_A"], source)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return bool(np.isfinite(floats_of(value)).all())
+    except (TypeError, ValueError):
+        return True  # no numbers: for who reads them
 
 
 def _row_id(row: dict[str, Any]) -> str | None:
