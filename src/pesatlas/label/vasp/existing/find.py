@@ -122,7 +122,8 @@ class Search:
         for key, files in sorted(groups.items()):
             if named is not None and key != _role(named)[1]:
                 continue
-            short = _short(key) if names[_short(key)] == 1 else key
+            # of names that would be the same, the file's own
+            short = _short(key) if names[_short(key)] == 1 else min(files.values()).name
             name = "/".join(filter(None, (where, short)))
             yield FoundRun(name or "run", files.get("vasprun"), files.get("outcar"))
             self._seen |= {path.resolve() for path in paths if _role(path)[1] == key}
