@@ -1,5 +1,7 @@
 """Writes the OUTCAR of the double: VASP 6 with and without a profile, VASP 5; one ion and many; with and without spin."""
 
+import re
+
 import numpy as np
 
 RULE = "-" * 104
@@ -171,6 +173,39 @@ def final(run):
         "     LOOP+:  cpu time   14.2013: real time   14.3475",
         "    4ORBIT:  cpu time    0.0000: real time    0.0000",
     ]
+
+
+def with_vdw(text, vdw):
+    """An OUTCAR of a build that writes the final energies and forces without van der Waals, too, which are higher by ``vdw`` eV."""
+
+    def energies(found):
+        value = float(found[2])
+        return f"{found[1]}{found[2]} eV    w/o vdW ={value + vdw:20.8f}{found[3]}"
+
+    last = text.index("FREE ENERGIE OF THE ION-ELECTRON SYSTEM")
+    head, block = text[:last], text[last:]
+    block = re.sub(r"(free  energy   TOTEN  = *)(\S+)( eV)", energies, block, count=1)
+    block = re.sub(r"(energy  without entropy= *)(\S+)()", energies, block, count=1)
+    block = re.sub(r"(energy\(sigma->0\) = *)(\S+)()", energies, block, count=1)
+    title = head.index("TOTAL-FORCE (eV/Angst)")
+    lines = head[title:].split("\n")
+    lines[0] += "," + " " * 35 + "FORCE-w/o vdW (eV/Angst)"
+    end = next(i for i, line in enumerate(lines[2:], 2) if line.startswith(" ---"))
+    # VASP has no number for some of them
+    lines[2:end] = [f"{line}          0.100000           NaN     -0.302265" for line in lines[2:end]]
+    return head[:title] + "\n".join(lines) + block
+
+
+def as_vasp_4(text, stress=None):
+    """An OUTCAR with the fewer decimals of VASP 4: 6 of energies, 2 of stress; or with another row of stress."""
+    text = re.sub(r"-?\d+\.\d{8}\b", lambda found: f"{float(found[0]):.6f}", text)
+    numbers = re.compile(r"  in kB  (.*)")
+
+    def row(found):
+        values = [float(found[1][i : i + 12]) for i in range(0, 72, 12)]
+        return "  in kB  " + "".join(f"{value:10.2f}" for value in values)
+
+    return numbers.sub(row if stress is None else stress, text)
 
 
 def memory():

@@ -1,7 +1,9 @@
 """`pesatlas import` of finished VASP calculations, from outside: names that people give them, archives, what is no label, counts."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,6 +23,7 @@ from pesatlas.store import Store
 from pesatlas.tables import read_table
 from vasp_cases import crystal
 from vasp_double import energy_forces_stress
+from vasp_outcar import as_vasp_4, with_vdw
 
 CORPUS = Path(__file__).parents[3] / "shared" / "data" / "vasp" / "real"
 
@@ -233,6 +237,172 @@ def test_an_archive_writes_nothing_outside_its_own_folder(tmp_path):
     assert status == 0, said
     assert not (tmp_path / "escaped").exists()
     assert len(tables(to)[0]) == 1
+
+
+def packed(run, path):
+    """A tar of a run's outputs, one after the other, packed as the name says; the run is removed."""
+    plain = path.with_name("plain.tar")
+    with tarfile.open(plain, "w") as tar:
+        for each in ("vasprun.xml", "OUTCAR"):
+            tar.add(run / each, f"runs/{each}")
+    shutil.rmtree(run)
+    data, kind = plain.read_bytes(), path.suffix.strip(".")
+    plain.unlink()
+    if kind in {"lzma", "tlz"}:
+        # a dictionary of another size than usual begins otherwise
+        data = lzma.compress(data, lzma.FORMAT_ALONE, preset=9 if kind == "tlz" else 6)
+    elif kind in {"xz", "txz"}:
+        data = lzma.compress(data)
+    elif kind in {"bz2", "tbz2"}:
+        data = bz2.compress(data)
+    elif kind == "gz":
+        data = gzip.compress(data)
+    elif kind == "zst":
+        data = pa.compress(data, "zstd", asbytes=True)
+    path.write_bytes(data)
+
+
+ARCHIVES = (
+    *(
+        "vasprun.xml.tar.bz2",
+        "OUTCAR.tar.gz",
+        "vaspruns.tar.xz",
+        "vasprun.xmls.tar.lzma",
+        "vaspruns.tar.lzma",
+    ),
+    *("a.tlz", "b.txz", "c.tbz2", "vasprun.xml.tar.zst", "OUTCAR.tar"),
+)
+
+
+def test_archives_are_archives_whatever_outputs_their_names_are_of(tmp_path):
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        for i, name in enumerate(ARCHIVES):
+            folder = tmp_path / "runs" / str(i)
+            folder.mkdir(parents=True)
+            packed(make_run(tmp_path / "made", NELM=str(150 + i)), folder / name)
+    for name in ("7z", "rar", "tar.lz4"):
+        (tmp_path / "runs" / f"vaspruns.{name}").write_bytes(b"what nothing here can open")
+    to = tmp_path / "t.parquet"
+    status, said = imports("runs", "--level", "pbe", "--to", to, cwd=tmp_path)
+    rows, failures = tables(to)
+    assert status == 0, said
+    assert set(rows) == {f"runs/{i}/{name}/runs" for i, name in enumerate(ARCHIVES)}, failures
+    assert all(row["magmoms_muB"] is not None for row in rows.values())
+    # what cannot be opened may hold runs: it is counted
+    assert {name: row["reason"] for name, row in failures.items()} == {
+        f"runs/vaspruns.{name}": "unreadable" for name in ("7z", "rar", "tar.lz4")
+    }
+    assert "pack it anew" in failures["runs/vaspruns.7z"]["detail"]
+    status, said = imports(
+        *(f"runs/{i}/{name}" for i, name in enumerate(ARCHIVES)), "--level", "pbe", "--to", to, cwd=tmp_path
+    )
+    assert status == 0, said
+    assert len(tables(to)[0]) == len(ARCHIVES)
+
+
+def test_names_that_differ_by_what_joins_them_are_two_names(tmp_path):
+    """phonopy's displacements in both directions."""
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        (tmp_path / "runs").mkdir()
+        for i, name in enumerate(("vasprun.xml-1", "vasprun.xml--1", "1.vasprun.xml")):
+            made = make_run(tmp_path / "made", NELM=str(150 + i))
+            (made / "vasprun.xml").rename(tmp_path / "runs" / name)
+            shutil.rmtree(made)
+    to = tmp_path / "t.parquet"
+    status, said = imports("runs", "--level", "pbe", "--to", to, cwd=tmp_path)
+    assert status == 0, said
+    assert set(tables(to)[0]) == {"runs/vasprun.xml-1", "runs/-1", "runs/1.vasprun.xml"}
+
+
+@pytest.mark.parametrize("packing", ["lzma", "zst"])
+def test_outputs_that_are_packed_in_other_ways_are_read(tmp_path, packing):
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        run = make_run(tmp_path / "runs" / "1")
+    for name in ("vasprun.xml", "OUTCAR"):
+        data = (run / name).read_bytes()
+        new = (
+            lzma.compress(data, lzma.FORMAT_ALONE)
+            if packing == "lzma"
+            else pa.compress(data, "zstd", asbytes=True)
+        )
+        (run / f"{name}.{packing}").write_bytes(new)
+        (run / name).unlink()
+    to = tmp_path / "t.parquet"
+    status, said = imports("runs", "--level", "pbe", "--to", to, cwd=tmp_path)
+    assert status == 0, said
+    assert tables(to)[0]["runs/1"]["magmoms_muB"] is not None
+
+
+def test_of_two_copies_the_one_with_an_outcar_is_the_row_in_any_order(tmp_path):
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        whole = make_run(tmp_path / "runs" / "2")
+        make_run(tmp_path / "runs" / "5", "halide")
+    for name in ("1", "3"):
+        (tmp_path / "runs" / name).mkdir()
+        shutil.copy(whole / "vasprun.xml", tmp_path / "runs" / name)
+    shutil.copytree(whole, tmp_path / "runs" / "4")
+    # whose OUTCAR is of another run has its own reason, whichever is first
+    for name in ("0", "6"):
+        shutil.copytree(whole, tmp_path / "runs" / name)
+        shutil.copy(tmp_path / "runs" / "5" / "OUTCAR", tmp_path / "runs" / name)
+    to = tmp_path / "t.parquet"
+    status, said = imports("runs", "--level", "pbe", "--to", to, cwd=tmp_path)
+    rows, failures = tables(to)
+    assert status == 0, said
+    assert list(rows) == ["runs/2", "runs/5"]
+    assert rows["runs/2"]["magmoms_muB"] is not None
+    assert {name: row["reason"] for name, row in failures.items()} == {
+        "runs/0": "crashed",
+        "runs/1": "duplicate",
+        "runs/3": "duplicate",
+        "runs/4": "duplicate",
+        "runs/6": "crashed",
+    }
+    assert failures["runs/1"]["detail"].endswith("that of runs/2")
+
+
+@pytest.mark.parametrize(("told", "vdw", "status"), [("12", 0.25, 1), (None, 0.25, 1), (None, 0.0, 0)])
+def test_a_run_with_van_der_waals_is_read_and_of_another_level(tmp_path, told, vdw, status):
+    """Builds that write energies and forces twice: with van der Waals, which is the calculation's, and without."""
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        run = make_run(tmp_path / "runs" / "1", IVDW=told)
+    (run / "OUTCAR").write_text(with_vdw((run / "OUTCAR").read_text(), vdw))
+    to = tmp_path / "t.parquet"
+    found, said = imports("runs", "--level", "pbe", "--to", to, cwd=tmp_path)
+    rows, failures = tables(to)
+    assert found == status, said
+    if status == 0:
+        assert set(rows) == {"runs/1"}
+        return
+    assert failures["runs/1"]["reason"] == "wrong_level"
+    word = told or "not told, but OUTCAR has vdW of -0.2500 eV"
+    assert failures["runs/1"]["detail"] == f"IVDW: IVDW {word} (level: 0)"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (None, None),
+        ("  in kB  ********      1.00      1.00      0.00      0.00      0.00", "written by VASP 4.6.35"),
+    ],
+)
+def test_an_outcar_of_vasp_4_is_read_or_its_version_is_the_reason(tmp_path, monkeypatch, row, said):
+    monkeypatch.setenv("VASP_DOUBLE_LAYOUT", "vasp5")
+    with potcars_called_as_vasps(tmp_path / "potcars"):
+        run = make_run(tmp_path / "runs" / "1", version="4.6.35")
+    path = run / "OUTCAR"
+    path.write_text(as_vasp_4(path.read_text(), row))
+    to = tmp_path / "t.parquet"
+    _, output = imports("runs", "--level", "pbe", "--to", to, cwd=tmp_path)
+    rows, failures = tables(to)
+    assert "Traceback" not in output
+    if said is None:
+        assert rows["runs/1"]["code"] == "vasp 4.6.35"
+        # all digits are vasprun.xml's
+        assert any(round(x, 6) != x for x in rows["runs/1"]["stress_eV_per_A3"])
+    else:
+        assert failures["runs/1"]["reason"] == "bad_output"
+        assert said in failures["runs/1"]["detail"]
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from pesatlas.label.vasp.output import (
     trim,
 )
 from pesatlas.label.vasp.run import command_line, handlers
-from pesatlas.label.vasp.verify import same_value, stress
+from pesatlas.label.vasp.verify import difference, same_value, stress
 from vasp_cases import calculate, crystal, options, set_up, task
 from vasp_double import energy_forces_stress
+from vasp_outcar import as_vasp_4, with_vdw
 
 
 def test_stress_has_ases_unit_sign_and_order():
@@ -218,6 +219,46 @@ def test_columns_that_touch_are_told_apart_and_asterisks_are_refused(tmp_path, m
         path.write_text(re.sub(r"in kB.*", row, text))
         with pytest.raises(BadOutputError, match="cannot be read"):
             read_outcar(path)
+
+
+def test_energies_and_forces_without_van_der_waals_are_told_from_those_of_the_calculation(
+    tmp_path, monkeypatch
+):
+    set_up(tmp_path, monkeypatch)
+    _, place = calculate(tmp_path, "pbe")
+    plain = read_outcar(place.scratch / "OUTCAR")
+    text, path = (place.scratch / "OUTCAR").read_text(), tmp_path / "OUTCAR"
+    path.write_text(with_vdw(text, 0.25))
+    found = read_outcar(path)
+    assert (found.energy_eV, found.free_energy_eV) == (plain.energy_eV, plain.free_energy_eV)
+    assert np.array_equal(found.forces, plain.forces)
+    assert found.vdw_eV == pytest.approx(-0.25)
+    assert plain.vdw_eV == 0
+    # torn in each of its energies
+    whole = path.read_text()
+    for word in whole[whole.index("FREE ENERGIE OF") :].split("\n")[2:5]:
+        at = whole.index(word)
+        for cut in range(10, len(word), 5):
+            path.write_text(whole[: at + cut])
+            with pytest.raises(TornError):
+                read_outcar(path)
+
+
+def test_stress_of_vasp_4_has_two_decimals(tmp_path, monkeypatch):
+    set_up(tmp_path, monkeypatch)
+    monkeypatch.setenv("VASP_DOUBLE_LAYOUT", "vasp5")
+    monkeypatch.setenv("VASP_DOUBLE_VERSION", "4.6.35")
+    _, place = calculate(tmp_path, "pbe", about=options(vasp_version="4.6.35"))
+    path = tmp_path / "OUTCAR"
+    path.write_text(as_vasp_4((place.scratch / "OUTCAR").read_text()))
+    found, run = read_outcar(path), read_run(place.scratch / "vasprun.xml")
+    assert np.abs(found.stress - run.stress).max() < 0.006
+    assert np.abs(found.stress - run.stress).max() > 0.001
+    assert difference(run, found) is None
+    assert "stress" in difference(replace(run, stress=run.stress + 0.02), found)
+    path.write_text(as_vasp_4(path.read_text(), "  in kB  nothing"))
+    with pytest.raises(BadOutputError, match=r"written by VASP 4\.6\.35"):
+        read_outcar(path)
 
 
 @pytest.mark.parametrize("name", ["gzip", "bz2", "lzma"])

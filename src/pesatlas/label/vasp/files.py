@@ -5,10 +5,23 @@ import gzip
 import lzma
 import zlib
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
-# First bytes of a compressed file, whatever its name is.
-_MAGIC = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+import pyarrow as pa
+
+
+def _open_zstd(path: Path, _: str) -> Any:
+    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+
+# First bytes of a compressed file, whatever its name is; the fourth are of .lzma, the older form of .xz.
+_MAGIC: tuple[tuple[bytes, Any], ...] = (
+    (b"\x1f\x8b", gzip.open),
+    (b"BZh", bz2.open),
+    (b"\xfd7zXZ\x00", lzma.open),
+    (b"]\x00\x00", lzma.open),
+    (b"\x28\xb5\x2f\xfd", _open_zstd),
+)
 
 
 class BadOutputError(Exception):

@@ -1,9 +1,10 @@
 """OUTCAR: whether the run came to its end, final energies, forces and stress, magnetic moments of every layout.
 
-VASP 5 and 6 with and without profiling, one ion and many, collinear and non-collinear. Numbers have a fixed number of
+VASP 4.6 to 6 with and without profiling, one ion and many, collinear and non-collinear. Numbers have a fixed number of
 decimals, so columns that run into each other are told apart; asterisks, which are numbers without room, are refused.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -17,8 +18,12 @@ _HEADER = re.compile(r"^ ?vasp\.\d", re.MULTILINE)
 _ITERATION = re.compile(r"- Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)\)")
 _BLOCK = "FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
 _BLOCK_CHARACTERS = 1000
+# Some builds write each energy a second time, without van der Waals; the first one is that of the calculation.
+_BARE = r"w/o vdW\s*=\s*"
 _ENERGIES = re.compile(
-    r"free  energy   TOTEN\s*=\s*(\S+)\s+eV\s*energy\s+without\s+entropy\s*=\s*(\S+)\s+energy\(sigma->0\)\s*=\s*(\S+)[ \t]*\n"
+    rf"free  energy   TOTEN\s*=\s*(?P<free>\S+)\s+eV(?:\s+{_BARE}(?P<bare>\S+)\s+eV)?\s*"
+    rf"energy\s+without\s+entropy\s*=\s*\S+(?:\s+eV)?(?:\s+{_BARE}\S+(?:\s+eV)?)?\s+"
+    rf"energy\(sigma->0\)\s*=\s*(?P<zero>\S+)(?:\s+eV)?(?:[ \t]+{_BARE}\S+(?:[ \t]+eV)?)?[ \t]*\n"
 )
 _STOPPED = re.compile(
     r"aborting loop EDIFF was not reached[^-\n]*|aborting loop because hard stop[^-\n]*|(?:hard|soft) stop encountered"
@@ -28,11 +33,12 @@ _TIMING = "General timing and accounting informations for this job"
 _TIMING_END = re.compile(r"Voluntary context switches:[ \t]+\S+[ \t]*(?:\n|$)")
 _ION = re.compile(r"^\s*(?:\d+|\*+)")
 _POSITION = re.compile(r"\s*(?:-?\d*\.\d{5}\s*){3}")
+_FINITE = re.compile(r"-?\d*\.\d+")
 _MOMENTS = re.compile(r"^ ?magnetization \(([xyz])\)[ \t]*\n", re.MULTILINE)
 # Numbers have a fixed number of decimals, and may leave no space before the next one.
 _DECIMALS = {
     count: re.compile(rf"(-?\d*\.\d{{{count}}}|-?NaN|[-+]?Inf(?:inity)?)\s*", re.IGNORECASE)
-    for count in (3, 5, 6)
+    for count in (2, 3, 5, 6)
 }
 
 
@@ -53,6 +59,8 @@ class Outcar:
     scf_steps, nelm : SCF steps of the last ionic step, and how many were allowed; None if it is not told
     forces : (n, 3) eV/Å; None if there is no table
     stress : (3, 3) kbar, positive under compression; None if there is no table
+    stress_decimals : how many it is written with: VASP 4 has 2
+    vdw_eV : what of the energies is van der Waals, where a build writes them without it, too; NaN if it cannot be told
     """
 
     finished: bool
@@ -69,6 +77,8 @@ class Outcar:
     nelm: int | None = None
     forces: np.ndarray | None = field(default=None, compare=False)
     stress: np.ndarray | None = field(default=None, compare=False)
+    stress_decimals: int = 5
+    vdw_eV: float = 0.0
 
     @property
     def converged(self) -> bool:
@@ -89,12 +99,24 @@ def read_outcar(path: Path) -> Outcar:
     """
     text = read_text(path).replace("\r\n", "\n")
     kind = BadOutputError if _TIMING in text else TornError
+    version = _version(text)
+    old = f" (written by VASP {version}: not all outputs of VASP 4 are read)" if _is_old(version) else ""
     try:
         return _read(text)
     except BadOutputError as error:
-        raise kind(str(error)) from error
+        raise kind(f"{error}{old}") from error
     except Exception as error:
-        raise kind(f"OUTCAR: {type(error).__name__}: {str(error)[:200]}") from error
+        raise kind(f"OUTCAR: {type(error).__name__}: {str(error)[:200]}{old}") from error
+
+
+def _version(text: str) -> str | None:
+    found = re.search(r"^ ?vasp\.(\S+)", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _is_old(version: str | None) -> bool:
+    """Whether it is VASP 4."""
+    return version is not None and version.startswith("4.")
 
 
 def _read(text: str) -> Outcar:
@@ -108,19 +130,20 @@ def _read(text: str) -> Outcar:
     begin = scf[-1].start() if scf else 0
     response = _ITERATION.search(text, block)
     step = text[begin : response.start() if response else len(text)]
-    free, energy = _energies(text[block : block + _BLOCK_CHARACTERS])
+    free, energy, vdw = _energies(text[block : block + _BLOCK_CHARACTERS])
     n_atoms = _integer(r"number of ions     NIONS =\s*(\d+)", text)
     spin = _spin(text)
     moments = _moments(text[begin:], n_atoms) if spin != "none" else {}
     stopped = _STOPPED.search(step)
-    version = re.search(r"^ ?vasp\.(\S+)", text, re.MULTILINE)
+    version = _version(text)
+    decimals = 2 if _is_old(version) else 5
     return Outcar(
         finished=_finished(text, block),
         stopped=stopped[0].strip() if stopped else None,
         energy_eV=energy,
         free_energy_eV=free,
         moments_muB=moments.get("x") if spin == "collinear" else None,
-        version=version[1] if version else None,
+        version=version,
         n_atoms=n_atoms,
         spin=spin,
         moment_vectors_muB=_vectors(moments) if spin == "noncollinear" else None,
@@ -128,7 +151,9 @@ def _read(text: str) -> Outcar:
         scf_steps=int(scf[-1][2]) if scf and scf[-1][2].isdigit() else None,
         nelm=_integer(r"^\s*NELM   =\s*(\d+)", text),
         forces=_forces(step, n_atoms),
-        stress=_stress(step),
+        stress=_stress(step, decimals),
+        stress_decimals=decimals,
+        vdw_eV=vdw,
     )
 
 
@@ -143,15 +168,17 @@ def _finished(text: str, block: int) -> bool:
     return not rest or rest.endswith("\n")
 
 
-def _energies(block: str) -> tuple[float, float]:
-    """Return the free energy and the energy for zero smearing, eV."""
+def _energies(block: str) -> tuple[float, float, float]:
+    """Return the free energy, the energy for zero smearing, and what of them is van der Waals as far as it is told, eV."""
     found = _ENERGIES.search(block)
     if found is None:
         learned = "ML TOTEN" in block or "ML energy" in block
         why = "its last step is of a machine-learned force field" if learned else "the last block is torn"
         raise BadOutputError(f"OUTCAR has no final energy: {why}")
-    free, _, energy = found.groups()
-    return float(free), float(energy)
+    free, bare = float(found["free"]), found["bare"]
+    if bare is None:
+        return free, float(found["zero"]), 0.0
+    return free, float(found["zero"]), free - float(bare) if _FINITE.fullmatch(bare) else math.nan
 
 
 def _integer(pattern: str, text: str) -> int | None:
@@ -167,13 +194,17 @@ def _spin(text: str) -> str:
     return "collinear" if spins == 2 or (spins is None and " magnetization (x)" in text) else "none"
 
 
-def _numbers(text: str, decimals: int, count: int) -> list[float]:
-    """Return the numbers of a row, which are ``count``."""
+def _numbers(text: str, decimals: int, count: int, *, more: bool = False) -> list[float]:
+    """Return the numbers of a row, which are ``count``; with ``more``, others may follow."""
     pattern, found, position = _DECIMALS[decimals], [], len(text) - len(text.lstrip())
-    while position < len(text) and (number := pattern.match(text, position)):
+    while (
+        position < len(text)
+        and not (more and len(found) == count)
+        and (number := pattern.match(text, position))
+    ):
         found.append(float(number[1]))
         position = number.end()
-    if position < len(text) or len(found) != count:
+    if (position < len(text) and not more) or len(found) != count:
         raise BadOutputError(f"OUTCAR has a row that cannot be read: '{text.strip()[:100]}'")
     return found
 
@@ -211,25 +242,26 @@ def _forces(step: str, n_atoms: int | None) -> np.ndarray | None:
     start = step.rfind("TOTAL-FORCE (eV/Angst)")
     if start < 0:
         return None
-    lines = step[start:].splitlines()[2:]
+    title, _, *lines = [*step[start:].splitlines(), ""]
     rows = list(takewhile(lambda line: line.strip() and not line.lstrip().startswith("-----"), lines))
     if n_atoms is not None and len(rows) != n_atoms:
         raise BadOutputError(f"OUTCAR has {len(rows)} forces of {n_atoms} ions")
-    return np.array([_force(row) for row in rows])
+    bare = "w/o" in title  # the same without van der Waals follows in each row
+    return np.array([_force(row, more=bare) for row in rows])
 
 
-def _force(row: str) -> list[float]:
+def _force(row: str, *, more: bool) -> list[float]:
     """Return the force in a row, after the position, which has a decimal less."""
     position = _POSITION.match(row)
     if position is None:
         raise BadOutputError(f"OUTCAR has a row that cannot be read: '{row.strip()[:100]}'")
-    return _numbers(row[position.end() :], 6, 3)
+    return _numbers(row[position.end() :], 6, 3, more=more)
 
 
-def _stress(step: str) -> np.ndarray | None:
+def _stress(step: str, decimals: int) -> np.ndarray | None:
     """Return the (3, 3) stress of a step, kbar; None if there is none."""
     found = re.findall(r"^\s*in kB(.*)$", step, re.MULTILINE)
     if not found:
         return None
-    xx, yy, zz, xy, yz, zx = _numbers(found[-1], 5, 6)
+    xx, yy, zz, xy, yz, zx = _numbers(found[-1], decimals, 6)
     return np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])

@@ -8,21 +8,25 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import pyarrow as pa
-
 from pesatlas.errors import UserError
+from pesatlas.label.vasp.files import open_file
 from pesatlas.ledger import records
 from pesatlas.store import Store
 
-_PACKED = r"(?P<packed>\.gz|\.bz2|\.xz|\.lzma)?"
+_PACKED = r"(?P<packed>\.gz|\.bz2|\.xz|\.lzma|\.zst)?"
 _VASPRUN = re.compile(rf"(?P<before>.*?)vasprun(?P<middle>.*?)\.xml(?P<after>.*?){_PACKED}", re.IGNORECASE)
 _OUTCAR = re.compile(rf"(?P<before>.*?)OUTCAR(?P<middle>)(?P<after>.*?){_PACKED}")
-_ARCHIVE = re.compile(r".+(\.tar(\.gz|\.bz2|\.xz|\.zst)?|\.tgz|\.tbz2?|\.txz|\.zip)", re.IGNORECASE)
+_ARCHIVE = re.compile(
+    r".+(\.tar(\.gz|\.bz2|\.xz|\.lzma|\.zstd?)?|\.t(gz|bz2?|b2|xz|lz|lzma|zst)|\.zip)", re.IGNORECASE
+)
+_FOREIGN = re.compile(r".+\.(7z|rar|taz|tar\.(z|lz|lz4|lzo|br))", re.IGNORECASE)
+"""Archives that nothing here can open: counted, for they may hold runs."""
 
 _NO_RESULT = re.compile(r"(^|[._-])(orig|bak|backup|old|tmp|swp|error)(?![a-z])|~$", re.IGNORECASE)
 """In what stands before or after the name of an output: somebody put it aside."""
@@ -77,7 +81,7 @@ class Search:
             name = Path(os.path.abspath(path)).relative_to(self._base).as_posix()  # noqa: PTH100
             if path.is_dir():
                 yield from self._folder(path, name)
-            elif _ARCHIVE.fullmatch(path.name):
+            elif _is_archive(path):
                 yield from self._archive(path, name)
             else:
                 # what lies beside a file that is named is of the same run
@@ -92,7 +96,7 @@ class Search:
             paths = [here / each for each in sorted(files) if not each.startswith(".")]
             yield from self._files(paths, where)
             for path in paths:
-                if _ARCHIVE.fullmatch(path.name):
+                if _is_archive(path):
                     yield from self._archive(path, f"{where}/{path.name}")
             if any(path.suffix == ".ledger" for path in paths):
                 yield from self._store(here, where)
@@ -114,10 +118,13 @@ class Search:
             # a plain file is what was unpacked from the packed one beside it
             if role not in groups.setdefault(key, {}) or not packed:
                 groups[key][role] = path
+        names = Counter(_short(key) for key in groups)
         for key, files in sorted(groups.items()):
             if named is not None and key != _role(named)[1]:
                 continue
-            name = "/".join(filter(None, (where, key.strip("._-"))))
+            # of names that would be the same, the file's own
+            short = _short(key) if names[_short(key)] == 1 else min(files.values()).name
+            name = "/".join(filter(None, (where, short)))
             yield FoundRun(name or "run", files.get("vasprun"), files.get("outcar"))
             self._seen |= {path.resolve() for path in paths if _role(path)[1] == key}
 
@@ -128,6 +135,11 @@ class Search:
         if path.resolve() in self._seen:
             return
         self._seen.add(path.resolve())
+        if _FOREIGN.fullmatch(path.name):
+            yield FoundRun(
+                name, None, None, "archives of this kind are not read: pack it anew, as .tar.gz or .zip"
+            )
+            return
         with tempfile.TemporaryDirectory(prefix="pesatlas-runs-") as temporary:
             try:
                 _unpack(path, Path(temporary))
@@ -154,9 +166,14 @@ class Search:
                 yield from self._archive(packed, f"{where}/{key}")
 
 
+def _short(key: str) -> str:
+    """Return what an output's name has beyond VASP's without what joins them: ``relax1`` of ``.relax1``, ``-2`` of ``--2``."""
+    return re.sub(r"^[._-]|[._-]$", "", key)
+
+
 def _role(path: Path) -> tuple[str, str, bool]:
     """Return what a file is of a run (``vasprun``, ``outcar`` or nothing), what its name has beyond that, and whether it is packed."""
-    if not _NO_OUTPUT.search(path.name):
+    if not _NO_OUTPUT.search(path.name) and not _is_archive(path):
         for role, pattern in (("vasprun", _VASPRUN), ("outcar", _OUTCAR)):
             if matched := pattern.fullmatch(path.name):
                 key = "".join(matched[part] for part in ("before", "middle", "after"))
@@ -167,7 +184,7 @@ def _role(path: Path) -> tuple[str, str, bool]:
 def _expand(place: str) -> list[Path]:
     path = Path(place).expanduser()
     if path.exists():
-        known = path.is_dir() or _is_output(path) or _ARCHIVE.fullmatch(path.name)
+        known = path.is_dir() or _is_output(path) or _is_archive(path)
         if not known:
             raise UserError(
                 f"{place}: neither a folder, an archive (.tar, .tar.gz, .tar.zst, .zip, ...), a vasprun.xml nor an OUTCAR."
@@ -176,7 +193,7 @@ def _expand(place: str) -> list[Path]:
     if any(sign in place for sign in "*?["):
         anchor = Path(path.anchor or ".")
         found = sorted(anchor.glob(str(path.relative_to(path.anchor))))
-        chosen = [p for p in found if p.is_dir() or _is_output(p) or _ARCHIVE.fullmatch(p.name)]
+        chosen = [p for p in found if p.is_dir() or _is_output(p) or _is_archive(p)]
         if chosen:
             return chosen
         raise UserError(
@@ -189,9 +206,13 @@ def _is_output(path: Path) -> bool:
     return bool(_role(path)[0])
 
 
+def _is_archive(path: Path) -> bool:
+    return bool(_ARCHIVE.fullmatch(path.name) or _FOREIGN.fullmatch(path.name))
+
+
 def _wanted(name: str) -> bool:
     path = Path(name)
-    return _is_output(path) or bool(_ARCHIVE.fullmatch(path.name))
+    return _is_output(path) or _is_archive(path)
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -203,15 +224,7 @@ def _unpack(path: Path, folder: Path) -> None:
                     with zipped.open(entry) as content:
                         _write(content, entry.filename, folder)
         return
-    if path.suffix.lower() == ".zst":
-        with (
-            pa.OSFile(str(path)) as file,
-            pa.CompressedInputStream(file, "zstd") as stream,
-            tarfile.open(fileobj=stream, mode="r|") as packed,
-        ):
-            _unpack_tar(packed, folder)
-        return
-    with tarfile.open(path, mode="r|*") as packed:
+    with open_file(path) as stream, tarfile.open(fileobj=stream, mode="r|") as packed:
         _unpack_tar(packed, folder)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import shutil
 import tempfile
 import warnings
@@ -48,22 +49,48 @@ class ExistingLabel:
 
 
 def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
-    """Yield every run that a search finds, by its name: its label, or why it has none; a copy of an earlier label has none."""
-    seen: dict[str, str] = {}
-    for found in search.runs():
-        with tempfile.TemporaryDirectory(prefix="pesatlas-run-") as temporary:
-            try:
-                outcome, digest = _read(found, Path(temporary))
-            except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything; it costs this run alone
-                detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                outcome, digest = Failed(FailureReason.BAD_OUTPUT, detail[:_LONGEST]), ""
-        if digest and digest in seen:
-            outcome = Failed(
-                FailureReason.DUPLICATE, f"its vasprun.xml is, byte by byte, that of {seen[digest]}"
-            )
-        elif digest and isinstance(outcome, ExistingLabel):
-            seen[digest] = found.name
-        yield found.name, outcome
+    """Yield every run that a search finds, by its name: its label, or why it has none.
+
+    Of labels with the same ``vasprun.xml`` all but one have none: the first with an OUTCAR stays, else the first. From a
+    label without OUTCAR on, the next ones wait in a file until all runs are read, for a copy may have one.
+    """
+    best: dict[str, tuple[int, str, bool]] = {}
+    waits, count = False, 0
+    with tempfile.TemporaryFile(prefix="pesatlas-labels-") as waiting:
+        for index, found in enumerate(search.runs()):
+            outcome, digest = _outcome(found)
+            if isinstance(outcome, ExistingLabel) and digest:
+                whole = found.outcar is not None
+                if digest not in best or (whole and not best[digest][2]):
+                    best[digest] = (index, found.name, whole)
+                waits = waits or not whole
+            if waits:
+                pickle.dump((index, found.name, outcome, digest), waiting)
+                count += 1
+            else:
+                yield found.name, _unless_copy(index, outcome, best.get(digest))
+        waiting.seek(0)
+        for _ in range(count):
+            index, name, outcome, digest = pickle.load(waiting)  # noqa: S301 - written above
+            yield name, _unless_copy(index, outcome, best.get(digest))
+
+
+def _unless_copy(
+    index: int, outcome: ExistingLabel | Failed, kept: tuple[int, str, bool] | None
+) -> ExistingLabel | Failed:
+    """Return the outcome of a run, or, for a label, of which other one it is a copy."""
+    if isinstance(outcome, Failed) or kept is None or kept[0] == index:
+        return outcome
+    return Failed(FailureReason.DUPLICATE, f"its vasprun.xml is, byte by byte, that of {kept[1]}")
+
+
+def _outcome(found: FoundRun) -> tuple[ExistingLabel | Failed, str]:
+    with tempfile.TemporaryDirectory(prefix="pesatlas-run-") as temporary:
+        try:
+            return _read(found, Path(temporary))
+        except Exception as error:  # noqa: BLE001 - parsers of foreign files raise anything; it costs this run alone
+            detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return Failed(FailureReason.BAD_OUTPUT, detail[:_LONGEST]), ""
 
 
 def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
@@ -102,6 +129,10 @@ def _read_static(found: FoundRun, file: Path) -> ExistingLabel | Failed:
         # of an own label that is a failure, for r2SCAN starts from them; here it is a null that says why
         outcar = replace(outcar, spin="none")
         notes.append(NO_MOMENTS)
+    if outcar is not None and outcar.vdw_eV and not head.settings.get("IVDW"):
+        # a VASP with a correction that its vasprun.xml does not tell
+        told = {**head.settings.incar, "IVDW": f"not told, but OUTCAR has vdW of {outcar.vdw_eV:.4f} eV"}
+        head = replace(head, settings=replace(head.settings, incar=told))
     failed = _fault(structure, run, outcar)
     if failed:
         return failed
