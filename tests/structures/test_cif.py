@@ -345,6 +345,11 @@ def test_a_list_of_the_whole_cell_under_a_symmetry_that_makes_more_of_it():
     for tags in ({"formula": "K Br"}, {"formula": "K Br", "Z": 4}, {"exptl_crystal_density_diffrn": "5.96"}):
         assert counts(one(cell(), operations(FACES), corners, **tags)) == {"K": 4, "Br": 4}
     refused(one(cell(), operations(FACES), corners), "ambiguous_setting", "list has 3 atoms", "makes 8")
+    # an asymmetric unit with a copy too many: alone, its atoms would fill nothing
+    places = ["C1 C 0.1 0.2 0.3", "C2 C 0.3 0.1 0.05", "C3 C 0.6 0.7 0.3"]
+    wide = cell(CUBE.replace("5.1", "8.0"))
+    unit = one(wide, operations(FACES), sites(places), formula="C")
+    assert counts(unit) == {"C": 8}
 
 
 def test_too_little_room():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ _GRAMS_PER_CM3 = 1.66053906660
 """Of one atomic mass unit in one cubic ångström."""
 _WHOLE = 0.99
 """A cell with less than this of its formula unit does not hold it."""
+_MANY_COPIES = 0.5
+"""A list with this share of copies is no asymmetric unit, however empty the cell."""
 _DENSEST = 0.65
 """Of the volume of covalent spheres: the densest of 2,400 relaxed crystals have 0.76 (U3Si) and 0.78 (CsIr, U3Ga)."""
 _DENSEST_ELEMENT = 0.7
@@ -89,12 +92,17 @@ def compare(
         raise RefusedError(FailureReason.INCOMPLETE, detail)
     _compare_multiplicities(sites, way)
     _compare_mass(block, cell, sites, expanded)
-    _check_list(block, sites, expanded, stated, way)
+    _check_list(block, cell, sites, expanded, stated, way)
     _check_room(cell, expanded, stated, way)
 
 
 def _check_list(
-    block: Block, sites: list[Site], expanded: Expanded, stated: formula.Formula | None, way: Symmetry
+    block: Block,
+    cell: np.ndarray,
+    sites: list[Site],
+    expanded: Expanded,
+    stated: formula.Formula | None,
+    way: Symmetry,
 ) -> None:
     """Raise if the list is neither the whole cell nor one atom of each orbit, and nothing else tells how many atoms there are.
 
@@ -108,6 +116,10 @@ def _check_list(
         units = formula.units_of(stated, expanded.listed)
         if units is None or units < _WHOLE:
             return
+    # asymmetric units of frameworks hold a few copies, and would be a cell with hardly an atom
+    few = len(expanded.copies) < _MANY_COPIES * listed
+    if few and abs(float(np.linalg.det(cell))) / listed > _most_room(expanded.numbers):
+        return
     detail = (
         f"the file's list has {listed} atoms, among them copies of one another ({expanded.copies[0]}) as if it were the whole cell; "
         f"{way.words} makes {count} of them"
@@ -200,7 +212,7 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
     count = len(expanded.numbers)
     radii = covalent_radii[expanded.numbers]
     each = abs(float(np.linalg.det(cell))) / count
-    most = float((4 / 3 * np.pi * (radii + _GAP_A) ** 3).sum()) / count
+    most = _most_room(expanded.numbers)
     least = max(
         _DENSEST * float((4 / 3 * np.pi * radii**3).sum()) / count,
         _DENSEST_ELEMENT * _elemental_volume(expanded.numbers[0]) if len(expanded.counts) == 1 else 0.0,
@@ -227,12 +239,19 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
     expanded.notes.append(detail)
 
 
+def _most_room(numbers: list[int]) -> float:
+    """Return the room (Å³ for each atom) that atoms of dense crystals have at most."""
+    from ase.data import covalent_radii  # noqa: PLC0415 - as above
+
+    return float((4 / 3 * np.pi * (covalent_radii[numbers] + _GAP_A) ** 3).mean())
+
+
 def _elemental_volume(number: int) -> float:
     """Return the room of an atom (Å³) in the element, if that is one of the simplest crystals; otherwise 0."""
     from ase.data import reference_states  # noqa: PLC0415 - as above
 
-    state = reference_states[number] or {}
-    edge, ratio = state.get("a") or 0.0, state.get("c/a") or 0.0
+    state: Any = reference_states[number] or {}
+    edge, ratio = float(state.get("a") or 0.0), float(state.get("c/a") or 0.0)
     volumes = {"fcc": edge**3 / 4, "bcc": edge**3 / 2, "diamond": edge**3 / 8}
     if ratio > 1.5:
         # selenium and tellurium are named hcp, too
