@@ -162,7 +162,7 @@ def test_type_symbols(symbol, element):
 
 def test_deuterium_is_hydrogen_and_the_row_says_so():
     rows = ["D1 D 0 0 0", "D2 D 0.3 0 0", "O1 O 0.15 0.1 0"]
-    found = one(cell(), operations(), sites(rows), formula="D2 O1")
+    found = one(cell(CUBE.replace("5.1", "3.6")), operations(), sites(rows), formula="D2 O1")
     assert counts(found) == {"H": 2, "O": 1}
     assert found.warnings == ("x.cif: deuterium (D) is read as hydrogen",)
 
@@ -193,6 +193,51 @@ def test_sites_without_coordinates_and_dummies():
     columns = "label type_symbol fract_x fract_y fract_z calc_flag"
     found = one(cell(), operations(), sites(["K1 K 0 0 0 d", "Q1 . 0.2 0.2 0.2 dum"], columns))
     assert counts(found) == {"K": 1}
+
+
+def test_coordinates_of_which_the_file_says_the_default():
+    perovskite = cell(CUBE.replace("5.1", "4.2"))
+    columns = "label fract_x fract_y fract_z"
+    at = sites(["F1 .5 . .", "Rb1 .5 .5 .5", "Ca1 . . ."], columns)
+    found = one(perovskite, at, HM="P m -3 m", formula="Ca F3 Rb", Z=1)
+    assert counts(found) == {"F": 3, "Rb": 1, "Ca": 1}
+    assert found.warnings == ()
+    assert found.positions[found.numbers == 20][0] == pytest.approx([0, 0, 0])
+    assert any("'.' of F1, Ca1 are read as 0" in each for each in one(perovskite, at, HM="P m -3 m").warnings)
+    for row in ("Ca1 . ? .", "Ca1 ? ? ?"):
+        refused(
+            one(perovskite, sites(["F1 .5 . .", row], columns), HM="P m -3 m"), "incomplete", "Ca1 has no"
+        )
+    # not all of them are at the origin
+    nowhere = sites(["F1 .5 . .", "H1 . . .", "H2 . . ."], columns)
+    refused(one(perovskite, nowhere), "incomplete", "H1, H2 have no coordinates but '.'")
+
+
+@pytest.mark.parametrize(
+    ("groups", "alternatives"),
+    [
+        (("A 1", "A 2", ". ."), "C1 and C2 are alternatives"),
+        ((". 1", ". 2", ". ."), "C1 and C2 are alternatives"),
+        (("A 1", ". .", "A 2"), "C1 and O1 are alternatives"),
+        (("A -1", ". .", ". ."), "C1 and its images are alternatives"),
+        (("A 1", "A 1", ". ."), ""),
+        (("A 1", "B 2", ". ."), ""),
+        ((". 0", ". 1", ". ."), ""),
+        ((". .", "? ?", ". ."), ""),
+    ],
+)
+def test_alternatives(groups, alternatives):
+    columns = "label fract_x fract_y fract_z disorder_assembly disorder_group"
+    places = ("C1 0 0 0", "C2 .3 .3 .3", "O1 .5 .5 .8")
+    rows = [f"{place} {group}" for place, group in zip(places, groups, strict=True)]
+    for tags in ({}, {"formula": "C2 O", "Z": 1}):
+        found = one(cell(CUBE.replace("5.1", "3.6")), operations(), sites(rows, columns), **tags)
+        if alternatives:
+            refused(found, "disordered", alternatives)
+        else:
+            assert counts(found) == {"C": 2, "O": 1}
+    full = one(cell(), operations(), sites([f"{row} 1" for row in rows], f"{columns} occupancy"))
+    assert counts(full) == {"C": 2, "O": 1}
 
 
 @pytest.mark.parametrize(
@@ -276,8 +321,54 @@ def test_room_for_more_atoms_where_nothing_else_tells():
     refused(one(cell(wide), salt), "ambiguous_setting", "no symmetry", "179.0 Å³", "at most 23.2 Å³")
     unsure = one(cell(wide), operations(), salt)
     assert "179.0 Å³ for each atom" in unsure.warnings[0]
-    assert one(cell(wide), operations(), salt, formula="F2").warnings == ()
+    for tags in ({"formula": "F2"}, {"formula": "F2", "Z": 1}):
+        # a file that lacks atoms in its formula, too, agrees with itself
+        (warning,) = one(cell(wide), operations(), salt, **tags).warnings
+        assert "179.0 Å³ for each atom, dense crystals of these elements at most 23.2 Å³" in warning
+        assert "large pores" in warning
     assert len(one(cell(CUBE), ROCK_SALT).warnings) == 1
+
+
+FACE_CENTRED = ["0 0 0", ".5 .5 0", ".5 0 .5", "0 .5 .5"]
+
+
+def test_a_list_of_the_whole_cell_under_a_symmetry_that_makes_more_of_it():
+    tetragonal = cell("a 4.7 b 4.7 c 5.0 alpha 90 beta 90 gamma 90")
+    listed = sites([f"Tl{i} Tl {place}" for i, place in enumerate(FACE_CENTRED)])
+    for tags in ({"HM": "I 4/m m m"}, {"HM": "I 4/m m m", "formula": "Tl"}, {"IT": 139, "formula": "Tl"}):
+        refused(
+            one(tetragonal, listed, **tags), "ambiguous_setting", "list has 4 atoms", "makes 8", "Tl2 and Tl3"
+        )
+    # what tells how many there are: formula units, a density, a formula that the list alone does not have, or that all are listed
+    assert counts(one(tetragonal, listed, HM="F m m m")) == {"Tl": 4}
+    corners = sites([f"K{i} K {place}" for i, place in enumerate(FACE_CENTRED[:2])] + ["Br Br .5 .5 .5"])
+    for tags in ({"formula": "K Br"}, {"formula": "K Br", "Z": 4}, {"exptl_crystal_density_diffrn": "5.96"}):
+        assert counts(one(cell(), operations(FACES), corners, **tags)) == {"K": 4, "Br": 4}
+    refused(one(cell(), operations(FACES), corners), "ambiguous_setting", "list has 3 atoms", "makes 8")
+    # an asymmetric unit with a copy too many: alone, its atoms would fill nothing
+    places = ["C1 C 0.1 0.2 0.3", "C2 C 0.3 0.1 0.05", "C3 C 0.6 0.7 0.3"]
+    wide = cell(CUBE.replace("5.1", "8.0"))
+    unit = one(wide, operations(FACES), sites(places), formula="C")
+    assert counts(unit) == {"C": 8}
+
+
+def test_too_little_room():
+    cube = CUBE.replace("5.1", "5.6")
+    at = sites(["Ge1 Ge 0 0 0"])
+    found = one(cell(cube), at, HM="F d -3 m :2", formula="Ge")
+    refused(found, "ambiguous_setting", "16 atoms", "11.0 Å³", "F d -3 m :1 they are 8, with 22.0 Å³")
+    assert counts(one(cell(cube), at, HM="F d -3 m :1", formula="Ge")) == {"Ge": 8}
+    # where nothing but the density is odd, it may be real
+    squeezed = one(cell(CUBE.replace("5.1", "2.9")), operations(), sites(["Rb1 Rb 0 0 0", "Rb2 Rb .5 .5 .5"]))
+    assert counts(squeezed) == {"Rb": 2}
+    assert "12.2 Å³ for each atom" in squeezed.warnings[0]
+    assert "high pressure" in squeezed.warnings[0]
+    assert (
+        one(
+            cell(CUBE.replace("5.1", "3.0")), operations(), sites(["Fe1 Fe 0 0 0", "Fe2 Fe .5 .5 .5"])
+        ).warnings
+        == ()
+    )
 
 
 def test_symmetry_from_a_symbol_or_a_number_alone():
@@ -302,6 +393,20 @@ def test_symbol_and_operations_that_contradict_each_other():
     found = one(cell(), operations(), sites(rows), HM="F m -3 m", formula="K", Z=4)
     assert counts(found) == {"K": 4}
     assert "formula and formula units agree" in found.warnings[0]
+
+
+def test_operations_without_the_identity(recwarn):
+    three = operations(("1/2-x,1/2+y,1/2+z", "1/2+x,1/2-y,z", "-x,-y,1/2+z"))
+    at = sites(["I1 I 0.1 0.2 0.3"])
+    refused(
+        one(cell(), three, at, formula="I"), "ambiguous_setting", "the identity x,y,z is missing", "3 symm"
+    )
+    found = one(cell(), three, at, formula="I", Z=4)
+    assert counts(found) == {"I": 4}
+    assert "the identity x,y,z is missing" in found.warnings[0]
+    found = one(cell(), operations(("y,z,x",)), at)
+    refused(found, "ambiguous_setting", "the identity x,y,z is missing, and together they make 3")
+    assert not [str(each.message) for each in recwarn if "slice" in str(each.message)]
 
 
 def test_operations_that_are_no_group():
@@ -364,7 +469,8 @@ def test_a_rhombohedral_cell_under_hexagonal_operations():
     ],
 )
 def test_origin_choices(symbol, at, count):
-    assert counts(one(cell(), sites([f"Ge1 Ge {at}"]), HM=symbol)) == {"Ge": count}
+    wide = CUBE.replace("5.1", "6.7")
+    assert counts(one(cell(wide), sites([f"Ge1 Ge {at}"]), HM=symbol)) == {"Ge": count}
 
 
 def test_an_origin_that_is_not_given_follows_from_the_formula_or_is_asked_for():

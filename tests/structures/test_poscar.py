@@ -114,6 +114,27 @@ def test_files_of_vasp_4():
     refused(poscar("Direct", "0 0 0 Ga", "0.5 0.5 0.5", names=""), "unreadable", "cannot be determined")
 
 
+def test_names_that_stand_behind_the_positions_as_well():
+    refused(
+        poscar("Direct", "0 0 0 Rb", ".5 .5 .5 Cl", names="Li Cl"),
+        "ambiguous_setting",
+        "makes atom 1 Li, behind its position stands Rb",
+    )
+    moving = poscar("Selective", "Direct", "0 0 0 T T T Li", ".5 .5 .5 T T T I", names="Li Br")
+    refused(moving, "ambiguous_setting", "atom 2 Br", "stands I")
+    same = [
+        ("0 0 0 Li", ".5 .5 .5 F"),
+        ("0 0 0 Li1", ".5 .5 .5 F2"),
+        ("0 0 0 Li_sv", ".5 .5 .5"),
+        ("0 0 0 ! Rb", ".5 .5 .5 ! Cl"),
+        ("0 0 0 F F F", ".5 .5 .5 T F T"),
+        ("0 0 0 oct", ".5 .5 .5 Cl"),
+    ]
+    for body in same:
+        assert read("Direct", *body).numbers.tolist() == [3, 9]
+    assert read("Direct", "0 0 0 D", ".5 .5 .5 F", names="H F").numbers.tolist() == [1, 9]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 def test_titles_of_any_language(encoding):
     found = load(poscar(*DIRECT, title="Würfel, 20 Å³").replace("\n", "\r\n").encode(encoding))

@@ -155,6 +155,53 @@ def test_what_is_no_ordered_neutral_crystal_costs_itself_alone(change, reason):
     assert second.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        (lambda s: s["sites"][1].update(xyz=[1.5, 1.75, 2.2]), "ambiguous_setting", ["site 2", "1.5000, 1.7500, 2.0000", "1.5000, 1.7500, 2.2000", "0.200 Å"]),
+        (lambda s: s["lattice"].update(a=3.1), "ambiguous_setting", ["a 3.1 Å, its matrix 3 Å"]),
+        (lambda s: s["lattice"].update(gamma=120), "ambiguous_setting", ["gamma 120 degrees, its matrix 90 degrees"]),
+        (lambda s: s["lattice"].update(volume=84.0), "ambiguous_setting", ["volume 84 Å³, its matrix 42 Å³"]),
+        (lambda s: s["sites"][1].pop("species"), "unreadable", ["site 2 has no 'species'"]),
+        (lambda s: s["sites"][1].pop("abc"), "unreadable", ["site 2 has no 'abc' and has no 'xyz'"]),
+        (lambda s: s["sites"][0]["species"][0].pop("element"), "unreadable", ["a species of site 1 has no 'element'"]),
+        (lambda s: s["sites"].append("Mg"), "unreadable", ["site 3 has no 'species'"]),
+        (lambda s: s["lattice"].pop("matrix"), "unreadable", ["its lattice has neither 'matrix' nor 'a', 'b'"]),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_or_is_missing_is_told_in_a_sentence(change, reason, words):
+    bad = structure()
+    change(bad)
+    (found,) = load(bad)
+    assert isinstance(found, Rejected), found
+    assert found.reason == reason
+    assert "Error" not in found.detail
+    for word in words:
+        assert word in found.detail
+
+
+def test_numbers_of_one_structure_that_agree():
+    whole = structure()
+    whole["lattice"] |= {
+        "a": 3.0004,
+        "b": 3.5,
+        "c": 4.0,
+        "alpha": 90,
+        "beta": 90.01,
+        "gamma": 90,
+        "volume": 42.01,
+    }
+    # the same atom in the next cell, and rounded
+    whole["sites"][1]["xyz"] = [4.501, 1.75, -2]
+    (found,) = load(whole)
+    assert isinstance(found, Crystal), found
+    assert found.positions[1] == pytest.approx([1.5, 1.75, 2])
+    # without a matrix the directions of the vectors are not known
+    turned = structure(lattice={"a": 3, "b": 3.5, "c": 4, "alpha": 90, "beta": 90, "gamma": 90})
+    turned["sites"][1]["xyz"] = [1.75, 1.5, 2]
+    assert isinstance(load(turned)[0], Crystal)
+
+
 def test_ids_are_text():
     wanted = [
         "0012345",

@@ -26,6 +26,10 @@ from pesatlas.tables.schemas import FailureReason
 
 _KNOWN = frozenset(SYMBOLS) | frozenset(ISOTOPES)
 _FULL = 1e-8
+_OFF_A = 0.01
+_OFF_DEGREES = 0.1
+_OFF_VOLUME = 0.005
+"""Numbers of one structure that differ by more contradict each other."""
 _ABOUT_SITES = ("nsites", "num_sites")
 
 
@@ -77,8 +81,14 @@ def _frame(structure: Mapping[str, Any], about: Mapping[str, Any]) -> Frame:
         if isinstance(told.get(key), int) and told[key] != len(sites):
             why = f"{key} is {told[key]}, and it has {len(sites)} sites"
             raise UnusableFrame(FailureReason.INCOMPLETE, why)
-    species = [_species(site) for site in sites]
-    positions = np.array([_position(site, cell) for site in sites], dtype=float)
+    species = [_species(site, i) for i, site in enumerate(sites, start=1)]
+    comparable = (
+        not isinstance(structure["lattice"], Mapping) or structure["lattice"].get("matrix") is not None
+    )
+    positions = np.array(
+        [_position(site, i, cell, comparable=comparable) for i, site in enumerate(sites, start=1)],
+        dtype=float,
+    )
     odd = sum(len(each) != 1 or abs(each[0][1] - 1) > _FULL for each in species)
     if odd and all(pbc):
         raise UnusableFrame(FailureReason.DISORDERED, disordered(odd, len(sites)))
@@ -92,7 +102,13 @@ def _lattice(content: Any) -> tuple[NDArray[Any], tuple[bool, bool, bool]]:
         return np.array(content, dtype=float).reshape(3, 3), (True, True, True)
     x, y, z = (bool(each) for each in content.get("pbc") or (True, True, True))
     if content.get("matrix") is not None:
-        return np.array(content["matrix"], dtype=float).reshape(3, 3), (x, y, z)
+        matrix = np.array(content["matrix"], dtype=float).reshape(3, 3)
+        _check_lattice(content, matrix)
+        return matrix, (x, y, z)
+    missing = [key for key in ("a", "b", "c", "alpha", "beta", "gamma") if content.get(key) is None]
+    if missing:
+        why = f"its lattice has neither 'matrix' nor {', '.join(repr(key) for key in missing)}"
+        raise UnusableFrame(FailureReason.UNREADABLE, why)
     a, b, c = (float(content[key]) for key in "abc")
     alpha, beta, gamma = np.radians([float(content[key]) for key in ("alpha", "beta", "gamma")])
     cosine = (np.cos(alpha) * np.cos(beta) - np.cos(gamma)) / (np.sin(alpha) * np.sin(beta))
@@ -102,11 +118,45 @@ def _lattice(content: Any) -> tuple[NDArray[Any], tuple[bool, bool, bool]]:
     return np.array([first, second, [0.0, 0.0, c]]), (x, y, z)
 
 
-def _species(site: Any) -> list[tuple[str, float]]:
+def _check_lattice(content: Mapping[str, Any], matrix: NDArray[Any]) -> None:
+    """Raise if lengths, angles or volume are given, too, and are not those of the vectors."""
+    lengths = np.linalg.norm(matrix, axis=1)
+    if not (np.isfinite(matrix).all() and lengths.all()):
+        return
+    cosines = [matrix[i] @ matrix[j] / lengths[i] / lengths[j] for i, j in ((1, 2), (0, 2), (0, 1))]
+    angles = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    volume = abs(float(np.linalg.det(matrix)))
+    checks = [(key, value, "Å", _OFF_A) for key, value in zip("abc", lengths, strict=True)]
+    checks += [
+        (key, value, "degrees", _OFF_DEGREES)
+        for key, value in zip(("alpha", "beta", "gamma"), angles, strict=True)
+    ]
+    checks.append(("volume", volume, "Å³", _OFF_VOLUME * volume + _OFF_A))
+    for key, value, unit, slack in checks:
+        stated = content.get(key)
+        if isinstance(stated, int | float) and abs(stated - value) > slack:
+            why = f"its lattice has {key} {stated:g} {unit}, its matrix {value:.6g} {unit}"
+            raise UnusableFrame(FailureReason.AMBIGUOUS_SETTING, why)
+
+
+def _need(found: Any, key: str, what: str) -> Any:
+    """Return a value that has to be there.
+
+    Raises
+    ------
+    UnusableFrame
+        If it is not.
+    """
+    if not isinstance(found, Mapping) or found.get(key) is None:
+        raise UnusableFrame(FailureReason.UNREADABLE, f"{what} has no '{key}'")
+    return found[key]
+
+
+def _species(site: Any, at: int) -> list[tuple[str, float]]:
     """Return the elements of a site with their occupancies; oxidation states and spins are left out."""
     total: dict[str, float] = {}
-    for each in site["species"]:
-        name = str(each["element"])
+    for each in _need(site, "species", f"site {at}"):
+        name = str(_need(each, "element", f"a species of site {at}"))
         # Fe2+ and Fe0+, as older versions wrote them
         symbol = name.rstrip("+-0123456789.") if name not in _KNOWN else name
         symbol = symbol if symbol in _KNOWN else name
@@ -114,8 +164,20 @@ def _species(site: Any) -> list[tuple[str, float]]:
     return list(total.items())
 
 
-def _position(site: Any, cell: NDArray[Any]) -> NDArray[Any]:
-    """Return the Cartesian position of a site (Å): that of its fractional coordinates, if it has them."""
-    if site.get("abc") is not None:
-        return np.asarray(np.array(site["abc"], dtype=float).reshape(3) @ cell)
-    return np.array(site["xyz"], dtype=float).reshape(3)
+def _position(site: Any, at: int, cell: NDArray[Any], *, comparable: bool) -> NDArray[Any]:
+    """Return the Cartesian position of a site (Å): that of its fractional coordinates, if it has them.
+
+    ``comparable`` is whether the file gives the directions of the lattice vectors; only then has a site one position in both forms.
+    """
+    if site.get("abc") is None:
+        return np.array(_need(site, "xyz", f"site {at} has no 'abc' and"), dtype=float).reshape(3)
+    position = np.asarray(np.array(site["abc"], dtype=float).reshape(3) @ cell)
+    if site.get("xyz") is not None and comparable and abs(np.linalg.det(cell)) > 0:
+        other = np.array(site["xyz"], dtype=float).reshape(3)
+        apart = (other - position) @ np.linalg.inv(cell)
+        far = float(np.linalg.norm((apart - np.rint(apart)) @ cell))
+        if far > _OFF_A:
+            first, second = (", ".join(f"{x:.4f}" for x in each) for each in (position, other))
+            why = f"site {at} is at {first} Å by its 'abc', and at {second} Å by its 'xyz', {far:.3f} Å off"
+            raise UnusableFrame(FailureReason.AMBIGUOUS_SETTING, why)
+    return position

@@ -8,13 +8,13 @@ multiplicities, volume, symbol and operations) is a failure with both numbers in
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pesatlas.elements import atomic_number
 from pesatlas.structures import cif_sites, formula, symmetry
+from pesatlas.structures.cif_checks import NO_SYMMETRY, Expanded, Symmetry, compare
 from pesatlas.structures.cif_sites import Site
 from pesatlas.structures.cif_text import Block, blocks_of
 from pesatlas.structures.crystal import Crystal, Read, make_crystal
@@ -35,35 +35,9 @@ _SYMBOLS = (
 )
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 _NUMBERS = ("_space_group_it_number", "_symmetry_int_tables_number")
-_NO_SYMMETRY = "no symmetry"
-_GAP_A = 1.2
-"""Added to covalent radii: of 2,900 crystals without large pores three have more room than spheres of this size."""
 _TOO_NEAR_A = 0.6
 """A setting that puts atoms nearer to one another is not the one that was meant."""
 _VOLUME_TOLERANCE = 0.02
-_MASS_TOLERANCE = 0.01
-_GRAMS_PER_CM3 = 1.66053906660
-"""Of one atomic mass unit in one cubic ångström."""
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """One way to read the symmetry of a block: its operations, and the words for them."""
-
-    operations: Operations
-    words: str
-
-
-@dataclass
-class _Expanded:
-    """All atoms of a cell under one symmetry, and the doubts on the way."""
-
-    counts: Counter[str]
-    numbers: list[int]
-    positions: np.ndarray
-    notes: list[str] = field(default_factory=list)
-    confirmed: bool = False
-    """Whether formula and number of formula units are given and agree."""
 
 
 def read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
@@ -137,13 +111,18 @@ def _read_block(block: Block, name: str, source: str, notes: list[str]) -> Read:
         notes.append(f"{problem}; formula and formula units agree with what was read")
     if assumed and not chosen.confirmed:
         notes.append(assumed)
+    unset = [site.label for site in sites if site.defaults]
+    if unset and stated is None:
+        notes.append(
+            f"coordinates '.' of {', '.join(unset[:3])} are read as 0, the default of the CIF dictionary"
+        )
     notes += chosen.notes
     return make_crystal(name, chosen.numbers, cell, chosen.positions @ cell, source)
 
 
 def _choose(
     block: Block, cell: np.ndarray, sites: list[Site], stated: formula.Formula | None, ways: list[Symmetry]
-) -> _Expanded:
+) -> Expanded:
     """Return the atoms under the one symmetry that agrees with what the block says.
 
     Raises
@@ -153,12 +132,12 @@ def _choose(
     """
     from pesatlas.structures.checks import closest_pair  # noqa: PLC0415 - reading a configuration imports this module, not vesin
 
-    good: list[_Expanded] = []
+    good: list[Expanded] = []
     bad: list[RefusedError] = []
     for way in ways:
         try:
             expanded = _expand(sites, way, cell)
-            _compare(block, cell, sites, expanded, stated, way)
+            compare(block, cell, sites, expanded, stated, way)
         except RefusedError as why:
             bad.append(why)
         else:
@@ -171,7 +150,35 @@ def _choose(
         choices = " and ".join(way.words for way in ways)
         detail = f"no operations are listed, and {choices} give different crystals that both fit what the file says"
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
+    if len(ways) == 1 and good[0].least and not good[0].confirmed:
+        _check_origin(block, cell, sites, good[0], stated, ways[0])
     return good[0]
+
+
+def _check_origin(
+    block: Block,
+    cell: np.ndarray,
+    sites: list[Site],
+    dense: Expanded,
+    stated: formula.Formula | None,
+    way: Symmetry,
+) -> None:
+    """Raise if atoms that are too dense have ordinary room with the other origin of their space group."""
+    for other in way.others:
+        try:
+            expanded = _expand(sites, other, cell)
+            compare(block, cell, sites, expanded, stated, other)
+        except RefusedError:
+            continue
+        if not expanded.least:
+            counts = [formula.formula_text(dict(e.counts)) for e in (dense, expanded)]
+            numbers = [len(e.numbers) for e in (dense, expanded)]
+            volume = abs(float(np.linalg.det(cell)))
+            detail = (
+                f"{numbers[0]} atoms ({counts[0]}) under {way.words} have {volume / numbers[0]:.1f} Å³ each, crystals of these elements "
+                f"at least {dense.least:.1f} Å³; under {other.words} they are {numbers[1]}, with {volume / numbers[1]:.1f} Å³"
+            )
+            raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
 
 def _cell(block: Block, notes: list[str]) -> np.ndarray:
@@ -234,6 +241,10 @@ def _stated_formula(block: Block, notes: list[str]) -> formula.Formula | None:
 
 def _check_disorder(sites: list[Site]) -> None:
     """Raise if places are shared or partly empty."""
+    alternatives = _alternatives(sites)
+    if alternatives:
+        detail = f"sites {alternatives} are alternatives (_atom_site_disorder_group), of which a crystal has one; make an ordered model of it first"
+        raise RefusedError(FailureReason.DISORDERED, detail)
     places = Counter(tuple(np.round(site.fractional % 1.0 % 1.0, 4)) for site in sites)
     odd = {tuple(np.round(s.fractional % 1.0 % 1.0, 4)) for s in sites if abs(s.occupancy - 1) > 1e-3}
     mixed = [s for s in sites if s.mixed]
@@ -243,6 +254,24 @@ def _check_disorder(sites: list[Site]) -> None:
             f"{count} of {len(places)} sites are shared or partly empty; make an ordered model of it first"
         )
         raise RefusedError(FailureReason.DISORDERED, detail)
+
+
+def _alternatives(sites: list[Site]) -> str:
+    """Return labels of sites that are not there together, by their groups of disorder; empty if all are.
+
+    Two groups of an assembly are alternatives; so are the images of a negative one, which lies about a special position. Where
+    occupancies are given, they tell.
+    """
+    first: dict[str, Site] = {}
+    for site in sites:
+        if site.group in {"", "0"} or site.told_full:
+            continue
+        other = first.setdefault(site.assembly, site)
+        if site.group.startswith("-"):
+            return f"{site.label} and its images"
+        if other.group != site.group:
+            return f"{other.label} and {site.label}"
+    return ""
 
 
 def _check_labels(block: Block, sites: list[Site], notes: list[str]) -> None:
@@ -285,7 +314,7 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
     if not named and block.has("_space_group_magn"):
         return [], "no operations of its magnetic space group are listed", ""
     if not named:
-        return [Symmetry(symmetry.P1, _NO_SYMMETRY)], problem, "the file gives no symmetry; read as P 1"
+        return [Symmetry(symmetry.P1, NO_SYMMETRY)], problem, "the file gives no symmetry; read as P 1"
     fitting = [setting for setting in named if setting.operations().fits(cell)]
     if not fitting:
         return [], f"its cell does not have the symmetry {named[0]}: {_cell_words(cell)}", ""
@@ -296,7 +325,18 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
         if first.number > 1
         else ""
     )
-    return [Symmetry(setting.operations(), str(setting)) for setting in fitting], problem, assumed
+    return [_way(setting, cell) for setting in fitting], problem, assumed
+
+
+def _way(setting: Setting, cell: np.ndarray) -> Symmetry:
+    """Return the symmetry of a setting, with that of the other origin."""
+    settings = symmetry.settings_of_number(setting.number) if setting.choice in {"1", "2"} else []
+    others = [each for each in settings if each.choice in {"1", "2"} and each != setting]
+    return Symmetry(
+        setting.operations(),
+        str(setting),
+        tuple(Symmetry(s.operations(), str(s)) for s in others if s.operations().fits(cell)),
+    )
 
 
 def _usual(settings: list[Setting]) -> list[Setting]:
@@ -319,7 +359,14 @@ def _listed(
     if not operations.fits(cell):
         return [], f"its cell does not have the symmetry of its {count} operations: {_cell_words(cell)}"
     size = operations.closed_size
-    if size != count:
+    if not operations.has_identity():
+        operations = operations.with_identity()
+        problem = (
+            f"the file lists {count} symmetry operations that are no group: the identity x,y,z is missing"
+        )
+        if size != len(operations):
+            problem += f", and together they make {size or 'more and more'}"
+    elif size != count:
         together = f"{size}" if size else "more and more"
         problem = (
             f"the file lists {count} symmetry operations that are no group: together they make {together}"
@@ -356,13 +403,15 @@ def _number(text: str | None) -> int | None:
     return int(value) if value and 1 <= value <= 230 and value == int(value) else None
 
 
-def _expand(sites: list[Site], way: Symmetry, cell: np.ndarray) -> _Expanded:
+def _expand(sites: list[Site], way: Symmetry, cell: np.ndarray) -> Expanded:
     """Return all atoms of the cell."""
     counts: Counter[str] = Counter()
     numbers: list[int] = []
     placed = cif_sites.Placed(cell)
     twins: list[tuple[float, str]] = []
     moved: list[tuple[float, str]] = []
+    listed: dict[int, list[np.ndarray]] = {}
+    copies: list[str] = []
     for i, site in enumerate(sites):
         orbit = cif_sites.orbit_of(site, way.operations, cell)
         if orbit is None:
@@ -375,7 +424,11 @@ def _expand(sites: list[Site], way: Symmetry, cell: np.ndarray) -> _Expanded:
                 detail = f"sites {other.label} and {site.label} are at the same place, each of them full"
                 raise RefusedError(FailureReason.DISORDERED, detail)
             twins.append((distance, f"{other.label} and {site.label}"))
+            if cif_sites.is_new(orbit, listed[twin[0]], cell):
+                listed[twin[0]].append(orbit.positions[0])
+                copies.append(f"{other.label} and {site.label}")
             continue
+        listed[i] = [orbit.positions[0]]
         if cif_sites.is_worth_a_note(site, orbit):
             moved.append((orbit.moved, site.label))
         site.multiplicity = len(orbit.positions)
@@ -383,7 +436,10 @@ def _expand(sites: list[Site], way: Symmetry, cell: np.ndarray) -> _Expanded:
         counts[site.symbol] += len(orbit.positions)
         numbers += [atomic_number(site.symbol)] * len(orbit.positions)
         placed.add(orbit.positions, i)
-    return _Expanded(counts, numbers, placed.positions(), _notes(twins, moved))
+    in_list: Counter[str] = Counter()
+    for i, places in listed.items():
+        in_list[sites[i].symbol] += len(places)
+    return Expanded(counts, numbers, placed.positions(), in_list, copies, _notes(twins, moved))
 
 
 def _notes(twins: list[tuple[float, str]], moved: list[tuple[float, str]]) -> list[str]:
@@ -401,133 +457,7 @@ def _notes(twins: list[tuple[float, str]], moved: list[tuple[float, str]]) -> li
     return notes
 
 
-def _compare(
-    block: Block,
-    cell: np.ndarray,
-    sites: list[Site],
-    expanded: _Expanded,
-    stated: formula.Formula | None,
-    way: Symmetry,
-) -> None:
-    """Raise if the atoms are not what the block says of itself."""
-    counted = sum(site.hydrogens * site.multiplicity for site in sites)
-    if stated is not None:
-        units = formula.units_of(stated, expanded.counts)
-        if units is None:
-            detail = f"the file's formula is {formula.formula_text(stated.counts)}, its sites give {formula.formula_text(expanded.counts)}"
-            hints = [site.hint for site in sites if site.hint and site.symbol not in stated.counts]
-            hints += (
-                [f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens)"] if counted else []
-            )
-            raise RefusedError(_reason(stated, expanded, way), "; ".join([detail, *hints]))
-        _compare_units(block, stated, expanded, units, way)
-        if counted:
-            expanded.notes.append(
-                f"_atom_site_attached_hydrogens counts {counted:g} hydrogens more; the formula has no more"
-            )
-    elif counted:
-        detail = f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens), its sites give {formula.formula_text(expanded.counts)}"
-        raise RefusedError(FailureReason.INCOMPLETE, detail)
-    else:
-        _check_room(cell, expanded, way)
-    _compare_multiplicities(sites, way)
-    _compare_mass(block, cell, sites, expanded)
-
-
-def _reason(stated: formula.Formula, expanded: _Expanded, way: Symmetry) -> FailureReason:
-    """Return the word for a formula that the atoms do not have."""
-    listed = len(way.operations) == 1 and way.words != _NO_SYMMETRY
-    if listed or set(stated.counts) != set(expanded.counts):
-        return FailureReason.INCOMPLETE
-    heavy = [symbol for symbol in stated.counts if symbol != "H"]
-    ratios = {round(expanded.counts[symbol] / stated.counts[symbol], 3) for symbol in heavy}
-    return (
-        FailureReason.INCOMPLETE if len(ratios) == 1 and len(heavy) > 1 else FailureReason.AMBIGUOUS_SETTING
-    )
-
-
-def _compare_units(
-    block: Block, stated: formula.Formula, expanded: _Expanded, units: float, way: Symmetry
-) -> None:
-    """Compare the number of formula units; formulas of a whole cell, as many programs write them, are known."""
-    stated_units = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
-    words = formula.formula_text(expanded.counts)
-    if stated_units and stated_units > 0:
-        fits = abs(units - stated_units) < 0.02 * stated_units
-        of_cell = (
-            abs(units - 1) < 1e-6
-            and stated_units <= sum(stated.counts.values())
-            and stated.divisor() % stated_units == 0
-        )
-        if not (fits or of_cell):
-            total = formula.formula_text(stated.counts)
-            detail = f"the file's cell holds {stated_units:g} formula units {total} (_cell_formula_units_Z), its sites give {units:g} under {way.words}"
-            raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
-        expanded.confirmed = True
-    elif units < 0.99:
-        atoms, wanted = sum(expanded.counts.values()), sum(stated.counts.values())
-        detail = f"the file's formula has {wanted:g} atoms, its sites give {atoms} in the cell ({words}) under {way.words}"
-        raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
-
-
-def _compare_multiplicities(sites: list[Site], way: Symmetry) -> None:
-    """Compare multiplicities; older programs write the order of the site's symmetry under the same name."""
-    stated = [site for site in sites if site.stated_multiplicity and site.multiplicity]
-    wrong = [site for site in stated if site.stated_multiplicity != site.multiplicity]
-    orders = all(site.stabiliser % site.stated_multiplicity == 0 for site in stated)
-    if wrong and not orders:
-        site = wrong[0]
-        detail = f"the file's site {site.label} has a multiplicity of {site.stated_multiplicity:g}, it has {site.multiplicity} under {way.words}"
-        raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
-
-
-def _compare_mass(block: Block, cell: np.ndarray, sites: list[Site], expanded: _Expanded) -> None:
-    """Compare calculated density and formula weight: a failure, or a note where formula and formula units agree."""
-    from ase.data import atomic_masses  # noqa: PLC0415 - reading a configuration imports this module, not ase
-
-    if any(site.isotope for site in sites):
-        return
-    mass = float(atomic_masses[expanded.numbers].sum())
-    units = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
-    found = [
-        (
-            "density",
-            "g/cm³",
-            "_exptl_crystal_density_diffrn",
-            _GRAMS_PER_CM3 * mass / abs(float(np.linalg.det(cell))),
-        )
-    ]
-    if units:
-        found.append(("formula weight", "u", "_chemical_formula_weight", mass / units))
-    for what, unit, tag, value in found:
-        text = block.value(tag) or ""
-        stated = cif_sites.number_or_none(text)
-        slack = _MASS_TOLERANCE * value + 10.0 ** -cif_sites.digits(text)
-        # densities are in kg/m3 at times
-        if not stated or stated <= 0 or min(abs(value - each) for each in (stated, stated / 1000)) <= slack:
-            continue
-        detail = f"the file's {what} is {stated:g} {unit} ({tag}), its sites give {value:.4g} {unit}"
-        if not expanded.confirmed:
-            raise RefusedError(FailureReason.INCOMPLETE, detail)
-        expanded.notes.append(f"{detail}; formula and formula units agree with what was read")
-
-
-def _check_room(cell: np.ndarray, expanded: _Expanded, way: Symmetry) -> None:
-    """Where no formula tells: raise, or note, if the atoms have more room than those of any dense crystal; then some may be missing."""
-    from ase.data import covalent_radii  # noqa: PLC0415 - as below
-
-    count = len(expanded.numbers)
-    most = float((4 / 3 * np.pi * (covalent_radii[expanded.numbers] + _GAP_A) ** 3).sum()) / count
-    each = abs(float(np.linalg.det(cell))) / count
-    if each <= most:
-        return
-    detail = f"its cell has {each:.1f} Å³ for each atom, dense crystals of these elements at most {most:.1f} Å³, and no formula tells whether atoms are missing"
-    if way.words == _NO_SYMMETRY:
-        raise RefusedError(FailureReason.AMBIGUOUS_SETTING, f"the file gives no symmetry; {detail}")
-    expanded.notes.append(detail)
-
-
-def _same(first: _Expanded, second: _Expanded) -> bool:
+def _same(first: Expanded, second: Expanded) -> bool:
     """Whether two ways to read a block give the same atoms at the same places."""
     if first.counts != second.counts:
         return False
@@ -543,5 +473,5 @@ def _same(first: _Expanded, second: _Expanded) -> bool:
     return left == right
 
 
-def _crystal(expanded: _Expanded, cell: np.ndarray) -> Crystal:
+def _crystal(expanded: Expanded, cell: np.ndarray) -> Crystal:
     return Crystal("", np.array(expanded.numbers), cell, expanded.positions @ cell, "")

@@ -40,6 +40,9 @@ class Site:
     mixed : several elements in one row
     isotope : deuterium or tritium
     hint : what may have been misread
+    defaults : how many of its coordinates are not given, and 0 by the dictionary
+    group, assembly : of disorder, empty where the file has none
+    told_full : whether its occupancy is given
     multiplicity, stabiliser : atoms in the cell, and operations that keep each in its place; known after expanding
     """
 
@@ -53,6 +56,10 @@ class Site:
     mixed: bool = False
     hint: str = ""
     isotope: bool = False
+    defaults: int = 0
+    group: str = ""
+    assembly: str = ""
+    told_full: bool = False
     multiplicity: int = 0
     stabiliser: float = 0.0
 
@@ -143,6 +150,10 @@ def sites_of(block: Block, notes: list[str]) -> list[Site]:
     if columns is None:
         return []
     sites = [site for i in range(len(columns.names)) if (site := _site(columns, i, notes)) is not None]
+    nowhere = [site.label for site in sites if site.defaults == len("xyz")]
+    if len(nowhere) > 1:
+        detail = f"sites {', '.join(nowhere[:3])} have no coordinates but '.'"
+        raise RefusedError(FailureReason.INCOMPLETE, detail)
     heavy = sorted({site.symbol for site in sites} & set(ISOTOPES))
     notes += [f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen" for symbol in heavy]
     for site in sites:
@@ -165,11 +176,16 @@ class _Columns:
     flags: Column
     hydrogens: Column
     multiplicities: Column
+    groups: Column
+    assemblies: Column
+    dots: tuple[frozenset[int], frozenset[int], frozenset[int]]
 
 
 def _columns(block: Block) -> _Columns | None:
     """Return the columns of the sites, or None if there are no sites."""
     x, y, z = (block.column(f"_atom_site_fract_{axis}") for axis in "xyz")
+    first, second, third = (block.dots.get(f"_atom_site_fract_{axis}", frozenset()) for axis in "xyz")
+    dots = (first, second, third)
     types = block.column("_atom_site_type_symbol")
     names = block.column("_atom_site_label", "_atom_site_id", "_atom_site_label_atom_id") or types
     if names is None and x is None and y is None and z is None:
@@ -188,6 +204,9 @@ def _columns(block: Block) -> _Columns | None:
         _optional(block, "_atom_site_calc_flag", rows),
         _optional(block, "_atom_site_attached_hydrogens", rows),
         multiplicities if any(multiplicities) else _optional(block, "_atom_site_symmetry_multiplicity", rows),
+        _optional(block, "_atom_site_disorder_group", rows),
+        _optional(block, "_atom_site_disorder_assembly", rows),
+        dots,
     )
 
 
@@ -203,7 +222,7 @@ def _site(columns: _Columns, i: int, notes: list[str]) -> Site | None:
         return None
     if occupancy < 0 or occupancy > _MOST_OCCUPIED:
         raise ValueError(f"site {label} has an occupancy of {occupancy:g}")
-    known = [text for text in texts if text]
+    known = [text or "0" for text, dots in zip(texts, columns.dots, strict=True) if text or i in dots]
     if len(known) < len(texts):
         raise RefusedError(FailureReason.INCOMPLETE, f"site {label} has no coordinates")
     kind = columns.types[i] if columns.types is not None else None
@@ -223,6 +242,10 @@ def _site(columns: _Columns, i: int, notes: list[str]) -> Site | None:
         int(number_or_none(columns.multiplicities[i] or "") or 0),
         mixed,
         hint,
+        defaults=sum(not text for text in texts),
+        group=columns.groups[i] or "",
+        assembly=columns.assemblies[i] or "",
+        told_full=columns.occupancies[i] is not None,
     )
 
 
@@ -303,6 +326,8 @@ def orbit_of(site: Site, operations: Operations, cell: np.ndarray) -> Orbit | No
     apart = images - here
     apart -= np.rint(apart)
     stays = np.linalg.norm(apart @ cell, axis=1) < tolerance
+    if not stays.any():
+        return None
     shift = apart[stays].mean(axis=0)
     moved = float(np.linalg.norm(shift @ cell))
     there = here + shift
@@ -316,6 +341,13 @@ def orbit_of(site: Site, operations: Operations, cell: np.ndarray) -> Orbit | No
     if len(kept) * int(stays.sum()) != len(operations):
         return None
     return Orbit(np.array(kept) % 1.0 % 1.0, moved, tolerance)
+
+
+def is_new(orbit: Orbit, places: list[np.ndarray], cell: np.ndarray) -> bool:
+    """Whether the listed atom of an orbit is at none of ``places``."""
+    away = np.array(places) - orbit.positions[0]
+    away -= np.rint(away)
+    return bool(np.linalg.norm(away @ cell, axis=1).min() > orbit.tolerance)
 
 
 def is_worth_a_note(site: Site, orbit: Orbit) -> bool:

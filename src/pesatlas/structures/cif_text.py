@@ -25,6 +25,7 @@ class Block:
     columns : columns of loops by tag
     broken : tags whose values cannot be told apart -> why
     problems : what is wrong with the block as a whole
+    dots : rows whose value is ``.``, by tag: their values are the defaults of the dictionary, those of ``?`` are not known
     """
 
     name: str
@@ -32,6 +33,7 @@ class Block:
     columns: dict[str, list[str | None]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    dots: dict[str, frozenset[int]] = field(default_factory=dict)
 
     def value(self, *tags: str) -> str | None:
         """Return the value of the first of ``tags`` that has one; of a loop, that of its first row."""
@@ -132,6 +134,7 @@ def _block(name: str, tokens: list[Token]) -> Block:
         if not quoted and text.startswith("_"):
             if at < len(tokens) and not _is_word(tokens[at]):
                 block.single[_tag(text)] = _known(tokens[at])
+                block.dots[_tag(text)] = _dots([tokens[at]])
                 at += 1
             else:
                 block.broken[_tag(text)] = f"{text} has no value"
@@ -148,7 +151,7 @@ def _loop(block: Block, tokens: list[Token], at: int) -> int:
         at += 1
     values = []
     while at < len(tokens) and not _is_word(tokens[at]):
-        values.append(_known(tokens[at]))
+        values.append(tokens[at])
         at += 1
     if not tags:
         return at
@@ -156,7 +159,8 @@ def _loop(block: Block, tokens: list[Token], at: int) -> int:
         if len(values) % len(tags):
             block.broken[_tag(tag)] = f"the loop of {tag} has {len(values)} values for {len(tags)} columns"
         else:
-            block.columns[_tag(tag)] = values[i :: len(tags)]
+            block.columns[_tag(tag)] = [_known(token) for token in values[i :: len(tags)]]
+            block.dots[_tag(tag)] = _dots(values[i :: len(tags)])
     return at
 
 
@@ -168,6 +172,10 @@ def _is_word(token: Token) -> bool:
         or text.lower() in {"loop_", "stop_", "global_"}
         or text.lower().startswith("save_")
     )
+
+
+def _dots(tokens: list[Token]) -> frozenset[int]:
+    return frozenset(i for i, token in enumerate(tokens) if token == (False, "."))
 
 
 def _known(token: Token) -> str | None:

@@ -51,6 +51,8 @@ def _read(lines: list[str], name: str, source: str, notes: list[str]) -> Read:
     positions = positions * scale if mode in {"c", "k"} else positions @ cell
     if names is None:
         names = _names_elsewhere(lines[0], body, counts, selective, notes)
+    else:
+        _check_names(names, counts, body, 6 if selective else 3)
     elements = [_element(symbol, notes) for symbol in names]
     numbers = [z for z, count in zip(elements, counts, strict=True) for _ in range(count)]
     return make_crystal(name, numbers, cell, positions, source)
@@ -173,6 +175,28 @@ def _names_elsewhere(
     raise ValueError(
         "its elements cannot be determined: no line of names (VASP 5), none behind the positions"
     )
+
+
+def _check_names(names: list[str], counts: list[int], body: list[str], first: int) -> None:
+    """Raise if elements stand behind the positions, and they are not those of the line of names."""
+    words = [line.split() for line in body]
+    if any(set(each[3:6]) & {"T", "F"} and set(each[3:6]) <= {"T", "F"} and len(each) > 4 for each in words):
+        first = 6
+    behind = [re.sub(r"\d+$", "", _symbol(each[first])) if len(each) > first else "" for each in words]
+    if any(symbol and symbol not in _KNOWN and symbol not in ISOTOPES for symbol in behind):
+        return
+    of_line = [_symbol(name) for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    for at, (symbol, named) in enumerate(zip(behind, of_line, strict=True)):
+        if symbol and _plain(symbol) != _plain(named):
+            detail = (
+                f"the file's line of names makes atom {at + 1} {named}, behind its position stands {symbol}"
+            )
+            raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
+
+
+def _plain(symbol: str) -> str:
+    """Return the element of an isotope."""
+    return "H" if symbol in ISOTOPES else symbol
 
 
 def _symbol(name: str) -> str:

@@ -48,6 +48,15 @@ class Operations:
         """Whether a cell has this symmetry."""
         return self.strain(cell) <= _MOST_STRAIN
 
+    def has_identity(self) -> bool:
+        """Whether ``x,y,z`` is one of them."""
+        return bool(P1.key() & self.key())
+
+    def with_identity(self) -> "Operations":
+        """Return them and ``x,y,z``."""
+        rotations = np.concatenate([P1.rotations, self.rotations])
+        return Operations(*_unrows(_rows(rotations, np.concatenate([P1.translations, self.translations]))))
+
     @cached_property
     def closed_size(self) -> int:
         """Return how many operations the group has that these generate; 0 if it grows without end."""
