@@ -196,7 +196,8 @@ def _spin(text: str) -> str:
 
 def _numbers(text: str, decimals: int, count: int, *, more: bool = False) -> list[float]:
     """Return the numbers of a row, which are ``count``; with ``more``, others may follow."""
-    pattern, found, position = _DECIMALS[decimals], [], len(text) - len(text.lstrip())
+    found: list[float] = []
+    pattern, position = _DECIMALS[decimals], len(text) - len(text.lstrip())
     while (
         position < len(text)
         and not (more and len(found) == count)
