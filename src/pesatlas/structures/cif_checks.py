@@ -230,7 +230,7 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
     )
     if stated is not None:
         expanded.notes.append(
-            f"{detail}; large pores, or atoms are missing here and in the file's formula alike"
+            f"{detail}; large pores, loosely bound molecules, or atoms are missing here and in the file's formula alike"
         )
         return
     detail += ", and no formula tells whether atoms are missing"
