@@ -35,6 +35,9 @@ from pesatlas.tables.schemas import SOURCES
 
 log = logging.getLogger(__name__)
 
+_EXAMPLES = 5
+"""Of many of a kind, so many are named in messages."""
+
 
 def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> None:
     """Write the tables ``structures`` and ``failures`` (of this stage) of a campaign.
@@ -155,12 +158,15 @@ def _write_rows(
     kinds = [options.kind for options in campaign.structures.domains]
     waiting: list[dict[str, Any]] = []
     cells = trajectories = 0
-    in_vacuum: list[str] = []
+    in_vacuum = 0
+    examples: list[str] = []
     for given in accepted:
         crystal = given
         if warning := vacuum_warning(given, kinds):
             crystal = replace(given, warnings=(*given.warnings, warning))
-            in_vacuum.append(f"{given.structure_id}: {warning}")
+            in_vacuum += 1
+            if in_vacuum <= _EXAMPLES:
+                examples.append(f"{given.structure_id}: {warning}")
         for cell in sorted(_cells(domains, crystal, rules, refused), key=lambda cell: cell.variant):
             _check_lengths(cell, campaign.explore)
             waiting.append(_row(crystal, cell, cells // campaign.explore.structures_per_job))
@@ -172,15 +178,14 @@ def _write_rows(
         progress.step()
     if in_vacuum:
         log.warning(
-            "%d crystals are in vacuum (column `warnings` of the table):\n%s%s",
-            len(in_vacuum),
-            "\n".join(f"  - {line}" for line in in_vacuum[:5]),
-            "\n  - ..." if len(in_vacuum) > 5 else "",
+            "%d crystals are in vacuum, as their rows say (column `warnings`), such as\n%s",
+            in_vacuum,
+            "\n".join(f"  - {line}" for line in examples),
         )
     if not cells:
         refused.sort(key=lambda item: item[0])
-        examples = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in refused[:5])
-        raise UserError(f"structures.domains: no cell could be made of any crystal.\n{examples}")
+        first = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in refused[:_EXAMPLES])
+        raise UserError(f"structures.domains: no cell could be made of any crystal.\n{first}")
     if waiting:
         writer.write(waiting)
     return {
