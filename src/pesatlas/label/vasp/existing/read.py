@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import pickle
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +64,28 @@ def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
                     best[digest] = (index, found.name, whole)
                 waits = waits or not whole
             if waits:
-                pickle.dump((index, found.name, outcome, digest), waiting)
+                waiting.write(_to_line(index, found.name, outcome, digest))
                 count += 1
             else:
                 yield found.name, _unless_copy(index, outcome, best.get(digest))
         waiting.seek(0)
         for _ in range(count):
-            index, name, outcome, digest = pickle.load(waiting)  # noqa: S301 - written above
+            index, name, outcome, digest = _from_line(waiting.readline())
             yield name, _unless_copy(index, outcome, best.get(digest))
+
+
+def _to_line(index: int, name: str, outcome: ExistingLabel | Failed, digest: str) -> bytes:
+    """Return a line of JSON, of which ``_from_line`` makes the same again."""
+    parts = [index, name, type(outcome).__name__, asdict(outcome), digest]
+    return json.dumps(parts, default=lambda array: array.tolist()).encode() + b"\n"
+
+
+def _from_line(line: bytes) -> tuple[int, str, ExistingLabel | Failed, str]:
+    index, name, kind, parts, digest = json.loads(line)
+    if kind == "Failed":
+        return index, name, Failed(**{**parts, "reason": FailureReason(parts["reason"])}), digest
+    settings, cell, notes = RunSettings(**parts["settings"]), np.array(parts["cell"]), tuple(parts["notes"])
+    return index, name, ExistingLabel(settings, cell, parts["row"], notes), digest
 
 
 def _unless_copy(
