@@ -1,4 +1,4 @@
-"""What takes long to make and is only read: made by the first worker that needs it, for all of them."""
+"""Outputs that take long to make and are only read: the first worker that needs one makes it for all of them."""
 
 import fcntl
 import os

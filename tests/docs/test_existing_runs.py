@@ -1,4 +1,4 @@
-"""What docs/vasp.md shows of runs that exist already is what is printed."""
+"""The outputs that docs/vasp.md shows of existing runs are what is printed."""
 
 import os
 import re

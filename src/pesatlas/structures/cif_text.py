@@ -11,7 +11,7 @@ _TOKEN = re.compile(r"""(?:(?<=\s)|^)(?:'(?P<one>.*?)'(?=\s|$)|"(?P<two>.*?)"(?=
 _BLOCK = re.compile(r"data_\S*", re.IGNORECASE)
 
 Token = tuple[bool, str]
-"""Whether it is quoted, and its text."""
+"""A value of a CIF: its text, with the flag that it stands in quotes first."""
 
 
 @dataclass
