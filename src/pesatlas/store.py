@@ -1,7 +1,8 @@
 """Results addressed by their content, in a folder of ledgers that campaigns may share.
 
 Which ledger holds a key is of no consequence: the key is a hash of everything that decides the result. Of several records of one key
-the newest counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key.
+the newest sound one counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key. A record
+that is damaged counts as if it had never been written: its result is made again.
 
 So that a job need not read thousands of ledgers, the folder has an index, ``places.index``. It is only a cache: lost, torn, out
 of date or of another version, it is made again from the ledgers, by whoever finds much that it lacks. What it says is never trusted
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pesatlas.errors import UserError
-from pesatlas.ledger import Ledger, Lock, Record, read_payload, records
+from pesatlas.ledger import Ledger, Lock
 from pesatlas.places import Cover, Places, load
+from pesatlas.records import Damage, Record, read_payload, records
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ class Store:
         self._covers: dict[str, Cover] = {}
         self._names: list[str] = []
         self._written: dict[str, _Place] = {}
+        self._unsound: set[str] = set()
+        self._said: set[str] = set()
 
     def writer(self, segment: str) -> Ledger:
         """Return the ledger of ``segment`` (letters, digits, ``-`` and ``_``) for writing; it has one writer at a time."""
@@ -62,7 +66,11 @@ class Store:
             place = _Place(record.at, path.name, record.offset, record.size)
             self._written[record.key] = max(place, self._written.get(record.key, place))
 
-        return Ledger(path, appended)
+        return Ledger(path, appended, self.newest)
+
+    def newest(self, *keys: str) -> int:
+        """Return the time of the newest record of ``keys`` that is known; 0 if there is none."""
+        return max((place.at for key in keys for place in self._places(key)), default=0)
 
     def refresh(self) -> None:
         """Take notice of what others have written since the last look, and of ledgers that were taken away."""
@@ -86,34 +94,27 @@ class Store:
             self._save()
 
     def get(self, key: str) -> bytes | None:
-        """Return the payload of ``key``, or None.
-
-        Raises
-        ------
-        UserError
-            If the record is there but does not match its checksum.
-        """
-        place = self._newest(key)
-        payload = self._payload(key, place)
-        if place and payload is None:
-            # the ledger may have been taken away or replaced since the last look
-            self._forget(place.ledger)
+        """Return the payload of ``key``, or None. Of a record that is damaged, the one before it counts, if there is any."""
+        places = sorted(self._places(key), reverse=True)
+        if not places:
+            return None
+        payload = self._payload(key, places[0])
+        if payload is None:
+            # the ledger may have been taken away or replaced since the last look; if not, its record is damaged, and what its header
+            # tells of the next may be wrong too
+            self._unsound.add(places[0].ledger)
+            self._forget(places[0].ledger)
             self.refresh()
-            place = self._newest(key)
-            payload = self._payload(key, place)
-        if place and payload is None:
-            raise UserError(
-                f"{self.folder / place.ledger}: the record of {key} is damaged. Move the file away and run again; what it held is"
-                " computed again."
+            places = sorted(self._places(key), reverse=True)
+            payload = next(
+                (found for place in places if (found := self._payload(key, place)) is not None), None
             )
         return payload
 
-    def _newest(self, key: str) -> _Place | None:
+    def _places(self, key: str) -> list[_Place]:
         rows = (*self._indexed.find(key), *self._tail.find(key))
         places = [_Place(at, self._names[ledger], offset, size) for at, ledger, offset, size in rows]
-        if key in self._written:
-            places.append(self._written[key])
-        return max(places, default=None)
+        return [*places, self._written[key]] if key in self._written else places
 
     def _payload(self, key: str, place: _Place | None) -> bytes | None:
         if place is None:
@@ -151,14 +152,20 @@ class Store:
 
     def _read(self, name: str, cover: Cover) -> list[Places]:
         """Return the places of a ledger's records that are not covered, and cover them."""
-        parts = []
+        parts, damages = [], list[Damage]()
         with suppress(FileNotFoundError), (self.folder / name).open("rb") as handle:
-            scan = records(handle, cover.end)
+            scan = records(handle, cover.end, damages.append, verify=name in self._unsound)
             while chunk := list(islice(scan, _AT_ONCE)):
                 parts.append(Places.of(chunk, cover.number))
                 cover.end = chunk[-1].offset + chunk[-1].size
             cover.inode = os.fstat(handle.fileno()).st_ino
             cover.seal = _seal(self.folder / name, cover.end)
+        for damage in damages:
+            # what is behind the last record may be one that is just being written
+            said = f"{self.folder / name}: {damage}"
+            if said not in self._said and (damage.start < cover.end or damage.key):
+                self._said.add(said)
+                log.warning("%s", said)
         return parts
 
     def _save(self) -> None:

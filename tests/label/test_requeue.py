@@ -60,7 +60,7 @@ class Bench:
 
     def records(self):
         """Every record of the store, oldest first in each ledger."""
-        from pesatlas.ledger import records
+        from pesatlas.records import records
 
         found = []
         for path in sorted((self.results.parent / "store/labels").glob("*.ledger")):
