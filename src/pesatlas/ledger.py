@@ -35,7 +35,7 @@ _MODE = 0o664
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn what the operating system says when ``path`` can't be written into an error for people."""
     try:
         yield
@@ -61,7 +61,7 @@ class Lock:
 
     def acquire(self) -> bool:
         """Take the lock if it is free, without waiting; say whether it was."""
-        with _writing(self.path):
+        with writing(self.path):
             self._descriptor = open_shared(self.path)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,7 +116,7 @@ class Ledger:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(Lock(self.path.with_name(f"{self.path.name}.lock")))
-            with _writing(self.path):
+            with writing(self.path):
                 self._descriptor = open_shared(self.path)
                 stack.callback(os.close, self._descriptor)
                 sync(self.path.parent)
@@ -145,7 +145,12 @@ class Ledger:
     def _cut(self, tail: bytes) -> None:
         """Move what follows the last sound record out of the way; kept aside, for it may be more than a torn write."""
         aside = self.path.with_name(f"{self.path.name}{TORN}")
-        log.warning("%s: cut off a torn tail of %d bytes (kept in %s)", self.path, len(tail), aside.name)
+        log.warning(
+            "%s: cut off a torn tail of %d bytes (kept in %s): what it held is made again when it is asked for",
+            self.path,
+            len(tail),
+            aside.name,
+        )
         with os.fdopen(open_shared(aside), "r+b") as handle:
             handle.seek(0, os.SEEK_END)
             handle.write(tail)
@@ -172,7 +177,7 @@ class Ledger:
         """
         at = min(max(time.time_ns(), 1 + max(self._at, self._newest(key), after)), LATEST)
         content = encode(key, payload, at)
-        with _writing(self.path):
+        with writing(self.path):
             try:
                 self._write(content)
             except BaseException:

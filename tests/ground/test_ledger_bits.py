@@ -18,7 +18,7 @@ PAYLOADS = {
     "dd44": b"x" * 90,
 }
 LAYOUTS = {
-    "now": lambda key, payload, at: encode(key, payload, at),
+    "now": encode,
     "without a checksum of the header": early,
     "without a time": lambda key, payload, at: early(key, payload),
 }
@@ -82,7 +82,7 @@ def test_a_damaged_header_takes_one_record_of_four_hundred(tmp_path, layout, cap
     names = [f"key{n}" for n in range(400)]
     encoded = [LAYOUTS[layout](name, name.encode() * 300, 1) for name in names]
     start = sum(map(len, encoded[:3]))
-    for offset in range(0, encoded[3].index(b"\n") + 1):
+    for offset in range(encoded[3].index(b"\n") + 1):
         changed = bytearray(b"".join(encoded))
         changed[start + offset] ^= 4
         path.write_bytes(changed)

@@ -242,7 +242,7 @@ def test_a_damaged_record_is_as_if_it_had_never_been_written_and_is_told_of(fold
         ledger.append("key7", payload("key7"))
     for each in (store, look(folder)):
         caplog.clear()
-        assert_holds(each, range(0, 100))
+        assert_holds(each, range(100))
         assert caplog.text == ""
 
 

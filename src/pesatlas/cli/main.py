@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
 app.add_typer(config_app, name="config")
+store_app = typer.Typer(no_args_is_help=True, help="Look after a store of finished results.")
+app.add_typer(store_app, name="store")
+_GROUPS = {"": app, "config": config_app, "store": store_app}
 console = Console()
 
 Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
@@ -35,7 +38,7 @@ Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not c
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function the command ``name`` (``config`` and a word: one of configurations), with examples in its help.
+    """Make a function the command ``name`` (two words: one of a group), with examples in its help.
 
     While it works, it shows how far it is; a ``UserError`` is shown as its message, with exit status 1.
     """
@@ -57,8 +60,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callab
         paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
         # lines as wide as the terminal, not as the source
         text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-        target = config_app if group else app
-        return target.command(word, help=text, epilog=epilog(name), **settings)(wrapped)
+        return _GROUPS[group].command(word, help=text, epilog=epilog(name), **settings)(wrapped)
 
     return decorated
 
@@ -210,6 +212,26 @@ def outputs(
     from pesatlas.cli.outputs import show_outputs  # noqa: PLC0415
 
     show_outputs(name, to, config, console)
+
+
+@command("store repair")
+def store_repair(
+    store: Annotated[
+        Path | None, typer.Argument(help="Folder of a store; else that of the campaign of this folder.")
+    ] = None,
+    config: Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done, and change nothing.")
+    ] = False,
+) -> None:
+    """Save what can be saved of a damaged store: sound records that were cut off (*.torn) go back into their ledgers.
+
+    Needed only after damage, by a disk or by hand: a run steps over what is damaged and makes that again, nothing else. May be done
+    while campaigns run; ledgers that a job works on are left alone, and told of.
+    """
+    from pesatlas.cli.repair import repair  # noqa: PLC0415
+
+    repair(store, config, console, dry_run=dry_run)
 
 
 @command("summary")
