@@ -19,7 +19,7 @@ from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.counts import Manifests
-from pesatlas.monitor.jobs import read_jobs
+from pesatlas.monitor.jobs import Job, read_jobs
 from pesatlas.monitor.slurm import read_queue
 from pesatlas.monitor.words import duration
 from pesatlas.report.summary import summary
@@ -72,7 +72,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
             "where that is needed), or take another profile, e.g. --profile profiles/local."
         )
-    started, since = time.monotonic(), time.time()
+    started = time.monotonic()
     with campaign_lock(folder) as lock, ExitStack() as stack:
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
@@ -80,6 +80,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         if on_slurm:
             _sort_out_orphans(prefix, console)
             stack.enter_context(held_jobs_released(prefix, console))
+        before = {_which(job) for job in _without_results(folder) if not job.running}
         campaign = campaign_to_show(folder, arguments, console)
         if campaign is None:
             status = _wait_for(snakemake, folder, lock)
@@ -94,7 +95,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         console.print(summary(results))
         console.print(f"Done in {duration(time.monotonic() - started)}.")
     elif status != 0:
-        console.print(_stopped(folder, since, status))
+        console.print(_stopped(folder, before, status))
     return status
 
 
@@ -111,15 +112,20 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
         )
 
 
-def _stopped(folder: Path, since: float, status: int) -> str:
-    """Say what to do after a run that did not come to its end: which jobs failed since, and where they say why."""
+def _without_results(folder: Path) -> list[Job]:
+    return read_jobs(folder, Manifests(folder).has_results, None)
+
+
+def _which(job: Job) -> tuple[str, int, float]:
+    """Tell one job from every other. When it started is by the clock of its machine, which is no other's."""
+    return job.state.host, job.state.pid, job.state.started
+
+
+def _stopped(folder: Path, before: set[tuple[str, int, float]], status: int) -> str:
+    """Say what to do after a run that did not come to its end: which jobs failed that were not there ``before``, and where they say why."""
     if status == _MISUSED:
         return "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it takes."
-    lost = [
-        job
-        for job in read_jobs(folder, Manifests(folder).has_results, None)
-        if job.state.started >= since and not job.running
-    ]
+    lost = [job for job in _without_results(folder) if not job.running and _which(job) not in before]
     lines = ["[bold]The campaign stopped before its end.[/bold] What was finished is kept."]
     lines += [
         f"  {f'{job.state.rule} {job.state.batch}'.strip()} {job.fate}: see {job.log}"

@@ -180,9 +180,11 @@ class Calculations:
                 outcome = replace(outcome, attempts=tries.made, before=tries.before, memory_mb=self.memory_mb)
             with self._writing:
                 self.made += 1
+                # later than what it replaces, though a machine whose clock is ahead may have written that
+                after = self.store.newest(key, mishap_key(key))
                 if kept:
-                    self.outputs.append(key, kept)
-                self.labels.append(key if final else mishap_key(key), to_bytes(outcome))
+                    after = self.outputs.append(key, kept, after)
+                self.labels.append(key if final else mishap_key(key), to_bytes(outcome), after)
             if final or tries.counting >= self.campaign.label.attempts:
                 return outcome
             if isinstance(outcome, Failed):

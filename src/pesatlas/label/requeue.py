@@ -143,7 +143,8 @@ def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:
 
     The store keeps what it has: a record is added to each, with what happened before. What the store knows better by now (another
     campaign may have calculated it) stays as it is, and is found by the next run. Nobody else may work on the campaign. When this is
-    stopped half-way, doing it again does the rest.
+    stopped half-way, doing it again does the rest. The records are newer than those that they replace, whatever the clocks of the
+    machines say that wrote them.
     """
     if not misses:
         return 0
