@@ -15,14 +15,14 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pesatlas.errors import UserError
 from pesatlas.records import LATEST, Damage, Record, encode, read_payload, records
+from pesatlas.sharing import open_shared, writing
 from pesatlas.tables.atomic import sync
 
 log = logging.getLogger(__name__)
@@ -30,26 +30,6 @@ log = logging.getLogger(__name__)
 _WAIT_MESSAGE_S = 60.0
 TORN = ".torn"
 """What the file of a ledger's cut-off tails is called beyond the ledger's name."""
-_MODE = 0o664
-"""Never writable by everyone, whatever the umask; two users of one group may share a store if it says so."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the operating system says when ``path`` can't be written into an error for people."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error.strerror}). Nothing stored before is lost, and the file is in order. Make room"
-            " (free space, a larger quota or file limit; or the right to write there), then run the same command again."
-        ) from error
-
-
-def open_shared(path: Path) -> int:
-    """Open or create a file for reading and writing, in a folder that is made if need be; return its descriptor."""
-    path.parent.mkdir(mode=0o775, parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
 
 
 class Lock:

@@ -8,8 +8,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from pesatlas.ledger import TORN, Lock, open_shared, writing
+from pesatlas.ledger import TORN, Lock
 from pesatlas.records import Damage, Record, records
+from pesatlas.sharing import open_shared, writing
 from pesatlas.tables.atomic import sync
 
 _SUFFIX = ".ledger"

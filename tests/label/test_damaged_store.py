@@ -69,3 +69,18 @@ def test_a_store_that_is_gone_costs_everything_and_a_broken_index_nothing(labell
     assert again() == (0, rows)
     shutil.rmtree(tmp_path / "store/labels")
     assert again() == (8, rows)
+
+
+def test_labels_of_a_neighbour_are_taken_and_can_be_made_again(labelled, campaign, select, double, tmp_path):
+    _, rows = labelled
+    raw = campaign.model_dump(mode="json")
+    raw["campaign"] |= {"store": str(tmp_path / "own"), "read_stores": [str(tmp_path / "store")]}
+    mine = type(campaign).model_validate(raw)
+    tables = [tmp_path / f"mine-{name}.parquet" for name in ("labels", "failures")]
+    theirs = ledger(tmp_path).read_bytes()
+    calls = double.count()
+    label_batch(mine, 0, select(3.0, 3.5, 4.0, 4.5, 5.0), *tables, tmp_path / "work")
+    assert double.count() == calls + 2, "the one that they do not have, at two levels"
+    found = read_table(tables[0], "labels").to_pylist()
+    assert [{k: v for k, v in row.items() if k != "wall_s"} for row in found][:8] == rows
+    assert ledger(tmp_path).read_bytes() == theirs

@@ -34,7 +34,7 @@ from pesatlas.label.interface import (
 from pesatlas.label.scratch import scratch_folder
 from pesatlas.ledger import Ledger
 from pesatlas.ledger import Lock as FileLock
-from pesatlas.store import Store
+from pesatlas.store import Store, stores_at
 from pesatlas.tables import FailureReason
 
 log = logging.getLogger(__name__)
@@ -223,12 +223,11 @@ def open_calculations(
     """
     identity = digest(campaign.label.identity(), campaign.campaign.name)
     segment = f"{name}-{identity}"
-    folder = Path(campaign.campaign.store)
-    store = Store(folder / "labels")
+    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "labels")
     with (
         FileLock(work / f"{segment}.lock"),
         store.writer(segment) as labels,
-        Store(folder / "outputs").writer(segment) as outputs,
+        Store(Path(campaign.campaign.store) / "outputs").writer(segment) as outputs,
         scratch_folder(campaign.label.scratch) as scratch,
     ):
         store.refresh()
