@@ -28,7 +28,8 @@ app.add_typer(config_app, name="config")
 store_app = typer.Typer(no_args_is_help=True, help="Look after a store of finished results.")
 app.add_typer(store_app, name="store")
 _GROUPS = {"": app, "config": config_app, "store": store_app}
-console = Console()
+# what users named is shown as they did: `:x:` is no picture
+console = Console(emoji=False)
 
 Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
 
