@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
-from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
+from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_of_run, campaign_to_show, follow, looker
 from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
@@ -20,6 +20,7 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.counts import Manifests
 from pesatlas.monitor.jobs import Job, read_jobs
+from pesatlas.monitor.missing import missing_files
 from pesatlas.monitor.slurm import read_queue
 from pesatlas.monitor.words import duration
 from pesatlas.report.summary import summary
@@ -64,7 +65,9 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
-    snakemake = [sys.executable, "-m", "snakemake", "--profile", str(found), *named, *arguments]
+    lost = _lost(folder, arguments)
+    options = _making_again(lost, ["--profile", str(found), *named, *arguments])
+    snakemake = [sys.executable, "-m", "snakemake", *options]
     if ONLY_LOOKING.intersection(arguments):
         return subprocess.call(snakemake, cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
@@ -74,6 +77,9 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         )
     started = time.monotonic()
     with campaign_lock(folder) as lock, ExitStack() as stack:
+        if lost:
+            names = ", ".join(str(path) for path in lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
+            console.print(f"{len(lost)} files had been made and are not there; they are made again: {names}")
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
@@ -97,6 +103,23 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     elif status != 0:
         console.print(_stopped(folder, before, status))
     return status
+
+
+def _lost(folder: Path, arguments: list[str]) -> list[Path]:
+    """Return files that had been made and are not there; none where it is not known of which campaign."""
+    campaign = campaign_of_run(folder, arguments)
+    return [] if campaign is None else missing_files(folder, campaign)
+
+
+def _making_again(lost: list[Path], options: list[str]) -> list[str]:
+    """Return options of Snakemake's that have ``lost`` made again as well."""
+    files = [str(path) for path in lost]
+    if not files:
+        return options
+    for i, option in enumerate(options):
+        if option in {"--forcerun", "-R"}:
+            return [*options[: i + 1], *files, *options[i + 1 :]]
+    return ["--forcerun", *files, *options]
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:

@@ -17,6 +17,7 @@ from pesatlas.dataset.page import page
 from pesatlas.dataset.source import FUNCTIONALS
 from pesatlas.elements import symbol_of
 from pesatlas.tables.atomic import write_text
+from pesatlas.tables.manifest import check_content
 
 JSON, PAGE, CITATION, CRATE = "card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json"
 
@@ -160,6 +161,8 @@ def _encoder(atlas: Atlas) -> dict[str, Any]:
     """Return which model described the frames: its options, its name and the hash of its weights, as the features have them."""
     options: dict[str, Any] = atlas.manifest["configuration"].get("encode", {}).get("encoder", {})
     found: list[str] = [*atlas.table("features").files] if "features" in atlas.tables else []
+    for path in found[:1]:
+        check_content(Path(path))
     metadata = (pq.read_schema(found[0]).metadata or {}) if found else {}
     name, weights = (metadata.get(f"pesatlas.{key}".encode()) for key in ("encoder", "encoder_hash"))
     return {

@@ -120,6 +120,7 @@ def look_up(shards: list[Path], names: NDArray[np.str_], rows: NDArray[np.int64]
         if not len(mine):
             continue
         mine = mine[np.argsort(rows[mine])]
+        check_metadata(path, "snapshots")
         with pq.ParquetFile(path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             edges = np.concatenate([[0], np.cumsum(sizes)])
