@@ -62,7 +62,7 @@ def asking(tables: Tables) -> Iterator["duckdb.DuckDBPyConnection"]:
     import duckdb  # noqa: PLC0415 - slow to import
 
     with TemporaryDirectory(prefix="pesatlas-query-", ignore_cleanup_errors=True) as spilled:
-        settings = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "temp_directory": spilled,
             "python_enable_replacements": False,  # no variables of the program that asks
             "autoinstall_known_extensions": False,
