@@ -212,6 +212,10 @@ def test_a_query_writes_nothing(finished, monkeypatch, sql, target):
         "SELECT * FROM read_blob('/etc/passwd')",
         "FROM glob('*')",
         "FROM read_parquet('{folder}/theirs.parquet')",
+        "FROM read_text('results/../secret.csv')",
+        "FROM read_text('{folder}/results/../secret.csv')",
+        "FROM read_text('results-2/secret.csv')",
+        "FROM read_text('{folder}/results-2/secret.csv')",
         "FROM secret",
         "SELECT * FROM query('FROM read_text(''secret.csv'')')",
         "SELECT getenv('HOME')",
@@ -222,13 +226,26 @@ def test_a_query_reads_no_other_file_and_no_variable(finished, monkeypatch, sql)
     import pandas as pd
 
     monkeypatch.chdir(finished.parent)
-    (finished.parent / "secret.csv").write_text("a\n1\n")
+    for path in (finished.parent / "secret.csv", finished.parent / "results-2" / "secret.csv"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a\n1\n")
     shutil.copy(finished / "structures.parquet", finished.parent / "theirs.parquet")
     secret = pd.DataFrame({"a": [1]})
     atlas = pesatlas.open(finished)
     with pytest.raises(UserError, match="cannot be answered"):
         atlas.query(sql.format(folder=finished.parent))
     assert len(secret) == 1
+
+
+def test_tables_without_a_name_can_be_asked_from_anywhere(finished, monkeypatch, tmp_path):
+    sql = "SELECT count(*) AS n FROM read_parquet('{}/quar*/*.parquet')"
+    monkeypatch.chdir(finished.parent)
+    for root in ("results", "./results", finished, "../" + finished.parent.name + "/results"):
+        assert pesatlas.open(root).query(sql.format(root)).to_pylist() == [{"n": 0}]
+    link = tmp_path / "link"
+    link.symlink_to(finished)
+    assert pesatlas.open(link).query(sql.format(link)).to_pylist() == [{"n": 0}]
+    assert pesatlas.open(link).query("SELECT count(*) AS n FROM dataset").to_pylist() == [{"n": 8}]
 
 
 @pytest.mark.parametrize(

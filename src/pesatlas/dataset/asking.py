@@ -1,7 +1,8 @@
 """Queries of a campaign's tables in SQL, by connections that can do nothing else.
 
-DuckDB is locked before a query is seen: of all files it may open those of the tables alone. Its list of such files allows writing
-to them as well, so only statements that read are let through. Rows go to a file by a connection of our own.
+DuckDB is locked before a query is seen: of all files it may open those in the campaign's folder of results alone, where the tables
+are that have a name and some that have none (the report asks those). What it may open it may write, too, so only statements that
+read are let through. Rows go to a file by a connection of our own.
 """
 
 import re
@@ -70,8 +71,7 @@ def asking(tables: Tables) -> Iterator["duckdb.DuckDBPyConnection"]:
         }
         with duckdb.connect(config=settings) as connection:
             add_views(connection, tables)
-            files = [file for each in tables.files().values() for file in each]
-            connection.execute(f"SET allowed_paths = {_listed(files)}")
+            connection.execute(f"SET allowed_directories = {_listed([str(tables.root)])}")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield connection

@@ -83,7 +83,8 @@ class Atlas:
     def query(self, sql: str, to: Path | None = None) -> pa.Table:
         """Return what a query in DuckDB's SQL gives, as a pyarrow table (``.to_pandas()``, ``.to_pylist()``).
 
-        A query reads the campaign's tables and nothing else: no other file, nothing of the program that asks, and it writes nothing.
+        A query reads tables in the campaign's folder of results and nothing else: no other file, nothing of the program that asks, and
+        it writes nothing.
 
         Parameters
         ----------
