@@ -40,7 +40,11 @@ def options(**changes):
 def crystal(name="magnetic oxide"):
     """Atomic numbers, cell (Å) and positions (Å)."""
     symbols, cell = CRYSTALS[name]
-    return np.array([atomic_number(s) for s in symbols]), np.array(cell), SITES[: len(symbols)] @ np.array(cell)
+    return (
+        np.array([atomic_number(s) for s in symbols]),
+        np.array(cell),
+        SITES[: len(symbols)] @ np.array(cell),
+    )
 
 
 def task(level, name="magnetic oxide", about=None):
