@@ -136,6 +136,41 @@ def test_one_deleted_table_of_labels_is_made_again_and_what_follows_from_it(tiny
 
 
 @pytest.mark.slow
+def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_path):
+    folder = copy_of(tiny, tmp_path / "campaign")
+    results = folder.path / "results"
+    labels, snapshots, structures = (
+        results / name for name in ("labels/00000.parquet", "snapshots/00000.parquet", "structures.parquet")
+    )
+    labels.unlink()
+    assert "Nothing to be done" in folder.run("-n", "--until", "run_md")
+    snapshots.unlink()
+    assert jobs(folder.run("-n", "--until", "run_md")) == {"run_md": 1}
+    # labels need everything behind the snapshots
+    planned = jobs(folder.run("-n", "--until", "label_batch"))
+    assert planned["run_md"] == planned["fit_pca"] == 1
+    assert planned["label_batch"] == 2
+    assert "collect_dataset" not in planned
+    # without structures it is not known any more what snapshots there are: a run in two parts
+    structures.unlink()
+    said = " ".join(folder.run("-n", "--until", "run_md").split())
+    assert "Jobs of run_md are known once the structures are prepared." in said
+    assert "prepare_structures 1" in said
+    assert not structures.exists()
+    said = folder.run("--until", "run_md")
+    assert "they are made again as far as --until goes" in said
+    assert structures.exists()
+    assert snapshots.exists()
+    assert not labels.exists()
+    assert re.findall(r"Rule: (\w+)", said) == ["prepare_structures", "run_md"]
+    assert "Nothing to be done" in folder.run("--until", "run_md")
+    folder.run()
+    assert verify(folder).returncode == 0
+    for level in LEVELS:
+        assert folder.dataset(level) == tiny.dataset(level)
+
+
+@pytest.mark.slow
 def test_a_rotten_table_stops_the_job_that_reads_it_and_its_advice_works(tiny, tmp_path):
     """The rules of the dataset are changed, so that labels are read again."""
     folder = copy_of(tiny, tmp_path / "campaign")
