@@ -158,7 +158,7 @@ def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_p
     assert "prepare_structures 1" in said
     assert not structures.exists()
     said = folder.run("--until", "run_md")
-    assert "they are made again as far as --until goes" in said
+    assert "they are made again as far as --until goes" in " ".join(said.split())
     assert structures.exists()
     assert snapshots.exists()
     assert not labels.exists()
