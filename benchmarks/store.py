@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pesatlas.ledger import encode
+from pesatlas.records import encode
 from pesatlas.store import Store
 
 LEVELS = ("pbe", "r2scan")

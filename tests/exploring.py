@@ -8,6 +8,7 @@ import numpy as np
 from analytic import LennardJones
 from pesatlas.config.explore import Explore
 from pesatlas.explore.run import explore_batch
+from pesatlas.store import Store
 from pesatlas.structures.crystal import Condition
 from pesatlas.tables import read_table, write_table
 
@@ -79,7 +80,7 @@ def explore(folder, potential=None, rows=None, *, batch=0, seed=1, store="store"
         Explore(**{**SHORT, **settings}),
         seed,
         potential or Gregarious(),
-        folder / store,
+        Store(folder / store),
         batch=batch,
         structures=structures,
         snapshots=snapshots,

@@ -1,13 +1,21 @@
 """Stores with many records, made in bulk, and what reading them takes."""
 
+import json
+import zlib
 from pathlib import Path
 
-from pesatlas.ledger import encode
+from pesatlas.records import encode
 from pesatlas.store import Store
 
 
 def payload(key):
     return f"payload of {key} ".encode() * 3
+
+
+def early(key, payload, at=None):
+    """A record as versions wrote it whose headers had no checksum of their own, and no time before that."""
+    header = {"key": key, "bytes": len(payload), "crc": zlib.crc32(payload)}
+    return json.dumps(header | ({} if at is None else {"at": at})).encode() + b"\n" + payload + b"\n"
 
 
 def fill(folder, ledger, numbers, at=1):

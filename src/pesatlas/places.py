@@ -15,7 +15,8 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from pesatlas.ledger import Record, open_shared
+from pesatlas.records import Record
+from pesatlas.sharing import open_shared
 
 _FORMAT = "pesatlas store index 1"
 _COLUMNS = {"high": "<u8", "low": "<u8", "at": "<i8", "offset": "<i8", "size": "<i8", "ledger": "<i4"}

@@ -1,7 +1,8 @@
 """Results addressed by their content, in a folder of ledgers that campaigns may share.
 
 Which ledger holds a key is of no consequence: the key is a hash of everything that decides the result. Of several records of one key
-the newest counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key.
+the newest sound one counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key. A record
+that is damaged counts as if it had never been written: its result is made again.
 
 So that a job need not read thousands of ledgers, the folder has an index, ``places.index``. It is only a cache: lost, torn, out
 of date or of another version, it is made again from the ledgers, by whoever finds much that it lacks. What it says is never trusted
@@ -11,14 +12,17 @@ with a payload: each record is checked against its own header and checksum when 
 import logging
 import os
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from pesatlas.errors import UserError
-from pesatlas.ledger import Ledger, Lock, Record, read_payload, records
+from pesatlas.ledger import Ledger, Lock
 from pesatlas.places import Cover, Places, load
+from pesatlas.records import Damage, Record, read_payload, records
+from pesatlas.sharing import reading
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +43,17 @@ class _Place(NamedTuple):
 
 
 class Store:
-    """The results in one folder, as known at the last ``refresh``, and those written through it since then."""
+    """The results in one folder, as known at the last ``refresh``, and those written through it since then.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : where they are
+    others : folders of neighbours, which are only read: for keys of which there is nothing here
+    """
+
+    def __init__(self, folder: Path, others: Sequence[Path] = ()) -> None:
         self.folder = folder
+        self._others = [_Neighbour(other) for other in others]
         self._index = folder / "places.index"
         self._seen: tuple[int, int, int] | None = None
         self._looked = False
@@ -51,6 +62,8 @@ class Store:
         self._covers: dict[str, Cover] = {}
         self._names: list[str] = []
         self._written: dict[str, _Place] = {}
+        self._unsound: set[str] = set()
+        self._said: set[str] = set()
 
     def writer(self, segment: str) -> Ledger:
         """Return the ledger of ``segment`` (letters, digits, ``-`` and ``_``) for writing; it has one writer at a time."""
@@ -62,7 +75,11 @@ class Store:
             place = _Place(record.at, path.name, record.offset, record.size)
             self._written[record.key] = max(place, self._written.get(record.key, place))
 
-        return Ledger(path, appended)
+        return Ledger(path, appended, self.newest)
+
+    def newest(self, *keys: str) -> int:
+        """Return the time of the newest record of ``keys`` that is known; 0 if there is none."""
+        return max((place.at for key in keys for place in self._places(key)), default=0)
 
     def refresh(self) -> None:
         """Take notice of what others have written since the last look, and of ledgers that were taken away."""
@@ -84,42 +101,43 @@ class Store:
         self._written.clear()
         if len(self._tail) > _INDEX_AFTER:
             self._save()
+        for other in self._others:
+            other.refresh()
 
     def get(self, key: str) -> bytes | None:
-        """Return the payload of ``key``, or None.
+        """Return the payload of ``key``, or None. Of a record that is damaged, the one before it counts, if there is any."""
+        payload = self._own(key)
+        if payload is None:
+            payload = next((found for other in self._others if (found := other.get(key)) is not None), None)
+        return payload
 
-        Raises
-        ------
-        UserError
-            If the record is there but does not match its checksum.
-        """
-        place = self._newest(key)
-        payload = self._payload(key, place)
-        if place and payload is None:
-            # the ledger may have been taken away or replaced since the last look
-            self._forget(place.ledger)
+    def _own(self, key: str) -> bytes | None:
+        places = sorted(self._places(key), reverse=True)
+        if not places:
+            return None
+        payload = self._payload(key, places[0])
+        if payload is None:
+            # the ledger may have been taken away or replaced since the last look; if not, its record is damaged, and what its header
+            # tells of the next may be wrong too
+            self._unsound.add(places[0].ledger)
+            self._forget(places[0].ledger)
             self.refresh()
-            place = self._newest(key)
-            payload = self._payload(key, place)
-        if place and payload is None:
-            raise UserError(
-                f"{self.folder / place.ledger}: the record of {key} is damaged. Move the file away and run again; what it held is"
-                " computed again."
+            places = sorted(self._places(key), reverse=True)
+            payload = next(
+                (found for place in places if (found := self._payload(key, place)) is not None), None
             )
         return payload
 
-    def _newest(self, key: str) -> _Place | None:
+    def _places(self, key: str) -> list[_Place]:
         rows = (*self._indexed.find(key), *self._tail.find(key))
         places = [_Place(at, self._names[ledger], offset, size) for at, ledger, offset, size in rows]
-        if key in self._written:
-            places.append(self._written[key])
-        return max(places, default=None)
+        return [*places, self._written[key]] if key in self._written else places
 
-    def _payload(self, key: str, place: _Place | None) -> bytes | None:
-        if place is None:
-            return None
+    def _payload(self, key: str, place: _Place) -> bytes | None:
+        path = self.folder / place.ledger
         try:
-            descriptor = os.open(self.folder / place.ledger, os.O_RDONLY)
+            with reading(path):
+                descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
@@ -129,7 +147,7 @@ class Store:
 
     def _ledgers(self) -> dict[str, os.stat_result]:
         found = {}
-        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+        with suppress(FileNotFoundError), reading(self.folder), os.scandir(self.folder) as entries:
             for entry in entries:
                 if entry.name.endswith(".ledger"):
                     with suppress(FileNotFoundError):
@@ -151,14 +169,21 @@ class Store:
 
     def _read(self, name: str, cover: Cover) -> list[Places]:
         """Return the places of a ledger's records that are not covered, and cover them."""
-        parts = []
-        with suppress(FileNotFoundError), (self.folder / name).open("rb") as handle:
-            scan = records(handle, cover.end)
+        parts, damages = [], list[Damage]()
+        path = self.folder / name
+        with suppress(FileNotFoundError), reading(path), path.open("rb") as handle:
+            scan = records(handle, cover.end, damages.append, verify=name in self._unsound)
             while chunk := list(islice(scan, _AT_ONCE)):
                 parts.append(Places.of(chunk, cover.number))
                 cover.end = chunk[-1].offset + chunk[-1].size
             cover.inode = os.fstat(handle.fileno()).st_ino
-            cover.seal = _seal(self.folder / name, cover.end)
+            cover.seal = _seal(path, cover.end)
+        for damage in damages:
+            # what is behind the last record may be one that is just being written
+            said = f"{path}: {damage}"
+            if said not in self._said and (damage.start < cover.end or damage.key):
+                self._said.add(said)
+                log.warning("%s", said)
         return parts
 
     def _save(self) -> None:
@@ -178,6 +203,30 @@ class Store:
                 lock.release()
         except (OSError, UserError) as error:
             log.info("%s was not brought up to date (%s); looking things up takes longer", self._index, error)
+
+
+class _Neighbour(Store):
+    """A store of somebody else's: nothing in it is written, not even its index."""
+
+    def _save(self) -> None:
+        pass
+
+
+def stores_at(own: str, others: Sequence[str], kind: str) -> Store:
+    """Return the results of one kind (a folder's name) in the store ``own``, and in those of neighbours.
+
+    Raises
+    ------
+    UserError
+        If the store of a neighbour is not there.
+    """
+    for other in others:
+        with reading(Path(other)):
+            if not Path(other).is_dir():
+                raise UserError(
+                    f"campaign.read_stores: {other} is no folder, as seen from {Path.cwd()}. Correct the path, or take it out."
+                )
+    return Store(Path(own) / kind, [Path(other) / kind for other in others])
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

@@ -60,7 +60,7 @@ class _Lines(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(self.format(record), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 _console: "Console | None" = None
@@ -76,7 +76,7 @@ def before_people(console: "Console") -> Iterator[None]:
     global _console  # noqa: PLW0603 - a process is one command; its library functions need not be told
     from rich.console import Console  # noqa: PLC0415 - as above
 
-    _console = next((each for each in (console, Console(stderr=True)) if is_watched(each)), None)
+    _console = next((each for each in (console, Console(stderr=True, emoji=False)) if is_watched(each)), None)
     handler = _Lines(_console) if _console is not None else logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("pesatlas")

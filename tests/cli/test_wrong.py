@@ -59,7 +59,7 @@ WRONG = [
     ("export mace unfinished", "has not finished", "`pesatlas status` tells"),
     ("verify torn", "torn/manifest.json is not readable", "`pesatlas run` writes it again"),
     ("summary foreign", "is no manifest of a campaign", "Name a folder of results"),
-    ("verify damaged", "damaged/dataset/pbe/part-00000.parquet is not a readable Parquet", "run again"),
+    ("verify damaged", "damaged/dataset/pbe/part-00000.parquet: 300 bytes, its manifest says", "run again"),
     ("query 'FROM dataset' damaged", "table dataset of damaged is damaged", "pesatlas verify damaged"),
     ("diff results damaged", "a table cannot be read", "pesatlas verify"),
     ("query 'SELEC 1'", "syntax error", "SELEC 1"),

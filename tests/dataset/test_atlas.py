@@ -162,3 +162,137 @@ def test_it_opens_from_another_folder(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(list(pesatlas.open("moved").rows("pbe"))) == 4
     assert len(read_table(tmp_path / "moved/selection.parquet", "selection")) == 4
+
+
+def tree(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+COPY = "COPY dataset TO '{target}'"
+WRITES = [
+    COPY,
+    "COPY (SELECT 1) TO '{target}' (FORMAT parquet, USE_TMP_FILE false)",
+    "EXPLAIN ANALYZE COPY dataset TO '{target}' (FORMAT parquet, USE_TMP_FILE false)",
+    "/* SELECT */ explain analyze /**/ COPY dataset TO '{target}' (FORMAT parquet, USE_TMP_FILE false)",
+    "-- a\n EXPLAIN (ANALYZE) COPY dataset TO '{target}' (FORMAT parquet, USE_TMP_FILE false)",
+    "EXPLAIN EXPLAIN ANALYZE COPY dataset TO '{target}' (FORMAT parquet, USE_TMP_FILE false)",
+    "SELECT 1; COPY dataset TO '{target}' (FORMAT parquet, USE_TMP_FILE false)",
+    "CREATE TABLE it AS SELECT 1",
+    "ATTACH '{target}.db' AS it",
+    "EXPORT DATABASE '{folder}'",
+    "PRAGMA profiling_output='{target}.json'",
+    "SET enable_external_access = true",
+    "PRAGMA enable_external_access=true",
+    "PREPARE it AS COPY dataset TO '{target}'",
+    "INSTALL httpfs",
+    "DROP VIEW dataset",
+    "",
+    "-- nothing",
+]
+
+
+@pytest.mark.parametrize("sql", WRITES)
+@pytest.mark.parametrize("target", ["results/dataset/pbe/part-00000.parquet", "new.parquet"])
+def test_a_query_writes_nothing(finished, monkeypatch, sql, target):
+    monkeypatch.chdir(finished.parent)
+    before = tree(finished.parent)
+    atlas = pesatlas.open(finished)
+    for path in (target, finished.parent / target):
+        with pytest.raises(UserError, match=r"asks nothing|cannot be answered"):
+            atlas.query(sql.format(target=path, folder=finished.parent / "exported"))
+    assert tree(finished.parent) == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROM 'secret.csv'",
+        "FROM read_text('{folder}/secret.csv')",
+        "FROM read_csv('secret.csv')",
+        "SELECT * FROM read_blob('/etc/passwd')",
+        "FROM glob('*')",
+        "FROM read_parquet('{folder}/theirs.parquet')",
+        "FROM read_text('results/../secret.csv')",
+        "FROM read_text('{folder}/results/../secret.csv')",
+        "FROM read_text('results-2/secret.csv')",
+        "FROM read_text('{folder}/results-2/secret.csv')",
+        "FROM secret",
+        "SELECT * FROM query('FROM read_text(''secret.csv'')')",
+        "SELECT getenv('HOME')",
+        "FROM 'https://example.org/a.parquet'",
+    ],
+)
+def test_a_query_reads_no_other_file_and_no_variable(finished, monkeypatch, sql):
+    import pandas as pd
+
+    monkeypatch.chdir(finished.parent)
+    for path in (finished.parent / "secret.csv", finished.parent / "results-2" / "secret.csv"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a\n1\n")
+    shutil.copy(finished / "structures.parquet", finished.parent / "theirs.parquet")
+    secret = pd.DataFrame({"a": [1]})
+    atlas = pesatlas.open(finished)
+    with pytest.raises(UserError, match="cannot be answered"):
+        atlas.query(sql.format(folder=finished.parent))
+    assert len(secret) == 1
+
+
+def test_tables_without_a_name_can_be_asked_from_anywhere(finished, monkeypatch, tmp_path):
+    sql = "SELECT count(*) AS n FROM read_parquet('{}/quar*/*.parquet')"
+    monkeypatch.chdir(finished.parent)
+    for root in ("results", "./results", finished, "../" + finished.parent.name + "/results"):
+        assert pesatlas.open(root).query(sql.format(root)).to_pylist() == [{"n": 0}]
+    link = tmp_path / "link"
+    link.symlink_to(finished)
+    assert pesatlas.open(link).query(sql.format(link)).to_pylist() == [{"n": 0}]
+    assert pesatlas.open(link).query("SELECT count(*) AS n FROM dataset").to_pylist() == [{"n": 8}]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "EXPLAIN SELECT * FROM dataset",
+        "EXPLAIN ANALYZE SELECT count(*) FROM dataset",
+        "SHOW TABLES",
+        "DESCRIBE dataset",
+        "SUMMARIZE failures",
+        "PRAGMA table_info('dataset')",
+        "WITH a AS (SELECT 1 AS one) SELECT * FROM a -- and so on",
+        "VALUES (1)",
+    ],
+)
+def test_all_that_asks_is_answered(finished, sql):
+    assert len(pesatlas.open(finished).query(sql)) > 0
+
+
+def test_what_a_query_gives_is_never_written_among_the_results(finished, tmp_path):
+    before = tree(finished)
+    for name in ("dataset/pbe/part-00000.parquet", "rows.csv", "../results/structures.parquet"):
+        said = invoke("query", "FROM dataset", finished, "--to", finished / name, expect=1)
+        assert "where the campaign's own files are" in said
+    assert tree(finished) == before
+    (tmp_path / "rows.parquet").write_text("before")
+    assert "cannot be answered" in invoke(
+        "query",
+        "SELECT error(snapshot_id) FROM dataset",
+        finished,
+        "--to",
+        tmp_path / "rows.parquet",
+        expect=1,
+    )
+    assert (tmp_path / "rows.parquet").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "pesatlas"))] == []
+
+
+def test_what_is_asked_for_is_printed_as_it_is(finished):
+    said = invoke("query", "SELECT ':x: [red]no[/red] :smile:' AS ':warning:'", finished)
+    assert ":x: [red]no[/red] :smile:" in said
+    assert ":warning:" in said
+
+
+def test_rows_are_written_with_their_types(finished, tmp_path):
+    sql = "SELECT snapshot_id, forces_eV_per_A, numbers, level = 'pbe' AS here FROM dataset ORDER BY ALL"
+    atlas = pesatlas.open(finished)
+    atlas.query(sql, tmp_path / "rows.parquet")
+    assert pq.read_table(tmp_path / "rows.parquet").to_pylist() == atlas.query(sql).to_pylist()
+    assert pq.read_schema(tmp_path / "rows.parquet").types == atlas.query(sql).schema.types

@@ -1,6 +1,7 @@
 """The dataset: derived columns, splits, losses accounted for, and a verifier that finds each known corruption."""
 
 import json
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +29,49 @@ def test_manifest_lists_every_file_and_sums_that_close(finished):
     assert all(each["closes"] for each in manifest["sums"])
     on_disk = {p.relative_to(finished).as_posix() for p in finished.rglob("*.parquet")}
     assert {entry["file"] for entry in manifest["files"]} == on_disk
+
+
+READ = [
+    "structures.parquet",
+    "selection.parquet",
+    "labels/00000.parquet",
+    "labels/00001.parquet",
+    "labels/atoms.parquet",
+    "failures/structures.parquet",
+    "failures/label/00000.parquet",
+    "select/quality.parquet",
+]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_no_flipped_bit_of_a_table_enters_the_dataset(campaign, tables, name):
+    """Wherever in the file: in a page of numbers, a dictionary, or the footer."""
+    results, files, _ = tables
+    path = results / name
+    good = path.read_bytes()
+    dice = random.Random(name)
+    for _ in range(20):
+        position = dice.randrange(len(good))
+        path.write_bytes(
+            good[:position] + bytes([good[position] ^ 1 << dice.randrange(8)]) + good[position + 1 :]
+        )
+        with pytest.raises(UserError, match=rf"{name}: its content differs.*Delete it and run again"):
+            collect_dataset(campaign, results, files)
+        assert not (results / "manifest.json").exists()
+        assert not (results / "dataset").exists() or not list((results / "dataset").rglob("*.parquet"))
+    path.write_bytes(good)
+    collect_dataset(campaign, results, files)
+    assert verify(results) == []
+
+
+def test_a_table_that_was_edited_by_hand_is_not_collected(campaign, tables):
+    results, files, _ = tables
+    table = pq.read_table(files[0])
+    rows = table.to_pylist()
+    rows[0]["energy_eV"] -= 1
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), files[0])
+    with pytest.raises(UserError, match=r"00000\.parquet: .*changed"):
+        collect_dataset(campaign, results, files)
 
 
 def test_both_levels_of_a_material_share_a_split(finished):

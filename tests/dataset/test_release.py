@@ -1,6 +1,7 @@
 """Releases never change, and say what is new and why."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -134,3 +135,12 @@ def test_the_commands_tell(finished, released, tmp_path):
     assert json.loads(invoke("diff", released, finished, "--json"))["settings"] == {}
     assert "2026.2 against 2026.1" in invoke("release", "2026.2", finished, "--to", released.parent)
     assert "whole" in invoke("verify", released.parent / "2026.2")
+
+
+def test_the_last_release_is_told_by_what_it_was_compared_with_not_by_the_time_of_a_copy(finished, tmp_path):
+    folder = tmp_path / "releases"
+    for version in ("2026.1", "2026.2"):
+        release(finished, version, folder)
+    path = folder / "2026.1" / "release.json"
+    os.utime(path, (path.stat().st_mtime + 3600,) * 2)
+    assert latest(folder).name == "2026.2"

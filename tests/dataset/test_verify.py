@@ -156,7 +156,7 @@ CORRUPTIONS = {
     "positions_A is not of its label": lambda r: rewrite(
         r, "pbe", lambda rows: rows[0]["positions_A"].__setitem__(0, 1e-3)
     ),
-    "not a readable Parquet file": lambda r: truncate(r / "dataset/pbe/part-00000.parquet"),
+    "truncated or changed": lambda r: truncate(r / "dataset/pbe/part-00000.parquet"),
     "does not exist": lambda r: (r / "snapshots/00000.parquet").unlink(),
     "written again after": rewrite_labels_only,
 }

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pesatlas.errors import UserError
-from pesatlas.tables import SCHEMAS, TableWriter, check_entry, read_entry, read_table, write_table
+from pesatlas.tables import SCHEMAS, TableWriter, check_entry, iter_table, read_entry, read_table, write_table
+from pesatlas.tables.manifest import entry_path
 
 FAILURE = {
     "stage": "label",
@@ -82,6 +83,9 @@ def test_wrong_missing_torn_and_newer_files_are_refused_with_a_remedy(tmp_path):
     with pytest.raises(UserError, match="holds the table 'failures', not 'labels'"):
         read_table(path, "labels")
     path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match=r"truncated or changed.*run again"):
+        read_table(path, "failures")
+    entry_path(path).unlink()
     with pytest.raises(UserError, match=r"not a readable Parquet file.*run again"):
         read_table(path, "failures")
     newer = tmp_path / "newer.parquet"
@@ -141,3 +145,46 @@ def test_features_are_written_without_a_dictionary_and_names_with_one(tmp_path):
     with_dictionary = {c.path_in_schema.split(".")[0] for c in columns if c.has_dictionary_page}
     assert with_dictionary == {"snapshot_id", "n_atoms"}
     assert read_table(tmp_path / "features.parquet", "features").to_pylist() == [row] * 3
+
+
+def test_no_flipped_bit_of_a_table_is_ever_read(tmp_path):
+    path = _written(tmp_path)
+    good = path.read_bytes()
+    for position in range(0, len(good), 7):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 1 << position % 8]) + good[position + 1 :])
+        with pytest.raises(UserError, match=r"sha256: changed after it was written. Delete it and run again"):
+            read_table(path, "failures")
+        with pytest.raises(UserError, match="sha256"):
+            list(iter_table(path))
+    path.write_bytes(good)
+    assert read_table(path, "failures").to_pylist() == [FAILURE]
+
+
+def test_a_table_that_was_edited_in_place_is_noticed_however_large_it_is(tmp_path):
+    path = tmp_path / "f.parquet"
+    rows = [FAILURE | {"key": f"{n * 7919 % 65537:x}", "detail": f"{n * n:x}" * 5} for n in range(150_000)]
+    write_table(path, "failures", rows, "abc")
+    assert path.stat().st_size > 1 << 20
+    for _ in range(2):
+        assert read_table(path, "failures", ["key"], [("key", "==", "7b")]).num_rows
+    with path.open("r+b") as handle:
+        handle.seek(1000)
+        handle.write(bytes([handle.read(1)[0] ^ 1]))
+    with pytest.raises(UserError, match="sha256"):
+        read_table(path, "failures", ["key"], [("key", "==", "7b")])
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"file": 1}', b"\xff"])
+def test_a_damaged_entry_is_told_with_a_remedy(tmp_path, damage):
+    path = _written(tmp_path)
+    entry_path(path).write_bytes(damage)
+    with pytest.raises(
+        UserError, match=r"manifest\.json is damaged.*Delete it and .*g\.parquet, and run again"
+    ):
+        read_table(path, "failures")
+
+
+def test_a_table_without_an_entry_is_taken_as_it_is(tmp_path):
+    path = _written(tmp_path)
+    entry_path(path).unlink()
+    assert len(read_table(path, "failures")) == 1

@@ -45,11 +45,12 @@ class Double:
     fail: dict = field(default_factory=dict)
     objections: tuple[str, ...] = ()
     nap: float = 0.0
+    note: str = ""
 
     def calculate(self, task, options, place):
         with self.calls.open("a") as handle:
             handle.write(json.dumps([task.level.name, task.positions.tolist()]) + "\n")
-        (place.keep / "in.txt").write_text(f"{task.level.name} {task.positions.max():.1f}")
+        (place.keep / "in.txt").write_text(f"{task.level.name} {task.positions.max():.1f}{self.note}")
         reasons = self.fail.get((task.level.name, round(float(task.positions[:, 0].max()), 3)), [])
         if reasons:
             return Failed(reasons.pop(0) if len(reasons) > 1 else reasons[0], "on demand")

@@ -1,10 +1,12 @@
 """Failed labels back in the queue: only those that were asked for, tried anew, with their history on record."""
 
 import json
+import time
 
 import pyarrow as pa
 import pytest
 
+from pesatlas.label.archive import unpack
 from pesatlas.label.batch import label_batch
 from pesatlas.label.interface import Requeued, from_bytes
 from pesatlas.label.requeue import KNOWN, find_misses, requeue
@@ -60,7 +62,7 @@ class Bench:
 
     def records(self):
         """Every record of the store, oldest first in each ledger."""
-        from pesatlas.ledger import records
+        from pesatlas.records import records
 
         found = []
         for path in sorted((self.results.parent / "store/labels").glob("*.ledger")):
@@ -216,3 +218,84 @@ def test_the_end_of_the_campaign_is_taken_away_so_that_the_workflow_looks_again(
     assert not manifest.exists()
     left = sorted(path.name for path in bench.results.rglob("*") if "00000" in path.name)
     assert left == []
+
+
+HOUR_NS = 3_600_000_000_000
+
+
+class Clock:
+    """Clocks of machines that differ."""
+
+    def __init__(self, monkeypatch):
+        real = time.time_ns
+        self.ahead = 0
+        monkeypatch.setattr(time, "time_ns", lambda: real() + self.ahead)
+
+
+@pytest.mark.parametrize("hours", [1, -1, 24 * 365])
+def test_the_order_of_records_does_not_depend_on_the_clocks_of_machines(bench, monkeypatch, hours):
+    """The clock of the node that labels is ahead of, or behind, that of the machine on which people type."""
+    clock = Clock(monkeypatch)
+    bench.double.fail = {("pbe", 3.0): [UNCONVERGED], ("pbe", 5.0): [CRASHED]}
+    for total in (2, 6):
+        clock.ahead = hours * HOUR_NS
+        bench.run()
+        calls = bench.double.count()
+        assert bench.failures()[1] == ("5000", "pbe", "crashed", total)
+        clock.ahead = 0
+        assert bench.retry(UNCONVERGED, CRASHED) == 2
+        clock.ahead = hours * HOUR_NS
+        assert bench.run() == [0, 1]
+        assert bench.double.count() == calls + 3, "once for what does not converge, twice for what crashed"
+        bench.retry(UNCONVERGED, CRASHED)
+    bench.double.fail = {}
+    bench.run()
+    assert (bench.failures(), bench.labels()) == ([], 12)
+    # and what was made is known, also to a machine of another clock
+    calls = bench.double.count()
+    for clock.ahead in (0, -hours * HOUR_NS):
+        for path in (bench.results / "labels").iterdir():
+            path.unlink()
+        bench.run()
+        assert (bench.failures(), bench.labels()) == ([], 12)
+    assert bench.double.count() == calls
+
+
+def test_a_store_in_which_a_retry_was_of_no_effect_is_mended_by_the_next(bench, monkeypatch):
+    """As an early version left it: what went back into the queue is older than what it should replace."""
+    clock = Clock(monkeypatch)
+    bench.double.fail = {("pbe", 3.0): [UNCONVERGED]}
+    clock.ahead = HOUR_NS
+    bench.run()
+    clock.ahead = 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "newest", lambda *_: 0)
+        bench.retry(UNCONVERGED)
+    bench.double.fail = {}
+    bench.run()
+    assert len(bench.failures()) == 1
+    assert bench.retry(UNCONVERGED) == 1
+    bench.run()
+    assert (bench.failures(), bench.labels()) == ([], 12)
+
+
+def test_the_outputs_that_are_shown_are_of_the_last_attempt_whatever_the_clocks_say(bench, monkeypatch):
+    clock = Clock(monkeypatch)
+    clock.ahead = HOUR_NS
+    bench.double.fail = {("pbe", 3.0): [UNCONVERGED]}
+    bench.run()
+    clock.ahead = 0
+    bench.retry(UNCONVERGED)
+    # a campaign of another name: its ledger is another
+    raw = bench.campaign.model_dump(mode="json")
+    raw["campaign"]["name"] = "neighbour"
+    bench.campaign = type(bench.campaign).model_validate(raw)
+    bench.double.fail, bench.double.note = {}, "the last"
+    bench.run()
+    store = Store(bench.results.parent / "store/outputs")
+    store.refresh()
+    row = read_table(
+        bench.results / "labels/00000.parquet", "labels", filters=[("level", "==", "pbe")]
+    ).to_pylist()[0]
+    (path,) = unpack(store.get(row["label_key"]), bench.results.parent / "unpacked")
+    assert "the last" in path.read_text()

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from pesatlas.cli.follow import campaign_to_show, follow, looker
-from pesatlas.cli.run import _stopped
+from pesatlas.cli.run import _stopped, _which, _without_results
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.bar import cells
@@ -136,15 +137,22 @@ def test_who_asks_for_something_else_gets_it(halfway, arguments):
 
 
 def test_after_a_run_that_stopped_the_jobs_that_failed_are_named_with_their_logs(halfway):
-    since = time.time()
     folder = halfway.folder / "work" / "progress"
+    before = {_which(job) for job in _without_results(halfway.folder)}
     with progress_file("run_md", "00000", folder):  # has its results
         pass
     with pytest.raises(ValueError, match="no"), progress_file("label_batch", "00001", folder):
         raise ValueError("no")
-    said = _stopped(halfway.folder, since, 1)
+    # the clock of its node is an hour behind ours
+    path = folder / "label_batch-00001.json"
+    state = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(state | {"started": state["started"] - 3600, "updated": state["updated"] - 3600})
+    )
+    said = _stopped(halfway.folder, before, 1)
     assert "label_batch 00001 failed: see logs/label_batch/00001.log" in said
     assert "run_md" not in said
     assert "the same command carries on" in said
-    assert "No job failed" in _stopped(halfway.folder, time.time() + 1, 1)
-    assert "does not take these options" in _stopped(halfway.folder, since, 2)
+    later = {_which(job) for job in _without_results(halfway.folder)}
+    assert "No job failed" in _stopped(halfway.folder, later, 1)
+    assert "does not take these options" in _stopped(halfway.folder, before, 2)

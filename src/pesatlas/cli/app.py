@@ -23,7 +23,11 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
 app.add_typer(config_app, name="config")
-console = Console()
+store_app = typer.Typer(no_args_is_help=True, help="Look after a store of finished results.")
+app.add_typer(store_app, name="store")
+_GROUPS = {"": app, "config": config_app, "store": store_app}
+# what users named is shown as they did: `:x:` is no picture
+console = Console(emoji=False)
 
 Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
 
@@ -33,7 +37,7 @@ Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not c
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function the command ``name`` (``config`` and a word: one of configurations), with examples in its help.
+    """Make a function the command ``name`` (two words: one of a group), with examples in its help.
 
     While it works, it shows how far it is; a ``UserError`` is shown as its message, with exit status 1.
     """
@@ -55,7 +59,6 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callab
         paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
         # lines as wide as the terminal, not as the source
         text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-        target = config_app if group else app
-        return target.command(word, help=text, epilog=epilog(name), **settings)(wrapped)
+        return _GROUPS[group].command(word, help=text, epilog=epilog(name), **settings)(wrapped)
 
     return decorated

@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas outputs mp-149:unit:300K-0.0001GPa:500 --to look", ""),
         ("pesatlas outputs atom:Si --to silicon", "an isolated atom"),
     ),
+    "store repair": (
+        ("pesatlas store repair --dry-run", "is anything damaged?"),
+        ("pesatlas store repair /scratch/shared-store", ""),
+    ),
     "summary": (("pesatlas summary", ""), ("pesatlas summary releases/2026.1", "")),
     "verify": (("pesatlas verify", ""), ("pesatlas verify releases/2026.1", "")),
     "query": (

@@ -33,13 +33,23 @@ _OTHER_CONFIGURATIONS = {"--config", "-C", "--directory", "-d"}
 
 def campaign_to_show(folder: Path, arguments: list[str], console: Console) -> Campaign | None:
     """Return the campaign that a run with these arguments of Snakemake's is of; None if its stages are not to be shown."""
-    names = {argument.partition("=")[0] for argument in arguments}
-    if not is_watched(console) or names & (_OTHER_DISPLAYS | _OTHER_CONFIGURATIONS):
+    if not is_watched(console) or _names(arguments) & _OTHER_DISPLAYS:
+        return None
+    return campaign_of_run(folder, arguments)
+
+
+def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
+    """Return the campaign that a run with these arguments of Snakemake's is of; None if that is not known, or it is not valid."""
+    if _names(arguments) & _OTHER_CONFIGURATIONS:
         return None
     try:
         return read_campaign(_configuration(folder, arguments), extensions=False)
     except UserError:
         return None  # Snakemake says what is wrong
+
+
+def _names(arguments: list[str]) -> set[str]:
+    return {argument.partition("=")[0] for argument in arguments}
 
 
 def _configuration(folder: Path, arguments: list[str]) -> Path:

@@ -168,6 +168,26 @@ def outputs(
     show_outputs(name, to, config, console)
 
 
+@command("store repair")
+def store_repair(
+    store: Annotated[
+        Path | None, typer.Argument(help="Folder of a store; else that of the campaign of this folder.")
+    ] = None,
+    config: Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done, and change nothing.")
+    ] = False,
+) -> None:
+    """Save what can be saved of a damaged store: sound records that were cut off (*.torn) go back into their ledgers.
+
+    Needed only after damage, by a disk or by hand: a run steps over what is damaged and makes that again, nothing else. May be done
+    while campaigns run; ledgers that a job works on are left alone, and told of.
+    """
+    from pesatlas.cli.repair import repair  # noqa: PLC0415
+
+    repair(store, config, console, dry_run=dry_run)
+
+
 @command("summary")
 def summary(results: Results = Path("results")) -> None:
     """Tell what came of a finished campaign: counts from structures to labels, failures, where things are."""

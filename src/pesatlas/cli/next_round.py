@@ -15,7 +15,7 @@ from pesatlas.rounds import results_of
 from pesatlas.tables.manifest import read_campaign_manifest, sha256_of
 
 _STARTS = 50
-_PATHS = {"store", "paths", "reference"}
+_PATHS = {"store", "read_stores", "paths", "reference"}
 """Keys whose texts are paths, beside those that are declared as such."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
-from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
+from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_of_run, campaign_to_show, follow, looker
 from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
@@ -21,7 +21,8 @@ from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_par
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.counts import Manifests
-from pesatlas.monitor.jobs import read_jobs
+from pesatlas.monitor.jobs import Job, read_jobs
+from pesatlas.monitor.missing import missing_files
 from pesatlas.monitor.slurm import read_queue
 from pesatlas.monitor.words import duration
 from pesatlas.report.summary import summary
@@ -67,26 +68,30 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
-    start = [sys.executable, "-m", "snakemake", "--profile", str(found), *named]
-    snakemake = [*start, *arguments]
+    command = [sys.executable, "-m", "snakemake"]
+    options = ["--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
-        return subprocess.call([*start, *_to_look_at(start, arguments, folder, console)], cwd=folder)
+        again = _making_again(_lost(folder, options), options)
+        return subprocess.call([*command, *_to_look_at(command, again, folder, console)], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
             "where that is needed), or take another profile, e.g. --profile profiles/local."
         )
-    started, since = time.monotonic(), time.time()
+    started = time.monotonic()
     with campaign_lock(folder) as lock, ExitStack() as stack:
+        lost = _lost(folder, options)
+        _tell_lost(lost, options, console)
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
-            subprocess.check_call([*snakemake, "--unlock", "--quiet"], cwd=folder)
+            subprocess.check_call([*command, *options, "--unlock", "--quiet"], cwd=folder)
         if on_slurm:
             _sort_out_orphans(prefix, console)
             stack.enter_context(held_jobs_released(prefix, console))
+        before = {_which(job) for job in _without_results(folder) if not job.running}
         show = _display(folder, arguments, console, LOOK_SLURM_S if on_slurm else LOOK_S)
-        for part in _parts(start, arguments, folder):
-            status = _wait_for([*start, *part], folder, lock, show)
+        for part in _parts(command, options, lost, folder):
+            status = _wait_for([*command, *part], folder, lock, show)
             if status:
                 break
     results = folder / "results"
@@ -94,7 +99,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         console.print(summary(results))
         console.print(f"Done in {duration(time.monotonic() - started)}.")
     elif status != 0:
-        console.print(_stopped(folder, since, status))
+        console.print(_stopped(folder, before, status))
     return status
 
 
@@ -108,31 +113,59 @@ def _display(
     return partial(follow, look=looker(folder, campaign, console), every_s=every_s, console=console)
 
 
-def _parts(start: list[str], arguments: list[str], folder: Path) -> Iterator[list[str]]:
-    """Yield the arguments of the runs to make, one after the other; the second may be asked for only once the first has succeeded."""
-    dag = read_dag(start, arguments, folder) if until_of(arguments) else None
-    if dag is None or not behind(arguments):
-        yield arguments
+def _parts(command: list[str], options: list[str], lost: list[Path], folder: Path) -> Iterator[list[str]]:
+    """Yield the options of the runs to make, one after the other; the second may be asked for only once the first has succeeded."""
+    again = _making_again(lost, options)
+    dag = read_dag(command, again, folder) if until_of(options) else None
+    if dag is None or not behind(options):
+        yield again
         return
     if dag.open:
-        yield first_part(arguments)
-        dag = read_dag(start, arguments, folder)
-    yield arguments if dag is None else second_part(arguments, dag)
+        yield first_part(again)
+        # what that made again is there now, and is not to be made once more
+        again = _making_again(_lost(folder, options), options)
+        dag = read_dag(command, again, folder)
+    yield again if dag is None else second_part(again, dag)
 
 
-def _to_look_at(start: list[str], arguments: list[str], folder: Path, console: Console) -> list[str]:
-    """Return the arguments of a dry run: of its first part, where ``--until`` names rules whose jobs are not known before."""
-    wanted = DRY_RUN.intersection(arguments) and until_of(arguments)
-    dag = read_dag(start, arguments, folder) if wanted else None
-    if dag is None or not behind(arguments):
-        return arguments
+def _to_look_at(command: list[str], options: list[str], folder: Path, console: Console) -> list[str]:
+    """Return the options of a dry run: of its first part, where ``--until`` names rules whose jobs are not known before."""
+    wanted = DRY_RUN.intersection(options) and until_of(options)
+    dag = read_dag(command, options, folder) if wanted else None
+    if dag is None or not behind(options):
+        return options
     if not dag.open:
-        return second_part(arguments, dag)
+        return second_part(options, dag)
     console.print(
-        f"Jobs of {', '.join(behind(arguments))} are known once the structures are prepared. A run does that first, which is shown here, and "
+        f"Jobs of {', '.join(behind(options))} are known once the structures are prepared. A run does that first, which is shown here, and "
         "then goes on."
     )
-    return first_part(arguments)
+    return first_part(options)
+
+
+def _lost(folder: Path, arguments: list[str]) -> list[Path]:
+    """Return files that had been made and are not there; none where it is not known of which campaign."""
+    campaign = campaign_of_run(folder, arguments)
+    return [] if campaign is None else missing_files(folder, campaign)
+
+
+def _tell_lost(lost: list[Path], options: list[str], console: Console) -> None:
+    if not lost:
+        return
+    names = ", ".join(str(path) for path in lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
+    far = " as far as --until goes" if until_of(options) else ""
+    console.print(f"{len(lost)} files had been made and are not there; they are made again{far}: {names}")
+
+
+def _making_again(lost: list[Path], options: list[str]) -> list[str]:
+    """Return options of Snakemake's that have ``lost`` made again as well."""
+    files = [str(path) for path in lost]
+    if not files:
+        return options
+    for i, option in enumerate(options):
+        if option in {"--forcerun", "-R"}:
+            return [*options[: i + 1], *files, *options[i + 1 :]]
+    return ["--forcerun", *files, *options]
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
@@ -148,15 +181,20 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
         )
 
 
-def _stopped(folder: Path, since: float, status: int) -> str:
-    """Say what to do after a run that did not come to its end: which jobs failed since, and where they say why."""
+def _without_results(folder: Path) -> list[Job]:
+    return read_jobs(folder, Manifests(folder).has_results, None)
+
+
+def _which(job: Job) -> tuple[str, int, float]:
+    """Tell one job from every other. When it started is by the clock of its machine, which is no other's."""
+    return job.state.host, job.state.pid, job.state.started
+
+
+def _stopped(folder: Path, before: set[tuple[str, int, float]], status: int) -> str:
+    """Say what to do after a run that did not come to its end: which jobs failed that were not there ``before``, and where they say why."""
     if status == _MISUSED:
         return "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it takes."
-    lost = [
-        job
-        for job in read_jobs(folder, Manifests(folder).has_results, None)
-        if job.state.started >= since and not job.running
-    ]
+    lost = [job for job in _without_results(folder) if not job.running and _which(job) not in before]
     lines = ["[bold]The campaign stopped before its end.[/bold] What was finished is kept."]
     lines += [
         f"  {f'{job.state.rule} {job.state.batch}'.strip()} {job.fate}: see {job.log}"

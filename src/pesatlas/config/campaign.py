@@ -34,6 +34,9 @@ class About(Section):
         "store",
         description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
     )
+    read_stores: list[str] = Runtime(
+        [], description="stores of others: what is finished there is taken, and nothing is written there"
+    )
 
 
 class Campaign(Section):

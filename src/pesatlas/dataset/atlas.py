@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
+from pesatlas.dataset.asking import add_views, asking, check_asks, write_rows
 from pesatlas.dataset.atoms import to_ase, to_pymatgen
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 _TOGETHER = {"dataset": "dataset/", "quarantine": "quarantine/"}
 """Two names for files of the table ``dataset``, by where they lie."""
-
-_ASKING = frozenset({"SELECT", "EXPLAIN", "PRAGMA", "COPY"})
-"""Statements that read; SHOW, DESCRIBE and SUMMARIZE are SELECT to DuckDB. COPY writes what was read."""
 
 
 class Atlas:
@@ -57,7 +55,7 @@ class Atlas:
     @property
     def tables(self) -> list[str]:
         """Names of the tables there are, in the order in which data flow."""
-        return list(self._files())
+        return list(self.files())
 
     def table(self, name: str) -> ds.Dataset:
         """Return a table as a pyarrow dataset: nothing is read before ``to_table``, ``scanner`` or ``to_batches`` is called.
@@ -69,31 +67,25 @@ class Atlas:
         UserError
             If there is no such table.
         """
-        files = self._files()
+        files = self.files()
         if name not in files:
             raise UserError(f"{self.root} has no table '{name}'. There are: {', '.join(files)}.")
         fields = [field.with_nullable(True) for field in SCHEMAS["dataset" if name in _TOGETHER else name]]
         return ds.dataset(files[name], schema=pa.schema(fields), format="parquet")
 
     def connect(self) -> "duckdb.DuckDBPyConnection":
-        """Return a DuckDB connection in which every table is a view of its name."""
+        """Return a DuckDB connection in which every table is a view of its name; what else it may do is up to you."""
         import duckdb  # noqa: PLC0415 - slow to import
 
         connection = duckdb.connect()
-        for name, files in self._files().items():
-            names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-            try:
-                connection.execute(
-                    f'CREATE VIEW "{name}" AS SELECT * FROM read_parquet([{names}], union_by_name = true)'  # noqa: S608 - our own paths
-                )
-            except duckdb.Error as error:
-                raise UserError(
-                    f"table {name} of {self.root} is damaged: {str(error).splitlines()[0]}. `pesatlas verify {self.root}` tells all that is wrong."
-                ) from error
+        add_views(connection, self)
         return connection
 
     def query(self, sql: str, to: Path | None = None) -> pa.Table:
         """Return what a query in DuckDB's SQL gives, as a pyarrow table (``.to_pandas()``, ``.to_pylist()``).
+
+        A query reads tables in the campaign's folder of results and nothing else: no other file, nothing of the program that asks, and
+        it writes nothing.
 
         Parameters
         ----------
@@ -103,29 +95,42 @@ class Atlas:
         Raises
         ------
         UserError
-            If it is not a query that the tables can answer; with what DuckDB says.
+            If it is not a query that the tables can answer, with what DuckDB says; or ``to`` is in the campaign's folder of results.
         """
         import duckdb  # noqa: PLC0415 - slow to import
 
-        connection = self.connect()
+        if to is not None:
+            self._check_target(to)
         try:
-            kinds = [statement.type.name for statement in connection.extract_statements(sql)]
-            if not kinds or not _ASKING.issuperset(kinds):
-                raise UserError(
-                    f"'{sql}' asks nothing: tables of a campaign are only read. Begin with SELECT, SHOW or DESCRIBE."
-                )
-            if to is not None:
-                if to.suffix not in {".csv", ".parquet"}:
-                    raise UserError(f"{to}: end the name with .csv or .parquet.")
-                connection.sql(sql)  # can it be answered at all?
-                to.parent.mkdir(parents=True, exist_ok=True)
-                target = str(to).replace("'", "''")
-                sql = f"COPY ({sql.rstrip().rstrip(';')}) TO '{target}'"
-            found = connection.sql(sql)
-            table: pa.Table = pa.table({}) if found is None else found.to_arrow_table()
-        except duckdb.Error as error:
+            with asking(self) as connection:
+                check_asks(connection, sql)
+                found = connection.sql(sql)
+                if to is not None:
+                    write_rows(found, to)
+                table: pa.Table = pa.table({}) if found is None or to is not None else found.to_arrow_table()
+        except (duckdb.Error, pa.ArrowException) as error:
             raise UserError(f"the query cannot be answered: {self._explain(error)}") from error
         return table
+
+    def _check_target(self, to: Path) -> None:
+        if to.suffix not in {".csv", ".parquet"}:
+            raise UserError(f"{to}: end the name with .csv or .parquet.")
+        if to.resolve().is_relative_to(self.root.resolve()):
+            raise UserError(
+                f"--to {to}: this is in {self.root}, where the campaign's own files are. Name a file elsewhere."
+            )
+
+    def files(self) -> dict[str, list[str]]:
+        """Return the files of each table, as the manifest has them; imported tables as they lie there."""
+        found: dict[str, list[str]] = {}
+        for entry in self.manifest["files"]:
+            name = entry["table"]
+            if name == "dataset":
+                name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
+            found.setdefault(name, []).append(str(self.root / entry["file"]))
+        tables = (self.root / "imported").glob("*.parquet")
+        imported = sorted(path for path in tables if not path.name.endswith(BESIDE))
+        return found | ({"imported": [str(path) for path in imported]} if imported else {})
 
     def _explain(self, error: Exception) -> str:
         """Return what DuckDB says, and what there is if something was asked for that is not there."""
@@ -183,7 +188,7 @@ class Atlas:
 
     def find(self, name: str, **keys: Any) -> list[dict[str, Any]]:
         """Return the rows of a table in which columns have these values; no rows of a table that is not there."""
-        if name not in self._files():
+        if name not in self.files():
             return []
         chosen = None
         for column, value in keys.items():
@@ -191,15 +196,3 @@ class Atlas:
             chosen = one if chosen is None else chosen & one
         found: list[dict[str, Any]] = self.table(name).to_table(filter=chosen).to_pylist()
         return found
-
-    def _files(self) -> dict[str, list[str]]:
-        """Return the files of each table, as the manifest has them; imported tables as they lie there."""
-        found: dict[str, list[str]] = {}
-        for entry in self.manifest["files"]:
-            name = entry["table"]
-            if name == "dataset":
-                name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
-            found.setdefault(name, []).append(str(self.root / entry["file"]))
-        tables = (self.root / "imported").glob("*.parquet")
-        imported = sorted(path for path in tables if not path.name.endswith(BESIDE))
-        return found | ({"imported": [str(path) for path in imported]} if imported else {})

@@ -18,6 +18,7 @@ from pesatlas.dataset.source import FUNCTIONALS
 from pesatlas.elements import symbol_of
 from pesatlas.splits import split_remarks
 from pesatlas.tables.atomic import write_text
+from pesatlas.tables.manifest import check_content
 from pesatlas.tables.schemas import SOURCES
 
 JSON, PAGE, CITATION, CRATE = "card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json"
@@ -164,6 +165,7 @@ def _exploration(atlas: Atlas) -> dict[str, Any]:
 def _licences(atlas: Atlas) -> list[dict[str, Any]]:
     """Return, for each kind of source, under which licences it gives crystals, how many entries were read, and how many crystals explored."""
     (path,) = atlas.table("structures").files
+    check_content(Path(path))
     stored = (pq.read_schema(path).metadata or {}).get(SOURCES.encode())
     stated = {each["kind"]: each for each in json.loads(stored)} if stored else {}
     rows = _ask(
@@ -186,6 +188,8 @@ def _encoder(atlas: Atlas) -> dict[str, Any]:
     """Return which model described the frames: its options, its name and the hash of its weights, as the features have them."""
     options: dict[str, Any] = atlas.manifest["configuration"].get("encode", {}).get("encoder", {})
     found: list[str] = [*atlas.table("features").files] if "features" in atlas.tables else []
+    for path in found[:1]:
+        check_content(Path(path))
     metadata = (pq.read_schema(found[0]).metadata or {}) if found else {}
     name, weights = (metadata.get(f"pesatlas.{key}".encode()) for key in ("encoder", "encoder_hash"))
     return {

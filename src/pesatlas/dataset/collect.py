@@ -25,6 +25,7 @@ from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, 
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import check_metadata
+from pesatlas.tables.manifest import check_content
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,17 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     Raises
     ------
     UserError
-        If rows were lost on the way, or if labels of one level are of different surfaces.
+        If rows were lost on the way, labels of one level are of different surfaces, or a table is not what its manifest entry says.
+        Snapshots, features and what was selected from are not read here: whoever reads them checks them.
     """
     layout = Results(results, len(labels), tuple(campaign.label.levels))
+    for path in (
+        layout.structures,
+        layout.selection,
+        layout.root / "select" / "quality.parquet",
+        *layout.failures,
+    ):
+        check_content(path)
     tables = [*((path, "labels") for path in layout.labels), (layout.atoms, "atoms")]
     surfaces = find_surfaces(tables, layout.levels, campaign.dataset.patch_versions)
     references = find_references(layout.atoms, layout.labels, layout.levels)

@@ -96,9 +96,16 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the release that was made last; None if there is none."""
+    """Return the release that was made last; None if there is none.
+
+    One that another was compared with is older than that; only of those left does the time of the file decide, for it is of the
+    clock of some machine, or of a copy.
+    """
     made = [path.parent for path in folder.glob(f"*/{ABOUT}") if not path.parent.name.startswith(".")]
-    return max(made, key=lambda path: (path / ABOUT).stat().st_mtime_ns, default=None)
+    about = {path: json.loads((path / ABOUT).read_text(encoding="utf-8")) for path in made}
+    older = {each.get("since") for each in about.values()}
+    last = [path for path in made if about[path]["version"] not in older] or made
+    return max(last, key=lambda path: (path / ABOUT).stat().st_mtime_ns, default=None)
 
 
 def _entry(name: str) -> str:

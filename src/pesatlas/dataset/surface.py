@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pesatlas.errors import UserError
 from pesatlas.levels.level import Level, difference
 from pesatlas.tables import read_table
+from pesatlas.tables.manifest import check_content
 
 _COLUMNS = ["level", "level_fingerprint", "code", "pseudopotentials"]
 
@@ -79,6 +80,7 @@ def find_surfaces(
 
 def definitions_in(path: Path) -> dict[str, dict[str, Any]]:
     """Return the definitions of levels that a table has in its metadata, by fingerprint."""
+    check_content(path)
     metadata = pq.read_schema(path).metadata or {}
     found: dict[str, dict[str, Any]] = json.loads(metadata.get(b"pesatlas.levels", b"{}"))
     return found

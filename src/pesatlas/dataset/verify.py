@@ -92,8 +92,10 @@ def _check_files(root: Path, entries: list[dict[str, Any]]) -> list[str]:
 def _check_file(root: Path, entry: dict[str, Any]) -> list[str]:
     path = root / entry["file"]
     try:
-        check_metadata(path, entry["table"])
+        if not path.is_file():
+            check_metadata(path, entry["table"])
         found = check_entry(path)
+        check_metadata(path, entry["table"])
     except UserError as error:
         return [str(error)]
     if found.sha256 != entry["sha256"]:

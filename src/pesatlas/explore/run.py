@@ -18,7 +18,7 @@ from pesatlas.ledger import Lock
 from pesatlas.potentials.device import check_device
 from pesatlas.potentials.interface import Potential, unknown_elements
 from pesatlas.potentials.registry import load_potential
-from pesatlas.store import Store
+from pesatlas.store import Store, stores_at
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
 
@@ -43,7 +43,7 @@ def run_md(
     """
     check_device(campaign.explore.device, "explore.device")
     potential = load_potential(campaign.explore.potential, campaign.explore.device)
-    store = Path(campaign.campaign.store) / "trajectories"
+    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "trajectories")
     explore_batch(
         campaign.explore,
         campaign.campaign.seed,
@@ -61,7 +61,7 @@ def explore_batch(
     settings: Explore,
     seed: int,
     potential: Potential,
-    store: Path,
+    store: Store,
     *,
     batch: int,
     structures: Path,
@@ -69,25 +69,24 @@ def explore_batch(
     failures: Path,
     work: Path,
 ) -> None:
-    """As ``run_md``, with a potential that is loaded already and the folder of the store of trajectories."""
+    """As ``run_md``, with a potential that is loaded already and the store of trajectories."""
     wanted, n_structures = read_trajectories(structures, batch, settings, seed, potential)
     identity = digest(sorted({each.key for each in wanted}))
     folder = work / identity / f"{batch:05d}"
     # beside the folder, not in it: another job may wait for the lock while this one removes the folder
     with Lock(folder.with_name(f"{folder.name}.lock")):
-        results = Store(store)
-        results.refresh()
+        store.refresh()
         _compute(
             settings,
             potential,
             {each.key: each for each in wanted},
-            results,
+            store,
             f"explore-{identity}-{batch:05d}",
             folder,
         )
-        results.refresh()
+        store.refresh()
         outcomes = (
-            Outcome(each, *unpack(_payload_of(each, results)))
+            Outcome(each, *unpack(_payload_of(each, store)))
             for each in sorted(wanted, key=lambda each: f"{each.name}:")
         )
         write_tables(

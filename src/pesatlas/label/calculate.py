@@ -36,7 +36,7 @@ from pesatlas.label.interface import (
 from pesatlas.label.scratch import scratch_folder
 from pesatlas.ledger import Ledger
 from pesatlas.ledger import Lock as FileLock
-from pesatlas.store import Store
+from pesatlas.store import Store, stores_at
 from pesatlas.tables import FailureReason
 
 log = logging.getLogger(__name__)
@@ -184,9 +184,11 @@ class Calculations:
                 outcome = replace(outcome, attempts=tries.made, before=tries.before, memory_mb=self.memory_mb)
             with self._writing:
                 self.made += 1
+                # later than what it replaces, though a machine whose clock is ahead may have written that
+                after = self.store.newest(key, mishap_key(key))
                 if kept:
-                    self.outputs.append(key, kept)
-                self.labels.append(key if final else mishap_key(key), to_bytes(outcome))
+                    after = self.outputs.append(key, kept, after)
+                self.labels.append(key if final else mishap_key(key), to_bytes(outcome), after)
             if final or tries.counting >= self.campaign.label.attempts:
                 return outcome
             if isinstance(outcome, Failed):
@@ -247,12 +249,11 @@ def open_calculations(
     """
     identity = digest(campaign.label.identity(), campaign.campaign.name)
     segment = f"{name}-{identity}"
-    folder = Path(campaign.campaign.store)
-    store = Store(folder / "labels")
+    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "labels")
     with (
         FileLock(work / f"{segment}.lock"),
         store.writer(segment) as labels,
-        Store(folder / "outputs").writer(segment) as outputs,
+        Store(Path(campaign.campaign.store) / "outputs").writer(segment) as outputs,
         scratch_folder(campaign.label.scratch) as scratch,
     ):
         store.refresh()

@@ -12,7 +12,7 @@ from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key
 from pesatlas.levels.level import Level
 from pesatlas.levels.registry import levels_of
-from pesatlas.store import Store
+from pesatlas.store import stores_at
 from pesatlas.tables import read_table
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -34,7 +34,7 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and is no empty folder. Name another one with --to.")
-    store = Store(Path(campaign.campaign.store) / "outputs")
+    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "outputs")
     store.refresh()
     keys = {"": name} if _KEY.fullmatch(name) else _keys(campaign, results, name)
     found = {level: payload for level, key in keys.items() if (payload := store.get(key))}

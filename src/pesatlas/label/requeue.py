@@ -15,7 +15,7 @@ from pesatlas.label.calculate import content_key, mishap_key
 from pesatlas.label.interface import Failed, Requeued, Result, from_bytes, to_bytes
 from pesatlas.label.verdict import QUARANTINED
 from pesatlas.levels.registry import levels_of
-from pesatlas.store import Store
+from pesatlas.store import Store, stores_at
 from pesatlas.tables import FailureReason, read_entry, read_table
 from pesatlas.tables.atomic import sync
 from pesatlas.tables.manifest import entry_path
@@ -143,11 +143,12 @@ def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:
 
     The store keeps what it has: a record is added to each, with what happened before. What the store knows better by now (another
     campaign may have calculated it) stays as it is, and is found by the next run. Nobody else may work on the campaign. When this is
-    stopped half-way, doing it again does the rest.
+    stopped half-way, doing it again does the rest. The records are newer than those that they replace, whatever the clocks of the
+    machines say that wrote them.
     """
     if not misses:
         return 0
-    store = Store(Path(campaign.campaign.store) / "labels")
+    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "labels")
     store.refresh()
     added = 0
     with store.writer(f"requeued-{campaign.campaign.name}") as ledger:

@@ -22,6 +22,7 @@ from pesatlas.monitor.cluster import check_slurm, read_profile
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.potentials.registry import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
+from pesatlas.store import stores_at
 from pesatlas.structures.crystal import Crystal
 from pesatlas.tables.io import check_metadata
 
@@ -70,6 +71,11 @@ def _checks(config: Path, profile: Path) -> Iterator[Check]:
     for what, folder in folders.items():
         yield from check_folder(what, folder, private=True)
         yield check_locks(what, folder)
+    for other in campaign.campaign.read_stores:
+        yield _attempt(
+            f"store {other}, which is only read, can be read",
+            partial(_read_store, campaign.campaign.store, other),
+        )
     if not on_slurm or campaign.label.scratch is None:
         yield from check_folder("scratch", scratch, private=False)
     else:
@@ -89,6 +95,10 @@ def _attempt(text: str, look: Callable[[], object]) -> Check:
     except UserError as error:
         return Check(False, f"{_NOT_SO}{text}", str(error))
     return Check(True, text)
+
+
+def _read_store(own: str, other: str) -> None:
+    stores_at(own, [other], "labels").refresh()
 
 
 def elements_in(campaign: Campaign, results: Path) -> tuple[set[int], str]:

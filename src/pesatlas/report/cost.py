@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pesatlas.report.figure import Data, Figure, base, by_level
 from pesatlas.report.words import in_words
 from pesatlas.rules import RULES
+from pesatlas.tables.manifest import check_content
 
 STAGES = {
     **{stage: rules for stage, rules in RULES.items() if stage not in {"atoms", "label", "round", "report"}},
@@ -91,11 +92,10 @@ def _seconds(logs: Path, rule: str) -> Iterator[float]:
 
 def _label_seconds(results: Path, batches: int) -> float:
     paths = [results / "labels" / f"{i:05d}.parquet" for i in range(batches)]
-    return sum(
-        float(np.sum(pq.read_table(path, columns=["wall_s"])["wall_s"].to_numpy()))
-        for path in [*paths, results / "labels" / "atoms.parquet"]
-        if path.is_file()
-    )
+    there = [path for path in [*paths, results / "labels" / "atoms.parquet"] if path.is_file()]
+    for path in there:
+        check_content(path)
+    return sum(float(np.sum(pq.read_table(path, columns=["wall_s"])["wall_s"].to_numpy())) for path in there)
 
 
 def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | None) -> str:

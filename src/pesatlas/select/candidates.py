@@ -27,6 +27,7 @@ from pesatlas.select.pool import Pool, geometries_of
 from pesatlas.select.quotas import parts
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 from pesatlas.tables.atomic import atomic_path
+from pesatlas.tables.io import check_metadata
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def _eligible(
     expected = sum(read_entry(path).rows for path in snapshots)
     done, row, last = 0, 0, None
     wrong = UserError(f"{clusters} is not of these snapshots. Delete it and run again.")
+    check_metadata(clusters, "clusters")
     with pq.ParquetFile(clusters) as file:
         if file.metadata.num_rows != expected:
             raise wrong

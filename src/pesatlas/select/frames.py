@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pesatlas.geometry import geometry_digest
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.io import ROW_GROUP, check_metadata
+from pesatlas.tables.manifest import check_content
 
 INDEXED = 4 * ROW_GROUP
 """Frames that are indexed together."""
@@ -120,6 +121,7 @@ def look_up(shards: list[Path], names: NDArray[np.str_], rows: NDArray[np.int64]
         if not len(mine):
             continue
         mine = mine[np.argsort(rows[mine])]
+        check_content(path)
         with pq.ParquetFile(path) as file:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             edges = np.concatenate([[0], np.cumsum(sizes)])

@@ -53,7 +53,10 @@ def read_entry(path: Path) -> Entry:
         raise UserError(
             f"{path} has no manifest entry ({where.name}): it was not written to its end. Delete {path} and run again."
         )
-    return Entry(**json.loads(where.read_text(encoding="utf-8")))
+    try:
+        return Entry(**json.loads(where.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{where} is damaged ({error}). Delete it and {path}, and run again.") from None
 
 
 def read_campaign_manifest(results: Path) -> dict[str, Any]:
@@ -118,6 +121,10 @@ def check_entry(path: Path) -> Entry:
         If it differs; the message says how.
     """
     entry = read_entry(path)
+    if not path.is_file():
+        raise UserError(
+            f"{path} does not exist, and {entry_path(path).name} says that it should. Run again: it is then made again."
+        )
     size = path.stat().st_size
     if size != entry.bytes:
         raise UserError(
@@ -128,3 +135,28 @@ def check_entry(path: Path) -> Entry:
             f"{path}: its content differs from its manifest's sha256: changed after it was written. Delete it and run again."
         )
     return entry
+
+
+_checked: dict[Path, tuple[int, int, int]] = {}
+_REMEMBERED_FROM_BYTES = 1 << 20
+"""Smaller files are checked each time: the clock of a file system is too coarse to tell two of their versions apart."""
+
+
+def check_content(path: Path) -> None:
+    """Check that a table is what its entry says, whenever one is read; those that have none are taken as they are.
+
+    A large file is read once in each process for this, unless it changes.
+
+    Raises
+    ------
+    UserError
+        If it differs; the message says how to have it made again.
+    """
+    if not entry_path(path).is_file():
+        return
+    found = path.stat()
+    identity = (found.st_ino, found.st_mtime_ns, found.st_size)
+    if _checked.get(path) != identity:
+        check_entry(path)
+        if found.st_size >= _REMEMBERED_FROM_BYTES:
+            _checked[path] = identity

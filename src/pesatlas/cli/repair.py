@@ -1,0 +1,62 @@
+"""The command ``pesatlas store repair``."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from pesatlas.cli.campaign import campaign_of
+from pesatlas.errors import UserError
+from pesatlas.ledger import TORN
+from pesatlas.progress import Progress
+from pesatlas.salvage import Repair, repair_store
+
+
+def repair(folder: Path | None, config: Path | None, console: Console, *, dry_run: bool) -> None:
+    """Put sound records of cut-off tails back into their ledgers, take damaged bytes out, and tell what was found.
+
+    Parameters
+    ----------
+    folder : the store; that of the campaign of this folder if it is not given
+
+    Raises
+    ------
+    UserError
+        If there is no store, or it can't be written.
+    """
+    folder = folder or Path(campaign_of(Path(), config).campaign.store)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is no folder of a store. Name the one that campaign.store of config.yaml names."
+        )
+    progress = Progress("ledgers")
+    found = []
+    for each in repair_store(folder, dry_run=dry_run):
+        found.append(each)
+        progress.step()
+        for line in _lines(each, dry_run=dry_run):
+            console.print(escape(line))
+    back, lost = sum(each.back for each in found), sum(len(each.damaged) for each in found)
+    total = sum(each.records for each in found)
+    if not (back or lost or any(each.unreadable or each.busy for each in found)):
+        console.print(f"{escape(str(folder))} is whole: {total} records in {len(found)} ledgers.")
+        return
+    went = "would go" if dry_run else "went"
+    console.print(
+        f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} are damaged for good: their "
+        "results are made again when a campaign asks for them."
+    )
+
+
+def _lines(each: Repair, *, dry_run: bool) -> list[str]:
+    """Return what there is to say of one ledger."""
+    if each.busy:
+        return [f"{each.ledger}: a job works on it; nothing was done. Do it again when that has ended."]
+    lines = []
+    if each.back:
+        lines.append(f"{each.ledger}: {each.back} records {'would be' if dry_run else 'were'} put back")
+    lines += [f"{each.ledger}: the record of {key} is damaged" for key in each.damaged]
+    if each.unreadable:
+        kept = "" if dry_run else f"; they are kept in {each.ledger.name}{TORN}, which may be deleted"
+        lines.append(f"{each.ledger}: {each.unreadable} bytes are no sound record{kept}")
+    return lines
