@@ -136,6 +136,30 @@ def test_one_deleted_table_of_labels_is_made_again_and_what_follows_from_it(tiny
 
 
 @pytest.mark.slow
+def test_a_run_of_one_file_makes_no_other_that_is_missing(tiny, tmp_path):
+    folder = copy_of(tiny, tmp_path / "campaign")
+    results = folder.path / "results"
+    first, second, parity = (
+        results / name for name in ("labels/00000.parquet", "labels/00001.parquet", "report/parity.parquet")
+    )
+    for path in (first, second, parity):
+        path.unlink()
+    assert jobs(folder.run("-n", "results/labels/00000.parquet")) == {"label_batch": 1}
+    assert jobs(folder.run("-n", "-R", "fit_pca"))["label_batch"] == 2
+    said = folder.run("results/labels/00000.parquet")
+    assert re.findall(r"Rule: (\w+)", said) == ["label_batch"]
+    assert (
+        "1 files had been made and are not there; they are made again: results/labels/00000.parquet" in said
+    )
+    assert (first.exists(), second.exists(), parity.exists()) == (True, False, False)
+    # snapshots are needed for the selection, the report is not
+    (results / "snapshots/00000.parquet").unlink()
+    planned = jobs(folder.run("-n", "results/selection.parquet"))
+    assert planned["run_md"] == planned["pick_snapshots"] == 1
+    assert not planned.keys() & {"label_batch", "evaluate_potential", "collect_dataset"}
+
+
+@pytest.mark.slow
 def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_path):
     folder = copy_of(tiny, tmp_path / "campaign")
     results = folder.path / "results"

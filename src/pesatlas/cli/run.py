@@ -12,8 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.cli.again import Again, files_to_make_again, forcing, tell
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
-from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_of_run, campaign_to_show, follow, looker
+from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
 from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm import job_prefix
@@ -22,7 +23,6 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.counts import Manifests
 from pesatlas.monitor.jobs import Job, read_jobs
-from pesatlas.monitor.missing import missing_files
 from pesatlas.monitor.slurm import read_queue
 from pesatlas.monitor.words import duration
 from pesatlas.report.summary import summary
@@ -71,8 +71,10 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     command = [sys.executable, "-m", "snakemake"]
     options = ["--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
-        again = _making_again(_lost(folder, options), options)
-        return subprocess.call([*command, *_to_look_at(command, again, folder, console)], cwd=folder)
+        planned = DRY_RUN.intersection(arguments)
+        again = files_to_make_again(command, options, folder) if planned else Again()
+        shown = _to_look_at(command, forcing(again, options), folder, console)
+        return subprocess.call([*command, *shown], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
@@ -80,8 +82,8 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         )
     started = time.monotonic()
     with campaign_lock(folder) as lock, ExitStack() as stack:
-        lost = _lost(folder, options)
-        _tell_lost(lost, options, console)
+        again = files_to_make_again(command, options, folder)
+        tell(again, options, console)
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*command, *options, "--unlock", "--quiet"], cwd=folder)
@@ -90,7 +92,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
             stack.enter_context(held_jobs_released(prefix, console))
         before = {_which(job) for job in _without_results(folder) if not job.running}
         show = _display(folder, arguments, console, LOOK_SLURM_S if on_slurm else LOOK_S)
-        for part in _parts(command, options, lost, folder):
+        for part in _parts(command, options, again, folder, console):
             status = _wait_for([*command, *part], folder, lock, show)
             if status:
                 break
@@ -113,19 +115,27 @@ def _display(
     return partial(follow, look=looker(folder, campaign, console), every_s=every_s, console=console)
 
 
-def _parts(command: list[str], options: list[str], lost: list[Path], folder: Path) -> Iterator[list[str]]:
-    """Yield the options of the runs to make, one after the other; the second may be asked for only once the first has succeeded."""
-    again = _making_again(lost, options)
-    dag = read_dag(command, again, folder) if until_of(options) else None
+def _parts(
+    command: list[str], options: list[str], again: Again, folder: Path, console: Console
+) -> Iterator[list[str]]:
+    """Yield the options of the runs to make, one after the other; the next may be asked for only once the one before has succeeded."""
+    forced = forcing(again, options)
+    dag = read_dag(command, forced, folder) if until_of(options) else None
     if dag is None or not behind(options):
-        yield again
+        yield forced
+        if again.open:
+            # structures are prepared: what is behind them, and nobody could know of, is known now
+            rest = files_to_make_again(command, options, folder)
+            tell(rest, options, console)
+            if rest.lost:
+                yield forcing(rest, options)
         return
     if dag.open:
-        yield first_part(again)
+        yield first_part(forced)
         # what that made again is there now, and is not to be made once more
-        again = _making_again(_lost(folder, options), options)
-        dag = read_dag(command, again, folder)
-    yield again if dag is None else second_part(again, dag)
+        forced = forcing(files_to_make_again(command, options, folder), options)
+        dag = read_dag(command, forced, folder)
+    yield forced if dag is None else second_part(forced, dag)
 
 
 def _to_look_at(command: list[str], options: list[str], folder: Path, console: Console) -> list[str]:
@@ -141,31 +151,6 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
         "then goes on."
     )
     return first_part(options)
-
-
-def _lost(folder: Path, arguments: list[str]) -> list[Path]:
-    """Return files that had been made and are not there; none where it is not known of which campaign."""
-    campaign = campaign_of_run(folder, arguments)
-    return [] if campaign is None else missing_files(folder, campaign)
-
-
-def _tell_lost(lost: list[Path], options: list[str], console: Console) -> None:
-    if not lost:
-        return
-    names = ", ".join(str(path) for path in lost[:_SHOWN]) + (", ..." if len(lost) > _SHOWN else "")
-    far = " as far as --until goes" if until_of(options) else ""
-    console.print(f"{len(lost)} files had been made and are not there; they are made again{far}: {names}")
-
-
-def _making_again(lost: list[Path], options: list[str]) -> list[str]:
-    """Return options of Snakemake's that have ``lost`` made again as well."""
-    files = [str(path) for path in lost]
-    if not files:
-        return options
-    for i, option in enumerate(options):
-        if option in {"--forcerun", "-R"}:
-            return [*options[: i + 1], *files, *options[i + 1 :]]
-    return ["--forcerun", *files, *options]
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
