@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from pesatlas.cli.local_jobs import interrupt, kill_with_jobs
+from pesatlas.cli.local_jobs import interrupt, kill_with_jobs, local_jobs
 from pesatlas.cli.orphans import cancel_jobs, job_names
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.cli.stop_request import How, forget_request, request
@@ -75,8 +75,8 @@ def end_run(folder: Path, head: Head, how: How, console: Console) -> None:
     here = head.host == socket.gethostname()
     if head.suspended:
         console.print("It is continued, for it has to hear this.")
-        _send(head.pid, signal.SIGCONT)
-        _send(head.snakemake, signal.SIGCONT)
+        for pid in (head.pid, head.snakemake, *(job.pid for job in local_jobs(head.pid))):
+            _send(pid, signal.SIGCONT)
     if head.orphaned:
         _end_snakemake(head.snakemake, how)
     else:
