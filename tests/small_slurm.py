@@ -82,10 +82,14 @@ class SmallSlurm:
     ----------
     cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm kills the whole job
     accounting : sacct answers, and jobs belong to the account ``lab``
+    min_job_age_s : how long Slurm knows jobs that are over, s; it forgets them within a minute after that
     """
 
-    def __init__(self, folder: Path, *, cgroups: bool = False, accounting: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, cgroups: bool = False, accounting: bool = False, min_job_age_s: int = 3600
+    ) -> None:
         self.folder, self.cgroups, self.accounting = folder, cgroups, accounting
+        self.min_job_age_s = min_job_age_s
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -207,7 +211,7 @@ Prolog={folder}/prolog
 SlurmdTimeout=10
 InactiveLimit=0
 KillWait=5
-MinJobAge=3600
+MinJobAge={self.min_job_age_s}
 SchedulerParameters=sched_interval=1,bf_interval=2,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
