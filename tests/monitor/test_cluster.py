@@ -60,7 +60,8 @@ def test_the_doctor_compares_every_attempt_of_every_rule_with_what_its_partition
     assert "ok     partition short: jobs of up to 1 h, 4 cores, 16 GB\n" in said
     # no list of ours: rules that no profile ever named are among them
     for rule in ("prepare_structures", "cluster_atoms", "export_dataset", "run_md"):
-        assert line_of(rule, said).startswith("WRONG") and "too long from attempt 1" in line_of(rule, said)
+        assert line_of(rule, said).startswith("WRONG")
+        assert "too long from attempt 1" in line_of(rule, said)
     assert "1, 2, 4, 8 h" in line_of("write_card", said)
     assert "too long from attempt 2" in line_of("write_card", said)
     assert "4, 8, 16, 32 GB" in line_of("prepare_structures", said)
@@ -90,7 +91,8 @@ def test_the_doctor_sees_what_no_node_has(check):
     assert status == 1
     assert "no node of cpu has 5 cores" in line_of("label_atoms", said)
     label = line_of("label_batch", said)
-    assert "no node of cpu has 1 GPU" in label and "too much memory from attempt 1" in label
+    assert "no node of cpu has 1 GPU" in label
+    assert "too much memory from attempt 1" in label
     assert "take a partition that has (gpu) for these rules" in said
     assert "take a partition whose nodes have more: none has" in said
     assert line_of("run_md", said).startswith("ok")

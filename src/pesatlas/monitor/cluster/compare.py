@@ -110,10 +110,10 @@ def _partition(
     partition: Partition, minutes: int | None, account: str | None, cluster: Cluster, file: Path
 ) -> Iterator[Check]:
     limit = "of any length" if minutes is None else f"of up to {duration(minutes)}"
-    gpus = f", {_count(partition.gpus, 'GPU')}" if partition.gpus else ""
+    gpus = f", {count(partition.gpus, 'GPU')}" if partition.gpus else ""
     yield Check(
         True,
-        f"partition {partition.name}: jobs {limit}, {_count(partition.cores, 'core')}, {memory(partition.memory_mb)}{gpus}",
+        f"partition {partition.name}: jobs {limit}, {count(partition.cores, 'core')}, {memory(partition.memory_mb)}{gpus}",
     )
     others = [each for each in cluster.partitions.values() if each.up and each.open_to(account)]
     remedy = f"set slurm_partition in {file} to another, e.g. {', '.join(each.name for each in others) or 'none is open'}"
@@ -141,8 +141,8 @@ def _request(group: list[Request], wrong: list[tuple[str, str]], told: set[str])
     asked = [
         _attempts(request.minutes, duration),
         _attempts(request.memory_mb, memory),
-        _count(request.cores, "core"),
-        *([_count(request.gpus, "GPU")] if request.gpus else []),
+        count(request.cores, "core"),
+        *([count(request.gpus, "GPU")] if request.gpus else []),
     ]
     text = f"  {' | '.join(asked)} | {_named(group)}"
     remedies = [remedy for _, remedy in wrong if remedy not in told]
@@ -181,15 +181,15 @@ def _wrong(
         yield f"too much memory from attempt {too_much}", remedy
     if request.cores > partition.cores:
         yield (
-            f"no node of {partition.name} has {_count(request.cores, 'core')}",
-            f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in config.yaml, or take another partition: "
-            f"{_others(cluster, lambda p: p.cores >= request.cores)}",
+            f"no node of {partition.name} has {count(request.cores, 'core')}",
+            (f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in config.yaml, or take another partition: "
+            f"{_others(cluster, lambda p: p.cores >= request.cores)}"),
         )
     if request.gpus > partition.gpus:
         yield (
-            f"no node of {partition.name} has {_count(request.gpus, 'GPU')}",
-            f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these rules in set-resources of {file}, or "
-            "device: cpu in config.yaml",
+            f"no node of {partition.name} has {count(request.gpus, 'GPU')}",
+            (f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these rules in set-resources of {file}, or "
+            "device: cpu in config.yaml"),
         )
 
 
@@ -233,7 +233,8 @@ def _attempts(values: Sequence[int], text: Any) -> str:
     return ", ".join(texts)
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """Return a number of things: 1 core, 2 cores."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
