@@ -1,6 +1,7 @@
 """A real Slurm on this machine: one slurmctld and three slurmd (cpu1, cpu2, gpu1 with fake GPUs), in a folder of its own.
 
-Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue), gpu. Accounting
+Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue), short (the same nodes, for
+an hour and 16 GB at most), gpu. Accounting
 (slurmdbd and a MariaDB of its own, account ``lab``) only if it is asked for.
 Nothing of it touches a Slurm that may be installed: configuration, ports, keys and state are its own. Daemons end with the
 process that started them.
@@ -221,6 +222,7 @@ OverTimeLimit=0
 PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=INFINITE PriorityTier=10
 PartitionName=low Nodes=cpu[1-2] MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE
 PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
+PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityTier=10
 """
         )
 

@@ -33,7 +33,7 @@ def change(folder, section, **values):
 
 def look(folder):
     """What is well, and what is wrong, with its remedy."""
-    checks = list(doctor(Path("config.yaml"), LOCAL))
+    checks = list(doctor(Path("config.yaml"), LOCAL, LOCAL.parents[1] / "Snakefile"))
     return [c.text for c in checks if c.ok], {c.text: c.remedy for c in checks if not c.ok}
 
 

@@ -122,19 +122,20 @@ def checked(slurm, halfway, changes):
 def test_the_doctor_knows_partitions_and_accounting(slurm, halfway):
     status, said = checked(slurm, halfway, {})
     assert status == 0, said
-    assert "ok     default-resources: partition cpu, jobs of up to infinite" in said
-    assert "ok     run_md: partition gpu" in said
+    assert "ok     partition cpu: jobs of any length, 4 cores, 64 GB\n" in said
+    assert "ok     partition gpu: jobs of any length, 4 cores, 64 GB, 4 GPUs\n" in said
+    assert "ok       24 h | 6 GB | 1 core | run_md\n" in said
     assert "ok     Slurm without accounting, asked by squeue" in said
     assert "ok     account mine: not looked at" in said
     wrong = {"slurm-status-command": "sacct", "set-resources": ["run_md:slurm_partition='gpus'"]}
     status, said = checked(slurm, halfway, wrong)
     assert status == 1
     assert "WRONG  run_md: there is no partition gpus" in said
-    assert "to one of cpu, gpu, low" in said
+    assert "to one of cpu, gpu, low, short" in said
     assert "WRONG  this Slurm keeps no accounts" in said
 
 
 def test_without_slurm_it_says_so(slurm, halfway, monkeypatch):
     monkeypatch.setitem(slurm.environment, "SLURM_CONF", os.devnull)
     status, said = checked(slurm, halfway, {})
-    assert (status, "WRONG  Slurm does not answer (sinfo)" in said) == (1, True)
+    assert (status, "WRONG  Slurm does not answer (scontrol)" in said) == (1, True)

@@ -116,11 +116,28 @@ def compared(pattern):
     return [pattern.format(policy=policy, share=f"{share:g}", seed=seed) for policy, share, seed in runs]
 
 
+def at_most(value, limit, rulename):
+    """Return `value`, or what `default-resources` or `set-resources` of the profile name as `limit` of a rule, if that is less.
+
+    The one place in which a cluster's limits are: the rule asks for what it needs, and never for more than any node or partition gives.
+    """
+    given = workflow.get_rule(rulename).resources.get(limit).value
+    return value if given is None else min(value, given)
+
+
 def grows(start, factor=2, each_core=0):
-    """Return a resource that grows with the attempt, for jobs that ran out of memory or time; `each_core` for those with many cores."""
-    return lambda wildcards, threads, attempt: int((start + each_core * threads) * factor ** (attempt - 1))
+    """Return memory (MB) that grows with the attempt, thrice, up to `max_mem_mb` of the profile; `each_core` for jobs with many cores."""
+
+    def mem_mb(wildcards, threads, attempt, rulename):
+        # with short jobs, most attempts follow from their time, not from their memory
+        steps = min(attempt, 4) - 1
+        return at_most(int((start + each_core * threads) * factor**steps), "max_mem_mb", rulename)
+
+    return mem_mb
 
 
 def lasts(minutes):
-    """Return a runtime that grows with the attempt, up to a day: many partitions allow no more, and Slurm refuses what asks for it."""
-    return lambda wildcards, attempt: min(minutes * 2 ** (attempt - 1), 1440)
+    """Return a runtime that grows with the attempt, up to a day and to `max_runtime` (minutes) of the profile."""
+    return lambda wildcards, attempt, rulename: at_most(
+        min(minutes * 2 ** (attempt - 1), 1440), "max_runtime", rulename
+    )

@@ -42,7 +42,7 @@ rule label_batch:
     threads: campaign.label.parallel * campaign.label.cores
     resources:
         mem_mb=grows(2000, each_core=2000),
-        runtime=lasts(1440),
+        runtime=lasts(720),
         gpu=int(campaign.label.device != "cpu"),
     params:
         settings=identity("label"),

@@ -26,9 +26,23 @@ def snakefile_arguments(folder: Path, arguments: list[str]) -> list[str]:
     named = any(argument.startswith(("-s", "--snakefile")) for argument in arguments)
     if named or any((folder / name).is_file() for name in _SNAKEFILES):
         return []
+    return ["--snakefile", str(snakefile_of(folder))]
+
+
+def snakefile_of(folder: Path) -> Path:
+    """Return the Snakefile of the campaign in ``folder``: its own, or else the checkout's.
+
+    Raises
+    ------
+    UserError
+        If there is none anywhere.
+    """
+    for name in _SNAKEFILES:
+        if (folder / name).is_file():
+            return folder / name
     if not (CHECKOUT / "Snakefile").is_file():
         raise UserError(
             "there is no Snakefile here, and pesatlas was not installed from a checkout that has one. Start in a checkout, or name its "
             "Snakefile: pesatlas run -s CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
         )
-    return ["--snakefile", str(CHECKOUT / "Snakefile")]
+    return CHECKOUT / "Snakefile"

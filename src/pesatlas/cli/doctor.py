@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pesatlas.cli.checkout import profile_folder
+from pesatlas.cli.checkout import profile_folder, snakefile_of
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import doctor
 from pesatlas.progress import Progress
@@ -14,17 +14,18 @@ from pesatlas.progress import Progress
 
 def see_doctor(config: Path, profile: Path, console: Console) -> bool:
     """Print one line for each check of the campaign of this folder, as it is done; return whether all is well."""
-    return _show(doctor(config, profile_folder(profile)), console)
+    return show_checks(doctor(config, profile_folder(profile), snakefile_of(Path())), console)
 
 
 def see_reference_labels(config: Path, console: Console) -> bool:
     """Label a few elements with the campaign's VASP, print how each compares with MatPES; return whether all agree."""
     from pesatlas.monitor.reference_labels import reference_labels  # noqa: PLC0415 - pymatgen is slow to import
 
-    return _show(reference_labels(config, Path("work/doctor")), console)
+    return show_checks(reference_labels(config, Path("work/doctor")), console)
 
 
-def _show(checks: Iterable[Check], console: Console) -> bool:
+def show_checks(checks: Iterable[Check], console: Console) -> bool:
+    """Print one line for each check, with the remedy of those that are wrong; return whether all is well."""
     wrong = 0
     progress = Progress("checks")
     for check in checks:

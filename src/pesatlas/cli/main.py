@@ -118,6 +118,24 @@ def doctor(
         raise typer.Exit(1)
 
 
+@command("cluster")
+def cluster(
+    config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a profile that was changed by hand.")
+    ] = False,
+) -> None:
+    """Write the Slurm profile of the campaign in this folder, profiles/slurm/config.yaml, from what the cluster tells.
+
+    scontrol and sacctmgr tell accounts, partitions, their time and memory, GPUs; config.yaml and the rules tell what jobs need. Every
+    key has its reason beside it, and what the cluster leaves open is marked CHOOSE.
+    """
+    from pesatlas.cli.cluster import write_profile  # noqa: PLC0415 - starting is quick
+
+    write_profile(config, console, force=force)
+
+
 @command("plan")
 def plan(
     *,

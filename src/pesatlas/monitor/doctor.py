@@ -18,7 +18,8 @@ from pesatlas.elements import atomic_number, symbol_of
 from pesatlas.errors import UserError
 from pesatlas.levels.registry import levels_of, supported_elements
 from pesatlas.monitor.check import Check
-from pesatlas.monitor.cluster import check_slurm, read_profile
+from pesatlas.monitor.cluster import read_profile
+from pesatlas.monitor.cluster.compare import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.potentials.registry import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
@@ -33,20 +34,20 @@ _NOT_SO = "not so: "
 """Begins what ``_attempt`` says of an error, whose whole message is then the remedy."""
 
 
-def doctor(config: Path, profile: Path) -> Iterator[Check]:
-    """Yield one check after the other, as they are done; the campaign is that of the current folder.
+def doctor(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
+    """Yield one check after the other, as they are done; the campaign is that of the current folder, its workflow ``snakefile``.
 
     An error that several checks run into, such as a variable that is not set, is told by the first of them.
     """
     told = ""
-    for check in _checks(config, profile):
+    for check in _checks(config, profile, snakefile):
         if check.ok or not check.remedy or check.remedy not in told:
             yield check
         if check.text.startswith(_NOT_SO):
             told += check.remedy
 
 
-def _checks(config: Path, profile: Path) -> Iterator[Check]:
+def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     try:
         campaign = read_campaign(config, extensions=False)
     except UserError as error:
@@ -85,7 +86,7 @@ def _checks(config: Path, profile: Path) -> Iterator[Check]:
             False, f"--profile {profile}: no such folder", "name a profile folder, e.g. profiles/slurm"
         )
     elif on_slurm:
-        yield from check_slurm(read_profile(profile), profile / "config.yaml")
+        yield from check_slurm(campaign, config, read_profile(profile), profile / "config.yaml", snakefile)
 
 
 def _attempt(text: str, look: Callable[[], object]) -> Check:
