@@ -82,10 +82,14 @@ class SmallSlurm:
     ----------
     cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm kills the whole job
     accounting : sacct answers, and jobs belong to the account ``lab``
+    min_job_age_s : Slurm forgets jobs this long after their end
     """
 
-    def __init__(self, folder: Path, *, cgroups: bool = False, accounting: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, cgroups: bool = False, accounting: bool = False, min_job_age_s: int = 3600
+    ) -> None:
         self.folder, self.cgroups, self.accounting = folder, cgroups, accounting
+        self.min_job_age_s = min_job_age_s
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -103,7 +107,7 @@ class SmallSlurm:
             self._start_munge()
             if self.accounting:
                 self._start_accounting()
-            self._start("slurmctld", "-D")
+            self.start_controller()
             for node in NODES:
                 self.start_node(node)
             self.wait_for(
@@ -207,7 +211,7 @@ Prolog={folder}/prolog
 SlurmdTimeout=10
 InactiveLimit=0
 KillWait=5
-MinJobAge=3600
+MinJobAge={self.min_job_age_s}
 SchedulerParameters=sched_interval=1,bf_interval=2,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -297,6 +301,20 @@ PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=10
                 stderr=output,
                 start_new_session=True,
             )
+
+    @property
+    def controller(self) -> subprocess.Popen[bytes]:
+        """The process of slurmctld."""
+        return self._daemons["slurmctld -D"]
+
+    def start_controller(self) -> None:
+        """Start slurmctld, for the first time or after ``kill_controller``."""
+        self._start("slurmctld", "-D")
+
+    def kill_controller(self) -> None:
+        """Let slurmctld die; what it had written of its state is kept."""
+        self.controller.kill()
+        self.controller.wait()
 
     def start_node(self, node: str) -> None:
         """Start the slurmd of ``node``, for the first time or after ``fail``."""
