@@ -247,6 +247,72 @@ def sleep_of_head(campaign: Campaign, slurm: SmallSlurm) -> str:
     return "the head is suspended (SIGSTOP) until its jobs have ended and Slurm has forgotten them"
 
 
+def within_an_hour(campaign: Campaign, _: SmallSlurm) -> str:
+    """(20) A partition for jobs of an hour at most, and a profile that caps what is asked for."""
+    campaign.write_profile(partition="short", defaults={"max_runtime": 60})
+    campaign.run()
+    return "a partition with a limit of an hour; the profile says `max_runtime: 60`, no rule is named"
+
+
+def tell(campaign: Campaign, *arguments: str) -> str:
+    """Run another command of pesatlas in the campaign's folder, as from another terminal; return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pesatlas.cli.main", *arguments],
+        cwd=campaign.path,
+        env=campaign.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=campaign.patience_s,
+    )
+    if done.returncode:
+        raise RuntimeError(f"pesatlas {' '.join(arguments)}: {done.stdout}{done.stderr}")
+    return " ".join(done.stdout.split())
+
+
+def stop(campaign: Campaign, slurm: SmallSlurm, *options: str) -> str:
+    """(16, 17) `pesatlas stop` from another terminal, twice; the same command carries on."""
+    for share in (0.2, 0.5):
+        head = campaign.start()
+        working(campaign, slurm, share)
+        tell(campaign, "stop", *options)
+        if head.poll() is None or campaign.jobs(states="RUNNING,PENDING"):
+            raise RuntimeError("it goes on after `pesatlas stop`")
+    campaign.run()
+    return (
+        f"`{' '.join(['pesatlas stop', *options])}` from another terminal, twice; the same command carries on"
+    )
+
+
+def stop_now(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(17) `pesatlas stop --now`."""
+    return stop(campaign, slurm, "--now")
+
+
+def take_over(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(18) Another `pesatlas run` ends the one that lives, and carries on."""
+    first = campaign.start()
+    working(campaign, slurm, 0.2)
+    second = campaign.start("--take-over")
+    first.wait(300)
+    working(campaign, slurm, 0.5)
+    campaign.run("--take-over")
+    if second.poll() is None:
+        raise RuntimeError("two heads at once")
+    return "`pesatlas run --take-over` while another run lives, twice"
+
+
+def kill_parent(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(19) `kill -9` of the process that `pesatlas status` names, alone."""
+    for share in (0.2, 0.5):
+        head = campaign.start()
+        working(campaign, slurm, share)
+        head.kill()
+        head.wait()
+    campaign.run()
+    return "`kill -9` of the process that `status` names, and only of it, twice; the same command at once"
+
+
 DISTURBANCES: dict[str, Disturbance] = {
     "kill": kill_head,
     "node": fail_node,
@@ -263,6 +329,11 @@ DISTURBANCES: dict[str, Disturbance] = {
     "requeue": requeue,
     "account": refuse_account,
     "sleep": sleep_of_head,
+    "stop": stop,
+    "now": stop_now,
+    "take-over": take_over,
+    "parent": kill_parent,
+    "hour": within_an_hour,
 }
 
 OWN_SLURM: dict[str, dict[str, Any]] = {

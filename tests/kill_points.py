@@ -246,5 +246,7 @@ def end(campaign, command):
         return campaign.bytes_of("store/labels")
     if command == _RETRY:
         campaign.do("run")
+        campaign.do("verify")
+        return campaign.rows()
     campaign.do("verify")
-    return campaign.rows()
+    return campaign.bytes_of("results")

@@ -82,7 +82,7 @@ class SmallSlurm:
     ----------
     cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm kills the whole job
     accounting : sacct answers, and jobs belong to the account ``lab``
-    min_job_age_s : Slurm forgets jobs this long after their end
+    min_job_age_s : how long Slurm knows jobs that are over, s; it forgets them within a minute after that
     """
 
     def __init__(

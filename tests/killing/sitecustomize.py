@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 # the renamed path is the second argument, all others are the first
 _ARGUMENT = {"os.rename": 1}
@@ -26,11 +27,10 @@ def _watch(plan):
         nonlocal left
         if event != event_wanted or not isinstance(arguments[argument], str | os.PathLike):
             return
-        if pattern.search(os.path.abspath(arguments[argument])):
+        if pattern.search(str(Path.cwd() / arguments[argument])):
             left -= 1
             if left == 0:
-                with open(plan["happened"], "x"):
-                    pass
+                Path(plan["happened"]).touch()
                 os.killpg(os.getpgrp(), signal.SIGKILL)
                 signal.pause()
 
