@@ -1,4 +1,4 @@
-"""Disturb a campaign on a real Slurm in eight ways; each time its dataset has to equal that of a quiet run.
+"""Disturb a campaign on a real Slurm in many ways; each time its dataset has to equal that of a quiet run.
 
     python benchmarks/faults.py [--labels 200] [--only kill,node]
 
@@ -9,6 +9,8 @@ unexplained.
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,7 +35,6 @@ from vasp_faults import FAULTS  # noqa: E402
 LEVELS = ("pbe", "r2scan")
 CAMPAIGN = {
     # four jobs run at once
-    "label.structures_per_job": 10,
     "label.cores": 2,
     # a calculation takes a second: even on a busy machine only those time out that hang
     "label.timeout_min": 1.0,
@@ -43,6 +44,7 @@ CAMPAIGN = {
     "select.atoms.threshold": 1e-4,
 }
 LABELS = "label_batch"
+CONTROLLER_AWAY_S = 120
 Campaign = Any
 Disturbance = Callable[[Campaign, SmallSlurm], str]
 
@@ -153,6 +155,164 @@ def resume_beside_orphans(campaign: Campaign, slurm: SmallSlurm) -> str:
     return "`kill -9` of the head twice, started again at once while its jobs run"
 
 
+def finish_or_again(campaign: Campaign, head: "subprocess.Popen[bytes]") -> str:
+    """Wait for the head; if it gave up, type the same command again, as a person would; say which it was."""
+    if head.wait(campaign.patience_s) == 0:
+        return "the run goes on by itself"
+    campaign.run()
+    return "the run ends, the same command finishes it"
+
+
+def pause_controller(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(9) The controller does not answer for two minutes."""
+    head = campaign.start()
+    working(campaign, slurm, 0.2)
+    slurm.controller.send_signal(signal.SIGSTOP)
+    time.sleep(CONTROLLER_AWAY_S)
+    slurm.controller.send_signal(signal.SIGCONT)
+    return f"slurmctld stands still (SIGSTOP) for two minutes: {finish_or_again(campaign, head)}"
+
+
+def kill_controller(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(10) The controller dies, and is started again two minutes later."""
+    head = campaign.start()
+    working(campaign, slurm, 0.2)
+    slurm.kill_controller()
+    time.sleep(CONTROLLER_AWAY_S)
+    slurm.start_controller()
+    return f"`kill -9` of slurmctld, started again after two minutes: {finish_or_again(campaign, head)}"
+
+
+def drain(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(11) All nodes are drained, and come back when what ran on them has ended."""
+    head = campaign.start()
+    working(campaign, slurm, 0.2)
+    slurm.ask("scontrol", "update", "NodeName=cpu[1-2]", "State=DRAIN", "Reason=disturbed")
+    slurm.wait_for(lambda: not campaign.jobs(states="RUNNING,COMPLETING"), 300)
+    left = len(campaign.jobs(LABELS, "PENDING"))
+    if not left:
+        raise RuntimeError("no job had to wait for the drained nodes")
+    time.sleep(15)
+    slurm.ask("scontrol", "update", "NodeName=cpu[1-2]", "State=RESUME")
+    campaign.finish(head)
+    return f"all nodes drained until nothing runs and {left} jobs wait; resumed"
+
+
+def hold(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(12) Somebody holds a job, and releases it when all others have ended."""
+    head = campaign.start()
+    slurm.wait_for(lambda: campaign.jobs(LABELS, "PENDING"), 300)
+    job = campaign.jobs(LABELS, "PENDING")[-1]["number"]
+    slurm.ask("scontrol", "hold", job)
+    slurm.wait_for(
+        lambda: [each["number"] for each in campaign.jobs(states="RUNNING,PENDING,COMPLETING")] == [job], 900
+    )
+    time.sleep(15)
+    slurm.ask("scontrol", "release", job)
+    campaign.finish(head)
+    return "`scontrol hold` of a job, `release` when all others have ended"
+
+
+def requeue(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(13) Somebody puts running jobs back into the queue."""
+    head = campaign.start()
+    for share in (0.1, 0.4):
+        working(campaign, slurm, share)
+        slurm.ask("scontrol", "requeue", campaign.jobs(LABELS, "RUNNING")[0]["number"])
+    campaign.finish(head)
+    return "`scontrol requeue` of a running job, twice"
+
+
+def refuse_account(campaign: Campaign, _: SmallSlurm) -> str:
+    """(14) The profile names an account that this user does not have; then the right one."""
+    campaign.write_profile(account="nobody")
+    head = campaign.start()
+    if head.wait(campaign.patience_s) == 0:
+        raise RuntimeError("Slurm took jobs of an account that there is not")
+    if "Invalid account" not in campaign.output:
+        raise RuntimeError(f"the refusal is not shown:\n{campaign.output}")
+    campaign.write_profile(account="lab")
+    campaign.run()
+    return "jobs of an account that Slurm refuses: the run ends and shows why; the profile is mended"
+
+
+def sleep_of_head(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(15) The head is suspended until Slurm has forgotten the jobs that it waits for."""
+    head = campaign.start()
+    working(campaign, slurm, 0.3)
+    os.killpg(head.pid, signal.SIGSTOP)
+    slurm.wait_for(lambda: not campaign.jobs(), 600)
+    os.killpg(head.pid, signal.SIGCONT)
+    campaign.finish(head)
+    return "the head is suspended (SIGSTOP) until its jobs have ended and Slurm has forgotten them"
+
+
+def within_an_hour(campaign: Campaign, _: SmallSlurm) -> str:
+    """(20) A partition for jobs of an hour at most, and a profile that caps what is asked for."""
+    campaign.write_profile(partition="short", defaults={"max_runtime": 60})
+    campaign.run()
+    return "a partition with a limit of an hour; the profile says `max_runtime: 60`, no rule is named"
+
+
+def tell(campaign: Campaign, *arguments: str) -> str:
+    """Run another command of pesatlas in the campaign's folder, as from another terminal; return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pesatlas.cli.main", *arguments],
+        cwd=campaign.path,
+        env=campaign.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=campaign.patience_s,
+    )
+    if done.returncode:
+        raise RuntimeError(f"pesatlas {' '.join(arguments)}: {done.stdout}{done.stderr}")
+    return " ".join(done.stdout.split())
+
+
+def stop(campaign: Campaign, slurm: SmallSlurm, *options: str) -> str:
+    """(16, 17) `pesatlas stop` from another terminal, twice; the same command carries on."""
+    for share in (0.2, 0.5):
+        head = campaign.start()
+        working(campaign, slurm, share)
+        tell(campaign, "stop", *options)
+        if head.poll() is None or campaign.jobs(states="RUNNING,PENDING"):
+            raise RuntimeError("it goes on after `pesatlas stop`")
+    campaign.run()
+    return (
+        f"`{' '.join(['pesatlas stop', *options])}` from another terminal, twice; the same command carries on"
+    )
+
+
+def stop_now(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(17) `pesatlas stop --now`."""
+    return stop(campaign, slurm, "--now")
+
+
+def take_over(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(18) Another `pesatlas run` ends the one that lives, and carries on."""
+    first = campaign.start()
+    working(campaign, slurm, 0.2)
+    second = campaign.start("--take-over")
+    first.wait(300)
+    working(campaign, slurm, 0.5)
+    campaign.run("--take-over")
+    if second.poll() is None:
+        raise RuntimeError("two heads at once")
+    return "`pesatlas run --take-over` while another run lives, twice"
+
+
+def kill_parent(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(19) `kill -9` of the process that `pesatlas status` names, alone."""
+    for share in (0.2, 0.5):
+        head = campaign.start()
+        working(campaign, slurm, share)
+        head.kill()
+        head.wait()
+    campaign.run()
+    return "`kill -9` of the process that `status` names, and only of it, twice; the same command at once"
+
+
 DISTURBANCES: dict[str, Disturbance] = {
     "kill": kill_head,
     "node": fail_node,
@@ -162,7 +322,25 @@ DISTURBANCES: dict[str, Disturbance] = {
     "cancel": cancel_some,
     "disk": fill_disk,
     "orphans": resume_beside_orphans,
+    "pause": pause_controller,
+    "controller": kill_controller,
+    "drain": drain,
+    "hold": hold,
+    "requeue": requeue,
+    "account": refuse_account,
+    "sleep": sleep_of_head,
+    "stop": stop,
+    "now": stop_now,
+    "take-over": take_over,
+    "parent": kill_parent,
+    "hour": within_an_hour,
 }
+
+OWN_SLURM: dict[str, dict[str, Any]] = {
+    "account": {"accounting": True},
+    "sleep": {"min_job_age_s": 5},
+}
+"""Those that need a Slurm of their own, and its settings."""
 
 SEEN = {
     "node": "restarted",
@@ -171,6 +349,7 @@ SEEN = {
     "preempt": "restarted",
     "cancel": "cancelled",
     "disk": "failed",
+    "requeue": "restarted",
 }
 """What Slurm has to say of some label jobs, or a disturbance did not happen; the others look for themselves."""
 
@@ -217,7 +396,8 @@ def compare(campaign: Campaign, quiet: Campaign) -> list[str]:
 
 def make(folder: Path, slurm: SmallSlurm, labels: int) -> Campaign:
     """Make a campaign, a tenth of whose calculations fail, always in the same way."""
-    campaign = SlurmCampaign(folder, slurm, {**CAMPAIGN, "select.target": labels}, patience_s=7200)
+    sizes = {"select.target": labels, "label.structures_per_job": 10 if labels >= 100 else 4}
+    campaign = SlurmCampaign(folder, slurm, CAMPAIGN | sizes, patience_s=7200)
     campaign.faults(fraction=0.1, faults=sorted(FAULTS))
     return campaign
 
@@ -248,10 +428,13 @@ def disturb(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels:
         subprocess.run(["/usr/bin/umount", "--lazy", own], check=True)
 
 
-def attempt(name: str, *arguments: Any) -> list[str]:
+def attempt(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels: int) -> list[str]:
     """Run one disturbed campaign; if it breaks off, say why, and let the next one have its turn."""
     try:
-        return disturb(name, *arguments)
+        if name not in OWN_SLURM:
+            return disturb(name, folder, slurm, quiet, labels)
+        with SmallSlurm(folder / f"slurm-{name}", **OWN_SLURM[name]) as own:
+            return disturb(name, folder, own, quiet, labels)
     except (RuntimeError, OSError, AssertionError, subprocess.SubprocessError):
         traceback.print_exc()
         print(f"| {name} | | | | | broke off | |", flush=True)

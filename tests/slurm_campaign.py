@@ -73,12 +73,13 @@ class SlurmCampaign(SmallCampaign):
             path = self.path / "results" / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def write_profile(self, *, partition="cpu", account=None, rules=None, **settings):
+    def write_profile(self, *, partition="cpu", account=None, rules=None, defaults=None, **settings):
         """Write the profile for Slurm as a user sets it here: no waiting between questions.
 
         Parameters
         ----------
         account : for a Slurm that keeps accounts
+        defaults : resources of all rules
         rules : resources by rule
         settings : other keys of the profile, ``_`` for ``-``
         """
@@ -87,7 +88,7 @@ class SlurmCampaign(SmallCampaign):
             profile["default-resources"]["slurm_account"] = account
         else:
             del profile["default-resources"]["slurm_account"]
-        profile["default-resources"]["slurm_partition"] = partition
+        profile["default-resources"] |= {"slurm_partition": partition, **(defaults or {})}
         for rule in ("run_md", "encode_snapshots", "evaluate_potential"):
             if self.configuration["explore"]["device"] == "cpu":
                 profile["set-resources"][rule]["slurm_partition"] = partition

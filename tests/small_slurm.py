@@ -108,7 +108,7 @@ class SmallSlurm:
             self._start_munge()
             if self.accounting:
                 self._start_accounting()
-            self._start("slurmctld", "-D")
+            self.start_controller()
             for node in NODES:
                 self.start_node(node)
             self.wait_for(
@@ -303,6 +303,20 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
                 stderr=output,
                 start_new_session=True,
             )
+
+    @property
+    def controller(self) -> subprocess.Popen[bytes]:
+        """The process of slurmctld."""
+        return self._daemons["slurmctld -D"]
+
+    def start_controller(self) -> None:
+        """Start slurmctld, for the first time or after ``kill_controller``."""
+        self._start("slurmctld", "-D")
+
+    def kill_controller(self) -> None:
+        """Let slurmctld die; what it had written of its state is kept."""
+        self.controller.kill()
+        self.controller.wait()
 
     def start_node(self, node: str) -> None:
         """Start the slurmd of ``node``, for the first time or after ``fail``."""

@@ -83,6 +83,10 @@ class _Pair:
         keys = {record.key for record in (*sound, *back)}
         lost = {damage.key for damage in (*damages, *rest) if damage.key and damage.key not in keys}
         unreadable = sum(damage.end - damage.start for damage in (*damages, *rest))
+        if not dry_run:
+            with writing(self.path):
+                for path in (self.path, self.torn):
+                    _unfinished(path).unlink(missing_ok=True)  # of a repair that was killed
         if not dry_run and (damages or tails):
             with writing(self.path):
                 if damages:
@@ -94,16 +98,19 @@ class _Pair:
         return Repair(self.path, len(sound), len(back), tuple(sorted(lost)), unreadable)
 
     def _set_aside(self, damages: list[Damage]) -> None:
-        """Append the damaged bytes of the ledger to the file of its tails."""
+        """Append the damaged bytes of the ledger to the file of its tails, unless a repair that was killed did so."""
         with self.path.open("rb") as source, os.fdopen(open_shared(self.torn), "r+b") as target:
-            target.seek(0, os.SEEK_END)
+            kept = target.read()
             for damage in damages:
-                _copy(source, damage.start, damage.end - damage.start, target)
+                source.seek(damage.start)
+                content = source.read(damage.end - damage.start)
+                if content not in kept:
+                    target.write(content)
             _flush(target)
 
     def _rewrite(self, sound: list[Record], back: list[Record]) -> None:
         """Replace the ledger by one of sound records only."""
-        new = self.path.with_name(f".{self.path.name}.new")
+        new = _unfinished(self.path)
         with os.fdopen(open_shared(new), "r+b") as target:
             target.truncate()
             self._copy_records(self.path, sound, target)
@@ -129,7 +136,7 @@ class _Pair:
         if not self.torn.exists():
             return
         _, rest = _scan(self.torn)
-        new = self.torn.with_name(f".{self.torn.name}.new")
+        new = _unfinished(self.torn)
         with self.torn.open("rb") as source, os.fdopen(open_shared(new), "r+b") as target:
             target.truncate()
             for damage in rest:
@@ -148,6 +155,11 @@ class _Pair:
             with path.open("rb") as source:
                 for record in chosen:
                     _copy(source, record.offset, record.size, target)
+
+
+def _unfinished(path: Path) -> Path:
+    """Return where a file is written that replaces ``path`` once it is whole."""
+    return path.with_name(f".{path.name}.new")
 
 
 def _scan(path: Path) -> tuple[list[Record], list[Damage]]:

@@ -10,6 +10,7 @@ import pytest
 
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS, TableWriter, check_entry, iter_table, read_entry, read_table, write_table
+from pesatlas.tables.atomic import write_text
 from pesatlas.tables.manifest import entry_path
 
 FAILURE = {
@@ -67,6 +68,38 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         "failures.parquet",
         "failures.parquet.manifest.json",
     ]
+
+
+WRITING = """
+import sys, time
+from pathlib import Path
+from pesatlas.tables.atomic import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print(temporary.name, flush=True)
+    sys.stdin.read()
+    temporary.write_text("whole")
+"""
+
+
+def test_what_a_killed_writer_leaves_goes_with_the_next_one_what_is_being_written_stays(tmp_path):
+    path = tmp_path / "a[1].json"
+    killed, alive = (
+        subprocess.Popen(
+            [sys.executable, "-c", WRITING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    )
+    names = {each: each.stdout.readline().decode().strip() for each in (killed, alive)}
+    killed.kill()
+    killed.wait()
+    assert {name for name in names.values() if (tmp_path / name).exists()} == set(names.values())
+    write_text(path, "mine")
+    assert sorted(each.name for each in tmp_path.iterdir()) == [names[alive], path.name]
+    alive.communicate(b"", timeout=60)
+    assert alive.returncode == 0
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "whole"
 
 
 def test_a_null_where_none_may_be_is_refused(tmp_path):

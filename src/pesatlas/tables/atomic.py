@@ -1,9 +1,15 @@
-"""Files that exist only whole: temporary name, fsync, rename."""
+"""Files that exist only whole: temporary name, fsync, rename.
 
+A process locks its temporary file while it writes. One that nobody holds was left by a process that was killed: whoever writes the
+same file next removes it.
+"""
+
+import fcntl
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Asked for once, before there are threads: the only way to read it is to change it.
@@ -17,9 +23,9 @@ _MODE = 0o664 & ~_UMASK
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it becomes ``path``, on failure it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        _remove_if_left(left)
+    descriptor, temporary = _locked_temporary(path)
     try:
         yield temporary
         temporary.chmod(_MODE)
@@ -28,6 +34,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _locked_temporary(path: Path) -> tuple[int, Path]:
+    """Make a temporary file beside ``path`` and lock it; return its descriptor, which holds the lock, and its path."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with suppress(OSError):  # a file system without locks: then nobody can lock it to remove it either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)  # another process found it before it was locked
+
+
+def _remove_if_left(temporary: Path) -> None:
+    """Remove a temporary file unless a process writes it, it is somebody else's, or it cannot be known."""
+    try:
+        descriptor = os.open(temporary, os.O_RDWR)
+    except (FileNotFoundError, PermissionError):
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
