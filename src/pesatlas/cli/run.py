@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_of_run, campaign_to_show, follow, looker
 from pesatlas.cli.held import held_jobs_released
@@ -73,6 +74,8 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     if ONLY_LOOKING.intersection(arguments):
         again = _making_again(_lost(folder, options), options)
         return subprocess.call([*command, *_to_look_at(command, again, folder, console)], cwd=folder)
+    if must_submit(_executor(found, arguments)):
+        return submit(folder, found, arguments, console)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
