@@ -1,4 +1,10 @@
-"""The rules of the workflow by stage, for those who count their jobs or add up their times."""
+"""The rules of the workflow by stage, for those who count their jobs or add up their times; and those that take seconds in a small campaign."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pesatlas import registry
+from pesatlas.config.campaign import Campaign
 
 RULES = {
     "structures": ("fetch_structures", "fetch_potential", "prepare_structures"),
@@ -24,3 +30,54 @@ RULES = {
     "report": ("evaluate_potential", "build_report"),
 }
 """The rules of each stage; isolated atoms are counted apart from the labels of the selection, and what a round after the first has beside its selection."""
+
+_SOURCE_BYTES = 2_000_000
+"""Files with this much are checked, and made into cells, in seconds."""
+_SNAPSHOTS = 20_000
+"""So many are selected from in 6 s (0.3 ms each), beside the start of each job, and in less than a gigabyte."""
+_LABELS = 2_000
+"""So many are collected and exported in 10 s (up to 5 ms each, all formats)."""
+_EVALUATIONS = 200
+"""So many snapshots a potential or an encoder evaluates in seconds on one core."""
+
+
+def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
+    """Return the rules whose jobs take seconds in this campaign, so that a queue would take longer than they do.
+
+    What runs on a GPU is never among them, nor dynamics, labels and training.
+
+    Parameters
+    ----------
+    counts : of the table ``structures``; empty while it is not made, and then what depends on it is not among the rules
+    """
+    quick: set[str] = set()
+    labels = campaign.most_labels * len(campaign.label.levels)
+    known = not campaign.references()
+    if known and _source_bytes(campaign) <= _SOURCE_BYTES:
+        quick |= {"prepare_structures"}
+    if labels <= _LABELS:
+        quick |= {"write_card", "export_dataset"}
+    if campaign.most_labels <= _EVALUATIONS and campaign.explore.device == "cpu":
+        quick |= {"evaluate_potential"}
+    explore = campaign.explore
+    snapshots = counts.get("trajectories", 0) * (explore.total_steps // explore.frame_steps + 1)
+    if not counts or not known or snapshots > _SNAPSHOTS:
+        return quick
+    quick |= set(RULES["select"])
+    if labels <= _LABELS:
+        quick |= {"collect_dataset", "build_report"}
+    if snapshots <= _EVALUATIONS and campaign.encode.device == "cpu":
+        quick |= {"encode_snapshots"}
+    return quick
+
+
+def _source_bytes(campaign: Campaign) -> float:
+    """Return how much the sources of crystals have to read; of a database, infinitely much."""
+    size = 0
+    for options in campaign.structures.sources:
+        source = registry.find("pesatlas.structures.sources", options.kind)
+        if hasattr(source, "inputs"):
+            size += sum(path.stat().st_size for path in source.inputs(options))
+        elif hasattr(source, "fetch"):
+            return float("inf")
+    return size

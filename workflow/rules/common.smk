@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pesatlas.config.select import BATCHES_IN_GROUP, groups
+from pesatlas.rules import quick_rules
 from pesatlas.tables import read_entry
 
 
@@ -22,6 +23,10 @@ localrules:
     fit_pca,
 
 
+# What takes seconds in a small campaign would wait longer in a queue than it runs.
+workflow.localrules(*quick_rules(campaign, {}))
+
+
 # `conda:` on every rule is for sites that run jobs in conda environments (--sdm conda); everybody else runs jobs in the
 # environment of `pesatlas run`.
 
@@ -36,7 +41,10 @@ def explore_batches(pattern):
 
     def files(wildcards):
         structures = Path(checkpoints.prepare_structures.get().output.structures)
-        return expand(pattern, batch=[f"{i:05d}" for i in range(read_entry(structures).counts["batches"])])
+        counts = read_entry(structures).counts
+        # now it is known how many cells there are, and no job that depends on them is planned yet
+        workflow.localrules(*quick_rules(campaign, counts))
+        return expand(pattern, batch=[f"{i:05d}" for i in range(counts["batches"])])
 
     return files
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.cli.again import Again, files_to_make_again, forcing, tell
+from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller, Show
 from pesatlas.cli.ending import closing_lines, failed_before
@@ -78,6 +79,8 @@ def run_campaign(
         again = files_to_make_again(command, options, folder) if planned else Again()
         shown = _to_look_at(command, forcing(again, options), folder, console)
         return subprocess.call([*command, *shown], cwd=folder)
+    if must_submit(_executor(found, arguments)):
+        return submit(folder, found, arguments, console)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "

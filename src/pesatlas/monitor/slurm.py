@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+ALLOCATION = "allocation"
+"""Comment of a Slurm job in which all of a campaign runs (`pesatlas run --profile profiles/allocation`), and its name in place of a rule's."""
 _FIELDS = "%A|%T|%P|%M|%r|%N|%j|%k"  # what a user may have filled in comes last
 PATIENCE_S = 10.0
 _UNITS_S = (1, 60, 3600, 86400)
@@ -17,7 +19,7 @@ class SlurmJob:
 
     Attributes
     ----------
-    rule, batch : what it does for a campaign; empty for any other job
+    rule, batch : what it does for a campaign; empty for any other job, and ``ALLOCATION`` for one in which all of it runs
     reason : why it waits
     elapsed_s : how long it has run, s
     """
@@ -85,11 +87,11 @@ def _job(line: str) -> SlurmJob | None:
     number, state, partition, elapsed, reason, node, name, comment = parts
     # the comment by which Snakemake says what a job does
     about = re.match(r"rule_(\w+?)(?:_wildcards_(\d{5}))?$", comment)
-    rule, batch = (about[1], about[2] or "") if about else ("", "")
-    return SlurmJob(number, state, partition, _seconds(elapsed), reason, node, name, rule, batch)
+    rule, batch = (about[1], about[2] or "") if about else (ALLOCATION * (comment == ALLOCATION), "")
+    return SlurmJob(number, state, partition, seconds(elapsed), reason, node, name, rule, batch)
 
 
-def _seconds(elapsed: str) -> int:
+def seconds(elapsed: str) -> int:
     """Read ``[days-][hours:]minutes:seconds``; 0 for anything else."""
     numbers = re.split(r"[-:]", elapsed)
     if not all(number.isdigit() for number in numbers):

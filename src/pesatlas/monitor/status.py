@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
 from pesatlas.monitor.head import Head, read_head
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
-from pesatlas.monitor.slurm import Queue, SlurmJob, read_queue
+from pesatlas.monitor.slurm import ALLOCATION, Queue, SlurmJob, read_queue
 from pesatlas.report.words import read_advice
 from pesatlas.rules import RULES
 
@@ -65,7 +65,9 @@ class Status:
         """Jobs that Slurm has or that run outside it, while no `pesatlas run` looks after them; empty while that is not certain."""
         if self.head is not None and self.head.alive is not False:
             return [], []
-        return self.queue.jobs, [job for job in self.jobs if job.alive and not job.state.slurm_job]
+        # an allocation that waits has no `pesatlas run` yet
+        slurm = [job for job in self.queue.jobs if job.rule != ALLOCATION]
+        return slurm, [job for job in self.jobs if job.alive and not job.state.slurm_job]
 
     def as_json(self) -> dict[str, Any]:
         """Return the same for programs; times in seconds."""
@@ -102,6 +104,8 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
     # the head first: what it submits in the meantime is then never taken for an orphan
     queue = read_queue(prefix)
     head = read_head(folder)
+    if head is not None and head.alive is None and _in_allocation(queue):
+        head = replace(head, alive=True)
     manifests = Manifests(folder)
     stages = count_stages(manifests, campaign)
     jobs = read_jobs(folder, manifests.has_results, queue.alive)
@@ -113,6 +117,11 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
     advice = read_advice(folder / "results") if campaign.round else None
     return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue, advice)
+
+
+def _in_allocation(queue: Queue) -> bool:
+    """Tell whether an allocation of the campaign runs: it ends with the `pesatlas run` inside it."""
+    return any(job.rule == ALLOCATION and job.state not in {"PENDING", "COMPLETING"} for job in queue.jobs)
 
 
 def _add(stage: Stage, running: Sequence[Job]) -> None:

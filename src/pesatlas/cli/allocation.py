@@ -1,0 +1,193 @@
+"""A campaign inside one allocation of Slurm: submitted once, its jobs run as steps, and a further allocation carries on.
+
+``pesatlas run --profile profiles/allocation`` on a login node submits ``job.sh`` of the profile, which runs this module on the first node
+of the allocation. It starts the controlling process (``pesatlas run`` again) and watches it and the time.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from pesatlas.cli.follow import campaign_of_run
+from pesatlas.cli.slurm import job_prefix
+from pesatlas.errors import UserError
+from pesatlas.monitor.slurm import ALLOCATION, PATIENCE_S, read_queue, seconds
+from pesatlas.monitor.status import read_status
+
+EXECUTOR = "cluster-sync"
+"""Snakemake's executor that starts a command for each job and waits for it: here `srun`."""
+MOST_FRUITLESS = 2
+"""Allocations in a row that finish nothing, after which none is submitted."""
+_STOP_S = 120.0
+"""Time before the end at which jobs that still run are told to stop; a third of the time left, if that is less."""
+_TURN_S = 1.0
+
+
+def must_submit(executor: str) -> bool:
+    """Whether a run with this executor of Snakemake's needs an allocation, and is not in one."""
+    return executor == EXECUTOR and "SLURM_JOB_ID" not in os.environ
+
+
+def submit(folder: Path, profile: Path, arguments: list[str], console: Console) -> int:
+    """Submit the allocation in which the campaign in ``folder`` runs, with the options of ``job.sh`` of the profile; return 0.
+
+    Raises
+    ------
+    UserError
+        If there is one already, or Slurm does not take it.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            f"--profile {profile} submits an allocation to Slurm, and there is no sbatch here. Start on a login node of the cluster, or take "
+            "another profile, e.g. --profile profiles/local."
+        )
+    there = [job for job in read_queue(job_prefix(folder)).jobs if job.rule == ALLOCATION]
+    if there:
+        raise UserError(
+            f"an allocation of this campaign is there already: Slurm job {there[0].job}, {there[0].state.lower()}. `pesatlas status` shows how "
+            f"far it is; `scancel {there[0].job}` ends it, and what was finished is kept."
+        )
+    number = _sbatch(folder, profile, arguments, 0, [])
+    console.print(
+        f"Submitted: Slurm job {number}. The campaign runs in it to its end, or as far as its time goes; then a further one carries on by "
+        f"itself. `pesatlas status` shows how far it is; its output: logs/slurm/allocation-{number}.log."
+    )
+    return 0
+
+
+def _sbatch(folder: Path, profile: Path, arguments: list[str], fruitless: int, options: list[str]) -> str:
+    """Submit an allocation; return its number."""
+    (folder / "logs" / "slurm").mkdir(parents=True, exist_ok=True)
+    inside = [sys.executable, "-m", "pesatlas.cli.allocation", str(fruitless), str(profile), *arguments]
+    named = [f"--job-name={job_prefix(folder)}", f"--comment={ALLOCATION}"]
+    done = subprocess.run(
+        [shutil.which("sbatch") or "sbatch", "--parsable", *named, *options, str(profile / "job.sh"), *inside],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(
+            f"Slurm does not take {profile / 'job.sh'}: {done.stderr.strip()}. Mend its lines #SBATCH; the same command submits it."
+        )
+    return done.stdout.strip().partition(";")[0]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the steps of this allocation may use together."""
+
+    cores: int
+    gpus: int
+
+
+def share(environment: dict[str, str]) -> Share:
+    """Return what Slurm says in the environment of a batch script."""
+    cores = sum(
+        int(count) * int(nodes or 1)
+        for count, nodes in re.findall(r"(\d+)(?:\(x(\d+)\))?", environment["SLURM_JOB_CPUS_PER_NODE"])
+    )
+    nodes = int(environment.get("SLURM_JOB_NUM_NODES", "1"))
+    return Share(cores, nodes * int(environment.get("SLURM_GPUS_ON_NODE", "0")))
+
+
+def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int, console: Console) -> int:
+    """Run the campaign in ``folder`` in this allocation; return the exit status of its controlling process.
+
+    SIGUSR1, by Slurm some time before the end, lets no more jobs start, and submits a further allocation. SIGTERM (somebody's ``scancel``)
+    submits none.
+
+    Parameters
+    ----------
+    fruitless : allocations in a row before this one that finished nothing
+    """
+    number = os.environ["SLURM_JOB_ID"]
+    told: list[int] = []
+    for each in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(each, lambda got, _: told.append(got))
+    before = _finished(folder, arguments)
+    room = share(dict(os.environ))
+    command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(profile)]
+    limits = ["--resources", f"cores_of_allocation={room.cores}", f"gpu={room.gpus}"]
+    head = subprocess.Popen([*command, *arguments, *limits], cwd=folder)
+
+    def further() -> str:
+        """Submit the allocation after this one, unless it would be as fruitless; return its number."""
+        count = 0 if _finished(folder, arguments) > before else fruitless + 1
+        if count >= MOST_FRUITLESS:
+            console.print(
+                f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the reason; the same command goes on."
+            )
+            return ""
+        try:
+            found = _sbatch(folder, profile, arguments, count, [f"--dependency=afterany:{number}"])
+        except UserError as error:
+            console.print(f"No further allocation could be submitted from here; the same command goes on. {error}", markup=False)
+            return ""
+        console.print(f"A further allocation carries on: Slurm job {found}.")
+        return found
+
+    while head.poll() is None and not told:
+        time.sleep(_TURN_S)
+    after = ""
+    if head.poll() is None:
+        if told[0] == signal.SIGUSR1:
+            console.print("The time of this allocation ends: no more jobs are started.")
+            after = further()
+        head.send_signal(signal.SIGTERM)
+        _wait(head, number)
+    elif head.returncode < 0 or head.returncode > 128:
+        after = further()  # killed, for its memory or by somebody
+    status = head.wait()
+    if status == 0 and after:
+        subprocess.run(["scancel", after], check=False)
+        console.print(f"The campaign is finished: Slurm job {after} is cancelled.")
+    return status
+
+
+def _wait(head: subprocess.Popen[bytes], number: str) -> None:
+    """Wait for running jobs to end, and tell them to stop when time runs out: each keeps what it finished."""
+    left = _left_s(number)
+    deadline = time.monotonic() + left - min(_STOP_S, left / 3)
+    while head.poll() is None and time.monotonic() < deadline:
+        time.sleep(_TURN_S)
+    if head.poll() is None:
+        # steps alone: not the batch script, which this is
+        subprocess.run(["scancel", "--signal=TERM", number], check=False)
+
+
+def _left_s(number: str) -> float:
+    """Return the time left of this allocation, s; 0 if Slurm does not answer."""
+    try:
+        done = subprocess.run(
+            ["squeue", "--noheader", "--jobs", number, "--format=%L"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return seconds(done.stdout.strip())
+
+
+def _finished(folder: Path, arguments: list[str]) -> int:
+    """Return how much of the campaign there is: items and jobs of all stages; 0 if that is not known."""
+    campaign = campaign_of_run(folder, arguments)
+    if campaign is None:
+        return 0
+    stages = read_status(folder, campaign, job_prefix(folder)).stages
+    return sum(stage.done + stage.failed + stage.batches_done for stage in stages)
+
+
+if __name__ == "__main__":
+    sys.exit(run_inside(Path(), Path(sys.argv[2]), sys.argv[3:], int(sys.argv[1]), Console()))
