@@ -7,6 +7,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas run --profile profiles/slurm", "on a cluster"),
         ("pesatlas run --until run_md", "stop after the dynamics"),
     ),
+    "demo": (("pesatlas demo", "in ./pesatlas-demo"), ("pesatlas demo /scratch/demo", "")),
     "status": (
         ("pesatlas status --watch", "look again every 5 s"),
         ("pesatlas status /scratch/campaign", "of a campaign elsewhere"),
