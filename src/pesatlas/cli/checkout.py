@@ -1,22 +1,32 @@
-"""Campaigns in folders of their own take the workflow and the profiles from the checkout that pesatlas was installed from."""
+"""The workflow that campaigns in folders of their own use: Snakefile, rules, scripts, profiles."""
 
 from pathlib import Path
 
+from pesatlas.config.render import SCHEMA_FILE
 from pesatlas.errors import UserError
 
-CHECKOUT = Path(__file__).parents[3]
+_INSTALLED = Path(__file__).parents[1] / "_workflow"
+"""In a wheel the package carries it (setup.py)."""
+CHECKOUT = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3]
+"""Folder of the workflow: in the installed package, or the checkout that was installed as editable."""
 _SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
 """Where Snakemake looks for one."""
 
 
 def profile_folder(profile: Path) -> Path:
-    """Return the folder of a profile: as it is named, or else below the checkout."""
+    """Return the folder of a profile: as it is named, or else below that of the workflow."""
     there = CHECKOUT / profile
     return there if there.is_dir() and not profile.is_dir() else profile
 
 
+def schema_for(folder: Path) -> str:
+    """Return where an editor finds the JSON Schema of a config.yaml in ``folder``: relative in the checkout, which may be moved."""
+    schema = CHECKOUT / SCHEMA_FILE
+    return SCHEMA_FILE if folder.resolve() == CHECKOUT.resolve() or not schema.is_file() else str(schema)
+
+
 def snakefile_arguments(folder: Path, arguments: list[str]) -> list[str]:
-    """Return what names the checkout's Snakefile to Snakemake, unless ``arguments`` name one or ``folder`` has its own.
+    """Return what names the Snakefile to Snakemake, unless ``arguments`` name one or ``folder`` has its own.
 
     Raises
     ------
@@ -42,7 +52,7 @@ def snakefile_of(folder: Path) -> Path:
             return folder / name
     if not (CHECKOUT / "Snakefile").is_file():
         raise UserError(
-            "there is no Snakefile here, and pesatlas was not installed from a checkout that has one. Start in a checkout, or name its "
-            "Snakefile: pesatlas run -s CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
+            f"there is no Snakefile here, and none in {CHECKOUT}: this installation of pesatlas is not whole. Install it again, or name the "
+            "Snakefile of a checkout: pesatlas run -s CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
         )
     return CHECKOUT / "Snakefile"

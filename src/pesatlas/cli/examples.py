@@ -13,6 +13,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas stop --now", "at once"),
         ("pesatlas stop /scratch/campaign", "of a campaign elsewhere"),
     ),
+    "demo": (("pesatlas demo", "in ./pesatlas-demo"), ("pesatlas demo /scratch/demo", "")),
     "status": (
         ("pesatlas status --watch", "look again every 5 s"),
         ("pesatlas status /scratch/campaign", "of a campaign elsewhere"),

@@ -72,6 +72,21 @@ def stop(
     end(folder, console, now=now)
 
 
+@command("demo")
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to run it in; made if it is not there.")] = Path(
+        "pesatlas-demo"
+    ),
+) -> None:
+    """Run the demo campaign, or carry on where it stopped: real dynamics and real DFT of eight small crystals, some minutes on two cores.
+
+    It needs the extras [bold]chgnet[/bold] and [bold]gpaw[/bold], no licence, no GPU and no network.
+    """
+    from pesatlas.cli.demo import run_demo  # noqa: PLC0415
+
+    sys.exit(run_demo(folder, console))
+
+
 @command("status")
 def status(
     folder: Folder = Path(),
@@ -582,12 +597,13 @@ def config_new(
 
     With [bold]--previous[/bold], type it in the folder in which the next round is to run: paths are as seen from there.
     """
+    from pesatlas.cli.checkout import schema_for  # noqa: PLC0415
     from pesatlas.cli.next_round import next_round  # noqa: PLC0415
     from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
     from pesatlas.config.render import render_yaml  # noqa: PLC0415
 
     made = next_round(previous) if previous else load_preset(preset)
-    typer.echo(render_yaml(*made), nl=False)
+    typer.echo(render_yaml(*made, schema=schema_for(Path())), nl=False)
 
 
 @command("config check")

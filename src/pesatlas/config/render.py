@@ -19,7 +19,9 @@ def render_schema() -> str:
     return json.dumps(Campaign.model_json_schema(), indent=1, sort_keys=True) + "\n"
 
 
-def render_yaml(campaign: Campaign, notes: Mapping[str, str], title: str = "") -> str:
+def render_yaml(
+    campaign: Campaign, notes: Mapping[str, str], title: str = "", *, schema: str = SCHEMA_FILE
+) -> str:
     """Write ``campaign`` as YAML with each key's meaning, unit and bounds beside it.
 
     Parameters
@@ -31,8 +33,10 @@ def render_yaml(campaign: Campaign, notes: Mapping[str, str], title: str = "") -
         beside it.
     title : str
         First comment of the file.
+    schema : str
+        Where editors find the JSON Schema.
     """
-    head = [f"# yaml-language-server: $schema={SCHEMA_FILE}"]
+    head = [f"# yaml-language-server: $schema={schema}"]
     head += [f"# {line}" for line in title.splitlines()]
     return "\n".join([*head, *_section(campaign, notes, "", 0)]) + "\n"
 
