@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.again import Again, files_to_make_again, forcing, tell
+from pesatlas.cli.again import Again, files_to_make_again, forcing, remove_old_exports, tell
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
 from pesatlas.cli.held import held_jobs_released
@@ -84,6 +84,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     with campaign_lock(folder) as lock, ExitStack() as stack:
         again = files_to_make_again(command, options, folder)
         tell(again, options, console)
+        remove_old_exports(again, options, folder, console)
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*command, *options, "--unlock", "--quiet"], cwd=folder)
@@ -127,7 +128,7 @@ def _parts(
             # structures are prepared: what is behind them, and nobody could know of, is known now
             rest = files_to_make_again(command, options, folder)
             tell(rest, options, console)
-            if rest.lost:
+            if rest.files:
                 yield forcing(rest, options)
         return
     if dag.open:
