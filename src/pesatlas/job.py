@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
+from pesatlas.config.made_with import made_with
 from pesatlas.errors import UserError
 from pesatlas.progress import progress_file
+from pesatlas.tables.manifest import made_by_job
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ def job(snakemake: Any) -> Iterator[Campaign]:
     """Run a script's call inside this: yields the checked configuration of the campaign.
 
     Threads are limited to what the rule asked for, before numerical libraries are imported. Log lines go to the rule's
-    log file and to the terminal, progress to a file that ``pesatlas status`` reads. A ``UserError`` ends the process with status 1 and its message, without a traceback.
+    log file and to the terminal, progress to a file that ``pesatlas status`` reads; manifest entries of what is written tell what it was
+    made with and of. A ``UserError`` ends the process with status 1 and its message, without a traceback.
     """
     signal.signal(signal.SIGTERM, _stop)  # time limit, preemption, scancel: clean up, then end
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -34,7 +37,10 @@ def job(snakemake: Any) -> Iterator[Campaign]:
         progress_file(snakemake.rule, batch),
         _log_to(log_file, f"{snakemake.rule} {batch}".strip()),
     ):
-        yield load_campaign(snakemake.config)
+        campaign = load_campaign(snakemake.config)
+        settings = made_with(snakemake.rule, campaign, dict(snakemake.wildcards.items()))
+        with made_by_job(settings, map(str, snakemake.input)):
+            yield campaign
 
 
 def _stop(number: int, _: Any) -> NoReturn:

@@ -1,18 +1,23 @@
-"""Files that a run has to make again although Snakemake would leave them as they are: those that had been made and are not there.
+"""Files that a run has to make again although Snakemake would leave them as they are: lost ones and stale ones.
+
+Lost ones had been made and are not there; stale ones are not what the configuration and the other results make today.
 
 Snakemake is told by ``--forcerun``, which makes every file that it names a target as well. So it names none that what was asked for does
 not need: a run of one table makes no other that somebody deleted.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from pesatlas.cli.follow import campaign_of_run
 from pesatlas.cli.until import read_dag, until_of
+from pesatlas.dataset.export import RECORD, remove_export
 from pesatlas.monitor.missing import missing_files
+from pesatlas.monitor.stale import stale_files
+from pesatlas.tables.manifest import read_json
 
 _NAMED = 8
 """Files that are named one by one."""
@@ -26,11 +31,18 @@ class Again:
     Attributes
     ----------
     lost : files that had been made and are not there
+    stale : why others are not what would be made today, by file
     open : whether there may be more, which are known only once the structures are prepared
     """
 
     lost: tuple[Path, ...] = ()
+    stale: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
     open: bool = False
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return sorted({*self.lost, *self.stale})
 
 
 def files_to_make_again(command: list[str], options: Sequence[str], folder: Path) -> Again:
@@ -41,31 +53,87 @@ def files_to_make_again(command: list[str], options: Sequence[str], folder: Path
     command : how Snakemake is started, without its options
     """
     campaign = campaign_of_run(folder, list(options))
-    lost = [] if campaign is None else missing_files(folder, campaign)
+    if campaign is None:
+        return Again()
+    lost, stale = missing_files(folder, campaign), stale_files(folder, campaign)
     # only now, for Snakemake takes seconds to tell
-    dag = read_dag(command, options, folder) if lost else None
+    dag = read_dag(command, options, folder) if lost or stale else None
     if dag is None:
         return Again()
     needed = {name for names in dag.files.values() for name in names}
-    return Again(tuple(path for path in lost if str(path) in needed), dag.open)
+    return Again(
+        tuple(path for path in lost if str(path) in needed),
+        {path: why for path, why in stale.items() if str(path) in needed},
+        dag.open,
+    )
+
+
+def remove_old_exports(again: Again, options: Sequence[str], folder: Path, console: Console) -> None:
+    """Take away exports in formats that the configuration named when the dataset was collected and names no more; say so.
+
+    Those that somebody made with ``pesatlas export`` stay. The dataset is collected again afterwards, and then tells the formats of today.
+    """
+    results = folder / "results"
+    campaign = campaign_of_run(folder, list(options))
+    if campaign is None or Path("results/manifest.json") not in again.stale:
+        return
+    asked_for = campaign.dataset.exports.formats
+    configuration = read_json(results / "manifest.json")["configuration"]
+    for kind in configuration["dataset"].get("exports", {}).get("formats", []):
+        where = results / "exports" / kind
+        if kind in asked_for or not (where / RECORD).is_file():
+            continue
+        left = remove_export(where)
+        console.print(
+            f"results/exports/{kind} is not asked for any more (dataset.exports.formats): removed."
+            + (f" These stay, for no export made them: {_names(left)}" if left else ""),
+            markup=False,
+        )
 
 
 def tell(again: Again, options: Sequence[str], console: Console) -> None:
-    """Say what is made again."""
-    if not again.lost:
-        return
-    names = ", ".join(str(path) for path in again.lost[:_NAMED]) + (
-        ", ..." if len(again.lost) > _NAMED else ""
-    )
+    """Say what is made again, and why."""
     far = " as far as --until goes" if until_of(options) else ""
-    console.print(
-        f"{len(again.lost)} files had been made and are not there; they are made again{far}: {names}"
-    )
+    if again.lost:
+        console.print(
+            f"{len(again.lost)} files had been made and are not there; they are made again{far}: {_names(again.lost)}",
+            markup=False,
+        )
+    for why, paths in _by_reason(again.stale).items():
+        said = "; ".join(why[:_NAMED]) + (f" and {len(why) - _NAMED} more" if len(why) > _NAMED else "")
+        console.print(
+            f"{len(paths)} files are not what would be made today; they are made again{far}: {_names(paths)}\n  {said}",
+            markup=False,
+        )
+
+
+def stale_problems(results: Path) -> list[str]:
+    """Say which results of a campaign are not what its config.yaml makes today, a sentence for each reason; of a release, nothing."""
+    folder = results.resolve().parent
+    if results.resolve().name != "results" or not (folder / "config.yaml").is_file():
+        return []
+    campaign = campaign_of_run(folder, [])
+    stale = {} if campaign is None else stale_files(folder, campaign)
+    return [
+        f"{_names(paths)}: not what config.yaml makes today: {'; '.join(why)}. `pesatlas run` makes it again."
+        for why, paths in _by_reason(stale).items()
+    ]
+
+
+def _by_reason(stale: Mapping[Path, tuple[str, ...]]) -> dict[tuple[str, ...], list[Path]]:
+    reasons: dict[tuple[str, ...], list[Path]] = {}
+    for path, why in stale.items():
+        reasons.setdefault(why, []).append(path)
+    return reasons
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
 
 
 def forcing(again: Again, options: Sequence[str]) -> list[str]:
     """Return options of Snakemake's with which it makes these files again, and what ``--forcerun`` names in ``options`` already."""
-    files = [str(path) for path in again.lost]
+    files = [str(path) for path in again.files]
     if not files:
         return list(options)
     theirs, others = _forced(options)

@@ -258,13 +258,15 @@ def summary(results: Results = Path("results")) -> None:
 
 @command("verify")
 def verify(results: Results = Path("results")) -> None:
-    """Check a finished campaign again: checksums, schemas, sums, and the physics of every row.
+    """Check a finished campaign again: checksums, schemas, sums, the physics of every row, and that config.yaml still makes it.
 
     Ends with status 1 and the reasons if anything is wrong.
     """
+    from pesatlas.cli.again import stale_problems  # noqa: PLC0415
     from pesatlas.dataset.verify import verify as check  # noqa: PLC0415
 
     problems = check(results, lambda line: console.print(f"checking {line}"))
+    problems += stale_problems(results)
     for problem in problems:
         typer.echo(f"WRONG  {problem}", err=True)
     if problems:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.again import Again, files_to_make_again, forcing, tell
+from pesatlas.cli.again import Again, files_to_make_again, forcing, remove_old_exports, tell
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller, Show
@@ -104,6 +104,7 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
         again = files_to_make_again(command, options, folder)
         tell(again, options, console)
+        remove_old_exports(again, options, folder, console)
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*command, *options, "--unlock", "--quiet"], cwd=folder)
@@ -147,7 +148,7 @@ def _parts(
             # structures are prepared: what is behind them, and nobody could know of, is known now
             rest = files_to_make_again(command, options, folder)
             tell(rest, options, console)
-            if rest.lost:
+            if rest.files:
                 yield forcing(rest, options)
         return
     if dag.open:

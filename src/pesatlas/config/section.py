@@ -18,17 +18,18 @@ class Section(BaseModel):
         for name, field in type(self).model_fields.items():
             extra = field.json_schema_extra
             if not (isinstance(extra, dict) and extra.get("runtime")):
-                kept[name] = _plain(getattr(self, name))
+                kept[name] = plain(getattr(self, name))
         return kept
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value of a section as plain JSON: of sections, what decides results."""
     if isinstance(value, Section):
         return value.identity()
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
 
 

@@ -20,8 +20,7 @@ from pesatlas.splits import split_remarks
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.manifest import check_content
 from pesatlas.tables.schemas import SOURCES
-
-JSON, PAGE, CITATION, CRATE = "card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json"
+from pesatlas.tables.state import CARD, CITATION, CRATE, PAGE, identifier
 
 LIMITS = [
     "Each level is one surface of its own: energies of different levels, codes or pseudopotentials cannot be mixed.",
@@ -35,7 +34,7 @@ def write_card(settings: Card, results: Path) -> None:
     """Write ``card.json``, ``card.md``, ``CITATION.cff`` and ``ro-crate-metadata.json`` into ``results``."""
     atlas = pesatlas.open(results)
     card = make_card(atlas, settings)
-    write_text(results / JSON, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    write_text(results / CARD, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     write_text(results / PAGE, page(card))
     write_text(results / CITATION, _citation(card, settings))
     write_text(results / CRATE, _crate(atlas, card))
@@ -53,6 +52,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "campaign": manifest["campaign"],
         "made_with": f"pesatlas {manifest['code_version']}",
         "date": _date(atlas),
+        "identifier": identifier(manifest),
         "licence": settings.licence,
         "doi": settings.doi,
         "authors": [author.model_dump() for author in settings.authors],
@@ -251,9 +251,18 @@ def _citation(card: dict[str, Any], settings: Card) -> str:
         "date-released": card["date"],
         "license": card["licence"],
         **({"doi": card["doi"]} if card["doi"] else {}),
+        **({"identifiers": [_identifier(card)]} if card["identifier"] else {}),
         "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with {card['made_with']}.{_beware(card)}",
     }
     return yaml.safe_dump(cited, sort_keys=False, allow_unicode=True)
+
+
+def _identifier(card: dict[str, Any]) -> dict[str, str]:
+    return {
+        "type": "other",
+        "value": card["identifier"],
+        "description": "state of the dataset that this was written for",
+    }
 
 
 def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
@@ -268,6 +277,8 @@ def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
     )
     crate.license = f"https://spdx.org/licenses/{card['licence']}"
     crate.root_dataset["datePublished"] = card["date"]
+    if card["identifier"]:
+        crate.root_dataset["identifier"] = card["identifier"]
     for author in card["authors"]:
         known = f"https://orcid.org/{author['orcid']}" if author["orcid"] else None
         name = f"{author['given']} {author['family']}"
@@ -280,6 +291,6 @@ def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
                 "sha256": entry["sha256"],
             }
             crate.add_file(str(atlas.root / entry["file"]), entry["file"], properties=about)
-    for name in (JSON, PAGE, CITATION, "manifest.json"):
+    for name in (CARD, PAGE, CITATION, "manifest.json"):
         crate.add_file(str(atlas.root / name), name)
     return json.dumps(crate.metadata.generate(), indent=1, ensure_ascii=False) + "\n"

@@ -12,20 +12,24 @@ import numpy as np
 
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.made_with import deciding
 from pesatlas.config.section import digest
 from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, judge, limited
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
+from pesatlas.dataset.mixed import made_otherwise
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.references import References, find_references
 from pesatlas.dataset.surface import Surface, find_surfaces
+from pesatlas.errors import UserError
 from pesatlas.geometry import geometry_digest
 from pesatlas.splits import Materials, material_column, splits_before
 from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, read_table
 from pesatlas.tables.atomic import write_text
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import check_metadata
-from pesatlas.tables.manifest import check_content
+from pesatlas.tables.manifest import check_content, in_manifest
+from pesatlas.tables.state import state_of
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     Raises
     ------
     UserError
-        If rows were lost on the way, labels of one level are of different surfaces, or a table is not what its manifest entry says.
+        If rows were lost on the way, tables were made with other settings than ``campaign`` has or of other tables than there are, labels of one level are of different surfaces, or a table is not what its manifest entry says.
         Snapshots, features and what was selected from are not read here: whoever reads them checks them.
     """
     layout = Results(results, len(labels), tuple(campaign.label.levels))
@@ -50,6 +54,14 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
         *layout.failures,
     ):
         check_content(path)
+    upstream = [path for path in layout.tables() if path.parent.name not in {*layout.levels, "quarantine"}]
+    problems = made_otherwise(
+        layout.root,
+        [path.relative_to(layout.root).as_posix() for path in upstream if path != layout.dataset_failures],
+        campaign,
+    )
+    if problems:
+        raise UserError("these tables belong to no one dataset:\n  " + "\n  ".join(problems))
     tables = [*((path, "labels") for path in layout.labels), (layout.atoms, "atoms")]
     surfaces = find_surfaces(tables, layout.levels, campaign.dataset.patch_versions)
     references = find_references(layout.atoms, layout.labels, layout.levels)
@@ -73,7 +85,8 @@ def _write_rows(
     materials: Materials,
 ) -> None:
     """Write the tables of all levels, and count the accepted rows of each material."""
-    fingerprint = digest(campaign.identity())
+    # a new name or card leaves the tables as they are, to the last bit: nothing is trained again for it
+    fingerprint = digest(deciding(campaign))
     with ExitStack() as stack:
         failures = stack.enter_context(TableWriter(layout.dataset_failures, "failures", fingerprint))
         writers = {
@@ -170,7 +183,7 @@ def _write_manifest(
     found = check_sums(layout)
     for each in found:
         log.info("%s", each)
-    manifest = {
+    manifest: dict[str, Any] = {
         "campaign": campaign.campaign.name,
         "code_version": __version__,
         "levels": list(layout.levels),
@@ -181,8 +194,9 @@ def _write_manifest(
         "splits": materials.as_json(),
         "sums": [{**asdict(each), "closes": each.closes} for each in found],
         "files": [
-            {**asdict(read_entry(path)), "file": path.relative_to(layout.root).as_posix()}
+            {**in_manifest(read_entry(path)), "file": path.relative_to(layout.root).as_posix()}
             for path in layout.tables()
         ],
     }
+    manifest["state"] = state_of(manifest)
     write_text(layout.root / "manifest.json", json.dumps(manifest, indent=1) + "\n")

@@ -16,7 +16,8 @@ from pesatlas.dataset.source import Source
 from pesatlas.errors import UserError
 from pesatlas.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.tables.atomic import write_text
-from pesatlas.tables.manifest import read_campaign_manifest, read_entry, sha256_of
+from pesatlas.tables.manifest import read_campaign_manifest, read_entry, read_json, sha256_of
+from pesatlas.tables.state import identifier
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "verdicts": list(verdicts),
         "rows": rows,
         "remarks": remarks,
+        "identifier": identifier(manifest),
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
         "files": [
             asdict(File(path.relative_to(folder).as_posix(), path.stat().st_size, sha256_of(path)))
@@ -96,6 +98,28 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
     }
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
     return files
+
+
+def remove_export(folder: Path) -> list[Path]:
+    """Take away an export: the files that its record lists, if they are as it tells; return the files that stay, for they are not ours.
+
+    The record goes last, so that what is stopped half-way is done by doing it again.
+    """
+    record = read_json(folder / RECORD)
+    for each in record.get("files", []):
+        path = folder / each["file"]
+        if path.is_file() and sha256_of(path) == each["sha256"]:
+            path.unlink()
+    if record:
+        (folder / MARK).unlink(missing_ok=True)
+        (folder / RECORD).unlink()
+    for inside in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        if not any(inside.iterdir()):
+            inside.rmdir()
+    left = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    if not left:
+        folder.rmdir()
+    return left
 
 
 def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str]) -> list[Source]:

@@ -15,7 +15,8 @@ def page(card: dict[str, Any]) -> str:
         f"# {card['title']}",
         *(f"**Beware: {each}.**" for each in card["cautions"]),
         f"Campaign {card['campaign']}, made with {card['made_with']} on {card['date']}. Licence {card['licence']}."
-        + (f" DOI {card['doi']}." if card["doi"] else ""),
+        + (f" DOI {card['doi']}." if card["doi"] else "")
+        + (f" State of the dataset: `{card['identifier']}`." if card["identifier"] else ""),
         "## What is in it",
         _table(
             ["", *names], [[what, *(_number(levels[level][key]) for level in names)] for what, key in _SIZES]

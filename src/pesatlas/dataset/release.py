@@ -9,15 +9,16 @@ from typing import Any
 import yaml
 
 from pesatlas import __version__
-from pesatlas.dataset.card import CITATION
 from pesatlas.dataset.checksums import SUMS
-from pesatlas.dataset.compare import compare, page
+from pesatlas.dataset.compare import compare
+from pesatlas.dataset.compare import page as changes_page
 from pesatlas.dataset.export import RECORD
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.progress import Progress
 from pesatlas.tables.atomic import sync, write_text
 from pesatlas.tables.manifest import entry_path, read_campaign_manifest, sha256_of
+from pesatlas.tables.state import CARD, CITATION, CRATE, PAGE, REPORT
 
 ABOUT, CHANGES = "release.json", "CHANGES.md"
 
@@ -31,7 +32,7 @@ KEPT = (
 )
 """Tables of a release: what the dataset is, and what explains it. Frames and features of the whole pool are not."""
 
-_BESIDE = ("card.json", "card.md", CITATION, "ro-crate-metadata.json", "report.html")
+_BESIDE = (CARD, PAGE, CITATION, CRATE, REPORT)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _READ_ONLY = 0o444
 
@@ -87,7 +88,7 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
     if earlier is not None:
         changes = compare(earlier, building)
         about |= {"since": json.loads((earlier / ABOUT).read_text())["version"], "changes": changes}
-        write_text(building / CHANGES, page(changes, about["since"], version))
+        write_text(building / CHANGES, changes_page(changes, about["since"], version))
     write_text(building / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     _seal(building)
     building.rename(target)

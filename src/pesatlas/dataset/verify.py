@@ -6,9 +6,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pesatlas.config.load import load_campaign
 from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
+from pesatlas.dataset.mixed import made_otherwise
 from pesatlas.dataset.origin import check_against_labels
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.physics import Levels, RowCheck, check_stress_sign
@@ -18,6 +20,7 @@ from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.tables.schemas import SCHEMA_VERSION
+from pesatlas.tables.state import other_states
 
 SHOWN = 20
 """Of each kind of problem; more are counted."""
@@ -58,6 +61,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     if released:
         progress("checksums of the release")
         problems += check_release(root)
+    progress("what tables were made with")
+    problems += _check_made(root, manifest)
+    problems += other_states(root, manifest)
     progress("sums")
     if not released:
         problems += [f"a sum does not close: {each}" for each in sums(layout) if not each.closes]
@@ -74,6 +80,14 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     progress("stresses against the potential's")
     problems += check_stress_sign(layout)
     return problems
+
+
+def _check_made(root: Path, manifest: dict[str, Any]) -> list[str]:
+    try:
+        campaign = load_campaign(manifest["configuration"], extensions=False)
+    except UserError:
+        return []  # of a pesatlas with other settings
+    return made_otherwise(root, [entry["file"] for entry in manifest["files"]], campaign)
 
 
 def _lacks_columns(root: Path, entry: dict[str, Any]) -> bool:

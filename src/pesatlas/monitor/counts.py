@@ -75,6 +75,7 @@ class Stage:
     reasons : why, as far as jobs have ended; crystals that explore could not evaluate are among them, though no trajectories
     under_way : those in jobs that run
     batches, batches_done : jobs there are (None while not known), and those that have their results
+    stale : of the latter, those whose results are not what would be made today
     """
 
     name: str
@@ -86,6 +87,12 @@ class Stage:
     under_way: int = 0
     batches: int | None = None
     batches_done: int = 0
+    stale: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job has its results, and they are what would be made today."""
+        return self.batches == self.batches_done and not self.stale
 
     @property
     def left(self) -> int | None:

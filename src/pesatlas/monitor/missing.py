@@ -6,7 +6,6 @@ damaged, would stay away as long as everything behind it is there.
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
 from pesatlas.errors import UserError
 from pesatlas.tables import read_entry
-from pesatlas.tables.manifest import SUFFIX
+from pesatlas.tables.manifest import SUFFIX, read_json
 
 _RECORDS = Path(".snakemake") / "metadata"
 _OF_BATCH = re.compile(r"(snapshots|features|failures/explore)/(\d{5})\.[a-z.]+")
@@ -34,7 +33,7 @@ def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     """
     results = folder / "results"
     made = {*_with_entries(results), *_in_manifest(results), *_recorded(folder)}
-    lost = {name for name in made if not (results / name).exists() and _belongs(name, results, campaign)}
+    lost = {name for name in made if not (results / name).exists() and belongs(name, results, campaign)}
     found = {Path("results") / name for name in lost}
     fetched = Path("work/fetched/structures.txt")
     if (folder / fetched).exists() and not (results / "structures.parquet").exists():
@@ -52,7 +51,7 @@ def _with_entries(results: Path) -> Iterator[str]:
 
 
 def _in_manifest(results: Path) -> Iterator[str]:
-    for entry in _read(results / "manifest.json").get("files", []):
+    for entry in read_json(results / "manifest.json").get("files", []):
         yield entry["file"]
 
 
@@ -72,12 +71,12 @@ def _broken_exports(results: Path, campaign: Campaign) -> Iterator[str]:
     """Yield the records of exports of which a file is missing."""
     for kind in campaign.dataset.exports.formats:
         folder = results / "exports" / kind
-        files = _read(folder / "export.json").get("files", [])
+        files = read_json(folder / "export.json").get("files", [])
         if any(not (folder / each["file"]).exists() for each in files):
             yield f"exports/{kind}/export.json"
 
 
-def _belongs(name: str, results: Path, campaign: Campaign) -> bool:
+def belongs(name: str, results: Path, campaign: Campaign) -> bool:
     """Whether a run by this configuration makes the file: batches of an earlier one, with other sizes, belong to nothing."""
     if _SINGLE.fullmatch(name):
         return True
@@ -100,12 +99,3 @@ def _batches(results: Path) -> int:
         return read_entry(results / "structures.parquet").counts["batches"]
     except (UserError, KeyError):
         return 0
-
-
-def _read(path: Path) -> dict:
-    """Read a JSON file; empty if there is none or it is none, which others tell."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

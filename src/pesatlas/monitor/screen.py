@@ -48,6 +48,8 @@ def screen(status: Status, console: Console) -> RenderableType:
         parts.append(f"[dim]and {len(at_work) - _AT_WORK} more jobs at work[/dim]")
     if any(stage.reasons for stage in status.stages):
         parts.append(_reasons(status.stages))
+    if any(stage.stale for stage in status.stages):
+        parts.append(_stale(status))
     if status.queue.problem:
         parts.append(f"[yellow]Slurm does not answer:[/yellow] {escape(status.queue.problem)}")
     if status.queue.jobs:
@@ -89,9 +91,9 @@ def _stages(status: Status, *, wide: bool) -> Table:
             style="dim" if left else None,
         )
     for stage in status.stages:
-        complete = stage.batches == stage.batches_done
         cells = _cells(stage, status.paces[stage.name])
-        name = f"[green]{stage.name}[/green]" if complete else stage.name
+        colour = "green" if stage.complete else "yellow" if stage.stale else ""
+        name = f"[{colour}]{stage.name}[/{colour}]" if colour else stage.name
         table.add_row(name, _bar(stage), *(cells[heading] for heading in shown))
     return table
 
@@ -142,6 +144,21 @@ def _reasons(stages: list[Stage]) -> str:
         if stage.reasons
     ]
     return "[bold]failed[/bold]  " + "; ".join(lines)
+
+
+def _stale(status: Status) -> str:
+    """Say which stages have results that are not what would be made today, and in what those differ."""
+    counts = ", ".join(
+        f"{stage.name} {stage.stale}/{stage.batches_done}" for stage in status.stages if stage.stale
+    )
+    reasons = list(dict.fromkeys(reason for why in status.stale.values() for reason in why))
+    why = "; ".join(reasons[:_SHOWN]) + (
+        f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    )
+    return (
+        f"[yellow]stale[/yellow]  jobs with results that are not what would be made today: {counts}. {escape(why)}. "
+        "`pesatlas run` makes them again."
+    )
 
 
 def _slurm(queue: Queue) -> Table:

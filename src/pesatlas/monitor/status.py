@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
 from pesatlas.monitor.head import Head, read_head
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
 from pesatlas.monitor.slurm import ALLOCATION, Queue, SlurmJob, read_queue
+from pesatlas.monitor.stale import count_stale, stale_files
 from pesatlas.report.words import read_advice
 from pesatlas.rules import RULES
 
@@ -49,11 +50,12 @@ class Status:
     jobs: list[Job]
     queue: Queue
     advice: dict[str, Any] | None = None
+    stale: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        """Whether every stage has its results."""
-        return all(stage.batches == stage.batches_done for stage in self.stages)
+        """Whether every stage has its results, as they would be made today."""
+        return all(stage.complete for stage in self.stages)
 
     @property
     def lost(self) -> list[Job]:
@@ -79,6 +81,7 @@ class Status:
             "finished": self.finished,
             "head": asdict(self.head) if self.head else None,
             "advice": self.advice,
+            "stale": [{"file": str(path), "why": list(why)} for path, why in self.stale.items()],
             "stages": [
                 {**asdict(stage), "left": stage.left, **asdict(self.paces[stage.name])}
                 for stage in self.stages
@@ -108,6 +111,8 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         head = replace(head, alive=True)
     manifests = Manifests(folder)
     stages = count_stages(manifests, campaign)
+    stale = stale_files(folder, campaign)
+    count_stale(stages, stale)
     jobs = read_jobs(folder, manifests.has_results, queue.alive)
     paces = {}
     for stage in stages:
@@ -116,7 +121,7 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         _add(stage, running)
         paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
     advice = read_advice(folder / "results") if campaign.round else None
-    return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue, advice)
+    return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue, advice, stale)
 
 
 def _in_allocation(queue: Queue) -> bool:

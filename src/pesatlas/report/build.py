@@ -37,6 +37,7 @@ from pesatlas.report.words import advice_in_words, in_words, read_advice
 from pesatlas.tables import read_table
 from pesatlas.tables.atomic import atomic_path, write_text
 from pesatlas.tables.manifest import read_campaign_manifest
+from pesatlas.tables.state import identifier
 
 log = logging.getLogger(__name__)
 
@@ -212,6 +213,7 @@ def _head(
     )
     return {
         "name": manifest["campaign"],
+        "identifier": identifier(manifest),
         "levels": f"Reference levels {codes}",
         "warning": quality_note(manifest).strip(" ()"),
         "version": manifest["code_version"],

@@ -10,14 +10,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from pesatlas.errors import UserError
 from pesatlas.tables.atomic import atomic_path
+from pesatlas.tables.manifest import Entry, sha256_of, write_entry
+from pesatlas.tables.schemas import SCHEMA_VERSION
 
 _ABOUT = "about"
 
 
 def write_arrays(path: Path, about: Mapping[str, str], arrays: Mapping[str, ArrayLike]) -> None:
-    """Write ``arrays`` and what ``about`` says of them, atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **{_ABOUT: np.asarray(json.dumps(dict(about)))}, **arrays)
+    """Write ``arrays`` and what ``about`` says of them, atomically; then the manifest entry."""
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as handle:
+            np.savez(handle, allow_pickle=False, **{_ABOUT: np.asarray(json.dumps(dict(about)))}, **arrays)
+        size, sha = temporary.stat().st_size, sha256_of(temporary)
+    write_entry(path, Entry(path.name, "arrays", SCHEMA_VERSION, 0, size, sha, ""))
 
 
 def read_arrays(path: Path, what: str, names: list[str]) -> tuple[dict[str, str], dict[str, NDArray]]:

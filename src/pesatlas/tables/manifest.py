@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,13 @@ from pesatlas.tables.atomic import write_text
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one table file. ``counts`` is what conservation is checked with downstream."""
+    """What is known of one file of a table or of arrays. ``counts`` is what conservation is checked with downstream.
+
+    Attributes
+    ----------
+    made_with : settings of the campaign that decide what is in it, by their keys; empty if not known
+    made_of : beginning of the sha256 of each table that it was made of, by the path from the folder of the campaign
+    """
 
     file: str
     table: str
@@ -22,6 +30,8 @@ class Entry:
     sha256: str
     fingerprint: str
     counts: dict[str, int] = field(default_factory=dict)
+    made_with: dict[str, Any] = field(default_factory=dict)
+    made_of: dict[str, str] = field(default_factory=dict)
 
 
 _IN_EVERY_MANIFEST = frozenset({"campaign", "files", "levels", "label_batches"})
@@ -35,9 +45,47 @@ def entry_path(path: Path) -> Path:
     return path.with_name(f"{path.name}{SUFFIX}")
 
 
+_SHORT = 16
+_job: dict[str, Any] = {}
+
+
+@contextmanager
+def made_by_job(made_with: Mapping[str, Any], inputs: Iterable[str]) -> Iterator[None]:
+    """Let every entry that is written inside tell these settings, and the state of those of ``inputs`` that have an entry themselves."""
+    made_of = {name: state for name in inputs if (state := state_of_table(Path(name)))}
+    _job.update(made_with=dict(made_with), made_of=made_of)
+    try:
+        yield
+    finally:
+        _job.clear()
+
+
+def state_of_table(path: Path) -> str | None:
+    """Return what ``Entry.made_of`` tells of a table that is as ``path`` is now; None if it has no entry."""
+    try:
+        return str(json.loads(entry_path(path).read_bytes())["sha256"])[:_SHORT]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def write_entry(path: Path, entry: Entry) -> None:
-    """Write the entry of ``path`` atomically."""
+    """Write the entry of ``path`` atomically, with what the job is known to make it with."""
+    entry = replace(entry, **_job)
     write_text(entry_path(path), json.dumps(asdict(entry), indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file; empty if there is none or it is none, for those who leave it to others to say so."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def in_manifest(entry: Entry) -> dict[str, Any]:
+    """Return what the manifest of a campaign tells of a file: of a thousand, what they were made with would be most of it."""
+    return {name: value for name, value in asdict(entry).items() if name not in {"made_with", "made_of"}}
 
 
 def read_entry(path: Path) -> Entry:

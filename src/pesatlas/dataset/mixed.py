@@ -1,0 +1,29 @@
+"""Tables of one campaign that were made with different settings, or of other tables than lie beside them: no dataset is made of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.made_with import differences
+from pesatlas.tables import read_entry
+
+
+def made_otherwise(root: Path, names: Iterable[str], campaign: Campaign) -> list[str]:
+    """Say which of the tables ``names`` below ``root`` were not made with the settings of ``campaign``, or not of the others.
+
+    Nothing is said of tables whose entries do not tell, as those of an older pesatlas.
+    """
+    entries = {name: read_entry(root / name) for name in names}
+    found: dict[str, list[str]] = {}
+    for name, entry in entries.items():
+        why = differences(entry.made_with, campaign)
+        for given, was in entry.made_of.items():
+            other = entries.get(given.removeprefix("results/"))
+            if other is not None and not other.sha256.startswith(was):
+                why.append(f"{given} is another than it was made of")
+        if why:
+            found.setdefault("; ".join(why), []).append(name)
+    return [
+        f"{root / names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}. `pesatlas run` makes it again."
+        for why, names in found.items()
+    ]

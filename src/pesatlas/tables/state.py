@@ -1,0 +1,57 @@
+"""The state of a dataset, carried by everything that tells of it: card, citation, crate, report and exports.
+
+A run that was killed between the dataset and its card leaves a card of the dataset before; the state tells the two apart.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pesatlas.config.section import digest
+
+CARD, PAGE, CITATION, CRATE, REPORT = (
+    "card.json",
+    "card.md",
+    "CITATION.cff",
+    "ro-crate-metadata.json",
+    "report.html",
+)
+PREFIX = "pesatlas-dataset-"
+_IN_TEXT = re.compile(PREFIX + r"([0-9a-f]{16})")
+
+
+def state_of(manifest: Mapping[str, Any]) -> str:
+    """Return a hash of everything that the manifest of a campaign tells: its tables, its settings, its sums."""
+    return digest({key: value for key, value in manifest.items() if key != "state"})
+
+
+def identifier(manifest: Mapping[str, Any]) -> str | None:
+    """Return the name of the state of a dataset in texts; None for one of an older pesatlas, which has none."""
+    return f"{PREFIX}{manifest['state']}" if "state" in manifest else None
+
+
+def files_that_show(formats: Iterable[str]) -> list[str]:
+    """Return the files below ``results`` that tell of the dataset: with its exports in these formats."""
+    return [CARD, PAGE, CITATION, CRATE, REPORT, *(f"exports/{kind}/export.json" for kind in formats)]
+
+
+def state_shown(path: Path) -> str | None:
+    """Return the state of the dataset that a file tells of; None if it tells none."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = _IN_TEXT.search(text)
+    return found[1] if found else None
+
+
+def other_states(results: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Say which files of a campaign or a release tell of another state of the dataset than ``manifest``, a sentence each."""
+    state = manifest.get("state")
+    formats = manifest["configuration"]["dataset"].get("exports", {}).get("formats", [])
+    return [
+        f"{results / name}: tells of another dataset than manifest.json. `pesatlas run` makes it again."
+        for name in (files_that_show(formats) if state else ())
+        if (results / name).is_file() and state_shown(results / name) != state
+    ]

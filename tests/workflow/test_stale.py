@@ -1,0 +1,140 @@
+"""Results that are not what the configuration makes today: named, made again, refused by a release; also where Snakemake knows nothing."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from small_campaign import copy_of, jobs
+
+pytestmark = pytest.mark.slow
+
+
+def pesatlas(folder, *arguments, expect=0):
+    command = [sys.executable, "-m", "pesatlas.cli.main", *arguments]
+    done = subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == expect, output
+    return " ".join(output.split())
+
+
+def status(folder):
+    command = [sys.executable, "-m", "pesatlas.cli.main", "status", "--json"]
+    done = subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def stale(folder):
+    return {stage["name"]: stage["stale"] for stage in status(folder)["stages"] if stage["stale"]}
+
+
+@pytest.fixture
+def copied(tiny, tmp_path):
+    """A finished campaign, copied as most people copy: without what is hidden, and with new times."""
+    folder = copy_of(tiny, tmp_path / "copied")
+    shutil.rmtree(folder.path / ".snakemake")
+    return folder
+
+
+def test_settings_that_changed_after_a_copy_are_named_and_what_they_decide_is_made_again(copied):
+    assert "Nothing to be done" in copied.run("-n")
+    assert stale(copied) == {}
+    pesatlas(copied, "verify")
+    copied.change({"campaign.seed": 7, "explore.timestep_fs": 1.0, "explore.device": "cpu"})
+    said = pesatlas(copied, "verify", expect=1)
+    assert "results/snapshots/00000.parquet" in said
+    assert "explore.timestep_fs was auto, is 1.0; campaign.seed was 2026, is 7" in said
+    state = status(copied)
+    assert not state["finished"]
+    assert stale(copied)["explore"] == 1
+    assert stale(copied)["label"] == 2
+    assert "structures" not in stale(copied)
+    assert "stale" in pesatlas(copied, "status")
+    planned = jobs(copied.run("-n"))
+    assert planned["run_md"] == 1
+    assert planned["label_batch"] == 2
+    assert planned["collect_dataset"] == planned["write_card"] == 1
+    assert "prepare_structures" not in planned
+    # half of it: what is behind is older than what it is made of, and nobody has to know from when
+    said = " ".join(copied.run("--until", "run_md").split())
+    assert "explore.timestep_fs was auto, is 1.0" in said
+    assert re.findall(r"Rule: (\w+)", said) == ["run_md"]
+    entry = json.loads((copied.path / "results/snapshots/00000.parquet.manifest.json").read_text())
+    assert entry["made_with"]["explore"]["timestep_fs"] == 1.0
+    shutil.rmtree(copied.path / ".snakemake")
+    assert "explore" not in stale(copied)
+    assert {"encode", "select", "label", "dataset"} <= stale(copied).keys()
+    said = pesatlas(copied, "verify", expect=1)
+    assert "results/snapshots/00000.parquet" in said
+    planned = jobs(copied.run("-n"))
+    assert "run_md" not in planned
+    assert planned["encode_snapshots"] == planned["pick_snapshots"] == planned["collect_dataset"] == 1
+
+
+def test_a_release_of_a_campaign_that_was_killed_before_its_card_is_refused(copied):
+    copied.change({"dataset.split.valid": 0.4, "dataset.split.test": 0.1})
+    copied.run("results/manifest.json")
+    said = pesatlas(copied, "verify", expect=1)
+    for name in ("card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json", "report.html"):
+        assert (
+            f"results/{name}: tells of another dataset than manifest.json. `pesatlas run` makes it again."
+            in said
+        )
+    assert "results/exports/matpes/export.json: tells of another dataset" in said
+    said = pesatlas(copied, "release", "2026.1", expect=1)
+    assert "tells of another dataset" in said
+    assert not (copied.path / "releases" / "2026.1").exists()
+    # Snakemake knows nothing, and a copy has new times
+    shutil.rmtree(copied.path / ".snakemake")
+    for name in ("card.json", "report.html", "exports/matpes/export.json"):
+        (copied.path / "results" / name).touch()
+    planned = jobs(copied.run("-n"))
+    assert {"write_card", "build_report", "export_dataset"} <= planned.keys()
+    assert "label_batch" not in planned
+    copied.run()
+    pesatlas(copied, "verify")
+    assert stale(copied) == {}
+    pesatlas(copied, "release", "2026.1")
+    pesatlas(copied, "verify", "releases/2026.1")
+
+
+def test_a_new_name_card_and_fewer_formats_are_shown_everywhere_and_old_exports_go(tiny, tmp_path):
+    folder = copy_of(tiny, tmp_path / "campaign")
+    results = folder.path / "results"
+    tables = {path: path.read_bytes() for path in results.rglob("*.parquet")}
+    folder.change(
+        {
+            "campaign.name": "renamed",
+            "dataset.card.title": "Silicon, slowly",
+            "dataset.exports.formats": ["extxyz"],
+        }
+    )
+    assert stale(folder) == {"dataset": 1, "report": 2}
+    old = results / "exports" / "matpes"
+    (old / "notes.txt").write_text("a person's")
+    said = " ".join(folder.run().split())
+    assert "campaign.name was demo, is renamed" in said
+    assert (
+        "results/exports/matpes is not asked for any more (dataset.exports.formats): removed. These stay"
+        in said
+    )
+    assert [path.name for path in old.iterdir()] == ["notes.txt"]
+    assert json.loads((results / "manifest.json").read_text())["campaign"] == "renamed"
+    card = json.loads((results / "card.json").read_text())
+    assert (card["campaign"], card["title"]) == ("renamed", "Silicon, slowly")
+    assert "Silicon, slowly" in (results / "CITATION.cff").read_text()
+    assert "<h1>renamed</h1>" in (results / "report.html").read_text()
+    assert "renamed" in (results / "exports/extxyz/README.md").read_text()
+    # to the last bit, so that nothing is trained or calculated again
+    assert {path: path.read_bytes() for path in results.rglob("*.parquet")} == tables
+    pesatlas(folder, "verify")
+    assert stale(folder) == {}
+    assert "Nothing to be done" in folder.run()
+    # by somebody's own wish, and so it stays
+    pesatlas(folder, "export", "mace")
+    folder.change({"campaign.name": "again"})
+    folder.run()
+    assert (results / "exports/mace/export.json").is_file()
