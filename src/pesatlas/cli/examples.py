@@ -24,7 +24,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
         ("pesatlas doctor --reference-labels", "does my VASP give MatPES' numbers?"),
     ),
-    "cluster": (("pesatlas cluster", "write profiles/slurm/config.yaml"),),
+    "cluster": (
+        ("pesatlas cluster", "write profiles/slurm/config.yaml"),
+        ("pesatlas cluster --try", "a small job in each partition: does all work there?"),
+    ),
     "plan": (
         ("pesatlas plan --from ../pilot --structures 150000 --gpus 16 --cores 4096", ""),
         ("pesatlas plan --structures 5000 --atoms 30 --label-seconds 900", "without a pilot"),

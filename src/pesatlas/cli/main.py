@@ -140,15 +140,26 @@ def cluster(
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a profile that was changed by hand.")
     ] = False,
+    trial: Annotated[
+        bool, typer.Option("--try", help="Instead, send a small job to each partition of the profile.")
+    ] = False,
+    profile: Annotated[Path, typer.Option(help="Profile to try.")] = Path("profiles/slurm"),
+    wait: Annotated[float, typer.Option(min=0.1, help="Minutes to wait for these jobs.")] = 30,
 ) -> None:
     """Write the Slurm profile of the campaign in this folder, profiles/slurm/config.yaml, from what the cluster tells.
 
     scontrol and sacctmgr tell accounts, partitions, their time and memory, GPUs; config.yaml and the rules tell what jobs need. Every
     key has its reason beside it, and what the cluster leaves open is marked CHOOSE.
-    """
-    from pesatlas.cli.cluster import write_profile  # noqa: PLC0415 - starting is quick
 
-    write_profile(config, console, force=force)
+    With [bold]--try[/bold], a small job in each partition that the profile uses looks at the environment, GPU, scratch, locks between two
+    nodes, and labels one atom. Ends with status 1 if anything is wrong; jobs are cancelled at the end, or at Ctrl-C.
+    """
+    from pesatlas.cli.cluster import try_profile, write_profile  # noqa: PLC0415 - starting is quick
+
+    if not trial:
+        write_profile(config, console, force=force)
+    elif not try_profile(config, profile, wait, console):
+        raise typer.Exit(1)
 
 
 @command("plan")

@@ -182,14 +182,18 @@ def _wrong(
     if request.cores > partition.cores:
         yield (
             f"no node of {partition.name} has {count(request.cores, 'core')}",
-            (f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in config.yaml, or take another partition: "
-            f"{_others(cluster, lambda p: p.cores >= request.cores)}"),
+            (
+                f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in config.yaml, or take another partition: "
+                f"{_others(cluster, lambda p: p.cores >= request.cores)}"
+            ),
         )
     if request.gpus > partition.gpus:
         yield (
             f"no node of {partition.name} has {count(request.gpus, 'GPU')}",
-            (f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these rules in set-resources of {file}, or "
-            "device: cpu in config.yaml"),
+            (
+                f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these rules in set-resources of {file}, or "
+                "device: cpu in config.yaml"
+            ),
         )
 
 
