@@ -63,11 +63,11 @@ def _entry(table):
 
 RUN = (
     Point("structures: table renamed, no entry", "open", _entry("results/structures.parquet"), _STRUCTURES),
+    Point("isolated atoms: table renamed, no entry", "open", _entry("labels/atoms.parquet"), _LABEL),
     Point("explore: table renamed, no entry", "open", _entry("snapshots/00000.parquet"), _EXPLORE),
     Point("encode: table renamed, no entry", "open", _entry("features/00000.parquet"), _ENCODE),
     Point("select: before the rename of the selection", "os.rename", r"results/selection\.parquet$", _SELECT),
     Point("select: table renamed, no entry", "open", _entry("results/selection.parquet"), _SELECT),
-    Point("isolated atoms: table renamed, no entry", "open", _entry("labels/atoms.parquet"), _LABEL),
     Point("label: the store's index begun", "open", r"store/labels/places\.index\.new$", _LABEL),
     Point("label: before the rename of the store's index", "os.rename", r"labels/places\.index$", _LABEL),
     Point("label: before the rename of the labels", "os.rename", r"labels/00000\.parquet$", _LABEL),
@@ -135,7 +135,7 @@ class KilledCampaign(SmallCampaign):
             "PMG_VASP_PSP_DIR": str(self.path / "potcars"),
             "VASP_DOUBLE_FAULTS": str(self.path / "faults.json"),
             "VASP_DOUBLE_MEMORY": str(self.path / "memory"),
-            "STORE_INDEX_AFTER": "3",
+            "STORE_INDEX_AFTER": "0",
         }
 
     def start(self, command, environment=None):

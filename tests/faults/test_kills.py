@@ -25,7 +25,7 @@ def test_two_campaigns_on_one_store_one_killed_at_every_stage(finished, tmp_path
     assert len(RUN) >= 20
     store = {"campaign.store": str(tmp_path / "store")}
     killed, calm = KilledCampaign(tmp_path / "killed", store), KilledCampaign(tmp_path / "calm", store)
-    other = calm.start(["run"])
+    other = calm.start(["run"], calm.environment | {"STORE_INDEX_AFTER": "5000"})
     for point in RUN:
         killed.kill_at(point)
     killed.do("run")

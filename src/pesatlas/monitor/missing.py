@@ -1,4 +1,4 @@
-"""Files of a campaign that were made once and are not there any more, so that a run makes them again.
+"""Files of a campaign that were made once and are not there any more, or not to their end, so that a run makes them again.
 
 Snakemake asks for what is missing only if something that needs it has to be made. A table that a person deleted, for it was
 damaged, would stay away as long as everything behind it is there.
@@ -14,7 +14,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
 from pesatlas.errors import UserError
 from pesatlas.tables import read_entry
-from pesatlas.tables.manifest import SUFFIX, read_json
+from pesatlas.tables.manifest import SUFFIX, entry_path, read_json
 
 _RECORDS = Path(".snakemake") / "metadata"
 _OF_BATCH = re.compile(r"(snapshots|features|failures/explore)/(\d{5})\.[a-z.]+")
@@ -29,11 +29,12 @@ _SINGLE = re.compile(
 def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     """Return what the campaign in ``folder`` had made by its present configuration and lacks now, as seen from ``folder``.
 
-    What was made is known from manifests, and from Snakemake's own records.
+    What was made is known from manifests, and from Snakemake's own records. A table without its manifest entry counts as not there.
     """
     results = folder / "results"
     made = {*_with_entries(results), *_in_manifest(results), *_recorded(folder)}
-    lost = {name for name in made if not (results / name).exists() and belongs(name, results, campaign)}
+    gone = {name for name in made if not (results / name).exists()}
+    lost = {name for name in gone.union(_without_entry(results)) if belongs(name, results, campaign)}
     found = {Path("results") / name for name in lost}
     fetched = Path("work/fetched/structures.txt")
     if (folder / fetched).exists() and not (results / "structures.parquet").exists():
@@ -48,6 +49,16 @@ def _with_entries(results: Path) -> Iterator[str]:
     """Yield the tables that a manifest entry lies beside, or did."""
     for path in results.rglob(f"*{SUFFIX}"):
         yield path.relative_to(results).as_posix().removesuffix(SUFFIX)
+
+
+def _without_entry(results: Path) -> Iterator[str]:
+    """Yield the tables that a job was killed over before it wrote their entries.
+
+    Snakemake knows of them, but ``--rerun-incomplete`` does not look at jobs behind a checkpoint.
+    """
+    for path in results.rglob("*.parquet"):
+        if not entry_path(path).exists():
+            yield path.relative_to(results).as_posix()
 
 
 def _in_manifest(results: Path) -> Iterator[str]:
