@@ -46,7 +46,7 @@ def test_settings_that_changed_after_a_copy_are_named_and_what_they_decide_is_ma
     copied.change({"campaign.seed": 7, "explore.timestep_fs": 1.0, "explore.device": "cpu"})
     said = pesatlas(copied, "verify", expect=1)
     assert "results/snapshots/00000.parquet" in said
-    assert "explore.timestep_fs was auto, is 1.0; campaign.seed was 2026, is 7" in said
+    assert "campaign.seed was 2026, is 7; explore.timestep_fs was auto, is 1.0" in said
     state = status(copied)
     assert not state["finished"]
     assert stale(copied)["explore"] == 1
@@ -80,12 +80,12 @@ def test_a_release_of_a_campaign_that_was_killed_before_its_card_is_refused(copi
     said = pesatlas(copied, "verify", expect=1)
     for name in ("card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json", "report.html"):
         assert (
-            f"results/{name}: tells of another dataset than manifest.json. `pesatlas run` makes it again."
+            f"results/{name}: tells of another state of the dataset than manifest.json. `pesatlas run` makes it again."
             in said
         )
-    assert "results/exports/matpes/export.json: tells of another dataset" in said
+    assert "results/exports/matpes/export.json: tells of another state of the dataset" in said
     said = pesatlas(copied, "release", "2026.1", expect=1)
-    assert "tells of another dataset" in said
+    assert "tells of another state of the dataset" in said
     assert not (copied.path / "releases" / "2026.1").exists()
     # Snakemake knows nothing, and a copy has new times
     shutil.rmtree(copied.path / ".snakemake")

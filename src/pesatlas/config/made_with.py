@@ -73,7 +73,7 @@ def deciding(campaign: Campaign) -> dict[str, Any]:
     found = campaign.identity()
     for key in SHOWN_ONLY:
         section, name = key.split(".")
-        found[section] = {each: value for each, value in found[section].items() if each != name}
+        found[section] = {each: value for each, value in found.get(section, {}).items() if each != name}
     return found
 
 
@@ -85,7 +85,9 @@ def differences(made: Mapping[str, Any], campaign: Campaign) -> list[str]:
     found = []
     for key, was in made.items():
         (now,) = [value for _, value in _values(campaign, [key])] or [None]
-        if now is None and was is not None and not _there(campaign, key):
+        if getattr(campaign, key.partition(".")[0], None) is None or (
+            now is None and not _there(campaign, key)
+        ):
             continue  # e.g. of a potential that is not benchmarked any more
         found += [f"{where} was {_text(a)}, is {_text(b)}" for where, a, b in _unlike(key, was, now)]
     return found

@@ -34,7 +34,8 @@ def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     results = folder / "results"
     made = {*_with_entries(results), *_in_manifest(results), *_recorded(folder)}
     gone = {name for name in made if not (results / name).exists()}
-    lost = {name for name in gone.union(_without_entry(results)) if belongs(name, results, campaign)}
+    batches = batches_of_structures(results)
+    lost = {name for name in gone.union(_without_entry(results)) if belongs(name, batches, campaign)}
     found = {Path("results") / name for name in lost}
     fetched = Path("work/fetched/structures.txt")
     if (folder / fetched).exists() and not (results / "structures.parquet").exists():
@@ -87,24 +88,32 @@ def _broken_exports(results: Path, campaign: Campaign) -> Iterator[str]:
             yield f"exports/{kind}/export.json"
 
 
-def belongs(name: str, results: Path, campaign: Campaign) -> bool:
+def belongs(name: str, batches: int, campaign: Campaign) -> bool:
     """Whether a run by this configuration makes the file: batches of an earlier one, with other sizes, belong to nothing."""
+    if Path(name).name.startswith("reference.") and not (campaign.select.reference or campaign.round):
+        return False
     if _SINGLE.fullmatch(name):
         return True
     if batch := _OF_LABELS.fullmatch(name):
         return int(batch[2]) < campaign.label_batches
     if batch := _OF_BATCH.fullmatch(name):
-        return int(batch[2]) < _batches(results)
+        return int(batch[2]) < batches
     if group := _OF_GROUP.fullmatch(name):
-        return group[2] in groups(_batches(results))
+        return group[2] in groups(batches)
     others = [f"dataset/{level}/part-00000.parquet" for level in campaign.label.levels]
     others += [f"quarantine/{level}.parquet" for level in campaign.label.levels]
     others += [f"benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
+    if campaign.benchmark:
+        others += [f"benchmark/{each}.parquet" for each in ("summary", "scores", "differences")]
+    if campaign.compare:
+        arms = [f"{policy}-{share:g}-{seed}" for policy, share, seed in campaign.compare.runs]
+        others += [f"compare/{each}.parquet" for each in ("arms", "comparison", "contrasts")]
+        others += [f"compare/{arm}/{each}.parquet" for arm in arms for each in ("errors", "history")]
     folders = [path.relative_to("results").as_posix() for path in campaign.trained.values()]
     return name in others or str(Path(name).parent) in folders
 
 
-def _batches(results: Path) -> int:
+def batches_of_structures(results: Path) -> int:
     """Return how many batches of structures there are; 0 if that is not known, and then they are not yet asked for."""
     try:
         return read_entry(results / "structures.parquet").counts["batches"]

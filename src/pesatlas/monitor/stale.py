@@ -5,8 +5,10 @@ The entries beside the tables travel with them: they tell the settings and the t
 """
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pesatlas.config.load import load_campaign
 from pesatlas.config.made_with import differences
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage
-from pesatlas.monitor.missing import belongs
+from pesatlas.monitor.missing import batches_of_structures, belongs
 from pesatlas.tables.manifest import SUFFIX, read_json, state_of_table
 from pesatlas.tables.state import files_that_show, state_shown
 
@@ -102,11 +104,10 @@ def _tables(folder: Path, results: Path, campaign: Campaign) -> dict[Path, tuple
     compared: dict[str, list[str]] = {}
     states: dict[str, str | None] = {}
     found = {}
-    for path in sorted(results.rglob(f"*{SUFFIX}")):
-        table = path.with_name(path.name.removesuffix(SUFFIX))
-        if not table.is_file() or not belongs(table.relative_to(results).as_posix(), results, campaign):
+    batches = batches_of_structures(results)
+    for name, entry in _entries(results):
+        if not belongs(name, batches, campaign):
             continue
-        entry = read_json(path)
         made_with = entry.get("made_with", {})
         # those of a thousand batches are the same
         known = json.dumps(made_with)
@@ -114,8 +115,20 @@ def _tables(folder: Path, results: Path, campaign: Campaign) -> dict[Path, tuple
             compared[known] = differences(made_with, campaign)
         why = [*compared[known], *_other_inputs(folder, entry.get("made_of", {}), states)]
         if why:
-            found[table.relative_to(folder)] = tuple(why)
-    return found
+            found[Path("results") / name] = tuple(why)
+    return dict(sorted(found.items()))
+
+
+def _entries(results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name below ``results`` and entry of every file that has one; by strings, for there may be 10,000."""
+    for root, _, files in os.walk(results):
+        there = set(files)
+        inside = os.path.relpath(root, results)
+        for file in files:
+            name = file.removesuffix(SUFFIX)
+            if name != file and name in there:
+                with suppress(OSError, ValueError), open(f"{root}/{file}", "rb") as handle:  # noqa: PTH123
+                    yield name if inside == "." else f"{inside}/{name}", json.loads(handle.read())
 
 
 def _other_inputs(folder: Path, made_of: dict[str, str], states: dict[str, str | None]) -> Iterator[str]:
