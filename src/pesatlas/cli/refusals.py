@@ -98,8 +98,8 @@ def words_of_sbatch(message: str) -> str:
     if found := re.search(r"The error message was '(.*?)'\.\n", message, re.DOTALL):
         message = found[1]
     message = re.sub(r"^.*?failed with exception: ", "", message.strip(), flags=re.DOTALL)
-    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in message.splitlines()]
-    return " ".join(dict.fromkeys(filter(None, lines))).rstrip(".")
+    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()).rstrip(".:") for line in message.splitlines()]
+    return "; ".join(dict.fromkeys(filter(None, lines)))
 
 
 def refused(job: str, message: str, again_s: float | None) -> Refusal:
