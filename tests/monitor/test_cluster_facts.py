@@ -151,10 +151,13 @@ def test_a_cluster_whose_partitions_cancel_jobs_are_closed_or_are_short(cluster_
     assert cluster.partitions["theirs"].preempted == ""
     # of the highest tier of its nodes but for those of others
     assert batch.preempted == "cancel"
+    profile = decide(cluster, [LABEL])
+    assert (profile.partition.value, profile.partition.open) == ("scavenge", True)  # the one with most time
+    assert "jobs are cancelled when others want the nodes" in profile.partition.reason
     with pytest.raises(
-        UserError, match="no partition of this cluster that you may use has a node with 32 cores"
+        UserError, match="no partition of this cluster that you may use has a node with 300 cores"
     ):
-        decide(cluster, [LABEL])
+        decide(cluster, [asks("label_batch", 720, 6000, cores=300)])
 
 
 def test_a_default_partition_for_trying_things_out_is_not_simply_taken(cluster_of):
