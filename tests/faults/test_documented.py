@@ -31,6 +31,12 @@ SMALLER = {
     "python benchmarks/kills.py --kills 10": ["--kills", "1", "--config", "config.yaml"],
     "python benchmarks/faults.py --labels 200": ["--labels", "12", "--only", "cancel"],
 }
+# What a person changes in files that a command wrote: in the test, the tiny campaign, and no waiting between questions.
+CHANGED = {
+    "pesatlas config new > config.yaml": "cp ~/tiny.yaml config.yaml",
+    "pesatlas cluster": "sed -i -e 's/60.1m/20\\/1s/' -e 's/checks: 20/checks: 2\\nseconds-between-status-checks: 1/' "
+    "-e 's/latency-wait: 90/latency-wait: 5/' profiles/slurm/config.yaml",
+}
 NO_SLURM = small_slurm.missing()
 
 
@@ -78,19 +84,21 @@ def slurm(tmp_path_factory):
 def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
     with SlurmCampaign(tmp_path / "checkout", slurm, TINY) as campaign:
         folder = campaign.path
-        for name in ("Snakefile", "workflow", "scripts", "config"):
-            (folder / name).symlink_to(ROOT / name)
-        (folder / "profile").rename(folder / "slurm")
-        (folder / "profiles").mkdir()
-        (folder / "slurm").rename(folder / "profiles" / "slurm")
+        (folder / "config.yaml").rename(tmp_path / "tiny.yaml")
+        shutil.rmtree(folder / "profile")
         # VASP's data set, unpacked
         shutil.move(potcars.make(folder, ELEMENTS) / "POT_PAW_PBE_64", folder / "potpaw_PBE.64")
-        script = "set -ex\n" + "\n".join(lines("sh"))
+        commands = lines("sh")
+        assert set(CHANGED) <= set(commands)
+        script = "set -ex\n" + "\n".join(f"{line}\n{CHANGED.get(line, '')}" for line in commands)
         path = f"{Path(sys.executable).parent}{os.pathsep}{campaign.environment['PATH']}"
         environment = {**campaign.environment, "HOME": str(tmp_path), "PATH": path}
         del environment["PMG_VASP_PSP_DIR"]
-        said = run(["bash", "-c", script], folder, environment)
-        assert "Nothing stands in the way" in said
+        said = run(["bash", "-c", script], folder, environment, timeout=900)
+        assert said.count("Nothing stands in the way") == 2  # of the doctor, and of the jobs that were tried
+        assert "vasp, pbe: " in said
+        folder = campaign.path = folder / "my-campaign"
+        assert (folder / "profiles" / "slurm" / "config.yaml").is_file()
         assert [len(campaign.dataset(level)) for level in ("pbe", "r2scan")] == [4, 4]
         verifying = said.split()[-1]
         slurm.wait_for(lambda: slurm.jobs("COMPLETED,FAILED")[-1]["number"] == verifying, 120)

@@ -68,8 +68,9 @@ def requests_of(campaign: Campaign, config: Path, profile: Path | None, snakefil
         check=False,
     )
     if done.returncode != 0:
-        last = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_LAST_LINES:])
-        raise UserError(f"Snakemake can't tell what jobs ask for: {last}")
+        _, misused, message = done.stderr.rpartition("error: argument ")
+        last = message if misused else "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
+        raise UserError(f"Snakemake can't tell what jobs ask for: {last.strip()}")
     rules = json.loads(done.stdout.splitlines()[-1])
     # rules of a section that the campaign does not have are in a file of its name, and have no jobs
     return [_request(rule) for rule in rules if getattr(campaign, rule["file"], "") is not None]

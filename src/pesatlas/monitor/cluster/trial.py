@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -308,10 +308,8 @@ def _look(trial: Trial, queue: dict[str, tuple[str, str]]) -> None:
     """Read the results of a job; find out why there are none."""
     if not trial.job or trial.ended:
         return
-    try:
+    with suppress(OSError, json.JSONDecodeError):  # not there yet
         trial.results |= json.loads((FOLDER / f"{trial.name}.result.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        pass  # not there yet
     state, reason = queue.get(trial.job, ("gone", ""))
     if trial.ended or state not in {*_OVER, "gone"}:
         if state == "PENDING" and "held" in reason.lower():

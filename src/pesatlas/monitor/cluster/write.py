@@ -24,6 +24,11 @@ _IN_ALL_MIN = 2 * 1440
 """Time that all attempts at a job have together, where partitions are short."""
 _SHORT_MIN = 240
 """A default partition with less is for trying things out, and not simply taken."""
+_PREEMPTED = {
+    "requeue": "jobs go back to the queue when others want the nodes",
+    "cancel": "jobs are cancelled when others want the nodes, which the executor never hears of",
+    "suspend": "jobs stand still while others want the nodes",
+}
 _CHECKSUM = "# Written by `pesatlas cluster`; checksum of the rest: "
 
 
@@ -149,13 +154,13 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
         if each.up
         and each.open_to(account)
         and each.least_nodes <= 1
-        and each.preempted != "cancel"
         and each.cores >= cores
         and each.memory_mb >= memory_mb
         and each.gpus >= gpus
     ]
     if not gpus:
         fitting = [each for each in fitting if not each.gpus] or fitting
+    fitting = [each for each in fitting if each.preempted != "cancel"] or fitting
     if not fitting:
         asked = ", ".join([count(cores, "core"), memory(memory_mb), *([count(gpus, "GPU")] if gpus else [])])
         given = "; ".join(_described(each, cluster, account) for each in cluster.partitions.values())
@@ -172,13 +177,14 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
     default = next((each for each in fitting if each.default), None)
     where = f"Where {purpose}"
     others = "; ".join(_described(each, cluster, account) for each in fitting)
-    if len(fitting) == 1:
+    cancelled = best.preempted == "cancel"
+    if len(fitting) == 1 and not cancelled:
         return Choice(
             best.name,
             f"{where}: the only partition that gives what they ask for. {_described(best, cluster, account)}.",
         )
     limit = cluster.minutes(default, account) if default else None
-    if default and (limit is None or limit >= _SHORT_MIN):
+    if default and (limit is None or limit >= _SHORT_MIN) and not cancelled:
         return Choice(
             default.name, f"{where}: the default of the cluster. Those that give what they ask for: {others}."
         )
@@ -196,7 +202,7 @@ def _described(partition: Partition, cluster: Cluster, account: str | None) -> s
         f"{count(partition.cores, 'core')} and {memory(partition.memory_mb)} a node",
         *([count(partition.gpus, "GPU")] if partition.gpus else []),
         f"{count(len(partition.nodes), 'node')}",
-        *(["jobs go back to the queue when others want the nodes"] if partition.preempted else []),
+        *([_PREEMPTED[partition.preempted]] if partition.preempted in _PREEMPTED else []),
     ]
     return f"{partition.name} ({', '.join(facts)})"
 
