@@ -68,7 +68,7 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     _check_configuration(folder, arguments)
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
-    named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
+    named = snakefile_arguments(folder, arguments) + [SLURM_PREFIX, prefix] * on_slurm
     command = [sys.executable, "-m", "snakemake"]
     options = ["--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
