@@ -1,7 +1,6 @@
 """The rules of the workflow by stage, for those who count their jobs or add up their times; and those that take seconds in a small campaign."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign

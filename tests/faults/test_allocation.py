@@ -11,6 +11,7 @@ import yaml
 
 import small_slurm
 from made_once import made_once
+from pesatlas.cli.slurm import job_prefix
 from pesatlas.dataset.verify import verify
 from slurm_campaign import SlurmCampaign
 from small_campaign import ROOT, TINY
@@ -44,25 +45,22 @@ def quiet(slurm, tmp_path_factory):
 
 
 class AllocatedCampaign(SlurmCampaign):
-    """A campaign with profiles/allocation, its own lines set as a user sets them here."""
+    """A campaign with profiles/allocation, whose own lines are set as a user sets them here."""
 
-    def write_profile(self, *, nodes=2, minutes=2, warning_s=60, **settings):
+    def write_profile(self):
         folder = self.path / "profile"
         shutil.copytree(ROOT / "profiles" / "allocation", folder, dirs_exist_ok=True)
-        job = (folder / "job.sh").read_text()
-        for old, new in (
-            (r"--account=.*\n", ""),
-            (r"--nodes=.*", f"--nodes={nodes}"),
-            (r"--time=.*", f"--time={minutes}"),
-            (r"USR1@.*", f"USR1@{warning_s}"),
-        ):
-            job, count = re.subn(rf"#SBATCH {old}" if "USR1" not in old else old, new if new == "" or "USR1" in new else f"#SBATCH {new}", job)
+        job, profile = folder / "job.sh", folder / "config.yaml"
+        text = job.read_text()
+        # two minutes: Slurm looks every half a minute, so that 60 to 90 s are left to work in
+        for old, new in (("#SBATCH --account=.*\n", ""), ("--time=.*", "--time=2"), ("USR1@.*", "USR1@30")):
+            text, count = re.subn(old, new, text)
             assert count == 1, old
-        (folder / "job.sh").write_text(job)
-        profile = yaml.safe_load((folder / "config.yaml").read_text())
-        (folder / "config.yaml").write_text(yaml.safe_dump(profile | {"latency-wait": 5, **settings}))
+        job.write_text(text)
+        profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | {"latency-wait": 5}))
 
     def pesatlas(self, *arguments, expect=0):
+        """Run a command as on the login node, where `pesatlas` ends at once; return what it says, in one line."""
         done = subprocess.run(
             [sys.executable, "-m", "pesatlas.cli.main", *arguments],
             cwd=self.path,
@@ -75,45 +73,79 @@ class AllocatedCampaign(SlurmCampaign):
         assert done.returncode == expect, done.stdout + done.stderr
         return " ".join((done.stdout + done.stderr).split())
 
-    def submit(self, *arguments):
-        return self.pesatlas(*self.command(*arguments)[3:])
+    def submit(self, *arguments, expect=0):
+        return self.pesatlas(*self.command(*arguments)[3:], expect=expect)
 
-    def allocations(self):
-        return self.slurm.jobs()
+    def jobs(self, states="all"):
+        """Allocations of this campaign, the newest last."""
+        return [job for job in self.slurm.jobs(states) if job["name"] == job_prefix(self.path)]
+
+    def steps(self):
+        """Names and nodes of the steps that run, but for the batch script."""
+        lines = self.slurm.ask("squeue", "--steps", "--noheader", "--format=%i|%j|%N").splitlines()
+        return [line.split("|")[1:] for line in lines if not line.split("|")[0].endswith(("batch", "extern"))]
 
     def ended(self):
-        over = {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED"}
-        return {job["state"] for job in self.allocations()} <= over
+        states = {job["state"] for job in self.jobs()}
+        return states <= {"COMPLETED", "FAILED", "TIMEOUT", "CANCELLED"}
 
     @property
     def output(self):
+        """Output of all allocations."""
         return "".join(path.read_text() for path in sorted((self.path / "logs" / "slurm").glob("*.log")))
 
 
 def test_a_campaign_runs_in_one_allocation_after_the_other_as_steps_on_both_nodes(slurm, quiet, tmp_path):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
         campaign.environment["VASP_DOUBLE_SECONDS"] = "15"
-        said = campaign.submit()
-        assert "Submitted: Slurm job 1." in said
-        assert "is there already: Slurm job 1" in campaign.pesatlas(*campaign.command()[3:], expect=1)
-        nodes, status = set(), ""
+        assert "Submitted: Slurm job " in campaign.submit()
+        assert "an allocation of this campaign is there already" in campaign.submit(expect=1)
+        nodes, status = set(), []
 
-        def both():
-            nonlocal status
-            steps = slurm.ask("squeue", "--steps", "--noheader", "--format=%i|%j|%N").splitlines()
-            nodes.update(step.split("|")[2] for step in steps if "batch" not in step.split("|")[0])
+        def look():
+            nodes.update(node for _, node in campaign.steps())
             if len(nodes) == 2 and not status:
-                status = campaign.pesatlas("status")
+                status.append(campaign.pesatlas("status"))
             return campaign.ended()
 
-        slurm.wait_for(both, 400)
-        jobs = campaign.allocations()
-        print("OUTPUT", campaign.output, jobs)
-        assert nodes == {"cpu1", "cpu2"}
-        assert 2 <= len(jobs) <= 6
-        assert "A further allocation carries on: Slurm job 2" in campaign.output
-        assert "`pesatlas run` lives on" in status
-        assert "no `pesatlas run` that looks after" not in status
-        assert verify(campaign.path / "results") == []
+        slurm.wait_for(look, 500)
+        assert nodes == {"cpu1", "cpu2"}, campaign.output
+        assert len(campaign.jobs()) >= 2, campaign.output
+        assert "A further allocation carries on: Slurm job" in campaign.output
+        assert "`pesatlas run` lives on" in status[0]
+        assert "no `pesatlas run` that looks after" not in status[0]
+        assert verify(campaign.path / "results") == [], campaign.output
         for level in ("pbe", "r2scan"):
             assert campaign.dataset(level) == quiet.dataset(level)
+
+
+def test_two_allocations_that_finish_nothing_are_followed_by_none(slurm, quiet, tmp_path):
+    with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
+        campaign.take_selection(quiet)
+        campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
+        campaign.submit("results/labels/00000.parquet")
+        for count in (1, 2):
+            slurm.wait_for(lambda: [name for name, _ in campaign.steps()] == ["label_batch"], 120)
+            number = campaign.jobs(states="RUNNING")[-1]["number"]
+            slurm.ask(
+                "scancel", "--batch", "--signal=USR1", number
+            )  # as Slurm does, some time before the end
+            said = (
+                "A further allocation carries on" if count == 1 else "2 allocations in a row finished nothing"
+            )
+            slurm.wait_for(lambda said=said: said in " ".join(campaign.output.split()), 60)
+            slurm.ask("scancel", "--signal=TERM", number)
+        slurm.wait_for(campaign.ended, 120)
+        assert len(campaign.jobs()) == 2
+        assert "told to stop" in (campaign.path / "logs" / "label_batch" / "00000.log").read_text()
+
+
+def test_an_allocation_that_somebody_cancels_is_followed_by_none(slurm, quiet, tmp_path):
+    with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
+        campaign.take_selection(quiet)
+        campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
+        campaign.submit("results/labels/00000.parquet")
+        slurm.wait_for(campaign.steps, 120)
+        slurm.ask("scancel", campaign.jobs()[0]["number"])
+        slurm.wait_for(campaign.ended, 120)
+        assert [job["state"] for job in campaign.jobs()] == ["CANCELLED"]

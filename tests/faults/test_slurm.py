@@ -54,7 +54,7 @@ def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are
     quiet, slurm, campaign
 ):
     head = campaign.start()
-    for rule in ("run_md", "label_batch"):  # with all of select between them, one job after the other
+    for rule in ("run_md", "label_batch"):
         slurm.wait_for(lambda rule=rule: campaign.jobs(rule, "RUNNING"), 600)
         slurm.ask("scancel", campaign.jobs(rule, "RUNNING")[0]["number"])
     campaign.finish(head)
@@ -65,8 +65,8 @@ def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are
     states = [job["state"] for job in campaign.jobs()]
     assert (states.count("CANCELLED"), set(states)) == (2, {"CANCELLED", "COMPLETED"})
     rules = {job["comment"].removeprefix("rule_").partition("_wildcards")[0] for job in campaign.jobs()}
-    assert {"prepare_structures", "label_atoms", "label_batch", "collect_dataset"} <= rules
-    assert not {"fetch_structures", "fetch_potential", "fit_pca"} & rules  # small, or in need of a network
+    # all else takes seconds in a campaign of this size, or needs a network
+    assert rules == {"run_md", "label_atoms", "label_batch"}
 
 
 def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice(quiet, slurm, selected):

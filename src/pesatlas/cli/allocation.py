@@ -69,7 +69,14 @@ def _sbatch(folder: Path, profile: Path, arguments: list[str], fruitless: int, o
     inside = [sys.executable, "-m", "pesatlas.cli.allocation", str(fruitless), str(profile), *arguments]
     named = [f"--job-name={job_prefix(folder)}", f"--comment={ALLOCATION}"]
     done = subprocess.run(
-        [shutil.which("sbatch") or "sbatch", "--parsable", *named, *options, str(profile / "job.sh"), *inside],
+        [
+            shutil.which("sbatch") or "sbatch",
+            "--parsable",
+            *named,
+            *options,
+            str(profile / "job.sh"),
+            *inside,
+        ],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -131,7 +138,10 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
         try:
             found = _sbatch(folder, profile, arguments, count, [f"--dependency=afterany:{number}"])
         except UserError as error:
-            console.print(f"No further allocation could be submitted from here; the same command goes on. {error}", markup=False)
+            console.print(
+                f"No further allocation could be submitted from here; the same command goes on. {error}",
+                markup=False,
+            )
             return ""
         console.print(f"A further allocation carries on: Slurm job {found}.")
         return found
@@ -149,7 +159,7 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
         after = further()  # killed, for its memory or by somebody
     status = head.wait()
     if status == 0 and after:
-        subprocess.run(["scancel", after], check=False)
+        _slurm("scancel", after)
         console.print(f"The campaign is finished: Slurm job {after} is cancelled.")
     return status
 
@@ -162,22 +172,22 @@ def _wait(head: subprocess.Popen[bytes], number: str) -> None:
         time.sleep(_TURN_S)
     if head.poll() is None:
         # steps alone: not the batch script, which this is
-        subprocess.run(["scancel", "--signal=TERM", number], check=False)
+        _slurm("scancel", "--signal=TERM", number)
 
 
 def _left_s(number: str) -> float:
     """Return the time left of this allocation, s; 0 if Slurm does not answer."""
+    return seconds(_slurm("squeue", "--noheader", "--jobs", number, "--format=%L").strip())
+
+
+def _slurm(name: str, *arguments: str) -> str:
+    """Return what a command of Slurm's says; nothing if it does not answer."""
+    command = [shutil.which(name) or name, *arguments]
     try:
-        done = subprocess.run(
-            ["squeue", "--noheader", "--jobs", number, "--format=%L"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return seconds(done.stdout.strip())
+        return ""
+    return done.stdout
 
 
 def _finished(folder: Path, arguments: list[str]) -> int:

@@ -71,7 +71,7 @@ def run_campaign(
     _check_configuration(folder, arguments)
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
-    named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
+    named = snakefile_arguments(folder, arguments) + [SLURM_PREFIX, prefix] * on_slurm
     command = [sys.executable, "-m", "snakemake"]
     options = ["--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
