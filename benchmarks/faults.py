@@ -10,6 +10,8 @@ unexplained.
 
 import argparse
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from pesatlas.cli.slurm import job_prefix
 from pesatlas.dataset.verify import verify
 
 ROOT = Path(__file__).parents[1]
@@ -313,6 +316,36 @@ def kill_parent(campaign: Campaign, slurm: SmallSlurm) -> str:
     return "`kill -9` of the process that `status` names, and only of it, twice; the same command at once"
 
 
+def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
+    """(21) Everything inside allocations of two nodes, which end before the campaign does."""
+    folder = campaign.path / "profile"
+    shutil.rmtree(folder)
+    shutil.copytree(ROOT / "profiles" / "allocation", folder)
+    job, nodes = folder / "job.sh", set()
+    text = re.sub(r"#SBATCH --account=.*\n", "", job.read_text())
+    job.write_text(re.sub(r"USR1@.*", "USR1@60", re.sub(r"--time=.*", "--time=4", text)))
+    tell(campaign, *campaign.command()[3:])
+
+    def is_over() -> bool:
+        steps = slurm.ask("squeue", "--steps", "--noheader", "--format=%j|%N").splitlines()
+        nodes.update(step.split("|")[1] for step in steps if step.startswith(LABELS))
+        return not {job["state"] for job in allocations(campaign, slurm)} & {
+            "PENDING",
+            "RUNNING",
+            "COMPLETING",
+        }
+
+    slurm.wait_for(is_over, campaign.patience_s)
+    if len(nodes) != 2:
+        raise RuntimeError(f"labelled on {nodes}, not on two nodes")
+    return "`profiles/allocation`: job steps on two nodes, in allocations of four minutes"
+
+
+def allocations(campaign: Campaign, slurm: SmallSlurm) -> list[dict[str, str]]:
+    """Return the allocations of a campaign, the newest last."""
+    return [job for job in slurm.jobs() if job["name"] == job_prefix(campaign.path)]
+
+
 DISTURBANCES: dict[str, Disturbance] = {
     "kill": kill_head,
     "node": fail_node,
@@ -334,11 +367,12 @@ DISTURBANCES: dict[str, Disturbance] = {
     "take-over": take_over,
     "parent": kill_parent,
     "hour": within_an_hour,
+    "allocation": in_allocations,
 }
 
 OWN_SLURM: dict[str, dict[str, Any]] = {
     "account": {"accounting": True},
-    "sleep": {"min_job_age_s": 5},
+    "sleep": {"min_job_age_s": 10},
 }
 """Those that need a Slurm of their own, and its settings."""
 
@@ -363,8 +397,8 @@ def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
 
 
 def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
-    """Count label jobs by how they ended, those that Slurm put back into the queue, and those it ended for their memory."""
-    jobs, restarts = campaign.jobs(LABELS), slurm.restarts()
+    """Count label jobs (of a campaign inside allocations: those) by how they ended, those that Slurm put back into the queue, and those it ended for their memory."""
+    jobs, restarts = campaign.jobs(LABELS) or allocations(campaign, slurm), slurm.restarts()
     found = Counter(job["state"].lower() for job in jobs)
     found["restarted"] = sum(restarts[job["number"]] > 0 for job in jobs)
     found["over their memory"] = len(slurm.killed_for_memory() & {job["number"] for job in jobs})

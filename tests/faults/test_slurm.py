@@ -1,6 +1,7 @@
 """Campaigns on a real Slurm, without accounting and with: they end as local ones do, whatever is killed in between."""
 
 import shutil
+import time
 
 import pytest
 
@@ -86,6 +87,37 @@ def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice
     assert "CANCELLED" in finished.values()
     assert set(selected.runs_of_double().values()) == {1}
     assert len(selected.runs_of_double()) == 2 * (8 + 1)  # snapshots and the isolated atom, at both levels
+    for level in ("pbe", "r2scan"):
+        assert selected.dataset(level) == quiet.dataset(level)
+
+
+def test_a_job_held_one_requeued_all_nodes_drained_and_the_controller_gone_for_a_while(
+    quiet, slurm, selected
+):
+    selected.environment["VASP_DOUBLE_SECONDS"] = "3"
+    head = selected.start()
+    slurm.wait_for(
+        lambda: {"RUNNING", "PENDING"} <= {job["state"] for job in selected.jobs("label_batch")}, 120
+    )
+    held = selected.jobs("label_batch", "PENDING")[-1]["number"]
+    slurm.ask("scontrol", "hold", held)
+    requeued = selected.jobs("label_batch", "RUNNING")[0]["number"]
+    slurm.ask("scontrol", "requeue", requeued)
+    slurm.ask("scontrol", "update", "NodeName=cpu[1-2]", "State=DRAIN", "Reason=test")
+    slurm.wait_for(lambda: not selected.jobs(states="RUNNING,COMPLETING"), 120)
+    slurm.ask("scontrol", "update", "NodeName=cpu[1-2]", "State=RESUME")
+    slurm.wait_for(lambda: selected.jobs("label_batch", "RUNNING"), 300)
+    slurm.kill_controller()
+    time.sleep(15)  # the head asks every two seconds
+    slurm.start_controller()
+    slurm.wait_for(
+        lambda: [job["number"] for job in selected.jobs(states="PENDING,RUNNING,COMPLETING")] == [held], 300
+    )
+    slurm.ask("scontrol", "release", held)
+    selected.finish(head)
+    assert slurm.restarts()[requeued] == 1
+    assert {job["state"] for job in selected.jobs()} == {"COMPLETED"}
+    assert verify(selected.path / "results") == []
     for level in ("pbe", "r2scan"):
         assert selected.dataset(level) == quiet.dataset(level)
 
