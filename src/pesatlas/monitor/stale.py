@@ -33,21 +33,22 @@ _FETCHED = {
 
 
 _STAGES = (
-    (r"(structures|failures/structures)\.parquet()", "structures"),
-    (r"(?:snapshots|failures/explore)/(\d+)\.", "explore"),
-    (r"features/(\d+)\.", "encode"),
-    (r"select/(calibration|disagreement)|advice", "round"),
-    (r"select(?:ion|/(.+))", "select"),
-    (r"(?:labels|failures)/atoms()", "atoms"),
-    (r"(?:labels|failures/label)/(\d+)\.", "label"),
-    (r"(?:dataset|quarantine|failures/dataset|manifest)()", "dataset"),
-    (r"(card|CITATION|ro-crate)|exports/(\w+)", "dataset"),
-    (r"potentials/([^/]+)/", "train"),
-    (r"compare/(.+)/|compare/", "compare"),
-    (r"benchmark/(.+)\.", "benchmark"),
-    (r"report()", "report"),
+    (r"(failures/)?structures\.parquet", "structures", "all"),
+    (r"(snapshots|failures/explore)/(\d+)\.", "explore", r"\2"),
+    (r"features/(\d+)\.", "encode", r"\1"),
+    (r"select/(calibration|disagreement/\d+)|advice", "round", r"\1"),
+    (r"select(ion\.|/.+)", "select", r"\1"),
+    (r"(labels|failures)/atoms", "atoms", "all"),
+    (r"(labels|failures/label)/(\d+)\.", "label", r"\2"),
+    (r"dataset|quarantine|failures/dataset|manifest", "dataset", "collect"),
+    (r"card|CITATION|ro-crate", "dataset", "card"),
+    (r"exports/(\w+)", "dataset", r"export \1"),
+    (r"potentials/([^/]+)/", "train", r"\1"),
+    (r"compare/([^/]+)", "compare", r"\1"),
+    (r"benchmark/(.+)\.", "benchmark", r"\1"),
+    (r"(report/|report)", "report", r"\1"),
 )
-"""Stage of a file below ``results``, and in its groups what tells its job from others."""
+"""Stage of a file below ``results``, and what its job is called among those of the stage."""
 _RULES = (
     (r"(structures|failures/structures)\.parquet", "prepare_structures"),
     (r"(snapshots|failures/explore)/\d+\.parquet", "run_md"),
@@ -79,22 +80,19 @@ _BEHIND = {
 
 def count_stale(stages: Sequence[Stage], stale: Iterable[Path]) -> None:
     """Set how many jobs of each stage have stale results: those themselves, and those that follow from them."""
-    jobs: dict[str, set[str]] = {}
+    jobs: dict[str, set[str]] = {stage.name: set() for stage in stages}
     for path in stale:
         name = path.as_posix().removeprefix("results/")
-        for pattern, stage in _STAGES:
-            if found := re.match(pattern, name):
-                jobs.setdefault(stage, set()).add("".join(filter(None, found.groups())))
+        for pattern, stage, job in _STAGES:
+            if stage in jobs and (found := re.match(pattern, name)):
+                jobs[stage].add(found.expand(job))
                 break
+    jobs["encode"] |= jobs["explore"]
     whole: set[str] = set()
     for each in stages:  # in the order in which data flow
-        if each.name == "encode":
-            jobs["encode"] = jobs.get("encode", set()) | jobs.get("explore", set())
-        count = len(jobs.get(each.name, ()))
-        if each.name in whole:
-            count = each.batches_done
-        each.stale = min(count, each.batches_done)
-        if each.stale:
+        each.stale = each.batches_done if each.name in whole else min(len(jobs[each.name]), each.batches_done)
+        # nothing follows from card and exports
+        if each.stale and (each.name != "dataset" or each.name in whole or "collect" in jobs["dataset"]):
             whole.update(_BEHIND.get(each.name, ()))
 
 
