@@ -74,6 +74,22 @@ def test_settings_that_changed_after_a_copy_are_named_and_what_they_decide_is_ma
     assert planned["encode_snapshots"] == planned["pick_snapshots"] == planned["collect_dataset"] == 1
 
 
+def test_tables_of_an_older_version_are_known_by_the_manifest_of_the_campaign(copied):
+    results = copied.path / "results"
+    for path in results.rglob("*.manifest.json"):
+        entry = json.loads(path.read_text())
+        del entry["made_with"], entry["made_of"]
+        path.write_text(json.dumps(entry))
+    for path in results.rglob("*.npz.manifest.json"):
+        path.unlink()
+    assert stale(copied) == {}
+    copied.change({"select.structure": {"threshold": 0.3}})
+    assert "select.structure.threshold was 0.02, is 0.3" in pesatlas(copied, "verify", expect=1)
+    planned = jobs(copied.run("-n"))
+    assert planned["grid_structures"] == planned["pick_snapshots"] == planned["collect_dataset"] == 1
+    assert not planned.keys() & {"run_md", "encode_snapshots", "fit_pca"}
+
+
 def test_a_release_of_a_campaign_that_was_killed_before_its_card_is_refused(copied):
     copied.change({"dataset.split.valid": 0.4, "dataset.split.test": 0.1})
     copied.run("results/manifest.json")

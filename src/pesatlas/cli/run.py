@@ -77,6 +77,7 @@ def run_campaign(
     if ONLY_LOOKING.intersection(arguments):
         planned = DRY_RUN.intersection(arguments)
         again = files_to_make_again(command, options, folder) if planned else Again()
+        tell(again, options, console)
         shown = _to_look_at(command, forcing(again, options), folder, console)
         return subprocess.call([*command, *shown], cwd=folder)
     if must_submit(_executor(found, arguments)):
