@@ -215,7 +215,7 @@ def test_a_refusal_is_shown_in_the_words_of_sbatch_and_tried_again_with_the_same
             assert f"Slurm refused {job}: {said}. The same request is made again in 4 s." in campaign.said
             assert f"Slurm refused {job}: {said}. {remedy}" in end
         assert end.endswith("After mending that, the same command carries on.")
-        assert "No job failed" not in end
+        assert "Above is said why" not in end
 
 
 def test_stop_does_not_wait_for_the_next_try_of_a_refused_job(slurm, tmp_path):

@@ -199,7 +199,7 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
     assert len(folder.made) == 2
     assert f"Stopped by {'`' if how != 'SIGTERM' else ''}{how}" in folder.output
     assert "nothing is to be mended. Running jobs came to their end." in folder.output
-    assert "No job failed" not in folder.output
+    assert "Above is said why" not in folder.output
     assert folder.start().wait(60) == 0
     assert folder.made == ["0", "1", "2", "3"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 from rich.console import Console
 
 from pesatlas.cli.follow import LOG
@@ -64,10 +65,12 @@ class Controller:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="requests", daemon=True)
         self._stack = ExitStack()
+        self._others: list[psutil.Process] = []
         self.stopped: Stopped | None = None
 
     def __enter__(self) -> Self:
         adopt_orphans()  # jobs of a Snakemake that is killed are then found
+        self._others = psutil.Process().children()
         forget_request(self._folder)
         for number, by, how in ((signal.SIGTERM, "SIGTERM", "quietly"), (signal.SIGINT, "Ctrl-C", "now")):
             handler = self._handler(Stopped(how, by))  # type: ignore[arg-type]
@@ -80,7 +83,7 @@ class Controller:
     ) -> None:
         self._over.set()
         self._thread.join()
-        end_jobs(os.getpid(), _PATIENCE_S)
+        end_jobs(os.getpid(), _PATIENCE_S, spare=self._others)
         if self.stopped and self.stopped.how == "now" and self._prefix:
             # those that were being submitted, or looked after, at that very moment
             cancel_jobs(self._prefix, self._console)

@@ -63,9 +63,7 @@ def closing_lines(
     lines = ["[bold]The campaign stopped before its end.[/bold] What was finished is kept."]
     lines += [*_failed(lost), *_refused(refused)]
     if not lost and not refused:
-        return "\n".join(
-            [*lines, "No job failed: above is said why it stopped. The same command carries on."]
-        )
+        return "\n".join([*lines, "Above is said why it stopped. The same command carries on."])
     return "\n".join([*lines, _next(lost, refused)])
 
 

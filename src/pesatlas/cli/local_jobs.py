@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 import psutil
@@ -36,6 +36,7 @@ def interrupt(pid: int) -> None:
     for job in jobs:
         with suppress(*_GONE):
             job.terminate()
+            job.resume()  # one that is suspended hears nothing
 
 
 def kill_jobs(pid: int) -> None:
@@ -62,14 +63,30 @@ def kill_with_jobs(pid: int) -> None:
             job.kill()
 
 
-def end_jobs(pid: int, patience_s: float) -> int:
-    """End what is left below process ``pid``, supervised programs too; return how many processes those were."""
-    left = list(local_jobs(pid))
-    for job in left:
+def end_jobs(pid: int, patience_s: float, spare: Collection[psutil.Process] = ()) -> None:
+    """End what is left below process ``pid``, supervised programs too, but not the children to ``spare`` and what is below those."""
+    left = [child for child in psutil.Process(pid).children() if child not in spare]
+    below = [job for child in left for job in local_jobs(child.pid)]
+    supervised = [each for child in left for each in _supervised(child)]
+    jobs = [job for job in (*left, *below) if job not in supervised]
+    for job in jobs:
         with suppress(*_GONE):
             job.terminate()
-    psutil.wait_procs(left, timeout=patience_s)
-    kill_jobs(pid)
-    with suppress(*_GONE):  # supervisors, which have heard of the end of their jobs
-        psutil.wait_procs(psutil.Process(pid).children(recursive=True), timeout=patience_s)
-    return len(left)
+            job.resume()
+    _, alive = psutil.wait_procs(jobs, timeout=patience_s)
+    for job in alive:
+        with suppress(*_GONE):
+            kill_jobs(job.pid)
+            job.kill()
+    # supervisors hear of the end of their jobs
+    psutil.wait_procs(supervised, timeout=patience_s)
+
+
+def _supervised(process: psutil.Process) -> Iterator[psutil.Process]:
+    """Yield the supervisors among a process and those below it, and what they look after."""
+    with suppress(*_GONE):
+        if is_supervisor(process.cmdline()):
+            yield from (process, *process.children(recursive=True))
+        else:
+            for child in process.children():
+                yield from _supervised(child)

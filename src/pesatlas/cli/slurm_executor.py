@@ -122,6 +122,12 @@ class PatientExecutor(plugin.Executor):
             else:
                 self._settle(info)
 
+    def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
+        """Tell of a job that failed, in Slurm's words, which the profile's `quiet` hides: it may have ended before its script began."""
+        if job_info.external_jobid is not None and msg:
+            print(f"{_name(job_info.job)}: {msg.strip()}", file=sys.stderr, flush=True)  # noqa: T201
+        super().report_job_error(job_info, msg=msg, **more)
+
     def _settle(self, info: SubmittedJobInfo) -> None:
         """Decide by its results what became of a job that Slurm has forgotten."""
         job, said = info.job, f"Slurm has forgotten job {info.external_jobid} ({_name(info.job)}), "
@@ -132,8 +138,8 @@ class PatientExecutor(plugin.Executor):
             said += "and its results are not there: it is submitted again."
         else:
             said += "and its results are not there: it failed."
-        print(said, file=sys.stderr, flush=True)  # noqa: T201 - whatever the profile's `quiet` hides
         if done:
+            print(said, file=sys.stderr, flush=True)  # noqa: T201 - whatever the profile's `quiet` hides
             self.report_job_success(info)
         else:
             self.report_job_error(info, msg=said)
