@@ -9,6 +9,8 @@ from snakemake.cli import parse_set_resources
 from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import OutputSettings, ResourceSettings
 
+from pesatlas.config.load import read_campaign
+from pesatlas.monitor.cluster.requests import requests_of
 from small_campaign import ROOT
 
 DAY_MIN = 1440
@@ -37,3 +39,35 @@ def test_no_job_ever_asks_for_more_than_a_day_and_none_for_less_than_before(tmp_
         assert asked["run_md"] == [DAY_MIN] * 4
         assert asked["label_batch"] == asked["label_atoms"] == [720, DAY_MIN, DAY_MIN, DAY_MIN]
         assert asked["encode_snapshots"] == [240, 480, 960, DAY_MIN]
+
+
+def test_one_key_caps_time_and_one_memory_for_all_rules(tmp_path):
+    config = tmp_path / "config.yaml"
+    shutil.copy(ROOT / "config" / "demo.yaml", config)
+    (tmp_path / "profile").mkdir()
+    profile = {
+        "executor": "slurm",
+        "jobs": 10,
+        "retries": 47,
+        "default-resources": {"slurm_partition": "short", "max_runtime": 60, "max_mem_mb": 7000},
+        "set-resources": {"run_md": {"max_runtime": 600, "slurm_partition": "gpu"}},
+    }
+    (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(profile))
+    requests = {
+        request.rule: request
+        for request in requests_of(read_campaign(config), config, tmp_path / "profile", ROOT / "Snakefile")
+    }
+    md = requests.pop("run_md")
+    assert (set(md.minutes), md.partition, md.wanted_minutes) == ({600}, "gpu", DAY_MIN)
+    assert len(requests) > 10
+    for request in requests.values():
+        assert len(request.minutes) == 48
+        assert max(request.minutes) <= 60
+        assert max(request.memory_mb) <= 7000
+    # what it would ask for without: memory grows thrice, and no further, for most of many attempts follow from their time
+    profile["default-resources"] = {"slurm_partition": "short", "max_runtime": 60}
+    (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(profile))
+    found = requests_of(read_campaign(config), config, tmp_path / "profile", ROOT / "Snakefile")
+    memory = next(request.memory_mb for request in found if request.rule == "label_batch")
+    assert memory[:4] == (4000, 8000, 16000, 32000)
+    assert set(memory[4:]) == {32000}
