@@ -26,7 +26,7 @@ _SHORT_MIN = 240
 """A default partition with less is for trying things out, and not simply taken."""
 _PREEMPTED = {
     "requeue": "jobs go back to the queue when others want the nodes",
-    "cancel": "jobs are cancelled when others want the nodes, which the executor never hears of",
+    "cancel": "jobs are cancelled when others want the nodes, which is noticed late",
     "suspend": "jobs stand still while others want the nodes",
 }
 _CHECKSUM = "# Written by `pesatlas cluster`; checksum of the rest: "
