@@ -175,6 +175,14 @@ def _wrong(
         if request.wanted_mb > partition.memory_mb:
             remedy = f"take a partition whose nodes have more: {_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
         yield f"too much memory from attempt {too_much}", remedy
+    elif max(request.memory_mb) < request.wanted_mb:
+        yield (
+            f"{memory(request.wanted_mb)} are needed, and no attempt has more than {memory(max(request.memory_mb))}",
+            (
+                f"raise max_mem_mb in {file}, or take a partition whose nodes have more: "
+                f"{_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
+            ),
+        )
     if request.cores > partition.cores:
         yield (
             f"no node of {partition.name} has {count(request.cores, 'core')}",
