@@ -35,6 +35,7 @@ generate: $(VENV)/.ready
 	pesatlas config new --preset demo > config/demo.yaml
 	for name in matpes hydrides monolayers battery; do pesatlas config new --preset $$name > config/$$name.yaml; done
 	pesatlas config schema > workflow/schemas/config.schema.json
+	python -c "from pesatlas.monitor.cluster.write import Profile, render; print(render(Profile()), end='')" > profiles/slurm/config.yaml
 
 $(VENV)/.ready: pyproject.toml envs/constraints.txt envs/install.sh envs/toolchain.sh
 	envs/install.sh $(VENV)

@@ -80,6 +80,7 @@ def slurm(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a campaign, job after job through the queue
 @pytest.mark.skipif(bool(NO_SLURM), reason=NO_SLURM or "Slurm is here")
 def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
     with SlurmCampaign(tmp_path / "checkout", slurm, TINY) as campaign:
@@ -94,7 +95,7 @@ def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
         path = f"{Path(sys.executable).parent}{os.pathsep}{campaign.environment['PATH']}"
         environment = {**campaign.environment, "HOME": str(tmp_path), "PATH": path}
         del environment["PMG_VASP_PSP_DIR"]
-        said = run(["bash", "-c", script], folder, environment, timeout=900)
+        said = run(["bash", "-c", script], folder, environment, timeout=1700)
         assert said.count("Nothing stands in the way") == 2  # of the doctor, and of the jobs that were tried
         assert "vasp, pbe: " in said
         folder = campaign.path = folder / "my-campaign"

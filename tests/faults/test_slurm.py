@@ -143,6 +143,24 @@ def test_jobs_that_a_node_cannot_start_are_released_and_run_on_another(quiet, tm
         assert campaign.labels() == quiet.labels()[: 2 * 2 * 2]
 
 
+def test_jobs_that_may_not_take_as_long_as_they_need_go_on_until_they_are_done(quiet, slurm, selected):
+    # a minute, where two snapshots take two; Slurm looks every half a minute
+    limits = {"max_runtime": 1, "max_mem_mb": 12_000}
+    selected.write_profile(rules={"label_batch": limits, "label_atoms": limits}, retries=9)
+    selected.environment["VASP_DOUBLE_SECONDS"] = "28"
+    selected.run("results/labels/00000.parquet", "results/labels/00001.parquet")
+    jobs = selected.jobs("label_batch")
+    assert {job["state"] for job in jobs} == {"TIMEOUT", "COMPLETED"}
+    asked = slurm.ask(
+        "squeue", "-h", "--states=all", "--Format=Name:60,TimeLimit:20,MinMemory:20"
+    ).splitlines()
+    asked = {tuple(line.split()[1:]) for line in asked if line.startswith(jobs[0]["name"].rpartition("_")[0])}
+    # 10 GB at first, for four cores; then no more than any node gives
+    assert asked == {("1:00", "10000M"), ("1:00", "12000M")}
+    assert selected.labels() == quiet.labels()[: 2 * 2 * 2]
+    assert max(selected.runs_of_double().values()) <= 2  # what was finished is not calculated again
+
+
 @pytest.mark.skipif(not small_slurm.can_limit_memory(), reason="needs cgroups (v1) that may be written")
 def test_a_label_whose_vasp_the_kernel_kills_for_its_memory_is_made_by_the_next_attempt_of_its_job(
     quiet, tmp_path

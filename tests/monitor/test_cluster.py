@@ -32,7 +32,7 @@ def slurm(tmp_path_factory):
 @pytest.fixture
 def folder(slurm, tmp_path, monkeypatch):
     """The folder of a campaign on a login node of the small Slurm, which is the current one."""
-    campaign = SmallCampaign(tmp_path / "campaign", TINY)
+    campaign = SmallCampaign(tmp_path / "campaign", TINY | {"select.target": 100_000})
     monkeypatch.chdir(campaign.path)
     for name in ("PATH", "SLURM_CONF"):
         monkeypatch.setenv(name, slurm.environment[name])
@@ -65,13 +65,13 @@ def test_the_doctor_compares_every_attempt_of_every_rule_with_what_its_partition
     assert status == 1
     assert "ok     partition short: jobs of up to 1 h, 4 cores, 16 GB\n" in said
     # no list of ours: rules that no profile ever named are among them
-    for rule in ("prepare_structures", "cluster_atoms", "export_dataset", "run_md"):
+    for rule in ("grid_structures", "cluster_atoms", "export_dataset", "run_md"):
         assert line_of(rule, said).startswith("WRONG")
         assert "too long from attempt 1" in line_of(rule, said)
     assert "1, 2, 4, 8 h" in line_of("write_card", said)
     assert "too long from attempt 2" in line_of("write_card", said)
-    assert "4, 8, 16, 32 GB" in line_of("prepare_structures", said)
-    assert "too much memory from attempt 4" in line_of("prepare_structures", said)
+    assert "4, 8, 16, 32 GB" in line_of("grid_structures", said)
+    assert "too much memory from attempt 4" in line_of("grid_structures", said)
     assert "fit_pca" not in said  # runs where `pesatlas run` runs
     assert "score_benchmark" not in said  # of a section that this campaign does not have
     # the remedy is told once, and does away with all of it, but for the time that the longest may take
@@ -80,7 +80,7 @@ def test_the_doctor_compares_every_attempt_of_every_rule_with_what_its_partition
     short["default-resources"] |= {"max_runtime": 60, "max_mem_mb": 16000}
     status, said = check(short)
     assert status == 1
-    assert "1 h | 4, 8, 16 GB | 1 core |" in line_of("prepare_structures", said)
+    assert "1 h | 4, 8, 16 GB | 1 core |" in line_of("grid_structures", said)
     assert "it may take 24 h, and all attempts together have 4 h" in line_of("run_md", said)
     assert f"write retries: 23 into {FILE}" in said
     status, said = check(short | {"retries": 23})

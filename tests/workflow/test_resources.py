@@ -10,6 +10,7 @@ from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import OutputSettings, ResourceSettings
 
 from pesatlas.config.load import read_campaign
+from pesatlas.monitor.cluster.requests import requests_of
 from pesatlas.rules import RULES, quick_rules
 from small_campaign import ROOT, TINY, SmallCampaign
 
@@ -82,3 +83,35 @@ def test_a_selection_from_many_frames_is_left_to_jobs_however_few_are_labelled(t
 def test_a_campaign_of_the_size_of_matpes_keeps_a_job_for_each_batch_of_each_rule():
     campaign = read_campaign(ROOT / "config" / "matpes.yaml", extensions=False)
     assert quick_rules(campaign, {"trajectories": 300_000, "cells": 300_000, "batches": 750}) == set()
+
+
+def test_one_key_caps_time_and_one_memory_for_all_rules(tmp_path):
+    config = tmp_path / "config.yaml"
+    shutil.copy(ROOT / "config" / "demo.yaml", config)
+    (tmp_path / "profile").mkdir()
+    profile = {
+        "executor": "slurm",
+        "jobs": 10,
+        "retries": 47,
+        "default-resources": {"slurm_partition": "short", "max_runtime": 60, "max_mem_mb": 7000},
+        "set-resources": {"run_md": {"max_runtime": 600, "slurm_partition": "gpu"}},
+    }
+    (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(profile))
+    requests = {
+        request.rule: request
+        for request in requests_of(read_campaign(config), config, tmp_path / "profile", ROOT / "Snakefile")
+    }
+    md = requests.pop("run_md")
+    assert (set(md.minutes), md.partition, md.wanted_minutes) == ({600}, "gpu", DAY_MIN)
+    assert len(requests) > 8
+    for request in requests.values():
+        assert len(request.minutes) == 48
+        assert max(request.minutes) <= 60
+        assert max(request.memory_mb) <= 7000
+    # what it would ask for without: memory grows thrice, and no further, for most of many attempts follow from their time
+    profile["default-resources"] = {"slurm_partition": "short", "max_runtime": 60}
+    (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(profile))
+    found = requests_of(read_campaign(config), config, tmp_path / "profile", ROOT / "Snakefile")
+    memory = next(request.memory_mb for request in found if request.rule == "label_batch")
+    assert memory[:4] == (4000, 8000, 16000, 32000)
+    assert set(memory[4:]) == {32000}

@@ -121,8 +121,9 @@ def doctor(
     """Look at everything that a campaign in this folder needs, before it begins: one line each, with a remedy where it is wrong.
 
     Configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in work/doctor),
-    store and scratch, room on the disk, locks between processes, and with [bold]--profile profiles/slurm[/bold] partitions and
-    account. Ends with status 1 if anything is wrong. Run it where `pesatlas run` will run.
+    store and scratch, room on the disk, locks between processes, and with [bold]--profile profiles/slurm[/bold] account,
+    accounting, and what jobs of every rule will ask for, attempt by attempt, beside what their partition gives. Ends with status 1 if
+    anything is wrong. Run it where `pesatlas run` will run.
 
     With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy, forces and stress are compared with
     the records that MatPES published. It takes minutes, and runs where VASP can: in a job.

@@ -56,11 +56,7 @@ def _status_command(profile: dict[str, Any], cluster: Cluster, file: Path) -> Ch
             f"Slurm forgets a job {cluster.forgets_s} s after its end (MinJobAge), before squeue is asked again",
             remedy,
         )
-    waits = (
-        ", which waits for ever for a job that is cancelled: stop the run then, and start it again"
-        if command == "sacct"
-        else ""
-    )
+    waits = ", by which a job that is cancelled is noticed late" if command == "sacct" else ""
     return Check(
         True, f"Slurm {'with' if cluster.accounting else 'without'} accounting, asked by {command}{waits}"
     )
@@ -128,10 +124,10 @@ def _partition(
             remedy,
         )
     if partition.preempted == "cancel":
+        # no mistake: such a job is submitted again when Slurm has forgotten it
         yield Check(
-            False,
-            f"partition {partition.name} cancels jobs when others want their nodes (PreemptMode), and the executor waits for such a job for ever",
-            remedy,
+            True,
+            f"but partition {partition.name} cancels jobs when others want their nodes (PreemptMode), which is noticed late",
         )
 
 
@@ -179,6 +175,14 @@ def _wrong(
         if request.wanted_mb > partition.memory_mb:
             remedy = f"take a partition whose nodes have more: {_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
         yield f"too much memory from attempt {too_much}", remedy
+    elif max(request.memory_mb) < request.wanted_mb:
+        yield (
+            f"{memory(request.wanted_mb)} are needed, and no attempt has more than {memory(max(request.memory_mb))}",
+            (
+                f"raise max_mem_mb in {file}, or take a partition whose nodes have more: "
+                f"{_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
+            ),
+        )
     if request.cores > partition.cores:
         yield (
             f"no node of {partition.name} has {count(request.cores, 'core')}",

@@ -52,6 +52,7 @@ class Trial:
     ----------
     second : on another node, to try the locks that the first one in the partition holds
     labels : it labels an atom, for the jobs that label run in this partition
+    cores, memory_mb : what it asks for: those of one calculation if it labels
     job : its number; empty if it was not submitted
     problem : why it gives no or not all results; empty if it does
     waited_s : from its submission to its start, s
@@ -63,6 +64,8 @@ class Trial:
     request: Request
     second: bool = False
     labels: bool = False
+    cores: int = 1
+    memory_mb: int = _SMALL_MB
     job: str = ""
     problem: str = ""
     remedy: str = ""
@@ -116,7 +119,7 @@ def try_cluster(
     patience_s : how long to wait for all of them, s
     tell : takes a line about what is waited for, when it changes
     """
-    trials = _planned(requests, cluster)
+    trials = _planned(requests, cluster, campaign.label.cores)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     store = Path(campaign.campaign.store)
@@ -134,7 +137,7 @@ def try_cluster(
     return trials
 
 
-def _planned(requests: Sequence[Request], cluster: Cluster) -> list[Trial]:
+def _planned(requests: Sequence[Request], cluster: Cluster, label_cores: int) -> list[Trial]:
     by_partition: dict[str, list[Request]] = {}
     for request in requests:
         name = request.partition or cluster.default_partition or ""
@@ -145,10 +148,13 @@ def _planned(requests: Sequence[Request], cluster: Cluster) -> list[Trial]:
             raise UserError(
                 f"there is no partition {name or 'that is the default'}: `pesatlas doctor` tells what the profile may name."
             )
-        # the one that asks for most: GPUs, then labels
-        request = max(group, key=lambda each: (each.gpus, each.rule.startswith("label_"), each.memory_mb[0]))
-        labels = any(each.rule.startswith("label_") for each in group)
-        trials.append(Trial(f"{name}-1", name, request, labels=labels))
+        request = max(group, key=lambda each: each.gpus)
+        first = Trial(f"{name}-1", name, request)
+        for label in (each for each in group if each.rule.startswith("label_")):
+            # label jobs have memory for each core
+            share = label.memory_mb[0] * label_cores // label.cores
+            first.labels, first.cores, first.memory_mb = True, label_cores, max(first.memory_mb, share)
+        trials.append(first)
         if len(cluster.partitions[name].nodes) > 1:
             trials.append(Trial(f"{name}-2", name, request, second=True))
     return trials
@@ -178,7 +184,6 @@ class _Submission:
 
     def submit(self, trial: Trial, first: Trial | None = None) -> None:
         """Submit a job; ``first`` runs on another node, and holds locks."""
-        cores = self.campaign.label.cores if trial.labels else 1
         minutes = min(_LONGEST_MIN, *trial.request.minutes[:1])
         hold = (
             []
@@ -197,8 +202,8 @@ class _Submission:
                     "config": str(self.config),
                     "version": __version__,
                     "python": sys.executable,
-                    "cores": cores,
-                    "gpus": 0 if trial.second else trial.request.gpus,
+                    "cores": trial.cores,
+                    "gpus": trial.request.gpus,
                     "element": self.element if trial.labels else 0,
                     "label_s": 60 * max(minutes - _LABEL_RESERVE_MIN, 1),
                     "held": [*map(str, self.own), *held],
@@ -214,19 +219,17 @@ class _Submission:
             ),
             encoding="utf-8",
         )
-        # label jobs have memory for each core
-        share = trial.request.memory_mb[0] * cores // max(trial.request.cores, 1)
         options = {
-            "--mem": max(_SMALL_MB, share) if trial.labels else _SMALL_MB,
+            "--mem": trial.memory_mb,
             "--time": minutes,
-            "--cpus-per-task": cores,
+            "--cpus-per-task": trial.cores,
             "--partition": trial.partition,
             "--account": trial.request.account,
             "--constraint": trial.request.options.get("constraint"),
             "--qos": trial.request.options.get("qos"),
             "--exclude": first.node if first else None,
         }
-        gpus = 0 if trial.second else trial.request.gpus
+        gpus = trial.request.gpus
         model = trial.request.options.get("gpu_model")
         options["--gpus" if gpus else "--ntasks"] = (f"{model}:{gpus}" if model else gpus) if gpus else 1
         command = [

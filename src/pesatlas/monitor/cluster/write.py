@@ -26,7 +26,7 @@ _SHORT_MIN = 240
 """A default partition with less is for trying things out, and not simply taken."""
 _PREEMPTED = {
     "requeue": "jobs go back to the queue when others want the nodes",
-    "cancel": "jobs are cancelled when others want the nodes, which the executor never hears of",
+    "cancel": "jobs are cancelled when others want the nodes, which is noticed late",
     "suspend": "jobs stand still while others want the nodes",
 }
 _CHECKSUM = "# Written by `pesatlas cluster`; checksum of the rest: "
@@ -93,7 +93,7 @@ def decide(cluster: Cluster, requests: Sequence[Request]) -> Profile:
     name = account.value or None
     plain = [request for request in requests if not request.gpus]
     on_gpus = [request for request in requests if request.gpus]
-    partition = _partition(cluster, name, plain, "jobs without a GPU run")
+    partition = _partition(cluster, name, plain or requests, "jobs without a GPU run")
     gpu = (
         _partition(cluster, name, on_gpus, "rules run that ask for a GPU")
         if on_gpus
@@ -135,12 +135,10 @@ def _account(cluster: Cluster) -> Choice:
         )
     if len(accounts) == 1:
         return Choice(accounts[0], "Your only account.")
-    default = cluster.default_account if cluster.default_account in accounts else accounts[0]
-    return Choice(
-        default,
-        f"CHOOSE: who pays? Your accounts: {', '.join(accounts)}. This one is your default.",
-        open=True,
-    )
+    asked = f"CHOOSE: who pays? Your accounts: {', '.join(accounts)}."
+    if cluster.default_account in accounts:
+        return Choice(cluster.default_account, f"{asked} This one is your default.", open=True)
+    return Choice(accounts[0], f"{asked} None of them is your default.", open=True)
 
 
 def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request], purpose: str) -> Choice:
