@@ -124,20 +124,19 @@ def test_two_allocations_that_finish_nothing_are_followed_by_none(slurm, quiet, 
         campaign.take_selection(quiet)
         campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
         campaign.submit("results/labels/00000.parquet")
-        for count in (1, 2):
-            slurm.wait_for(lambda: [name for name, _ in campaign.steps()] == ["label_batch"], 120)
+        log = campaign.path / "logs" / "label_batch" / "00000.log"
+        for said in ("A further allocation carries on", "2 allocations in a row finished nothing"):
+            log.unlink(missing_ok=True)
+            slurm.wait_for(log.exists, 120)
             number = campaign.jobs(states="RUNNING")[-1]["number"]
             slurm.ask(
                 "scancel", "--batch", "--signal=USR1", number
             )  # as Slurm does, some time before the end
-            said = (
-                "A further allocation carries on" if count == 1 else "2 allocations in a row finished nothing"
-            )
             slurm.wait_for(lambda said=said: said in " ".join(campaign.output.split()), 60)
             slurm.ask("scancel", "--signal=TERM", number)
         slurm.wait_for(campaign.ended, 120)
-        assert len(campaign.jobs()) == 2
-        assert "told to stop" in (campaign.path / "logs" / "label_batch" / "00000.log").read_text()
+        assert len(campaign.jobs()) == 2, campaign.output
+        assert "told to stop" in log.read_text()
 
 
 def test_an_allocation_that_somebody_cancels_is_followed_by_none(slurm, quiet, tmp_path):

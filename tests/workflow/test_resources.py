@@ -79,6 +79,16 @@ def test_a_selection_from_many_frames_is_left_to_jobs_however_few_are_labelled(t
     assert {"write_card", "export_dataset"} <= found
 
 
+def test_crystals_are_prepared_by_a_job_where_there_is_much_to_read(tmp_path):
+    files = tmp_path / "crystals"
+    files.mkdir()
+    changes = TINY | {"structures.sources": [{"kind": "files", "paths": [str(files / "*.cif")]}]}
+    (files / "a.cif").write_bytes(b" " * 1_500_000)
+    assert "prepare_structures" in quick(tmp_path / "few", changes, {})
+    (files / "b.cif").write_bytes(b" " * 1_500_000)
+    assert "prepare_structures" not in quick(tmp_path / "many", changes, {})
+
+
 def test_a_campaign_of_the_size_of_matpes_keeps_a_job_for_each_batch_of_each_rule():
     campaign = read_campaign(ROOT / "config" / "matpes.yaml", extensions=False)
     assert quick_rules(campaign, {"trajectories": 300_000, "cells": 300_000, "batches": 750}) == set()

@@ -62,13 +62,11 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
         If configuration, profile or Snakefile are not there, another run of this folder is alive, or ``--until`` names a rule that has
         no job in this campaign.
     """
-    found = profile_folder(Path(profile))
-    if not found.is_dir():
-        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+    found = _find_profile(profile)
     _check_configuration(folder, arguments)
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
-    named = snakefile_arguments(folder, arguments) + [SLURM_PREFIX, prefix] * on_slurm
+    named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     command = [sys.executable, "-m", "snakemake"]
     options = ["--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
@@ -104,6 +102,13 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     elif status != 0:
         console.print(_stopped(folder, before, status))
     return status
+
+
+def _find_profile(profile: str) -> Path:
+    found = profile_folder(Path(profile))
+    if not found.is_dir():
+        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+    return found
 
 
 def _display(
