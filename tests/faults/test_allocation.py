@@ -1,8 +1,11 @@
 """A campaign in allocations of a real Slurm with two nodes: its jobs are steps on both, and a further allocation ends what one did not."""
 
 import importlib.util
+import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -13,6 +16,7 @@ import small_slurm
 from made_once import made_once
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.dataset.verify import verify
+from pesatlas.monitor.head import LOCK_FILE
 from slurm_campaign import SlurmCampaign
 from small_campaign import ROOT, TINY
 
@@ -125,26 +129,38 @@ def test_two_allocations_that_finish_nothing_are_followed_by_none(slurm, quiet, 
         campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
         campaign.submit("results/labels/00000.parquet")
         log = campaign.path / "logs" / "label_batch" / "00000.log"
+        first = None
         for said in ("A further allocation carries on", "2 allocations in a row finished nothing"):
+            slurm.wait_for(
+                lambda first=first: {job["number"] for job in campaign.jobs("RUNNING")} - {first}, 60
+            )
+            number = campaign.jobs("RUNNING")[-1]["number"]
             log.unlink(missing_ok=True)
             slurm.wait_for(log.exists, 120)
-            number = campaign.jobs(states="RUNNING")[-1]["number"]
             slurm.ask(
                 "scancel", "--batch", "--signal=USR1", number
             )  # as Slurm does, some time before the end
             slurm.wait_for(lambda said=said: said in " ".join(campaign.output.split()), 60)
             slurm.ask("scancel", "--signal=TERM", number)
+            first = number
         slurm.wait_for(campaign.ended, 120)
         assert len(campaign.jobs()) == 2, campaign.output
         assert "told to stop" in log.read_text()
 
 
-def test_an_allocation_that_somebody_cancels_is_followed_by_none(slurm, quiet, tmp_path):
+def test_an_allocation_whose_controller_is_killed_is_followed_by_another_and_one_that_somebody_cancels_by_none(
+    slurm, quiet, tmp_path
+):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
         campaign.take_selection(quiet)
         campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
         campaign.submit("results/labels/00000.parquet")
         slurm.wait_for(campaign.steps, 120)
-        slurm.ask("scancel", campaign.jobs()[0]["number"])
+        os.kill(json.loads((campaign.path / LOCK_FILE).read_text())["pid"], signal.SIGKILL)
+        slurm.wait_for(lambda: len(campaign.jobs()) == 2, 60)
+        second = campaign.jobs()[1]["number"]
+        slurm.wait_for(lambda: second in {job["number"] for job in campaign.jobs("RUNNING")}, 60)
+        slurm.wait_for(campaign.steps, 120)
+        slurm.ask("scancel", second)
         slurm.wait_for(campaign.ended, 120)
-        assert [job["state"] for job in campaign.jobs()] == ["CANCELLED"]
+        assert [job["state"] for job in campaign.jobs()] == ["FAILED", "CANCELLED"], campaign.output
