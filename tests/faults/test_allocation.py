@@ -112,7 +112,7 @@ def test_a_campaign_runs_in_one_allocation_after_the_other_as_steps_on_both_node
                 status.append(campaign.pesatlas("status"))
             return campaign.ended()
 
-        slurm.wait_for(look, 500)
+        slurm.wait_for(look, 800)  # a minute and a half on a machine with nothing else to do
         assert nodes == {"cpu1", "cpu2"}, campaign.output
         assert len(campaign.jobs()) >= 2, campaign.output
         assert "A further allocation carries on: Slurm job" in campaign.output
