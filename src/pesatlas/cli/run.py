@@ -64,6 +64,8 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
+    if must_submit(_executor(found, arguments)) and not ONLY_LOOKING.intersection(arguments):
+        return submit(folder, found, arguments, console)
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
@@ -72,8 +74,6 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     if ONLY_LOOKING.intersection(arguments):
         again = _making_again(_lost(folder, options), options)
         return subprocess.call([*command, *_to_look_at(command, again, folder, console)], cwd=folder)
-    if must_submit(_executor(found, arguments)):
-        return submit(folder, found, arguments, console)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
@@ -102,13 +102,6 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
     elif status != 0:
         console.print(_stopped(folder, before, status))
     return status
-
-
-def _find_profile(profile: str) -> Path:
-    found = profile_folder(Path(profile))
-    if not found.is_dir():
-        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
-    return found
 
 
 def _display(
@@ -174,6 +167,13 @@ def _making_again(lost: list[Path], options: list[str]) -> list[str]:
         if option in {"--forcerun", "-R"}:
             return [*options[: i + 1], *files, *options[i + 1 :]]
     return ["--forcerun", *files, *options]
+
+
+def _find_profile(profile: str) -> Path:
+    found = profile_folder(Path(profile))
+    if not found.is_dir():
+        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+    return found
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
