@@ -51,7 +51,7 @@ def quiet(slurm, tmp_path_factory):
 class AllocatedCampaign(SlurmCampaign):
     """A campaign with profiles/allocation, whose own lines are set as a user sets them here."""
 
-    def write_profile(self):
+    def write_profile(self, **options):
         folder = self.path / "profile"
         shutil.copytree(ROOT / "profiles" / "allocation", folder, dirs_exist_ok=True)
         job, profile = folder / "job.sh", folder / "config.yaml"
@@ -60,6 +60,9 @@ class AllocatedCampaign(SlurmCampaign):
         for old, new in (("#SBATCH --account=.*\n", ""), ("--time=.*", "--time=2"), ("USR1@.*", "USR1@30")):
             text, count = re.subn(old, new, text)
             assert count == 1, old
+        for name, value in options.items():
+            option = f"#SBATCH --{name.replace('_', '-')}="
+            text = re.sub(rf"{option}.*\n", "", text).replace("#SBATCH", f"{option}{value}\n#SBATCH", 1)
         job.write_text(text)
         profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | {"latency-wait": 5}))
 
@@ -164,3 +167,18 @@ def test_an_allocation_whose_controller_is_killed_is_followed_by_another_and_one
         slurm.ask("scancel", second)
         slurm.wait_for(campaign.ended, 120)
         assert [job["state"] for job in campaign.jobs()] == ["FAILED", "CANCELLED"], campaign.output
+
+
+def test_a_job_that_needs_a_gpu_is_a_step_with_one_on_the_node_that_has_them(slurm, quiet, tmp_path):
+    with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
+        campaign.take_selection(quiet)
+        shutil.rmtree(campaign.path / "results" / "snapshots")
+        campaign.change({"explore.device": "cuda"})
+        campaign.write_profile(partition="gpu", nodes=1, gpus_per_node=4)
+        campaign.submit("results/snapshots/00000.parquet")
+        slurm.wait_for(lambda: ["run_md", "gpu1"] in campaign.steps(), 120)
+        steps = slurm.ask("scontrol", "show", "step").split("StepId=")
+        (step,) = [step for step in steps if "Name=run_md" in step]
+        assert re.search("gpu[:=]1\\b", step), step
+        slurm.ask("scancel", campaign.jobs()[0]["number"])  # it would fail: there is no GPU
+        slurm.wait_for(campaign.ended, 120)
