@@ -52,7 +52,7 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
     quick: set[str] = set()
     labels = campaign.most_labels * len(campaign.label.levels)
     known = not campaign.references()
-    if known and _source_bytes(campaign) <= _SOURCE_BYTES:
+    if known and _has_few_sources(campaign):
         quick |= {"prepare_structures"}
     if labels <= _LABELS:
         quick |= {"write_card", "export_dataset"}
@@ -70,13 +70,15 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
     return quick
 
 
-def _source_bytes(campaign: Campaign) -> float:
-    """Return how much the sources of crystals have to read; of a database, infinitely much."""
+def _has_few_sources(campaign: Campaign) -> bool:
+    """Tell whether the sources of crystals have little to read; how much a database has is not known."""
     size = 0
     for options in campaign.structures.sources:
         source = registry.find("pesatlas.structures.sources", options.kind)
-        if hasattr(source, "inputs"):
-            size += sum(path.stat().st_size for path in source.inputs(options))
-        elif hasattr(source, "fetch"):
-            return float("inf")
-    return size
+        if hasattr(source, "fetch"):
+            return False
+        for path in source.inputs(options) if hasattr(source, "inputs") else []:
+            size += path.stat().st_size
+            if size > _SOURCE_BYTES:  # there may be 100,000 files
+                return False
+    return True

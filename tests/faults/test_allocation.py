@@ -1,8 +1,11 @@
 """A campaign in allocations of a real Slurm with two nodes: its jobs are steps on both, and a further allocation ends what one did not."""
 
 import importlib.util
+import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -13,6 +16,7 @@ import small_slurm
 from made_once import made_once
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.dataset.verify import verify
+from pesatlas.monitor.head import LOCK_FILE
 from slurm_campaign import SlurmCampaign
 from small_campaign import ROOT, TINY
 
@@ -47,7 +51,7 @@ def quiet(slurm, tmp_path_factory):
 class AllocatedCampaign(SlurmCampaign):
     """A campaign with profiles/allocation, whose own lines are set as a user sets them here."""
 
-    def write_profile(self):
+    def write_profile(self, **options):
         folder = self.path / "profile"
         shutil.copytree(ROOT / "profiles" / "allocation", folder, dirs_exist_ok=True)
         job, profile = folder / "job.sh", folder / "config.yaml"
@@ -56,6 +60,9 @@ class AllocatedCampaign(SlurmCampaign):
         for old, new in (("#SBATCH --account=.*\n", ""), ("--time=.*", "--time=2"), ("USR1@.*", "USR1@30")):
             text, count = re.subn(old, new, text)
             assert count == 1, old
+        for name, value in options.items():
+            option = f"#SBATCH --{name.replace('_', '-')}="
+            text = re.sub(rf"{option}.*\n", "", text).replace("#SBATCH", f"{option}{value}\n#SBATCH", 1)
         job.write_text(text)
         profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | {"latency-wait": 5}))
 
@@ -108,7 +115,7 @@ def test_a_campaign_runs_in_one_allocation_after_the_other_as_steps_on_both_node
                 status.append(campaign.pesatlas("status"))
             return campaign.ended()
 
-        slurm.wait_for(look, 500)
+        slurm.wait_for(look, 800)  # a minute and a half on a machine with nothing else to do
         assert nodes == {"cpu1", "cpu2"}, campaign.output
         assert len(campaign.jobs()) >= 2, campaign.output
         assert "A further allocation carries on: Slurm job" in campaign.output
@@ -124,28 +131,54 @@ def test_two_allocations_that_finish_nothing_are_followed_by_none(slurm, quiet, 
         campaign.take_selection(quiet)
         campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
         campaign.submit("results/labels/00000.parquet")
-        for count in (1, 2):
-            slurm.wait_for(lambda: [name for name, _ in campaign.steps()] == ["label_batch"], 120)
-            number = campaign.jobs(states="RUNNING")[-1]["number"]
+        log = campaign.path / "logs" / "label_batch" / "00000.log"
+        first = None
+        for said in ("A further allocation carries on", "2 allocations in a row finished nothing"):
+            slurm.wait_for(
+                lambda first=first: {job["number"] for job in campaign.jobs("RUNNING")} - {first}, 60
+            )
+            number = campaign.jobs("RUNNING")[-1]["number"]
+            log.unlink(missing_ok=True)
+            slurm.wait_for(log.exists, 120)
             slurm.ask(
                 "scancel", "--batch", "--signal=USR1", number
             )  # as Slurm does, some time before the end
-            said = (
-                "A further allocation carries on" if count == 1 else "2 allocations in a row finished nothing"
-            )
             slurm.wait_for(lambda said=said: said in " ".join(campaign.output.split()), 60)
             slurm.ask("scancel", "--signal=TERM", number)
+            first = number
         slurm.wait_for(campaign.ended, 120)
-        assert len(campaign.jobs()) == 2
-        assert "told to stop" in (campaign.path / "logs" / "label_batch" / "00000.log").read_text()
+        assert len(campaign.jobs()) == 2, campaign.output
+        assert "told to stop" in log.read_text()
 
 
-def test_an_allocation_that_somebody_cancels_is_followed_by_none(slurm, quiet, tmp_path):
+def test_an_allocation_whose_controller_is_killed_is_followed_by_another_and_one_that_somebody_cancels_by_none(
+    slurm, quiet, tmp_path
+):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
         campaign.take_selection(quiet)
         campaign.environment["VASP_DOUBLE_SECONDS"] = "1000"
         campaign.submit("results/labels/00000.parquet")
         slurm.wait_for(campaign.steps, 120)
-        slurm.ask("scancel", campaign.jobs()[0]["number"])
+        os.kill(json.loads((campaign.path / LOCK_FILE).read_text())["pid"], signal.SIGKILL)
+        slurm.wait_for(lambda: len(campaign.jobs()) == 2, 60)
+        second = campaign.jobs()[1]["number"]
+        slurm.wait_for(lambda: second in {job["number"] for job in campaign.jobs("RUNNING")}, 60)
+        slurm.wait_for(campaign.steps, 120)
+        slurm.ask("scancel", second)
         slurm.wait_for(campaign.ended, 120)
-        assert [job["state"] for job in campaign.jobs()] == ["CANCELLED"]
+        assert [job["state"] for job in campaign.jobs()] == ["FAILED", "CANCELLED"], campaign.output
+
+
+def test_a_job_that_needs_a_gpu_is_a_step_with_one_on_the_node_that_has_them(slurm, quiet, tmp_path):
+    with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
+        campaign.take_selection(quiet)
+        shutil.rmtree(campaign.path / "results" / "snapshots")
+        campaign.change({"explore.device": "cuda"})
+        campaign.write_profile(partition="gpu", nodes=1, gpus_per_node=4)
+        campaign.submit("results/snapshots/00000.parquet")
+        slurm.wait_for(lambda: ["run_md", "gpu1"] in campaign.steps(), 120)
+        steps = slurm.ask("scontrol", "show", "step").split("StepId=")
+        (step,) = [step for step in steps if "Name=run_md" in step]
+        assert re.search("gpu[:=]1\\b", step), step
+        slurm.ask("scancel", campaign.jobs()[0]["number"])  # it would fail: there is no GPU
+        slurm.wait_for(campaign.ended, 120)

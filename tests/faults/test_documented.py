@@ -25,6 +25,8 @@ BY_HAND = (
     "make .venv/.ready",
     "source .venv/bin/activate",
     "tmux new -s pesatlas",
+    # tests/faults/test_allocation.py runs it, with the nodes and the time of the lab
+    "pesatlas run --profile profiles/allocation",
 )
 SMALLER = {
     "python benchmarks/label_overhead.py": ["--snapshots", "1", "--atoms", "8"],

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
 
 import small_slurm
 from pesatlas.cli.slurm import job_prefix
+from pesatlas.monitor.head import LOCK_FILE
+from pesatlas.monitor.slurm import ALLOCATION
 
 pytestmark = [
     pytest.mark.slow,
@@ -87,6 +90,24 @@ def test_jobs_of_the_campaign_are_told_from_others_and_from_the_dead(slurm, half
     subprocess.run(["scancel", running], env=slurm.environment, check=True)
     slurm.wait_for(lambda: running not in slurm.ask("squeue", "-h", "--format=%A").split(), 60)
     assert fates(slurm, halfway) == ["killed"]
+
+
+def test_an_allocation_in_which_the_campaign_runs_is_told_from_its_jobs(slurm, halfway, submit):
+    waiting = submit("sleep 600", ALLOCATION, "--begin=now+3600")
+    raw = json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)
+    assert [(job["job"], job["rule"], job["state"]) for job in raw["slurm"]["jobs"]] == [
+        (waiting, "allocation", "PENDING")
+    ]
+    assert raw["orphans"]["slurm"] == []
+
+    # its process is not to be seen from the login node
+    head = {"host": "node7", "pid": 1, "since": time.time()}
+    (halfway.folder / LOCK_FILE).write_text(json.dumps(head))
+    assert json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["head"]["alive"] is None
+    running = submit("sleep 600", ALLOCATION)
+    slurm.wait_for(lambda: slurm.ask("squeue", "-h", f"--jobs={running}", "--format=%T") == "RUNNING\n", 60)
+    assert json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["head"]["alive"] is True
+    assert "`pesatlas run` lives on node7" in pesatlas(slurm, halfway.folder, "status").stdout
 
 
 def fates(slurm, halfway):

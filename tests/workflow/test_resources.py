@@ -1,4 +1,4 @@
-"""What jobs ask a cluster for, and which of a small campaign ask it for nothing."""
+"""What jobs ask a cluster for."""
 
 import shutil
 
@@ -11,8 +11,7 @@ from snakemake.settings.types import OutputSettings, ResourceSettings
 
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.cluster.requests import requests_of
-from pesatlas.rules import RULES, quick_rules
-from small_campaign import ROOT, TINY, SmallCampaign
+from small_campaign import ROOT
 
 DAY_MIN = 1440
 
@@ -40,49 +39,6 @@ def test_no_job_ever_asks_for_more_than_a_day_and_none_for_less_than_before(tmp_
         assert asked["run_md"] == [DAY_MIN] * 4
         assert asked["label_batch"] == asked["label_atoms"] == [720, DAY_MIN, DAY_MIN, DAY_MIN]
         assert asked["encode_snapshots"] == [240, 480, 960, DAY_MIN]
-
-
-def quick(path, changes, counts):
-    """Rules that take seconds in the demo with some values changed."""
-    SmallCampaign(path, changes)
-    return quick_rules(read_campaign(path / "config.yaml", extensions=False), counts)
-
-
-FEW = {"trajectories": 8, "cells": 8, "batches": 1}
-ON_A_GPU = {"explore.device": "cuda", "encode.device": "cuda"}
-AFTER_SELECTION = {"collect_dataset", "write_card", "export_dataset", "build_report"}
-
-
-def test_in_a_small_campaign_all_but_dynamics_and_labels_takes_seconds(tmp_path):
-    rest = {*RULES["select"], *AFTER_SELECTION, "prepare_structures"}
-    # 8 trajectories of 11 frames
-    assert quick(tmp_path / "cpu", TINY, FEW) == rest | {"encode_snapshots", "evaluate_potential"}
-    # what runs on a GPU needs a job, for there is none on a login node
-    assert quick(tmp_path / "gpu", TINY | ON_A_GPU, FEW) == rest
-
-
-def test_before_structures_are_there_only_what_the_configuration_limits_takes_seconds(tmp_path):
-    limited = {"prepare_structures", "write_card", "export_dataset", "evaluate_potential"}
-    assert quick(tmp_path, TINY, {}) == limited
-
-
-@pytest.mark.parametrize(
-    ("changes", "counts"),
-    [
-        ({"explore.length_ps": 100.0}, FEW | {"trajectories": 8_000}),
-        ({"select.reference": ["elsewhere.extxyz"]}, FEW),
-    ],
-    ids=["many frames", "frames of others"],
-)
-def test_a_selection_from_many_frames_is_left_to_jobs_however_few_are_labelled(tmp_path, changes, counts):
-    found = quick(tmp_path, TINY | changes, counts)
-    assert not found & {*RULES["select"], "collect_dataset", "build_report", "encode_snapshots"}
-    assert {"write_card", "export_dataset"} <= found
-
-
-def test_a_campaign_of_the_size_of_matpes_keeps_a_job_for_each_batch_of_each_rule():
-    campaign = read_campaign(ROOT / "config" / "matpes.yaml", extensions=False)
-    assert quick_rules(campaign, {"trajectories": 300_000, "cells": 300_000, "batches": 750}) == set()
 
 
 def test_one_key_caps_time_and_one_memory_for_all_rules(tmp_path):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
     room = share(dict(os.environ))
     command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(profile)]
     limits = ["--resources", f"cores_of_allocation={room.cores}", f"gpu={room.gpus}"]
-    head = subprocess.Popen([*command, *arguments, *limits], cwd=folder)
+    head = subprocess.Popen([*command, *arguments, *limits], cwd=folder, start_new_session=True)
 
     def further() -> str:
         """Submit the allocation after this one, unless it would be as fruitless; return its number."""
@@ -156,7 +157,10 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
         head.send_signal(signal.SIGTERM)
         _wait(head, number)
     elif head.returncode < 0 or head.returncode > 128:
-        after = further()  # killed, for its memory or by somebody
+        # killed, for its memory or by somebody; what it started on this node would go on
+        with suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)
+        after = further()
     status = head.wait()
     if status == 0 and after:
         _slurm("scancel", after)

@@ -65,13 +65,13 @@ def run_campaign(
         If configuration, profile or Snakefile are not there, another run of this folder is alive, or ``--until`` names a rule that has
         no job in this campaign.
     """
-    found = profile_folder(Path(profile))
-    if not found.is_dir():
-        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+    found = _find_profile(profile)
     _check_configuration(folder, arguments)
+    if must_submit(_executor(found, arguments)) and not ONLY_LOOKING.intersection(arguments):
+        return submit(folder, found, arguments, console)
     prefix = job_prefix(folder)
     on_slurm = _executor(found, arguments) == "slurm"
-    named = snakefile_arguments(folder, arguments) + [SLURM_PREFIX, prefix] * on_slurm
+    named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     command = [sys.executable, "-m", "snakemake"]
     options = ["--profile", str(found), *named, *arguments]
     if ONLY_LOOKING.intersection(arguments):
