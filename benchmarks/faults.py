@@ -158,7 +158,7 @@ def resume_beside_orphans(campaign: Campaign, slurm: SmallSlurm) -> str:
     return "`kill -9` of the head twice, started again at once while its jobs run"
 
 
-def finish_or_again(campaign: Campaign, head: "subprocess.Popen[bytes]") -> str:
+def finish_or_again(campaign: Campaign, head: subprocess.Popen[bytes]) -> str:
     """Wait for the head; if it gave up, type the same command again, as a person would; say which it was."""
     if head.wait(campaign.patience_s) == 0:
         return "the run goes on by itself"
@@ -279,8 +279,9 @@ def stop(campaign: Campaign, slurm: SmallSlurm, *options: str) -> str:
         head = campaign.start()
         working(campaign, slurm, share)
         tell(campaign, "stop", *options)
-        if head.poll() is None or campaign.jobs(states="RUNNING,PENDING"):
-            raise RuntimeError("it goes on after `pesatlas stop`")
+        head.wait(60)
+        if campaign.jobs(states="RUNNING,PENDING"):
+            raise RuntimeError("jobs go on after `pesatlas stop`")
     campaign.run()
     return (
         f"`{' '.join(['pesatlas stop', *options])}` from another terminal, twice; the same command carries on"
@@ -300,8 +301,7 @@ def take_over(campaign: Campaign, slurm: SmallSlurm) -> str:
     first.wait(300)
     working(campaign, slurm, 0.5)
     campaign.run("--take-over")
-    if second.poll() is None:
-        raise RuntimeError("two heads at once")
+    second.wait(60)
     return "`pesatlas run --take-over` while another run lives, twice"
 
 
@@ -397,7 +397,10 @@ def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
 
 
 def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
-    """Count label jobs (of a campaign inside allocations: those) by how they ended, those that Slurm put back into the queue, and those it ended for their memory."""
+    """Count label jobs by how they ended, those that Slurm put back into the queue, and those it ended for their memory.
+
+    Of a campaign inside allocations, count those.
+    """
     jobs, restarts = campaign.jobs(LABELS) or allocations(campaign, slurm), slurm.restarts()
     found = Counter(job["state"].lower() for job in jobs)
     found["restarted"] = sum(restarts[job["number"]] > 0 for job in jobs)
