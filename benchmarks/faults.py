@@ -27,6 +27,7 @@ import psutil
 
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.dataset.verify import verify
+from pesatlas.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -323,7 +324,7 @@ def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
     shutil.copytree(ROOT / "profiles" / "allocation", folder)
     job, nodes = folder / "job.sh", set()
     text = re.sub(r"#SBATCH --account=.*\n", "", job.read_text())
-    job.write_text(re.sub(r"USR1@.*", "USR1@60", re.sub(r"--time=.*", "--time=4", text)))
+    job.write_text(re.sub(r"USR1@.*", "USR1@90", re.sub(r"--time=.*", "--time=6", text)))
     tell(campaign, *campaign.command()[3:])
 
     def is_over() -> bool:
@@ -336,9 +337,10 @@ def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
         }
 
     slurm.wait_for(is_over, campaign.patience_s)
+    print(*(path.read_text() for path in (campaign.path / "logs/slurm").glob("allocation-*.log")), file=sys.stderr)
     if len(nodes) != 2:
         raise RuntimeError(f"labelled on {nodes}, not on two nodes")
-    return "`profiles/allocation`: job steps on two nodes, in allocations of four minutes"
+    return "`profiles/allocation`: job steps on two nodes, in allocations of six minutes"
 
 
 def allocations(campaign: Campaign, slurm: SmallSlurm) -> list[dict[str, str]]:
@@ -472,7 +474,7 @@ def attempt(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels:
             return disturb(name, folder, slurm, quiet, labels)
         with SmallSlurm(folder / f"slurm-{name}", **OWN_SLURM[name]) as own:
             return disturb(name, folder, own, quiet, labels)
-    except (RuntimeError, OSError, AssertionError, subprocess.SubprocessError):
+    except (UserError, RuntimeError, OSError, AssertionError, subprocess.SubprocessError):
         traceback.print_exc()
         print(f"| {name} | | | | | broke off | |", flush=True)
         return ["broke off"]
