@@ -80,7 +80,7 @@ RUN = (
         "collect: dataset there, no manifest.json", "open", r"results/\.manifest\.json\.\w+\.tmp$", _COLLECT
     ),
     Point("collect: before the rename of manifest.json", "os.rename", r"results/manifest\.json$", _COLLECT),
-    Point("export: folder marked, no data", "open", r"matpes/[^.][^/]*$", ("exports",)),
+    Point("export: folder marked, no data", "open", r"matpes/demo-[^/]+$", ("exports",)),
     Point("export: data there, no record", "os.rename", r"exports/matpes/export\.json$", ("exports",)),
     Point("card: before the rename of card.json", "os.rename", r"results/card\.json$", _CARD),
     Point("card: card there, its page not", "os.rename", r"results/card\.md$", _CARD),

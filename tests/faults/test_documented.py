@@ -31,6 +31,7 @@ BY_HAND = (
 SMALLER = {
     "python benchmarks/label_overhead.py": ["--snapshots", "1", "--atoms", "8"],
     "python benchmarks/kills.py --kills 10": ["--kills", "1", "--config", "config.yaml"],
+    "python benchmarks/kills.py --points": ["--points", "--only", "import"],
     "python benchmarks/faults.py --labels 200": ["--labels", "12", "--only", "cancel"],
 }
 # What a person changes in files that a command wrote: in the test, the tiny campaign, and no waiting between questions.

@@ -8,6 +8,8 @@ from kill_points import COMMANDS, LEVELS, RUN, KilledCampaign, copy_to, end, pre
 from made_once import made_once
 
 pytestmark = pytest.mark.slow
+_AS_FAR_AS_LABELS = [point for point in RUN if "labels" in point.gone]
+_FROM_THE_DATASET_ON = [point for point in RUN if "labels" not in point.gone]
 _BY_COMMAND = {command: list(points) for command, points in groupby(COMMANDS, lambda point: point.command)}
 
 
@@ -21,12 +23,11 @@ def finished(tmp_path_factory):
     return campaign
 
 
-def test_two_campaigns_on_one_store_one_killed_at_every_stage(finished, tmp_path):
-    assert len(RUN) >= 20
+def test_two_campaigns_on_one_store_one_of_them_killed_at_every_stage(finished, tmp_path):
     store = {"campaign.store": str(tmp_path / "store")}
     killed, calm = KilledCampaign(tmp_path / "killed", store), KilledCampaign(tmp_path / "calm", store)
     other = calm.start(["run"], calm.environment | {"STORE_INDEX_AFTER": "5000"})
-    for point in RUN:
+    for point in _AS_FAR_AS_LABELS:
         killed.kill_at(point)
     killed.do("run")
     assert other.wait(600) == 0, calm.output
@@ -35,6 +36,15 @@ def test_two_campaigns_on_one_store_one_killed_at_every_stage(finished, tmp_path
         assert campaign.rows() == finished.rows()
         assert campaign.left_behind() == []
     assert [len(killed.dataset(level)) for level in LEVELS] == [4, 3]
+
+
+def test_a_campaign_killed_all_the_way_from_the_labels_to_the_report(finished, tmp_path):
+    killed = copy_to(finished, tmp_path / "campaign")
+    killed.take_away(_FROM_THE_DATASET_ON[0].gone)
+    for point in _FROM_THE_DATASET_ON:
+        killed.kill_at(point)
+    assert end(killed, ("run",)) == finished.bytes_of("results")
+    assert killed.left_behind() == []
 
 
 @pytest.mark.parametrize("command", _BY_COMMAND, ids=lambda command: " ".join(command[:2]))
