@@ -28,7 +28,7 @@ _CLASSES = {
 }
 """Classes by their modules, which are imported when they are asked for: some import torch, some ASE."""
 
-__all__ = list(_CLASSES)  # noqa: PLE0604 - names all the same
+__all__ = list(_CLASSES)
 
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("extension", *_CLASSES.values())))
 

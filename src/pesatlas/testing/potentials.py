@@ -73,6 +73,7 @@ class PotentialTests(ExtensionTests):
         assert "/" in potential.name, "kind and name"
         assert len(potential.weights_hash) == 64
         assert int(potential.weights_hash, 16)
+        assert hash(settings) == hash(settings.model_copy()), "it is kept by its options: tuples, no lists"
         known = module.elements(settings)
         assert frozenset(known) == potential.elements, "as known before it is loaded, and after"
         assert known
