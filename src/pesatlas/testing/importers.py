@@ -102,9 +102,7 @@ class ImporterTests(NamedTests):
                     9,
                 ]
 
-    def test_what_a_torn_file_has_lost_is_said(
-        self, path: Path, frames: list[Atoms], tmp_path: Path
-    ) -> None:
+    def test_what_a_torn_file_has_lost_is_said(self, path: Path, frames: list[Atoms], tmp_path: Path) -> None:
         torn, table = tmp_path / self.file, tmp_path / "imported.parquet"
         torn.write_bytes(path.read_bytes()[: -(path.stat().st_size // 3)])
         try:
