@@ -8,10 +8,10 @@ from pesatlas.label.interface import Workplace
 
 def workplace(folder: Path, timeout_s: float = 120.0, **about: Any) -> Workplace:
     """Return a ``Workplace`` with its three folders below ``folder``, which are made."""
-    folders = [folder / name for name in ("scratch", "keep", "handover")]
-    for path in folders:
+    scratch, keep, handover = (folder / name for name in ("scratch", "keep", "handover"))
+    for path in (scratch, keep, handover):
         path.mkdir(parents=True, exist_ok=True)
-    return Workplace(*folders, timeout_s, **about)
+    return Workplace(scratch, keep, handover, timeout_s, **about)
 
 
 def alive(folder: Path) -> list[str]:
