@@ -5,44 +5,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from analytic import LennardJones
-from pesatlas.benchmark.judged import Judged
-from pesatlas.benchmark.run import Place, measure
-from pesatlas.benchmark.sources import Sources
-from pesatlas.config.benchmark import PROPERTIES
-from pesatlas.registry import find
+from pesatlas.testing.analytic import LennardJones, entry, judged, measured
 
-
-def judged(name="analytic", **settings):
-    return Judged(name, SimpleNamespace(identity=lambda: {"kind": "analytic"}), corrected=False, **settings)
-
-
-def measured(
-    potential, kind, folder, *, atoms_together=64, share=slice(None), sources=None, who=None, **options
-):
-    """Rows of scores of ``potential``, from the files of ``folder``."""
-    return measure(
-        who or judged(),
-        potential,
-        find(PROPERTIES, kind).Options(**options),
-        sources or Sources(folder),
-        Place(folder / "store", folder / "work", atoms_together),
-        share=share,
-    )
-
-
-def entry(name, crystal, **references):
-    """An entry as matcalc has them."""
-    from pymatgen.core import Structure
-
-    numbers, cell, positions = crystal
-    structure = Structure(cell, numbers.tolist(), positions, coords_are_cartesian=True)
-    return {"material_id": name, "formula": structure.formula, "structure": structure.as_dict(), **references}
+__all__ = ["entry", "judged", "measured"]
 
 
 def write(folder, name, entries):

@@ -7,10 +7,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from blank import blank
 from pesatlas.potentials.graph import build_graph, to_evaluation
 from pesatlas.potentials.interface import VOIGT
 from pesatlas.tables import TableWriter
+from pesatlas.testing.blank import blank
 from small_potentials import rattled, to_batch
 
 CUTOFF_A = 4.0

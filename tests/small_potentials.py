@@ -11,29 +11,10 @@ from ase.build import bulk
 from pesatlas.elements import atomic_number
 from pesatlas.potentials.crystals import FIRST
 from pesatlas.potentials.graph import build_graph
-from pesatlas.potentials.interface import Batch
+from pesatlas.testing.crystals import rattled, to_batch
 
 ELEMENTS = ("O", "Na", "Mg", "Cl")
 SHARED_MODELS = Path(__file__).parents[2] / "shared" / "models"
-
-
-def to_batch(crystals: list[Atoms]) -> Batch:
-    """Put ASE structures side by side."""
-    return Batch(
-        numbers=torch.tensor(np.concatenate([a.numbers for a in crystals]).astype(np.int64)),
-        positions=torch.tensor(np.concatenate([a.positions for a in crystals])),
-        cells=torch.tensor(np.stack([a.cell[:] for a in crystals])),
-        n_atoms=torch.tensor([len(a) for a in crystals]),
-    )
-
-
-def rattled(crystal: Atoms, seed: int, strain: float = 0.03) -> Atoms:
-    """A displaced and strained copy: nothing left of symmetry."""
-    rng = np.random.default_rng(seed)
-    copy = crystal.copy()
-    copy.rattle(0.08, rng=rng)
-    copy.set_cell(copy.cell[:] @ (np.eye(3) + strain * rng.normal(size=(3, 3))), scale_atoms=True)
-    return copy
 
 
 def rattled_salts() -> list[Atoms]:

@@ -12,7 +12,7 @@ from pesatlas.elements import atomic_number
 from pesatlas.label.backends import vasp
 from pesatlas.label.interface import Task
 from pesatlas.levels.vasp import levels
-from workplace import workplace
+from pesatlas.testing.workplace import workplace
 
 DOUBLE = Path(__file__).with_name("vasp_double.py")
 ELEMENTS = ("O", "Mg", "Fe", "Al", "Na", "Cl", "Ce", "F", "Co", "Si")

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from analytic import Analytic, ElasticCrystal, LennardJones
-from blank import blank
 from judging import (
     Collapsing,
     Exploding,
@@ -25,6 +24,7 @@ from pesatlas.benchmark.diffusion import conductivity, diffusion
 from pesatlas.benchmark.fingerprint import fingerprint
 from pesatlas.benchmark.sources import Sources
 from pesatlas.dynamics.relax import Start
+from pesatlas.testing.blank import blank
 from pesatlas.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 
 GAS_CONSTANT = 8.31446262  # J/mol/K

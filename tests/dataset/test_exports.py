@@ -8,43 +8,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
-from ase.calculators.emt import EMT
 
 import pesatlas
-from export_readers import READERS, VOIGT, check_same, read_extxyz
+from export_readers import READERS, TOLERANCES, read_extxyz
+from pesatlas import testing
 from pesatlas.dataset.atoms import to_ase, to_pymatgen
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
 from pesatlas.tables import TableWriter, read_entry, read_table, write_table
+from pesatlas.testing.labelled import labelled_rows
 
-STRAIN = 1e-4
 DOCS = Path(__file__).parents[2] / "docs" / "dataset.md"
 
-
-def strained():
-    """A distorted crystal of EMT under each of the six strains, both ways: energies that fix every component of its stress."""
-    rng = np.random.default_rng(1)
-    start = bulk("Cu", cubic=True) * (1, 1, 2)
-    start.numbers[::3] = 47
-    start.set_cell(start.cell @ (np.eye(3) * 0.97 + 0.02 * rng.standard_normal((3, 3))), scale_atoms=True)
-    start.positions += 0.1 * rng.standard_normal(start.positions.shape)
-    yield "start", start
-    for i, (a, b) in enumerate(VOIGT):
-        for sign in (1, -1):
-            strain = np.eye(3)
-            strain[a, b] += sign * STRAIN / 2
-            strain[b, a] += sign * STRAIN / 2
-            atoms = start.copy()
-            atoms.set_cell(start.cell @ strain, scale_atoms=True)
-            yield f"{i}{'+' if sign > 0 else '-'}", atoms
+for reader, read in READERS.items():
+    globals()[f"Test_{reader}"] = type(
+        f"Test_{reader}",
+        (testing.ExporterTests,),
+        {"kind": reader, "read": staticmethod(read), "__module__": __name__, **TOLERANCES.get(reader, {})},
+    )
 
 
-def by_finite_strain(energies, volume):
-    """Return the stress in eV/Å³, tension positive: the derivative of the energy by strain, over the volume."""
-    return [(energies[f"{i}+"] - energies[f"{i}-"]) / (2 * STRAIN * volume) for i in range(6)]
+def test_every_form_has_a_reader():
+    assert set(READERS) == set(formats())
 
 
 @pytest.fixture
@@ -54,33 +41,7 @@ def emt(finished, tmp_path, monkeypatch):
     for level in ("pbe", "r2scan"):
         path = finished / f"dataset/{level}/part-00000.parquet"
         example, *_ = read_table(path, "dataset").to_pylist()
-        rows = []
-        for name, atoms in strained():
-            atoms.calc = EMT()
-            forces = atoms.get_forces()
-            energy = atoms.get_potential_energy() * (1.1 if level == "r2scan" else 1)
-            rows.append(
-                {
-                    **example,
-                    "snapshot_id": f"CuAg:unit:300K-0GPa:{name}",
-                    "structure_id": "CuAg",
-                    "n_atoms": len(atoms),
-                    "numbers": atoms.numbers.tolist(),
-                    "cell_A": atoms.cell.array.reshape(-1).tolist(),
-                    "positions_A": atoms.positions.reshape(-1).tolist(),
-                    "energy_eV": energy,
-                    "free_energy_eV": energy - 0.001,
-                    "forces_eV_per_A": forces.reshape(-1).tolist(),
-                    "abs_forces_eV_per_A": np.linalg.norm(forces, axis=1).tolist(),
-                    "stress_eV_per_A3": atoms.get_stress().tolist(),
-                    "magmoms_muB": [0.1 * i for i in range(len(atoms))],
-                    "band_gap_eV": 0.0,
-                    "verdict": "flagged" if name == "5-" else "accepted",
-                    "split": "valid" if name.startswith("4") else "test" if name.startswith("5") else "train",
-                    "chemical_system": "Ag-Cu",
-                    "formula": "Ag3Cu5",
-                }
-            )
+        rows = labelled_rows(level, example)
         with TableWriter(path, "dataset", "s") as writer:
             writer.write(rows)
     return finished
@@ -95,26 +56,6 @@ def short(snapshot_id):
     return snapshot_id.split(":")[-1]
 
 
-@pytest.mark.physics
-@pytest.mark.parametrize("reader", READERS)
-def test_an_export_is_read_back_with_the_same_numbers_and_a_stress_that_follows_from_its_energies(
-    emt, tmp_path, reader
-):
-    kind = reader
-    export_dataset(emt, kind, tmp_path / kind, verdicts=["accepted", "flagged"])
-    rows = {row["snapshot_id"]: row for row in rows_of(emt).values()}
-    found = READERS[reader](tmp_path / kind, "pbe", list(rows))
-    check_same(kind, found, rows)
-    found = {short(name): each for name, each in found.items()}
-    energies = {name: each[1] for name, each in found.items()}
-    from_energies = by_finite_strain(energies, found["start"][0].get_volume())
-    largest = np.abs(found["start"][3]).max()
-    tolerance = 1e-6 if reader != "matgl" else 2e-3
-    assert np.abs(np.array(found["start"][3]) - from_energies).max() < tolerance
-    assert largest > 0.01
-    assert len(set(np.round(found["start"][3], 3))) == 6  # no two components alike: their order counts
-
-
 def test_only_accepted_rows_are_exported_unless_asked(emt, tmp_path):
     for verdicts, count in ((["accepted"], 12), (["accepted", "flagged"], 13), (["flagged"], 1)):
         export_dataset(emt, "extxyz", tmp_path / "x", verdicts=verdicts)
@@ -122,14 +63,6 @@ def test_only_accepted_rows_are_exported_unless_asked(emt, tmp_path):
         record = json.loads((tmp_path / "x/export.json").read_text())
         assert sum(record["rows"]["pbe"].values()) == count
         assert record["made_from"]["pbe"] == read_entry(emt / "dataset/pbe/part-00000.parquet").sha256
-
-
-@pytest.mark.parametrize("kind", [k for k in formats() if k != "aselmdb"])
-def test_the_same_dataset_gives_the_same_bytes(emt, tmp_path, kind):
-    for name in ("a", "b"):
-        export_dataset(emt, kind, tmp_path / name, verdicts=["accepted"])
-    first, second = (json.loads((tmp_path / n / "export.json").read_text())["files"] for n in ("a", "b"))
-    assert first == second
 
 
 def test_a_folder_that_is_no_export_is_left_alone(emt, tmp_path):

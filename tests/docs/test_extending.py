@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md: put where the page says, found by name, and run for real."""
+"""The package of docs/extending.md: built from the page, installed, found by name, and run for real."""
 
 import json
 import os
@@ -15,72 +15,137 @@ import yaml
 from small_campaign import ROOT, SmallCampaign
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
-EXAMPLES = dict(
-    re.findall(r"^`src/(pesatlas/\S+\.py)`:\n\n```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+FILES = dict(
+    re.findall(r"^`(\S+\.(?:py|toml))`:\n\n```(?:python|toml)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 )
 SETTINGS = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+OURS = ("source rare_gas", "potential lennard_jones", "policy outermost", "backend gpaw_gamma")
+
+
+def run(command, folder, path):
+    """Run a program with what is installed in ``path`` beside pesatlas; its output, when it succeeds."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(path)]), "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    """A folder with the package and the examples in it; what was compiled of the package is shared, for that takes longest."""
-    folder, compiled = tmp_path_factory.mktemp("extended"), "__pycache__"
-    source, copy = ROOT / "src" / "pesatlas", folder / "pesatlas"
-    shutil.copytree(source, copy, copy_function=os.symlink, ignore=shutil.ignore_patterns(compiled))
-    for path in {path.parent for path in source.rglob("*.py")}:
-        (path / compiled).mkdir(exist_ok=True)
-        (copy / path.relative_to(source) / compiled).symlink_to(path / compiled)
-    for name, text in EXAMPLES.items():
-        assert not (folder / name).exists(), f"{name} is no new file"
+def checkout(tmp_path_factory):
+    """The package as its author has it."""
+    folder = tmp_path_factory.mktemp("pesatlas-rare-gases")
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     return folder
 
 
 @pytest.fixture(scope="module")
-def found(package, tmp_path_factory):
-    """Tables of a campaign that uses all of them."""
+def installed(checkout, tmp_path_factory):
+    """A folder that its wheel is installed into."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir"]
+    offline = ["--no-deps", "--no-index"]
+    run([*pip, "wheel", *offline, "--no-build-isolation", "-w", str(folder / "wheels"), "."], checkout, "")
+    (wheel,) = (folder / "wheels").glob("*.whl")
+    assert wheel.name == "pesatlas_rare_gases-0.1.0-py3-none-any.whl"
+    run([*pip, "install", *offline, "--target", str(folder / "site"), str(wheel)], checkout, "")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """A folder with a campaign that uses all of it."""
     folder = tmp_path_factory.mktemp("campaign")
     changes = {}
     for block in SETTINGS:
         for section, keys in yaml.safe_load(block).items():
             changes |= {f"{section}.{key}": value for key, value in keys.items()}
     SmallCampaign(folder, changes | {"explore.length_ps": 0.04, "label.structures_per_job": 2})
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("extended_campaign.py"))],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    tables = json.loads((folder / "found.json").read_text())
-    assert Path(tables["package"]).is_relative_to(package)
-    return tables
+    return folder
 
 
-def test_the_page_has_an_example_of_each_kind():
-    folders = {str(Path(name).parent) for name in EXAMPLES}
-    assert folders == {
-        f"pesatlas/{kind}"
-        for kind in ("structures/sources", "potentials/kinds", "select/policies", "label/backends", "levels")
+@pytest.fixture(scope="module")
+def found(campaign, installed):
+    """Tables of that campaign."""
+    run([str(Path(__file__).with_name("extended_campaign.py"))], campaign, installed)
+    return json.loads((campaign / "found.json").read_text())
+
+
+def test_the_page_has_a_whole_package():
+    assert set(FILES) == {
+        "pyproject.toml",
+        "tests/test_rare_gases.py",
+        *(
+            f"src/pesatlas_rare_gases/{name}.py"
+            for name in ("crystals", "lennard_jones", "outermost", "levels", "gpaw_gamma")
+        ),
     }
 
 
-def test_examples_keep_the_rules_of_the_house(package):
+def test_the_page_names_every_kind_with_its_entry_points_and_its_tests():
+    from pesatlas import testing
+    from pesatlas.registry import GROUPS
+
+    rows = dict(re.findall(r"^\| .* \| `(pesatlas\.\w+)` \| .* \| `(\w+)` \|$", PAGE, re.MULTILINE))
+    assert {group.name for group in GROUPS.values()} == set(rows)
+    for group, name in rows.items():
+        assert GROUPS[getattr(testing, name).package].name == group
+
+
+def test_examples_keep_the_rules_of_the_house(checkout):
     ruff = shutil.which("ruff", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if ruff is None:
         pytest.skip("ruff is not installed")
-    files = [str(package / name) for name in EXAMPLES]
-    for command in (["check"], ["format", "--check", "--diff"]):
-        done = subprocess.run(
-            [ruff, *command, "--no-cache", "--config", str(ROOT / "pyproject.toml"), *files],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    modules = [str(checkout / name) for name in FILES if name.startswith("src/")]
+    modules_and_tests = [str(checkout / name) for name in FILES if name.endswith(".py")]
+    first = 'lint.isort.known-first-party = ["pesatlas", "pesatlas_rare_gases"]'
+    config = ["--no-cache", "--config", str(ROOT / "pyproject.toml"), "--config", first]
+    for command in (
+        ["check", *config, "--ignore", "INP001", *modules],
+        ["format", "--check", "--diff", *config, *modules_and_tests],
+    ):
+        done = subprocess.run([ruff, *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_program_names_the_package_and_checks_a_configuration_with_it(campaign, installed):
+    program = ["-m", "pesatlas.cli.main"]
+    said = run([*program, "--version"], campaign, installed)
+    for name in OURS:
+        assert f"with {name} (pesatlas-rare-gases 0.1.0)" in said
+    assert "is a valid campaign" in run([*program, "config", "check"], campaign, installed)
+    schema = json.loads(run([*program, "config", "schema"], campaign, installed))
+    kinds = schema["$defs"]["Structures"]["properties"]["sources"]["items"]["oneOf"]
+    assert kinds[-1]["properties"]["elements"]["items"]["enum"] == ["Ne", "Ar", "Kr", "Xe"]
+
+
+def test_doctor_names_the_package_that_a_campaign_uses(campaign, installed):
+    ask = """
+from itertools import islice
+from pathlib import Path
+
+from pesatlas.monitor.doctor import doctor
+
+for check in islice(doctor(Path("config.yaml"), Path("profiles/local")), 6):
+    print(check.ok, check.text)
+"""
+    said = run(["-c", ask], campaign, installed)
+    for name in OURS:
+        assert f"True {name} (pesatlas-rare-gases 0.1.0)" in said
+
+
+def test_the_package_passes_its_own_tests(checkout, installed):
+    command = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "tests"]
+    said = run(command, checkout, installed)
+    assert re.search(r"^\d\d passed", said, re.MULTILINE), said
 
 
 def test_the_source_gives_a_crystal_and_displaced_copies_of_it(found):

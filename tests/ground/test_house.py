@@ -15,6 +15,7 @@ FLOOR = {
     "__init__.py": 3,  # the front door: pesatlas.open
     "cli": 3,
     "monitor": 3,
+    "testing": 3,
     **dict.fromkeys(STAGES, 2),
     **dict.fromkeys(TOOLS, 1),
 }  # everything else is ground: 0

@@ -14,7 +14,7 @@ from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Failed, Task
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason
-from workplace import alive, workplace
+from pesatlas.testing.workplace import alive, workplace
 
 SILICON = np.array([[0, 2.7155, 2.7155], [2.7155, 0, 2.7155], [2.7155, 2.7155, 0]])
 
@@ -60,7 +60,7 @@ import sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[2])
-from workplace import workplace
+from pesatlas.testing.workplace import workplace
 from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Task
 from pesatlas.levels.gpaw import levels

@@ -12,9 +12,9 @@ import pytest
 from pesatlas.label.backends import vasp
 from pesatlas.label.interface import Failed, Result
 from pesatlas.label.verdict import judge
+from pesatlas.testing.workplace import alive, workplace
 from vasp_cases import calculate, options, runs, set_up, task
 from vasp_faults import FAULTS
-from workplace import alive, workplace
 
 FAILED = [
     ("unconverged", "not_converged", "EDIFF was not reached (unconverged) (after Unconverged: "),

@@ -10,8 +10,8 @@ import pytest
 from pesatlas.label.archive import pack, unpack
 from pesatlas.label.backends import vasp
 from pesatlas.label.interface import Failed, Result
+from pesatlas.testing.workplace import workplace
 from vasp_cases import CRYSTALS, calculate, options, runs, set_up, task
-from workplace import workplace
 
 
 def printed(place):

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from blank import value_of
 from pesatlas.config.presets import preset
 from pesatlas.tables import SCHEMAS, FailureReason, write_table
 from pesatlas.tables.failures import failure_row
+from pesatlas.testing.blank import value_of
 
 LEVELS = ("pbe", "r2scan")
 

@@ -10,7 +10,7 @@ from pesatlas.label.atoms import task_of_atom
 from pesatlas.label.backends import gpaw
 from pesatlas.label.interface import Result, Task
 from pesatlas.levels.gpaw import levels
-from workplace import workplace
+from pesatlas.testing.workplace import workplace
 
 pytestmark = [pytest.mark.physics, pytest.mark.slow]
 

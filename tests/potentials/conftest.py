@@ -25,11 +25,6 @@ def potentials(folders):
     return {**loaded, "chgnet": chgnet.load(chgnet.Options(), "cpu")}
 
 
-@pytest.fixture(params=["m3gnet", "m3gnet-kinked", "tensornet", "chgnet"])
-def potential(request, potentials):
-    return potentials[request.param]
-
-
 @pytest.fixture
 def shared_models():
     if not SHARED_MODELS.is_dir():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from blank import blank
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
@@ -11,6 +10,7 @@ from pesatlas.select.arms import Explored, divide, pick_arms
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
 from pesatlas.tables import read_entry, read_table, write_table
+from pesatlas.testing.blank import blank
 
 CRYSTALS, FRAMES = 24, 12
 

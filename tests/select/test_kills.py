@@ -19,7 +19,7 @@ STEPS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from conftest import _campaign_with
+from pesatlas.testing.selecting import campaign_with as _campaign_with
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures

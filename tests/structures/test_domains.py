@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pesatlas import registry
+from pesatlas import registry, testing
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.structures.crystal import Cell, Condition, Crystal, Refused, laid_flat
-from pesatlas.structures.names import is_valid
 from pesatlas.structures.sources import demo
 from pesatlas.tables import FailureReason
 
@@ -39,6 +38,11 @@ CASES = {
     "layered": ({"supercell": None}, {"MoS2": (10, 0), "MgO": (0, 1)}),
     "monolayer": ({"vacancies": True, "supercell": FLAT}, {"MoS2": (3, 0), "WS2": (3, 0)}),
     "grain_boundary": ({}, {"MgO": (2, 0), "Al": (2, 0), "MoS2": (0, 1)}),
+}
+OTHER = {
+    "amorphous": {"final_K": 321.0},
+    "rattled": {"displacements_A": [0.07]},
+    "transition": {"images": 4},
 }
 GIVEN = [(kind, name) for kind, (_, crystals) in CASES.items() for name in crystals]
 
@@ -71,26 +75,30 @@ def test_every_domain_is_tested():
     assert set(CASES) == set(registry.available(PACKAGE))
 
 
+for kind, (options, crystals) in CASES.items():
+    globals()[f"Test_{kind}"] = type(
+        f"Test_{kind}",
+        (testing.DomainTests,),
+        {
+            "kind": kind,
+            "options": options,
+            "other_options": OTHER.get(kind, {"temperatures_K": [321.0]}),
+            "crystals": tuple(crystals),
+            "__module__": __name__,
+        },
+    )
+
+
 @pytest.mark.parametrize(("kind", "name"), GIVEN)
-def test_cells_and_refusals(kind, name):
+def test_numbers_of_cells_and_refusals(kind, name):
     options, expected = CASES[kind]
     cells, refused = make(kind, name, **options)
     assert (len(cells), len(refused)) == expected[name]
     for variant, cell in cells.items():
-        # in file names and keys; a snapshot_id is structure:variant:condition:step
-        assert is_valid(variant)
-        assert kind == "bulk" or variant.startswith(kind)
-        assert cell.domain == kind
-        assert np.linalg.det(cell.cell) > 0
-        assert cell.positions.shape == (len(cell.numbers), 3)
+        assert variant
         assert min_distance(cell.cell, cell.positions) > 1.0
-        names = [condition.name for condition in cell.conditions]
-        assert all(is_valid(each) for each in names)
-        assert len(set(names)) == len(names) > 0
-    for variant, why in refused.items():
-        assert variant.startswith(kind)
+    for why in refused.values():
         assert why.reason in {FailureReason.NOT_APPLICABLE, FailureReason.POLAR}
-        assert len(why.detail) > 10
 
 
 @pytest.mark.parametrize("kind", sorted(set(CASES) - {"amorphous", "rattled", "transition"}))
@@ -98,17 +106,6 @@ def test_a_temperature_twice_would_give_two_trajectories_one_name_and_is_refused
     module = registry.find(PACKAGE, kind)
     with pytest.raises(ValidationError, match="twice"):
         module.Options(temperatures_K=[300.0, 600.0, 300.0])
-
-
-@pytest.mark.parametrize(("kind", "name"), GIVEN)
-def test_the_same_cells_every_time(kind, name):
-    options, _ = CASES[kind]
-    first, second = make(kind, name, **options)[0], make(kind, name, **options)[0]
-    assert list(first) == list(second)
-    for variant, cell in first.items():
-        assert (cell.positions == second[variant].positions).all()
-        assert (cell.cell == second[variant].cell).all()
-        assert (cell.numbers == second[variant].numbers).all()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas import testing
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.readers import format_of, stem_of
@@ -46,6 +47,24 @@ def same_as(found, crystal):
         crystal.positions @ np.linalg.inv(crystal.cell) % 1,
         atol=1e-5,
     )
+
+
+class TestFiles(testing.SourceTests):
+    kind = "files"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("crystals")
+        for name in ("TiO2", "NaCl"):
+            pymatgen_structure(builtin(name)).to(filename=str(folder / f"{name}.cif"))
+        (folder / "torn.cif").write_text("data_torn")
+        return {"paths": [str(folder)]}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def other_settings(cls, given):
+        return files.Options(paths=[f"{given['paths'][0]}/TiO2.cif"])
 
 
 @pytest.fixture(autouse=True)

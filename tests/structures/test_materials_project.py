@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas import testing
 from pesatlas.errors import UserError
 from pesatlas.structures.sources import demo
 from pesatlas.structures.sources import materials_project as mp
@@ -42,6 +43,24 @@ def document(material_id, name, hull=0.0):
     species = [Element.from_Z(int(z)) for z in crystal.numbers]
     structure = Structure(crystal.cell, species, crystal.positions, coords_are_cartesian=True)
     return SimpleNamespace(material_id=material_id, structure=structure, energy_above_hull=hull)
+
+
+class TestMaterialsProject(testing.SourceTests):
+    kind = "materials_project"
+    options = {"elements": ["Mg"], "max_sites": 10}
+
+    @pytest.fixture(autouse=True)
+    def _in_tmp(self):
+        """All its tests are in the one folder that was fetched into."""
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def fetched(cls, settings, tmp_path_factory):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path_factory.mktemp("campaign"))
+            patch.setenv("MP_API_KEY", SECRET)
+            mp.fetch(settings, Rester([document("mp-1265", "MgO", 0.01), document("mp-1000", "Mg2Si")]))
+            yield
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pesatlas import testing
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.sources.previous_round import Options, check, farthest_first, load
 from pesatlas.tables import read_table
 
 FINISHED = Path(__file__).parents[1] / "dataset" / "schema_2"
+
+
+class TestPreviousRound(testing.SourceTests):
+    kind = "previous_round"
+    other_options = {"count": 1}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("round-1")
+        shutil.copytree(FINISHED, folder / "results")
+        return {"previous": str(folder), "count": 3}
 
 
 @pytest.fixture
@@ -46,7 +59,7 @@ def test_frames_that_were_not_picked_come_farthest_first(finished):
         np.testing.assert_array_equal(crystal.numbers, frames[name]["numbers"])
         np.testing.assert_allclose(crystal.positions.ravel(), frames[name]["positions_A"])
         assert crystal.structure_id.startswith(frames[name]["structure_id"])
-    again = list(load(Options(previous=results, count=3)))
+    again = list(load(Options(previous=results, count=3)))  # its results may be named, too
     assert [crystal.structure_id for crystal in again] == [crystal.structure_id for crystal in found]
 
 

@@ -14,7 +14,12 @@ from pesatlas.terminal import show_lines
 
 def _version(show: bool) -> None:
     if show:
+        from pesatlas.registry import GROUPS, plugins  # noqa: PLC0415 - starting is quick
+
         typer.echo(f"pesatlas {__version__}")
+        for package in GROUPS:
+            for each in plugins(package):
+                typer.echo(f"  with {each}")
         raise typer.Exit
 
 

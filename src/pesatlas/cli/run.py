@@ -175,6 +175,13 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
     return first_part(options)
 
 
+def _find_profile(profile: str) -> Path:
+    found = profile_folder(Path(profile))
+    if not found.is_dir():
+        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+    return found
+
+
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
     """Say where to start if this is no folder of a campaign; Snakemake only says which file it did not find."""
     named = {argument.partition("=")[0] for argument in arguments}

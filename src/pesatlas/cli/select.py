@@ -18,7 +18,7 @@ from pesatlas.errors import UserError
 from pesatlas.frames import ase_rows, xyz
 from pesatlas.frames.comment import as_value
 from pesatlas.potentials.device import check_device
-from pesatlas.registry import available, find
+from pesatlas.registry import find, known
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
@@ -53,9 +53,9 @@ def select_files(
         raise UserError(f"{out} exists already. Choose another name, or move it away.")
     if out.suffix not in {".extxyz", ".xyz", ".parquet"}:
         raise UserError(f"{out}: give it a name that ends in .extxyz or .parquet.")
-    known = available(_POLICIES)
-    if settings["policy"] not in known:
-        raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(known)}.")
+    policies = known(_POLICIES)
+    if settings["policy"] not in policies:
+        raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(policies)}.")
     if settings["policy"] == "disagree":
         raise UserError(
             "--policy disagree: it needs a committee of potentials, which rounds of a campaign have. Take cover."

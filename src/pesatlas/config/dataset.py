@@ -1,6 +1,6 @@
 """Section ``dataset``: which labels are accepted, which may be merged, and how they are split."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,8 +10,13 @@ from pesatlas.config.section import Section
 Consequence = Literal["quarantine", "flag", "ignore"]
 OWN = "own choice"
 
-FORMATS = tuple(registry.available("pesatlas.dataset.exporters"))
-Format = Literal[FORMATS]  # type: ignore[valid-type]
+EXPORTERS = "pesatlas.dataset.exporters"
+
+if TYPE_CHECKING:
+    # the names are those of the modules that are there
+    Format = str
+else:
+    Format = registry.name_in(EXPORTERS)
 
 
 class Split(Section):
@@ -123,7 +128,7 @@ class Exports(Section):
     """In which forms the dataset is written besides its own tables."""
 
     formats: list[Format] = Field(
-        list(FORMATS),
+        registry.available(EXPORTERS),
         description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: for ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; pymatgen: entries",
     )
     verdicts: list[Literal["accepted", "flagged"]] = Field(

@@ -140,9 +140,7 @@ def _check_elements(campaign: Campaign) -> list[str]:
         f"explore.potential ({potential.kind})": lambda: registry.find(
             EXTENSIONS["explore.potential"], potential.kind
         ).elements(potential),
-        f"label.backend ({backend.kind})": lambda: registry.find("pesatlas.levels", backend.kind).elements(
-            backend
-        ),
+        f"label.backend ({backend.kind})": lambda: registry.level_of(backend.kind).elements(backend),
     }
     if campaign.train is not None and campaign.train.base is not None:
         base: Any = campaign.train.base
@@ -171,9 +169,13 @@ def _explain(detail: ErrorDetails) -> str:
     if kind == "missing":
         return f"{key}: missing. Add it{_meaning(where)}."
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        expected = detail.get("ctx", {}).get("expected_tags", "")
+        package = EXTENSIONS.get(".".join(str(part) for part in where if isinstance(part, str)), "")
+        others = [f", '{name}'" for name in registry.installed(package)] if package else []
+        expected = detail.get("ctx", {}).get("expected_tags", "") + "".join(others)
         got = value.get("kind") if isinstance(value, dict) else value
         return f"{key}.kind = {got!r}: there is no such kind. Choose one of {expected}."
+    if kind == "plugin":
+        return f"{key}: {detail['msg']}"
     message = detail["msg"].removeprefix("Value error, ")
     about, _, rest = message.partition(": ")
     if rest and all(part.isidentifier() for part in about.split(".")):

@@ -50,7 +50,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "title": settings.title or f"{manifest['campaign']}: potential energy surfaces at {levels}",
         "cautions": beware,
         "campaign": manifest["campaign"],
-        "made_with": f"pesatlas {manifest['code_version']}",
+        "made_with": _made_with(manifest),
         "date": _date(atlas),
         "identifier": identifier(manifest),
         "licence": settings.licence,
@@ -88,6 +88,12 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "limits": [*(f"Beware: {each}." for each in beware), *LIMITS, *settings.remarks],
         "configuration": configuration,
     }
+
+
+def _made_with(manifest: dict[str, Any]) -> str:
+    """Name the version of pesatlas, and whose extensions took part; manifests of older versions tell of none."""
+    others = manifest.get("plugins", [])
+    return f"pesatlas {manifest['code_version']}{' with ' if others else ''}{', '.join(others)}"
 
 
 def _level(atlas: Atlas, level: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.made_with import deciding
+from pesatlas.config.plugins import plugins_in
 from pesatlas.config.section import digest
 from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, judge, limited
 from pesatlas.dataset.conservation import check_sums
@@ -183,14 +184,16 @@ def _write_manifest(
     found = check_sums(layout)
     for each in found:
         log.info("%s", each)
+    configuration = campaign.model_dump(mode="json")
     manifest: dict[str, Any] = {
         "campaign": campaign.campaign.name,
         "code_version": __version__,
+        "plugins": [str(each) for each in plugins_in(configuration)],
         "levels": list(layout.levels),
         "label_batches": layout.label_batches,
         "surfaces": {level: surface.as_json() for level, surface in surfaces.items()},
         "references": references.as_json(),
-        "configuration": campaign.model_dump(mode="json"),
+        "configuration": configuration,
         "splits": materials.as_json(),
         "sums": [{**asdict(each), "closes": each.closes} for each in found],
         "files": [

@@ -11,6 +11,7 @@ from typing import Any
 
 from pesatlas import __version__, registry
 from pesatlas.cautions import cautions
+from pesatlas.config.dataset import EXPORTERS
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.source import Source
 from pesatlas.errors import UserError
@@ -21,7 +22,6 @@ from pesatlas.tables.state import identifier
 
 log = logging.getLogger(__name__)
 
-EXPORTERS = "pesatlas.dataset.exporters"
 RECORD, README = "export.json", "README.md"
 MARK = ".pesatlas-export"
 """Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
@@ -37,8 +37,8 @@ class File:
 
 
 def formats() -> list[str]:
-    """Names of the formats."""
-    return registry.available(EXPORTERS)
+    """Names of the formats; those of other distributions come last."""
+    return registry.known(EXPORTERS)
 
 
 def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence[str]) -> list[Path]:

@@ -57,9 +57,9 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
         )
     if not path.is_file():
         raise UserError(f"{path}: no such file. Name one of MatPES JSON, extended XYZ or an ASE database.")
-    if kind is not None and kind not in registry.available(IMPORTERS):
+    if kind is not None and kind not in registry.known(IMPORTERS):
         raise UserError(
-            f"--format {kind}: there is none. Choose one of {', '.join(registry.available(IMPORTERS))}."
+            f"--format {kind}: there is none. Choose one of {', '.join(registry.known(IMPORTERS))}."
         )
     module = registry.find(IMPORTERS, kind or _kind_of(path))
     sha = sha256_of(path)
@@ -170,7 +170,7 @@ def _kind_of(path: Path) -> str:
         if path.name.lower().endswith(registry.find(IMPORTERS, name).ENDINGS):
             return name
     raise UserError(
-        f"{path}: unknown format. Known: {', '.join(registry.available(IMPORTERS))}; name one with --format."
+        f"{path}: unknown format. Known: {', '.join(registry.known(IMPORTERS))}; name one with --format."
     )
 
 

@@ -14,6 +14,7 @@ from pesatlas import registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
 from pesatlas.config.load import EXTENSIONS, load_campaign, read_campaign
+from pesatlas.config.plugins import plugins_in
 from pesatlas.elements import atomic_number, symbol_of
 from pesatlas.errors import UserError
 from pesatlas.levels.registry import levels_of, supported_elements
@@ -58,6 +59,7 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
         "files and programs that the configuration names are there",
         lambda: load_campaign(campaign.model_dump(), str(config)),
     )
+    yield from _plugins(campaign)
     found, where = elements_in(campaign, Path("results"))
     symbols = " ".join(symbol_of(z) for z in sorted(found))
     yield Check(True, f"{len(found)} elements {where}{': ' if found else ''}{symbols}")
@@ -87,6 +89,15 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
         )
     elif on_slurm:
         yield from check_slurm(campaign, config, read_profile(profile), profile / "config.yaml", snakefile)
+
+
+def _plugins(campaign: Campaign) -> Iterator[Check]:
+    """Name extensions of other distributions: those in use, and those that are not looked at."""
+    for each in plugins_in(campaign.model_dump(mode="json")):
+        yield Check(True, f"{each} is not of pesatlas: what it does is for its authors to answer")
+    for package in registry.GROUPS:
+        for each in registry.plugins(package, shadowed=True):
+            yield Check(True, f"but {each} is not used: pesatlas has a {each.word} of that name")
 
 
 def _attempt(text: str, look: Callable[[], object]) -> Check:

@@ -113,6 +113,7 @@ def _chosen(campaign: Campaign, table: pa.Table, pool: Pool, required: list[int]
         rows = np.flatnonzero(inside)
         taken = [row for row in required if inside[row]]
         part = Pool.of(table.filter(pa.array(inside)), pool.atom_centres, pool.target, pool.seed)
+        part.expected_errors = pool.expected_errors
         found = policy.choose(part, options, np.searchsorted(rows, taken).tolist(), known)
         ranked[name] = [int(rows[pick.row]) for pick in found]
         spent[name] = float(cost[taken].sum())

@@ -1,20 +1,21 @@
 """A place for one calculation to run, as a label job makes it, and who is still at work there."""
 
 from pathlib import Path
+from typing import Any
 
 from pesatlas.label.interface import Workplace
 
 
-def workplace(folder, timeout_s=120.0, **about):
+def workplace(folder: Path, timeout_s: float = 120.0, **about: Any) -> Workplace:
     """Return a ``Workplace`` with its three folders below ``folder``, which are made."""
-    folders = [folder / name for name in ("scratch", "keep", "handover")]
-    for path in folders:
+    scratch, keep, handover = (folder / name for name in ("scratch", "keep", "handover"))
+    for path in (scratch, keep, handover):
         path.mkdir(parents=True, exist_ok=True)
-    return Workplace(*folders, timeout_s, **about)
+    return Workplace(scratch, keep, handover, timeout_s, **about)
 
 
-def alive(folder):
-    """Processes that work in ``folder``."""
+def alive(folder: Path) -> list[str]:
+    """Return the processes that work in ``folder``."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,10 +1,12 @@
-"""Rows of a table that mean nothing, for what looks at how many there are or at their columns."""
+"""Rows of a table that mean nothing, for whatever looks at how many there are or at some of their columns."""
+
+from typing import Any
 
 from pesatlas.tables import SCHEMAS
 
 
-def value_of(kind):
-    """A value of an Arrow type."""
+def value_of(kind: Any) -> Any:
+    """Return a value of an Arrow type."""
     text = str(kind)
     if text.startswith("fixed_size_list"):
         return [0.0] * kind.list_size
@@ -13,6 +15,6 @@ def value_of(kind):
     return {"string": "x", "bool": True}.get(text, 0)
 
 
-def blank(table):
-    """A row with a value of the right type in every column, null where that may be."""
+def blank(table: str) -> dict[str, Any]:
+    """Return a row with a value of the right type in every column, null where that may be."""
     return {field.name: None if field.nullable else value_of(field.type) for field in SCHEMAS[table]}

@@ -1,0 +1,259 @@
+"""The select stage on frames that are made up: features, shards, clusters, candidates and picks, as the rules make them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pesatlas.config.select import Select
+from pesatlas.select.assign import assign_frames
+from pesatlas.select.candidates import find_candidates
+from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.disagreement import Committee
+from pesatlas.select.pca import fit_pca
+from pesatlas.select.pick import pick_snapshots
+from pesatlas.select.reference import Reference
+from pesatlas.tables import TableWriter, read_entry, read_table, write_table
+from pesatlas.tables.moments import Moments, ShardMoments
+
+HASH = "a" * 64
+Frames = tuple[list[dict[str, Any]], NDArray[np.float64], list[NDArray[np.float64]]]
+"""Rows of snapshots, vectors of the structures, vectors of the atoms of each."""
+
+
+def campaign_with(structures_per_job: int = 3, **select: Any) -> Any:
+    """Return what the stage reads of a campaign; ``select`` are settings of that section."""
+    return SimpleNamespace(
+        campaign=SimpleNamespace(seed=1),
+        select=Select(**select),
+        label=SimpleNamespace(structures_per_job=structures_per_job),
+    )
+
+
+def snapshot(identity: str, positions: Any, **changes: Any) -> dict[str, Any]:
+    """Return one row of table ``snapshots``: argon atoms in a box of 10 Å."""
+    structure, variant, condition, step = identity.split(":")
+    positions = np.asarray(positions, dtype=float).reshape(-1, 3)
+    row = {
+        "snapshot_id": identity,
+        "structure_id": structure,
+        "variant": variant,
+        "domain": "bulk",
+        "condition": condition,
+        "ensemble": "NpT",
+        "temperature_K": 300.0,
+        "pressure_GPa": 0.0,
+        "step": int(step),
+        "n_atoms": len(positions),
+        "numbers": [18] * len(positions),
+        "cell_A": (np.eye(3) * 10).ravel().tolist(),
+        "positions_A": positions.ravel().tolist(),
+        "time_fs": 0.0,
+        "mlip_energy_eV": -1.0,
+        "mlip_stress_eV_per_A3": [0.0] * 6,
+        "mlip_max_force_eV_per_A": 0.0,
+        "min_distance_A": 2.0,
+        "potential": "none",
+        "potential_hash": "none",
+        "source": "test",
+        "code_version": "test",
+    }
+    return row | changes
+
+
+def write_features(
+    folder: Path,
+    ids: Sequence[str],
+    structures: NDArray[np.float64],
+    atoms: Sequence[NDArray[np.float64]],
+    cuts: Sequence[int] = (),
+    encoder_hash: str = HASH,
+) -> tuple[list[Path], list[Path]]:
+    """Write feature shards, cut before the rows ``cuts``, with their moments; return (features, moments)."""
+    edges = [0, *cuts, len(ids)]
+    tables, sums = [], []
+    folder.mkdir(exist_ok=True, parents=True)
+    for k, (a, b) in enumerate(pairwise(edges)):
+        path = folder / f"{k:05d}.parquet"
+        rows = [
+            {
+                "snapshot_id": ids[i],
+                "n_atoms": len(atoms[i]),
+                "structure_features": structures[i].astype(np.float16),
+                "atom_features": atoms[i].astype(np.float16).ravel(),
+            }
+            for i in range(a, b)
+        ]
+        metadata = {"pesatlas.encoder": "test/1", "pesatlas.encoder_hash": encoder_hash}
+        with TableWriter(path, "features", "test", metadata) as writer:
+            writer.write(rows)
+        shard = ShardMoments(
+            "test/1", encoder_hash, Moments.empty(structures.shape[1]), Moments.empty(atoms[0].shape[1])
+        )
+        for i in range(a, b):
+            s, x = structures[i].astype(np.float16), atoms[i].astype(np.float16)
+            if np.isfinite(s).all() and np.isfinite(x).all():
+                shard.structures.add(s[None])
+                shard.atoms.add(x)
+        shard.write(folder / f"{k:05d}.moments.npz")
+        tables.append(path)
+        sums.append(folder / f"{k:05d}.moments.npz")
+    return tables, sums
+
+
+def random_features(
+    n: int = 200, d: int = 12, seed: int = 0, groups: int = 6
+) -> tuple[list[str], NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Frames around a few centres: ids, structure vectors (n, d), atom vectors, a list of (n_i, d)."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(groups, d))
+    group = rng.integers(groups, size=n)
+    structures = centres[group] + 0.1 * rng.normal(size=(n, d))
+    atoms = [
+        centres[g] * rng.choice([0.5, 1.5], size=(rng.integers(1, 5), 1)) + 0.05 * rng.normal(size=(1, d))
+        for g in group
+    ]
+    ids = [f"x-{g}:unit:300K:{i}" for i, g in enumerate(group)]
+    return ids, structures, atoms
+
+
+def frames_of_twelve_crystals() -> Frames:
+    """300 frames of 12 crystals, five of them twice, six as given; those of every third crystal are surfaces."""
+    ids, structures, atoms = random_features(300, groups=12)
+    rng = np.random.default_rng(3)
+    rows = [snapshot(name, rng.uniform(0, 10, size=(len(x), 3))) for name, x in zip(ids, atoms, strict=True)]
+    for i in range(0, 300, 60):
+        twin = next(j for j in range(i + 1, 300) if len(atoms[j]) == len(atoms[i]))
+        rows[twin]["positions_A"], structures[twin], atoms[twin] = (
+            rows[i]["positions_A"],
+            structures[i],
+            atoms[i],
+        )
+    for i in range(5, 300, 50):
+        rows[i]["condition"] = "equilibrium"
+    for row in rows:
+        if int(row["structure_id"].removeprefix("x-")) % 3 == 0:
+            row["domain"] = "surface"
+    return rows, structures, atoms
+
+
+def cluster(
+    campaign: Any, folder: Path, features: list[Path], pca: Path, groups: list[list[Path]] | None = None
+) -> list[Path]:
+    """Cluster the shards ``features``, as the rules do, in ``groups`` of them; return the paths of the tables of clusters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = groups or [features]
+    grids = [folder / f"structures-{i}.npz" for i in range(len(groups))]
+    for group, cells in zip(groups, grids, strict=True):
+        grid_structures(campaign, group, pca, cells)
+    cluster_structures(campaign, grids, pca, folder / "structures.npz")
+    grids = [folder / f"atoms-{i}.npz" for i in range(len(groups))]
+    for group, cells in zip(groups, grids, strict=True):
+        grid_atoms(campaign, group, pca, folder / "structures.npz", cells)
+    cluster_atoms(campaign, grids, folder / "structures.npz", folder / "atoms.npz")
+    tables = [folder / f"clusters-{i}.parquet" for i in range(len(groups))]
+    for group, table in zip(groups, tables, strict=True):
+        assign_frames(group, pca, folder / "structures.npz", folder / "atoms.npz", table)
+    return tables
+
+
+def disagree(candidates: Path, clusters: Path, said: Any = None) -> Path:
+    """Write what a committee says of candidates: by ``said``, or of every frame its own, whoever is asked with it."""
+    wanted = set(read_table(candidates, "candidates")["snapshot_id"].to_pylist())
+    rows = []
+    for row in read_table(clusters, "clusters").to_pylist():
+        name, n = row["snapshot_id"], len(row["atom_clusters"])
+        if name in wanted:
+            std = said(row) if said else np.random.default_rng(sum(name.encode())).uniform(0.1, 1, n)
+            rows.append(
+                {
+                    "snapshot_id": name,
+                    "structure_id": name.split(":")[0],
+                    "domain": "bulk",
+                    "n_atoms": n,
+                    "numbers": [18] * n,
+                    "atom_clusters": row["atom_clusters"],
+                    "force_std_eV_per_A": std,
+                    "reason": None if std is not None else "unsupported_element",
+                    "code_version": "test",
+                }
+            )
+    path = candidates.with_name(f"disagreement-{candidates.name}")
+    write_table(path, "disagreement", rows, "test")
+    return path
+
+
+def calibrated(path: Path, factor: float = 2.0) -> Path:
+    """Write a table ``calibration``."""
+    numbers = ("values", "std", "expected", "error", "error_low", "error_high")
+    row: dict[str, Any] = dict.fromkeys(numbers, 1.0) | {
+        "quantity": "forces",
+        "bin": 0,
+        "factor": factor,
+        "values": 1,
+    }
+    write_table(path, "calibration", [row | {"held_out": True, "code_version": "test"}], "test")
+    return path
+
+
+def select(
+    campaign: Any,
+    folder: Path,
+    frames: Frames,
+    order: Any = None,
+    *,
+    cuts: Sequence[int] = (),
+    groups: list[list[int]] | None = None,
+    reference: Frames | None = None,
+    said: Any = None,
+) -> tuple[list[dict[str, Any]], Mapping[str, int]]:
+    """Run the whole stage on frames in ``order``, in shards cut before ``cuts``, in ``groups`` of shards; return picks and counts.
+
+    Parameters
+    ----------
+    reference : frames that are labelled already
+    said : what a committee says of a frame, for policies that ask one; see ``disagree``
+    """
+    rows, structures, atoms = frames
+    order = np.arange(len(rows)) if order is None else order
+    ids = [rows[i]["snapshot_id"] for i in order]
+    features, moments = write_features(folder / "f", ids, structures[order], [atoms[i] for i in order], cuts)
+    shards, edges = [], [0, *cuts, len(order)]
+    for k in range(len(features)):
+        shards.append(folder / f"s{k}.parquet")
+        write_table(shards[-1], "snapshots", [rows[i] for i in order[edges[k] : edges[k + 1]]], "test")
+    parts = [list(range(len(shards)))] if groups is None else groups
+    of_features = [[features[i] for i in part] for part in parts]
+    of_shards = [[shards[i] for i in part] for part in parts]
+    if reference:
+        known, x, y = reference
+        more, sums = write_features(folder / "known", [row["snapshot_id"] for row in known], x, y)
+        moments += sums
+        of_features.append(more)
+        write_table(folder / "known.parquet", "snapshots", known, "test")
+    fit_pca(campaign, moments, folder / "pca.npz")
+    tables = cluster(campaign, folder / "c", [], folder / "pca.npz", of_features)
+    known_clusters = Reference(folder / "known.parquet", tables.pop()) if reference else None
+    kept, hashes, asked = [], [], []
+    for k, (part, table) in enumerate(zip(of_shards, tables, strict=True)):
+        kept.append(folder / f"candidates-{k}.parquet")
+        hashes.append(folder / f"candidates-{k}.npy")
+        find_candidates(campaign, part, table, folder / "c/atoms.npz", kept[-1], hashes[-1])
+        asked.append(disagree(kept[-1], table, said))
+    pick_snapshots(
+        campaign,
+        shards,
+        kept,
+        hashes,
+        atoms=folder / "c/atoms.npz",
+        reference=known_clusters,
+        selection=folder / "selection.parquet",
+        committee=Committee(asked, calibrated(folder / "calibration.parquet")),
+    )
+    counts = read_entry(folder / "selection.parquet").counts
+    assert counts["pool"] == sum(n for name, n in counts.items() if name != "pool")
+    return read_table(folder / "selection.parquet", "selection").to_pylist(), counts

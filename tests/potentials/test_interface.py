@@ -1,0 +1,74 @@
+"""Every potential keeps what is expected of one: mechanics, batches, what physics is indifferent to."""
+
+import pytest
+
+from pesatlas import testing
+from pesatlas.potentials.weights import directory_sha256
+from pesatlas.registry import available
+from small_potentials import SHARED_MODELS
+
+pytestmark = pytest.mark.physics
+
+
+class TestChgnet(testing.PotentialTests):
+    kind = "chgnet"
+    other_options = {"version": "0.2.0"}
+
+
+class TestSmallM3GNet(testing.PotentialTests):
+    kind = "matgl"
+    trained = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, folders):
+        return {"path": str(folders["m3gnet"])}
+
+
+class TestKinkedM3GNet(testing.PotentialTests):
+    kind = "matgl"
+    trained = False
+    slope_eV_per_A3 = 6e-4  # a neighbour that crosses the cutoff is a step in the energy
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, folders):
+        return {"path": str(folders["m3gnet-kinked"])}
+
+
+class TestSmallTensorNet(testing.PotentialTests):
+    kind = "matgl"
+    trained = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, folders):
+        return {"path": str(folders["tensornet"])}
+
+
+class Shared(testing.PotentialTests):
+    kind = "matgl"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls):
+        folder = SHARED_MODELS / cls.name
+        if not folder.is_dir():
+            pytest.skip("needs the pretrained weights beside the checkout (../shared/models)")
+        return {"path": str(folder), "older_convention": True, "sha256": directory_sha256(folder)}
+
+
+class TestM3GNet2021(Shared):
+    name = "M3GNet-MP-2021.2.8-PES"
+
+
+class TestM3GNetMatPES(Shared):
+    name = "M3GNet-MatPES-PBE-v2025.1-PES"
+
+
+class TestTensorNetMatPES(Shared):
+    name = "TensorNet-MatPES-PBE-v2025.1-PES"
+
+
+def test_every_kind_is_tested_here():
+    assert available("pesatlas.potentials.kinds") == ["chgnet", "matgl"]
