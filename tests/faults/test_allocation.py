@@ -56,13 +56,14 @@ class AllocatedCampaign(SlurmCampaign):
         shutil.copytree(ROOT / "profiles" / "allocation", folder, dirs_exist_ok=True)
         job, profile = folder / "job.sh", folder / "config.yaml"
         text = job.read_text()
-        # two minutes: Slurm looks every half a minute, so that 60 to 90 s are left to work in
-        for old, new in (("#SBATCH --account=.*\n", ""), ("--time=.*", "--time=2"), ("USR1@.*", "USR1@30")):
+        # three minutes: Slurm looks every half a minute, so that 90 to 120 s are left to work in
+        for old, new in (("#SBATCH --account=.*\n", ""), ("--time=.*", "--time=3"), ("USR1@.*", "USR1@60")):
             text, count = re.subn(old, new, text)
             assert count == 1, old
         for name, value in options.items():
             option = f"#SBATCH --{name.replace('_', '-')}="
-            text = re.sub(rf"{option}.*\n", "", text).replace("#SBATCH", f"{option}{value}\n#SBATCH", 1)
+            text = re.sub(rf"^{option}.*\n", "", text, flags=re.MULTILINE)
+            text = text.replace("#!/bin/bash\n", f"#!/bin/bash\n{option}{value}\n")
         job.write_text(text)
         profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | {"latency-wait": 5}))
 
@@ -104,7 +105,7 @@ class AllocatedCampaign(SlurmCampaign):
 
 def test_a_campaign_runs_in_one_allocation_after_the_other_as_steps_on_both_nodes(slurm, quiet, tmp_path):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
-        campaign.environment["VASP_DOUBLE_SECONDS"] = "15"
+        campaign.environment["VASP_DOUBLE_SECONDS"] = "30"  # the campaign takes two and a half minutes
         assert "Submitted: Slurm job " in campaign.submit()
         assert "an allocation of this campaign is there already" in campaign.submit(expect=1)
         nodes, status = set(), []
@@ -115,7 +116,7 @@ def test_a_campaign_runs_in_one_allocation_after_the_other_as_steps_on_both_node
                 status.append(campaign.pesatlas("status"))
             return campaign.ended()
 
-        slurm.wait_for(look, 800)  # a minute and a half on a machine with nothing else to do
+        slurm.wait_for(look, 800)  # three minutes on a machine with nothing else to do
         assert nodes == {"cpu1", "cpu2"}, campaign.output
         assert len(campaign.jobs()) >= 2, campaign.output
         assert "A further allocation carries on: Slurm job" in campaign.output
@@ -182,3 +183,12 @@ def test_a_job_that_needs_a_gpu_is_a_step_with_one_on_the_node_that_has_them(slu
         assert re.search("gpu[:=]1\\b", step), step
         slurm.ask("scancel", campaign.jobs()[0]["number"])  # it would fail: there is no GPU
         slurm.wait_for(campaign.ended, 120)
+
+
+def test_an_allocation_that_slurm_does_not_take_is_told_of_with_its_reason(slurm, tmp_path):
+    with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
+        campaign.write_profile(partition="nowhere")
+        said = campaign.submit(expect=1)
+        assert "Slurm does not take profile/job.sh: " in said
+        assert "Invalid partition name specified" in said
+        assert campaign.jobs() == []
