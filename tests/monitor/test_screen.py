@@ -10,8 +10,9 @@ import time
 import pytest
 from rich.console import Console
 
+from pesatlas.cli.controller import Stopped
+from pesatlas.cli.ending import closing_lines, failed_before
 from pesatlas.cli.follow import campaign_to_show, follow, looker
-from pesatlas.cli.run import _stopped, _which, _without_results
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.bar import cells
@@ -138,7 +139,7 @@ def test_who_asks_for_something_else_gets_it(halfway, arguments):
 
 def test_after_a_run_that_stopped_the_jobs_that_failed_are_named_with_their_logs(halfway):
     folder = halfway.folder / "work" / "progress"
-    before = {_which(job) for job in _without_results(halfway.folder)}
+    before = failed_before(halfway.folder)
     with progress_file("run_md", "00000", folder):  # has its results
         pass
     with pytest.raises(ValueError, match="no"), progress_file("label_batch", "00001", folder):
@@ -149,10 +150,14 @@ def test_after_a_run_that_stopped_the_jobs_that_failed_are_named_with_their_logs
     path.write_text(
         json.dumps(state | {"started": state["started"] - 3600, "updated": state["updated"] - 3600})
     )
-    said = _stopped(halfway.folder, before, 1)
+    said = closing_lines(halfway.folder, before, 1, refused=[])
     assert "label_batch 00001 failed: see logs/label_batch/00001.log" in said
     assert "run_md" not in said
     assert "the same command carries on" in said
-    later = {_which(job) for job in _without_results(halfway.folder)}
-    assert "No job failed" in _stopped(halfway.folder, later, 1)
-    assert "does not take these options" in _stopped(halfway.folder, before, 2)
+    quietly = closing_lines(halfway.folder, before, 1, stopped=Stopped("quietly", "SIGTERM"), refused=[])
+    assert "label_batch 00001 failed: see logs/label_batch/00001.log" in quietly
+    later = failed_before(halfway.folder)
+    assert "Above is said why it stopped" in closing_lines(halfway.folder, later, 1, refused=[])
+    quietly = closing_lines(halfway.folder, later, 1, stopped=Stopped("quietly", "SIGTERM"), refused=[])
+    assert quietly.endswith("Running jobs came to their end.\nThe same command carries on.")
+    assert "does not take these options" in closing_lines(halfway.folder, before, 2, refused=[])

@@ -6,6 +6,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas run", "do it, or carry on"),
         ("pesatlas run --profile profiles/slurm", "on a cluster"),
         ("pesatlas run --until run_md", "stop after the dynamics"),
+        ("pesatlas run --take-over", "in place of one in another terminal"),
+    ),
+    "stop": (
+        ("pesatlas stop", "when running jobs have ended"),
+        ("pesatlas stop --now", "at once"),
+        ("pesatlas stop /scratch/campaign", "of a campaign elsewhere"),
     ),
     "status": (
         ("pesatlas status --watch", "look again every 5 s"),

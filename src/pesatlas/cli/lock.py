@@ -10,33 +10,110 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pesatlas.errors import UserError
-from pesatlas.monitor.head import LOCK_FILE
+from pesatlas.monitor.head import LOCK_FILE, Head, head_text, read_head
+
+_PATIENCE_S = 10.0
+"""How long the lock of a process that was killed, or just ends, may still be held: Snakemake ends a moment after its parent."""
+_LOOK_S = 0.1
+_ROOM = 1024
+"""Bytes in its file, always as many: whoever reads it while it is written finds no half of it."""
+
+
+class Lock:
+    """The lock while it is held, and what its file tells of the holder."""
+
+    def __init__(self, folder: Path, descriptor: int) -> None:
+        self._path, self._descriptor = folder / LOCK_FILE, descriptor
+        self.head = Head(socket.gethostname(), os.getpid(), time.time(), alive=True)
+        """What tells this holder from every other."""
+        self._said: dict[str, str | float] = {
+            "host": self.head.host,
+            "pid": self.head.pid,
+            "since": self.head.since,
+        }
+
+    def fileno(self) -> int:
+        """Return the file descriptor; a process that is given it holds the lock too."""
+        return self._descriptor
+
+    def note(self, **facts: str | float) -> None:
+        """Add to what the file tells of the holder."""
+        self._said |= facts
+        with suppress(OSError):  # a full disk stops nobody from holding the lock
+            os.pwrite(self._descriptor, json.dumps(self._said).ljust(_ROOM).encode(), 0)
+            os.ftruncate(self._descriptor, _ROOM)
+            os.fsync(self._descriptor)  # other machines see it on a network file system
+
+    def is_lost(self) -> bool:
+        """Tell whether its file was taken away or replaced: then others may hold a lock of that name, and this one protects nothing."""
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False  # a network file system that does not answer
+
+    def forget(self) -> None:
+        """Tell of nobody any more."""
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
 
 
 @contextmanager
-def campaign_lock(folder: Path) -> Iterator[int]:
+def campaign_lock(folder: Path) -> Iterator[Lock]:
     """Hold the lock of the campaign in ``folder``, and say in its file who does, for those who only look.
 
     The lock is the operating system's: it ends with the process that holds it, or with the last one that was given the file
-    descriptor that this yields.
+    descriptor of the lock that this yields.
 
     Raises
     ------
     UserError
         If another `pesatlas run` of this folder is alive.
     """
-    with (folder / LOCK_FILE).open("a+", encoding="utf-8") as lock:
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _acquire(folder, descriptor)
+        lock = Lock(folder, descriptor)
+        lock.note()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another `pesatlas run` works in {folder.resolve()}. Wait for it, or stop it (Ctrl-C in its terminal)."
-            ) from None
-        lock.truncate(0)
-        with suppress(OSError):  # a full disk stops nobody from holding the lock
-            lock.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}))
-            lock.flush()
-        try:
-            yield lock.fileno()
+            yield lock
         finally:
-            lock.truncate(0)
+            lock.forget()
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(folder: Path, descriptor: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            head = read_head(folder)
+            ends = head is None or head.alive is False or head.orphaned
+            if not ends or time.monotonic() > deadline:
+                raise UserError(refusal(folder, head)) from None
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
+def refusal(folder: Path, head: Head | None) -> str:
+    """Return why the folder is not free, and what can be done."""
+    where = folder.resolve()
+    if head is None or (head.alive is False and not head.orphaned):
+        return (
+            f"another `pesatlas run` works in {where}: the lock {LOCK_FILE} is held, by a process that its file does not name. "
+            f"`fuser -v {LOCK_FILE}` on the machine where it runs names it; end that, then try again."
+        )
+    text = f"another `pesatlas run` works in {where}: {head_text(head)}."
+    if head.alive is None:
+        return (
+            f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends it and carries on. If {head.host} is "
+            f"gone for good and its lock is held nevertheless, take the lock's file away: mv {LOCK_FILE} {LOCK_FILE}.old"
+        )
+    return (
+        f"{text} Wait for it; or `pesatlas stop` ends it (quietly; at once: `--now`), and `pesatlas run --take-over` ends it and carries "
+        "on."
+    )

@@ -33,16 +33,43 @@ def run(
     profile: Annotated[
         str, typer.Option(help="Snakemake profile: where and how jobs run.")
     ] = "profiles/local",
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="End another run of this folder first, wherever it is.")
+    ] = False,
 ) -> None:
     """Run the campaign of this folder, or carry on where it stopped.
 
     Everything after the options goes to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
     config/matpes.yaml[/bold] takes another configuration, [bold]--until run_md[/bold] stops early. The lock of a run
     that was killed is cleared; a second run in the same folder is refused while the first one lives.
+
+    It ends with status 0 if everything is made, and otherwise tells in its last lines why it ended and whether anything is to be mended.
+    Ctrl-C cancels running jobs; [bold]pesatlas stop[/bold] ends it from anywhere. With [bold]--take-over[/bold], another run of this folder ends at
+    once: its Slurm jobs that run go on and this run takes what they finish, those that wait are submitted anew.
     """
     from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
 
-    sys.exit(run_campaign(Path(), profile, context.args, console))
+    sys.exit(run_campaign(Path(), profile, context.args, console, take_over=take_over))
+
+
+@command("stop")
+def stop(
+    folder: Folder = Path(),
+    now: Annotated[
+        bool, typer.Option("--now", help="Cancel running jobs in place of waiting for them.")
+    ] = False,
+) -> None:
+    """End the run of a campaign from anywhere: another terminal, or another login node that sees the folder.
+
+    Nothing new is submitted, jobs that wait in the queue are cancelled, those that run come to their end, and what is waited for is told.
+    Ctrl-C ends this waiting, not the request. With [bold]--now[/bold] running jobs are cancelled as well: what they had finished is kept. Either
+    way [bold]pesatlas run[/bold] carries on later. Where no run is alive, [bold]--now[/bold] cancels Slurm jobs that a killed one left.
+
+    Ends with status 0 when the run has ended, or there was none; with status 1 if it does not answer.
+    """
+    from pesatlas.cli.stop import stop as end  # noqa: PLC0415
+
+    end(folder, console, now=now)
 
 
 @command("status")

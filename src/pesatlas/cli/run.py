@@ -1,11 +1,10 @@
 """Run or resume the campaign of a folder through Snakemake."""
 
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,17 +12,19 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
-from pesatlas.cli.follow import LOG, LOOK_S, LOOK_SLURM_S, campaign_of_run, campaign_to_show, follow, looker
+from pesatlas.cli.controller import Controller, Show
+from pesatlas.cli.ending import closing_lines, failed_before
+from pesatlas.cli.follow import LOOK_S, LOOK_SLURM_S, campaign_of_run, campaign_to_show, follow, looker
 from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
+from pesatlas.cli.orphans import sort_out_orphans
+from pesatlas.cli.refusals import given_up
 from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.stop import take_over as end_other
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
-from pesatlas.monitor.counts import Manifests
-from pesatlas.monitor.jobs import Job, read_jobs
 from pesatlas.monitor.missing import missing_files
-from pesatlas.monitor.slurm import read_queue
 from pesatlas.monitor.words import duration
 from pesatlas.report.summary import summary
 
@@ -43,17 +44,21 @@ ONLY_LOOKING = {
     "-l",
 }
 SLURM_PREFIX = "--slurm-jobname-prefix"
-_MISUSED = 2
-"""Snakemake's exit status for options that there are not."""
 _SHOWN = 8
-"""Jobs that are named after a run."""
+"""Files that are named."""
 
 
-def run_campaign(folder: Path, profile: str, arguments: list[str], console: Console) -> int:
+def run_campaign(
+    folder: Path, profile: str, arguments: list[str], console: Console, *, take_over: bool = False
+) -> int:
     """Run Snakemake in ``folder``; return its exit status. What ``folder`` lacks, Snakefile or profile, is the checkout's.
 
     Two runs in one folder would fight over the same files. A lock of Snakemake's that is found while we hold the campaign's was
     left by a run that was killed.
+
+    Parameters
+    ----------
+    take_over : end another run of this folder first
 
     Raises
     ------
@@ -78,34 +83,48 @@ def run_campaign(folder: Path, profile: str, arguments: list[str], console: Cons
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
             "where that is needed), or take another profile, e.g. --profile profiles/local."
         )
-    started = time.monotonic()
-    with campaign_lock(folder) as lock, ExitStack() as stack:
+    if take_over:
+        end_other(folder, console)
+    return _run(folder, options, arguments, prefix if on_slurm else "", console)
+
+
+def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, console: Console) -> int:
+    """Run Snakemake while nobody else does in ``folder``, and tell how it ended; return its exit status.
+
+    Parameters
+    ----------
+    prefix : what the names of its Slurm jobs begin with; empty without Slurm
+    """
+    command = [sys.executable, "-m", "snakemake"]
+    started, since = time.monotonic(), time.time()
+    status = 0
+    with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
         lost = _lost(folder, options)
         _tell_lost(lost, options, console)
         if any((folder / ".snakemake" / "locks").glob("*")):
             console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
             subprocess.check_call([*command, *options, "--unlock", "--quiet"], cwd=folder)
-        if on_slurm:
-            _sort_out_orphans(prefix, console)
-            stack.enter_context(held_jobs_released(prefix, console))
-        before = {_which(job) for job in _without_results(folder) if not job.running}
-        show = _display(folder, arguments, console, LOOK_SLURM_S if on_slurm else LOOK_S)
-        for part in _parts(command, options, lost, folder):
-            status = _wait_for([*command, *part], folder, lock, show)
-            if status:
-                break
+        with ExitStack() as stack:
+            if prefix:
+                sort_out_orphans(prefix, console)
+                stack.enter_context(held_jobs_released(prefix, console))
+            before = failed_before(folder)
+            show = _display(folder, arguments, console, LOOK_SLURM_S if prefix else LOOK_S)
+            for part in _parts(command, options, lost, folder):
+                status = run.run(part, show)
+                if status:
+                    break
     results = folder / "results"
     if status == 0 and (results / "manifest.json").is_file():
         console.print(summary(results))
         console.print(f"Done in {duration(time.monotonic() - started)}.")
     elif status != 0:
-        console.print(_stopped(folder, before, status))
-    return status
+        refused = given_up(folder, since)
+        console.print(closing_lines(folder, before, status, stopped=run.stopped, refused=refused))
+    return status if status >= 0 else 128 - status
 
 
-def _display(
-    folder: Path, arguments: list[str], console: Console, every_s: float
-) -> Callable[[subprocess.Popen[bytes], Path], int] | None:
+def _display(folder: Path, arguments: list[str], console: Console, every_s: float) -> Show | None:
     """Return what shows a run to a person until it ends; None if its stages are not to be shown."""
     campaign = campaign_to_show(folder, arguments, console)
     if campaign is None:
@@ -181,65 +200,6 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
         )
 
 
-def _without_results(folder: Path) -> list[Job]:
-    return read_jobs(folder, Manifests(folder).has_results, None)
-
-
-def _which(job: Job) -> tuple[str, int, float]:
-    """Tell one job from every other. When it started is by the clock of its machine, which is no other's."""
-    return job.state.host, job.state.pid, job.state.started
-
-
-def _stopped(folder: Path, before: set[tuple[str, int, float]], status: int) -> str:
-    """Say what to do after a run that did not come to its end: which jobs failed that were not there ``before``, and where they say why."""
-    if status == _MISUSED:
-        return "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it takes."
-    lost = [job for job in _without_results(folder) if not job.running and _which(job) not in before]
-    lines = ["[bold]The campaign stopped before its end.[/bold] What was finished is kept."]
-    lines += [
-        f"  {f'{job.state.rule} {job.state.batch}'.strip()} {job.fate}: see {job.log}"
-        for job in lost[:_SHOWN]
-    ]
-    if len(lost) > _SHOWN:
-        lines.append(f"  and {len(lost) - _SHOWN} more: `pesatlas status`")
-    lines.append(
-        "After mending what the logs say, the same command carries on."
-        if lost
-        else "No job failed: above is said why it stopped. The same command carries on."
-    )
-    return "\n".join(lines)
-
-
-def _wait_for(
-    snakemake: list[str],
-    folder: Path,
-    lock: int,
-    show: Callable[[subprocess.Popen[bytes], Path], int] | None = None,
-) -> int:
-    """Run Snakemake to its end, whatever this process is told meanwhile; return its exit status.
-
-    Snakemake holds the campaign's lock too: should this process be killed alone, a second head is still refused. Ctrl-C reaches
-    it from the terminal, and it needs time to cancel its jobs. SIGTERM is passed on: it lets running jobs come to their end.
-
-    Parameters
-    ----------
-    show : if given, what is said goes into a file, and this shows it to a person until the process ends
-    """
-    with ExitStack() as stack:
-        path = folder / LOG
-        output = None
-        if show is not None:
-            path.parent.mkdir(exist_ok=True)
-            output = stack.enter_context(path.open("wb"))
-        process = subprocess.Popen(snakemake, cwd=folder, pass_fds=[lock], stdout=output, stderr=output)
-        for number, told in (
-            (signal.SIGTERM, lambda *_: process.terminate()),
-            (signal.SIGINT, lambda *_: None),
-        ):
-            stack.callback(signal.signal, number, signal.signal(number, told))
-        return process.wait() if show is None else show(process, path)
-
-
 def _executor(profile: Path, arguments: list[str]) -> str:
     """Return which executor of Snakemake is asked for, by an argument or else by the profile; empty if none is."""
     for i, argument in enumerate(arguments):
@@ -247,24 +207,3 @@ def _executor(profile: Path, arguments: list[str]) -> str:
         if name in {"--executor", "-e"}:
             return value or "".join(arguments[i + 1 : i + 2])
     return str(read_profile(profile).get("executor", ""))
-
-
-def _sort_out_orphans(prefix: str, console: Console) -> None:
-    """Cancel jobs of a run that was killed if they still wait; leave those that run, for they are half-way.
-
-    This run submits the batches of both again. A second job on a batch waits for the first one to end, and finds its results.
-    """
-    orphans = read_queue(prefix).jobs
-    waiting = [job.job for job in orphans if job.state == "PENDING"]
-    running = [job for job in orphans if job.state != "PENDING"]
-    if waiting:
-        subprocess.run([shutil.which("scancel") or "scancel", "--state=PENDING", *waiting], check=True)
-        console.print(
-            f"{len(waiting)} Slurm jobs of the earlier run were still waiting: cancelled, to be submitted anew."
-        )
-    if running:
-        names = ", ".join(sorted(f"{job.rule} {job.batch}".strip() for job in running))
-        console.print(
-            f"{len(running)} Slurm jobs of the earlier run still run ({names}). They go on; a new job on the same batch waits for them and "
-            f"takes what they finish. To start those over instead: scancel {' '.join(job.job for job in running)}"
-        )

@@ -29,6 +29,14 @@ def is_alive(pid: int, host: str, since: float) -> bool | None:
     return state != "Z" and begun <= since + _CLOCK_S
 
 
+def is_suspended(pid: int) -> bool:
+    """Tell whether process ``pid`` of this machine was stopped (Ctrl-Z, SIGSTOP) and not continued; where that cannot be seen: no."""
+    try:
+        return _state_and_start(pid)[0] == "T"
+    except (OSError, ValueError):
+        return False
+
+
 def _state_and_start(pid: int) -> tuple[str, float]:
     """Return the state of a process and when it began (s since 1970)."""
     # the name, in parentheses, may hold anything; 20 fields from its end to the start time

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pesatlas.monitor.bar import NARROWEST, StageBar, is_plain, legend
 from pesatlas.monitor.counts import Stage
+from pesatlas.monitor.head import head_text
 from pesatlas.monitor.jobs import Job
 from pesatlas.monitor.slurm import Queue
 from pesatlas.monitor.status import Pace, Status
@@ -63,12 +64,10 @@ def _head(status: Status) -> str:
         said = "[green]finished[/green]"
     elif head is None:
         said = "no `pesatlas run` is alive here; the same command carries on"
-    elif head.alive is None:
-        said = f"`pesatlas run` was started on {head.host} (process {head.pid}): only there can be seen whether it lives"
-    elif head.alive:
-        said = f"`pesatlas run` lives on {head.host} (process {head.pid}), for {duration(time.time() - head.since)}"
+    elif head.alive is False or head.orphaned or head.suspended:
+        said = f"[red]{escape(head_text(head))}[/red]"
     else:
-        said = f"[red]`pesatlas run` (process {head.pid}) was killed[/red]; the same command carries on"
+        said = escape(head_text(head))
     return f"{title}\n{said}"
 
 

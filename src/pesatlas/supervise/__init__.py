@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from weakref import WeakSet
 
+from pesatlas.supervise._supervisor import PR_SET_CHILD_SUBREAPER, prctl
+
 TIMED_OUT = 124
 """Exit status of a program that was ended because its time was up, as of the command ``timeout``."""
 
@@ -61,6 +63,11 @@ def start(
     return process
 
 
+def is_supervisor(command: Sequence[str]) -> bool:
+    """Tell whether a process with this command line is a supervisor."""
+    return str(_PROGRAM) in command
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a supervised program and everything it started; return when all of it is gone."""
     with contextlib.suppress(ProcessLookupError):
@@ -89,3 +96,8 @@ def share_cores(parallel: int, cores: int) -> list[tuple[int, ...]]:
     if len(mine) < parallel * cores:
         return [()] * parallel
     return [tuple(mine[k * cores : (k + 1) * cores]) for k in range(parallel)]
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes below this one whose own parent dies (Linux), so that they can be found and ended."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)

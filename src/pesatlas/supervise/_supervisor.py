@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 _TIMED_OUT, _CANNOT_START = 124, 127
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -99,7 +99,7 @@ def wait(program: int, deadline: float) -> tuple[int | None, bool]:
 def main(timeout_s: float, grace_s: float, parent: int, cpus: list[int], command: list[str]) -> int:
     """Run ``command``; return the exit status for this process."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return 128 + signal.SIGTERM

@@ -1,0 +1,60 @@
+"""Slurm jobs of a campaign that nobody looks after: those of a run that was killed, or that is told to end."""
+
+import shutil
+import subprocess
+
+from rich.console import Console
+
+from pesatlas.monitor.slurm import PATIENCE_S, SlurmJob, read_queue
+
+
+def sort_out_orphans(prefix: str, console: Console) -> None:
+    """Cancel jobs of a run that was killed if they still wait; leave those that run, for they are half-way.
+
+    This run submits the batches of both again. A second job on a batch waits for the first one to end, and finds its results.
+    """
+    orphans = read_queue(prefix).jobs
+    waiting = [job.job for job in orphans if job.state == "PENDING"]
+    running = [job for job in orphans if job.state != "PENDING"]
+    if waiting:
+        subprocess.run([shutil.which("scancel") or "scancel", "--state=PENDING", *waiting], check=True)
+        console.print(
+            f"{len(waiting)} Slurm jobs of the earlier run were still waiting: cancelled, to be submitted anew."
+        )
+    if running:
+        console.print(
+            f"{len(running)} Slurm jobs of the earlier run still run ({job_names(running)}). They go on; a new job on the same batch waits for "
+            f"them and takes what they finish. To start those over instead: scancel {' '.join(job.job for job in running)}"
+        )
+
+
+def job_names(jobs: list[SlurmJob]) -> str:
+    """Return what some jobs do, by rule and batch."""
+    return ", ".join(sorted(f"{job.rule} {job.batch}".strip() or job.job for job in jobs))
+
+
+def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[SlurmJob]:
+    """Cancel the jobs whose names begin with ``prefix``; only those in some ``states`` if given. Return them."""
+    queue = read_queue(prefix)
+    jobs = [job for job in queue.jobs if not states or job.state in states.split(",")]
+    if queue.problem:
+        console.print(f"Slurm does not answer, so its jobs are not cancelled: {queue.problem}", markup=False)
+    if not jobs:
+        return []
+    scancel = [shutil.which("scancel") or "scancel", *([f"--state={states}"] if states else [])]
+    try:
+        done = subprocess.run(
+            [*scancel, *(job.job for job in jobs)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=6 * PATIENCE_S,
+        )
+        said = done.stderr.strip() if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        said = f"no answer within {6 * PATIENCE_S:.0f} s"
+    console.print(
+        f"{len(jobs)} Slurm jobs {'could not be ' if said else ''}cancelled{': ' + said if said else ''} ({job_names(jobs)}).",
+        markup=False,
+    )
+    return jobs

@@ -1,0 +1,57 @@
+"""Snakemake as `pesatlas run` starts it: ``python -m pesatlas.cli.snakemake_child PIPE ARGUMENTS``.
+
+It ends with the process that started it, however that dies, and with its jobs on this machine; Slurm jobs go on. Its Slurm executor is ours.
+"""
+
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from pesatlas.cli.local_jobs import kill_jobs
+
+_TWICE_S = 5.0
+"""One Ctrl-C reaches this process from the terminal and from its parent. A second one would break off the cancelling of jobs."""
+
+
+def end_with_parent(pipe: int) -> None:
+    """Wait until the other end of ``pipe`` is closed, which the parent alone has; then end this process and its jobs here."""
+    os.set_inheritable(pipe, False)
+    os.read(pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)  # nothing more is started
+    kill_jobs(os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Interrupt:
+    """Handler of SIGINT that is Python's own, but deaf for a moment after it was heard."""
+
+    def __init__(self) -> None:
+        self._heard = -_TWICE_S
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, unless that was done just now."""
+        if time.monotonic() - self._heard > _TWICE_S:
+            self._heard = time.monotonic()
+            signal.default_int_handler(number, frame)
+
+
+def main(pipe: int, arguments: list[str]) -> None:
+    """Run Snakemake; this does not return."""
+    threading.Thread(target=end_with_parent, args=(pipe,), name="parent", daemon=True).start()
+    signal.signal(signal.SIGINT, Interrupt())
+    sys.argv = ["snakemake", *arguments]
+    if importlib.util.find_spec("snakemake_executor_plugin_slurm"):
+        from pesatlas.cli.slurm_executor import install  # noqa: PLC0415 - only where it is
+
+        install()
+    from snakemake.cli import main as snakemake  # noqa: PLC0415 - the pipe is watched first
+
+    snakemake(arguments)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,198 @@
+"""End the run of a campaign from anywhere: from another terminal, or another login node of the cluster."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from pesatlas.cli.local_jobs import interrupt, kill_with_jobs, local_jobs
+from pesatlas.cli.orphans import cancel_jobs, job_names
+from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.stop_request import How, forget_request, request
+from pesatlas.errors import UserError
+from pesatlas.monitor.counts import Manifests
+from pesatlas.monitor.head import LOCK_FILE, Head, head_text, read_head
+from pesatlas.monitor.jobs import read_jobs
+from pesatlas.monitor.slurm import read_queue
+
+ANSWER_S, ANSWER_ELSEWHERE_S = 20.0, 120.0
+"""How long a `pesatlas run` may take to say that it was heard; network file systems show a new file late."""
+_POLL_S = 0.5
+_TOLD_S = 30.0
+"""How often it is told anew what is waited for."""
+_END_S = 180.0
+"""How long a run that cancels its jobs may take."""
+
+
+def stop(folder: Path, console: Console, *, now: bool) -> None:
+    """End the run of the campaign in ``folder`` and return when it has ended.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder, or the run does not answer.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder. Name the folder of a campaign, in which `pesatlas run` runs."
+        )
+    head = read_head(folder)
+    if head is None or head.alive is False:
+        _no_run(folder, head, console, now=now)
+        return
+    end_run(folder, head, "now" if now else "quietly", console)
+    console.print("The run has ended. Finished work is kept; `pesatlas run` carries on.")
+
+
+def take_over(folder: Path, console: Console) -> None:
+    """End the `pesatlas run` of the campaign in ``folder``, if one is alive, so that another one can follow it.
+
+    Raises
+    ------
+    UserError
+        If it does not answer.
+    """
+    head = read_head(folder)
+    if head is not None and head.alive is not False:
+        end_run(folder, head, "take over", console)
+
+
+def end_run(folder: Path, head: Head, how: How, console: Console) -> None:
+    """End the `pesatlas run` ``head``; return when it has ended.
+
+    Raises
+    ------
+    UserError
+        If it does not answer.
+    """
+    console.print(f"{head_text(head)}.", markup=False)
+    here = head.host == socket.gethostname()
+    if head.suspended:
+        console.print("It is continued, for it has to hear this.")
+        for pid in (head.pid, head.snakemake, *(job.pid for job in local_jobs(head.pid))):
+            _send(pid, signal.SIGCONT)
+    if head.orphaned:
+        _end_snakemake(head.snakemake, how)
+    else:
+        request(folder, head, how)
+        try:
+            _wait_for_answer(folder, head, how, ANSWER_S if here else ANSWER_ELSEWHERE_S)
+        except TimeoutError:
+            forget_request(folder)
+            if not here or how == "quietly":
+                raise UserError(_no_answer(head, how, here=here)) from None
+            console.print("It does not answer; it is killed.")
+            _send(head.pid, signal.SIGKILL)
+            if head.snakemake:
+                kill_with_jobs(head.snakemake)
+    if how == "quietly":
+        _wait_quietly(folder, head, console)
+    else:
+        _wait_until(lambda: _has_ended(folder, head), folder, head, _END_S)
+    if how == "now":
+        cancel_jobs(job_prefix(folder), console)
+
+
+def _no_run(folder: Path, head: Head | None, console: Console, *, now: bool) -> None:
+    """Tell that there is no run to end, and deal with Slurm jobs that it left."""
+    console.print(
+        f"No `pesatlas run` is alive in {folder.resolve()}{f': {head_text(head)}' if head else ''}.",
+        markup=False,
+    )
+    jobs = read_queue(job_prefix(folder)).jobs
+    if jobs and now:
+        cancel_jobs(job_prefix(folder), console)
+    elif jobs:
+        console.print(
+            f"{len(jobs)} Slurm jobs that it submitted go on ({job_names(jobs)}): what they finish is kept. `pesatlas stop --now` cancels them."
+        )
+
+
+def _end_snakemake(pid: int, how: How) -> None:
+    """End a Snakemake whose `pesatlas run` was killed and which lives nevertheless."""
+    if how == "quietly":
+        _send(pid, signal.SIGTERM)
+    elif how == "now":
+        interrupt(pid)
+    else:
+        kill_with_jobs(pid)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if pid:
+            os.kill(pid, number)
+
+
+def _has_ended(folder: Path, head: Head) -> bool:
+    # listing the folder makes network file systems look again
+    list(folder.iterdir())
+    now = read_head(folder)
+    return now is None or not head.is_same(now) or now.alive is False
+
+
+def _wait_for_answer(folder: Path, head: Head, how: How, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while not _has_ended(folder, head):
+        now = read_head(folder)
+        if now is not None and now.stopping == how:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(_POLL_S)
+
+
+def _wait_until(condition: Callable[[], bool], folder: Path, head: Head, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"the run in {folder.resolve()} was told to end and has not within {patience_s:.0f} s: {head_text(head)}. `pesatlas status` shows "
+                "what it is at; try again."
+            )
+        time.sleep(_POLL_S)
+
+
+def _wait_quietly(folder: Path, head: Head, console: Console) -> None:
+    """Wait until a run has ended that waits for its running jobs, and tell for which."""
+    console.print(
+        "Nothing new is submitted; running jobs come to their end. Ctrl-C leaves it to that; `pesatlas stop --now` cancels them."
+    )
+    told, at = "", 0.0
+    while not _has_ended(folder, head):
+        if time.monotonic() - at > _TOLD_S or not told:
+            waited = _waited_for(folder)
+            if waited != told:
+                console.print(f"It waits for {waited or 'Snakemake'}.", markup=False)
+            told, at = waited or " ", time.monotonic()
+        time.sleep(_POLL_S)
+
+
+def _waited_for(folder: Path) -> str:
+    queue = read_queue(job_prefix(folder))
+    local = [
+        f"{job.state.rule} {job.state.batch}".strip()
+        for job in read_jobs(folder, Manifests(folder).has_results, queue.alive)
+        if job.running and not job.state.slurm_job
+    ]
+    slurm = [job for job in queue.jobs if job.state != "PENDING"]
+    parts = [f"{len(local)} jobs here: {', '.join(sorted(local))}"] if local else []
+    parts += [f"{len(slurm)} Slurm jobs: {job_names(slurm)}"] if slurm else []
+    return "; ".join(parts)
+
+
+def _no_answer(head: Head, how: How, *, here: bool) -> str:
+    if here:
+        return f"no answer within {ANSWER_S:.0f} s: {head_text(head)}. `pesatlas stop --now` ends it by force; what was finished is kept."
+    command = "kill -TERM" if how == "quietly" else "kill -INT"
+    return (
+        f"no answer from {head.host} within {ANSWER_ELSEWHERE_S:.0f} s: {head_text(head)}. Log in there and type `{command} {head.pid}`. If that machine is "
+        f"gone, its lock is too: `pesatlas run` carries on here; where its lock is held nevertheless, take the file away first: mv {LOCK_FILE} "
+        f"{LOCK_FILE}.old."
+    )
