@@ -8,6 +8,7 @@ imports a module of this name at its start.
 import asyncio
 import importlib.abc
 import importlib.util
+import os
 import sys
 
 _SECONDS = 2
@@ -25,10 +26,9 @@ def _wait_for_seconds(module):
     module.WAITS_S = (1.0, 4.0, 8.0)
 
 
-_CHANGES = {
-    "snakemake_interface_executor_plugins.executors.remote": _ask_often,
-    "pesatlas.cli.refusals": _wait_for_seconds,
-}
+_CHANGES = {"snakemake_interface_executor_plugins.executors.remote": _ask_often}
+if "REFUSALS_AS_EVER" not in os.environ:
+    _CHANGES["pesatlas.cli.refusals"] = _wait_for_seconds
 
 
 class _Finder(importlib.abc.MetaPathFinder):

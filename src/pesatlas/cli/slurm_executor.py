@@ -1,7 +1,7 @@
 """Snakemake's executor for Slurm, more patient: with submissions that are refused, and with jobs that Slurm has forgotten.
 
-Of version 2.8.0: what sbatch refuses counts as a job that failed, so that it is asked for at once with twice the memory, three times; and a job
-that neither squeue nor sacct knows any more is waited for for ever.
+Of version 2.8.0: while squeue does not answer, jobs are lost, and waited for for ever; what sbatch refuses counts as a job that failed, so that
+it is asked for at once with twice the memory, three times; and a job that neither squeue nor sacct knows any more is waited for for ever.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ class PatientExecutor(plugin.Executor):
         self._over = threading.Event()
         self._before: dict[Job, Outputs] = {}
         self._missed: set[str] = set()
+        self._settled: set[int] = set()
         super().__post_init__(test_mode)
         threading.Thread(target=self._submit_again, name="refused jobs", daemon=True).start()
 
@@ -108,7 +109,11 @@ class PatientExecutor(plugin.Executor):
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
         """Yield the jobs that still run; those that Slurm has forgotten are done if their results are there, and failed if not."""
         check = super().check_active_jobs
+        self._settled.clear()
         still = [info async for info in check(active_jobs)]
+        # while Slurm does not answer it yields none of them, and they would never be heard of again
+        heard = self._settled.union(map(id, still))
+        still += [info for info in active_jobs if id(info) not in heard]
         known = await _known_to_slurm() if still else None
         for info in still:
             number = info.external_jobid
@@ -127,6 +132,16 @@ class PatientExecutor(plugin.Executor):
         if job_info.external_jobid is not None and msg:
             print(f"{_name(job_info.job)}: {msg.strip()}", file=sys.stderr, flush=True)  # noqa: T201
         super().report_job_error(job_info, msg=msg, **more)
+
+    def report_job_success(self, job_info: SubmittedJobInfo) -> None:
+        """Take notice of a job that is done."""
+        self._settled.add(id(job_info))
+        super().report_job_success(job_info)
+
+    def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: Any) -> None:
+        """Take notice of a job that failed."""
+        self._settled.add(id(job_info))
+        super().report_job_error(job_info, msg=msg, **kwargs)
 
     def _settle(self, info: SubmittedJobInfo) -> None:
         """Decide by its results what became of a job that Slurm has forgotten."""
