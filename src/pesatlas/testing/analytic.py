@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from pesatlas.benchmark.judged import Judged
-from pesatlas.benchmark.run import Place, measure
 from pesatlas.benchmark.sources import Sources
 from pesatlas.config.benchmark import PROPERTIES
 from pesatlas.potentials.interface import Batch, Evaluation
@@ -109,6 +108,8 @@ def measured(
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Return rows of scores of ``potential``, from the files of ``folder``."""
+    from pesatlas.benchmark.run import Place, measure
+
     return measure(
         who or judged(),
         potential,
