@@ -157,10 +157,12 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
         head.send_signal(signal.SIGTERM)
         _wait(head, number)
     elif head.returncode < 0 or head.returncode > 128:
-        # killed, for its memory or by somebody; what it started on this node would go on
+        # killed, for its memory or by somebody: what it started on this node would go on
         with suppress(ProcessLookupError):
             os.killpg(head.pid, signal.SIGKILL)
-        after = further()
+        time.sleep(_TURN_S)  # scancel tells both
+        if signal.SIGTERM not in told:
+            after = further()
     status = head.wait()
     if status == 0 and after:
         _slurm("scancel", after)
