@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -128,25 +129,7 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
     limits = ["--resources", f"cores_of_allocation={room.cores}", f"gpu={room.gpus}"]
     head = subprocess.Popen([*command, *arguments, *limits], cwd=folder, start_new_session=True)
 
-    def further() -> str:
-        """Submit the allocation after this one, unless it would be as fruitless; return its number."""
-        count = 0 if _finished(folder, arguments) > before else fruitless + 1
-        if count >= MOST_FRUITLESS:
-            console.print(
-                f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the reason; the same command goes on."
-            )
-            return ""
-        try:
-            found = _sbatch(folder, profile, arguments, count, [f"--dependency=afterany:{number}"])
-        except UserError as error:
-            console.print(
-                f"No further allocation could be submitted from here; the same command goes on. {error}",
-                markup=False,
-            )
-            return ""
-        console.print(f"A further allocation carries on: Slurm job {found}.")
-        return found
-
+    further = partial(_submit_further, folder, profile, arguments, fruitless, before, console)
     while head.poll() is None and not told:
         time.sleep(_TURN_S)
     after = ""
@@ -168,6 +151,34 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
         _slurm("scancel", after)
         console.print(f"The campaign is finished: Slurm job {after} is cancelled.")
     return status
+
+
+def _submit_further(
+    folder: Path, profile: Path, arguments: list[str], fruitless: int, before: int, console: Console
+) -> str:
+    """Submit the allocation after this one, unless it would be as fruitless; return its number.
+
+    Parameters
+    ----------
+    before : how much of the campaign there was when this allocation began
+    """
+    count = 0 if _finished(folder, arguments) > before else fruitless + 1
+    if count >= MOST_FRUITLESS:
+        console.print(
+            f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the reason; the same command goes on."
+        )
+        return ""
+    after_this = f"--dependency=afterany:{os.environ['SLURM_JOB_ID']}"
+    try:
+        found = _sbatch(folder, profile, arguments, count, [after_this])
+    except UserError as error:
+        console.print(
+            f"No further allocation could be submitted from here; the same command goes on. {error}",
+            markup=False,
+        )
+        return ""
+    console.print(f"A further allocation carries on: Slurm job {found}.")
+    return found
 
 
 def _wait(head: subprocess.Popen[bytes], number: str) -> None:
