@@ -128,7 +128,6 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
     command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(profile)]
     limits = ["--resources", f"cores_of_allocation={room.cores}", f"gpu={room.gpus}"]
     head = subprocess.Popen([*command, *arguments, *limits], cwd=folder, start_new_session=True)
-
     further = partial(_submit_further, folder, profile, arguments, fruitless, before, console)
     while head.poll() is None and not told:
         time.sleep(_TURN_S)
