@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -127,26 +128,7 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
     command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(profile)]
     limits = ["--resources", f"cores_of_allocation={room.cores}", f"gpu={room.gpus}"]
     head = subprocess.Popen([*command, *arguments, *limits], cwd=folder, start_new_session=True)
-
-    def further() -> str:
-        """Submit the allocation after this one, unless it would be as fruitless; return its number."""
-        count = 0 if _finished(folder, arguments) > before else fruitless + 1
-        if count >= MOST_FRUITLESS:
-            console.print(
-                f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the reason; the same command goes on."
-            )
-            return ""
-        try:
-            found = _sbatch(folder, profile, arguments, count, [f"--dependency=afterany:{number}"])
-        except UserError as error:
-            console.print(
-                f"No further allocation could be submitted from here; the same command goes on. {error}",
-                markup=False,
-            )
-            return ""
-        console.print(f"A further allocation carries on: Slurm job {found}.")
-        return found
-
+    further = partial(_submit_further, folder, profile, arguments, fruitless, before, console)
     while head.poll() is None and not told:
         time.sleep(_TURN_S)
     after = ""
@@ -157,15 +139,45 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
         head.send_signal(signal.SIGTERM)
         _wait(head, number)
     elif head.returncode < 0 or head.returncode > 128:
-        # killed, for its memory or by somebody; what it started on this node would go on
+        # killed, for its memory or by somebody: what it started on this node would go on
         with suppress(ProcessLookupError):
             os.killpg(head.pid, signal.SIGKILL)
-        after = further()
+        time.sleep(_TURN_S)  # scancel tells both
+        if signal.SIGTERM not in told:
+            after = further()
     status = head.wait()
     if status == 0 and after:
         _slurm("scancel", after)
         console.print(f"The campaign is finished: Slurm job {after} is cancelled.")
     return status
+
+
+def _submit_further(
+    folder: Path, profile: Path, arguments: list[str], fruitless: int, before: int, console: Console
+) -> str:
+    """Submit the allocation after this one, unless it would be as fruitless; return its number.
+
+    Parameters
+    ----------
+    before : how much of the campaign there was when this allocation began
+    """
+    count = 0 if _finished(folder, arguments) > before else fruitless + 1
+    if count >= MOST_FRUITLESS:
+        console.print(
+            f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the reason; the same command goes on."
+        )
+        return ""
+    after_this = f"--dependency=afterany:{os.environ['SLURM_JOB_ID']}"
+    try:
+        found = _sbatch(folder, profile, arguments, count, [after_this])
+    except UserError as error:
+        console.print(
+            f"No further allocation could be submitted from here; the same command goes on. {error}",
+            markup=False,
+        )
+        return ""
+    console.print(f"A further allocation carries on: Slurm job {found}.")
+    return found
 
 
 def _wait(head: subprocess.Popen[bytes], number: str) -> None:
