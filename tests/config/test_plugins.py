@@ -69,6 +69,7 @@ GROUPS = {group.word: group.name for group in registry.GROUPS.values()}
 
 
 def forget():
+    registry._entry_points.cache_clear()
     registry._installed.cache_clear()
     registry._load.cache_clear()
 
@@ -166,7 +167,7 @@ def test_nothing_is_imported_until_it_is_asked_for(gas):
 
 
 def test_ours_are_found_without_looking_at_what_is_installed(install, monkeypatch):
-    def look(**_):
+    def look():
         raise AssertionError("nobody has to look")
 
     monkeypatch.setattr(registry, "entry_points", look)
