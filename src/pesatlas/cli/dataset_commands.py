@@ -1,0 +1,198 @@
+"""Commands that read a dataset, check it and hand it on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pesatlas.cli.app import Results, command, console
+
+
+@command("summary")
+def summary(results: Results = Path("results")) -> None:
+    """Tell what came of a finished campaign: counts from structures to labels, failures, where things are."""
+    from pesatlas.report.summary import summary as summarize  # noqa: PLC0415
+
+    console.print(summarize(results))
+
+
+@command("verify")
+def verify(results: Results = Path("results")) -> None:
+    """Check a finished campaign again: checksums, schemas, sums, the physics of every row, and that config.yaml still makes it.
+
+    Ends with status 1 and the reasons if anything is wrong.
+    """
+    from pesatlas.cli.again import stale_problems  # noqa: PLC0415
+    from pesatlas.dataset.verify import verify as check  # noqa: PLC0415
+
+    problems = check(results, lambda line: console.print(f"checking {line}"))
+    problems += stale_problems(results)
+    for problem in problems:
+        typer.echo(f"WRONG  {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+    console.print(f"[green]{results} is whole: nothing to object to.[/green]")
+
+
+@command("query")
+def query(
+    sql: Annotated[str, typer.Argument(help="A query in DuckDB's SQL.")],
+    results: Results = Path("results"),
+    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
+) -> None:
+    """Ask the tables of a campaign in SQL: structures, snapshots, selection, labels, dataset, quarantine, failures, ...
+
+    "SHOW TABLES" names the tables, "DESCRIBE dataset" the columns. On the screen come the first rows; --to writes all.
+    """
+    from pesatlas.cli.ask import query as answer  # noqa: PLC0415
+
+    answer(sql, results, to, console)
+
+
+@command("explain")
+def explain(
+    snapshot_id: Annotated[str, typer.Argument(help="structure:variant:condition:step, e.g. of a row.")],
+    results: Results = Path("results"),
+) -> None:
+    """Tell the whole story of a row, from source crystal to label; of a missing one, where it ended and why."""
+    from pesatlas.cli.ask import tell  # noqa: PLC0415
+
+    tell(snapshot_id, results, console)
+
+
+@command("reproduce")
+def reproduce(
+    snapshot_id: Annotated[
+        str, typer.Argument(help="structure:variant:condition:step, of a row with a label.")
+    ],
+    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not be there.")],
+    results: Results = Path("results"),
+) -> None:
+    """Write the inputs that give the labels of a row again, with what to run and the label to compare with."""
+    from pesatlas.cli.reproduce import reproduce as write  # noqa: PLC0415
+
+    write(snapshot_id, results, to, console)
+
+
+@command("export")
+def export(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT", help="matpes, matgl, extxyz, mace, aselmdb, huggingface or pymatgen."
+        ),
+    ],
+    results: Results = Path("results"),
+    to: Annotated[Path | None, typer.Option(help="Folder; else exports/FORMAT below the results.")] = None,
+    flagged: Annotated[
+        bool, typer.Option("--flagged", help="Rows that a rule flagged too, not accepted ones only.")
+    ] = False,
+) -> None:
+    """Write the dataset in a form that people train on; export.json beside it has rows, sizes and checksums.
+
+    A campaign writes those of dataset.exports.formats by itself. Each has its own units and sign of stress: see docs/dataset.md.
+    """
+    from pesatlas.cli.exchange import export as write  # noqa: PLC0415
+
+    write(results, kind, to, console, flagged=flagged)
+
+
+@command("release")
+def release(
+    version: Annotated[str, typer.Argument(help="Name of the release, e.g. 2026.1.")],
+    results: Results = Path("results"),
+    to: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("releases"),
+    since: Annotated[
+        Path | None, typer.Option(help="An earlier release to compare with; else the latest in that folder.")
+    ] = None,
+) -> None:
+    """Copy the dataset for good: read-only, with checksums, and with what is new since an earlier release and why.
+
+    The campaign is verified first. A release opens as results do: pesatlas verify, query, explain, reproduce, pesatlas.open.
+    """
+    from pesatlas.cli.publish import make_release  # noqa: PLC0415
+
+    make_release(results, version, to, since, console)
+
+
+@command("diff")
+def diff(
+    before: Annotated[Path, typer.Argument(help="Folder of results or of a release.")],
+    after: Annotated[Path, typer.Argument(help="The later one.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+) -> None:
+    """Tell what was added, removed and changed between two datasets, and why."""
+    from pesatlas.cli.publish import show_changes  # noqa: PLC0415
+
+    show_changes(before, after, console, as_json=as_json)
+
+
+@command("import")
+def import_command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP calculations.",
+        ),
+    ],
+    level: Annotated[str, typer.Option(help="Which level its labels are of, e.g. pbe.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Table to write; else results/imported/NAME.parquet.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--format", help="matpes or extxyz, if its name does not tell.")
+    ] = None,
+    vasp_version: Annotated[
+        str | None, typer.Option(help="Of VASP calculations: only those of this version, e.g. 6.4.3.")
+    ] = None,
+) -> None:
+    """Read somebody else's labels into a table: to query and compare, or as structures to explore and select from.
+
+    The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a campaign's own.
+
+    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and atomate2, archives of
+    ours), verified as own labels are, and compared with the level key by key: for pbe and r2scan with MatPESStaticSet; for any other
+    name all have to have the settings of the first. What is no row is one of FILE.failures.parquet, with the reason.
+    """
+    from pesatlas.cli.exchange import import_  # noqa: PLC0415
+
+    import_(paths, level, to, kind, vasp_version, console)
+
+
+@command("compatible")
+def compatible(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, glob or archive of VASP calculations; a table or results of ours; MatPES JSON; extended XYZ."
+        ),
+    ],
+    level: Annotated[
+        str, typer.Option(help="Reference level: pbe or r2scan; of --with any that it has.")
+    ] = "pbe",
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--with", help="Compare with these labels, e.g. the results of a campaign; else with MatPES."
+        ),
+    ] = None,
+) -> None:
+    """Tell whether labels are on the surface of MatPES, or of a campaign, so that they may be trained on together.
+
+    Labels that tell their settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with --with the version of
+    VASP); the others by their energies where both sets have the same geometry: without --with those are the elements that
+    matcalc ships. Ends with status 1 unless they are compatible.
+    """
+    from pesatlas.cli.compatible import show_compatible  # noqa: PLC0415
+
+    if not show_compatible(path, level, other, console):
+        raise typer.Exit(1)
+
+
+@command("describe")
+def describe(table: Annotated[Path, typer.Argument(help="A Parquet file below results/.")]) -> None:
+    """Show the columns of a table file with their types, units and meanings."""
+    from pesatlas.tables.describe import describe as describe_table  # noqa: PLC0415
+
+    console.print(describe_table(table))

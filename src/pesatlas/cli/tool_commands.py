@@ -1,0 +1,202 @@
+"""Commands that need no campaign: selection, benchmarks, gaps; and configurations."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from pesatlas.cli.app import command, console
+from pesatlas.terminal import show_lines
+
+
+@command("select")
+def select(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders and globs: extended XYZ, Parquet, ASE database, JSON, CIF, POSCAR."
+        ),
+    ],
+    *,
+    count: Annotated[int, typer.Option(min=1, help="Frames to pick.")],
+    out: Annotated[
+        Path, typer.Option(help="Where they go: .extxyz, or .parquet for frames of Parquet files.")
+    ],
+    reference: Annotated[
+        list[str] | None, typer.Option(help="Frames that you have labelled already: pick what is new.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="cover, matpes, random or farthest.")] = "cover",
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder of M3GNet-Eform weights, MatPES' encoder, in place of chgnet's."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where features are computed: cpu, cuda, cuda:1.")] = "cpu",
+    min_distance: Annotated[
+        float, typer.Option(min=0, help="Frames with two atoms closer than this (Å) are not picked.")
+    ] = 0.7,
+    seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
+) -> None:
+    """Thin a dataset: pick the frames that cover most atomic environments for what DFT of them costs.
+
+    No campaign is needed. Frames of extended XYZ and ASE databases keep what is known of them (energy, forces, ...); the most
+    wanted comes first. A table shows how near the picks come to everything, beside as many frames drawn by lot.
+    """
+    from pesatlas.cli.select import select_files  # noqa: PLC0415 - starting is quick
+
+    show_lines()
+    settings = {
+        "count": count,
+        "policy": policy,
+        "encoder": {"kind": "m3gnet_eform", "path": str(weights)} if weights else {"kind": "chgnet"},
+        "device": device,
+        "min_distance_A": min_distance,
+        "seed": seed,
+    }
+    select_files(files, reference or [], out, settings=settings, console=console)
+
+
+@command("benchmark")
+def benchmark(
+    *,
+    potential: Annotated[
+        list[str],
+        typer.Option(
+            help="chgnet, matgl:FOLDER, or a YAML file of options as in explore.potential; may be given again."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of structures and references in matcalc's formats.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to; run again with the same, it carries on.")],
+    suite: Annotated[
+        str, typer.Option(help="quick: minutes on a core; full: all structures there are.")
+    ] = "quick",
+    prop: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="Only this one, e.g. elasticity; may be given again."),
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Table dataset of a campaign, for errors on its held-out frames.")
+    ] = None,
+    level: Annotated[str, typer.Option(help="Reference level of that table.")] = "pbe",
+    corrected: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether its energies have the Materials Project's corrections; else what is known of it."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda, cuda:1.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
+) -> None:
+    """Judge potentials by their uses: relaxation, formation energy, moduli, heat capacity, stability of dynamics, speed.
+
+    No campaign is needed. Each number comes with its interval and, beside it, what was published of MatPES' models; two potentials
+    are compared on the structures that both have. What was measured is kept in the folder, by structure.
+    """
+    from pesatlas.benchmark.sources import Sources  # noqa: PLC0415 - starting is quick
+    from pesatlas.cli.benchmark import benchmark_potentials  # noqa: PLC0415
+    from pesatlas.errors import UserError  # noqa: PLC0415
+
+    if suite not in {"quick", "full"}:
+        raise UserError(f"--suite {suite}: there is none. Choose quick or full.")
+    show_lines()
+    benchmark_potentials(
+        potential,
+        out,
+        which=suite,
+        only=prop or [],
+        sources=Sources(data, dataset, level if dataset else None, seed=seed),
+        corrected=corrected,
+        device=device,
+        console=console,
+    )
+
+
+@command("gaps")
+def gaps(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of results or of a release; or a file, folder or glob of frames, as for select."
+        ),
+    ],
+    *,
+    of: Annotated[
+        list[str] | None,
+        typer.Option(help="Structures that you mean to calculate, or a config.yaml; may be given again."),
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Write the table: .parquet.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--map", help="Draw the map: .html (needs no network) or .png.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of M3GNet-Eform weights, in place of chgnet's encoder.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where features are computed: cpu, cuda, cuda:1.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+) -> None:
+    """Tell what a dataset does not cover: whether a potential that was trained on it can be trusted for your material.
+
+    With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset, element by element. Without, the
+    elements, pairs, domains and conditions that it has and lacks are counted.
+    """
+    from pesatlas.cli.gaps import print_json, show_gaps  # noqa: PLC0415 - starting is quick
+
+    show_lines()
+    encoder = {"kind": "m3gnet_eform", "path": str(weights)} if weights else {"kind": "chgnet"}
+    facts = show_gaps(
+        dataset,
+        of or [],
+        settings={"encoder": encoder, "device": device},
+        table=to,
+        picture=picture,
+        console=None if as_json else console,
+    )
+    if as_json:
+        print_json(facts)
+
+
+@command("config new")
+def config_new(
+    preset: Annotated[
+        str, typer.Option(help="demo: minutes on a laptop; matpes: the published settings.")
+    ] = "demo",
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a campaign that has finished: the round that goes on from it, in place of a preset."
+        ),
+    ] = None,
+) -> None:
+    """Print a commented configuration, to be written into the config.yaml of a campaign.
+
+    With [bold]--previous[/bold], type it in the folder in which the next round is to run: paths are as seen from there.
+    """
+    from pesatlas.cli.checkout import schema_for  # noqa: PLC0415
+    from pesatlas.cli.next_round import next_round  # noqa: PLC0415
+    from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
+    from pesatlas.config.render import render_yaml  # noqa: PLC0415
+
+    made = next_round(previous) if previous else load_preset(preset)
+    typer.echo(render_yaml(*made, schema=schema_for(Path())), nl=False)
+
+
+@command("config check")
+def config_check(
+    path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml"),
+) -> None:
+    """Check a configuration without running anything; every problem is named with its key and remedy."""
+    from pesatlas.config.load import read_campaign  # noqa: PLC0415
+    from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
+
+    campaign = read_campaign(path)
+    for warning in warnings_of(campaign, Path("results")):
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")
+
+
+@command("config schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for completion in editors."""
+    from pesatlas.config.render import render_schema  # noqa: PLC0415
+
+    typer.echo(render_schema(), nl=False)
