@@ -26,6 +26,7 @@ from pesatlas.config.label import Label
 from pesatlas.config.presets import preset
 from pesatlas.config.select import groups
 from pesatlas.tables import write_table
+from pesatlas.tables.manifest import entry_path
 
 ROOT = Path(__file__).parents[1]
 PROFILE, SNAKEFILE = str(ROOT / "profiles/local"), str(ROOT / "Snakefile")
@@ -128,6 +129,8 @@ def advance(folder: Path, size: Size, state: str) -> int:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+            if path.suffix == ".parquet" and not entry_path(path).exists():
+                entry_path(path).write_text("{}")  # without one it counts as not finished
     # Snakemake records what it touches as if it had made it: parameters, inputs and code of every job
     command = ["--profile", PROFILE, "-s", SNAKEFILE, "--touch", "--forceall", "--scheduler", "greedy"]
     call([sys.executable, "-c", TOUCH, *command, *(outputs[0] for outputs in jobs)], folder)
