@@ -129,6 +129,7 @@ class PatientExecutor(plugin.Executor):
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
         """Tell of a job that failed, in Slurm's words, which the profile's `quiet` hides: it may have ended before its script began."""
+        self._settled.add(id(job_info))
         if job_info.external_jobid is not None and msg:
             print(f"{_name(job_info.job)}: {msg.strip()}", file=sys.stderr, flush=True)  # noqa: T201
         super().report_job_error(job_info, msg=msg, **more)
@@ -137,11 +138,6 @@ class PatientExecutor(plugin.Executor):
         """Take notice of a job that is done."""
         self._settled.add(id(job_info))
         super().report_job_success(job_info)
-
-    def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: Any) -> None:
-        """Take notice of a job that failed."""
-        self._settled.add(id(job_info))
-        super().report_job_error(job_info, msg=msg, **kwargs)
 
     def _settle(self, info: SubmittedJobInfo) -> None:
         """Decide by its results what became of a job that Slurm has forgotten."""
