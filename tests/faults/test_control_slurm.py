@@ -222,11 +222,11 @@ def test_stop_does_not_wait_for_the_next_try_of_a_refused_job(slurm, tmp_path):
     with Campaign(tmp_path / "campaign", slurm, "p") as campaign:
         campaign.environment["PYTHONPATH"] = os.environ["PYTHONPATH"]  # the waits that users have
         head = campaign.start()
-        slurm.wait_for(lambda: "The same request is made again in 10 s." in campaign.said, 60)
+        slurm.wait_for(lambda: "The same request is made again in 60 s." in campaign.said, 120)
         began = time.monotonic()
         campaign.pesatlas("stop")
         campaign.finish(head, expect=1)
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 45
         assert "nothing is to be mended" in campaign.said
 
 

@@ -305,6 +305,31 @@ def test_a_failed_job_is_no_stop(folder):
     assert "does not take these options" in folder.output
 
 
+LOGS = """
+import logging, time
+from pesatlas.cli.snakemake_child import Interrupt
+class Slow(logging.Handler):  # as Snakemake's
+    def emit(self, record):
+        try:
+            print("logs", flush=True)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            pass
+Interrupt()
+logging.getLogger().addHandler(Slow())
+logging.warning("")
+time.sleep(60)
+"""
+
+
+def test_an_interrupt_while_snakemake_logs_is_not_lost():
+    process = subprocess.Popen([sys.executable, "-c", LOGS], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"logs\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in said
+
+
 HOLDS = """
 import sys, time
 from pathlib import Path

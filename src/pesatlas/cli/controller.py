@@ -17,7 +17,7 @@ import psutil
 from rich.console import Console
 
 from pesatlas.cli.follow import LOG
-from pesatlas.cli.local_jobs import end_jobs, interrupt, kill_jobs, kill_with_jobs
+from pesatlas.cli.local_jobs import end_jobs, interrupt, kill_with_jobs
 from pesatlas.cli.lock import Lock
 from pesatlas.cli.orphans import cancel_jobs
 from pesatlas.cli.stop_request import RANK, How, forget_request, read_request
@@ -28,7 +28,7 @@ LOOK_S = 1.0
 _PENDING_S = 10.0
 """How often jobs that wait in Slurm's queue are cancelled while a run ends quietly."""
 _PATIENCE_S = 60.0
-"""How long jobs on this machine may take to end when they are told to."""
+"""How long Snakemake and its jobs on this machine may take to end when they are told to end now."""
 _STOPPED = 1
 
 Show = Callable[[subprocess.Popen[bytes], Path], int]
@@ -149,7 +149,7 @@ class Controller:
             kill_with_jobs(process.pid)
 
     def _watch(self) -> None:
-        told = 0.0
+        told: tuple[Stopped, float] | None = None
         cancelled = -_PENDING_S
         while not self._over.wait(LOOK_S):
             asked = read_request(self._folder, self._lock.head)
@@ -160,13 +160,14 @@ class Controller:
             if self.stopped is None:
                 continue
             now = time.monotonic()
-            told = told or now
+            if told is None or told[0] is not self.stopped:
+                told = self.stopped, now
             process = self._process
             if self.stopped.how == "quietly" and self._prefix and now - cancelled >= _PENDING_S:
                 cancelled = now
                 cancel_jobs(self._prefix, self._console, states="PENDING")
-            elif self.stopped.how == "now" and process is not None and now - told > _PATIENCE_S:
-                kill_jobs(process.pid)
+            elif self.stopped.how == "now" and process is not None and now - told[1] > _PATIENCE_S:
+                kill_with_jobs(process.pid)
 
 
 _COMMANDS: dict[How, str] = {

@@ -16,6 +16,8 @@ from pesatlas.cli.local_jobs import kill_jobs
 _TWICE_S = 5.0
 """One Ctrl-C reaches this process from the terminal and from its parent. A second one would break off the cancelling of jobs."""
 
+_LATER_S = 0.1
+
 
 def end_with_parent(pipe: int) -> None:
     """Wait until the other end of ``pipe`` is closed, which the parent alone has; then end this process and its jobs here."""
@@ -27,22 +29,40 @@ def end_with_parent(pipe: int) -> None:
 
 
 class Interrupt:
-    """Handler of SIGINT that is Python's own, but deaf for a moment after it was heard."""
+    """Handler of SIGINT that is Python's own, but deaf for a moment after it was heard, and patient while something is logged.
+
+    Snakemake's logging swallows the KeyboardInterrupt that is raised in it: the run would go on.
+    """
 
     def __init__(self) -> None:
         self._heard = -_TWICE_S
+        for number in (signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, self)
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
+    def __call__(self, _: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt, unless that was done just now."""
-        if time.monotonic() - self._heard > _TWICE_S:
-            self._heard = time.monotonic()
-            signal.default_int_handler(number, frame)
+        if time.monotonic() - self._heard <= _TWICE_S:
+            return
+        if _is_logging(frame):
+            signal.setitimer(signal.ITIMER_REAL, _LATER_S)
+            return
+        self._heard = time.monotonic()
+        raise KeyboardInterrupt
+
+
+def _is_logging(frame: FrameType | None) -> bool:
+    """Tell whether the program is about to log something."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") in {"logging", "snakemake.logging"}:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def main(pipe: int, arguments: list[str]) -> None:
     """Run Snakemake; this does not return."""
     threading.Thread(target=end_with_parent, args=(pipe,), name="parent", daemon=True).start()
-    signal.signal(signal.SIGINT, Interrupt())
+    Interrupt()
     sys.argv = ["snakemake", *arguments]
     if importlib.util.find_spec("snakemake_executor_plugin_slurm"):
         from pesatlas.cli.slurm_executor import install  # noqa: PLC0415 - only where it is
