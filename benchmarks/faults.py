@@ -336,7 +336,10 @@ def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
         return {job["state"] for job in allocations(campaign, slurm)} <= OVER
 
     slurm.wait_for(is_over, campaign.patience_s)
-    print(*(path.read_text() for path in (campaign.path / "logs/slurm").glob("allocation-*.log")), file=sys.stderr)
+    print(
+        *(path.read_text() for path in (campaign.path / "logs/slurm").glob("allocation-*.log")),
+        file=sys.stderr,
+    )
     if len(nodes) != 2:
         raise RuntimeError(f"labelled on {nodes}, not on two nodes")
     return "`profiles/allocation`: job steps on two nodes, in allocations of twelve minutes"
