@@ -327,7 +327,7 @@ def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
     shutil.copytree(ROOT / "profiles" / "allocation", folder)
     job, nodes = folder / "job.sh", set()
     text = re.sub(r"#SBATCH --account=.*\n", "", job.read_text())
-    job.write_text(re.sub(r"USR1@.*", "USR1@90", re.sub(r"--time=.*", "--time=6", text)))
+    job.write_text(re.sub(r"USR1@.*", "USR1@90", re.sub(r"--time=.*", "--time=12", text)))
     tell(campaign, *campaign.command()[3:])
 
     def is_over() -> bool:
@@ -342,7 +342,7 @@ def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
     )
     if len(nodes) != 2:
         raise RuntimeError(f"labelled on {nodes}, not on two nodes")
-    return "`profiles/allocation`: job steps on two nodes, in allocations of six minutes"
+    return "`profiles/allocation`: job steps on two nodes, in allocations of twelve minutes"
 
 
 def allocations(campaign: Campaign, slurm: SmallSlurm) -> list[dict[str, str]]:
