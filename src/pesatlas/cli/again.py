@@ -96,13 +96,13 @@ def tell(again: Again, options: Sequence[str], console: Console) -> None:
     far = " as far as --until goes" if until_of(options) else ""
     if again.lost:
         console.print(
-            f"{len(again.lost)} files had been made and are not there; they are made again{far}: {_names(again.lost)}",
+            f"Files that had been made and are not there are made again{far} ({len(again.lost)}): {_names(again.lost)}",
             markup=False,
         )
     for why, paths in _by_reason(again.stale).items():
         said = "; ".join(why[:_NAMED]) + (f" and {len(why) - _NAMED} more" if len(why) > _NAMED else "")
         console.print(
-            f"{len(paths)} files are not what would be made today; they are made again{far}: {_names(paths)}\n  {said}",
+            f"Files that are not what would be made today are made again{far} ({len(paths)}): {_names(paths)}\n  {said}",
             markup=False,
         )
 
