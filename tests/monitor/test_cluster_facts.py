@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from snakemake.resources import Resource
 
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.compare import compare
 from pesatlas.monitor.cluster.facts import ask_cluster, minutes_of, read_gpus
 from pesatlas.monitor.cluster.requests import Request
-from pesatlas.monitor.cluster.write import Profile, decide, render
+from pesatlas.monitor.cluster.write import Choice, Profile, decide, render
 from small_campaign import ROOT
 
 OLD = {
@@ -188,6 +189,20 @@ def test_short_partitions_get_as_many_attempts_as_make_two_days(cluster_of):
         }
     )
     assert decide(cluster, [LABEL]).retries == 47
+
+
+@pytest.mark.parametrize(
+    "name", ["cpu", "gpu-a100", "all", "open", "threads", "1234", "0123", "1e3", "True", "it's"]
+)
+def test_snakemake_reads_names_of_accounts_and_partitions_as_they_are(name):
+    choice = Choice(name, "")
+    profile = yaml.safe_load(render(Profile(account=choice, partition=choice, gpu=choice)))
+    defaults, of_rule = profile["default-resources"], profile["set-resources"]["run_md"]
+    for written in (defaults["slurm_account"], defaults["slurm_partition"], of_rule["slurm_partition"]):
+        read = Resource.cli_evaluator(
+            "slurm_partition", written, wildcards=None, input=None, attempt=1, threads=1, async_run=None
+        )
+        assert read == name
 
 
 def test_the_doctor_tells_of_partitions_that_are_not_for_such_jobs(cluster_of, tmp_path):

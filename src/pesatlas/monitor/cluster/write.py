@@ -1,7 +1,9 @@
 """The Slurm profile of a campaign, written from the facts of the cluster; what they leave open is marked CHOOSE."""
 
+import builtins
 import difflib
 import hashlib
+import json
 import re
 import textwrap
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from snakemake.ioutils import register_in_globals
 
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.compare import SHORT_MEMORY_S, count, duration, memory
@@ -239,9 +242,18 @@ def render(profile: Profile) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["comment"] = _comment
+    environment.filters["text"] = _text
     values: dict[str, Any] = asdict(profile)
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(values)
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _text(value: str) -> str:
+    """Return a name as YAML that Snakemake takes as text: what is Python, as partitions `all` and `open` or account 1234, it evaluates."""
+    names: dict[str, Any] = {}
+    register_in_globals(names)
+    taken = {*dir(builtins), *names, "wildcards", "attempt", "system_tmpdir", "shutil", "async_run"}
+    return json.dumps(value if value.isidentifier() and value not in taken else repr(value))
 
 
 def _comment(text: str, indent: int) -> str:
