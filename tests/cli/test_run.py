@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -38,3 +39,44 @@ def test_on_a_terminal_the_stages_stand_below_the_lines_which_are_in_a_file_too(
     assert "a job speaks" in log.splitlines()
     assert "\x1b" not in log
     assert "░" not in log
+
+
+def locked(folder):
+    """A campaign whose run was killed: Snakemake's lock is there."""
+    (folder / "Snakefile").write_text(RULE)
+    shutil.copyfile(ROOT / "config" / "demo.yaml", folder / "config.yaml")
+    locks = folder / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text(str(folder / "results" / "made.txt"))
+    command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(ROOT / "profiles/local")]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_lock_that_cannot_be_cleared_is_no_fault_of_the_program(tmp_path):
+    run = locked(tmp_path)
+    (tmp_path / "Snakefile").write_text("rule:\n  nonsense")
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 1, said
+    assert "CalledProcessError" not in said
+    assert "The campaign stopped before its end." in said
+
+
+def test_ctrl_c_while_a_lock_is_cleared(tmp_path):
+    run = locked(tmp_path)
+    for line in run.stdout:
+        if "its lock is cleared" in line:
+            break
+    # as a terminal does: every process hears it
+    os.killpg(run.pid, signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode not in {None, 0}, said
+    assert "Traceback" not in said
+    assert "Stopped by Ctrl-C" in said
+    assert not (tmp_path / "results" / "made.txt").exists()

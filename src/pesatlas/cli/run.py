@@ -106,9 +106,6 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
         again = files_to_make_again(command, options, folder)
         tell(again, options, console)
         remove_old_exports(again, options, folder, console)
-        if any((folder / ".snakemake" / "locks").glob("*")):
-            console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
-            subprocess.check_call([*command, *options, "--unlock", "--quiet"], cwd=folder)
         with ExitStack() as stack:
             if prefix:
                 sort_out_orphans(prefix, console)
@@ -141,6 +138,9 @@ def _parts(
     command: list[str], options: list[str], again: Again, folder: Path, console: Console
 ) -> Iterator[list[str]]:
     """Yield the options of the runs to make, one after the other; the next may be asked for only once the one before has succeeded."""
+    if any((folder / ".snakemake" / "locks").glob("*")):
+        console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
+        yield [*options, "--unlock", "--quiet"]
     forced = forcing(again, options)
     dag = read_dag(command, forced, folder) if until_of(options) else None
     if dag is None or not behind(options):
