@@ -64,13 +64,16 @@ def main(pipe: int, arguments: list[str]) -> None:
     threading.Thread(target=end_with_parent, args=(pipe,), name="parent", daemon=True).start()
     Interrupt()
     sys.argv = ["snakemake", *arguments]
-    if importlib.util.find_spec("snakemake_executor_plugin_slurm"):
-        from pesatlas.cli.slurm_executor import install  # noqa: PLC0415 - only where it is
+    try:
+        if importlib.util.find_spec("snakemake_executor_plugin_slurm"):
+            from pesatlas.cli.slurm_executor import install  # noqa: PLC0415 - only where it is
 
-        install()
-    from snakemake.cli import main as snakemake  # noqa: PLC0415 - the pipe is watched first
+            install()
+        from snakemake.cli import main as snakemake  # noqa: PLC0415 - the pipe is watched first
 
-    snakemake(arguments)
+        snakemake(arguments)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # before Snakemake itself is there to hear it
 
 
 if __name__ == "__main__":
