@@ -15,6 +15,7 @@ from pesatlas.monitor.cluster.compare import compare
 from pesatlas.monitor.cluster.facts import ask_cluster, minutes_of, read_gpus
 from pesatlas.monitor.cluster.requests import Request
 from pesatlas.monitor.cluster.write import Choice, Profile, decide, render
+from pesatlas.monitor.slurm import read_queue
 from small_campaign import ROOT
 
 OLD = {
@@ -203,6 +204,20 @@ def test_snakemake_reads_names_of_accounts_and_partitions_as_they_are(name):
             "slurm_partition", written, wildcards=None, input=None, attempt=1, threads=1, async_run=None
         )
         assert read == name
+
+
+def test_what_others_wrote_need_not_be_utf_8(cluster_of, tmp_path):
+    cluster_of(NEW)
+    nodes = tmp_path / "node"
+    nodes.write_bytes(nodes.read_bytes().replace(b" State=", b" Comment=M\xe9moire State="))
+    squeue = tmp_path / "squeue"
+    squeue.write_bytes(
+        b"#!/bin/sh\nprintf '7|RUNNING|batch|1:00|None|n1|calcul \351tat|\\n8|RUNNING|batch|1:00|None|n1|mine|\\n'\n"
+    )
+    squeue.chmod(0o755)
+    assert ask_cluster().partitions["batch"].cores == 64
+    queue = read_queue("mine")
+    assert ([job.job for job in queue.jobs], queue.alive) == (["8"], {"7", "8"})
 
 
 def test_the_doctor_tells_of_partitions_that_are_not_for_such_jobs(cluster_of, tmp_path):

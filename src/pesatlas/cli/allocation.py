@@ -82,6 +82,7 @@ def _sbatch(folder: Path, profile: Path, arguments: list[str], fruitless: int, o
         cwd=folder,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
@@ -200,7 +201,9 @@ def _slurm(name: str, *arguments: str) -> str:
     """Return what a command of Slurm's says; nothing if it does not answer."""
     command = [shutil.which(name) or name, *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE_S
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout

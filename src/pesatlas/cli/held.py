@@ -61,7 +61,9 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
 def _ask(*command: str) -> str:
     """Run a command of Slurm's; return what it complains of, empty if it did as told."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE_S
+        )
     except subprocess.TimeoutExpired:
         return f"no answer within {PATIENCE_S:.0f} s"
     return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else ""

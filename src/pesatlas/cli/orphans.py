@@ -47,6 +47,7 @@ def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[Slur
             [*scancel, *(job.job for job in jobs)],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=6 * PATIENCE_S,
         )

@@ -61,6 +61,7 @@ def read_queue(prefix: str) -> Queue:
             [squeue, "--me", "--noheader", "--format", _FIELDS],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=PATIENCE_S,
             check=False,
         )

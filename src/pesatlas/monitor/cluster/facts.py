@@ -214,7 +214,12 @@ def ask(*command: str) -> str | None:
         return None
     try:
         done = subprocess.run(
-            [program, *command[1:]], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+            [program, *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return None

@@ -249,7 +249,9 @@ class _Submission:
             for name, value in os.environ.items()
             if not name.startswith("SLURM_") or name == "SLURM_CONF"
         }
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, env=environment
+        )
         if done.returncode:
             trial.problem = f"sbatch refuses it: {done.stderr.strip().removeprefix('sbatch: error: ')}"
             trial.remedy = "`pesatlas doctor --profile` compares the profile with the cluster"
