@@ -185,5 +185,9 @@ def test_errors_of_the_system_become_advice_and_mistakes_of_the_program_do_not()
         said = message_for_people(OSError(number, "no", "/data/out"))
         assert said.startswith("/data/out: no. ")
         assert remedy in said
+    # whoever writes to an open file is not told its name
+    assert message_for_people(OSError(errno.ENOSPC, "No space left on device")).startswith(
+        "No space left on device. Make room"
+    )
     assert message_for_people(BrokenPipeError(errno.EPIPE, "no")) is None
     assert message_for_people(KeyError("energy_eV")) is None

@@ -225,6 +225,24 @@ def test_stopped_at_once_nothing_is_left_running(folder, how):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("options", ["", "--now"])
+def test_a_run_whose_disk_is_full_can_be_stopped(folder, options):
+    head = folder.started()
+    if not options:
+        folder.go()
+    # in its folder nothing can be written
+    stop = f"ulimit -f 0; {sys.executable} -m pesatlas.cli.main stop {options}"
+    done = subprocess.run(
+        ["sh", "-c", stop], cwd=folder.path, capture_output=True, text=True, check=False, timeout=90
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The run has ended" in done.stdout
+    assert head.wait(10) != 0 or folder.made == ["0", "1", "2", "3"]
+    assert not folder.processes()
+    assert not list(folder.path.glob(".pesatlas.stop*"))
+
+
+@pytest.mark.slow
 def test_a_quiet_stop_can_be_made_a_hard_one(folder):
     head = folder.started()
     head.terminate()

@@ -25,8 +25,11 @@ def message_for_people(error: Exception) -> str | None:
     """Return what is wrong, where, and how to mend it; None for what is a mistake of this program."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in _REMEDIES and error.filename is not None:
-        return f"{error.filename}: {error.strerror}. {_REMEDIES[error.errno]}."
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}. {_REMEDIES[error.errno]}."
+        if _REMEDIES[error.errno] == _FULL:  # writing to an open file names none
+            return f"{error.strerror}. {_FULL}."
     if type(error).__module__.startswith("pyarrow"):
         return f"a table cannot be read ({error}). `pesatlas verify` with its folder of results names it."
     return None

@@ -80,7 +80,10 @@ def end_run(folder: Path, head: Head, how: How, console: Console) -> None:
     if head.orphaned:
         _end_snakemake(head.snakemake, how)
     else:
-        request(folder, head, how)
+        try:
+            request(folder, head, how)
+        except OSError as error:
+            _signal(head, how, error, here=here)
         try:
             _wait_for_answer(folder, head, how, ANSWER_S if here else ANSWER_ELSEWHERE_S)
         except TimeoutError:
@@ -112,6 +115,25 @@ def _no_run(folder: Path, head: Head | None, console: Console, *, now: bool) -> 
         console.print(
             f"{len(jobs)} Slurm jobs that it submitted go on ({job_names(jobs)}): what they finish is kept. `pesatlas stop --now` cancels them."
         )
+
+
+def _signal(head: Head, how: How, error: OSError, *, here: bool) -> None:
+    """Tell ``head`` by a signal what cannot be left for it in the folder, whose disk may be full.
+
+    Raises
+    ------
+    UserError
+        If it runs elsewhere, or belongs to somebody else.
+    """
+    number = {"quietly": signal.SIGTERM, "now": signal.SIGINT, "take over": signal.SIGKILL}[how]
+    refused = f"the request to end cannot be written ({error.strerror}): {head_text(head)}"
+    command = f"`kill -{number.name.removeprefix('SIG')} {head.pid}`"
+    if not here:
+        raise UserError(f"{refused}. Log in there and type {command}.") from None
+    try:
+        _send(head.pid, number)
+    except PermissionError:
+        raise UserError(f"{refused}. Ask its owner to type {command}.") from None
 
 
 def _end_snakemake(pid: int, how: How) -> None:

@@ -42,8 +42,13 @@ def request(folder: Path, head: Head, how: How) -> None:
     asked = Request(how, f"on {socket.gethostname()}, process {os.getpid()}", head.host, head.pid, head.since)
     path = folder / REQUEST_FILE
     temporary = path.with_name(f"{REQUEST_FILE}.{socket.gethostname()}.{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(asked)), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(asdict(asked)), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def read_request(folder: Path, head: Head) -> Request | None:
