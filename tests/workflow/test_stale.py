@@ -1,14 +1,18 @@
 """Results that are not what the configuration makes today: named, made again, refused by a release; also where Snakemake knows nothing."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 
-from small_campaign import copy_of, jobs
+from pesatlas.tables import read_entry
+from small_campaign import TINY, SmallCampaign, copy_of, jobs
 
 pytestmark = pytest.mark.slow
 
@@ -154,3 +158,25 @@ def test_a_new_name_card_and_fewer_formats_are_shown_everywhere_and_old_exports_
     folder.change({"campaign.name": "again"})
     folder.run()
     assert (results / "exports/mace/export.json").is_file()
+
+
+def test_a_source_that_changed_after_a_copy_is_named_and_read_again(tmp_path):
+    folder = SmallCampaign(
+        tmp_path / "campaign",
+        TINY | {"structures.sources": [{"kind": "files", "paths": ["crystals"]}]},
+    )
+    crystals = folder.path / "crystals"
+    crystals.mkdir()
+    write(crystals / "a.cif", bulk("Si"))
+    pesatlas(folder, "run", "results/structures.parquet")
+    copied = copy_of(folder, tmp_path / "copied")
+    shutil.rmtree(copied.path / ".snakemake")
+    for path in copied.path.rglob("*"):
+        os.utime(path)
+    assert stale(copied) == {}
+    write(copied.path / "crystals" / "b.cif", bulk("Ge"))
+    assert stale(copied) == {"structures": 1}
+    said = pesatlas(copied, "run", "results/structures.parquet")
+    assert "a file of structures.sources is another than it was made of" in said
+    assert read_entry(copied.path / "results" / "structures.parquet").counts["sources_read"] == 2
+    assert stale(copied) == {}

@@ -79,6 +79,11 @@ def _recorded(folder: Path) -> Iterator[str]:
             yield name.removeprefix("results/")
 
 
+def is_recorded(folder: Path, name: str) -> bool:
+    """Whether Snakemake remembers how it made the file ``name`` of the campaign in ``folder``."""
+    return (folder / _RECORDS / base64.urlsafe_b64encode(name.encode()).decode()).is_file()
+
+
 def _broken_exports(results: Path, campaign: Campaign) -> Iterator[str]:
     """Yield the records of exports of which a file is missing."""
     for kind in campaign.dataset.exports.formats:

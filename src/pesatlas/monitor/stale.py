@@ -19,7 +19,9 @@ from pesatlas.config.made_with import differences
 from pesatlas.config.made_with import made_with as made_by
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage
-from pesatlas.monitor.missing import batches_of_structures, belongs
+from pesatlas.monitor.missing import batches_of_structures, belongs, is_recorded
+from pesatlas.registry import available
+from pesatlas.structures.fetch import FILES_OF_SOURCES, SOURCES, content_of_sources
 from pesatlas.tables.manifest import SUFFIX, read_json, state_of_table
 from pesatlas.tables.state import files_that_show, state_shown
 
@@ -136,7 +138,7 @@ def _tables(
     folder: Path, results: Path, campaign: Campaign, collected: Campaign | None
 ) -> dict[Path, tuple[str, ...]]:
     compared: dict[str, list[str]] = {}
-    states: dict[str, str | None] = {}
+    states = {FILES_OF_SOURCES: _state_of_sources(folder, campaign)}
     found = {}
     batches = batches_of_structures(results)
     for name, entry in _files(results):
@@ -157,6 +159,17 @@ def _tables(
         if why:
             found[Path("results") / name] = tuple(why)
     return dict(sorted(found.items()))
+
+
+def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
+    """Return the state of the files of sources, whose names are as seen from the campaign's folder; None where Snakemake watches them."""
+    ours = {source.kind for source in campaign.structures.sources} <= set(available(SOURCES))
+    if not ours or is_recorded(folder, "results/structures.parquet") or folder.resolve() != Path.cwd():
+        return None
+    try:
+        return content_of_sources(campaign)
+    except (OSError, UserError):
+        return None  # whoever reads them says so
 
 
 def _files(results: Path) -> Iterator[tuple[str, dict[str, Any]]]:

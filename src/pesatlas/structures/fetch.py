@@ -1,5 +1,7 @@
 """Filling the caches of sources that need a network, so that nothing later does."""
 
+import hashlib
+from functools import cache
 from pathlib import Path
 
 from pesatlas import registry
@@ -8,6 +10,8 @@ from pesatlas.config.section import digest
 from pesatlas.structures.sources.files import expand
 
 SOURCES = "pesatlas.structures.sources"
+FILES_OF_SOURCES = "a file of structures.sources"
+"""What entries of tables call the files of all sources that they were made of."""
 
 
 def fetch_structures(campaign: Campaign) -> None:
@@ -30,11 +34,21 @@ def state_of_sources(campaign: Campaign) -> str:
     A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are not among them: they
     appear in the course of the first run, which would look like a change to the second.
     """
+    return _state(_inputs(campaign))
+
+
+def content_of_sources(campaign: Campaign) -> str:
+    """Return a hash that changes when a file of a source is added, removed or edited, but not when all are copied."""
+    files = _inputs(campaign)
+    return _content(tuple(files), _state(files))
+
+
+def _inputs(campaign: Campaign) -> list[Path]:
     files: list[Path] = []
     for options in campaign.structures.sources:
         inputs = getattr(registry.find(SOURCES, options.kind), "inputs", None)
         files += inputs(options) if inputs else []
-    return _state(files)
+    return files
 
 
 def state_of_files(paths: list[str]) -> str:
@@ -46,6 +60,15 @@ def state_of_files(paths: list[str]) -> str:
         If there is nothing to read in one.
     """
     return _state([path for text in paths for path in expand(text)])
+
+
+@cache
+def _content(files: tuple[Path, ...], _: str) -> str:
+    found = []
+    for path in files:
+        with path.open("rb") as handle:
+            found.append([str(path), hashlib.file_digest(handle, "sha256").hexdigest()])
+    return digest(found)
 
 
 def _state(files: list[Path]) -> str:

@@ -27,10 +27,12 @@ from pesatlas.progress import Progress
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Cell, Crystal, Read, Refused, Rejected
+from pesatlas.structures.fetch import FILES_OF_SOURCES, content_of_sources
 from pesatlas.structures.vacuum import vacuum_warning
 from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import ROW_GROUP
+from pesatlas.tables.manifest import made_of_files
 from pesatlas.tables.schemas import SOURCES
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
     UserError
         If a source cannot be read at all, or no crystal is left.
     """
+    made_of_files(FILES_OF_SOURCES, content_of_sources(campaign))
     rules = rules_of(campaign)
     fingerprint = digest(campaign.structures.identity(), campaign.explore.structures_per_job, _as_json(rules))
     origins: dict[str, Origin] = {}

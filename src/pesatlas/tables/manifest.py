@@ -19,7 +19,8 @@ class Entry:
     Attributes
     ----------
     made_with : settings of the campaign that decide what is in it, by their keys; empty if not known
-    made_of : beginning of the sha256 of each table that it was made of, by the path from the folder of the campaign
+    made_of : beginning of the sha256 of each table that it was made of, by the path from the folder of the campaign;
+        the state of other files by what they are called
     """
 
     file: str
@@ -58,6 +59,12 @@ def made_by_job(made_with: Mapping[str, Any], inputs: Iterable[str]) -> Iterator
         yield
     finally:
         _job.clear()
+
+
+def made_of_files(name: str, state: str) -> None:
+    """Let every entry that the job writes from now on tell the state of files that are no tables."""
+    if _job:
+        _job["made_of"][name] = state
 
 
 def state_of_table(path: Path) -> str | None:
