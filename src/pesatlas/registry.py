@@ -8,7 +8,9 @@ of ours, so that nobody can put another thing in the place of ours; and only tho
 one that is broken harms no campaign but its own. A configuration has names: what is imported is what is installed.
 """
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache, reduce
 from importlib import import_module
@@ -155,8 +157,9 @@ def _load(package: str, name: str) -> Any:
         )
         raise UserError(f"{several} both have a {who.word} '{name}'. Uninstall one of them.")
     try:
-        found = first.load()
-    except Exception as error:
+        with redirect_stdout(sys.stderr):  # an answer of ours may be JSON
+            found = first.load()
+    except (Exception, SystemExit) as error:
         raise UserError(
             f"the {who} cannot be imported from {who.place}: {type(error).__name__}: {error}. Install what it needs, "
             f"or another version of {who.distribution}; or do not ask for it."

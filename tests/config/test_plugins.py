@@ -193,6 +193,7 @@ def test_the_schema_has_what_is_installed(gas):
 BROKEN = {
     "import": ("import nothing_of_this_name", "ModuleNotFoundError: No module named"),
     "error": ("1 / 0", "ZeroDivisionError"),
+    "exit": ("raise SystemExit(0)", "SystemExit: 0"),
     "options": ("def load(options): ...", "has no class Options"),
     "load": (
         GOOD.format(kind="bad").replace("def load", "def loads").replace("= load", "= loads"),
@@ -215,6 +216,14 @@ def test_what_cannot_be_used_is_an_error_of_those_who_ask_for_it(install, how):
         assert part in line
     with pytest.raises(UserError, match=said):
         registry.find("pesatlas.structures.sources", "bad")
+
+
+def test_what_it_prints_while_it_is_imported_is_no_answer_of_ours(install, capsys):
+    text = GOOD.format(kind="chatty") + "\nprint('hello')\n"
+    install("pesatlas-chatty", "1", {"plug_chatty": text}, [("source", "chatty", "plug_chatty")])
+    load_campaign(raw(structures__sources=[{"kind": "chatty"}]))
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
 
 
 def test_a_name_that_no_file_could_have_is_refused(install):
