@@ -78,6 +78,14 @@ def test_settings_that_changed_after_a_copy_are_named_and_what_they_decide_is_ma
     assert planned["encode_snapshots"] == planned["pick_snapshots"] == planned["collect_dataset"] == 1
 
 
+def test_what_the_command_line_changes_is_compared_too(copied):
+    assert jobs(copied.run("-n", "--config", "explore={length_ps: 0.05}"))["run_md"] == 1
+    planned = copied.run("-n", "--config", "campaign={seed: 7}")
+    assert "campaign.seed was 2026, is 7" in " ".join(planned.split())
+    assert jobs(planned)["run_md"] == 1
+    assert "Nothing to be done" in copied.run("-n", "--config", "explore={device: cpu}")
+
+
 def test_tables_of_an_older_version_are_known_by_the_manifest_of_the_campaign(copied):
     results = copied.path / "results"
     for path in results.rglob("*.manifest.json"):

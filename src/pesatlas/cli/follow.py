@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import read_campaign
+from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.status import read_status
@@ -27,8 +28,8 @@ _SHARE = 0.05
 
 # Whoever asks for these wants to see something else, or nothing.
 _OTHER_DISPLAYS = {"--quiet", "-q", "--logger"}
-# What is run is then not what config.yaml says.
-_OTHER_CONFIGURATIONS = {"--config", "-C", "--directory", "-d"}
+_ELSEWHERE = {"--directory", "-d"}
+_CHANGES = ("--config", "-C")
 
 
 def campaign_to_show(folder: Path, arguments: list[str], console: Console) -> Campaign | None:
@@ -40,16 +41,39 @@ def campaign_to_show(folder: Path, arguments: list[str], console: Console) -> Ca
 
 def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
     """Return the campaign that a run with these arguments of Snakemake's is of; None if that is not known, or it is not valid."""
-    if _names(arguments) & _OTHER_CONFIGURATIONS:
+    if _names(arguments) & _ELSEWHERE:
         return None
+    file, changes = _configuration(folder, arguments), _changes(arguments)
     try:
-        return read_campaign(_configuration(folder, arguments), extensions=False)
-    except UserError:
+        if not changes:
+            return read_campaign(file, extensions=False)
+        from snakemake.cli import parse_config  # noqa: PLC0415 - it takes long, and few change a campaign so
+        from snakemake.utils import update_config  # noqa: PLC0415
+
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        update_config(raw, parse_config(changes))
+        return load_campaign(raw, str(file), extensions=False)
+    except (UserError, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
         return None  # Snakemake says what is wrong
 
 
 def _names(arguments: list[str]) -> set[str]:
     return {argument.partition("=")[0] for argument in arguments}
+
+
+def _changes(arguments: list[str]) -> list[str]:
+    """Return the values that ``--config`` gives in place of those of the file; of several, Snakemake takes the last."""
+    found: list[str] = []
+    inside = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in _CHANGES:
+            found, inside = ([value] if equals else []), True
+        elif argument.startswith("-"):
+            inside = False
+        elif inside:
+            found.append(argument)
+    return found
 
 
 def _configuration(folder: Path, arguments: list[str]) -> Path:
