@@ -23,7 +23,7 @@ def test_rock_salt_and_silicon_by_chgnet(tmp_path):
     ]
     write_table(tmp_path / "structures.parquet", "structures", rows, "test")
     campaign = SimpleNamespace(
-        campaign=SimpleNamespace(name="test", seed=1, store=str(tmp_path / "store")),
+        campaign=SimpleNamespace(name="test", seed=1, store=str(tmp_path / "store"), read_stores=[]),
         explore=Explore(length_ps=0.06, frame_interval_ps=0.02),
     )
     run_md(

@@ -69,6 +69,7 @@ from pathlib import Path
 from pesatlas.job import job
 from pesatlas.progress import Progress
 snakemake = types.SimpleNamespace(
+    wildcards={"potential": "mine", "property": "speed"}, input=[],
     threads=1, rule="label_batch", log=["logs/label_batch/00007.log"], config=__CONFIG__)
 with job(snakemake):
     Progress("waits", 5)

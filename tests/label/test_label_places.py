@@ -47,7 +47,7 @@ def calculate(task, options, place):
 find = registry.find
 registry.find = lambda package, name: types.SimpleNamespace(calculate=calculate) if "backends" in package else find(package, name)
 campaign = Campaign.model_validate_json(Path(config).read_text())
-about = types.SimpleNamespace(threads=1, rule="label_batch", log=[out + "/logs/label_batch/00000.log"], config=campaign.model_dump(mode="json"))
+about = types.SimpleNamespace(threads=1, rule="label_batch", wildcards={"batch": "00000"}, input=[], log=[out + "/logs/label_batch/00000.log"], config=campaign.model_dump(mode="json"))
 with job(about) as same:
     label_batch(campaign, 0, Path(selection), Path(out) / "labels.parquet", Path(out) / "failures.parquet", Path(out) / "work")
 """
