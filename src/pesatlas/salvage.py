@@ -28,6 +28,7 @@ class Repair:
     damaged : keys of records that are damaged and of which there is no other; their results are made again when they are asked for
     unreadable : bytes that belong to no sound record, kept beside the ledger
     busy : whether a job works on it, so that nothing was done
+    foreign : whether nothing in it is a record, so that it is left as it is: other programs have files of that name
     """
 
     ledger: Path
@@ -36,6 +37,7 @@ class Repair:
     damaged: tuple[str, ...] = ()
     unreadable: int = 0
     busy: bool = False
+    foreign: bool = False
 
 
 def repair_store(folder: Path, *, dry_run: bool = False) -> Iterator[Repair]:
@@ -83,6 +85,8 @@ class _Pair:
         keys = {record.key for record in (*sound, *back)}
         lost = {damage.key for damage in (*damages, *rest) if damage.key and damage.key not in keys}
         unreadable = sum(damage.end - damage.start for damage in (*damages, *rest))
+        if damages and not (sound or back or any(damage.key for damage in damages)):
+            return Repair(self.path, unreadable=unreadable, foreign=True)
         if not dry_run:
             with writing(self.path):
                 for path in (self.path, self.torn):

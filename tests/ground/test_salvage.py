@@ -99,6 +99,16 @@ def test_a_ledger_that_a_job_works_on_is_left_alone(cut):
         assert (cut / "a.ledger.torn").read_bytes() == before
 
 
+def test_a_file_of_another_program_is_left_as_it_is(cut):
+    theirs = cut / "money.ledger"
+    theirs.write_text("2026/01/01 opening\n  assets:cash  $5\n")
+    assert "nothing in it is a record of pesatlas; it is left as it is" in repair(cut)
+    assert theirs.read_text() == "2026/01/01 opening\n  assets:cash  $5\n"
+    assert not (cut / "money.ledger.torn").exists()
+    # the others are repaired
+    assert len(holds(cut)) == 399
+
+
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
     assert "is no folder of a store" in repair(tmp_path / "nothing", expect=1)
 

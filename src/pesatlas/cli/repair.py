@@ -52,6 +52,8 @@ def _lines(each: Repair, *, dry_run: bool) -> list[str]:
     """Return what there is to say of one ledger."""
     if each.busy:
         return [f"{each.ledger}: a job works on it; nothing was done. Do it again when that has ended."]
+    if each.foreign:
+        return [f"{each.ledger}: nothing in it is a record of pesatlas; it is left as it is"]
     lines = []
     if each.back:
         lines.append(f"{each.ledger}: {each.back} records {'would be' if dry_run else 'were'} put back")
