@@ -10,6 +10,7 @@ from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import OutputSettings, ResourceSettings
 
 from pesatlas.config.load import read_campaign
+from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.requests import requests_of
 from small_campaign import ROOT
 
@@ -71,3 +72,13 @@ def test_one_key_caps_time_and_one_memory_for_all_rules(tmp_path):
     memory = next(request.memory_mb for request in found if request.rule == "label_batch")
     assert memory[:4] == (4000, 8000, 16000, 32000)
     assert set(memory[4:]) == {32000}
+
+
+def test_a_name_that_is_python_has_a_message_that_says_how_it_is_quoted(tmp_path):
+    config = tmp_path / "config.yaml"
+    shutil.copy(ROOT / "config" / "demo.yaml", config)
+    (tmp_path / "profile").mkdir()
+    text = "executor: slurm\njobs: 10\ndefault-resources:\n  slurm_partition: all\n"
+    (tmp_path / "profile" / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match="is quoted twice"):
+        requests_of(read_campaign(config), config, tmp_path / "profile", ROOT / "Snakefile")

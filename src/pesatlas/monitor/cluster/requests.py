@@ -11,6 +11,8 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 
 _LAST_LINES = 5
+_UNQUOTED = "must be evaluated within the context of a rule"
+"""Said by Snakemake of a resource whose value became a function."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def requests_of(campaign: Campaign, config: Path, profile: Path | None, snakefil
     if done.returncode != 0:
         _, misused, message = done.stderr.rpartition("error: argument ")
         last = message if misused else "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
+        if _UNQUOTED in last:
+            last = f"{last}\nA name that Python knows too, e.g. of a partition all or open, is quoted twice: slurm_partition: \"'all'\"."
         raise UserError(f"Snakemake can't tell what jobs ask for: {last.strip()}")
     rules = json.loads(done.stdout.splitlines()[-1])
     # rules of a section that the campaign does not have are in a file of its name, and have no jobs
