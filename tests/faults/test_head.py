@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import fcntl
 import json
 import os
 import shutil
@@ -303,10 +304,15 @@ def test_a_run_on_another_machine_is_told_of_and_what_to_do_if_that_is_gone(fold
     status = folder.pesatlas("status")
     assert "`pesatlas run` was started on login7 (process 4711), 2 h 00 min ago" in status
     monkeypatch.setattr("pesatlas.cli.stop.ANSWER_ELSEWHERE_S", 1.0)
-    from pesatlas.cli.stop import stop
+    from pesatlas.cli.stop import stop, take_over
 
     with pytest.raises(UserError, match=r"no answer from login7.*kill -TERM 4711.*carries on here"):
         stop(folder.path, CONSOLE, now=False)
+    with (folder.path / LOCK_FILE).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="no answer from login7"):
+            take_over(folder.path, CONSOLE)
+    take_over(folder.path, CONSOLE)  # nobody holds its lock: the run that follows may carry on
     assert not (folder.path / ".pesatlas.stop").exists()
     # its lock is not held: that machine is gone
     folder.go()

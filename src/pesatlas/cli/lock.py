@@ -99,6 +99,16 @@ def _acquire(folder: Path, descriptor: int) -> None:
             return
 
 
+def is_free(folder: Path) -> bool:
+    """Tell whether nobody holds the lock of ``folder``. It is taken for a moment: not to be asked while a run may be starting."""
+    with (folder / LOCK_FILE).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 def refusal(folder: Path, head: Head | None) -> str:
     """Return why the folder is not free, and what can be done."""
     where = folder.resolve()

@@ -12,6 +12,7 @@ import psutil
 from rich.console import Console
 
 from pesatlas.cli.local_jobs import interrupt, kill_with_jobs, local_jobs
+from pesatlas.cli.lock import is_free
 from pesatlas.cli.orphans import cancel_jobs, job_names
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.cli.stop_request import How, forget_request, request
@@ -59,8 +60,16 @@ def take_over(folder: Path, console: Console) -> None:
         If it does not answer.
     """
     head = read_head(folder)
-    if head is not None and head.alive is not False:
+    if head is None or head.alive is False:
+        return
+    try:
         end_run(folder, head, "take over", console)
+    except UserError:
+        if head.alive is not None or not is_free(folder):
+            raise
+        console.print(
+            f"No answer, and nobody holds the lock: {head.host} is gone, or the run has ended.", markup=False
+        )
 
 
 def end_run(folder: Path, head: Head, how: How, console: Console) -> None:
