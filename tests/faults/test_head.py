@@ -1,8 +1,8 @@
 """The controlling process of a campaign, `pesatlas run`: told to stop, killed, taken over. Snakemake and its jobs are real, on this machine."""
 
 import contextlib
-import io
 import fcntl
+import io
 import json
 import os
 import shutil
