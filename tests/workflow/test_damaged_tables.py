@@ -11,6 +11,7 @@ import pytest
 
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.missing import missing_files
+from pesatlas.tables import write_table
 from small_campaign import copy_of, jobs
 
 ROOT = Path(__file__).parents[2]
@@ -222,6 +223,5 @@ def test_a_cache_that_was_deleted_before_it_was_read_is_fetched_again(tmp_path):
     (tmp_path / cache).unlink()
     assert missing_files(tmp_path, campaign) == [Path("work/fetched/structures.txt")]
     # once structures are there, nobody needs the cache
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results/structures.parquet").touch()
+    write_table(tmp_path / "results/structures.parquet", "structures", [], "test", {"batches": 0})
     assert missing_files(tmp_path, campaign) == []
