@@ -35,8 +35,8 @@ def without_entry(path):
 
 
 def no_parquet(path):
-    without_entry(path)
     path.write_bytes(b"PAR1 but nothing else")
+    change_entry(path)
 
 
 def broken_entry(path):
@@ -110,7 +110,7 @@ GRID, CENTRES, CLUSTERS = (
 CASES = {
     # what is damaged, how, who finds it, the advice: names in it are deleted, then the same is run again
     "a table that is none": ("selection.parquet", no_parquet, run_of("labels/00000.parquet"), r"(\S+) is not a readable Parquet file .*Delete it and run again"),
-    "a table without an entry": ("snapshots/00000.parquet", without_entry, run_of("features/00000.parquet"), r"(\S+) has no manifest entry .*Delete \S+ and run again"),
+    "a table without an entry": ("snapshots/00000.parquet", without_entry, verify, r"(\S+) has no manifest entry .*Delete \S+ and run again"),
     "a damaged entry": ("snapshots/00000.parquet", broken_entry, run_of("features/00000.parquet"), r"(\S+) is damaged .*Delete it and (\S+), and run again"),
     "a table cut off": ("features/00000.parquet", cut, run_of(GRID), r"(\S+): \d+ bytes, its manifest says \d+: truncated or changed\. Delete it and run again"),
     "a table with a flipped bit": (CLUSTERS, flip, verify, r"(\S+): its content differs .*Delete it and run again"),
