@@ -91,9 +91,7 @@ def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice
         assert selected.dataset(level) == quiet.dataset(level)
 
 
-def test_a_job_held_one_requeued_all_nodes_drained_and_the_controller_gone_for_a_while(
-    quiet, slurm, selected
-):
+def test_a_job_held_one_requeued_and_all_nodes_drained_for_a_while(quiet, slurm, selected):
     selected.environment["VASP_DOUBLE_SECONDS"] = "3"
     head = selected.start()
     slurm.wait_for(
@@ -107,11 +105,8 @@ def test_a_job_held_one_requeued_all_nodes_drained_and_the_controller_gone_for_a
     slurm.wait_for(lambda: not selected.jobs(states="RUNNING,COMPLETING"), 120)
     slurm.ask("scontrol", "update", "NodeName=cpu[1-2]", "State=RESUME")
     slurm.wait_for(lambda: selected.jobs("label_batch", "RUNNING"), 300)
-    slurm.kill_controller()
-    time.sleep(15)  # the head asks every two seconds
-    slurm.start_controller()
     slurm.wait_for(
-        lambda: [job["number"] for job in selected.jobs(states="PENDING,RUNNING,COMPLETING")] == [held], 300
+        lambda: [job["number"] for job in selected.jobs(states="PENDING,RUNNING,COMPLETING")] == [held], 500
     )
     slurm.ask("scontrol", "release", held)
     selected.finish(head)
