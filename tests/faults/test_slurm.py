@@ -1,7 +1,6 @@
 """Campaigns on a real Slurm, without accounting and with: they end as local ones do, whatever is killed in between."""
 
 import shutil
-import time
 
 import pytest
 
