@@ -12,7 +12,7 @@ from rich.console import Console
 
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.ending import closing_lines, failed_before
-from pesatlas.cli.follow import campaign_to_show, follow, looker
+from pesatlas.cli.follow import campaign_of_run, follow, is_shown, looker
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.bar import cells
@@ -131,9 +131,13 @@ def test_a_look_that_fails_stops_no_run(halfway, campaign):
 )
 def test_who_asks_for_something_else_gets_it(halfway, arguments):
     terminal = Terminal()
-    assert campaign_to_show(halfway.folder, [], terminal.console) is not None
-    assert campaign_to_show(halfway.folder, arguments, terminal.console) is None
-    assert campaign_to_show(halfway.folder, [], Console(file=io.StringIO(), force_terminal=True)) is None
+
+    def to_show(arguments, console):
+        return campaign_of_run(halfway.folder, arguments) if is_shown(arguments, console) else None
+
+    assert to_show([], terminal.console) is not None
+    assert to_show(arguments, terminal.console) is None
+    assert to_show([], Console(file=io.StringIO(), force_terminal=True)) is None
     terminal.close()
 
 

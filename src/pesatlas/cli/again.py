@@ -13,7 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.cli.follow import campaign_of_run
+from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.until import read_dag, until_of
+from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.export import RECORD, remove_export
 from pesatlas.monitor.missing import missing_files
 from pesatlas.monitor.stale import stale_files
@@ -45,14 +47,16 @@ class Again:
         return sorted({*self.lost, *self.stale})
 
 
-def files_to_make_again(command: list[str], options: Sequence[str], folder: Path) -> Again:
-    """Return what has to be made again of all that is needed for what ``options`` ask for; nothing if it is not known of which campaign.
+def files_to_make_again(
+    command: list[str], options: Sequence[str], folder: Path, campaign: Campaign | None
+) -> Again:
+    """Return what has to be made again of all that is needed for what ``options`` ask for.
 
     Parameters
     ----------
     command : how Snakemake is started, without its options
+    campaign : that of the run; None if it is not known, and then nothing is
     """
-    campaign = campaign_of_run(folder, list(options))
     if campaign is None:
         return Again()
     lost, stale = missing_files(folder, campaign), stale_files(folder, campaign)
@@ -68,13 +72,12 @@ def files_to_make_again(command: list[str], options: Sequence[str], folder: Path
     )
 
 
-def remove_old_exports(again: Again, options: Sequence[str], folder: Path, console: Console) -> None:
+def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, console: Console) -> None:
     """Take away exports in formats that the configuration named when the dataset was collected and names no more; say so.
 
     Those that somebody made with ``pesatlas export`` stay. The dataset is collected again afterwards, and then tells the formats of today.
     """
     results = folder / "results"
-    campaign = campaign_of_run(folder, list(options))
     if campaign is None or Path("results/manifest.json") not in again.stale:
         return
     asked_for = campaign.dataset.exports.formats
@@ -136,26 +139,8 @@ def forcing(again: Again, options: Sequence[str]) -> list[str]:
     files = [str(path) for path in again.files]
     if not files:
         return list(options)
-    theirs, others = _forced(options)
+    forced = find_options(options, *_FORCERUN)
+    theirs = forced[-1].values if forced else ()  # of several, Snakemake takes the last
+    gone = {i for option in forced for i in option.indices}
+    others = [option for i, option in enumerate(options) if i not in gone]
     return ["--forcerun", *dict.fromkeys([*theirs, *files]), *others]
-
-
-def _forced(options: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what ``--forcerun`` names, however it is written (Snakemake takes the last one alone), and the other options."""
-    named: list[str] = []
-    others: list[str] = []
-    inside = False
-    for option in options:
-        name, equals, value = option.partition("=")
-        if option in _FORCERUN:
-            named, inside = [], True
-        elif name == "--forcerun" and equals:
-            named, inside = [value], False
-        elif option.startswith("-R"):
-            named, inside = [option.removeprefix("-R").removeprefix("=")], False
-        elif inside and not option.startswith("-"):
-            named.append(option)
-        else:
-            inside = False
-            others.append(option)
-    return named, others

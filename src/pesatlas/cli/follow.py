@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.snakemake_options import find_options
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.errors import UserError
@@ -30,20 +31,19 @@ _SHARE = 0.05
 _OTHER_DISPLAYS = {"--quiet", "-q", "--logger"}
 _ELSEWHERE = {"--directory", "-d"}
 _CHANGES = ("--config", "-C")
+_FILES = ("--configfile", "--configfiles")
 
 
-def campaign_to_show(folder: Path, arguments: list[str], console: Console) -> Campaign | None:
-    """Return the campaign that a run with these arguments of Snakemake's is of; None if its stages are not to be shown."""
-    if not is_watched(console) or _names(arguments) & _OTHER_DISPLAYS:
-        return None
-    return campaign_of_run(folder, arguments)
+def is_shown(arguments: list[str], console: Console) -> bool:
+    """Tell whether the stages of a run with these arguments of Snakemake's are shown."""
+    return is_watched(console) and not _names(arguments) & _OTHER_DISPLAYS
 
 
 def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
     """Return the campaign that a run with these arguments of Snakemake's is of; None if that is not known, or it is not valid."""
     if _names(arguments) & _ELSEWHERE:
         return None
-    file, changes = _configuration(folder, arguments), _changes(arguments)
+    file, changes = _configuration(folder, arguments), find_options(arguments, *_CHANGES)
     try:
         if not changes:
             return read_campaign(file, extensions=False)
@@ -51,7 +51,7 @@ def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
         from snakemake.utils import update_config  # noqa: PLC0415
 
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-        update_config(raw, parse_config(changes))
+        update_config(raw, parse_config(list(changes[-1].values)))
         return load_campaign(raw, str(file), extensions=False)
     except (UserError, OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
         return None  # Snakemake says what is wrong
@@ -61,27 +61,9 @@ def _names(arguments: list[str]) -> set[str]:
     return {argument.partition("=")[0] for argument in arguments}
 
 
-def _changes(arguments: list[str]) -> list[str]:
-    """Return the values that ``--config`` gives in place of those of the file; of several, Snakemake takes the last."""
-    found: list[str] = []
-    inside = False
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if name in _CHANGES:
-            found, inside = ([value] if equals else []), True
-        elif argument.startswith("-"):
-            inside = False
-        elif inside:
-            found.append(argument)
-    return found
-
-
 def _configuration(folder: Path, arguments: list[str]) -> Path:
-    for i, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name in {"--configfile", "--configfiles"}:
-            return folder / (value or "".join(arguments[i + 1 : i + 2]))
-    return folder / "config.yaml"
+    named = [value for option in find_options(arguments, *_FILES) for value in option.values]
+    return folder / (named[0] if named else "config.yaml")
 
 
 def follow(

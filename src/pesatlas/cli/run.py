@@ -14,16 +14,18 @@ from rich.console import Console
 from pesatlas.cli.again import Again, files_to_make_again, forcing, remove_old_exports, tell
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
-from pesatlas.cli.controller import Controller, Show
+from pesatlas.cli.controller import Controller
 from pesatlas.cli.ending import closing_lines, failed_before
-from pesatlas.cli.follow import LOOK_S, LOOK_SLURM_S, campaign_to_show, follow, looker
+from pesatlas.cli.follow import LOOK_S, LOOK_SLURM_S, campaign_of_run, follow, is_shown, looker
 from pesatlas.cli.held import held_jobs_released
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.orphans import sort_out_orphans
 from pesatlas.cli.refusals import given_up
 from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.stop import take_over as end_other
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
+from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.words import duration
@@ -67,21 +69,21 @@ def run_campaign(
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
-    if must_submit(_executor(found, arguments)) and not ONLY_LOOKING.intersection(arguments):
+    executor = _executor(found, arguments)
+    looks = ONLY_LOOKING.intersection(arguments)
+    if must_submit(executor) and not looks:
         return submit(folder, found, arguments, console)
     prefix = job_prefix(folder)
-    on_slurm = _executor(found, arguments) == "slurm"
+    on_slurm = executor == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     command = [sys.executable, "-m", "snakemake"]
     options = ["--profile", str(found), *named, *arguments]
-    if ONLY_LOOKING.intersection(arguments):
-        planned = DRY_RUN.intersection(arguments)
-        again = files_to_make_again(command, options, folder) if planned else Again()
+    if looks:
+        planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) else None
+        again = files_to_make_again(command, options, folder, planned)
         tell(again, options, console)
         shown = _to_look_at(command, forcing(again, options), folder, console)
         return subprocess.call([*command, *shown], cwd=folder)
-    if must_submit(_executor(found, arguments)):
-        return submit(folder, found, arguments, console)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
@@ -103,16 +105,20 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     started, since = time.monotonic(), time.time()
     status = 0
     with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
-        again = files_to_make_again(command, options, folder)
+        campaign = campaign_of_run(folder, arguments)
+        again = files_to_make_again(command, options, folder, campaign)
         tell(again, options, console)
-        remove_old_exports(again, options, folder, console)
+        remove_old_exports(again, folder, campaign, console)
         with ExitStack() as stack:
             if prefix:
                 sort_out_orphans(prefix, console)
                 stack.enter_context(held_jobs_released(prefix, console))
             before = failed_before(folder)
-            show = _display(folder, arguments, console, LOOK_SLURM_S if prefix else LOOK_S)
-            for part in _parts(command, options, again, folder, console):
+            show = None
+            if campaign is not None and is_shown(arguments, console):
+                look, every_s = looker(folder, campaign, console), LOOK_SLURM_S if prefix else LOOK_S
+                show = partial(follow, look=look, every_s=every_s, console=console)
+            for part in _parts(command, options, again, folder, campaign, console):
                 status = run.run(part, show)
                 if status:
                     break
@@ -126,16 +132,13 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     return status if status >= 0 else 128 - status
 
 
-def _display(folder: Path, arguments: list[str], console: Console, every_s: float) -> Show | None:
-    """Return what shows a run to a person until it ends; None if its stages are not to be shown."""
-    campaign = campaign_to_show(folder, arguments, console)
-    if campaign is None:
-        return None
-    return partial(follow, look=looker(folder, campaign, console), every_s=every_s, console=console)
-
-
 def _parts(
-    command: list[str], options: list[str], again: Again, folder: Path, console: Console
+    command: list[str],
+    options: list[str],
+    again: Again,
+    folder: Path,
+    campaign: Campaign | None,
+    console: Console,
 ) -> Iterator[list[str]]:
     """Yield the options of the runs to make, one after the other; the next may be asked for only once the one before has succeeded."""
     if any((folder / ".snakemake" / "locks").glob("*")):
@@ -147,7 +150,7 @@ def _parts(
         yield forced
         if again.open:
             # structures are prepared: what is behind them, and nobody could know of, is known now
-            rest = files_to_make_again(command, options, folder)
+            rest = files_to_make_again(command, options, folder, campaign)
             tell(rest, options, console)
             if rest.files:
                 yield forcing(rest, options)
@@ -155,7 +158,7 @@ def _parts(
     if dag.open:
         yield first_part(forced)
         # what that made again is there now, and is not to be made once more
-        forced = forcing(files_to_make_again(command, options, folder), options)
+        forced = forcing(files_to_make_again(command, options, folder, campaign), options)
         dag = read_dag(command, forced, folder)
     yield forced if dag is None else second_part(forced, dag)
 
@@ -197,8 +200,5 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
 
 def _executor(profile: Path, arguments: list[str]) -> str:
     """Return which executor of Snakemake is asked for, by an argument or else by the profile; empty if none is."""
-    for i, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name in {"--executor", "-e"}:
-            return value or "".join(arguments[i + 1 : i + 2])
-    return str(read_profile(profile).get("executor", ""))
+    asked = [value for option in find_options(arguments, "--executor", "-e") for value in option.values]
+    return asked[0] if asked else str(read_profile(profile).get("executor", ""))

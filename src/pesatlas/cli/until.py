@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pesatlas.cli.snakemake_options import find_options
 from pesatlas.errors import UserError
 
 CHECKPOINT = "prepare_structures"
@@ -38,7 +39,7 @@ class Dag:
 
 def until_of(arguments: Sequence[str]) -> list[str]:
     """Return what ``--until`` names in arguments of Snakemake: rules or files."""
-    return [arguments[i] if value is None else value for i, value in _values(arguments)]
+    return [value for option in find_options(arguments, *_UNTIL) for value in option.values]
 
 
 def behind(arguments: Sequence[str]) -> list[str]:
@@ -101,42 +102,19 @@ def _check_there_are_jobs(named: Sequence[str], dag: Dag) -> None:
         )
 
 
-def _values(arguments: Sequence[str]) -> list[tuple[int, str | None]]:
-    """Return where the values of ``--until`` stand: (index, None), or (index, value) where it is part of the option."""
-    found: list[tuple[int, str | None]] = []
-    inside = False
-    for i, argument in enumerate(arguments):
-        if argument in _UNTIL:
-            inside = True
-        elif argument.startswith("--until="):
-            inside = False
-            found.append((i, argument.partition("=")[2]))
-        elif argument.startswith("-"):
-            inside = False
-        elif inside:
-            found.append((i, None))
-    return found
-
-
 def _replaced(arguments: Sequence[str], by: dict[str, list[str]]) -> list[str]:
     """Return the arguments with other values of ``--until``, where there are others."""
-    values = dict(_values(arguments))
-    found: list[str] = []
-    for i, argument in enumerate(arguments):
-        if i not in values:
-            found.append(argument)
-        else:
-            name = values[i]
-            start = [] if name is None else ["--until"]
-            name = argument if name is None else name
-            found += [*start, *by.get(name, [name])]
+    found = list(arguments)
+    for option in reversed(find_options(arguments, *_UNTIL)):
+        name = "--until" if option.joined else arguments[option.at]
+        values = [new for value in option.values for new in by.get(value, [value])]
+        found[option.indices.start : option.indices.stop] = [name, *values]
     return found
 
 
 def _without_until(arguments: Sequence[str]) -> list[str]:
-    gone = {i for i, _ in _values(arguments)}
-    looking = {*_UNTIL, *DRY_RUN}
-    return [each for i, each in enumerate(arguments) if i not in gone and each not in looking]
+    gone = {i for option in find_options(arguments, *_UNTIL) for i in option.indices}
+    return [each for i, each in enumerate(arguments) if i not in gone and each not in DRY_RUN]
 
 
 def _output(command: list[str], folder: Path) -> str | None:
