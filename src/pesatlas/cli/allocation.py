@@ -21,7 +21,7 @@ from rich.console import Console
 from pesatlas.cli.follow import campaign_of_run
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.errors import UserError
-from pesatlas.monitor.slurm import ALLOCATION, PATIENCE_S, read_queue, seconds
+from pesatlas.monitor.slurm import ALLOCATION, call_slurm, read_queue, seconds
 from pesatlas.monitor.status import read_status
 
 EXECUTOR = "cluster-sync"
@@ -148,7 +148,7 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
             after = further()
     status = head.wait()
     if status == 0 and after:
-        _slurm("scancel", after)
+        call_slurm("scancel", after)
         console.print(f"The campaign is finished: Slurm job {after} is cancelled.")
     return status
 
@@ -189,24 +189,13 @@ def _wait(head: subprocess.Popen[bytes], number: str) -> None:
         time.sleep(_TURN_S)
     if head.poll() is None:
         # steps alone: not the batch script, which this is
-        _slurm("scancel", "--signal=TERM", number)
+        call_slurm("scancel", "--signal=TERM", number)
 
 
 def _left_s(number: str) -> float:
     """Return the time left of this allocation, s; 0 if Slurm does not answer."""
-    return seconds(_slurm("squeue", "--noheader", "--jobs", number, "--format=%L").strip())
-
-
-def _slurm(name: str, *arguments: str) -> str:
-    """Return what a command of Slurm's says; nothing if it does not answer."""
-    command = [shutil.which(name) or name, *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
+    done = call_slurm("squeue", "--noheader", "--jobs", number, "--format=%L")
+    return seconds(done.stdout.strip()) if done else 0
 
 
 def _finished(folder: Path, arguments: list[str]) -> int:

@@ -1,8 +1,6 @@
 """Slurm jobs whose start failed on their node: Slurm holds them for ever, until somebody gives them back to the queue."""
 
 import re
-import shutil
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from pesatlas.monitor.slurm import PATIENCE_S, SlurmJob, read_queue
+from pesatlas.monitor.slurm import SlurmJob, call_slurm, complaint, read_queue
 
 EVERY_S = 30.0
 MOST = 3
@@ -43,8 +41,7 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
     times[job.job] += 1
     name = f"Slurm job {job.job} ({f'{job.rule} {job.batch}'.strip()})"
     if times[job.job] <= MOST:
-        scontrol = shutil.which("scontrol") or "scontrol"
-        said = _ask(scontrol, "release", job.job)
+        said = complaint(call_slurm("scontrol", "release", job.job))
         console.print(
             f"{name} could not be started on its node and was held; "
             + (f"it cannot be released: {said}" if said else "it is released, to be tried again."),
@@ -56,14 +53,3 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
             f"`scontrol release {job.job}`; `scancel {job.job}` lets it be submitted anew.",
             markup=False,
         )
-
-
-def _ask(*command: str) -> str:
-    """Run a command of Slurm's; return what it complains of, empty if it did as told."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, timeout=PATIENCE_S
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {PATIENCE_S:.0f} s"
-    return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else ""

@@ -1,11 +1,10 @@
 """Slurm jobs of a campaign that nobody looks after: those of a run that was killed, or that is told to end."""
 
-import shutil
-import subprocess
-
 from rich.console import Console
 
-from pesatlas.monitor.slurm import PATIENCE_S, SlurmJob, read_queue
+from pesatlas.monitor.slurm import PATIENCE_S, SlurmJob, call_slurm, complaint, read_queue
+
+_CANCEL_S = 6 * PATIENCE_S
 
 
 def sort_out_orphans(prefix: str, console: Console) -> None:
@@ -17,9 +16,11 @@ def sort_out_orphans(prefix: str, console: Console) -> None:
     waiting = [job.job for job in orphans if job.state == "PENDING"]
     running = [job for job in orphans if job.state != "PENDING"]
     if waiting:
-        subprocess.run([shutil.which("scancel") or "scancel", "--state=PENDING", *waiting], check=True)
+        said = _cancel(waiting, "--state=PENDING")
         console.print(
-            f"{len(waiting)} Slurm jobs of the earlier run were still waiting: cancelled, to be submitted anew."
+            f"{len(waiting)} Slurm jobs of the earlier run were still waiting: "
+            + (f"they could not be cancelled: {said}" if said else "cancelled, to be submitted anew."),
+            markup=False,
         )
     if running:
         console.print(
@@ -41,21 +42,14 @@ def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[Slur
         console.print(f"Slurm does not answer, so its jobs are not cancelled: {queue.problem}", markup=False)
     if not jobs:
         return []
-    scancel = [shutil.which("scancel") or "scancel", *([f"--state={states}"] if states else [])]
-    try:
-        done = subprocess.run(
-            [*scancel, *(job.job for job in jobs)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=6 * PATIENCE_S,
-        )
-        said = done.stderr.strip() if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        said = f"no answer within {6 * PATIENCE_S:.0f} s"
+    said = _cancel([job.job for job in jobs], *([f"--state={states}"] if states else []))
     console.print(
         f"{len(jobs)} Slurm jobs {'could not be ' if said else ''}cancelled{': ' + said if said else ''} ({job_names(jobs)}).",
         markup=False,
     )
     return jobs
+
+
+def _cancel(jobs: list[str], *options: str) -> str:
+    """Cancel jobs; return what Slurm complains of."""
+    return complaint(call_slurm("scancel", *options, *jobs, patience_s=_CANCEL_S), _CANCEL_S)

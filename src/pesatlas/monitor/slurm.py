@@ -51,21 +51,40 @@ class Queue:
     problem: str = ""
 
 
-def read_queue(prefix: str) -> Queue:
-    """Ask Slurm for this user's jobs; those whose names begin with ``prefix`` are the campaign's."""
-    squeue = shutil.which("squeue")
-    if squeue is None:
-        return Queue()
+def call_slurm(*command: str, patience_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str] | None:
+    """Run a command of Slurm's; None if it does not end in time, or there is no such command here.
+
+    What others named, jobs and reasons of nodes, need not be UTF-8.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        return None
     try:
-        done = subprocess.run(
-            [squeue, "--me", "--noheader", "--format", _FIELDS],
+        return subprocess.run(
+            [program, *command[1:]],
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PATIENCE_S,
+            timeout=patience_s,
             check=False,
         )
     except subprocess.TimeoutExpired:
+        return None
+
+
+def complaint(done: subprocess.CompletedProcess[str] | None, patience_s: float = PATIENCE_S) -> str:
+    """Return what a command of Slurm's complains of; empty if it did as told."""
+    if done is None:
+        return f"no answer within {patience_s:.0f} s"
+    return (done.stderr.strip() or f"exit status {done.returncode}") if done.returncode else ""
+
+
+def read_queue(prefix: str) -> Queue:
+    """Ask Slurm for this user's jobs; those whose names begin with ``prefix`` are the campaign's."""
+    if shutil.which("squeue") is None:
+        return Queue()
+    done = call_slurm("squeue", "--me", "--noheader", "--format", _FIELDS)
+    if done is None:
         return Queue(problem=f"squeue did not answer within {PATIENCE_S:.0f} s")
     if done.returncode != 0:
         if "configuration source" in done.stderr:

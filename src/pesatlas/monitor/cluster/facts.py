@@ -6,14 +6,13 @@ layout with every release.
 
 import getpass
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pesatlas.monitor.slurm import call_slurm, seconds
+
 _PATIENCE_S = 30.0
 _UNLIMITED = {"", "UNLIMITED", "INFINITE", "NONE", "N/A", "(null)"}
-_UNITS_S = (1, 60, 3600, 86400)
 
 
 @dataclass(frozen=True)
@@ -209,21 +208,8 @@ def _sacctmgr(what: str, *where: str, fields: str) -> str | None:
 
 def ask(*command: str) -> str | None:
     """Return what a command of Slurm says; None if there is no such command, or no answer."""
-    program = shutil.which(command[0])
-    if program is None:
-        return None
-    try:
-        done = subprocess.run(
-            [program, *command[1:]],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    return done.stdout if done.returncode == 0 else None
+    done = call_slurm(*command, patience_s=_PATIENCE_S)
+    return done.stdout if done is not None and done.returncode == 0 else None
 
 
 def read_config(text: str) -> dict[str, str]:
@@ -312,11 +298,8 @@ def read_associations(text: str) -> list[Association]:
 
 def minutes_of(text: str) -> int | None:
     """Read ``[days-][hours:]minutes:seconds``, in minutes; None if it is no limit."""
-    numbers = re.split(r"[-:]", text.strip())
-    if text.strip().upper() in _UNLIMITED or not all(number.isdigit() for number in numbers):
-        return None
-    seconds = sum(int(number) * unit for number, unit in zip(reversed(numbers), _UNITS_S, strict=False))
-    return seconds // 60
+    time = text.strip()
+    return seconds(time) // 60 if re.fullmatch(r"\d+([-:]\d+)*", time) else None
 
 
 def _records(text: str) -> Iterator[dict[str, str]]:

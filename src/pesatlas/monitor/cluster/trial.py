@@ -20,6 +20,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.facts import Cluster, ask
 from pesatlas.monitor.cluster.requests import Request
+from pesatlas.monitor.slurm import call_slurm
 
 FOLDER = Path("work/cluster")
 STEPS = ("environment", "GPU", "scratch", "locks", "label")
@@ -31,6 +32,7 @@ _LATENCY_S = 60.0
 """Network file systems show a file that another machine wrote after a minute at the latest."""
 _FAILED_LATENCY_S = 5.0
 _LOG_LINES = 3
+_CANCEL_S = 60.0
 _OVER = {
     "COMPLETED",
     "FAILED",
@@ -359,4 +361,4 @@ def _cancel(trials: list[Trial]) -> None:
     jobs = [trial.job for trial in trials if trial.job]
     if jobs:
         # those that are over are none to cancel
-        subprocess.run([shutil.which("scancel") or "scancel", *jobs], capture_output=True, check=False)
+        call_slurm("scancel", *jobs, patience_s=_CANCEL_S)
