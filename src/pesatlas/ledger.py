@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _WAIT_MESSAGE_S = 60.0
 TORN = ".torn"
-"""What the file of a ledger's cut-off tails is called beyond the ledger's name."""
+"""End of the name of the file with a ledger's cut-off tails."""
 
 
 class Lock:

@@ -24,7 +24,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Record(NamedTuple):
-    """Where a record is: its key, its time (ns), and the bytes it takes from ``offset`` on, header and newline included."""
+    """Place of a record: its key, its time (ns), and the bytes it takes from ``offset`` on, header and newline included."""
 
     key: str
     at: int
@@ -126,7 +126,7 @@ def _header_at(handle: BinaryIO, position: int) -> _Header | None:
 
 
 def _is_sound(handle: BinaryIO, position: int, header: _Header) -> bool:
-    """Whether the payload of a record matches its checksum."""
+    """Return whether the payload of a record matches its checksum."""
     handle.seek(position + header.line_bytes)
     crc, rest = 0, header.length
     while rest and (chunk := handle.read(min(rest, _CHUNK_BYTES))):

@@ -18,7 +18,7 @@ _SUFFIX = ".ledger"
 
 @dataclass
 class Repair:
-    """What was found in one ledger and its cut-off tails.
+    """Findings in one ledger and its cut-off tails.
 
     Attributes
     ----------

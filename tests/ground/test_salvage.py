@@ -1,4 +1,4 @@
-"""What was cut off a ledger, or is damaged in it: sound records go back, and how many is told."""
+"""Damaged and cut-off records of a ledger: sound ones go back, and their number is told."""
 
 import subprocess
 import sys

@@ -105,7 +105,7 @@ def test_the_doctor_sees_what_no_node_has(check):
 
 
 def pesatlas(campaign, *arguments, expect=0, **environment):
-    """What a command prints in the folder of a SlurmCampaign."""
+    """Return what a command prints in the folder of a SlurmCampaign."""
     done = subprocess.run(
         [sys.executable, "-m", "pesatlas.cli.main", *arguments],
         cwd=campaign.path,

@@ -1,4 +1,4 @@
-"""What is stale, counted by stage and shown."""
+"""Stale results, counted by stage and shown."""
 
 import io
 from pathlib import Path

@@ -28,7 +28,7 @@ _FORCERUN = ("--forcerun", "-R")
 
 @dataclass(frozen=True)
 class Again:
-    """What a run makes again.
+    """Files that a run makes again.
 
     Attributes
     ----------

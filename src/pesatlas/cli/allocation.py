@@ -34,7 +34,7 @@ _TURN_S = 1.0
 
 
 def must_submit(executor: str) -> bool:
-    """Whether a run with this executor of Snakemake's needs an allocation, and is not in one."""
+    """Return whether a run with this executor of Snakemake's needs an allocation, and is not in one."""
     return executor == EXECUTOR and "SLURM_JOB_ID" not in os.environ
 
 
@@ -94,7 +94,7 @@ def _sbatch(folder: Path, profile: Path, arguments: list[str], fruitless: int, o
 
 @dataclass(frozen=True)
 class Share:
-    """What the steps of this allocation may use together."""
+    """Cores and GPUs that the steps of this allocation may use together."""
 
     cores: int
     gpus: int

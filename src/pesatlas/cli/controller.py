@@ -24,11 +24,11 @@ from pesatlas.cli.stop_request import RANK, How, forget_request, read_request
 from pesatlas.supervise import adopt_orphans
 
 LOOK_S = 1.0
-"""How often requests are looked for."""
+"""Time between two looks for requests."""
 _PENDING_S = 10.0
-"""How often jobs that wait in Slurm's queue are cancelled while a run ends quietly."""
+"""Time between two cancellations of jobs that wait in Slurm's queue, while a run ends quietly."""
 _PATIENCE_S = 60.0
-"""How long Snakemake and its jobs on this machine may take to end when they are told to end now."""
+"""Time for Snakemake and its jobs on this machine to end when they are told to end now."""
 _STOPPED = 1
 
 Show = Callable[[subprocess.Popen[bytes], Path], int]
@@ -36,7 +36,7 @@ Show = Callable[[subprocess.Popen[bytes], Path], int]
 
 @dataclass(frozen=True)
 class Stopped:
-    """Why a run ends before the end of the campaign although nothing is wrong.
+    """Reason for which a run ends before the end of the campaign although nothing is wrong.
 
     Attributes
     ----------

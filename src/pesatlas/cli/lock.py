@@ -13,7 +13,7 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.head import LOCK_FILE, Head, head_text, read_head
 
 _PATIENCE_S = 10.0
-"""How long the lock of a process that was killed, or just ends, may still be held: Snakemake ends a moment after its parent."""
+"""Time for which the lock of a process that was killed, or just ends, may still be held: Snakemake ends a moment after its parent."""
 _LOOK_S = 0.1
 _ROOM = 1024
 """Bytes in its file, always as many: whoever reads it while it is written finds no half of it."""
@@ -25,7 +25,7 @@ class Lock:
     def __init__(self, folder: Path, descriptor: int) -> None:
         self._path, self._descriptor = folder / LOCK_FILE, descriptor
         self.head = Head(socket.gethostname(), os.getpid(), time.time(), alive=True)
-        """What tells this holder from every other."""
+        """Host, process and start of this holder: no other has the same."""
         self._said: dict[str, str | float] = {
             "host": self.head.host,
             "pid": self.head.pid,

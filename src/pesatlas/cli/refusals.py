@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 REFUSALS = Path("logs/refused.jsonl")
-"""Where they are, below the folder of a campaign: a line each."""
+"""Their file below the folder of a campaign: a line each."""
 
 WAITS_S = (10.0, 60.0, 300.0)
 """Times after which the same request is made again."""
@@ -54,7 +54,7 @@ class Refusal:
 
     @property
     def remedy(self) -> str:
-        """What a person can do."""
+        """Remedy for a person."""
         for pattern, remedy in _REMEDIES:
             if re.search(pattern, self.said, re.IGNORECASE):
                 return remedy

@@ -25,7 +25,7 @@ _POLL_S = 0.5
 _SQUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%A")
 _PATIENCE_S = 60.0
 _GRACEFUL = "graceful"
-"""What the scheduler notes when it was told to end with SIGTERM."""
+"""Note of the scheduler when it was told to end with SIGTERM."""
 
 Job = Any
 Outputs = dict[str, tuple[int, int] | None]

@@ -23,12 +23,12 @@ from pesatlas.monitor.jobs import read_jobs
 from pesatlas.monitor.slurm import read_queue
 
 ANSWER_S, ANSWER_ELSEWHERE_S = 20.0, 120.0
-"""How long a `pesatlas run` may take to say that it was heard; network file systems show a new file late."""
+"""Time for a `pesatlas run` to say that it was heard; network file systems show a new file late."""
 _POLL_S = 0.5
 _TOLD_S = 30.0
-"""How often it is told anew what is waited for."""
+"""Time between two lines about what is waited for."""
 _END_S = 180.0
-"""How long a run that cancels its jobs may take."""
+"""Time for a run to cancel its jobs."""
 
 
 def stop(folder: Path, console: Console, *, now: bool) -> None:

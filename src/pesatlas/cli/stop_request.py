@@ -13,7 +13,7 @@ from pesatlas.monitor.head import Head
 REQUEST_FILE = ".pesatlas.stop"
 
 How = Literal["quietly", "now", "take over"]
-"""How a run ends. Quietly: nothing new is submitted, running jobs come to their end. Now: running jobs are cancelled. Take over: the controlling
+"""Ways for a run to end. Quietly: nothing new is submitted, running jobs come to their end. Now: running jobs are cancelled. Take over: the controlling
 process ends at once for another one; Slurm jobs that run go on."""
 
 RANK = {how: rank for rank, how in enumerate(get_args(How))}

@@ -40,7 +40,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "compare_arms": ("compare",),
     "evaluate_potential": ("explore.potential", "campaign.seed"),
 }
-"""What decides the results of each rule beside its inputs, as its ``params`` do in workflow/rules."""
+"""Settings that decide the results of each rule beside its inputs, as its ``params`` do in workflow/rules."""
 _WITHOUT = {"dataset": {"exports", "card"}, "train": _TRAINED}
 """Keys of sections that do not decide what is in a table; such a section is kept key by key."""
 SHOWN_ONLY = ("campaign.name", "dataset.card", "dataset.exports")
@@ -114,7 +114,7 @@ def _values(campaign: Campaign, keys: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def _there(campaign: Campaign, key: str) -> bool:
-    """Whether the configuration has such a key."""
+    """Return whether the configuration has such a key."""
     *parents, last = key.split(".")
     value: Any = campaign
     for part in parents:

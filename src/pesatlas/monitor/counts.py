@@ -91,7 +91,7 @@ class Stage:
 
     @property
     def complete(self) -> bool:
-        """Whether every job has its results, and they are what would be made today."""
+        """True if every job has its results, and they are what would be made today."""
         return self.batches == self.batches_done and not self.stale
 
     @property

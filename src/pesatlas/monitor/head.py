@@ -37,7 +37,7 @@ class Head:
     stopping: str = ""
 
     def is_same(self, other: "Head | None") -> bool:
-        """Whether ``other`` is this `pesatlas run`."""
+        """Return whether ``other`` is this `pesatlas run`."""
         return other is not None and (self.host, self.pid, self.since) == (other.host, other.pid, other.since)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
+from pesatlas.dataset.export import RECORD
 from pesatlas.errors import UserError
 from pesatlas.tables import read_entry
-from pesatlas.tables.manifest import SUFFIX, entry_path, read_json
+from pesatlas.tables.manifest import SUFFIX, read_json
 
 _RECORDS = Path(".snakemake") / "metadata"
 _OF_BATCH = re.compile(r"(snapshots|features|failures/explore)/(\d{5})\.[a-z.]+")
@@ -32,10 +33,11 @@ def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     What was made is known from manifests, and from Snakemake's own records. A table without its manifest entry counts as not there.
     """
     results = folder / "results"
-    made = {*_with_entries(results), *_in_manifest(results), *_recorded(folder)}
+    entered, without_entry = _tables(results)
+    made = {*entered, *_in_manifest(results), *_recorded(folder)}
     gone = {name for name in made if not (results / name).exists()}
     batches = batches_of_structures(results)
-    lost = {name for name in gone.union(_without_entry(results)) if belongs(name, batches, campaign)}
+    lost = {name for name in gone.union(without_entry) if belongs(name, batches, campaign)}
     found = {Path("results") / name for name in lost}
     fetched = Path("work/fetched/structures.txt")
     if (folder / fetched).exists() and not (results / "structures.parquet").exists():
@@ -46,20 +48,14 @@ def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     return sorted(found | {Path("results") / name for name in _broken_exports(results, campaign)})
 
 
-def _with_entries(results: Path) -> Iterator[str]:
-    """Yield the tables that a manifest entry lies beside, or did."""
-    for path in results.rglob(f"*{SUFFIX}"):
-        yield path.relative_to(results).as_posix().removesuffix(SUFFIX)
+def _tables(results: Path) -> tuple[set[str], set[str]]:
+    """Return what has an entry, and the tables without one: a job was killed over these.
 
-
-def _without_entry(results: Path) -> Iterator[str]:
-    """Yield the tables that a job was killed over before it wrote their entries.
-
-    Snakemake knows of them, but ``--rerun-incomplete`` does not look at jobs behind a checkpoint.
+    Snakemake knows of the latter, but ``--rerun-incomplete`` does not look at jobs behind a checkpoint.
     """
-    for path in results.rglob("*.parquet"):
-        if not entry_path(path).exists():
-            yield path.relative_to(results).as_posix()
+    names = {path.relative_to(results).as_posix() for path in results.rglob("*")}
+    entered = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
+    return entered, {name for name in names if name.endswith(".parquet")} - entered
 
 
 def _in_manifest(results: Path) -> Iterator[str]:
@@ -80,7 +76,7 @@ def _recorded(folder: Path) -> Iterator[str]:
 
 
 def is_recorded(folder: Path, name: str) -> bool:
-    """Whether Snakemake remembers how it made the file ``name`` of the campaign in ``folder``."""
+    """Return whether Snakemake remembers how it made the file ``name`` of the campaign in ``folder``."""
     return (folder / _RECORDS / base64.urlsafe_b64encode(name.encode()).decode()).is_file()
 
 
@@ -88,13 +84,13 @@ def _broken_exports(results: Path, campaign: Campaign) -> Iterator[str]:
     """Yield the records of exports of which a file is missing."""
     for kind in campaign.dataset.exports.formats:
         folder = results / "exports" / kind
-        files = read_json(folder / "export.json").get("files", [])
+        files = read_json(folder / RECORD).get("files", [])
         if any(not (folder / each["file"]).exists() for each in files):
-            yield f"exports/{kind}/export.json"
+            yield f"exports/{kind}/{RECORD}"
 
 
 def belongs(name: str, batches: int, campaign: Campaign) -> bool:
-    """Whether a run by this configuration makes the file: batches of an earlier one, with other sizes, belong to nothing."""
+    """Return whether a run by this configuration makes the file: batches of an earlier one, with other sizes, belong to nothing."""
     if Path(name).name.startswith("reference.") and not (campaign.select.reference or campaign.round):
         return False
     if _SINGLE.fullmatch(name):

@@ -31,7 +31,7 @@ _FETCHED = {
     "work/fetched/base.txt": ("train.base",),
     "work/fetched/benchmark.txt": ("benchmark.",),
 }
-"""What is fetched for results that are made again with other settings of these keys."""
+"""Files that stand for what is fetched, and the keys of whose change it is fetched again."""
 
 
 _STAGES = (

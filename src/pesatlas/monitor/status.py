@@ -54,7 +54,7 @@ class Status:
 
     @property
     def finished(self) -> bool:
-        """Whether every stage has its results, as they would be made today."""
+        """True if every stage has its results, as they would be made today."""
         return all(stage.complete for stage in self.stages)
 
     @property

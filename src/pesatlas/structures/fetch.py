@@ -11,7 +11,7 @@ from pesatlas.structures.sources.files import expand
 
 SOURCES = "pesatlas.structures.sources"
 FILES_OF_SOURCES = "a file of structures.sources"
-"""What entries of tables call the files of all sources that they were made of."""
+"""Name in entries of tables for the files of all sources that they were made of."""
 
 
 def fetch_structures(campaign: Campaign) -> None:

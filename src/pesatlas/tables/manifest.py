@@ -14,7 +14,7 @@ from pesatlas.tables.atomic import write_text
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of one file of a table or of arrays. ``counts`` is what conservation is checked with downstream.
+    """Facts about one file of a table or of arrays. ``counts`` is what conservation is checked with downstream.
 
     Attributes
     ----------

@@ -77,7 +77,7 @@ class Trial:
 
     @property
     def node(self) -> str:
-        """Where it ran, as Slurm calls the node."""
+        """Node on which it ran, as Slurm calls it."""
         return str(self.results.get("slurm_node", ""))
 
     @property
