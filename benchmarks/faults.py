@@ -261,28 +261,12 @@ def within_an_hour(campaign: Campaign, _: SmallSlurm) -> str:
     return "a partition with a limit of an hour; the profile says `max_runtime: 60`, no rule is named"
 
 
-def tell(campaign: Campaign, *arguments: str) -> str:
-    """Run another command of pesatlas in the campaign's folder, as from another terminal; return what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pesatlas.cli.main", *arguments],
-        cwd=campaign.path,
-        env=campaign.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=campaign.patience_s,
-    )
-    if done.returncode:
-        raise RuntimeError(f"pesatlas {' '.join(arguments)}: {done.stdout}{done.stderr}")
-    return " ".join(done.stdout.split())
-
-
 def stop(campaign: Campaign, slurm: SmallSlurm, *options: str) -> str:
     """(16, 17) `pesatlas stop` from another terminal, twice; the same command carries on."""
     for share in (0.2, 0.5):
         head = campaign.start()
         working(campaign, slurm, share)
-        tell(campaign, "stop", *options)
+        campaign.pesatlas("stop", *options, within_s=campaign.patience_s)
         head.wait(60)
         if campaign.jobs(states="RUNNING,PENDING"):
             raise RuntimeError("jobs go on after `pesatlas stop`")
@@ -328,7 +312,7 @@ def in_allocations(campaign: Campaign, slurm: SmallSlurm) -> str:
     job, nodes = folder / "job.sh", set()
     text = re.sub(r"#SBATCH --account=.*\n", "", job.read_text())
     job.write_text(re.sub(r"USR1@.*", "USR1@90", re.sub(r"--time=.*", "--time=12", text)))
-    tell(campaign, *campaign.command()[3:])
+    campaign.pesatlas(*campaign.command()[3:], within_s=campaign.patience_s)
 
     def is_over() -> bool:
         steps = slurm.ask("squeue", "--steps", "--noheader", "--format=%j|%N").splitlines()

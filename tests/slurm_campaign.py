@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 import potcars
+from made_once import made_once
 from pesatlas.cli.slurm import job_prefix
 from small_campaign import ROOT, SmallCampaign
 
@@ -152,6 +153,20 @@ class SlurmCampaign(SmallCampaign):
     def output(self):
         return (self.path / "output.txt").read_text()
 
+    def pesatlas(self, *arguments, expect=0, within_s=120):
+        """Run another command in the campaign's folder, as from another terminal; return what it says, in one line."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pesatlas.cli.main", *arguments],
+            cwd=self.path,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within_s,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
     def runs_of_double(self):
         """How often the double was started, by geometry and functional; only after ``faults``."""
         return {path.name: len(path.read_text().split()) for path in (self.path / "memory").iterdir()}
@@ -170,3 +185,13 @@ class SlurmCampaign(SmallCampaign):
         """Slurm's jobs of a rule of this campaign, the newest last."""
         jobs = [job for job in self.slurm.jobs(states) if job["name"].startswith(job_prefix(self.path))]
         return [job for job in jobs if job["comment"].startswith(f"rule_{rule}")]
+
+
+def quiet_campaign(tmp_path_factory, name, slurm, changes):
+    """Return a finished campaign that ran on this machine without Slurm, made once under this name, only to be read."""
+    with made_once(tmp_path_factory, name) as (place, is_made):
+        campaign = SlurmCampaign(place / "campaign", slurm, changes)
+        with campaign:
+            if not is_made:
+                campaign.run("--executor", "local", "--cores", "4")
+    return campaign

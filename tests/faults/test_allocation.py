@@ -6,18 +6,15 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
 
 import small_slurm
-from made_once import made_once
 from pesatlas.cli.slurm import job_prefix
 from pesatlas.dataset.verify import verify
 from pesatlas.monitor.head import LOCK_FILE
-from slurm_campaign import SlurmCampaign
+from slurm_campaign import SlurmCampaign, quiet_campaign
 from small_campaign import ROOT, TINY
 
 NO_SLURM = small_slurm.missing()
@@ -39,13 +36,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quiet(slurm, tmp_path_factory):
-    """A finished campaign that ran on this machine without Slurm, only to be read."""
-    with made_once(tmp_path_factory, "quiet_for_allocations") as (place, is_made):
-        campaign = SlurmCampaign(place / "campaign", slurm, CHANGES)
-        with campaign:
-            if not is_made:
-                campaign.run("--executor", "local", "--cores", "4")
-    return campaign
+    return quiet_campaign(tmp_path_factory, "quiet_for_allocations", slurm, CHANGES)
 
 
 class AllocatedCampaign(SlurmCampaign):
@@ -67,19 +58,9 @@ class AllocatedCampaign(SlurmCampaign):
         job.write_text(text)
         profile.write_text(yaml.safe_dump(yaml.safe_load(profile.read_text()) | {"latency-wait": 5}))
 
-    def pesatlas(self, *arguments, expect=0):
-        """Run a command as on the login node, where `pesatlas` ends at once; return what it says, in one line."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pesatlas.cli.main", *arguments],
-            cwd=self.path,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == expect, done.stdout + done.stderr
-        return " ".join((done.stdout + done.stderr).split())
+    def pesatlas(self, *arguments, expect=0, within_s=60):
+        """As on the login node, where `pesatlas` ends at once."""
+        return super().pesatlas(*arguments, expect=expect, within_s=within_s)
 
     def submit(self, *arguments, expect=0):
         return self.pesatlas(*self.command(*arguments)[3:], expect=expect)

@@ -57,19 +57,6 @@ class Campaign(SlurmCampaign):
         run = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", "profile", "--config"]
         return [*run, f"letters={self.letters}", *arguments]
 
-    def pesatlas(self, *arguments, expect=0):
-        done = subprocess.run(
-            [sys.executable, "-m", "pesatlas.cli.main", *arguments],
-            cwd=self.path,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == expect, done.stdout + done.stderr
-        return " ".join((done.stdout + done.stderr).split())
-
     def go(self, letter=""):
         (self.path / f"go{f'.{letter}' if letter else ''}").touch()
 

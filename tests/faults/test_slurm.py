@@ -5,9 +5,8 @@ import shutil
 import pytest
 
 import small_slurm
-from made_once import made_once
 from pesatlas.dataset.verify import verify
-from slurm_campaign import SlurmCampaign
+from slurm_campaign import SlurmCampaign, quiet_campaign
 from small_campaign import TINY
 
 # two jobs on each node at once
@@ -27,13 +26,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quiet(slurm, tmp_path_factory):
-    """A finished campaign that ran on this machine without Slurm, only to be read."""
-    with made_once(tmp_path_factory, "quiet") as (place, is_made):
-        campaign = SlurmCampaign(place / "campaign", slurm, CHANGES)
-        with campaign:
-            if not is_made:
-                campaign.run("--executor", "local", "--cores", "4")
-    return campaign
+    return quiet_campaign(tmp_path_factory, "quiet", slurm, CHANGES)
 
 
 @pytest.fixture
