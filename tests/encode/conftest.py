@@ -5,34 +5,14 @@ import pytest
 
 from pesatlas.config.encode import Encode
 from pesatlas.tables import write_table
+from pesatlas.testing.selecting import snapshot as row_of_snapshot
 
 
 def snapshot(identity, numbers, positions, cell):
     """One row of table ``snapshots`` with what the encode stage does not look at filled in."""
-    return {
-        "snapshot_id": identity,
-        "structure_id": identity.split(":", maxsplit=1)[0],
-        "variant": "unit",
-        "domain": "bulk",
-        "condition": "300K",
-        "ensemble": "NpT",
-        "temperature_K": 300.0,
-        "pressure_GPa": 0.0,
-        "step": 0,
-        "n_atoms": len(numbers),
-        "numbers": list(numbers),
-        "cell_A": np.ravel(cell).tolist(),
-        "positions_A": np.ravel(positions).tolist(),
-        "time_fs": 0.0,
-        "mlip_energy_eV": 0.0,
-        "mlip_stress_eV_per_A3": [0.0] * 6,
-        "mlip_max_force_eV_per_A": 0.0,
-        "min_distance_A": 2.0,
-        "potential": "none",
-        "potential_hash": "none",
-        "source": "test",
-        "code_version": "test",
-    }
+    return row_of_snapshot(
+        identity, positions, numbers=list(numbers), cell_A=np.ravel(cell).tolist(), mlip_energy_eV=0.0
+    )
 
 
 @pytest.fixture

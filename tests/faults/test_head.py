@@ -102,6 +102,16 @@ class Folder:
             head.wait()
 
 
+def orphaned(folder):
+    """Kill a run, and suspend its Snakemake before, which then has not heard and lives on; return both."""
+    head = folder.started()
+    snakemake = read_head(folder.path).snakemake
+    os.kill(snakemake, signal.SIGSTOP)
+    head.kill()
+    head.wait()
+    return head, snakemake
+
+
 def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -131,11 +141,7 @@ def test_a_killed_parent_takes_snakemake_and_its_jobs_along_and_the_same_command
 
 @pytest.mark.slow
 def test_a_run_right_after_the_kill_of_another_is_not_refused(folder):
-    head = folder.started()
-    snakemake = read_head(folder.path).snakemake
-    os.kill(snakemake, signal.SIGSTOP)  # it has not yet heard
-    head.kill()
-    head.wait()
+    _, snakemake = orphaned(folder)
     folder.go()
     follower = folder.start()
     time.sleep(3)
@@ -147,11 +153,7 @@ def test_a_run_right_after_the_kill_of_another_is_not_refused(folder):
 
 @pytest.mark.slow
 def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder):
-    head = folder.started()
-    snakemake = read_head(folder.path).snakemake
-    os.kill(snakemake, signal.SIGSTOP)  # so that it lives on
-    head.kill()
-    head.wait()
+    head, snakemake = orphaned(folder)
     found = read_head(folder.path)
     assert (found.pid, found.alive, found.orphaned, found.snakemake) == (head.pid, True, True, snakemake)
     text = f"(process {head.pid}) was killed, but its Snakemake (process {snakemake} on {socket.gethostname()}) lives"

@@ -15,35 +15,29 @@ class TestChgnet(testing.PotentialTests):
     other_options = {"version": "0.2.0"}
 
 
-class TestSmallM3GNet(testing.PotentialTests):
+class Small(testing.PotentialTests):
+    """A model of some hundred weights that the tests make, in the folder of this name."""
+
     kind = "matgl"
     trained = False
 
     @pytest.fixture(scope="class")
     @classmethod
     def given(cls, folders):
-        return {"path": str(folders["m3gnet"])}
+        return {"path": str(folders[cls.name])}
 
 
-class TestKinkedM3GNet(testing.PotentialTests):
-    kind = "matgl"
-    trained = False
+class TestSmallM3GNet(Small):
+    name = "m3gnet"
+
+
+class TestKinkedM3GNet(Small):
+    name = "m3gnet-kinked"
     slope_eV_per_A3 = 6e-4  # a neighbour that crosses the cutoff is a step in the energy
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def given(cls, folders):
-        return {"path": str(folders["m3gnet-kinked"])}
 
-
-class TestSmallTensorNet(testing.PotentialTests):
-    kind = "matgl"
-    trained = False
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def given(cls, folders):
-        return {"path": str(folders["tensornet"])}
+class TestSmallTensorNet(Small):
+    name = "tensornet"
 
 
 class Shared(testing.PotentialTests):

@@ -93,6 +93,13 @@ def verify(folder):
     return subprocess.run(command, cwd=folder.path, capture_output=True, text=True, check=False)
 
 
+def assert_whole(folder, tiny):
+    """Check a mended campaign: `verify` objects to nothing, and its datasets are those of the undamaged one."""
+    assert verify(folder).returncode == 0
+    for level in LEVELS:
+        assert folder.dataset(level) == tiny.dataset(level)
+
+
 @pytest.mark.slow
 def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
     """One bit of every table, and of no array, for those are not in the manifest; arrays go missing by themselves."""
@@ -114,9 +121,7 @@ def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
     assert {"prepare_structures", "label_batch", "fit_pca"} <= planned.keys()
     output = folder.run()
     assert "are not there are made again" in output
-    assert verify(folder).returncode == 0
-    for level in LEVELS:
-        assert folder.dataset(level) == tiny.dataset(level)
+    assert_whole(folder, tiny)
     assert "Nothing to be done" in folder.run()
 
 
@@ -131,9 +136,7 @@ def test_one_deleted_table_of_labels_is_made_again_and_what_follows_from_it(tiny
     assert "run_md" not in planned
     folder.run()
     assert path.exists()
-    assert verify(folder).returncode == 0
-    for level in LEVELS:
-        assert folder.dataset(level) == tiny.dataset(level)
+    assert_whole(folder, tiny)
 
 
 @pytest.mark.slow
@@ -189,9 +192,7 @@ def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_p
     assert re.findall(r"Rule: (\w+)", said) == ["prepare_structures", "run_md"]
     assert "Nothing to be done" in folder.run("--until", "run_md")
     folder.run()
-    assert verify(folder).returncode == 0
-    for level in LEVELS:
-        assert folder.dataset(level) == tiny.dataset(level)
+    assert_whole(folder, tiny)
 
 
 @pytest.mark.slow
