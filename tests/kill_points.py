@@ -157,6 +157,11 @@ class KilledCampaign(SmallCampaign):
             raise RuntimeError(f"{command} ended with {status}: {self.output[-3000:]}")
 
     @property
+    def index(self):
+        """The index of the store of labels."""
+        return self.path / self.configuration["campaign"].get("store", "store") / "labels" / "places.index"
+
+    @property
     def output(self):
         return (self.path / "output.txt").read_text()
 
@@ -165,6 +170,9 @@ class KilledCampaign(SmallCampaign):
         happened = self.path / "happened"
         happened.unlink(missing_ok=True)
         plan = {"event": point.event, "path": point.path, "count": point.count, "happened": str(happened)}
+        if "places" in point.path:
+            # whatever shares the store may have brought the index up to date: then there is nothing to write
+            self.index.unlink(missing_ok=True)
         process = self.start(point.command, self.environment | {"KILL_AT": json.dumps(plan)})
         status = process.wait(600)
         if not happened.exists():
@@ -176,7 +184,7 @@ class KilledCampaign(SmallCampaign):
             for path in list((self.path / "results").glob(pattern)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         if "labels" in patterns:
-            (self.path / "store/labels/places.index").unlink(missing_ok=True)
+            self.index.unlink(missing_ok=True)
 
     def damage_store(self):
         """Flip a bit in the result of a record, and cut the tail of another ledger off, as a power cut would leave it."""

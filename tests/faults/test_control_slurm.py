@@ -207,7 +207,7 @@ def test_a_refusal_is_shown_in_the_words_of_sbatch_and_tried_again_with_the_same
 
 def test_stop_does_not_wait_for_the_next_try_of_a_refused_job(slurm, tmp_path):
     with Campaign(tmp_path / "campaign", slurm, "p") as campaign:
-        campaign.environment["PYTHONPATH"] = os.environ["PYTHONPATH"]  # the waits that users have
+        campaign.environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")  # the waits that users have
         head = campaign.start()
         slurm.wait_for(lambda: "The same request is made again in 60 s." in campaign.said, 120)
         began = time.monotonic()

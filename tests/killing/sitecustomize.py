@@ -1,7 +1,8 @@
-"""On the path of processes that tests kill: at a chosen moment of its own work a process kills itself and its process group.
+"""On the path of processes that tests kill: at a chosen moment of its own work a process kills itself and its process group,
+or waits to be killed.
 
 ``KILL_AT`` is JSON: an audit event of Python (``os.rename``, ``open``, ...), which is raised before the thing is done; a regular
-expression for its path; which time of those it is (1 if not given); and a file that says that it happened. Without ``KILL_AT``
+expression for its path; which time of those it is (1 if not given); a file that says that it happened; and whether it ``waits``. Without ``KILL_AT``
 nothing changes. ``STORE_INDEX_AFTER``: records after which the index of a store is written. Python imports a module of this name at
 its start.
 """
@@ -31,7 +32,8 @@ def _watch(plan):
             left -= 1
             if left == 0:
                 Path(plan["happened"]).touch()
-                os.killpg(os.getpgrp(), signal.SIGKILL)
+                if not plan.get("waits"):
+                    os.killpg(os.getpgrp(), signal.SIGKILL)
                 signal.pause()
 
     sys.addaudithook(look)

@@ -7,8 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
+
+from small_campaign import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -56,24 +59,29 @@ def test_outputs_of_a_label_come_back(tiny, tmp_path):
 
 def test_a_campaign_is_watched_from_its_start_through_a_kill_to_its_orphans(make_folder):
     folder = make_folder()
+    # before isolated atoms have their table, all waits to be looked at
+    atoms = {"event": "os.rename", "path": r"labels/atoms\.parquet$", "waits": True}
+    waits = {"KILL_AT": json.dumps(atoms | {"happened": str(folder.path / "happened")})}
+    killing = [str(ROOT / "tests" / "killing"), *filter(None, [os.environ.get("PYTHONPATH")])]
     run = subprocess.Popen(
         folder.command(),
         cwd=folder.path,
+        env=os.environ | waits | {"PYTHONPATH": os.pathsep.join(killing)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        seen = []
-        while not (
-            seen and any(job["rule"] == "label_atoms" and job["total"] for job in seen[-1][0]["jobs"])
-        ):
+        seen, waits = [], False
+        while not waits:
             assert run.poll() is None
             assert len(seen) < 200
+            waits = (folder.path / "happened").exists()
             seen.append(stages(folder))
             time.sleep(0.5)
     finally:
-        os.killpg(run.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
         run.wait()
     raw, _ = seen[-1]
     assert (raw["head"]["pid"], raw["head"]["alive"]) == (run.pid, True)
