@@ -26,10 +26,10 @@ import numpy as np
 import yaml
 from quick_campaign import explore, label, select
 
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.config.load import load_campaign
 from pesatlas.dataset.export import export_dataset
-from pesatlas.dataset.source import FUNCTIONALS
-from pesatlas.elements import symbol_of
+from pesatlas.dataset.rows import FUNCTIONALS
 from pesatlas.tables import read_table
 from pesatlas.tables.manifest import read_campaign_manifest
 

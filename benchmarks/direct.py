@@ -34,7 +34,7 @@ from pesatlas.config.select import Select
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
-from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.grid import Gathering
 from pesatlas.select.pca import Pca, fit_pca
 from pesatlas.select.pick import pick_snapshots

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pesatlas import registry
-from pesatlas.by_domain import count_by_domain, lost_in_words
+from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
+from pesatlas.config import plugins
 from pesatlas.config.presets import preset
-from pesatlas.label.interface import Failed, Task, Workplace
+from pesatlas.label.backend import Failed, Task, Workdir
 from pesatlas.levels import gpaw as levels
 from pesatlas.tables import read_table
 from pesatlas.tables.manifest import read_campaign_manifest
@@ -125,7 +125,7 @@ def label(folder: Path, seconds: float) -> None:
             best = rows.get(row["domain"])
             if row["condition"] != "equilibrium" and (best is None or row["n_atoms"] < best["n_atoms"]):
                 rows[row["domain"]] = row
-    backend = registry.find("pesatlas.label.backends", "gpaw")
+    backend = plugins.find("pesatlas.label.backends", "gpaw")
     options = backend.Options(quality="demo")
     level = levels.levels(options, ["pbe"])["pbe"]
     print(
@@ -144,7 +144,7 @@ def label(folder: Path, seconds: float) -> None:
             for each in place:
                 each.mkdir()
             started = time.monotonic()
-            found = backend.calculate(task, options, Workplace(*place, timeout_s=seconds))
+            found = backend.calculate(task, options, Workdir(*place, timeout_s=seconds))
         spent = time.monotonic() - started
         said = f"| {name} | {row['snapshot_id']} | {row['n_atoms']} |"
         if isinstance(found, Failed):

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
-from pesatlas.elements import symbol_of
 from pesatlas.tables import SCHEMAS, TableWriter
 
 PIECE = 5000

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import potcars  # noqa: E402 - beside the tests
+
 from pesatlas.config.campaign import Campaign  # noqa: E402
 from pesatlas.config.presets import preset  # noqa: E402
 from pesatlas.label.batch import label_batch  # noqa: E402

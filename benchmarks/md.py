@@ -28,9 +28,9 @@ from matgl.apps.pes import Potential as MatglSaved
 from matgl.ext.ase import MolecularDynamics
 from matgl.models import M3GNet
 
+from pesatlas.dynamics.md_state import State, initial_state, join
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.npt import NpT
-from pesatlas.dynamics.state import State, initial_state, join
 from pesatlas.potentials.graph import build_graph, to_evaluation
 from pesatlas.potentials.matgl_models import MatglPotential
 from pesatlas.potentials.weights import directory_sha256, load_matgl

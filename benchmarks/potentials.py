@@ -18,15 +18,15 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pesatlas.benchmark.judged import Judged, judge
-from pesatlas.benchmark.run import Place, measure
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential, judge
+from pesatlas.benchmark.measure import Place, measure
 from pesatlas.benchmark.score import write_scores
-from pesatlas.benchmark.sources import Sources
+from pesatlas.benchmark.structure_sets import Sources
 from pesatlas.config.benchmark import PROPERTIES
-from pesatlas.potentials.interface import Potential
-from pesatlas.potentials.registry import POTENTIALS, load_potential
+from pesatlas.config.plugins import find
+from pesatlas.potentials.loading import POTENTIALS, load_potential
+from pesatlas.potentials.potential import Potential
 from pesatlas.potentials.weights import directory_sha256
-from pesatlas.registry import find
 from pesatlas.tables import read_table
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -94,7 +94,11 @@ def main() -> None:
 
 
 def _measured(
-    judged: Judged, potential: Potential, name: str, size: dict[str, Any], given: argparse.Namespace
+    judged: BenchmarkedPotential,
+    potential: Potential,
+    name: str,
+    size: dict[str, Any],
+    given: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     start = time.process_time()
     options = find(PROPERTIES, name).Options(**size)

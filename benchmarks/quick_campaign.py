@@ -5,20 +5,20 @@ from pathlib import Path
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
-from pesatlas.encode.run import encode_snapshots
-from pesatlas.explore.run import run_md
-from pesatlas.label.atoms import label_atoms
+from pesatlas.encode.encode_shard import encode_snapshots
+from pesatlas.explore.explore_batch import run_md
 from pesatlas.label.batch import label_batch
+from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.calibrate import calibrate_disagreement
 from pesatlas.select.candidates import find_candidates
-from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.disagreement import Committee, measure_disagreement
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.quality import draw_frames, measure_selection
 from pesatlas.select.reference import Reference
-from pesatlas.structures.given import read_given
+from pesatlas.structures.external import read_given
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
 

@@ -28,7 +28,7 @@ from pesatlas.config.load import load_campaign
 from pesatlas.potentials.committee import Opinion, ask
 from pesatlas.potentials.kinds import matgl
 from pesatlas.tables import read_table
-from pesatlas.train.run import train_potential
+from pesatlas.train.training import train_potential
 
 SITES = np.array([[0, 0, 0], [0, 2, 2], [2, 0, 2], [2, 2, 0], [2, 0, 0], [0, 2, 0], [0, 0, 2], [2, 2, 2]]) / 4
 RADII_A = {"Li": 0.76, "Na": 1.02, "F": 1.33, "Cl": 1.81}

@@ -109,15 +109,15 @@ def load() -> "Campaign":
 
 def select(results: Path) -> None:
     """Cluster the pool and pick the arms, as the rules of select and compare do."""
-    from pesatlas.select.arms import Explored, pick_arms  # noqa: PLC0415
     from pesatlas.select.assign import assign_frames  # noqa: PLC0415
     from pesatlas.select.candidates import find_candidates  # noqa: PLC0415
-    from pesatlas.select.cluster import (  # noqa: PLC0415
+    from pesatlas.select.clustering import (  # noqa: PLC0415
         cluster_atoms,
         cluster_structures,
         grid_atoms,
         grid_structures,
     )
+    from pesatlas.select.comparison_picks import Explored, pick_arms  # noqa: PLC0415
     from pesatlas.select.quality import draw_frames, measure_selection  # noqa: PLC0415
 
     campaign, here = load(), results / "select"
@@ -151,8 +151,8 @@ def select(results: Path) -> None:
 def label(results: Path) -> None:
     """Label the selection and collect the dataset."""
     from pesatlas.dataset.collect import collect_dataset  # noqa: PLC0415
-    from pesatlas.label.atoms import label_atoms  # noqa: PLC0415
     from pesatlas.label.batch import label_batch  # noqa: PLC0415
+    from pesatlas.label.isolated_atoms import label_atoms  # noqa: PLC0415
 
     campaign, work, failures = load(), Path("work/label"), results / "failures"
     labels, atoms = results / "labels" / "00000.parquet", results / "labels" / "atoms.parquet"
@@ -223,7 +223,7 @@ def train_one(options: argparse.Namespace) -> None:
     """Train one potential in this process."""
     import logging  # noqa: PLC0415
 
-    from pesatlas.train.arms import train_arm  # noqa: PLC0415
+    from pesatlas.train.comparison_arm import train_arm  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.chdir(options.folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from pesatlas.config.presets import preset
-from pesatlas.progress import FOLDER, State
+from pesatlas.runtime.progress import FOLDER, State
 from pesatlas.tables.manifest import Entry, entry_path
 
 RUNNING = 500

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pesatlas.records import encode
-from pesatlas.store import Store
+from pesatlas.storage.records import encode
+from pesatlas.storage.store import Store
 
 LEVELS = ("pbe", "r2scan")
 PER_LEDGER = 500

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake):
     from pesatlas.report.build import build_report

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.encode.run import encode_snapshots
+    from pesatlas.encode.encode_shard import encode_snapshots
 
     encode_snapshots(
         campaign,

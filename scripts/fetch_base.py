@@ -1,8 +1,8 @@
 """Fetch the weights that a potential is fine-tuned from, once."""
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.potentials.registry import fetch_potential
+    from pesatlas.potentials.loading import fetch_potential
 
     fetch_potential(campaign.train.base)

@@ -1,10 +1,10 @@
 """Fetch the sets that potentials are judged by, once, where they are not given as files."""
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.benchmark.fetch import fetch_data
-    from pesatlas.potentials.registry import fetch_potential
+    from pesatlas.benchmark.matcalc_sets import fetch_data
+    from pesatlas.potentials.loading import fetch_potential
 
     if campaign.benchmark.data is None:
         fetch_data(campaign.benchmark.folder, campaign.benchmark.chosen().values())

@@ -1,9 +1,9 @@
 """Fetch weights that the configuration names, once: of the potential that explores, and of the one that labels, if one does."""
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.potentials.registry import fetch_potential
+    from pesatlas.potentials.loading import fetch_potential
 
     for options in campaign.potentials:
         fetch_potential(options)

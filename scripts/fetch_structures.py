@@ -1,8 +1,8 @@
 """Fetch crystals from databases into their caches."""
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.structures.fetch import fetch_structures
+    from pesatlas.structures.source_caches import fetch_structures
 
     fetch_structures(campaign)

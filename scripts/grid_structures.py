@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.select.cluster import grid_structures
+    from pesatlas.select.clustering import grid_structures
 
     grid_structures(
         campaign,

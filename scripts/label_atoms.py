@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.label.atoms import label_atoms
+    from pesatlas.label.isolated_atoms import label_atoms
 
     label_atoms(
         campaign,

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.select.arms import Explored, pick_arms
+    from pesatlas.select.comparison_picks import Explored, pick_arms
     from pesatlas.select.reference import Reference
 
     tables = [*snakemake.input.reference, *snakemake.input.reference_clusters]

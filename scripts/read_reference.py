@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.structures.given import read_given
+    from pesatlas.structures.external import read_given
 
     read_given(
         campaign.references(),

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.benchmark.run import run_benchmark
+    from pesatlas.benchmark.measure import run_benchmark
 
     run_benchmark(
         campaign,

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.explore.run import run_md
+    from pesatlas.explore.explore_batch import run_md
 
     run_md(
         campaign,

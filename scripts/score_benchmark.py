@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake):
     from pesatlas.benchmark.score import score_benchmark

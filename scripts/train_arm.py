@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.train.arms import train_arm
+    from pesatlas.train.comparison_arm import train_arm
 
     named = snakemake.wildcards
     train_arm(

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pesatlas.job import job
+from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.train.run import train_potential
+    from pesatlas.train.training import train_potential
 
     train_potential(
         campaign,

@@ -4,7 +4,7 @@ import torch
 from ase.calculators.calculator import Calculator, all_changes
 
 from pesatlas.dynamics.relax import Start, to_batch
-from pesatlas.potentials.interface import VOIGT
+from pesatlas.potentials.potential import VOIGT
 
 
 class Ase(Calculator):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import potcars
+import synthetic_potcars
 import vasp_double
 from pesatlas.label.vasp import inputs
 from vasp_cases import ELEMENTS, task
@@ -29,7 +29,7 @@ PLUS_U = {
 def potcars_called_as_vasps(folder):
     """Synthetic POTCARs with the titles that MatPES' have."""
     with pytest.MonkeyPatch.context() as patch:
-        made = potcars.make(folder, ELEMENTS, published_titles=True)
+        made = synthetic_potcars.make(folder, ELEMENTS, published_titles=True)
         patch.setenv("PMG_VASP_PSP_DIR", str(made))
         yield
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analytic import LennardJones
+from known_thermodynamics import LennardJones
 from pesatlas.config.explore import Explore
-from pesatlas.explore.run import explore_batch
-from pesatlas.store import Store
+from pesatlas.explore.explore_batch import explore_batch
+from pesatlas.storage.store import Store
 from pesatlas.structures.crystal import Condition
 from pesatlas.tables import read_table, write_table
 

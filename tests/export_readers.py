@@ -7,7 +7,7 @@ by ``snapshot_id`` atoms, energy (eV), forces (eV/Å), stress (eV/Å³, tension 
 import numpy as np
 import pytest
 
-from pesatlas.dataset.atoms import to_ase
+from pesatlas.dataset.convert import to_ase
 from pesatlas.testing import ExporterTests
 
 GPA = 160.21766208

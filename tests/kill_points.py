@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-import potcars
+import synthetic_potcars
 from slurm_campaign import DOUBLE, ELEMENTS
 from small_campaign import ROOT, TINY, SmallCampaign, copy_of
 
@@ -119,7 +119,7 @@ class KilledCampaign(SmallCampaign):
 
     def __init__(self, path, changes=None):
         super().__init__(path, CHANGES | (changes or {}))
-        potcars.make(path / "potcars", ELEMENTS)
+        synthetic_potcars.make(path / "potcars", ELEMENTS)
         self.let_fail(["unconverged"])
 
     def let_fail(self, faults):

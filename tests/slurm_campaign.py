@@ -10,9 +10,9 @@ import sys
 import pyarrow.parquet as pq
 import yaml
 
-import potcars
+import synthetic_potcars
 from made_once import made_once
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from small_campaign import ROOT, SmallCampaign
 
 DOUBLE = {
@@ -49,7 +49,7 @@ class SlurmCampaign(SmallCampaign):
         super().__init__(path, {"label.backend": DOUBLE, **changes})
         self.slurm, self.patience_s, self._head = slurm, patience_s, None
         self.write_profile()
-        psp = potcars.make(path.parent / "potcars", ELEMENTS)
+        psp = synthetic_potcars.make(path.parent / "potcars", ELEMENTS)
         path = [str(ROOT / "tests" / "impatient"), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.environment = {
             **slurm.environment,

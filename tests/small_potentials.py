@@ -8,8 +8,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from pesatlas.elements import atomic_number
-from pesatlas.potentials.crystals import FIRST
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.potentials.gate_crystals import FIRST
 from pesatlas.potentials.graph import build_graph
 from pesatlas.testing.crystals import rattled, to_batch
 

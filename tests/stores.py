@@ -4,8 +4,8 @@ import json
 import zlib
 from pathlib import Path
 
-from pesatlas.records import encode
-from pesatlas.store import Store
+from pesatlas.storage.records import encode
+from pesatlas.storage.store import Store
 
 
 def payload(key):

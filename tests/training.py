@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from labelled import write_results
+from labelled_campaign import write_results
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.presets import preset
 
@@ -24,7 +24,7 @@ def campaign_in(folder: Path, **train) -> Campaign:
 
 def train(folder: Path, *, seed=3, name=None, **changes) -> Path:
     """Train on ``folder``/results, which is made if it is not there; return the folder of the potential."""
-    from pesatlas.train.run import train_potential
+    from pesatlas.train.training import train_potential
 
     results = folder / "results"
     if not results.exists():

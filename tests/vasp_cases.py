@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-import potcars
-from pesatlas.elements import atomic_number
+import synthetic_potcars
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.label.backend import Task
 from pesatlas.label.backends import vasp
-from pesatlas.label.interface import Task
 from pesatlas.levels.vasp import levels
-from pesatlas.testing.workplace import workplace
+from pesatlas.testing.workdir import workplace
 
 DOUBLE = Path(__file__).with_name("vasp_double.py")
 ELEMENTS = ("O", "Mg", "Fe", "Al", "Na", "Cl", "Ce", "F", "Co", "Si")
@@ -54,7 +54,7 @@ def task(level, name="magnetic oxide", about=None):
 
 def set_up(tmp_path, monkeypatch, fault=None):
     """Let the backend find synthetic POTCARs, and the double its fault and its memory."""
-    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(potcars.make(tmp_path / "potcars", ELEMENTS)))
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(synthetic_potcars.make(tmp_path / "potcars", ELEMENTS)))
     monkeypatch.setenv("VASP_DOUBLE_MEMORY", str(tmp_path / "memory"))
     if fault is not None:
         plan = tmp_path / "faults.json"

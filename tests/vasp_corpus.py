@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from pymatgen.io.vasp.outputs import Outcar, Vasprun
 
-from pesatlas.label.vasp.files import open_file
-from pesatlas.label.vasp.output import BadOutputError, TornError, read_outcar, read_run
-from pesatlas.label.vasp.verify import difference
+from pesatlas.label.vasp.check_outputs import difference
+from pesatlas.label.vasp.open_files import open_file
+from pesatlas.label.vasp.strip_outputs import BadOutputError, TornError, read_outcar, read_run
 
 CORPUS = Path(__file__).parents[1].parent / "shared" / "data" / "vasp"
 

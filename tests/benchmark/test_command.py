@@ -8,7 +8,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import CliRunner
 
-from judging import entry
+from benchmarking import entry
 from pesatlas.cli.benchmark import read_potential
 from pesatlas.cli.main import app
 from pesatlas.errors import UserError

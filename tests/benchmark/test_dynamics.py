@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analytic import LennardJones
+from known_thermodynamics import LennardJones
 from pesatlas.benchmark import md
 from pesatlas.benchmark.md import End, Limits, Plan, Run, run_together
 from pesatlas.benchmark.trajectories import repeated

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from pesatlas import testing
-from pesatlas.registry import available
+from pesatlas.config.plugins import available
 from pesatlas.testing.analytic import LennardJones, entry
 
 IONS = {"ion": "Ar", "charge": 1, "temperature_K": 60.0}

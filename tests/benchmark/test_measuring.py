@@ -9,13 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-import judging
-from analytic import LennardJones
-from judging import Counting, argon, entry, measured, write
-from pesatlas.benchmark.elements import elements_file
-from pesatlas.benchmark.fetch import fetch_data
+import benchmarking
+from benchmarking import Counting, argon, entry, measured, write
+from known_thermodynamics import LennardJones
+from pesatlas.benchmark.element_energies import elements_file
+from pesatlas.benchmark.matcalc_sets import fetch_data
 from pesatlas.benchmark.score import write_scores
-from pesatlas.benchmark.sources import choose, read_structure
+from pesatlas.benchmark.structure_sets import choose, read_structure
 from pesatlas.config.benchmark import Benchmark, suite
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table
@@ -24,7 +24,7 @@ from pesatlas.tables import read_table
 def run(folder, most, kind, **options):
     """Measure in a process of its own that is killed after so many evaluations; return its status, rows and evaluations."""
     done = subprocess.run(
-        [sys.executable, judging.__file__, str(folder), str(most), kind, json.dumps(options)],
+        [sys.executable, benchmarking.__file__, str(folder), str(most), kind, json.dumps(options)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -78,7 +78,7 @@ def test_shares_in_any_order_give_the_same_tables(tmp_path):
 
 
 def in_folder(data, file):
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.structure_sets import Sources
 
     return {"file": file, "sources": Sources(data), "atoms_together": 4}
 

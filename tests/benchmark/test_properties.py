@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from analytic import Analytic, ElasticCrystal, LennardJones
-from judging import (
+from benchmarking import (
     Collapsing,
     Exploding,
     Failing,
@@ -20,12 +19,13 @@ from judging import (
     measured,
     write,
 )
+from known_thermodynamics import Analytic, ElasticCrystal, LennardJones
+from pesatlas.atoms.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 from pesatlas.benchmark.diffusion import conductivity, diffusion
 from pesatlas.benchmark.fingerprint import fingerprint
-from pesatlas.benchmark.sources import Sources
+from pesatlas.benchmark.structure_sets import Sources
 from pesatlas.dynamics.relax import Start
 from pesatlas.testing.blank import blank
-from pesatlas.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 
 GAS_CONSTANT = 8.31446262  # J/mol/K
 
@@ -226,7 +226,7 @@ class Walking(Analytic):
     name = "analytic/free"
 
     def evaluate(self, batch):
-        from pesatlas.potentials.interface import Evaluation
+        from pesatlas.potentials.potential import Evaluation
 
         return Evaluation(
             *(torch.zeros_like(x) for x in (batch.cells[:, 0, 0], batch.positions, batch.cells))
@@ -300,7 +300,7 @@ def _write_dataset(path, crystal, about):
     """A table ``dataset`` of one frame whose label has forces 1.25 times as large as argon's, energy and stress off by a known amount."""
 
     from pesatlas.dynamics.relax import to_batch
-    from pesatlas.potentials.interface import VOIGT
+    from pesatlas.potentials.potential import VOIGT
     from pesatlas.tables import write_table
 
     numbers, cell, positions = crystal

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pesatlas.benchmark.published import PUBLISHED, THRESHOLDS, published_for, verdict
+from pesatlas.benchmark.literature import PUBLISHED, THRESHOLDS, published_for, verdict
 from pesatlas.benchmark.statistics import (
     bootstrap_half_life,
     bootstrap_mean,

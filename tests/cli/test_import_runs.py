@@ -19,7 +19,7 @@ import pytest
 
 from existing_runs import PLUS_U, archive, make_run, pack, potcars_called_as_vasps
 from pesatlas.label.archive import pack as pack_ours
-from pesatlas.store import Store
+from pesatlas.storage.store import Store
 from pesatlas.tables import read_table
 from vasp_cases import crystal
 from vasp_double import energy_forces_stress

@@ -8,7 +8,7 @@ import yaml
 
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.config.presets import preset
-from pesatlas.progress import progress_file
+from pesatlas.runtime.progress import progress_file
 from pesatlas.tables import FailureReason, write_table
 from pesatlas.tables.failures import failure_row
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pesatlas.cli.complain import message_for_people
+from pesatlas.cli.error_messages import message_for_people
 from pesatlas.cli.main import app
 
 FINISHED = Path(__file__).parents[1] / "dataset" / "schema_3"

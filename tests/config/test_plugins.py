@@ -6,13 +6,13 @@ import sys
 import pytest
 import yaml
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
-from pesatlas.config.plugins import plugins_in
+from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.render import render_schema, render_yaml
 from pesatlas.errors import UserError
-from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.levels.lookup import levels_of, supported_elements
 from small_campaign import ROOT
 
 GOOD = '''
@@ -65,13 +65,13 @@ def check(options):
     if options.number > 5:
         raise UserError("there are not so many. Take 5.")
 '''
-GROUPS = {group.word: group.name for group in registry.GROUPS.values()}
+GROUPS = {group.word: group.name for group in plugins.GROUPS.values()}
 
 
 def forget():
-    registry._entry_points.cache_clear()
-    registry._installed.cache_clear()
-    registry._load.cache_clear()
+    plugins._entry_points.cache_clear()
+    plugins._installed.cache_clear()
+    plugins._load.cache_clear()
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_ours_are_found_without_looking_at_what_is_installed(install, monkeypatc
     def look():
         raise AssertionError("nobody has to look")
 
-    monkeypatch.setattr(registry, "entry_points", look)
+    monkeypatch.setattr(plugins, "entry_points", look)
     forget()
     load_campaign(raw())
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_used_is_an_error_of_those_who_ask_for_it(install, how):
     for part in ("structures.sources.0", "source bad (pesatlas-bad 0.3)", "plug_bad"):
         assert part in line
     with pytest.raises(UserError, match=said):
-        registry.find("pesatlas.structures.sources", "bad")
+        plugins.find("pesatlas.structures.sources", "bad")
 
 
 def test_what_it_prints_while_it_is_imported_is_no_answer_of_ours(install, capsys):
@@ -239,11 +239,11 @@ def test_ours_cannot_be_replaced(install):
         {"plug_evil": "raise SystemExit('imported')"},
         [("potential", "chgnet", "plug_evil"), ("exporter", "extxyz", "plug_evil")],
     )
-    assert registry.find("pesatlas.potentials.kinds", "chgnet").__name__ == "pesatlas.potentials.kinds.chgnet"
+    assert plugins.find("pesatlas.potentials.kinds", "chgnet").__name__ == "pesatlas.potentials.kinds.chgnet"
     load_campaign(raw())
     assert render_schema() == (ROOT / "workflow/schemas/config.schema.json").read_text()
     assert plugins_in(raw()) == []
-    (left,) = registry.plugins("pesatlas.potentials.kinds", shadowed=True)
+    (left,) = plugins.plugins("pesatlas.potentials.kinds", shadowed=True)
     assert str(left) == "potential chgnet (pesatlas-evil 6.6)"
     assert "plug_evil" not in sys.modules
 
@@ -262,7 +262,7 @@ def test_an_unknown_kind_is_answered_with_ours_and_the_installed(gas):
     with pytest.raises(UserError, match=r"no such kind\. Choose one of 'chgnet', 'matgl', 'gas'"):
         load_campaign(raw(explore__potential={"kind": "gsa"}))
     with pytest.raises(UserError, match=r"Known: chgnet, matgl, gas\."):
-        registry.find("pesatlas.potentials.kinds", "gsa")
+        plugins.find("pesatlas.potentials.kinds", "gsa")
 
 
 def test_a_configuration_cannot_say_what_is_imported(tmp_path, monkeypatch):

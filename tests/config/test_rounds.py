@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.round import Round
 from pesatlas.errors import UserError
-from pesatlas.rounds import datasets_before
 from pesatlas.tables.manifest import sha256_of
 
 COMMITTEE = [{"kind": "chgnet", "version": version} for version in ("0.2.0", "0.3.0")]

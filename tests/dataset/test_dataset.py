@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas.campaign.splits import split_of
 from pesatlas.config.dataset import Dataset, Split
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
-from pesatlas.splits import split_of
 from pesatlas.tables import TableWriter, read_table, write_table
 from pesatlas.tables.manifest import read_entry
 

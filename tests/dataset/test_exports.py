@@ -12,13 +12,13 @@ from ase import Atoms
 import pesatlas
 from export_readers import READERS, TOLERANCES, read_extxyz
 from pesatlas import testing
-from pesatlas.dataset.atoms import to_ase, to_pymatgen
 from pesatlas.dataset.collect import collect_dataset
+from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
 from pesatlas.tables import TableWriter, read_entry, read_table, write_table
-from pesatlas.testing.labelled import labelled_rows
+from pesatlas.testing.labelled_dataset import labelled_rows
 
 DOCS = Path(__file__).parents[2] / "docs" / "dataset.md"
 

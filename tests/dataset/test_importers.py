@@ -4,8 +4,8 @@ import gzip
 import json
 
 from pesatlas import testing
-from pesatlas.registry import available
-from pesatlas.units import KBAR_TO_EV_PER_A3
+from pesatlas.atoms.units import KBAR_TO_EV_PER_A3
+from pesatlas.config.plugins import available
 
 
 class TestExtxyz(testing.ImporterTests):

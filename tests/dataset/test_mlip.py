@@ -19,8 +19,8 @@ from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.physics import RowCheck
 from pesatlas.dataset.verify import verify
-from pesatlas.label.atoms import label_atoms
 from pesatlas.label.batch import label_batch
+from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.report.summary import summary
 from pesatlas.tables import read_table
 
@@ -79,11 +79,11 @@ def test_it_is_whole_and_sound_without_isolated_atoms(labelled):
 
 def test_card_citation_crate_and_summary_say_that_it_is_no_dft(labelled):
     card = json.loads((labelled / "card.json").read_text())
-    assert card["cautions"] == [NOT_DFT]
+    assert card["caveats"] == [NOT_DFT]
     assert card["title"].endswith("at mlip-not-DFT")
-    assert card["limits"][0] == f"Beware: {NOT_DFT}."
+    assert card["limits"][0] == f"Warning: {NOT_DFT}."
     page = (labelled / "card.md").read_text()
-    assert page.splitlines()[2] == f"**Beware: {NOT_DFT}.**"
+    assert page.splitlines()[2] == f"**Warning: {NOT_DFT}.**"
     assert "There are none, so cohesive energies are empty." in page
     assert NOT_DFT in yaml.safe_load((labelled / "CITATION.cff").read_text())["abstract"]
     assert NOT_DFT in (labelled / "ro-crate-metadata.json").read_text()
@@ -95,8 +95,8 @@ def test_every_export_carries_it_in_its_rows_or_names(labelled, tmp_path):
     for kind in formats():
         files = export_dataset(labelled, kind, tmp_path / kind, verdicts=["accepted", "flagged"])
         assert files
-        assert json.loads((tmp_path / kind / "export.json").read_text())["cautions"] == [NOT_DFT]
-        assert f"**Beware: {NOT_DFT}.**" in (tmp_path / kind / "README.md").read_text()
+        assert json.loads((tmp_path / kind / "export.json").read_text())["caveats"] == [NOT_DFT]
+        assert f"**Warning: {NOT_DFT}.**" in (tmp_path / kind / "README.md").read_text()
         if kind != "huggingface":
             data = [path for path in files if path.name != "README.md"]
             assert all("mlip-not-DFT" in str(path.relative_to(tmp_path)) for path in data)

@@ -12,7 +12,7 @@ import pesatlas
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS, read_table
-from pesatlas.tables.potentials import OF_POTENTIALS
+from pesatlas.tables.potential_tables import OF_POTENTIALS
 from pesatlas.tables.schemas import SCHEMA_VERSION
 
 FOLDERS = sorted(Path(__file__).parent.glob("schema_*"))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.atoms.geometry import canonical_order
 from pesatlas.cli.main import app
 from pesatlas.dataset.collect import collect_dataset
-from pesatlas.elements import atomic_number
-from pesatlas.geometry import canonical_order
-from pesatlas.label.interface import Task
+from pesatlas.label.backend import Task
 from pesatlas.label.vasp.inputs import input_set, read_incar
 from pesatlas.levels.gpaw import MAGNETIC, QUALITIES, crystal_settings
 from pesatlas.levels.level import Level

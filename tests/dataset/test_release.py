@@ -13,8 +13,8 @@ import pesatlas
 from pesatlas.cli.main import app
 from pesatlas.config.dataset import Card, Dataset, Rule, Rules, Split
 from pesatlas.dataset.card import write_card
+from pesatlas.dataset.changes import compare
 from pesatlas.dataset.collect import collect_dataset
-from pesatlas.dataset.compare import compare
 from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.release import latest, release

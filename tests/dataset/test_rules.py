@@ -7,11 +7,11 @@ import pyarrow.compute as pc
 import pytest
 
 import vasp_files
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.dataset import AtLeast, Dataset, Rule, Rules, Window
 from pesatlas.dataset.chemistry import material_group
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
-from pesatlas.elements import atomic_number
 from pesatlas.tables import read_entry, read_table, write_table
 
 GPA = 160.21766208

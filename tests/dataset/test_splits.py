@@ -6,12 +6,12 @@ import json
 import pytest
 from rich.console import Console
 
+from pesatlas.campaign.splits import Materials, split_of
 from pesatlas.config.dataset import Card, Dataset, Split
 from pesatlas.dataset.card import write_card
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.report.summary import summary
-from pesatlas.splits import Materials, split_of
 from pesatlas.tables import read_table
 
 SIX = ("A", "B", "C", "D", "E", "F")

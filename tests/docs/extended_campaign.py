@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pesatlas.cli.select import _run_stage
 from pesatlas.config.load import read_campaign
-from pesatlas.explore.run import run_md
+from pesatlas.explore.explore_batch import run_md
 from pesatlas.label.batch import label_batch
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_table

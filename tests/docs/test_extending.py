@@ -92,7 +92,7 @@ def test_the_page_has_a_whole_package():
 
 def test_the_page_names_every_kind_with_its_entry_points_and_its_tests():
     from pesatlas import testing
-    from pesatlas.registry import GROUPS
+    from pesatlas.config.plugins import GROUPS
 
     rows = dict(re.findall(r"^\| .* \| `(pesatlas\.\w+)` \| .* \| `(\w+)` \|$", PAGE, re.MULTILINE))
     assert {group.name for group in GROUPS.values()} == set(rows)

@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from analytic import ElasticCrystal, LennardJones
+from known_thermodynamics import ElasticCrystal, LennardJones
+from pesatlas.dynamics.md_state import State, initial_state, join
 from pesatlas.dynamics.noise import Noise, initial_velocities
 from pesatlas.dynamics.npt import NpT
-from pesatlas.dynamics.state import State, initial_state, join
 
 CPU = torch.device("cpu")
 NPT = NpT(2.0, 100.0, 500.0, 0.0125)

@@ -7,8 +7,8 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
-from analytic import ElasticCrystal, LennardJones
 from ase_calculator import Ase
+from known_thermodynamics import ElasticCrystal, LennardJones
 from pesatlas.dynamics.relax import Relaxed, Settings, Start, relax, to_batch
 from pesatlas.tables import FailureReason
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pesatlas.encode import run
+from pesatlas.encode import encode_shard
 from pesatlas.encode.encoders import chgnet
 from pesatlas.errors import UserError
 from pesatlas.tables import read_entry, read_table
@@ -26,7 +26,7 @@ def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
     campaign, write_snapshots, tmp_path
 ):
     snapshots = write_snapshots(list(frames()))
-    run.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
+    encode_shard.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     table = read_table(tmp_path / "f.parquet", "features")
     shots = read_table(snapshots, "snapshots")
     assert table.column("snapshot_id").equals(shots.column("snapshot_id"))
@@ -36,7 +36,7 @@ def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
 
     encoder = chgnet.load(chgnet.Options(), "cpu")
     numbers, positions, cell = list(frames())[5]
-    structure, atoms = encoder.encode([run.Frame(numbers, positions, cell)])
+    structure, atoms = encoder.encode([encode_shard.Frame(numbers, positions, cell)])
     np.testing.assert_allclose(
         np.array(table.column("structure_features")[5].as_py(), float), structure[0], rtol=2e-3, atol=1e-4
     )
@@ -57,7 +57,7 @@ def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
 
 
 def test_an_empty_shard_is_an_empty_table_with_zero_moments(campaign, write_snapshots, tmp_path):
-    run.encode_snapshots(campaign, write_snapshots([]), tmp_path / "f.parquet", tmp_path / "m.npz")
+    encode_shard.encode_snapshots(campaign, write_snapshots([]), tmp_path / "f.parquet", tmp_path / "m.npz")
     assert read_table(tmp_path / "f.parquet", "features").num_rows == 0
     moments = ShardMoments.read(tmp_path / "m.npz")
     assert moments.structures.n == moments.atoms.n == 0
@@ -71,7 +71,7 @@ def test_frames_that_are_not_finite_are_marked_and_stay_out_of_the_moments(
     broken_position = (good[1][0], good[1][1] * np.nan, good[1][2])
     flat_cell = (good[2][0], good[2][1], np.diag([3.0, 3.0, 0.0]))
     snapshots = write_snapshots([good[0], broken_position, good[2], flat_cell, good[3]])
-    run.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
+    encode_shard.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     table = read_table(tmp_path / "f.parquet", "features")
     finite = [np.isfinite(np.array(v.as_py(), float)).all() for v in table.column("structure_features")]
     assert finite == [True, False, True, False, True]
@@ -93,7 +93,7 @@ def test_features_beyond_float16_are_marked(campaign, write_snapshots, tmp_path,
         return structures, atoms
 
     monkeypatch.setattr(chgnet.ChgnetEncoder, "encode", loud)
-    run.encode_snapshots(
+    encode_shard.encode_snapshots(
         campaign, write_snapshots(list(frames())[:3]), tmp_path / "f.parquet", tmp_path / "m.npz"
     )
     assert read_entry(tmp_path / "f.parquet").counts["not_finite"] == 1
@@ -103,7 +103,7 @@ def test_features_beyond_float16_are_marked(campaign, write_snapshots, tmp_path,
 def test_an_unknown_element_is_told_to_the_user(campaign, write_snapshots, tmp_path):
     snapshots = write_snapshots([([118], np.zeros((1, 3)), np.eye(3) * 4)])
     with pytest.raises(UserError, match=r"x-0:unit:300K:0.*\[118\].*encode\.encoder"):
-        run.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
+        encode_shard.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     assert not (tmp_path / "f.parquet").exists()
 
 

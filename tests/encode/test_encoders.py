@@ -5,11 +5,11 @@ import pytest
 from ase.build import bulk
 
 from pesatlas import testing
+from pesatlas.config.plugins import available
+from pesatlas.encode.encoder import Frame
 from pesatlas.encode.encoders import chgnet, m3gnet_eform
-from pesatlas.encode.interface import Frame
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import load_matgl
-from pesatlas.registry import available
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 

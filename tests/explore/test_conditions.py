@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analytic import ElasticCrystal, LennardJones
 from exploring import SHORT, Gregarious, Interrupted, Mortal, argon_rows, explore, structure_row
+from known_thermodynamics import ElasticCrystal, LennardJones
 from pesatlas.config.explore import Explore
 from pesatlas.explore.trajectory import read_trajectories
 from pesatlas.structures.crystal import STATIC, Condition, Segment

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analytic import IdealGas, LennardJones
 from exploring import Gregarious, argon_rows, explore, structure_row
+from known_thermodynamics import IdealGas, LennardJones
 from pesatlas.errors import UserError
 from pesatlas.tables import FailureReason, check_entry
 
@@ -56,7 +56,7 @@ def test_frames_are_those_that_were_asked_for(tmp_path):
 def test_a_frame_holds_what_the_potential_says_of_it(tmp_path):
     table, _ = explore(tmp_path, LennardJones())
     potential = LennardJones()
-    from pesatlas.potentials.interface import Batch
+    from pesatlas.potentials.potential import Batch
 
     for row in table.to_pylist()[::7]:
         n = row["n_atoms"]

@@ -7,12 +7,12 @@ import pytest
 import scipy.optimize
 import torch
 
-from analytic import LennardJones
 from exploring import SHORT, Interrupted, explore, structure_row
+from known_thermodynamics import LennardJones
 from pesatlas.config.explore import Explore
-from pesatlas.explore import paths
+from pesatlas.explore import minimum_energy_paths
 from pesatlas.explore.trajectory import read_trajectories
-from pesatlas.potentials.interface import Batch
+from pesatlas.potentials.potential import Batch
 from pesatlas.structures.crystal import STATIC, Condition, Path
 from pesatlas.tables import write_table
 
@@ -141,7 +141,7 @@ def test_what_is_no_path_is_a_failure_that_says_why(tmp_path, monkeypatch):
     assert "both states relax to the same one" in said["nowhere"][1]
     assert said["into"][0] == "exploded_distance"
     # a search that comes to no end keeps its images
-    monkeypatch.setattr(paths, "_MAX_STEPS", 2)
+    monkeypatch.setattr(minimum_energy_paths, "_MAX_STEPS", 2)
     snapshots, failures = explore(tmp_path, Firm(), [row(hop(images=4))], out="short")
     assert snapshots.num_rows == 4
     (only,) = failures.to_pylist()

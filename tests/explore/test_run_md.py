@@ -6,7 +6,7 @@ import numpy as np
 
 from exploring import structure_row
 from pesatlas.config.explore import Explore
-from pesatlas.explore.run import run_md
+from pesatlas.explore.explore_batch import run_md
 from pesatlas.tables import check_entry, read_table, write_table
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from analytic import LennardJones
 from exploring import SHORT, Interrupted, Mortal, explore, structure_row
+from known_thermodynamics import LennardJones
 from pesatlas.config.explore import Explore
+from pesatlas.dynamics.md_state import initial_state
 from pesatlas.dynamics.npt import NpT, Timesteps
-from pesatlas.dynamics.state import initial_state
 from pesatlas.explore.trajectory import read_trajectories
 from pesatlas.tables import write_table
 
@@ -112,7 +112,7 @@ def ice(length=6.36):
 
 
 def test_a_crystal_of_water_survives_with_auto_and_not_with_2_fs(tmp_path):
-    from pesatlas.potentials.registry import load_potential
+    from pesatlas.potentials.loading import load_potential
 
     potential = load_potential(Explore().potential, "cpu")
     rows = [structure_row("ice", ice(), conditions=((1000.0, 0.0), (1500.0, 0.0), (2000.0, 0.0)))]

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import small_slurm
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.dataset.verify import verify
-from pesatlas.monitor.head import LOCK_FILE
+from pesatlas.monitor.controlling_process import LOCK_FILE
 from slurm_campaign import SlurmCampaign, quiet_campaign
 from small_campaign import ROOT, TINY
 

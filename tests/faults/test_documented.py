@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import potcars
 import small_slurm
+import synthetic_potcars
 from slurm_campaign import ELEMENTS, SlurmCampaign
 from small_campaign import ROOT, TINY, SmallCampaign
 
@@ -91,7 +91,7 @@ def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
         (folder / "config.yaml").rename(tmp_path / "tiny.yaml")
         shutil.rmtree(folder / "profile")
         # VASP's data set, unpacked
-        shutil.move(potcars.make(folder, ELEMENTS) / "POT_PAW_PBE_64", folder / "potpaw_PBE.64")
+        shutil.move(synthetic_potcars.make(folder, ELEMENTS) / "POT_PAW_PBE_64", folder / "potpaw_PBE.64")
         commands = lines("sh")
         assert set(CHANGED) <= set(commands)
         script = "set -ex\n" + "\n".join(f"{line}\n{CHANGED.get(line, '')}" for line in commands)

@@ -13,8 +13,8 @@ from ase.io import write
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal
-from pesatlas.structures.given import read_given
-from pesatlas.structures.names import sanitised
+from pesatlas.structures.crystal_names import sanitised
+from pesatlas.structures.external import read_given
 from pesatlas.structures.sources import files
 from pesatlas.tables import read_table
 from pesatlas.tables.failures import failures_beside

@@ -6,11 +6,11 @@ import logging
 import numpy as np
 import pytest
 
+from pesatlas.atoms.units import KBAR_TO_EV_PER_A3
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table
 from pesatlas.tables.failures import failures_beside
-from pesatlas.units import KBAR_TO_EV_PER_A3
 
 A = 4.3
 TENSOR = np.array([[0.012, 0.001, -0.002], [0.001, 0.015, 0.003], [-0.002, 0.003, -0.018]])

@@ -43,7 +43,7 @@ class _SmallIndex(importlib.abc.MetaPathFinder):
     """Let the index of a store be written after few records."""
 
     def find_spec(self, name, path=None, target=None):
-        if name != "pesatlas.store":
+        if name != "pesatlas.storage.store":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)

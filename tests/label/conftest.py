@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.presets import preset
-from pesatlas.label.interface import Failed, Result
+from pesatlas.label.backend import Failed, Result
 from pesatlas.tables import FailureReason, write_table
 
 ROW = {
@@ -43,7 +43,7 @@ class Double:
 
     calls: Path
     fail: dict = field(default_factory=dict)
-    objections: tuple[str, ...] = ()
+    quarantine_reasons: tuple[str, ...] = ()
     nap: float = 0.0
     note: str = ""
 
@@ -69,7 +69,7 @@ class Double:
             {},
             {},
             0.1,
-            list(self.objections),
+            list(self.quarantine_reasons),
         )
 
     def count(self):
@@ -79,9 +79,9 @@ class Double:
 @pytest.fixture
 def double(tmp_path, monkeypatch):
     made = Double(tmp_path / "calls.txt")
-    found = registry.find
+    found = plugins.find
     monkeypatch.setattr(
-        registry,
+        plugins,
         "find",
         lambda package, name: (
             types.SimpleNamespace(calculate=made.calculate)

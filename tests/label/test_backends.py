@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-import potcars
+import synthetic_potcars
 from pesatlas import testing
-from pesatlas.registry import available
+from pesatlas.config.plugins import available
 from vasp_cases import ELEMENTS, crystal, options
 
 
@@ -55,7 +55,7 @@ class TestVasp(testing.BackendTests):
 
     @pytest.fixture(autouse=True)
     def ready(self, tmp_path, monkeypatch):
-        monkeypatch.setenv("PMG_VASP_PSP_DIR", str(potcars.make(tmp_path / "potcars", ELEMENTS)))
+        monkeypatch.setenv("PMG_VASP_PSP_DIR", str(synthetic_potcars.make(tmp_path / "potcars", ELEMENTS)))
         monkeypatch.setenv("VASP_DOUBLE_MEMORY", str(tmp_path / "memory"))
         self.plan = tmp_path / "faults.json"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pesatlas.errors import UserError
-from pesatlas.label.atoms import label_atoms
 from pesatlas.label.batch import label_batch
+from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.tables import read_table, write_table
 
 ERRORS = [

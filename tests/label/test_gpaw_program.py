@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pesatlas.label.backend import Failed, Task
 from pesatlas.label.backends import gpaw
-from pesatlas.label.interface import Failed, Task
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason
-from pesatlas.testing.workplace import alive, workplace
+from pesatlas.testing.workdir import alive, workplace
 
 SILICON = np.array([[0, 2.7155, 2.7155], [2.7155, 0, 2.7155], [2.7155, 2.7155, 0]])
 
@@ -60,9 +60,9 @@ import sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[2])
-from pesatlas.testing.workplace import workplace
+from pesatlas.testing.workdir import workplace
 from pesatlas.label.backends import gpaw
-from pesatlas.label.interface import Task
+from pesatlas.label.backend import Task
 from pesatlas.levels.gpaw import levels
 level = levels(gpaw.Options(quality="demo"), ["pbe"])["pbe"]
 level = level.model_copy(update={"settings": {**level.settings, "kpoint_spacing_per_A": 0.1}})

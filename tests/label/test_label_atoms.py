@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pesatlas.label.atoms import label_atoms
 from pesatlas.label.backends.gpaw import Options
+from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason, read_entry, read_table, write_table
 
@@ -58,7 +58,7 @@ def test_the_atom_is_alone_in_the_box_of_its_level(double, atoms, monkeypatch):
     seen = []
     original = double.calculate
     monkeypatch.setattr(
-        "pesatlas.registry.find",
+        "pesatlas.config.plugins.find",
         lambda package, name: type(
             "B",
             (),

@@ -115,14 +115,14 @@ def test_a_crash_that_passes_becomes_a_label(double, select, label, monkeypatch)
         return original(task, *rest)
 
     monkeypatch.setattr(
-        "pesatlas.registry.find", lambda package, name: type("B", (), {"calculate": staticmethod(once)})
+        "pesatlas.config.plugins.find", lambda package, name: type("B", (), {"calculate": staticmethod(once)})
     )
     rows, failures, _ = label(select(3.0))
     assert (len(rows), failures) == (2, [])
 
 
 def test_a_label_that_its_own_calculation_objects_to_is_quarantined(double, select, label):
-    double.objections = ("changed EDIFF",)
+    double.quarantine_reasons = ("changed EDIFF",)
     rows, failures, counts = label(select(3.0))
     assert {r["verdict"] for r in rows} == {"quarantined"}
     assert json.loads(rows[0]["verdict_rules"]) == ["changed EDIFF"]

@@ -14,7 +14,7 @@ import numpy as np
 from pesatlas import registry
 from pesatlas.config.campaign import Campaign
 from pesatlas.label.batch import label_batch
-from pesatlas.label.interface import Result
+from pesatlas.label.backend import Result
 
 config, selection, out, work, calls, pause = sys.argv[1:]
 

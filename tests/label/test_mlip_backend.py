@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.label import Label
 from pesatlas.errors import UserError
-from pesatlas.label.atoms import task_of_atom
+from pesatlas.label.backend import Task
 from pesatlas.label.backends import mlip
 from pesatlas.label.batch import label_batch
-from pesatlas.label.interface import Task
+from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.level import difference
-from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.potentials.kinds import chgnet
 from pesatlas.tables import FailureReason, read_table
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 OLDER, NEWER = ({"kind": "mlip", "potential": {"kind": "chgnet", "version": v}} for v in ("0.2.0", "0.3.0"))
 

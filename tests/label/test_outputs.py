@@ -3,9 +3,9 @@
 import pytest
 
 from pesatlas.errors import UserError
-from pesatlas.label.atoms import label_atoms
+from pesatlas.label.archived_outputs import unpack_outputs
 from pesatlas.label.batch import label_batch
-from pesatlas.label.outputs import unpack_outputs
+from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.tables import FailureReason, read_table, write_table
 
 NAME = "a:unit:300K-0GPa:0003500"

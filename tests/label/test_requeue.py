@@ -7,16 +7,16 @@ import pyarrow as pa
 import pytest
 
 from pesatlas.label.archive import unpack
+from pesatlas.label.backend import Requeued, from_bytes
 from pesatlas.label.batch import label_batch
-from pesatlas.label.interface import Requeued, from_bytes
-from pesatlas.label.requeue import KNOWN, find_misses, requeue
-from pesatlas.store import Store
+from pesatlas.label.requeue import KNOWN, find_missing_labels, requeue
+from pesatlas.storage.store import Store
 from pesatlas.tables import SCHEMAS, FailureReason, read_table, write_table
 
 CRASHED, TIMEOUT, UNCONVERGED = FailureReason.CRASHED, FailureReason.TIMEOUT, FailureReason.NOT_CONVERGED
 
 
-class Bench:
+class CachedEvaluator:
     """Two batches of three snapshots each, labelled as often as asked."""
 
     def __init__(self, campaign, select, folder, double):
@@ -42,7 +42,7 @@ class Bench:
         return made
 
     def retry(self, *reasons, quarantined=False):
-        found = find_misses(self.campaign, self.results, reasons, quarantined=quarantined)
+        found = find_missing_labels(self.campaign, self.results, reasons, quarantined=quarantined)
         return requeue(self.campaign, self.results, found)
 
     def failures(self):
@@ -62,7 +62,7 @@ class Bench:
 
     def records(self):
         """Every record of the store, oldest first in each ledger."""
-        from pesatlas.records import records
+        from pesatlas.storage.records import records
 
         found = []
         for path in sorted((self.results.parent / "store/labels").glob("*.ledger")):
@@ -73,7 +73,7 @@ class Bench:
 
 @pytest.fixture
 def bench(campaign, select, tmp_path, double):
-    return Bench(campaign, select, tmp_path, double)
+    return CachedEvaluator(campaign, select, tmp_path, double)
 
 
 def test_failures_of_the_asked_reason_are_made_again_and_nothing_else(bench):
@@ -123,11 +123,13 @@ def test_a_job_killed_after_its_first_attempt_has_one_left(bench, monkeypatch):
         left.pop()
         return original(*arguments)
 
-    monkeypatch.setattr("pesatlas.registry.find", lambda package, name: type("B", (), {"calculate": killed}))
+    monkeypatch.setattr(
+        "pesatlas.config.plugins.find", lambda package, name: type("B", (), {"calculate": killed})
+    )
     with pytest.raises(KeyboardInterrupt):
         bench.run()
     monkeypatch.setattr(
-        "pesatlas.registry.find", lambda package, name: type("B", (), {"calculate": original})
+        "pesatlas.config.plugins.find", lambda package, name: type("B", (), {"calculate": original})
     )
     calls = bench.double.count()
     bench.run()
@@ -149,12 +151,12 @@ def test_what_happened_before_is_on_record(bench):
 
 
 def test_quarantined_labels_go_back_only_when_asked(bench):
-    bench.double.objections = ("changed EDIFF",)
+    bench.double.quarantine_reasons = ("changed EDIFF",)
     bench.run()
     calls = bench.double.count()
     assert bench.retry(*KNOWN) == 0
     assert bench.run() == []
-    bench.double.objections = ()
+    bench.double.quarantine_reasons = ()
     assert bench.retry(quarantined=True) == 12
     assert bench.run() == [0, 1]
     assert bench.double.count() == calls + 12
@@ -180,7 +182,7 @@ def test_labels_that_a_rule_of_the_dataset_quarantined_go_back_too(bench):
 def test_asked_twice_or_stopped_half_way_it_does_the_rest(bench):
     bench.double.fail = {("pbe", 3.0): [CRASHED], ("pbe", 5.0): [CRASHED]}
     bench.run()
-    found = find_misses(bench.campaign, bench.results, [CRASHED], quarantined=False)
+    found = find_missing_labels(bench.campaign, bench.results, [CRASHED], quarantined=False)
     assert requeue(bench.campaign, bench.results, found) == 2
     records = bench.records()
     # the tables were not yet taken away when it was killed

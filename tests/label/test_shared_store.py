@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from pesatlas.salvage import repair_store
+from pesatlas.storage.salvage import repair_store
 from pesatlas.tables import read_table
 
 JOB = """
@@ -16,7 +16,7 @@ from pathlib import Path
 from pesatlas import registry, store
 from pesatlas.config.campaign import Campaign
 from pesatlas.label.batch import label_batch
-from pesatlas.label.interface import Failed, Result
+from pesatlas.label.backend import Failed, Result
 from pesatlas.tables import FailureReason
 
 config, selection, out, calls, pause = sys.argv[1:]

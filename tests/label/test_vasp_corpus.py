@@ -2,7 +2,7 @@
 
 import pytest
 
-from pesatlas.label.vasp.output import TornError, read_outcar, read_run
+from pesatlas.label.vasp.strip_outputs import TornError, read_outcar, read_run
 from vasp_corpus import CORPUS, cases, compare, compare_pairs, read, text_of
 
 pytestmark = pytest.mark.skipif(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pesatlas.label.backend import Failed, Result
 from pesatlas.label.backends import vasp
-from pesatlas.label.interface import Failed, Result
 from pesatlas.label.verdict import judge
-from pesatlas.testing.workplace import alive, workplace
+from pesatlas.testing.workdir import alive, workplace
 from vasp_cases import calculate, options, runs, set_up, task
 from vasp_faults import FAULTS
 

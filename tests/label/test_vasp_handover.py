@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pesatlas.label.archive import pack, unpack
+from pesatlas.label.backend import Failed, Result
 from pesatlas.label.backends import vasp
-from pesatlas.label.interface import Failed, Result
-from pesatlas.testing.workplace import workplace
+from pesatlas.testing.workdir import workplace
 from vasp_cases import CRYSTALS, calculate, options, runs, set_up, task
 
 
@@ -77,7 +77,7 @@ def test_when_pbe_fails_r2scan_says_so_and_does_not_run(tmp_path, monkeypatch, f
 def test_a_correction_of_the_start_is_told_and_is_not_the_labels(tmp_path, monkeypatch):
     set_up(tmp_path, monkeypatch, "pbe/zbrent:1")
     outcome, _ = calculate(tmp_path, "r2scan")
-    assert (outcome.corrections, outcome.objections) == ([], [])
+    assert (outcome.corrections, outcome.quarantine_reasons) == ([], [])
     assert "EDIFF = 1e-06" in outcome.settings["start_corrections"][0]
 
 
@@ -113,7 +113,7 @@ def test_what_is_kept_survives_the_archive(tmp_path, monkeypatch):
 
 
 def test_results_are_plain_numbers(tmp_path, monkeypatch):
-    from pesatlas.label.interface import from_bytes, to_bytes
+    from pesatlas.label.backend import from_bytes, to_bytes
 
     set_up(tmp_path, monkeypatch)
     outcome, _ = calculate(tmp_path, "r2scan")

@@ -8,9 +8,9 @@ from pymatgen.core import SETTINGS, Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar, Poscar, Potcar
 from pymatgen.io.vasp.sets import MatPESStaticSet
 
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
-from pesatlas.label.interface import Failed, Task
+from pesatlas.label.backend import Failed, Task
 from pesatlas.label.vasp import inputs
 from vasp_cases import CRYSTALS, calculate, crystal, options, set_up, task
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from pesatlas.config.campaign import Campaign
-from pesatlas.label.atoms import label_atoms
+from pesatlas.label.backend import Result, Task
 from pesatlas.label.batch import label_batch
-from pesatlas.label.interface import Result, Task
-from pesatlas.label.vasp.output import BadOutputError, read_outcar
+from pesatlas.label.isolated_atoms import label_atoms
+from pesatlas.label.vasp.strip_outputs import BadOutputError, read_outcar
 from pesatlas.tables import read_table, write_table
 from vasp_cases import calculate, options, runs, set_up, task
 from vasp_corpus import CORPUS, cases, read, text_of

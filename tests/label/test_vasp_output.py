@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pesatlas.elements import symbol_of
-from pesatlas.label.interface import Task
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.label.backend import Task
 from pesatlas.label.vasp.changes import changes
-from pesatlas.label.vasp.output import (
+from pesatlas.label.vasp.check_outputs import difference, same_value, stress
+from pesatlas.label.vasp.custodian_run import command_line, handlers
+from pesatlas.label.vasp.strip_outputs import (
     BadOutputError,
     TornError,
     band_gap,
@@ -19,8 +21,6 @@ from pesatlas.label.vasp.output import (
     read_run,
     trim,
 )
-from pesatlas.label.vasp.run import command_line, handlers
-from pesatlas.label.vasp.verify import difference, same_value, stress
 from vasp_cases import calculate, crystal, options, set_up, task
 from vasp_double import energy_forces_stress
 from vasp_outcar import as_vasp_4, with_vdw

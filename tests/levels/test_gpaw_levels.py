@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.label import Label
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.label.backends.gpaw import Options
 from pesatlas.levels import gpaw
 from pesatlas.levels.level import difference
-from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.levels.lookup import levels_of, supported_elements
 
 
 @pytest.fixture(scope="module")

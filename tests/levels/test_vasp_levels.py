@@ -5,18 +5,18 @@ import os
 import subprocess
 import sys
 
+import potcars as synthetic
 import pytest
 from pymatgen.io.vasp.inputs import POTCAR_FUNCTIONAL_MAP, PotcarSingle, _load_potcar_summary_stats
 from pymatgen.io.vasp.sets import MatPESStaticSet
 
-import potcars as synthetic
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.label import Label
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.label.backends import vasp
 from pesatlas.levels import potcars
 from pesatlas.levels.level import difference
-from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.levels.vasp import levels
 
 OPTIONS = vasp.Options(command=f"{sys.executable} -V", vasp_version="6.4.3")

@@ -11,11 +11,11 @@ import yaml
 from snakemake.resources import Resource
 
 from pesatlas.errors import UserError
-from pesatlas.monitor.cluster.compare import compare
 from pesatlas.monitor.cluster.facts import ask_cluster, minutes_of, read_gpus
+from pesatlas.monitor.cluster.partition_fit import compare
 from pesatlas.monitor.cluster.requests import Request
 from pesatlas.monitor.cluster.write import Choice, Profile, decide, render
-from pesatlas.monitor.slurm import read_queue
+from pesatlas.monitor.squeue import read_queue
 from small_campaign import ROOT
 
 OLD = {

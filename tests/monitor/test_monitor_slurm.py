@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 import small_slurm
-from pesatlas.cli.slurm import job_prefix
-from pesatlas.monitor.head import LOCK_FILE
-from pesatlas.monitor.slurm import ALLOCATION
+from pesatlas.cli.slurm_jobs import job_prefix
+from pesatlas.monitor.controlling_process import LOCK_FILE
+from pesatlas.monitor.squeue import ALLOCATION
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,7 +20,7 @@ pytestmark = [
 ]
 RUNS = """
 import time
-from pesatlas.progress import Progress, progress_file
+from pesatlas.runtime.progress import Progress, progress_file
 with progress_file("label_batch", "00001"):
     Progress("labels", 6)
     time.sleep(600)

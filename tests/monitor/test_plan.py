@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from exploring import structure_row
+from pesatlas.campaign.rules import RULES
 from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
+from pesatlas.monitor.format import size as words
 from pesatlas.monitor.plan import Machine, _wall_s, count, plan
 from pesatlas.monitor.rates import UNITS, Rate, assumed, measured, measured_cells
-from pesatlas.monitor.words import size as words
-from pesatlas.rules import RULES
 from pesatlas.tables import write_table
 
 

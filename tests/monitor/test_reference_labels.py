@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-import potcars
+import synthetic_potcars
 from pesatlas.config.presets import preset
 from pesatlas.levels.matpes_records import element_records
 from vasp_cases import DOUBLE
@@ -35,7 +35,7 @@ def folder(tmp_path):
         "levels": ["pbe", "r2scan"],
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
-    potcars.make(tmp_path / "potcars", ELEMENTS)
+    synthetic_potcars.make(tmp_path / "potcars", ELEMENTS)
     return tmp_path
 
 

@@ -12,14 +12,14 @@ from rich.console import Console
 
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.ending import closing_lines, failed_before
-from pesatlas.cli.follow import campaign_of_run, follow, is_shown, looker
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.live_view import campaign_of_run, follow, is_shown, looker
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.bar import cells
 from pesatlas.monitor.jobs import Job
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.status import read_status
-from pesatlas.progress import State, progress_file
+from pesatlas.runtime.progress import State, progress_file
 from terminals import Terminal
 
 

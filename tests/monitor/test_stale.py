@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.counts import Stage
 from pesatlas.monitor.screen import screen

@@ -13,13 +13,13 @@ import yaml
 from rich.console import Console
 
 from pesatlas.cli.lock import campaign_lock
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
-from pesatlas.monitor.head import LOCK_FILE, read_head
+from pesatlas.monitor.controlling_process import LOCK_FILE, read_head
 from pesatlas.monitor.process import is_alive
 from pesatlas.monitor.screen import screen
-from pesatlas.monitor.slurm import parse
+from pesatlas.monitor.squeue import parse
 from pesatlas.monitor.status import read_status
 
 HOST = os.uname().nodename
@@ -126,7 +126,7 @@ def test_a_table_without_its_manifest_is_not_finished(look, halfway):
 
 RUNS = """
 import sys, time
-from pesatlas.progress import Progress, progress_file
+from pesatlas.runtime.progress import Progress, progress_file
 with progress_file("label_batch", "00001"):
     progress = Progress("labels", 6)
     from pesatlas import progress as module
@@ -220,7 +220,7 @@ def test_the_head_leaves_no_trace_when_it_ends_and_a_second_one_is_refused(tmp_p
 
 LOOKS = """
 from pathlib import Path
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.config.load import read_campaign
 from pesatlas.monitor.status import read_status
 folder = Path(".")

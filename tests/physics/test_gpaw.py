@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pesatlas.dataset.derive import entropy
-from pesatlas.label.atoms import task_of_atom
+from pesatlas.label.backend import Result, Task
 from pesatlas.label.backends import gpaw
-from pesatlas.label.interface import Result, Task
+from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.gpaw import levels
-from pesatlas.testing.workplace import workplace
+from pesatlas.testing.workdir import workplace
 
 pytestmark = [pytest.mark.physics, pytest.mark.slow]
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy import stats
 
-from analytic import ElasticCrystal, IdealGas, LennardJones
+from known_thermodynamics import ElasticCrystal, IdealGas, LennardJones
+from pesatlas.atoms.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 from pesatlas.dynamics.cell_limits import CellLimits
+from pesatlas.dynamics.md_state import initial_state, join
 from pesatlas.dynamics.noise import Noise, initial_velocities
 from pesatlas.dynamics.npt import NpT
-from pesatlas.dynamics.state import initial_state, join
-from pesatlas.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 
 pytestmark = pytest.mark.physics
 INF = float("inf")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pesatlas.potentials.crystals import FIRST
+from pesatlas.potentials.gate_crystals import FIRST
 from pesatlas.potentials.kinds import chgnet, matgl
 from pesatlas.potentials.weights import directory_sha256
 from small_potentials import SHARED_MODELS, to_batch

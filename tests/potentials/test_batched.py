@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from pesatlas.potentials.fast_m3gnet import SplitM3GNet, can_split
 from pesatlas.potentials.graph import build_graph
-from pesatlas.potentials.m3gnet import SplitM3GNet, can_split
 from pesatlas.potentials.weights import load_matgl
 from small_potentials import rattled_salts, to_batch
 

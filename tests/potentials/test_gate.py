@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from pesatlas.errors import UserError
-from pesatlas.potentials import registry
+from pesatlas.potentials import loading
 from pesatlas.potentials.gate import pass_gate
 from pesatlas.potentials.kinds import chgnet, matgl
-from pesatlas.potentials.registry import elements_of, load_potential
+from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import directory_sha256
 
 OLDER = [
@@ -38,7 +38,7 @@ class Distorted:
 @pytest.fixture(autouse=True)
 def forget_what_passed(monkeypatch):
     """Other tests of this process may have asked the gate already."""
-    monkeypatch.setattr(registry, "_passed", set())
+    monkeypatch.setattr(loading, "_passed", set())
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.2.0", "r2scan"])
@@ -62,7 +62,7 @@ def test_the_gate_is_asked_once_in_a_process(fitted_folder, caplog):
     caplog.clear()  # the first time may have been logged, if a test before turned that on
     load_potential(options, "cpu")
     assert "passed the gate" not in caplog.text
-    assert registry._passed
+    assert loading._passed
 
 
 def test_a_stress_of_the_wrong_sign_is_refused(potentials):

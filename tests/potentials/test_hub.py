@@ -9,7 +9,7 @@ import pytest
 
 from pesatlas.errors import UserError
 from pesatlas.potentials.kinds import chgnet, matgl
-from pesatlas.potentials.registry import fetch_potential
+from pesatlas.potentials.loading import fetch_potential
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 
 

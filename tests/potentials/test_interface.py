@@ -3,8 +3,8 @@
 import pytest
 
 from pesatlas import testing
+from pesatlas.config.plugins import available
 from pesatlas.potentials.weights import directory_sha256
-from pesatlas.registry import available
 from small_potentials import SHARED_MODELS
 
 pytestmark = pytest.mark.physics

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from analytic import LennardJones
 from exploring import argon_rows, explore
+from known_thermodynamics import LennardJones
 from pesatlas.config.explore import Explore
-from pesatlas.potentials.interface import Batch
-from pesatlas.potentials.registry import load_potential
+from pesatlas.potentials.loading import load_potential
+from pesatlas.potentials.potential import Batch
 from pesatlas.report import parity as module
 from pesatlas.report.parity import evaluate_potential
 from pesatlas.report.sample import draw_ids, read_rows

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import pesatlas
+from pesatlas.report.figure_names import FIGURES, SECTIONS
 from pesatlas.report.funnel import funnel
-from pesatlas.report.names import FIGURES, SECTIONS
 from pesatlas.report.summary import losses
 from pesatlas.tables.manifest import read_campaign_manifest
 from report_pages import data_of, page_of
@@ -88,7 +88,7 @@ def test_counts_of_elements_are_those_of_the_tables(large):
     wanted = pesatlas.open(large.results).query(
         "SELECT z, count(*) AS n FROM (SELECT unnest(list_distinct(numbers)) AS z FROM dataset) GROUP BY z"
     )
-    from pesatlas.elements import symbol_of
+    from pesatlas.atoms.elements import symbol_of
 
     assert counted == {symbol_of(row["z"]): row["n"] for row in wanted.to_pylist()}
 
@@ -120,7 +120,7 @@ def test_the_same_figures_are_pictures_for_snakemakes_report(small):
 
 
 def test_names_of_figures_cost_a_dry_run_nothing():
-    program = "import sys, pesatlas.report.names; print(any(name in sys.modules for name in ('altair', 'pymatgen', 'torch')))"
+    program = "import sys, pesatlas.report.figure_names; print(any(name in sys.modules for name in ('altair', 'pymatgen', 'torch')))"
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
 
 

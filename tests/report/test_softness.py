@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.report.softness import LABELS, softness
 from pesatlas.tables import SCHEMAS
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 SALT, WATER = [11, 17], [8, 1, 1]
 

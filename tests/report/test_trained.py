@@ -7,7 +7,7 @@ import pytest
 
 import pesatlas
 from pesatlas.report.build import build_report
-from pesatlas.report.names import FIGURES, TRAINED_FIGURES
+from pesatlas.report.figure_names import FIGURES, TRAINED_FIGURES
 from report_pages import data_of, page_of
 from training import train
 

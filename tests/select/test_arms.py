@@ -6,9 +6,9 @@ import pytest
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
-from pesatlas.select.arms import Explored, divide, pick_arms
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
+from pesatlas.select.comparison_picks import Explored, divide, pick_arms
 from pesatlas.tables import read_entry, read_table, write_table
 from pesatlas.testing.blank import blank
 

@@ -3,7 +3,7 @@ import pytest
 
 from pesatlas.errors import UserError
 from pesatlas.select.centres import Centres
-from pesatlas.select.cluster import cluster_structures, grid_structures
+from pesatlas.select.clustering import cluster_structures, grid_structures
 from pesatlas.select.grid import Cells, Gathering
 from pesatlas.select.pca import fit_pca
 from pesatlas.tables import read_entry, read_table

@@ -22,7 +22,7 @@ sys.path.insert(0, sys.argv[1])
 from pesatlas.testing.selecting import campaign_with as _campaign_with
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
-from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.tables import read_entry
 source, folder, groups = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])

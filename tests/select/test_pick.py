@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
-from pesatlas.registry import available
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
 from pesatlas.select.pick import novelty, pick_snapshots

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pesatlas import testing
+from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
-from pesatlas.registry import available
 from pesatlas.select.centres import Centres
 from pesatlas.tables import read_table
 from pesatlas.testing.selecting import frames_of_twelve_crystals, select

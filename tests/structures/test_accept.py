@@ -4,9 +4,9 @@ import pytest
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules, closest_pair
 from pesatlas.structures.crystal import Crystal, Rejected, make_crystal
+from pesatlas.structures.crystal_names import is_valid, sanitised, with_suffix
 from pesatlas.structures.domains import bulk
 from pesatlas.structures.duplicates import find_duplicates, reduced_composition
-from pesatlas.structures.names import is_valid, sanitised, with_suffix
 from pesatlas.structures.sources import demo
 from pesatlas.tables import FailureReason
 

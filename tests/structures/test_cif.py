@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cif_files import CUBE, block, cell, operations, sites
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.sources import files
 

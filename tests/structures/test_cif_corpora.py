@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.readers import read_file
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pesatlas import registry, testing
+from pesatlas import testing
+from pesatlas.config import plugins
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.structures.crystal import Cell, Condition, Crystal, Refused, laid_flat
 from pesatlas.structures.sources import demo
@@ -53,7 +54,7 @@ def crystal(name):
 
 
 def make(kind, what, **options):
-    module = registry.find(PACKAGE, kind)
+    module = plugins.find(PACKAGE, kind)
     found = list(module.cells(module.Options(**options), crystal(what) if isinstance(what, str) else what))
     return (
         {each.variant: each for each in found if isinstance(each, Cell)},
@@ -72,7 +73,7 @@ def vacuum(cell):
 
 
 def test_every_domain_is_tested():
-    assert set(CASES) == set(registry.available(PACKAGE))
+    assert set(CASES) == set(plugins.available(PACKAGE))
 
 
 for kind, (options, crystals) in CASES.items():
@@ -103,7 +104,7 @@ def test_numbers_of_cells_and_refusals(kind, name):
 
 @pytest.mark.parametrize("kind", sorted(set(CASES) - {"amorphous", "rattled", "transition"}))
 def test_a_temperature_twice_would_give_two_trajectories_one_name_and_is_refused(kind):
-    module = registry.find(PACKAGE, kind)
+    module = plugins.find(PACKAGE, kind)
     with pytest.raises(ValidationError, match="twice"):
         module.Options(temperatures_K=[300.0, 600.0, 300.0])
 
@@ -190,7 +191,7 @@ def test_melts_go_through_their_temperatures():
     assert [(s.start_K, s.end_K, s.length_ps) for s in condition.ramp] == [(3000, 3000, 1), (3000, 500, 4)]
     assert (condition.temperature_K, condition.length_ps, condition.cell_motion) == (500, 2, "isotropic")
     with pytest.raises(ValidationError, match="no quench"):
-        registry.find(PACKAGE, "amorphous").Options(melt_K=300, final_K=300)
+        plugins.find(PACKAGE, "amorphous").Options(melt_K=300, final_K=300)
 
 
 @pytest.mark.parametrize("kind", ["surface", "monolayer", "adsorbate"])
@@ -240,7 +241,7 @@ def test_an_adsorbate_sits_on_top_of_the_slab():
     assert sorted(cell.numbers[-2:].tolist()) == [6, 8]
     assert molecule[:, 2].min() - slab[:, 2].max() == pytest.approx(1.8, abs=0.01)
     with pytest.raises(ValidationError, match="neither an element nor a molecule"):
-        registry.find(PACKAGE, "adsorbate").Options(adsorbates=["Kryptonite"])
+        plugins.find(PACKAGE, "adsorbate").Options(adsorbates=["Kryptonite"])
 
 
 def test_layers_are_found_however_the_cell_is_chosen():

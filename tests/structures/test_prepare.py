@@ -9,8 +9,8 @@ import pytest
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.errors import UserError
-from pesatlas.structures.fetch import fetch_structures, state_of_sources
 from pesatlas.structures.prepare import prepare_structures, rules_of
+from pesatlas.structures.source_caches import fetch_structures, state_of_sources
 from pesatlas.tables import check_entry, read_table
 
 SHARED = Path(__file__).parents[2].parent / "shared"

@@ -85,7 +85,7 @@ def test_pymatgen_itself_would_import_it(planted):
 
 
 def test_files_of_benchmarks_decide_no_class_either(planted):
-    from pesatlas.benchmark.sources import read_entries, read_structure
+    from pesatlas.benchmark.structure_sets import read_entries, read_structure
 
     good = structure(properties={"thing": planted})
     good["sites"][0]["properties"] = {"thing": planted}

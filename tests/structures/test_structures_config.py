@@ -51,7 +51,7 @@ def test_reading_a_configuration_imports_nothing_heavy():
 def test_symbols_are_those_of_the_periodic_table():
     from ase.data import chemical_symbols
 
-    from pesatlas.elements import SYMBOLS, atomic_number, symbol_of
+    from pesatlas.atoms.elements import SYMBOLS, atomic_number, symbol_of
 
     assert list(SYMBOLS) == chemical_symbols[1:]
     assert (atomic_number("Og"), symbol_of(118), symbol_of(0)) == (118, "Og", "Z=0")

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from labelled import write_results
+from labelled_campaign import write_results
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
-from pesatlas.train.arms import read_arms, train_arm
 from pesatlas.train.comparison import Sums, compare_arms, contrast
+from pesatlas.train.comparison_arm import read_arms, train_arm
 from training import campaign_in
 
 POLICIES = [{"kind": "matpes"}, {"kind": "cover"}]

@@ -7,16 +7,16 @@ import pytest
 import torch
 from ase.build import bulk
 
-from labelled import dataset_rows, frames, write_dataset
+from labelled_campaign import dataset_rows, frames, write_dataset
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.errors import UserError
-from pesatlas.potentials.interface import VOIGT
 from pesatlas.potentials.kinds import matgl
+from pesatlas.potentials.potential import VOIGT
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.train import data
 from pesatlas.train.data import Batches, Converter, stream
 from pesatlas.train.loss import ask
 from pesatlas.train.scan import scan
-from pesatlas.units import EV_PER_A3_TO_GPA
 from small_potentials import rattled, save_m3gnet, save_tensornet, to_batch
 
 ELEMENTS = (8, 11, 12, 17)

@@ -15,12 +15,12 @@ import torch
 from ase.build import bulk
 from matgl.ext.ase import PESCalculator
 
-from labelled import dataset_rows, frames, pair_labels, write_dataset, write_results
+from labelled_campaign import dataset_rows, frames, pair_labels, write_dataset, write_results
 from pesatlas.errors import UserError
 from pesatlas.potentials.kinds import matgl as kind
 from pesatlas.potentials.weights import directory_sha256, load_matgl
 from pesatlas.tables import read_table
-from pesatlas.train import checkpoint
+from pesatlas.train import training_state
 from small_campaign import ROOT
 from small_potentials import rattled, to_batch
 from training import campaign_in, train
@@ -63,10 +63,10 @@ def test_a_killed_training_gives_the_same_weights_to_the_last_bit(tmp_path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         path = next((disturbed / "work").glob("*/checkpoint.pt"), None)
-        standing = checkpoint.load(path) if path else None
+        standing = training_state.load(path) if path else None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    found = checkpoint.load(path)
+    found = training_state.load(path)
     assert not found.finished
     assert not (disturbed / "results/potentials").exists()
     potential = train(disturbed, epochs=4)
@@ -132,7 +132,7 @@ def test_the_campaign_and_plain_matgl_take_it(finished):
 
 def test_what_was_trained_once_is_in_the_store(finished, tmp_path, monkeypatch):
     folder, potential = finished
-    monkeypatch.setattr("pesatlas.train.run._train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("pesatlas.train.training._train", lambda *_: pytest.fail("trained again"))
     again = train(folder, epochs=8, learning_rate=3e-3, name="again")
     for name in ("model.pt", "state.pt"):
         assert (again / name).read_bytes() == (potential / name).read_bytes()

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from analytic import LennardJones
-from judging import entry
+from benchmarking import entry
+from known_thermodynamics import LennardJones
 from pesatlas.tables import read_table
 from small_campaign import copy_of, jobs
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pesatlas.campaign.rules import RULES, quick_rules
 from pesatlas.config.load import read_campaign
-from pesatlas.rules import RULES, quick_rules
 from small_campaign import ROOT, TINY, SmallCampaign
 
 

@@ -36,8 +36,8 @@ rule run_benchmark:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000),
-        runtime=lasts(1440),
+        mem_mb=retry_memory(6000),
+        runtime=retry_runtime(1440),
         gpu=int(bool(campaign.benchmark) and campaign.benchmark.device != "cpu"),
     params:
         settings=property_settings,
@@ -65,8 +65,8 @@ rule score_benchmark:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(60),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(60),
     message:
         "Scoring the potentials"
     script:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pesatlas.config.select import BATCHES_IN_GROUP, groups
-from pesatlas.rules import quick_rules
+from pesatlas.campaign.rules import quick_rules
 from pesatlas.tables import read_entry
 
 
@@ -133,7 +133,7 @@ def at_most(value, limit, rulename):
     return value if given is None else min(value, given)
 
 
-def grows(start, factor=2, each_core=0):
+def retry_memory(start, factor=2, each_core=0):
     """Return memory (MB) that grows with the attempt, thrice, up to `max_mem_mb` of the profile; `each_core` for jobs with many cores."""
 
     def mem_mb(wildcards, threads, attempt, rulename):
@@ -144,7 +144,7 @@ def grows(start, factor=2, each_core=0):
     return mem_mb
 
 
-def lasts(minutes):
+def retry_runtime(minutes):
     """Return a runtime that grows with the attempt, up to a day and to `max_runtime` (minutes) of the profile."""
     return lambda wildcards, attempt, rulename: at_most(
         min(minutes * 2 ** (attempt - 1), 1440), "max_runtime", rulename

@@ -25,8 +25,8 @@ rule pick_arms:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         settings=identity("select"),
         # neither more seeds nor other shares pick anew
@@ -69,8 +69,8 @@ rule train_arm:
         "../../envs/environment.yaml"
     threads: campaign.train.devices * (1 + campaign.train.loaders)
     resources:
-        mem_mb=grows(8000, each_core=2000),
-        runtime=lasts(1440),
+        mem_mb=retry_memory(8000, each_core=2000),
+        runtime=retry_runtime(1440),
         gpu=campaign.train.devices if campaign.train.device != "cpu" else 0,
     params:
         settings={
@@ -100,8 +100,8 @@ rule compare_arms:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(60),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(60),
     params:
         settings=identity("compare"),
     message:

@@ -29,8 +29,8 @@ rule collect_dataset:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(120),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(120),
     params:
         settings={
             name: value
@@ -60,8 +60,8 @@ rule export_dataset:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(240),
     params:
         verdicts=campaign.dataset.exports.verdicts,
     message:
@@ -86,8 +86,8 @@ rule write_card:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(60),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(60),
     params:
         card=campaign.dataset.card.identity(),
     message:

@@ -15,8 +15,8 @@ rule encode_snapshots:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(6000),
+        runtime=retry_runtime(240),
         gpu=int(campaign.encode.device != "cpu"),
     params:
         settings=identity("encode"),

@@ -34,8 +34,8 @@ rule run_md:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000),
-        runtime=lasts(1440),
+        mem_mb=retry_memory(6000),
+        runtime=retry_runtime(1440),
         gpu=int(campaign.explore.device != "cpu"),
     params:
         settings=identity("explore"),

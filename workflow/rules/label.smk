@@ -15,8 +15,8 @@ rule label_atoms:
         "../../envs/environment.yaml"
     threads: campaign.label.parallel * campaign.label.cores
     resources:
-        mem_mb=grows(2000, each_core=2000),
-        runtime=lasts(720),
+        mem_mb=retry_memory(2000, each_core=2000),
+        runtime=retry_runtime(720),
     params:
         backend=campaign.label.backend.identity(),
         levels=campaign.label.levels,
@@ -41,8 +41,8 @@ rule label_batch:
         "../../envs/environment.yaml"
     threads: campaign.label.parallel * campaign.label.cores
     resources:
-        mem_mb=grows(2000, each_core=2000),
-        runtime=lasts(720),
+        mem_mb=retry_memory(2000, each_core=2000),
+        runtime=retry_runtime(720),
         gpu=int(campaign.label.device != "cpu"),
     params:
         settings=identity("label"),

@@ -1,6 +1,6 @@
 """Report: one offline page that a person opens first, and what it needs beyond the tables of the stages."""
 
-from pesatlas.report.names import (
+from pesatlas.report.figure_names import (
     COMPARED_FIGURES,
     COMPARED_SECTION,
     FIGURES,
@@ -33,8 +33,8 @@ rule evaluate_potential:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(6000),
+        runtime=retry_runtime(240),
         gpu=int(campaign.explore.device != "cpu"),
     params:
         potential=campaign.explore.potential.identity(),
@@ -82,8 +82,8 @@ rule build_report:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(60),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(60),
     message:
         "Building {output.report}"
     script:

@@ -1,6 +1,6 @@
 """Round: what the committee of the round before says of the candidates, and whether it is worth to go on. Only with a section `round`."""
 
-from pesatlas.potentials.state import state_of_committee
+from pesatlas.potentials.committee_state import state_of_committee
 
 
 rule calibrate_disagreement:
@@ -16,8 +16,8 @@ rule calibrate_disagreement:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(6000),
+        runtime=retry_runtime(240),
         gpu=int(campaign.round.device != "cpu"),
     params:
         round=identity("round"),
@@ -44,8 +44,8 @@ rule measure_disagreement:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=grows(6000),
-        runtime=lasts(480),
+        mem_mb=retry_memory(6000),
+        runtime=retry_runtime(480),
         gpu=int(campaign.round.device != "cpu"),
     params:
         round=identity("round"),
@@ -72,8 +72,8 @@ rule advise_round:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(60),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(60),
     params:
         round=identity("round"),
     message:

@@ -14,8 +14,8 @@ rule fit_pca:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(2000),
-        runtime=lasts(60),
+        mem_mb=retry_memory(2000),
+        runtime=retry_runtime(60),
     params:
         structure=campaign.select.structure.components,
         atoms=campaign.select.atoms.components,
@@ -38,8 +38,8 @@ rule grid_structures:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         structure=campaign.select.structure.identity(),
     message:
@@ -62,8 +62,8 @@ rule cluster_structures:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         structure=campaign.select.structure.identity(),
     message:
@@ -86,8 +86,8 @@ rule grid_atoms:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         atoms=campaign.select.atoms.identity(),
     message:
@@ -110,8 +110,8 @@ rule cluster_atoms:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         atoms=campaign.select.atoms.identity(),
     message:
@@ -139,8 +139,8 @@ rule reduce_frames:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         settings=identity("select"),
     message:
@@ -168,8 +168,8 @@ rule pick_snapshots:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     params:
         settings=identity("select"),
         structures_per_job=campaign.label.structures_per_job,
@@ -195,8 +195,8 @@ rule measure_selection:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(240),
     message:
         "Measuring what the selection covers"
     script:

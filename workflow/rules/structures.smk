@@ -1,6 +1,6 @@
 """Structures: from the sources of the configuration to the cells that are explored."""
 
-from pesatlas.structures.fetch import state_of_files, state_of_sources
+from pesatlas.structures.source_caches import state_of_files, state_of_sources
 
 
 rule fetch_structures:
@@ -36,8 +36,8 @@ checkpoint prepare_structures:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(4000),
-        runtime=lasts(120),
+        mem_mb=retry_memory(4000),
+        runtime=retry_runtime(120),
     params:
         settings=identity("structures"),
         files=state_of_sources(campaign),
@@ -61,8 +61,8 @@ rule read_reference:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=grows(8000),
-        runtime=lasts(240),
+        mem_mb=retry_memory(8000),
+        runtime=retry_runtime(240),
     params:
         reference=campaign.references(),
         files=state_of_files(campaign.references()),

@@ -45,8 +45,8 @@ rule train_potential:
     # a core for each process: one a device, and those that find neighbours ahead
     threads: campaign.train.devices * (1 + campaign.train.loaders) if campaign.train else 1
     resources:
-        mem_mb=grows(8000, each_core=2000),
-        runtime=lasts(1440),
+        mem_mb=retry_memory(8000, each_core=2000),
+        runtime=retry_runtime(1440),
         gpu=campaign.train.devices if campaign.train and campaign.train.device != "cpu" else 0,
     params:
         settings=campaign.train

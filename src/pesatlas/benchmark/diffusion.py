@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pesatlas.units import BOLTZMANN_EV_PER_K
+from pesatlas.atoms.units import BOLTZMANN_EV_PER_K
 
 _SHORTEST, _LONGEST = 0.1, 0.5
 """Lags that the slope is fitted to, as shares of a block: ballistic motion before, few independent pairs after."""

@@ -14,13 +14,13 @@ import torch
 from ase.data import atomic_masses
 
 from pesatlas.dynamics.distance import min_distance
+from pesatlas.dynamics.md_state import State, initial_state, join
 from pesatlas.dynamics.noise import Noise, initial_velocities
 from pesatlas.dynamics.npt import NpT
 from pesatlas.dynamics.relax import Start
-from pesatlas.dynamics.state import State, initial_state, join
-from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import Evaluation, Potential
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.potentials.oom_retry import evaluate
+from pesatlas.potentials.potential import Evaluation, Potential
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.benchmark.figure import draw
+from pesatlas.benchmark.error_figure import draw
+from pesatlas.benchmark.literature import published_for, verdict
 from pesatlas.benchmark.md import End
-from pesatlas.benchmark.published import published_for, verdict
 from pesatlas.benchmark.statistics import bootstrap_half_life, bootstrap_mean, paired_test
 from pesatlas.config.benchmark import PROPERTIES
+from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
-from pesatlas.registry import find
 from pesatlas.tables import read_table, write_table
 
 _ORDER = ("potential", "property", "quantity", "structure_id")

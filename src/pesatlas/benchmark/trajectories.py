@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pesatlas import geometry
-from pesatlas.benchmark.bench import Bench
+from pesatlas.atoms import geometry
+from pesatlas.benchmark.cached_evaluator import CachedEvaluator
 from pesatlas.benchmark.md import Ended, Plan, Run, run_together
 from pesatlas.config.section import digest
 from pesatlas.dynamics.relax import Start
-from pesatlas.together import runs_of_atoms
+from pesatlas.potentials.chunks import chunks_by_atoms
 
 
 def repeated(start: Start, length_A: float) -> Start:  # noqa: N803 - a unit
@@ -18,9 +18,9 @@ def repeated(start: Start, length_A: float) -> Start:  # noqa: N803 - a unit
     return Start(*geometry.repeated(start.numbers, start.cell, start.positions, times.tolist()))
 
 
-def run_all(bench: Bench, runs: Sequence[Run], plan: Plan) -> Iterator[Ended]:
+def run_all(bench: CachedEvaluator, runs: Sequence[Run], plan: Plan) -> Iterator[Ended]:
     """Run groups of trajectories; yield what became of each, in their order."""
-    for group in runs_of_atoms([len(run.start.numbers) for run in runs], bench.atoms_together):
+    for group in chunks_by_atoms([len(run.start.numbers) for run in runs], bench.atoms_together):
         together = [runs[i] for i in group]
         checkpoint = bench.work / f"md-{digest([run.key for run in together])}.npz"
         yield from run_together(bench.potential, together, plan, checkpoint)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.follow import campaign_of_run
+from pesatlas.cli.live_view import campaign_of_run
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.until import read_dag, until_of
 from pesatlas.config.campaign import Campaign

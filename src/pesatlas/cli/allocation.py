@@ -18,10 +18,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.follow import campaign_of_run
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.live_view import campaign_of_run
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.errors import UserError
-from pesatlas.monitor.slurm import ALLOCATION, call_slurm, read_queue, seconds
+from pesatlas.monitor.squeue import ALLOCATION, call_slurm, read_queue, seconds
 from pesatlas.monitor.status import read_status
 
 EXECUTOR = "cluster-sync"

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pesatlas.cli.complain import message_for_people
+from pesatlas.cli.error_messages import message_for_people
 from pesatlas.cli.examples import epilog
-from pesatlas.terminal import before_people
+from pesatlas.runtime.terminal import console_progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +47,7 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callab
         @wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             try:
-                with before_people(console):
+                with console_progress(console):
                     return function(*args, **kwargs)
             except Exception as error:
                 message = message_for_people(error)

@@ -8,15 +8,15 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pesatlas import registry
-from pesatlas.benchmark.judged import Judged, judge
-from pesatlas.benchmark.run import Place, check_data, measure
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential, judge
+from pesatlas.benchmark.measure import Workspace, check_data, measure
 from pesatlas.benchmark.score import write_scores
-from pesatlas.benchmark.sources import Sources
+from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.config import plugins
 from pesatlas.config.benchmark import PROPERTIES, suite
 from pesatlas.errors import UserError
 from pesatlas.potentials.device import check_device
-from pesatlas.potentials.registry import POTENTIALS, fetch_potential, load_potential
+from pesatlas.potentials.loading import POTENTIALS, fetch_potential, load_potential
 
 _COLOURS = {"good": "green", "fair": "yellow", "poor": "red"}
 
@@ -53,7 +53,7 @@ def benchmark_potentials(
     chosen = _properties(which, only, sources)
     judged = _named([read_potential(text, corrected) for text in potentials])
     check_data(chosen, sources)
-    place = Place.on(device, out / "store", out / "work")
+    place = Workspace.on(device, out / "store", out / "work")
     rows = []
     for each in judged:
         fetch_potential(each.options)
@@ -75,7 +75,7 @@ def benchmark_potentials(
     console.print(f"Tables and figure.svg are in {out}.")
 
 
-def read_potential(text: str, corrected: bool | None = None) -> Judged:
+def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPotential:
     """Return the potential that ``text`` names: ``kind``, ``kind:folder or version``, or a YAML or JSON file of options.
 
     Raises
@@ -95,7 +95,7 @@ def read_potential(text: str, corrected: bool | None = None) -> Judged:
     else:
         kind, _, rest = text.partition(":")
         options = {"kind": kind}
-        fields = getattr(registry.find(POTENTIALS, kind), "Options").model_fields  # noqa: B009 - as mypy sees modules
+        fields = getattr(plugins.find(POTENTIALS, kind), "Options").model_fields  # noqa: B009 - as mypy sees modules
         if rest:
             key = next((key for key in ("path", "version") if key in fields), None)
             if key is None:
@@ -104,7 +104,7 @@ def read_potential(text: str, corrected: bool | None = None) -> Judged:
                 )
             options[key] = rest
         name = f"{kind}-{Path(rest).name}" if rest else kind
-    adapter: TypeAdapter[Any] = TypeAdapter(registry.find(POTENTIALS, kind).Options)
+    adapter: TypeAdapter[Any] = TypeAdapter(plugins.find(POTENTIALS, kind).Options)
     try:
         checked = adapter.validate_python(options)
     except ValidationError as error:
@@ -112,13 +112,13 @@ def read_potential(text: str, corrected: bool | None = None) -> Judged:
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ") for e in error.errors()
         )
         raise UserError(f"--potential {text}: {problems}.") from None
-    check = getattr(registry.find(POTENTIALS, kind), "check", None)
+    check = getattr(plugins.find(POTENTIALS, kind), "check", None)
     if check is not None:
         check(checked)
     return judge(name, checked, corrected)
 
 
-def _named(judged: list[Judged]) -> list[Judged]:
+def _named(judged: list[BenchmarkedPotential]) -> list[BenchmarkedPotential]:
     names = [each.name for each in judged]
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
@@ -132,11 +132,11 @@ def _properties(which: Any, only: list[str], sources: Sources) -> list[Any]:
     """Return the options of those properties that are wanted; of a suite, what needs frames of a dataset waits for --dataset."""
     options = suite(which)
     if only:
-        return [options.get(kind) or registry.find(PROPERTIES, kind).SUITES[which] for kind in only]
+        return [options.get(kind) or plugins.find(PROPERTIES, kind).SUITES[which] for kind in only]
     return [
         each
         for kind, each in options.items()
-        if sources.dataset is not None or not getattr(registry.find(PROPERTIES, kind), "NEEDS_DATASET", False)
+        if sources.dataset is not None or not getattr(plugins.find(PROPERTIES, kind), "NEEDS_DATASET", False)
     ]
 
 

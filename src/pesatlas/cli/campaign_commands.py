@@ -110,9 +110,9 @@ def doctor(
     With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy, forces and stress are compared with
     the records that MatPES published. It takes minutes, and runs where VASP can: in a job.
     """
-    from pesatlas.cli.doctor import see_doctor, see_reference_labels  # noqa: PLC0415
+    from pesatlas.cli.doctor import run_doctor, run_reference_labels  # noqa: PLC0415
 
-    if not (see_reference_labels(config, console) if reference else see_doctor(config, profile, console)):
+    if not (run_reference_labels(config, console) if reference else run_doctor(config, profile, console)):
         raise typer.Exit(1)
 
 

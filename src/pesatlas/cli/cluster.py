@@ -12,14 +12,14 @@ from pesatlas.cli.checkout import profile_folder, snakefile_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.errors import UserError
-from pesatlas.levels.registry import supported_elements
+from pesatlas.levels.lookup import supported_elements
 from pesatlas.monitor.cluster.facts import Cluster, ask_cluster
 from pesatlas.monitor.cluster.profile import read_profile
 from pesatlas.monitor.cluster.requests import requests_of
 from pesatlas.monitor.cluster.trial import STEPS, Trial, try_cluster
 from pesatlas.monitor.cluster.write import decide, render, write
 from pesatlas.monitor.doctor import elements_in
-from pesatlas.monitor.words import duration
+from pesatlas.monitor.format import duration
 
 PROFILE = Path("profiles/slurm")
 

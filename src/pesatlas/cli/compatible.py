@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.cli.labels_from import Label, labels_from
+from pesatlas.cli.label_sources import Label, labels_from
 from pesatlas.dataset.same_geometry import GeometryIndex
 from pesatlas.errors import UserError
-from pesatlas.label.vasp.existing.compare import CODE, Difference, LevelSettings, squeeze
+from pesatlas.label.vasp.existing.settings_comparison import CODE, Difference, LevelSettings, squeeze
 from pesatlas.levels.level import Level, difference
 from pesatlas.levels.matpes_records import element_records, records_file
 from pesatlas.levels.vasp import FUNCTIONALS

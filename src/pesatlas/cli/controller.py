@@ -16,12 +16,12 @@ from typing import Self
 import psutil
 from rich.console import Console
 
-from pesatlas.cli.follow import LOG
+from pesatlas.cli.live_view import LOG
 from pesatlas.cli.local_jobs import end_jobs, interrupt, kill_with_jobs
 from pesatlas.cli.lock import Lock
 from pesatlas.cli.orphans import cancel_jobs
 from pesatlas.cli.stop_request import RANK, How, forget_request, read_request
-from pesatlas.supervise import adopt_orphans
+from pesatlas.runtime.supervise import adopt_orphans
 
 LOOK_S = 1.0
 """Time between two looks for requests."""

@@ -44,7 +44,7 @@ def query(
 
     "SHOW TABLES" names the tables, "DESCRIBE dataset" the columns. On the screen come the first rows; --to writes all.
     """
-    from pesatlas.cli.ask import query as answer  # noqa: PLC0415
+    from pesatlas.cli.query import query as answer  # noqa: PLC0415
 
     answer(sql, results, to, console)
 
@@ -55,7 +55,7 @@ def explain(
     results: Results = Path("results"),
 ) -> None:
     """Tell the whole story of a row, from source crystal to label; of a missing one, where it ended and why."""
-    from pesatlas.cli.ask import tell  # noqa: PLC0415
+    from pesatlas.cli.query import tell  # noqa: PLC0415
 
     tell(snapshot_id, results, console)
 
@@ -92,7 +92,7 @@ def export(
 
     A campaign writes those of dataset.exports.formats by itself. Each has its own units and sign of stress: see docs/dataset.md.
     """
-    from pesatlas.cli.exchange import export as write  # noqa: PLC0415
+    from pesatlas.cli.import_export import export as write  # noqa: PLC0415
 
     write(results, kind, to, console, flagged=flagged)
 
@@ -110,7 +110,7 @@ def release(
 
     The campaign is verified first. A release opens as results do: pesatlas verify, query, explain, reproduce, pesatlas.open.
     """
-    from pesatlas.cli.publish import make_release  # noqa: PLC0415
+    from pesatlas.cli.release import make_release  # noqa: PLC0415
 
     make_release(results, version, to, since, console)
 
@@ -122,7 +122,7 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
 ) -> None:
     """Tell what was added, removed and changed between two datasets, and why."""
-    from pesatlas.cli.publish import show_changes  # noqa: PLC0415
+    from pesatlas.cli.release import show_changes  # noqa: PLC0415
 
     show_changes(before, after, console, as_json=as_json)
 
@@ -155,7 +155,7 @@ def import_command(
     ours), verified as own labels are, and compared with the level key by key: for pbe and r2scan with MatPESStaticSet; for any other
     name all have to have the settings of the first. What is no row is one of FILE.failures.parquet, with the reason.
     """
-    from pesatlas.cli.exchange import import_  # noqa: PLC0415
+    from pesatlas.cli.import_export import import_  # noqa: PLC0415
 
     import_(paths, level, to, kind, vasp_version, console)
 

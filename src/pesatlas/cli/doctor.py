@@ -9,15 +9,15 @@ from rich.markup import escape
 from pesatlas.cli.checkout import profile_folder, snakefile_of
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import doctor
-from pesatlas.progress import Progress
+from pesatlas.runtime.progress import Progress
 
 
-def see_doctor(config: Path, profile: Path, console: Console) -> bool:
+def run_doctor(config: Path, profile: Path, console: Console) -> bool:
     """Print one line for each check of the campaign of this folder, as it is done; return whether all is well."""
     return show_checks(doctor(config, profile_folder(profile), snakefile_of(Path())), console)
 
 
-def see_reference_labels(config: Path, console: Console) -> bool:
+def run_reference_labels(config: Path, console: Console) -> bool:
     """Label a few elements with the campaign's VASP, print how each compares with MatPES; return whether all agree."""
     from pesatlas.monitor.reference_labels import reference_labels  # noqa: PLC0415 - pymatgen is slow to import
 

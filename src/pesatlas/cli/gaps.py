@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from pesatlas.atoms.elements import SYMBOLS, symbol_of
 from pesatlas.cli.gaps_map import draw_map
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign, read_campaign
+from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
-from pesatlas.elements import SYMBOLS, symbol_of
-from pesatlas.encode.run import encode_snapshots
+from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError
 from pesatlas.potentials.device import check_device
-from pesatlas.registry import find
-from pesatlas.select.gaps import VERDICTS, find_gaps, fit_both, read_environments, worst
-from pesatlas.structures.given import GIVEN, Origin, read_given
+from pesatlas.select.coverage_gaps import VERDICTS, find_gaps, fit_both, read_environments, worst
+from pesatlas.structures.external import GIVEN, Origin, read_given
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import write_table
 from pesatlas.tables.manifest import read_campaign_manifest

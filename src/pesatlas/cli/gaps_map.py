@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pesatlas.report.figure import COLOURS, GREY, HEIGHT, WIDTH, theme
-from pesatlas.select.gaps import VERDICTS, worst
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.select.coverage_gaps import VERDICTS, worst
+from pesatlas.storage.atomic import atomic_path
 
 _DRAWN = 5000
 

@@ -12,10 +12,10 @@ from rich.table import Table
 from pesatlas.config.section import digest
 from pesatlas.dataset.imported_runs import Counts, write_runs
 from pesatlas.errors import UserError
-from pesatlas.label.interface import Failed
-from pesatlas.label.vasp.existing.compare import LevelSettings, explain
+from pesatlas.label.backend import Failed
+from pesatlas.label.vasp.existing.existing_run import ExistingLabel, labels_in
 from pesatlas.label.vasp.existing.find import Search
-from pesatlas.label.vasp.existing.read import ExistingLabel, labels_in
+from pesatlas.label.vasp.existing.settings_comparison import LevelSettings, explain
 from pesatlas.levels.vasp import FUNCTIONALS
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure, failures_beside

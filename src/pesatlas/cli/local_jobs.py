@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psutil
 
-from pesatlas.supervise import is_supervisor
+from pesatlas.runtime.supervise import is_supervisor
 
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 _POLL_S = 0.05

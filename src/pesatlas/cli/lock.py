@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pesatlas.errors import UserError
-from pesatlas.monitor.head import LOCK_FILE, Head, head_text, read_head
+from pesatlas.monitor.controlling_process import LOCK_FILE, Head, head_text, read_head
 
 _PATIENCE_S = 10.0
 """Time for which the lock of a process that was killed, or just ends, may still be held: Snakemake ends a moment after its parent."""

@@ -15,7 +15,7 @@ from pesatlas.cli.app import app
 
 def _version(show: bool) -> None:
     if show:
-        from pesatlas.registry import GROUPS, plugins  # noqa: PLC0415 - starting is quick
+        from pesatlas.config.plugins import GROUPS, plugins  # noqa: PLC0415 - starting is quick
 
         typer.echo(f"pesatlas {__version__}")
         for package in GROUPS:

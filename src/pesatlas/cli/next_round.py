@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.rounds import results_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import directory_sha256
-from pesatlas.rounds import results_of
 from pesatlas.tables.manifest import read_campaign_manifest, sha256_of
 
 _STARTS = 50

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from pesatlas.monitor.slurm import PATIENCE_S, SlurmJob, call_slurm, complaint, read_queue
+from pesatlas.monitor.squeue import PATIENCE_S, SlurmJob, call_slurm, complaint, read_queue
 
 _CANCEL_S = 6 * PATIENCE_S
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pesatlas.cli.campaign import campaign_of
-from pesatlas.label.outputs import unpack_outputs
+from pesatlas.cli.open_campaign import campaign_of
+from pesatlas.label.archived_outputs import unpack_outputs
 
 
 def show_outputs(name: str, folder: Path, config: Path | None, console: Console) -> None:

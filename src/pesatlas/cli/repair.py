@@ -5,11 +5,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pesatlas.cli.campaign import campaign_of
+from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.errors import UserError
-from pesatlas.ledger import TORN
-from pesatlas.progress import Progress
-from pesatlas.salvage import Repair, repair_store
+from pesatlas.runtime.progress import Progress
+from pesatlas.storage.ledger import TORN
+from pesatlas.storage.salvage import Repair, repair_store
 
 
 def repair(folder: Path | None, config: Path | None, console: Console, *, dry_run: bool) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from rich.console import Console
 
 import pesatlas
-from pesatlas.dataset.atoms import to_ase
+from pesatlas.atoms.geometry import canonical_order
+from pesatlas.dataset.convert import to_ase
 from pesatlas.dataset.explain import label_rows
 from pesatlas.errors import UserError
-from pesatlas.geometry import canonical_order
 
 _NUMBERS = (
     "energy_eV",
@@ -51,7 +51,7 @@ from pathlib import Path
 import numpy as np
 
 from pesatlas.label.backends.mlip import Options, evaluate
-from pesatlas.potentials.registry import load_potential
+from pesatlas.potentials.loading import load_potential
 
 job = json.loads(Path("in.json").read_text())
 options = Options.model_validate({"potential": job["settings"]["potential"]})

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.cli.campaign import campaign_of
 from pesatlas.cli.lock import campaign_lock
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.open_campaign import campaign_of
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.errors import UserError
-from pesatlas.label.requeue import KNOWN, Misses, find_misses, requeue
+from pesatlas.label.requeue import KNOWN, MissingLabels, find_missing_labels, requeue
 from pesatlas.monitor.status import read_status
 from pesatlas.tables import FailureReason
 
@@ -34,13 +34,13 @@ def retry(
     campaign = campaign_of(folder, config, extensions=True)
     results = folder / "results"
     if not wanted and not quarantined:
-        there = find_misses(campaign, results, KNOWN, quarantined=True)
+        there = find_missing_labels(campaign, results, KNOWN, quarantined=True)
         raise UserError(
             f"say what to try again, with --reason or --quarantined. In {results} there are: {_counted(there)}."
         )
-    misses = find_misses(campaign, results, wanted, quarantined=quarantined)
+    misses = find_missing_labels(campaign, results, wanted, quarantined=quarantined)
     if not misses:
-        there = find_misses(campaign, results, KNOWN, quarantined=True)
+        there = find_missing_labels(campaign, results, KNOWN, quarantined=True)
         raise UserError(
             f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted when they end."
         )
@@ -57,7 +57,7 @@ def retry(
                 "write what is taken away here. `pesatlas status` names them; wait for them or end them, then try again."
             )
         # again, for a run may just have ended
-        misses = find_misses(campaign, results, wanted, quarantined=quarantined)
+        misses = find_missing_labels(campaign, results, wanted, quarantined=quarantined)
         made = requeue(campaign, results, misses)
     console.print(
         f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what happened before on record in "
@@ -84,6 +84,6 @@ def _reason(word: str) -> FailureReason:
     raise UserError(f"--reason {word}: labels fail for one of {known}.{about}")
 
 
-def _counted(misses: Misses) -> str:
+def _counted(misses: MissingLabels) -> str:
     counts = misses.counted()
     return ", ".join(f"{n} {reason} at {level}" for (level, reason), n in sorted(counts.items())) or "none"

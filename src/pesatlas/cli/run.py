@@ -16,19 +16,19 @@ from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller
 from pesatlas.cli.ending import closing_lines, failed_before
-from pesatlas.cli.follow import LOOK_S, LOOK_SLURM_S, campaign_of_run, follow, is_shown, looker
-from pesatlas.cli.held import held_jobs_released
+from pesatlas.cli.held_jobs import held_jobs_released
+from pesatlas.cli.live_view import LOOK_S, LOOK_SLURM_S, campaign_of_run, follow, is_shown, looker
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.orphans import sort_out_orphans
 from pesatlas.cli.refusals import given_up
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.stop import take_over as end_other
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
-from pesatlas.monitor.words import duration
+from pesatlas.monitor.format import duration
 from pesatlas.report.summary import summary
 
 ONLY_LOOKING = {

@@ -13,27 +13,27 @@ from rich.table import Table
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
-from pesatlas.encode.run import encode_snapshots
+from pesatlas.config.plugins import find, known
+from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError
 from pesatlas.frames import ase_rows, xyz
 from pesatlas.frames.comment import as_value
 from pesatlas.potentials.device import check_device
-from pesatlas.registry import find, known
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
-from pesatlas.select.cluster import cluster_atoms, cluster_structures, grid_atoms, grid_structures
+from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.quality import draw_frames, measure_selection
 from pesatlas.select.reference import Reference
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Crystal, Read
-from pesatlas.structures.given import Origin, read_given
+from pesatlas.structures.external import Origin, read_given
 from pesatlas.tables import read_entry, read_table
-from pesatlas.tables.atomic import atomic_path
 
 _POLICIES = "pesatlas.select.policies"
-# Clusters of structures and of atoms for each frame that is wanted: nets of the policy `cover` become as fine as the latter.
+# Clusters of structures and of atoms for each frame that is wanted: resolutions of the policy `cover` become as fine as the latter.
 _STRUCTURES, _ATOMS = 0.25, 16
 
 

@@ -19,7 +19,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 from pesatlas.cli import refusals
-from pesatlas.progress import FOLDER
+from pesatlas.runtime.progress import FOLDER
 
 _POLL_S = 0.5
 _SQUEUE = ("squeue", "--me", "--noheader", "--states=all", "--format=%A")

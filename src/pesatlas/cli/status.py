@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from pesatlas.cli.campaign import campaign_of
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.open_campaign import campaign_of
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.status import Status, read_status
 

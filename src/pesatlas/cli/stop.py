@@ -14,13 +14,13 @@ from rich.console import Console
 from pesatlas.cli.local_jobs import interrupt, kill_with_jobs, local_jobs
 from pesatlas.cli.lock import is_free
 from pesatlas.cli.orphans import cancel_jobs, job_names
-from pesatlas.cli.slurm import job_prefix
+from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.stop_request import How, forget_request, request
 from pesatlas.errors import UserError
+from pesatlas.monitor.controlling_process import LOCK_FILE, Head, head_text, read_head
 from pesatlas.monitor.counts import Manifests
-from pesatlas.monitor.head import LOCK_FILE, Head, head_text, read_head
 from pesatlas.monitor.jobs import read_jobs
-from pesatlas.monitor.slurm import read_queue
+from pesatlas.monitor.squeue import read_queue
 
 ANSWER_S, ANSWER_ELSEWHERE_S = 20.0, 120.0
 """Time for a `pesatlas run` to say that it was heard; network file systems show a new file late."""

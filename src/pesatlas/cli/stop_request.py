@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pesatlas.monitor.head import Head
+from pesatlas.monitor.controlling_process import Head
 
 REQUEST_FILE = ".pesatlas.stop"
 

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from pesatlas.cli.app import command, console
-from pesatlas.terminal import show_lines
+from pesatlas.runtime.terminal import show_lines
 
 
 @command("select")
@@ -92,7 +92,7 @@ def benchmark(
     No campaign is needed. Each number comes with its interval and, beside it, what was published of MatPES' models; two potentials
     are compared on the structures that both have. What was measured is kept in the folder, by structure.
     """
-    from pesatlas.benchmark.sources import Sources  # noqa: PLC0415 - starting is quick
+    from pesatlas.benchmark.structure_sets import Sources  # noqa: PLC0415 - starting is quick
     from pesatlas.cli.benchmark import benchmark_potentials  # noqa: PLC0415
     from pesatlas.errors import UserError  # noqa: PLC0415
 

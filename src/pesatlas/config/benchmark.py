@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.explore import Potential
 from pesatlas.config.section import Runtime, Section
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     # the union is built at run time from the modules that are there
     Property = Any
 else:
-    Property = registry.options_of(PROPERTIES)
+    Property = plugins.options_of(PROPERTIES)
 
 Suite = Literal["quick", "full"]
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -81,7 +81,7 @@ class Benchmark(Section):
             ]
         missing = []
         for options in self.chosen().values():
-            files = getattr(registry.find(PROPERTIES, options.kind), "FILES", ())
+            files = getattr(plugins.find(PROPERTIES, options.kind), "FILES", ())
             names = (options.file,) if getattr(options, "file", None) else files
             if names and not any((self.data / name).is_file() for name in names):
                 missing.append(
@@ -107,5 +107,5 @@ class Benchmark(Section):
 
 def suite(name: Suite) -> dict[str, Any]:
     """Return the options of every property of a suite, by its kind; those that need a file of one's own are in none."""
-    modules = [registry.find(PROPERTIES, kind) for kind in registry.available(PROPERTIES)]
+    modules = [plugins.find(PROPERTIES, kind) for kind in plugins.available(PROPERTIES)]
     return {m.SUITES[name].kind: m.SUITES[name] for m in modules if not getattr(m, "ON_REQUEST", False)}

@@ -6,7 +6,8 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from pesatlas import registry
+from pesatlas.campaign.rounds import datasets_before
+from pesatlas.config import plugins
 from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.compare import Compare
 from pesatlas.config.dataset import Dataset
@@ -18,10 +19,9 @@ from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
 from pesatlas.config.train import Train
-from pesatlas.rounds import datasets_before
 
 
-class About(Section):
+class CampaignInfo(Section):
     """Who this campaign is, and where it keeps what it never computes twice."""
 
     name: str = Field(
@@ -42,7 +42,7 @@ class About(Section):
 class Campaign(Section):
     """One campaign, section by section, in the order in which data flow."""
 
-    campaign: About = About()
+    campaign: CampaignInfo = CampaignInfo()
     structures: Structures
     explore: Explore
     encode: Encode
@@ -138,7 +138,7 @@ class Campaign(Section):
         """Options of every potential that is judged, by its name, and whether its energies are said to be corrected."""
         if self.benchmark is None:
             return {}
-        matgl = registry.find("pesatlas.potentials.kinds", "matgl").Options
+        matgl = plugins.find("pesatlas.potentials.kinds", "matgl").Options
         return {
             "exploring": (self.explore.potential, None),
             **{name: (matgl(path=folder), None) for name, folder in self.trained.items()},

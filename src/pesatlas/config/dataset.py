@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.section import Section
 
 Consequence = Literal["quarantine", "flag", "ignore"]
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # the names are those of the modules that are there
     Format = str
 else:
-    Format = registry.name_in(EXPORTERS)
+    Format = plugins.name_in(EXPORTERS)
 
 
 class Split(Section):
@@ -128,7 +128,7 @@ class Exports(Section):
     """In which forms the dataset is written besides its own tables."""
 
     formats: list[Format] = Field(
-        registry.available(EXPORTERS),
+        plugins.available(EXPORTERS),
         description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: for ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; pymatgen: entries",
     )
     verdicts: list[Literal["accepted", "flagged"]] = Field(

@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from pesatlas.config.plugins import options_of
 from pesatlas.config.section import Runtime, Section
-from pesatlas.registry import options_of
 
 Encoder = options_of("pesatlas.encode.encoders")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, WithJsonSchema, WrapValidator, model_validator
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.section import Runtime, Section
 
 AUTO = "auto"
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Potential = Any
     Timestep = float | Literal["auto"]
 else:
-    Potential = registry.options_of("pesatlas.potentials.kinds")
+    Potential = plugins.options_of("pesatlas.potentials.kinds")
     # no union: of a number that is out of bounds, pydantic would say two things
     Timestep = Annotated[
         float,

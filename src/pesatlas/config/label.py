@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.section import Runtime, Section
 
 if TYPE_CHECKING:
     # the union is built at run time from the modules that are there
     Backend = Any
 else:
-    Backend = registry.options_of("pesatlas.label.backends")
+    Backend = plugins.options_of("pesatlas.label.backends")
 
 LevelName = Literal["pbe", "r2scan", "mlip"]
 LEVELS: tuple[str, ...] = get_args(LevelName)

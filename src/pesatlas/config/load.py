@@ -9,10 +9,10 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pesatlas import registry
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 
 # Where extensions are chosen, and the package that their names are looked up in.
@@ -99,7 +99,7 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         problems += [f"  - benchmark.{problem}." for problem in campaign.benchmark.problems()]
     for key, many in used:
         for options in many:
-            check = getattr(registry.find(EXTENSIONS[key], options.kind), "check", None)
+            check = getattr(plugins.find(EXTENSIONS[key], options.kind), "check", None)
             if check is not None:
                 try:
                     check(options)
@@ -137,14 +137,14 @@ def _check_elements(campaign: Campaign) -> list[str]:
     potential: Any = campaign.explore.potential
     backend: Any = campaign.label.backend
     known = {
-        f"explore.potential ({potential.kind})": lambda: registry.find(
+        f"explore.potential ({potential.kind})": lambda: plugins.find(
             EXTENSIONS["explore.potential"], potential.kind
         ).elements(potential),
-        f"label.backend ({backend.kind})": lambda: registry.level_of(backend.kind).elements(backend),
+        f"label.backend ({backend.kind})": lambda: plugins.level_of(backend.kind).elements(backend),
     }
     if campaign.train is not None and campaign.train.base is not None:
         base: Any = campaign.train.base
-        known["train.base"] = lambda: registry.find(EXTENSIONS["train.base"], base.kind).elements(base)
+        known["train.base"] = lambda: plugins.find(EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
@@ -170,7 +170,7 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{key}: missing. Add it{_meaning(where)}."
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         package = EXTENSIONS.get(".".join(str(part) for part in where if isinstance(part, str)), "")
-        others = [f", '{name}'" for name in registry.installed(package)] if package else []
+        others = [f", '{name}'" for name in plugins.installed(package)] if package else []
         expected = detail.get("ctx", {}).get("expected_tags", "") + "".join(others)
         got = value.get("kind") if isinstance(value, dict) else value
         return f"{key}.kind = {got!r}: there is no such kind. Choose one of {expected}."
@@ -190,7 +190,7 @@ def _path_in_file(location: tuple[int | str, ...]) -> list[int | str]:
     where: list[int | str] = []
     for part in location:
         package = EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
-        if not (package and isinstance(part, str) and part in registry.available(package)):
+        if not (package and isinstance(part, str) and part in plugins.available(package)):
             where.append(part)
     return where
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pesatlas.atoms.units import ATM_TO_GPA
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
-from pesatlas.units import ATM_TO_GPA
 
 Preset = tuple[dict[str, Any], dict[str, str], str]
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pesatlas.config.plugins import options_of
 from pesatlas.config.section import Section
-from pesatlas.registry import options_of
 
 BATCHES_IN_GROUP = 16
 """Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""

@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from pesatlas import registry
+from pesatlas.atoms.elements import Symbols
+from pesatlas.config import plugins
 from pesatlas.config.section import Section
-from pesatlas.elements import Symbols
 
 if TYPE_CHECKING:
     # the unions are built at run time from the modules that are there
     Source = Any
     Domain = Any
 else:
-    Source = registry.options_of("pesatlas.structures.sources")
-    Domain = registry.options_of("pesatlas.structures.domains")
+    Source = plugins.options_of("pesatlas.structures.sources")
+    Domain = plugins.options_of("pesatlas.structures.domains")
 
 
 class Structures(Section):

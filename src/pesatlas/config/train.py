@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.label import LevelName
 from pesatlas.config.section import Runtime, Section
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     Architecture = Any
     Base = Any
 else:
-    Architecture = registry.options_of("pesatlas.train.architectures")
-    Base = registry.find("pesatlas.potentials.kinds", "matgl").Options
+    Architecture = plugins.options_of("pesatlas.train.architectures")
+    Base = plugins.find("pesatlas.potentials.kinds", "matgl").Options
 
 
 class Loss(Section):

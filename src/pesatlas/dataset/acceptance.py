@@ -28,7 +28,7 @@ _NUMBERS = ("energy_eV", "free_energy_eV", "cell_A", "positions_A", "forces_eV_p
 
 
 @dataclass(frozen=True)
-class Spoken:
+class Violation:
     """A rule that spoke against a label: its name, what follows, and why in words."""
 
     rule: str
@@ -36,7 +36,7 @@ class Spoken:
     why: str
 
 
-def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Spoken]:
+def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Violation]:
     """Yield the rules without a limit that speak: what makes a number no label of this structure at this level.
 
     Parameters
@@ -45,19 +45,19 @@ def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Spoken]:
     asked_for : whether its geometry is the one that was selected
     """
     if not row["converged"]:
-        yield Spoken("converged", "quarantine", "the output does not say that it converged")
+        yield Violation("converged", "quarantine", "the output does not say that it converged")
     # what the backend objects to; that it did not converge was said
     for objection in json.loads(row["verdict_rules"]):
         if objection != "not converged":
-            yield Spoken("calculation", "quarantine", objection)
+            yield Violation("calculation", "quarantine", objection)
     if not asked_for:
-        yield Spoken("structure", "quarantine", "its geometry is not the one that was selected")
+        yield Violation("structure", "quarantine", "its geometry is not the one that was selected")
     broken = [name for name in _NUMBERS if not np.isfinite(row[name]).all()]
     if broken:
-        yield Spoken("finite", "quarantine", f"a number of {', '.join(broken)} is not finite")
+        yield Violation("finite", "quarantine", f"a number of {', '.join(broken)} is not finite")
 
 
-def limited(row: Mapping[str, Any], rules: Rules) -> Iterator[Spoken]:
+def check_limits(row: Mapping[str, Any], rules: Rules) -> Iterator[Violation]:
     """Yield the configured rules that speak against a row with its derived columns; what has no value (null) breaks no rule."""
     for name, (column, unit) in LIMITS.items():
         rule = getattr(rules, name)
@@ -65,14 +65,14 @@ def limited(row: Mapping[str, Any], rules: Rules) -> Iterator[Spoken]:
         if rule.then == "ignore" or value is None or np.isnan(value):
             continue
         if not _passes(name, value, rule):
-            yield Spoken(name, rule.then, f"{name} {value:.4g} {unit}, {_allowed(name, rule)}")
+            yield Violation(name, rule.then, f"{name} {value:.4g} {unit}, {_allowed(name, rule)}")
 
 
-def judge(spoken: list[Spoken]) -> tuple[str, str]:
+def judge(violations: list[Violation]) -> tuple[str, str]:
     """Return the verdict, and as JSON the rules that spoke."""
-    consequences = {each.then for each in spoken}
+    consequences = {each.then for each in violations}
     verdict = QUARANTINED if "quarantine" in consequences else FLAGGED if consequences else ACCEPTED
-    return verdict, json.dumps([asdict(each) for each in spoken], ensure_ascii=False)
+    return verdict, json.dumps([asdict(each) for each in violations], ensure_ascii=False)
 
 
 def _passes(name: str, value: float, rule: Any) -> bool:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
-from pesatlas.dataset.asking import add_views, asking, check_asks, write_rows
-from pesatlas.dataset.atoms import to_ase, to_pymatgen
+from pesatlas.dataset.convert import to_ase, to_pymatgen
+from pesatlas.dataset.queries import add_views, asking, check_asks, write_rows
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.failures import BESIDE

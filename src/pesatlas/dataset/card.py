@@ -9,18 +9,18 @@ import pyarrow.parquet as pq
 import yaml
 
 import pesatlas
-from pesatlas.by_domain import count_by_domain
-from pesatlas.cautions import cautions
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, identifier
+from pesatlas.campaign.domain_summary import count_by_domain
+from pesatlas.campaign.splits import split_remarks
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
-from pesatlas.dataset.page import page
-from pesatlas.dataset.source import FUNCTIONALS
-from pesatlas.elements import symbol_of
-from pesatlas.splits import split_remarks
-from pesatlas.tables.atomic import write_text
+from pesatlas.dataset.card_page import page
+from pesatlas.dataset.rows import FUNCTIONALS
+from pesatlas.storage.atomic import write_text
 from pesatlas.tables.manifest import check_content
 from pesatlas.tables.schemas import SOURCES
-from pesatlas.tables.state import CARD, CITATION, CRATE, PAGE, identifier
 
 LIMITS = [
     "Each level is one surface of its own: energies of different levels, codes or pseudopotentials cannot be mixed.",
@@ -45,10 +45,10 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
     manifest = atlas.manifest
     configuration = manifest["configuration"]
     levels = " and ".join(FUNCTIONALS.get(level, level) for level in atlas.levels)
-    beware = cautions(manifest)
+    beware = caveats(manifest)
     return {
         "title": settings.title or f"{manifest['campaign']}: potential energy surfaces at {levels}",
-        "cautions": beware,
+        "caveats": beware,
         "campaign": manifest["campaign"],
         "made_with": _made_with(manifest),
         "date": _date(atlas),
@@ -85,7 +85,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
             "force": "eV/Å",
             "stress": "eV/Å³, tension positive, xx yy zz yz xz xy",
         },
-        "limits": [*(f"Beware: {each}." for each in beware), *LIMITS, *settings.remarks],
+        "limits": [*(f"Warning: {each}." for each in beware), *LIMITS, *settings.remarks],
         "configuration": configuration,
     }
 
@@ -141,12 +141,12 @@ def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
 def _filters(atlas: Atlas) -> list[dict[str, Any]]:
     """Return how many rows each rule spoke against, by level."""
     every = " UNION ALL ".join(
-        f"SELECT level, unnest(from_json(verdict_rules, '[\"JSON\"]')) AS spoken FROM {table}"  # noqa: S608 - two names of ours
+        f"SELECT level, unnest(from_json(verdict_rules, '[\"JSON\"]')) AS violations FROM {table}"  # noqa: S608 - two names of ours
         for table in ("dataset", "quarantine")
     )
     return _ask(
         atlas,
-        f"SELECT level, spoken->>'rule' AS rule, spoken->>'then' AS consequence, count(*) AS rows FROM ({every}) GROUP BY ALL ORDER BY ALL",  # noqa: S608 - as above
+        f"SELECT level, violations->>'rule' AS rule, violations->>'then' AS consequence, count(*) AS rows FROM ({every}) GROUP BY ALL ORDER BY ALL",  # noqa: S608 - as above
     )
 
 
@@ -235,7 +235,7 @@ def _date(atlas: Atlas) -> str:
 
 
 def _beware(card: dict[str, Any]) -> str:
-    return "".join(f" Beware: {each}." for each in card["cautions"])
+    return "".join(f" Warning: {each}." for each in card["caveats"])
 
 
 def _citation(card: dict[str, Any], settings: Card) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pesatlas.progress import Progress
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables.manifest import sha256_of
 
 SUMS = "SHA256SUMS"

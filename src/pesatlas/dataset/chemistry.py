@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pesatlas.elements import SYMBOLS, symbol_of
+from pesatlas.atoms.elements import SYMBOLS, symbol_of
 
 # By the anion, in order of electronegativity: the first that is there is the anion.
 _ANIONS = {

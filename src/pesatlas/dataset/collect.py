@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 
 from pesatlas import __version__
+from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.campaign.dataset_state import state_of
+from pesatlas.campaign.splits import Materials, material_column, splits_before
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.made_with import deciding
-from pesatlas.config.plugins import plugins_in
+from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.section import digest
-from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, judge, limited
+from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, judge
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
+from pesatlas.dataset.level_consistency import Surface, find_surfaces
 from pesatlas.dataset.mixed import made_otherwise
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.references import References, find_references
-from pesatlas.dataset.surface import Surface, find_surfaces
 from pesatlas.errors import UserError
-from pesatlas.geometry import geometry_digest
-from pesatlas.splits import Materials, material_column, splits_before
+from pesatlas.storage.atomic import write_text
 from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, read_table
-from pesatlas.tables.atomic import write_text
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.manifest import check_content, in_manifest
-from pesatlas.tables.state import state_of
 
 log = logging.getLogger(__name__)
 
@@ -125,10 +125,10 @@ def _judged(
         key = _digest(label)
         if key not in geometries:
             geometries[key] = geometry_of(label)
-        spoken = list(always(label, selected.get(label["snapshot_id"]) == key))
+        violations = list(always(label, selected.get(label["snapshot_id"]) == key))
         row = label | derived(label, geometries[key], references)
-        spoken += limited(row, settings.rules)
-        row["verdict"], row["verdict_rules"] = judge(spoken)
+        violations += check_limits(row, settings.rules)
+        row["verdict"], row["verdict_rules"] = judge(violations)
         row["split"] = materials.of(row[material])
         if row["verdict"] == ACCEPTED:
             materials.accept(row["level"], row[material], row["numbers"])

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pesatlas.atoms.elements import reduced_formula
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.campaign.splits import chemical_system
 from pesatlas.dataset.chemistry import material_group
 from pesatlas.dataset.references import References
-from pesatlas.dataset.symmetry import Symmetry, asymmetry, symmetry_of
+from pesatlas.dataset.stress_symmetry import Symmetry, asymmetry, symmetry_of
 from pesatlas.dynamics.distance import min_distance
-from pesatlas.elements import reduced_formula
-from pesatlas.splits import chemical_system
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 
 @dataclass(frozen=True)

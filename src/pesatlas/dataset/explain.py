@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from pesatlas.dataset.atlas import Atlas
-from pesatlas.dataset.unpicked import why_not
+from pesatlas.dataset.not_selected import rejection_reason
 from pesatlas.errors import UserError
 
 Story = list[tuple[str, list[tuple[str, str]]]]
@@ -87,7 +87,7 @@ def _selection(atlas: Atlas, snapshot: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("cluster", f"{row['structure_cluster']} of structures") for row in clusters]
     picks = atlas.find("selection", snapshot_id=snapshot_id)
     if not picks:
-        return [*lines, ("not picked, so not labelled", why_not(atlas, snapshot, clusters))]
+        return [*lines, ("not picked, so not labelled", rejection_reason(atlas, snapshot, clusters))]
     row = picks[0]
     novelty = f", novelty {row['novelty']:.4g}"
     return [

@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pesatlas import __version__, registry
-from pesatlas.cautions import cautions
+from pesatlas import __version__
+from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.dataset_state import identifier
+from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
+from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
 from pesatlas.dataset.paths import Results
-from pesatlas.dataset.source import Source
+from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
-from pesatlas.splits import SPLITS, empty_sentence, moved_remarks
-from pesatlas.tables.atomic import write_text
+from pesatlas.storage.atomic import write_text
 from pesatlas.tables.manifest import read_campaign_manifest, read_entry, read_json, sha256_of
-from pesatlas.tables.state import identifier
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class File:
 
 def formats() -> list[str]:
     """Names of the formats; those of other distributions come last."""
-    return registry.known(EXPORTERS)
+    return plugins.known(EXPORTERS)
 
 
 def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence[str]) -> list[Path]:
@@ -56,7 +57,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
     UserError
         If there is no such format, no finished campaign, or a folder that is no export.
     """
-    module = registry.find(EXPORTERS, kind)
+    module = plugins.find(EXPORTERS, kind)
     manifest = read_campaign_manifest(results)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder to write to.")
@@ -85,7 +86,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "format": kind,
         "campaign": manifest["campaign"],
         "code_version": __version__,
-        "cautions": cautions(manifest),
+        "caveats": caveats(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
         "remarks": remarks,
@@ -134,7 +135,7 @@ def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str])
             manifest["campaign"],
             atoms.get(level, {}),
             manifest["code_version"],
-            tuple(cautions(manifest)),
+            tuple(caveats(manifest)),
         )
         for level in layout.levels
     ]
@@ -166,7 +167,7 @@ def _title(kind: str, sources: Sequence[Source]) -> list[str]:
     return [
         f"# {name} for {kind}",
         "",
-        *(line for caution in sources[0].cautions for line in (f"**Beware: {caution}.**", "")),
+        *(line for caveat in sources[0].caveats for line in (f"**Warning: {caveat}.**", "")),
         f"Rows by split and level of campaign {name}, made with pesatlas {version}. What it is and how it was made: the dataset card.",
         "Units, signs and what each program needs beyond these files: docs/dataset.md of pesatlas.",
         "",

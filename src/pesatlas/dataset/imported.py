@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pesatlas import __version__, registry
+from pesatlas import __version__
+from pesatlas.atoms.elements import reduced_formula
+from pesatlas.campaign.splits import chemical_system
+from pesatlas.config import plugins
 from pesatlas.dataset.chemistry import material_group
-from pesatlas.elements import reduced_formula
 from pesatlas.errors import UserError
 from pesatlas.frames.frame import Refusal
-from pesatlas.progress import Progress
-from pesatlas.splits import chemical_system
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.failures import failure_row, failures_beside
 from pesatlas.tables.manifest import entry_path, sha256_of
@@ -57,11 +58,11 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
         )
     if not path.is_file():
         raise UserError(f"{path}: no such file. Name one of MatPES JSON, extended XYZ or an ASE database.")
-    if kind is not None and kind not in registry.known(IMPORTERS):
+    if kind is not None and kind not in plugins.known(IMPORTERS):
         raise UserError(
-            f"--format {kind}: there is none. Choose one of {', '.join(registry.known(IMPORTERS))}."
+            f"--format {kind}: there is none. Choose one of {', '.join(plugins.known(IMPORTERS))}."
         )
-    module = registry.find(IMPORTERS, kind or _kind_of(path))
+    module = plugins.find(IMPORTERS, kind or _kind_of(path))
     sha = sha256_of(path)
     same = {
         "level": level,
@@ -166,11 +167,11 @@ def _no_rows(what: str, refused: list[Refusal]) -> str:
 
 
 def _kind_of(path: Path) -> str:
-    for name in registry.available(IMPORTERS):
-        if path.name.lower().endswith(registry.find(IMPORTERS, name).ENDINGS):
+    for name in plugins.available(IMPORTERS):
+        if path.name.lower().endswith(plugins.find(IMPORTERS, name).ENDINGS):
             return name
     raise UserError(
-        f"{path}: unknown format. Known: {', '.join(registry.known(IMPORTERS))}; name one with --format."
+        f"{path}: unknown format. Known: {', '.join(plugins.known(IMPORTERS))}; name one with --format."
     )
 
 

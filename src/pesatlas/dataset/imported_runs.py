@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from pesatlas import __version__
+from pesatlas.atoms.elements import reduced_formula
+from pesatlas.campaign.splits import chemical_system
 from pesatlas.dataset.chemistry import material_group
-from pesatlas.elements import reduced_formula
-from pesatlas.progress import Progress
-from pesatlas.splits import chemical_system
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables import TableWriter
 from pesatlas.tables.failures import Failure, failure_row, failures_beside
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.label import MLIP
 from pesatlas.dataset.derive import entropy
 from pesatlas.dataset.paths import Results
-from pesatlas.elements import symbol_of
 from pesatlas.tables import iter_table
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 # Two functionals that give the same energies to this (eV/atom) are one functional under two names.
 SAME_ENERGY = 1e-6

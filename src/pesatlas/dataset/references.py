@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.elements import atomic_number, symbol_of
+from pesatlas.atoms.elements import atomic_number, symbol_of
 from pesatlas.tables import read_table
 
 _COLUMNS = [

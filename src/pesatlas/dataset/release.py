@@ -9,16 +9,16 @@ from typing import Any
 import yaml
 
 from pesatlas import __version__
+from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, REPORT
+from pesatlas.dataset.changes import compare
+from pesatlas.dataset.changes import page as changes_page
 from pesatlas.dataset.checksums import SUMS
-from pesatlas.dataset.compare import compare
-from pesatlas.dataset.compare import page as changes_page
 from pesatlas.dataset.export import RECORD
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
-from pesatlas.progress import Progress
-from pesatlas.tables.atomic import sync, write_text
+from pesatlas.runtime.progress import Progress
+from pesatlas.storage.atomic import sync, write_text
 from pesatlas.tables.manifest import entry_path, read_campaign_manifest, sha256_of
-from pesatlas.tables.state import CARD, CITATION, CRATE, PAGE, REPORT
 
 ABOUT, CHANGES = "release.json", "CHANGES.md"
 
@@ -90,7 +90,7 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
         about |= {"since": json.loads((earlier / ABOUT).read_text())["version"], "changes": changes}
         write_text(building / CHANGES, changes_page(changes, about["since"], version))
     write_text(building / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    _seal(building)
+    _tail_checksum(building)
     building.rename(target)
     sync(folder)
     return target
@@ -137,7 +137,7 @@ def _cite(path: Path, version: str) -> None:
         write_text(path, yaml.safe_dump(cited, sort_keys=False, allow_unicode=True))
 
 
-def _seal(folder: Path) -> None:
+def _tail_checksum(folder: Path) -> None:
     """Write the checksums of everything, and take away the right to write."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     # as `sha256sum --check` reads it

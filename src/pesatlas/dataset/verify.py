@@ -6,21 +6,21 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.dataset_state import other_states
 from pesatlas.config.load import load_campaign
 from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
+from pesatlas.dataset.label_trace import check_against_labels
 from pesatlas.dataset.mixed import made_otherwise
-from pesatlas.dataset.origin import check_against_labels
 from pesatlas.dataset.paths import Results
 from pesatlas.dataset.physics import Levels, RowCheck, check_stress_sign
 from pesatlas.errors import UserError
-from pesatlas.progress import Progress
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.tables.schemas import SCHEMA_VERSION
-from pesatlas.tables.state import other_states
 
 SHOWN = 20
 """Of each kind of problem; more are counted."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pesatlas.units import ACCELERATION, BOLTZMANN_EV_PER_K
+from pesatlas.atoms.units import ACCELERATION, BOLTZMANN_EV_PER_K
 
 BLOCK = 64
 """Steps that are drawn at once, for speed; it is part of what defines a trajectory."""

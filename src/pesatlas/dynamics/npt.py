@@ -15,10 +15,10 @@ from typing import Self
 
 import torch
 
+from pesatlas.atoms.units import ACCELERATION, BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 from pesatlas.dynamics.cell_limits import CellLimits
-from pesatlas.dynamics.state import State
-from pesatlas.potentials.interface import Evaluation
-from pesatlas.units import ACCELERATION, BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
+from pesatlas.dynamics.md_state import State
+from pesatlas.potentials.potential import Evaluation
 
 VERSION = 1
 """Raise it when the same start would give another trajectory: stored trajectories are then computed anew."""

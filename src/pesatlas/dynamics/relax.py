@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import Batch, Evaluation, Potential
+from pesatlas.potentials.oom_retry import evaluate
+from pesatlas.potentials.potential import Batch, Evaluation, Potential
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pesatlas.encode.interface import Frame
+from pesatlas.encode.encoder import Frame
 from pesatlas.potentials.graph import Graph, build_graph
-from pesatlas.potentials.interface import Batch
+from pesatlas.potentials.potential import Batch
 
 
 def graph_of(frames: list[Frame], cutoff_A: float, device: str, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pesatlas.dynamics.state import State
-from pesatlas.explore.frames import frames_table, from_bytes, table_frames, to_bytes
+from pesatlas.dynamics.md_state import State
 from pesatlas.explore.group import Group, Running
+from pesatlas.explore.stored_frames import frames_table, from_bytes, table_frames, to_bytes
 from pesatlas.explore.trajectory import Trajectory
-from pesatlas.ledger import Ledger
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.storage.atomic import atomic_path
+from pesatlas.storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
 

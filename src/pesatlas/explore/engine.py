@@ -10,17 +10,17 @@ import numpy as np
 import torch
 
 from pesatlas.config.explore import Explore
+from pesatlas.dynamics.md_state import State
 from pesatlas.dynamics.npt import NpT
-from pesatlas.dynamics.state import State
 from pesatlas.explore import limits
 from pesatlas.explore.checkpoint import Checkpoint, Progress
-from pesatlas.explore.frames import take_frames
 from pesatlas.explore.group import Group, start_group
 from pesatlas.explore.memory import Capacity, load_of
+from pesatlas.explore.stored_frames import take_frames
 from pesatlas.explore.trajectory import Commit, Trajectory
-from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import Potential
-from pesatlas.progress import report
+from pesatlas.potentials.oom_retry import evaluate
+from pesatlas.potentials.potential import Potential
+from pesatlas.runtime.progress import report
 from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)

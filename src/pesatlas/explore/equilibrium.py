@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from pesatlas.config.explore import Explore
-from pesatlas.explore.frames import take_frames
 from pesatlas.explore.group import start_group
 from pesatlas.explore.limits import check_evaluated, check_start
 from pesatlas.explore.memory import Capacity
+from pesatlas.explore.stored_frames import take_frames
 from pesatlas.explore.trajectory import Commit, Trajectory
-from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import Potential
-from pesatlas.together import runs_of_atoms
+from pesatlas.potentials.chunks import chunks_by_atoms
+from pesatlas.potentials.oom_retry import evaluate
+from pesatlas.potentials.potential import Potential
 
 
 def evaluate_equilibrium(
@@ -28,7 +28,7 @@ def evaluate_equilibrium(
         else:
             sound.append(crystal)
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
-    for run in runs_of_atoms((len(crystal.numbers) for crystal in sound), capacity.atoms):
+    for run in chunks_by_atoms((len(crystal.numbers) for crystal in sound), capacity.atoms):
         _evaluate_together(sound[run.start : run.stop], potential, commit)
 
 

@@ -7,12 +7,12 @@ from typing import Self
 import torch
 
 from pesatlas.dynamics.cell_limits import CellLimits
+from pesatlas.dynamics.md_state import State, join
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.npt import NpT, Timesteps
-from pesatlas.dynamics.state import State, join
-from pesatlas.explore.frames import Frame
 from pesatlas.explore.limits import Limits
 from pesatlas.explore.memory import load_of
+from pesatlas.explore.stored_frames import Frame
 from pesatlas.explore.trajectory import Trajectory
 
 

@@ -8,8 +8,8 @@ import torch
 
 from pesatlas.config.explore import Abort, hydrogen_warning
 from pesatlas.dynamics.distance import min_distance
-from pesatlas.dynamics.state import State
-from pesatlas.explore.frames import Frame
+from pesatlas.dynamics.md_state import State
+from pesatlas.explore.stored_frames import Frame
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
 

@@ -10,18 +10,18 @@ import pyarrow as pa
 import torch
 from ase.data import atomic_masses
 
+from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.explore import Abort, Explore
 from pesatlas.config.section import digest
 from pesatlas.dynamics.distance import min_distance
+from pesatlas.dynamics.md_state import State, initial_state
 from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import VERSION
-from pesatlas.dynamics.state import State, initial_state
-from pesatlas.explore.frames import Frame
-from pesatlas.geometry import geometry_digest
-from pesatlas.potentials.interface import Potential
+from pesatlas.explore.stored_frames import Frame
+from pesatlas.potentials.potential import Potential
 from pesatlas.tables import read_table
 from pesatlas.tables.failures import Failure
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 PATHS_VERSION = 1
 """Raise it when the same two states would give another path: stored paths are then computed anew."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.elements import SYMBOLS
+from pesatlas.atoms.elements import SYMBOLS
 from pesatlas.frames.frame import (
     ISOTOPES,
     Frame,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.elements import SYMBOLS, atomic_number, symbol_of
+from pesatlas.atoms.elements import SYMBOLS, atomic_number, symbol_of
 from pesatlas.frames.text import decoded
 from pesatlas.tables.schemas import FailureReason
 

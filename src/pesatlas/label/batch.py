@@ -8,13 +8,13 @@ import numpy as np
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
-from pesatlas.label.interface import Failed, Task
 from pesatlas.label.rows import definitions, result_columns, row_of_failure
 from pesatlas.label.verdict import QUARANTINED, judge
 from pesatlas.levels.level import Level
-from pesatlas.levels.registry import levels_of
-from pesatlas.progress import Progress
+from pesatlas.levels.lookup import levels_of
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, read_table, write_table
 from pesatlas.tables.columns import FRAME, GEOMETRY, POTENTIAL, SOURCE
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas import registry, supervise
+from pesatlas.atoms.geometry import canonical_order, geometry_digest
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
-from pesatlas.geometry import canonical_order, geometry_digest
 from pesatlas.label.archive import pack
-from pesatlas.label.interface import (
+from pesatlas.label.backend import (
     TRANSIENT,
     Backend,
     Failed,
@@ -29,14 +29,15 @@ from pesatlas.label.interface import (
     Requeued,
     Result,
     Task,
-    Workplace,
+    Workdir,
     from_bytes,
     to_bytes,
 )
-from pesatlas.label.scratch import scratch_folder
-from pesatlas.ledger import Ledger
-from pesatlas.ledger import Lock as FileLock
-from pesatlas.store import Store, stores_at
+from pesatlas.label.workdir import scratch_folder
+from pesatlas.runtime import supervise
+from pesatlas.storage.ledger import Ledger
+from pesatlas.storage.ledger import Lock as FileLock
+from pesatlas.storage.store import Store, stores_at
 from pesatlas.tables import FailureReason
 
 log = logging.getLogger(__name__)
@@ -64,13 +65,13 @@ def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
     )
 
 
-def mishap_key(key: str) -> str:
+def failure_key(key: str) -> str:
     """Key of what went wrong for no reason of the task's own; another than the task's, so that it never hides a result."""
     return f"{key}-mishap"
 
 
 @dataclass
-class _Tries:
+class _Attempts:
     """Attempts made at one calculation, and how many of them were before it was last put back into the queue."""
 
     made: int = 0
@@ -152,12 +153,12 @@ class Calculations:
 
         The limit starts anew where memory ran out and there is more now.
         """
-        mishap = self._known(mishap_key(key))
-        tries = _Tries()
+        mishap = self._known(failure_key(key))
+        tries = _Attempts()
         if isinstance(mishap, Requeued):
-            tries = _Tries(mishap.attempts, mishap.attempts)
+            tries = _Attempts(mishap.attempts, mishap.attempts)
         elif isinstance(mishap, Failed):
-            tries = _Tries(mishap.attempts, mishap.before)
+            tries = _Attempts(mishap.attempts, mishap.before)
             if mishap.reason is FailureReason.OUT_OF_MEMORY and self.memory_mb > mishap.memory_mb:
                 tries.before = tries.made
             if tries.counting >= self.campaign.label.attempts:
@@ -170,7 +171,9 @@ class Calculations:
             payload = self.store.get(key)
         return from_bytes(payload) if payload else None
 
-    def _attempt(self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], tries: _Tries) -> Outcome:
+    def _attempt(
+        self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], tries: _Attempts
+    ) -> Outcome:
         """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
         while True:
             outcome, kept = self._calculate(task, handover, cpus)
@@ -185,10 +188,10 @@ class Calculations:
             with self._writing:
                 self.made += 1
                 # later than what it replaces, though a machine whose clock is ahead may have written that
-                after = self.store.newest(key, mishap_key(key))
+                after = self.store.newest(key, failure_key(key))
                 if kept:
                     after = self.outputs.append(key, kept, after)
-                self.labels.append(key if final else mishap_key(key), to_bytes(outcome), after)
+                self.labels.append(key if final else failure_key(key), to_bytes(outcome), after)
             if final or tries.counting >= self.campaign.label.attempts:
                 return outcome
             if isinstance(outcome, Failed):
@@ -204,13 +207,13 @@ class Calculations:
             tempfile.TemporaryDirectory(dir=self.scratch) as scratch,
             tempfile.TemporaryDirectory(dir=self.scratch) as keep,
         ):
-            place = Workplace(Path(scratch), Path(keep), handover, 60 * label.timeout_min, label.cores, cpus)
-            outcome = _attempted(registry.find(BACKENDS, options.kind), task, options, place)
+            place = Workdir(Path(scratch), Path(keep), handover, 60 * label.timeout_min, label.cores, cpus)
+            outcome = _attempted(plugins.find(BACKENDS, options.kind), task, options, place)
             kept = pack(place.keep) if label.keep_outputs and any(place.keep.iterdir()) else b""
         return outcome, kept
 
 
-def _attempted(backend: Backend, task: Task, options: Any, place: Workplace) -> Outcome:
+def _attempted(backend: Backend, task: Task, options: Any, place: Workdir) -> Outcome:
     """Return the outcome of one attempt, whatever a backend raises: one calculation's outputs cost no other its label.
 
     Raises

@@ -9,15 +9,15 @@ from typing import Any
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
-from pesatlas.label.atoms import number_of_atom, task_of_atom
+from pesatlas.label.backend import Failed, Requeued, Result, from_bytes, to_bytes
 from pesatlas.label.batch import task_of
-from pesatlas.label.calculate import content_key, mishap_key
-from pesatlas.label.interface import Failed, Requeued, Result, from_bytes, to_bytes
+from pesatlas.label.calculate import content_key, failure_key
+from pesatlas.label.isolated_atoms import number_of_atom, task_of_atom
 from pesatlas.label.verdict import QUARANTINED
-from pesatlas.levels.registry import levels_of
-from pesatlas.store import Store, stores_at
+from pesatlas.levels.lookup import levels_of
+from pesatlas.storage.atomic import sync
+from pesatlas.storage.store import Store, stores_at
 from pesatlas.tables import FailureReason, read_entry, read_table
-from pesatlas.tables.atomic import sync
 from pesatlas.tables.manifest import entry_path
 
 KNOWN = (
@@ -37,7 +37,7 @@ _GEOMETRY = ["snapshot_id", "numbers", "cell_A", "positions_A"]
 
 
 @dataclass(frozen=True)
-class Miss:
+class MissingLabel:
     """One label that a dataset lacks.
 
     Attributes
@@ -57,10 +57,10 @@ class Miss:
 
 
 @dataclass
-class Misses:
+class MissingLabels:
     """Labels that a dataset lacks, by the batch they are in; None stands for the isolated atoms."""
 
-    by_batch: dict[int | None, list[Miss]] = field(default_factory=dict)
+    by_batch: dict[int | None, list[MissingLabel]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(len(misses) for misses in self.by_batch.values())
@@ -72,28 +72,30 @@ class Misses:
         )
 
 
-def find_misses(
+def find_missing_labels(
     campaign: Campaign, results: Path, reasons: Collection[FailureReason], *, quarantined: bool
-) -> Misses:
+) -> MissingLabels:
     """Return the labels that are missing for one of ``reasons``, and those in quarantine if asked.
 
     Manifests tell which tables have any, so that few are opened.
     """
-    found = Misses()
+    found = MissingLabels()
     for batch in (None, *range(campaign.label_batches)):
         failures, labels = _failures(results, batch), _labels(results, batch)
-        misses: list[Miss] = []
+        misses: list[MissingLabel] = []
         if failures.is_file() and any(read_entry(failures).counts.get(reason) for reason in reasons):
             rows = read_table(failures, "failures", filters=[("reason", "in", [r.value for r in reasons])])
             misses += [
-                Miss(row["key"], row["level"], FailureReason(row["reason"]), row["detail"], row["attempts"])
+                MissingLabel(
+                    row["key"], row["level"], FailureReason(row["reason"]), row["detail"], row["attempts"]
+                )
                 for row in rows.to_pylist()
             ]
         if quarantined and batch is not None and labels.is_file() and _has_quarantined(labels):
             columns = ["snapshot_id", "level", "verdict_rules", "label_key"]
             rows = read_table(labels, "labels", columns, [("verdict", "==", QUARANTINED)])
             misses += [
-                Miss(
+                MissingLabel(
                     row["snapshot_id"],
                     row["level"],
                     FailureReason.QUARANTINED,
@@ -110,7 +112,7 @@ def find_misses(
     return found
 
 
-def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: Misses) -> None:
+def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingLabels) -> None:
     """Add the labels that no calculation objected to, but a rule of the dataset did."""
     known = {(miss.snapshot_id, miss.level) for misses in found.by_batch.values() for miss in misses}
     for level in campaign.label.levels:
@@ -134,11 +136,11 @@ def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: Misses) 
         for row in rows:
             name, why, key = (row[column] for column in columns)
             if name in batches:
-                miss = Miss(name, level, FailureReason.QUARANTINED, why, 1, key)
+                miss = MissingLabel(name, level, FailureReason.QUARANTINED, why, 1, key)
                 found.by_batch.setdefault(batches[name], []).append(miss)
 
 
-def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:
+def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
     """Put ``misses`` back into the queue, and take away the tables that tell of them; return how many calculations that makes.
 
     The store keeps what it has: a record is added to each, with what happened before. What the store knows better by now (another
@@ -158,7 +160,7 @@ def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:
                 continue
             added += 1
             # the calculation's own key last: it is what tells that all was written
-            for name in (mishap_key(key), key):
+            for name in (failure_key(key), key):
                 ledger.append(name, to_bytes(record))
     # the end of the campaign first: with its manifest, the workflow would not look for the tables before it
     (results / "manifest.json").unlink(missing_ok=True)
@@ -170,9 +172,9 @@ def requeue(campaign: Campaign, results: Path, misses: Misses) -> int:
     return added
 
 
-def _record(store: Store, key: str, miss: Miss) -> Requeued | None:
+def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
     """Return the record that puts a calculation back into the queue; None if it is in the queue already, or was made since."""
-    known, mishap = (from_bytes(p) if (p := store.get(k)) else None for k in (key, mishap_key(key)))
+    known, mishap = (from_bytes(p) if (p := store.get(k)) else None for k in (key, failure_key(key)))
     before = mishap.attempts if isinstance(mishap, Failed | Requeued) else 0
     if miss.reason == FailureReason.QUARANTINED:
         attempts = before + 1 if isinstance(known, Result) else 0
@@ -183,7 +185,7 @@ def _record(store: Store, key: str, miss: Miss) -> Requeued | None:
     return Requeued(miss.reason, miss.detail, attempts, time.time()) if attempts else None
 
 
-def _keyed(campaign: Campaign, results: Path, misses: Misses) -> Iterator[tuple[str, Miss]]:
+def _keyed(campaign: Campaign, results: Path, misses: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
     """Yield every miss with its content key, each key once."""
     levels = levels_of(campaign.label.backend, campaign.label.levels)
     wanted = [miss for batch, many in misses.by_batch.items() if batch is not None for miss in many]
@@ -208,7 +210,7 @@ def _keyed(campaign: Campaign, results: Path, misses: Misses) -> Iterator[tuple[
             yield key, miss
 
 
-def _geometries(results: Path, misses: Misses, names: set[str]) -> dict[str, dict[str, Any]]:
+def _geometries(results: Path, misses: MissingLabels, names: set[str]) -> dict[str, dict[str, Any]]:
     """Return the picks of these names."""
     if not names:
         return {}

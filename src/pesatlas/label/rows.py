@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.label.interface import Failed, Result
+from pesatlas.label.backend import Failed, Result
 from pesatlas.levels.level import Level
 from pesatlas.tables.failures import failure_row
 

@@ -2,7 +2,7 @@
 
 import json
 
-from pesatlas.label.interface import Result
+from pesatlas.label.backend import Result
 
 ACCEPTED, QUARANTINED = "accepted", "quarantined"
 
@@ -10,5 +10,5 @@ ACCEPTED, QUARANTINED = "accepted", "quarantined"
 def judge(result: Result) -> tuple[str, str]:
     """Return the verdict and, as JSON, what speaks against the label."""
     spoke = [] if result.converged else ["not converged"]
-    spoke += result.objections
+    spoke += result.quarantine_reasons
     return (QUARANTINED if spoke else ACCEPTED), json.dumps(spoke)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.elements import atomic_number, symbol_of
+from pesatlas.atoms.elements import atomic_number, symbol_of
 from pesatlas.errors import UserError
 from pesatlas.levels.level import Level
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.elements import atomic_number
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.atoms.units import KBAR_TO_EV_PER_A3
 from pesatlas.errors import UserError
-from pesatlas.units import KBAR_TO_EV_PER_A3
 
 _FILES = {"pbe": "MatPES-PBE-Element-Refs.json.gz", "r2scan": "MatPES-r2SCAN-Element-Refs.json.gz"}
 

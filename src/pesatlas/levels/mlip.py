@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pesatlas.cautions import POTENTIAL
+from pesatlas.campaign.caveats import POTENTIAL
 from pesatlas.levels.level import Level
-from pesatlas.potentials.registry import elements_of, identify
+from pesatlas.potentials.loading import elements_of, identify
 
 FUNCTIONAL = "none: machine-learning potential, not DFT"
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.section import digest
-from pesatlas.elements import atomic_number
 from pesatlas.levels import potcars
 from pesatlas.levels.level import Level
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
 from pesatlas.config.select import groups
-from pesatlas.rules import RULES
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import entry_path
 

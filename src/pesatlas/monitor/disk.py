@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pesatlas.monitor.check import Check
-from pesatlas.monitor.words import size
+from pesatlas.monitor.format import size
 
 _ROOM_BYTES = 2e9
 _ROOM_FILES = 20_000

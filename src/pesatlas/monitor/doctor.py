@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from pesatlas import registry
+from pesatlas.atoms.elements import atomic_number, symbol_of
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
 from pesatlas.config.load import EXTENSIONS, load_campaign, read_campaign
-from pesatlas.config.plugins import plugins_in
-from pesatlas.elements import atomic_number, symbol_of
+from pesatlas.config.plugins_used import plugins_in
 from pesatlas.errors import UserError
-from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.cluster import read_profile
-from pesatlas.monitor.cluster.compare import check_slurm
+from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
-from pesatlas.potentials.registry import elements_of, load_potential
+from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
-from pesatlas.store import stores_at
+from pesatlas.storage.store import stores_at
 from pesatlas.structures.crystal import Crystal
 from pesatlas.tables.io import check_metadata
 
@@ -95,8 +95,8 @@ def _plugins(campaign: Campaign) -> Iterator[Check]:
     """Name extensions of other distributions: those in use, and those that are not looked at."""
     for each in plugins_in(campaign.model_dump(mode="json")):
         yield Check(True, f"{each} is not of pesatlas: what it does is for its authors to answer")
-    for package in registry.GROUPS:
-        for each in registry.plugins(package, shadowed=True):
+    for package in plugins.GROUPS:
+        for each in plugins.plugins(package, shadowed=True):
             yield Check(True, f"but {each} is not used: pesatlas has a {each.word} of that name")
 
 
@@ -150,7 +150,7 @@ def warnings_of(campaign: Campaign, results: Path) -> list[str]:
 
 
 def _load(options: Any) -> Iterator[Any]:
-    reads: Iterator[Any] = registry.find(EXTENSIONS["structures.sources"], options.kind).load(options)
+    reads: Iterator[Any] = plugins.find(EXTENSIONS["structures.sources"], options.kind).load(options)
     return reads
 
 
@@ -175,7 +175,7 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
         )
     yield _attempt(
         f"the encoder ({encoder.kind}) loads",
-        lambda: registry.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
+        lambda: plugins.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
     )
     train = campaign.train
     base = train.base if train else None
@@ -206,7 +206,7 @@ def _labels(campaign: Campaign, found: set[int]) -> Iterator[Check]:
         lambda: levels_of(backend, campaign.label.levels),
     )
     yield about
-    diagnose = getattr(registry.find(EXTENSIONS["label.backend"], backend.kind), "diagnose", None)
+    diagnose = getattr(plugins.find(EXTENSIONS["label.backend"], backend.kind), "diagnose", None)
     if diagnose is not None:
         folder = Path("work/doctor")
         yield from (Check(*each) for each in diagnose(backend, [symbol_of(z) for z in sorted(found)], folder))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pesatlas.monitor.process import is_alive
-from pesatlas.progress import FOLDER, State
+from pesatlas.runtime.progress import FOLDER, State
 
 _FIELDS = {field.name for field in fields(State)}
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import OF_GROUPS
+from pesatlas.monitor.format import duration, size
 from pesatlas.monitor.rates import UNITS, Rate, Rates
-from pesatlas.monitor.words import duration, size
-from pesatlas.rules import RULES
 from pesatlas.tables import read_entry
 
 _HOUR_S = 3600.0

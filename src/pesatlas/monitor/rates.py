@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pesatlas import registry
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.rules import RULES
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import LEVELS
 from pesatlas.config.load import read_campaign
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
-from pesatlas.progress import FOLDER
-from pesatlas.rules import RULES
+from pesatlas.runtime.progress import FOLDER
 from pesatlas.tables import read_entry
 
 UNITS = {
@@ -118,8 +118,8 @@ def _of_a_crystal(domain: Any, settings: Explore) -> tuple[int, int, float]:
         each = int(domain.unit_cell) + int(domain.supercell is not None)
         trajectories = each * len(domain.temperatures_K) * len(domain.pressures_GPa)
         return each, trajectories, trajectories
-    source = registry.find("pesatlas.structures.sources", "demo")
-    made = registry.find("pesatlas.structures.domains", domain.kind)
+    source = plugins.find("pesatlas.structures.sources", "demo")
+    made = plugins.find("pesatlas.structures.domains", domain.kind)
     found = [(0, 0, 0.0)]
     for crystal in source.load(source.Options(names=_EXAMPLES)):
         # what it refuses has no conditions; what does not move takes no time

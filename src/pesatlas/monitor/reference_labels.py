@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.load import read_campaign
-from pesatlas.elements import symbol_of
 from pesatlas.errors import UserError
-from pesatlas.geometry import geometry_digest
-from pesatlas.label.interface import Failed, Result, Task, Workplace
+from pesatlas.label.backend import Failed, Result, Task, Workdir
 from pesatlas.levels import potcars
+from pesatlas.levels.lookup import levels_of
 from pesatlas.levels.matpes_records import Record, element_records
-from pesatlas.levels.registry import levels_of
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import elements_in
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 ENERGY_MEV, FORCE_MEV_A, STRESS_GPA = 1.0, 10.0, 0.1
 """Energies (per atom), force components and stress components of the same VASP inputs agree to this on any machine."""
@@ -73,7 +73,7 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
                     folder.mkdir(parents=True, exist_ok=True)
                 handover, scratch, keep = folders
                 task = Task(record.numbers, record.cell, record.positions, level)
-                outcome = calculate(task, backend, Workplace(scratch, keep, handover, timeout, cores))
+                outcome = calculate(task, backend, Workdir(scratch, keep, handover, timeout, cores))
                 target = kept / f"{element}-{name}"
                 shutil.copytree(keep, target, dirs_exist_ok=True)
                 yield compare(record, outcome, name, target)
@@ -136,7 +136,7 @@ def compare(record: Record, outcome: Result | Failed, level: str, kept: Path) ->
         f"{what}: {round(energy, 1) + 0.0:.1f} meV/atom from MatPES ({record.name}), forces within {force:.1f} meV/Å, stress within "
         f"{stress:.2f} GPa"
     )
-    if outcome.objections:
-        return Check(False, f"{text}; {'; '.join(outcome.objections)}", remedy)
+    if outcome.quarantine_reasons:
+        return Check(False, f"{text}; {'; '.join(outcome.quarantine_reasons)}", remedy)
     close = abs(energy) <= ENERGY_MEV and force <= FORCE_MEV_A and stress <= STRESS_GPA
     return Check(True, text) if close else Check(False, text, remedy)

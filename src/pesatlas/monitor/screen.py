@@ -8,13 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from pesatlas.monitor.bar import NARROWEST, StageBar, is_plain, legend
+from pesatlas.monitor.controlling_process import head_text
 from pesatlas.monitor.counts import Stage
-from pesatlas.monitor.head import head_text
+from pesatlas.monitor.format import duration
 from pesatlas.monitor.jobs import Job
-from pesatlas.monitor.slurm import Queue
+from pesatlas.monitor.squeue import Queue
 from pesatlas.monitor.status import Pace, Status
-from pesatlas.monitor.words import duration
-from pesatlas.report.words import advice_in_words
+from pesatlas.report.texts import advice_text
 
 _WIDE = 120
 _HEADINGS = (
@@ -55,7 +55,7 @@ def screen(status: Status, console: Console) -> RenderableType:
     if status.queue.jobs:
         parts.append(_slurm(status.queue))
     if status.advice and status.finished:
-        parts.append(f"[bold]Round {status.advice['round']}[/bold]: {advice_in_words(status.advice)}")
+        parts.append(f"[bold]Round {status.advice['round']}[/bold]: {advice_text(status.advice)}")
     return Group(*parts, *_remarks(status))
 
 

@@ -13,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.dataset_state import files_that_show, state_shown
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.config.made_with import differences
 from pesatlas.config.made_with import made_with as made_by
+from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage
 from pesatlas.monitor.missing import batches_of_structures, belongs, is_recorded
-from pesatlas.registry import available
-from pesatlas.structures.fetch import FILES_OF_SOURCES, SOURCES, content_of_sources
+from pesatlas.structures.source_caches import FILES_OF_SOURCES, SOURCES, content_of_sources
 from pesatlas.tables.manifest import SUFFIX, read_json, state_of_table
-from pesatlas.tables.state import files_that_show, state_shown
 
 _FETCHED = {
     "work/fetched/structures.txt": ("structures.sources",),

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
+from pesatlas.monitor.controlling_process import Head, read_head
 from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
-from pesatlas.monitor.head import Head, read_head
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
-from pesatlas.monitor.slurm import ALLOCATION, Queue, SlurmJob, read_queue
+from pesatlas.monitor.squeue import ALLOCATION, Queue, SlurmJob, read_queue
 from pesatlas.monitor.stale import count_stale, stale_files
-from pesatlas.report.words import read_advice
-from pesatlas.rules import RULES
+from pesatlas.report.texts import read_advice
 
 _SAME_UNIT = frozenset({*TABLES, "label_atoms"})
 """Rules whose progress counts what their stage counts."""

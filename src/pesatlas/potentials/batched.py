@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from pesatlas.potentials.chunks import chunks_by_atoms
 from pesatlas.potentials.graph import Graph, build_graph, to_evaluation
-from pesatlas.potentials.interface import Batch, Evaluation
-from pesatlas.together import runs_of_atoms
+from pesatlas.potentials.potential import Batch, Evaluation
 
 
 class EdgePotential:
@@ -102,7 +102,7 @@ def freeze(model: Any, device: torch.device) -> Any:
 def _split(batch: Batch, max_atoms: int) -> Iterator[Batch]:
     """Yield runs of whole structures of up to ``max_atoms`` atoms; a larger structure goes alone."""
     ends = [0, *batch.n_atoms.cumsum(0).tolist()]
-    for run in runs_of_atoms(batch.n_atoms.tolist(), max_atoms):
+    for run in chunks_by_atoms(batch.n_atoms.tolist(), max_atoms):
         atoms, structures = slice(ends[run.start], ends[run.stop]), slice(run.start, run.stop)
         yield Batch(
             numbers=batch.numbers[atoms],

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import VOIGT, Potential, batch_of_rows
-from pesatlas.potentials.registry import load_potential
+from pesatlas.potentials.chunks import chunks_by_atoms
+from pesatlas.potentials.loading import load_potential
+from pesatlas.potentials.oom_retry import evaluate
+from pesatlas.potentials.potential import VOIGT, Potential, batch_of_rows
 from pesatlas.tables import FailureReason
-from pesatlas.together import runs_of_atoms
 
 Floats = NDArray[np.float64]
 ATOMS_TOGETHER = 512
@@ -54,7 +54,7 @@ def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
 def ask(members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]) -> Iterator[Opinion | FailureReason]:
     """Yield the opinion of the committee on each row with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A``, or why there is none."""
     known = frozenset.intersection(*(member.elements for member in members))
-    for run in runs_of_atoms((row["n_atoms"] for row in rows), ATOMS_TOGETHER):
+    for run in chunks_by_atoms((row["n_atoms"] for row in rows), ATOMS_TOGETHER):
         together = rows[run.start : run.stop]
         mine = [row for row in together if known.issuperset(row["numbers"])]
         answers = iter(_opinions(members, mine))

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from pesatlas.errors import UserError
-from pesatlas.potentials.crystals import Reference, made_up_for, references_for
-from pesatlas.potentials.interface import Batch, Potential
+from pesatlas.potentials.gate_crystals import Reference, made_up_for, references_for
+from pesatlas.potentials.potential import Batch, Potential
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import vesin
 
-from pesatlas.potentials.interface import Batch, Evaluation
+from pesatlas.potentials.potential import Batch, Evaluation
 
 _MAX_DENSITY = 1.0
 """Atoms/Å³, six times diamond: denser cells are wreckage whose neighbours would fill the memory."""

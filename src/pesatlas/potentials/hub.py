@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, missing_files
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.storage.atomic import atomic_path
 
 log = logging.getLogger(__name__)
 

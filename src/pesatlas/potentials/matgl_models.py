@@ -7,11 +7,11 @@ import torch
 from matgl.apps.pes import Potential as Saved
 from matgl.models import CHGNet, M3GNet, TensorNet
 
-from pesatlas.elements import atomic_number
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.potentials.batched import EdgePotential, freeze, sum_by_structure
+from pesatlas.potentials.fast_m3gnet import SplitM3GNet, can_split
 from pesatlas.potentials.graph import Graph
-from pesatlas.potentials.m3gnet import SplitM3GNet, can_split
 
 
 class MatglPotential(EdgePotential):

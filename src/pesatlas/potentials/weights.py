@@ -102,7 +102,7 @@ def _restore(model: Any, description: dict[str, Any], folder: Path) -> None:
             f"{folder}: older_convention cannot be honoured with nvalchemi-toolkit-ops installed, because matgl then uses layers "
             "of its own. Uninstall it, or take weights made for matgl 4."
         )
-    from pesatlas.potentials.older import restore_older_convention  # noqa: PLC0415 - heavy
+    from pesatlas.potentials.legacy_matgl import restore_older_convention  # noqa: PLC0415 - heavy
 
     inner = description.get("kwargs", {}).get("model", {})
     changed = restore_older_convention(model, from_dgl="dgl" in f"{inner.get('@module', '')}")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
-from pesatlas.elements import symbol_of
 from pesatlas.report.cost import costs
-from pesatlas.report.words import GO_ON, STOP
+from pesatlas.report.texts import GO_ON, STOP
+from pesatlas.storage.atomic import write_text
 from pesatlas.tables import iter_table, read_table
-from pesatlas.tables.atomic import write_text
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.manifest import read_campaign_manifest
 

@@ -11,33 +11,33 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pesatlas.report.compared import Compared
+from pesatlas.campaign.dataset_state import identifier
+from pesatlas.report.benchmark_results import judged
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.domains import of_domains
-from pesatlas.report.doubts import doubts
 from pesatlas.report.energetics import energetics
 from pesatlas.report.figure import Data, Figure, picture, plain, theme
-from pesatlas.report.frames import dynamics, elements, map_frames
-from pesatlas.report.funnel import Step, funnel
-from pesatlas.report.judged import judged
-from pesatlas.report.names import (
+from pesatlas.report.figure_names import (
     COMPARED_SECTION,
     FIGURES,
     ROUND_SECTION,
     SECTIONS,
     TRAINED_SECTION,
 )
-from pesatlas.report.read import Reader, corrections, rules_spoken
+from pesatlas.report.figure_rows import Reader, corrections, rules_triggered
+from pesatlas.report.frame_map import dynamics, elements, map_frames
+from pesatlas.report.funnel import Step, funnel
+from pesatlas.report.policy_comparison import Compared
+from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
 from pesatlas.report.summary import losses, quality_note
+from pesatlas.report.texts import advice_text, format_hours, read_advice
 from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
-from pesatlas.report.words import advice_in_words, in_words, read_advice
+from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.tables import read_table
-from pesatlas.tables.atomic import atomic_path, write_text
 from pesatlas.tables.manifest import read_campaign_manifest
-from pesatlas.tables.state import identifier
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def build_report(
         "judged": judged(results),
         "filters": _filters(data, reader.levels),
         "advice": [
-            *([{"text": advice_in_words(advice), "command": ""}] if advice else []),
+            *([{"text": advice_text(advice), "command": ""}] if advice else []),
             *_advice(data, steps, lost, spent),
         ],
         "configuration": json.dumps(manifest["configuration"], indent=1),
@@ -224,7 +224,7 @@ def _head(
             {"value": f"{pool.came:,}", "what": "snapshots in the pool"},
             {"value": f"{pool.kept:,}", "what": f"selected ({pool.share:.2g} %)"},
             *({"value": f"{step.kept:,}", "what": f"rows at {level}"} for level, step in rows.items()),
-            {"value": in_words(sum(each.core_h for each in spent)), "what": "on all cores"},
+            {"value": format_hours(sum(each.core_h for each in spent)), "what": "on all cores"},
         ],
     }
 
@@ -280,7 +280,7 @@ def _outliers(_: Path, reader: Reader) -> list[dict[str, Any]]:
 
 
 def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
-    spoken, made = rules_spoken(results, reader.levels), corrections(results, reader.levels)
+    violations, made = rules_triggered(results, reader.levels), corrections(results, reader.levels)
     exploded = [
         (row["key"], row["reason"], row["detail"])
         for entry in reader.entries
@@ -292,7 +292,7 @@ def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
         {
             "title": "Rules that spoke against labels",
             "heads": ["level", "rule", "labels"],
-            "rows": [(*key, n) for key, n in sorted(spoken.items())],
+            "rows": [(*key, n) for key, n in sorted(violations.items())],
             "empty": "No rule spoke.",
         },
         {
@@ -363,8 +363,8 @@ def _cost_row(each: Cost) -> tuple[Any, ...]:
     return (
         each.stage,
         each.jobs,
-        in_words(each.core_h),
-        in_words(each.gpu_h),
+        format_hours(each.core_h),
+        format_hours(each.gpu_h),
         f"{each.disk_bytes / 1e6:,.1f} MB",
     )
 

@@ -11,9 +11,9 @@ import altair as alt
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.rules import RULES
 from pesatlas.report.figure import Data, Figure, base, by_level
-from pesatlas.report.words import in_words
-from pesatlas.rules import RULES
+from pesatlas.report.texts import format_hours
 from pesatlas.tables.manifest import check_content
 
 STAGES = {
@@ -103,8 +103,8 @@ def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | 
     label = next((cost for cost in found if cost.stage == "label"), None)
     if label is None or not picks or not label.core_h:
         return "What labels cost was not measured in this campaign."
-    thousand = in_words(label.core_h / picks * 1000)
-    each = in_words(label.core_h / max(labels, 1))
+    thousand = format_hours(label.core_h / picks * 1000)
+    each = format_hours(label.core_h / max(labels, 1))
     brings = (
         f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last ones."
         if gain is not None

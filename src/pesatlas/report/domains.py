@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.by_domain import count_by_domain, lost_in_words
+from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
 from pesatlas.report.figure import Data
 
 _HEADS = [

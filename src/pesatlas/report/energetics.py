@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from pesatlas.report.figure import GREY, Data, Figure, base, diagonal, histogram, line_at
-from pesatlas.report.published import Span, spans
+from pesatlas.report.published_ranges import Span, spans
 
 
 def energetics(data: dict[str, Data], levels: list[str]) -> list[Figure]:

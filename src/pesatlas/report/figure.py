@@ -54,7 +54,7 @@ class Figure:
 
     Attributes
     ----------
-    name : as in ``pesatlas.report.names.FIGURES``
+    name : as in ``pesatlas.report.figure_names.FIGURES``
     caption : what it shows, and how to read it
     data : name of the rows behind it in the page
     source : tables that the rows come from

@@ -11,13 +11,13 @@ import numpy as np
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
-from pesatlas.potentials.halving import evaluate
-from pesatlas.potentials.interface import VOIGT, Potential, batch_of_rows
-from pesatlas.potentials.registry import load_potential
-from pesatlas.progress import Progress
+from pesatlas.potentials.chunks import chunks_by_atoms
+from pesatlas.potentials.loading import load_potential
+from pesatlas.potentials.oom_retry import evaluate
+from pesatlas.potentials.potential import VOIGT, Potential, batch_of_rows
 from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables import FailureReason, write_table
-from pesatlas.together import runs_of_atoms
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
     failures: Counter[str] = Counter()
     progress = Progress("evaluated", len(sample))
     most = settings.max_atoms_in_memory or _ATOMS_TOGETHER
-    for run in runs_of_atoms(sample["n_atoms"].to_pylist(), most):
+    for run in chunks_by_atoms(sample["n_atoms"].to_pylist(), most):
         found = _ask(potential, sample.slice(run.start, len(run)).to_pylist())
         failed = [row["reason"] for row in found if row["reason"] is not None]
         failures.update(failed)

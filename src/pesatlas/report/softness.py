@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pesatlas.elements import symbol_of
-from pesatlas.units import EV_PER_A3_TO_GPA
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 
 _LEAST_FORCE = 1e-3
 """eV/Å, root mean square of DFT's components: below, forces are what is left of convergence, and have no slope."""

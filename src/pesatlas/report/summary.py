@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.cautions import cautions
-from pesatlas.report.doubts import doubts
-from pesatlas.report.words import advice_in_words, read_advice
-from pesatlas.splits import split_remarks
+from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.splits import split_remarks
+from pesatlas.report.reader_warnings import doubts
+from pesatlas.report.texts import advice_text, read_advice
 from pesatlas.tables import read_table
 from pesatlas.tables.manifest import read_campaign_manifest
 
@@ -50,12 +50,12 @@ def summary(results: Path) -> RenderableType:
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
         _funnel(manifest),
-        *([f"[yellow]Beware: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
+        *([f"[yellow]Warning: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
         *([f"[yellow]{escape(doubted)}[/yellow]"] if doubted else []),
         *(f"[yellow]{escape(remark)}[/yellow]" for remark in split_remarks(manifest)),
         "",
         *_failures(losses(results, manifest)),
-        *(["", f"[bold]Round {found['round']}[/bold]: {advice_in_words(found)}"] if found else []),
+        *(["", f"[bold]Round {found['round']}[/bold]: {advice_text(found)}"] if found else []),
         "",
         _places(results, manifest),
     ]
@@ -144,7 +144,7 @@ def _places(results: Path, manifest: dict[str, Any]) -> Table:
 
 def quality_note(manifest: dict[str, Any]) -> str:
     """Return a remark on what to beware of in the labels, if anything."""
-    found = cautions(manifest)
+    found = caveats(manifest)
     return f" ({'; '.join(found)})" if found else ""
 
 

@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pesatlas import __version__
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.potentials.committee import Opinion, ask, load_committee
 from pesatlas.potentials.device import check_device
-from pesatlas.progress import Progress
-from pesatlas.rounds import datasets_before
+from pesatlas.runtime.progress import Progress
 from pesatlas.tables import check_entry, read_table, write_table
 
 log = logging.getLogger(__name__)

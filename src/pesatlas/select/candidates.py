@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.config.select import Select
 from pesatlas.errors import UserError
-from pesatlas.registry import find
 from pesatlas.select.assign import lists
 from pesatlas.select.centres import Centres
-from pesatlas.select.frames import INDEXED, Frames, index_batches
+from pesatlas.select.frame_index import INDEXED, Frames, index_batches
 from pesatlas.select.pool import Pool, geometries_of
 from pesatlas.select.quotas import parts
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
-from pesatlas.tables.atomic import atomic_path
 from pesatlas.tables.io import check_metadata
 
 log = logging.getLogger(__name__)

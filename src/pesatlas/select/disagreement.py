@@ -18,9 +18,9 @@ from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.potentials.committee import Opinion, ask, load_committee
 from pesatlas.potentials.device import check_device
-from pesatlas.progress import Progress
+from pesatlas.runtime.progress import Progress
 from pesatlas.select.calibrate import FORCES, read_factor
-from pesatlas.select.frames import look_up
+from pesatlas.select.frame_index import look_up
 from pesatlas.tables import TableWriter, iter_table, read_entry, read_table
 
 log = logging.getLogger(__name__)

@@ -75,7 +75,7 @@ class Shares(NamedTuple):
     Attributes
     ----------
     edges, clusters : atomic clusters of frame i are clusters[edges[i]:edges[i + 1]]
-    meshes : (nets, clusters) int64, mesh of each atomic cluster in each net, numbered through all nets
+    meshes : (resolutions, clusters) int64, mesh of each atomic cluster in each net, numbered through all resolutions
     worth, labels : (meshes,); labels take notice of what is picked
     seen : (meshes,) int64, for the functions here alone; -1 at first
     """

@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.config.select import Select
 from pesatlas.errors import UserError
-from pesatlas.registry import find
 from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
 from pesatlas.select.centres import Centres
 from pesatlas.select.disagreement import Committee
-from pesatlas.select.frames import look_up
+from pesatlas.select.frame_index import look_up
 from pesatlas.select.pool import Known, Pick, Pool, geometries_of, round_robin
 from pesatlas.select.quotas import in_turns, parts
 from pesatlas.select.reference import Reference, read_known

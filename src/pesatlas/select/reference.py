@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.select.frames import index_batches
+from pesatlas.select.frame_index import index_batches
 from pesatlas.select.pool import Known
 from pesatlas.tables import read_table
 

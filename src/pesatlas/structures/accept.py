@@ -7,8 +7,8 @@ from dataclasses import replace
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Crystal, Read, Rejected
 from pesatlas.structures.crystal_file import Chosen, CrystalFile
+from pesatlas.structures.crystal_names import geometry_hash, sanitised, with_suffix
 from pesatlas.structures.duplicates import find_duplicates
-from pesatlas.structures.names import geometry_hash, sanitised, with_suffix
 from pesatlas.tables.schemas import FailureReason
 
 

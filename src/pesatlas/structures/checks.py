@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from vesin import NeighborList
 
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.tables.schemas import FailureReason
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pesatlas.elements import atomic_number
-from pesatlas.structures import cif_sites, formula, symmetry
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.structures import cif_sites, formula, space_groups
 from pesatlas.structures.cif_checks import NO_SYMMETRY, Expanded, Symmetry, compare
 from pesatlas.structures.cif_sites import Site
 from pesatlas.structures.cif_text import Block, blocks_of
 from pesatlas.structures.crystal import Crystal, Read, make_crystal
-from pesatlas.structures.symmetry import Operations, Setting
+from pesatlas.structures.space_groups import Operations, Setting
 from pesatlas.structures.text_file import RefusedError, read_text, rejected, with_warnings
 from pesatlas.tables.schemas import FailureReason
 
@@ -289,9 +289,9 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
     """Return the symmetries that the block may mean, what of it contradicts them, and what was assumed; the last two may be empty."""
     symbol, hall = block.value(*_SYMBOLS), block.value(*_HALL)
     number = _number(block.value(*_NUMBERS))
-    named, explicit = symmetry.settings_of_symbol(symbol) if symbol else ([], False)
-    if hall and symmetry.settings_of_hall(hall):
-        of_hall = symmetry.settings_of_hall(hall)
+    named, explicit = space_groups.settings_of_symbol(symbol) if symbol else ([], False)
+    if hall and space_groups.settings_of_hall(hall):
+        of_hall = space_groups.settings_of_hall(hall)
         both = [setting for setting in named if setting in of_hall]
         if named and not both:
             problem = (
@@ -305,7 +305,7 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
     if number and named and all(setting.number != number for setting in named):
         problem = f"the file's space group is number {number}, its symbol '{symbol or hall}' is number {named[0].number}"
     if number and not named:
-        named = symmetry.settings_of_number(number)
+        named = space_groups.settings_of_number(number)
     texts = cif_sites.operations_of(block, _OPERATIONS)
     if texts:
         return *_listed(tuple(texts), named, cell, explicit=explicit, problem=problem), ""
@@ -314,7 +314,7 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
     if not named and block.has("_space_group_magn"):
         return [], "no operations of its magnetic space group are listed", ""
     if not named:
-        return [Symmetry(symmetry.P1, NO_SYMMETRY)], problem, "the file gives no symmetry; read as P 1"
+        return [Symmetry(space_groups.P1, NO_SYMMETRY)], problem, "the file gives no symmetry; read as P 1"
     fitting = [setting for setting in named if setting.operations().fits(cell)]
     if not fitting:
         return [], f"its cell does not have the symmetry {named[0]}: {_cell_words(cell)}", ""
@@ -330,7 +330,7 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
 
 def _way(setting: Setting, cell: np.ndarray) -> Symmetry:
     """Return the symmetry of a setting, with that of the other origin."""
-    settings = symmetry.settings_of_number(setting.number) if setting.choice in {"1", "2"} else []
+    settings = space_groups.settings_of_number(setting.number) if setting.choice in {"1", "2"} else []
     others = [each for each in settings if each.choice in {"1", "2"} and each != setting]
     return Symmetry(
         setting.operations(),
@@ -354,7 +354,7 @@ def _listed(
     texts: tuple[str, ...], named: list[Setting], cell: np.ndarray, *, explicit: bool, problem: str
 ) -> tuple[list[Symmetry], str]:
     """Return the symmetry of operations that are listed, and whether symbol and number contradict them."""
-    operations = symmetry.operations_of(texts)
+    operations = space_groups.operations_of(texts)
     count = len(operations)
     if not operations.fits(cell):
         return [], f"its cell does not have the symmetry of its {count} operations: {_cell_words(cell)}"
@@ -378,7 +378,7 @@ def _listed(
 
 def _contradiction(operations: Operations, named: list[Setting], cell: np.ndarray, *, explicit: bool) -> str:
     """Return how operations contradict the settings that are named; empty if they are another setting of the group, which has no name."""
-    found = symmetry.number_of(operations, cell)
+    found = space_groups.number_of(operations, cell)
     if found not in {setting.number for setting in named}:
         return (
             f"the file's space group is {named[0].symbol.replace('_', '')} (number {named[0].number}), "

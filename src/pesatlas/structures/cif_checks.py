@@ -9,7 +9,7 @@ import numpy as np
 from pesatlas.structures import cif_sites, formula
 from pesatlas.structures.cif_sites import Site
 from pesatlas.structures.cif_text import Block
-from pesatlas.structures.symmetry import Operations
+from pesatlas.structures.space_groups import Operations
 from pesatlas.structures.text_file import RefusedError
 from pesatlas.tables.schemas import FailureReason
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pesatlas.elements import SYMBOLS
+from pesatlas.atoms.elements import SYMBOLS
 from pesatlas.structures.cif_text import Block
 from pesatlas.structures.formula import ISOTOPES, parse_formula
-from pesatlas.structures.symmetry import Operations
+from pesatlas.structures.space_groups import Operations
 from pesatlas.structures.text_file import RefusedError
 from pesatlas.tables.schemas import FailureReason
 

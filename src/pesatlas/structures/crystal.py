@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pesatlas import geometry
+from pesatlas.atoms import geometry
 from pesatlas.frames.frame import (
     Frame,
     UnusableFrame,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal, to_pymatgen
 from pesatlas.structures.domains.bulk import Supercell, enlarged

@@ -23,7 +23,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Element, Lattice, Structure
 
 from pesatlas.config.section import digest
-from pesatlas.progress import Progress
+from pesatlas.runtime.progress import Progress
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.likeness import ANGLES_DEGREES, LENGTHS, MOST_VOLUME, SITES, Sieve
 from pesatlas.structures.primitive import Primitive, find_primitive, reduced_primitive

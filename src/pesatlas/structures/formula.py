@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from pesatlas.elements import SYMBOLS
+from pesatlas.atoms.elements import SYMBOLS
 
 ISOTOPES = {"D": "deuterium", "T": "tritium"}
 """Symbols of isotopes that are hydrogen to every potential."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pesatlas.elements import SYMBOLS, atomic_number
+from pesatlas.atoms.elements import SYMBOLS, atomic_number
 from pesatlas.structures.crystal import Read, make_crystal
 from pesatlas.structures.formula import ISOTOPES
 from pesatlas.structures.text_file import RefusedError, read_text, rejected, with_warnings

@@ -15,19 +15,20 @@ from typing import Any
 
 from pymatgen.core import Composition, Element
 
-from pesatlas import __version__, registry
+from pesatlas import __version__
+from pesatlas.atoms.elements import atomic_number
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LAST_STEP, Explore
 from pesatlas.config.section import digest
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
-from pesatlas.levels.registry import supported_elements
-from pesatlas.potentials.registry import elements_of
-from pesatlas.progress import Progress
+from pesatlas.levels.lookup import supported_elements
+from pesatlas.potentials.loading import elements_of
+from pesatlas.runtime.progress import Progress
 from pesatlas.structures.accept import sort_out
 from pesatlas.structures.checks import Rules
 from pesatlas.structures.crystal import Cell, Crystal, Read, Refused, Rejected
-from pesatlas.structures.fetch import FILES_OF_SOURCES, content_of_sources
+from pesatlas.structures.source_caches import FILES_OF_SOURCES, content_of_sources
 from pesatlas.structures.vacuum import vacuum_warning
 from pesatlas.tables import TableWriter, write_table
 from pesatlas.tables.failures import failure_row
@@ -113,7 +114,7 @@ def _read(campaign: Campaign, origins: dict[str, Origin]) -> Iterator[Read]:
     """Yield what the sources have; ``origins`` takes their licences and counts by kind."""
     progress = Progress("read")
     for options in campaign.structures.sources:
-        module = registry.find("pesatlas.structures.sources", options.kind)
+        module = plugins.find("pesatlas.structures.sources", options.kind)
         origin = origins.setdefault(options.kind, Origin(options.kind, []))
         licence = module.licence(options) if hasattr(module, "licence") else "not stated"
         if licence not in origin.licences:
@@ -155,7 +156,7 @@ def _write_rows(
     """
     progress = Progress("built the cells of", len(accepted))
     domains = [
-        (registry.find("pesatlas.structures.domains", options.kind), options)
+        (plugins.find("pesatlas.structures.domains", options.kind), options)
         for options in campaign.structures.domains
     ]
     kinds = [options.kind for options in campaign.structures.domains]

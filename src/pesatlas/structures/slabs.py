@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 from pydantic import Field
 
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.config.section import Section
-from pesatlas.elements import symbol_of
 from pesatlas.structures.crystal import Condition, Crystal, at_temperatures, repeated, without
 
 

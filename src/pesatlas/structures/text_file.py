@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pesatlas.structures.crystal import Read, Rejected
-from pesatlas.structures.names import sanitised
+from pesatlas.structures.crystal_names import sanitised
 from pesatlas.tables.schemas import FailureReason
 
 LONGEST_DETAIL = 300

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pesatlas.errors import UserError
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.tables.manifest import Entry, sha256_of, write_entry
 from pesatlas.tables.schemas import SCHEMA_VERSION
 

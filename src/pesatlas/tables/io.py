@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pesatlas import __version__
 from pesatlas.errors import UserError
-from pesatlas.tables.atomic import atomic_path
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.tables.manifest import Entry, check_content, sha256_of, write_entry
 from pesatlas.tables.schemas import SCHEMA_VERSION, SCHEMAS
 

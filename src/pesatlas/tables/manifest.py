@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.errors import UserError
-from pesatlas.tables.atomic import write_text
+from pesatlas.storage.atomic import write_text
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pesatlas.tables.columns import (
     i8,
     text,
 )
-from pesatlas.tables.potentials import OF_POTENTIALS
+from pesatlas.tables.potential_tables import OF_POTENTIALS
 
 SCHEMA_VERSION = 5
 

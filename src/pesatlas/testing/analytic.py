@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-from pesatlas.benchmark.judged import Judged
-from pesatlas.benchmark.sources import Sources
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential
+from pesatlas.benchmark.structure_sets import Sources
 from pesatlas.config.benchmark import PROPERTIES
-from pesatlas.potentials.interface import Batch, Evaluation
-from pesatlas.registry import find
+from pesatlas.config.plugins import find
+from pesatlas.potentials.potential import Batch, Evaluation
 
 
 class Analytic:
@@ -91,9 +91,11 @@ class LennardJones(Analytic):
         return torch.stack(pieces)
 
 
-def judged(name: str = "analytic", **settings: Any) -> Judged:
+def judged(name: str = "analytic", **settings: Any) -> BenchmarkedPotential:
     """Return who is judged."""
-    return Judged(name, SimpleNamespace(identity=lambda: {"kind": "analytic"}), corrected=False, **settings)
+    return BenchmarkedPotential(
+        name, SimpleNamespace(identity=lambda: {"kind": "analytic"}), corrected=False, **settings
+    )
 
 
 def measured(
@@ -104,18 +106,18 @@ def measured(
     atoms_together: int = 64,
     share: slice = slice(None),
     sources: Sources | None = None,
-    who: Judged | None = None,
+    who: BenchmarkedPotential | None = None,
     **options: Any,
 ) -> list[dict[str, Any]]:
     """Return rows of scores of ``potential``, from the files of ``folder``."""
-    from pesatlas.benchmark.run import Place, measure
+    from pesatlas.benchmark.measure import Workspace, measure
 
     return measure(
         who or judged(),
         potential,
         find(PROPERTIES, kind).Options(**options),
         sources or Sources(folder),
-        Place(folder / "store", folder / "work", atoms_together),
+        Workspace(folder / "store", folder / "work", atoms_together),
         share=share,
     )
 

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from pesatlas.label.atoms import task_of_atom
-from pesatlas.label.interface import TRANSIENT, Failed, Result, Task, from_bytes, to_bytes
+from pesatlas.label.backend import TRANSIENT, Failed, Result, Task, from_bytes, to_bytes
+from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.level import Level, difference
-from pesatlas.levels.registry import levels_of, supported_elements
+from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.tables import FailureReason
 from pesatlas.testing.extension import ExtensionTests
-from pesatlas.testing.workplace import alive, workplace
+from pesatlas.testing.workdir import alive, workplace
 
 # Aluminium phosphide, rattled and strained with shear: no symmetry that could hide a wrong sign or order.
 _CELL = 2.7255 * (1 - np.eye(3)) @ np.array([[1.02, 0.01, 0.0], [0.0, 0.99, 0.015], [0.005, 0.0, 1.01]])
@@ -119,7 +119,7 @@ class BackendTests(ExtensionTests):
         assert np.linalg.norm(np.sum(found.forces_eV_per_A, axis=0)) < 0.02 * n
         assert found.magmoms_muB is None or len(found.magmoms_muB) == n
         assert found.converged
-        assert not found.objections
+        assert not found.quarantine_reasons
         assert found.wall_s >= 0
         assert found.pseudopotentials, "name and hash of each"
         assert found.settings, "of this calculation, in full"

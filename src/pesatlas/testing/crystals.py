@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from pesatlas.potentials.crystals import made_up_for, references_for
-from pesatlas.potentials.interface import Batch
+from pesatlas.potentials.gate_crystals import made_up_for, references_for
+from pesatlas.potentials.potential import Batch
 
 
 def to_batch(crystals: list[Atoms]) -> Batch:

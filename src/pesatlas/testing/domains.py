@@ -7,7 +7,7 @@ import pytest
 
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.structures.crystal import Cell, Crystal, Refused
-from pesatlas.structures.names import is_valid
+from pesatlas.structures.crystal_names import is_valid
 from pesatlas.structures.sources import demo
 from pesatlas.tables import FailureReason
 from pesatlas.testing.extension import ExtensionTests

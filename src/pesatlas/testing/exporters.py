@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from pesatlas.dataset.atoms import to_ase
+from pesatlas.dataset.convert import to_ase
 from pesatlas.dataset.export import RECORD, export_dataset
 from pesatlas.tables import read_table
 from pesatlas.testing.extension import NamedTests
-from pesatlas.testing.labelled import LEVELS, by_finite_strain, write_results
+from pesatlas.testing.labelled_dataset import LEVELS, by_finite_strain, write_results
 
 _BOTH = ("accepted", "flagged")
 

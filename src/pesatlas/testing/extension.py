@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.section import Section
 
 _IMPORTS = """
@@ -20,11 +20,11 @@ from pesatlas.errors import UserError
 
 # what all of them have by then; of several that import the same, the first is told of
 heavy, found = {"torch", "ase", "pymatgen", "matgl", "sklearn", "scipy", "pandas", "numba"}, {}
-for package in registry.GROUPS:
-    for name in registry.known(package):
+for package in plugins.GROUPS:
+    for name in plugins.known(package):
         before = set(sys.modules)
         try:
-            registry.find(package, name)
+            plugins.find(package, name)
         except UserError:
             continue
         found[f"{package} {name}"] = sorted(heavy & (set(sys.modules) - before))
@@ -55,7 +55,7 @@ class NamedTests:
     @classmethod
     def module(cls) -> Any:
         """Find the extension as a campaign finds it."""
-        return registry.find(cls.package, cls.kind)
+        return plugins.find(cls.package, cls.kind)
 
     def test_it_is_light_to_import(self) -> None:
         assert _imports()[f"{self.package} {self.kind}"] == [], "import these inside functions"
@@ -96,7 +96,7 @@ class ExtensionTests(NamedTests):
         return found
 
     def test_a_configuration_takes_its_options_and_gives_them_back(self, settings: Section) -> None:
-        read = TypeAdapter(registry.options_of(self.package)).validate_python
+        read = TypeAdapter(plugins.options_of(self.package)).validate_python
         for mode in ("json", "python"):
             assert read(settings.model_dump(mode=mode)) == settings
 

@@ -15,7 +15,7 @@ from pesatlas.frames.frame import Refusal
 from pesatlas.tables import read_table
 from pesatlas.tables.failures import failures_beside
 from pesatlas.testing.extension import NamedTests
-from pesatlas.testing.labelled import by_finite_strain, strained
+from pesatlas.testing.labelled_dataset import by_finite_strain, strained
 
 
 class ImporterTests(NamedTests):

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from pesatlas.errors import UserError
 from pesatlas.potentials.gate import pass_gate
-from pesatlas.potentials.interface import Evaluation, unknown_elements
+from pesatlas.potentials.potential import Evaluation, unknown_elements
 from pesatlas.tables import FailureReason
 from pesatlas.testing.crystals import crystals_of, rattled, to_batch
 from pesatlas.testing.extension import ExtensionTests

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pesatlas.benchmark.case import Case
-from pesatlas.benchmark.sources import Sources
-from pesatlas.potentials.interface import Batch, Evaluation
+from pesatlas.benchmark.item import BenchmarkItem
+from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.potentials.potential import Batch, Evaluation
 from pesatlas.tables import FailureReason, TableWriter
 from pesatlas.testing.analytic import LennardJones, entry, measured
 from pesatlas.testing.extension import ExtensionTests
-from pesatlas.testing.labelled import labelled_rows
+from pesatlas.testing.labelled_dataset import labelled_rows
 
 _FILE = "argon.json"
 _STATISTICS = {"mae", "mean", "ratio", "half_life"}
@@ -96,7 +96,7 @@ class PropertyTests(ExtensionTests):
     def test_cases_are_the_same_every_time(self, module: Any, settings: Any, sources: Sources) -> None:
         found, again = module.cases(settings, sources), module.cases(settings, sources)
         assert found
-        assert all(isinstance(case, Case) for case in found)
+        assert all(isinstance(case, BenchmarkItem) for case in found)
         names = [(case.structure_id, json.dumps(case.conditions, sort_keys=True)) for case in found]
         assert len(set(names)) == len(names)
         assert [case.digest for case in found] == [case.digest for case in again]

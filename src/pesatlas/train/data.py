@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 from torch_geometric.data import Batch, Data
 
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.train.scan import Piece
-from pesatlas.units import EV_PER_A3_TO_GPA
 
 WINDOW = 16
 """Row groups in memory at a time: some 8,000 rows, between which order is drawn anew."""

@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader
 from pesatlas.config.train import Train
 from pesatlas.errors import UserError
 from pesatlas.potentials.batched import reproducible
-from pesatlas.progress import Progress
-from pesatlas.train.checkpoint import Standing, load, save
+from pesatlas.runtime.progress import Progress
 from pesatlas.train.data import Batches, Converter, Labelled
 from pesatlas.train.loss import Sums, losses
 from pesatlas.train.model import elements_of
 from pesatlas.train.scan import Scanned
+from pesatlas.train.training_state import TrainingState, load, save
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,11 @@ class Training:
     def __post_init__(self) -> None:
         self.converter = Converter(elements_of(self.potential), float(self.potential.model.cutoff))
 
-    def run(self, fabric: Fabric) -> Standing:
+    def run(self, fabric: Fabric) -> TrainingState:
         """Train to the end, from the checkpoint if there is one; return where it then stands."""
         standing = load(self.path)
         if standing is None:
-            standing = Standing(model=_state(self.potential))
+            standing = TrainingState(model=_state(self.potential))
         elif not standing.finished:
             log.info("goes on after %d epochs and %d batches", standing.epoch, standing.batches)
         if not standing.finished:
@@ -76,7 +76,7 @@ class Training:
 class _Loop:
     """The state of a training while it runs."""
 
-    def __init__(self, training: Training, standing: Standing, fabric: Fabric) -> None:
+    def __init__(self, training: Training, standing: TrainingState, fabric: Fabric) -> None:
         self.training, self.standing, self.fabric = training, standing, fabric
         self.settings, self.found = training.settings, training.found
         dtype = torch.float64 if self.settings.precision == "float64" else torch.float32

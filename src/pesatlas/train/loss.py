@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import torch
 
 from pesatlas.config.train import Loss
-from pesatlas.potentials.interface import VOIGT
+from pesatlas.potentials.potential import VOIGT
 from pesatlas.train.data import Labelled
 
 PROPERTIES = ("energy", "forces", "stress", "magmoms")
 """In eV/atom, eV/Å, GPa, μB."""
 
 
-class Said(NamedTuple):
+class Prediction(NamedTuple):
     """What a potential says of a batch of B structures with N atoms.
 
     Attributes
@@ -30,11 +30,11 @@ class Said(NamedTuple):
     magmoms: torch.Tensor | None
 
 
-def ask(potential: Any, batch: Labelled) -> Said:
+def ask(potential: Any, batch: Labelled) -> Prediction:
     """Let a matgl ``Potential`` evaluate a batch; differentiable in training mode."""
     energies, forces, stresses, _, *more = potential(g=batch.graph, lat=batch.lattices)
     full = stresses.view(-1, 3, 3)
-    return Said(
+    return Prediction(
         energies.view(-1) / batch.n_atoms,
         forces,
         (0.5 * (full + full.transpose(1, 2)))[:, *VOIGT],
@@ -43,7 +43,7 @@ def ask(potential: Any, batch: Labelled) -> Said:
 
 
 def labels(batch: Labelled) -> tuple[torch.Tensor, ...]:
-    """Return the labels of a batch in the order of ``Said``; NaN where there are none."""
+    """Return the labels of a batch in the order of ``Prediction``; NaN where there are none."""
     return (batch.energies / batch.n_atoms, batch.forces, batch.stresses[:, *VOIGT], batch.magmoms.abs())
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from matgl.apps.pes import Potential
 
-from pesatlas import registry
+from pesatlas.atoms.elements import atomic_number, symbol_of
+from pesatlas.config import plugins
 from pesatlas.config.train import Train
-from pesatlas.elements import atomic_number, symbol_of
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.tables import read_table
@@ -53,7 +53,7 @@ def new_potential(settings: Train, found: Scanned, energies: tuple[float, ...], 
     options: Any = settings.architecture
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = registry.find(ARCHITECTURES, options.kind).build(
+        model = plugins.find(ARCHITECTURES, options.kind).build(
             options, tuple(symbol_of(number) for number in found.elements)
         )
     return Potential(

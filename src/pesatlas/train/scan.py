@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.splits import SPLITS
 from pesatlas.errors import UserError
-from pesatlas.splits import SPLITS
 from pesatlas.tables.io import check_metadata
 
 _MOST_ELEMENTS = 120

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pesatlas import supervise
 from pesatlas.config.train import Train
 from pesatlas.errors import UserError
+from pesatlas.runtime import supervise
 from pesatlas.train.loop import Training, fabric_of
 from pesatlas.train.model import base_potential, new_potential
 from pesatlas.train.scan import Scanned, scan

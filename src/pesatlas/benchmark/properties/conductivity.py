@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.property_options import FromFile
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
     from pesatlas.benchmark.md import Ended, Run
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 _FRAMES_OF_BLOCK = 8
@@ -64,16 +64,16 @@ SUITES = {
 }
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals, ions and references."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     references = {"log10_conductivity": QUANTITIES["log10_conductivity"][2]}
     return cases_of_file(options, sources, FILES, references, _conditions, _NEEDED)
 
 
 def _conditions(entry: dict[str, Any]) -> dict[str, Any]:
-    from pesatlas.elements import atomic_number  # noqa: PLC0415 - as the others
+    from pesatlas.atoms.elements import atomic_number  # noqa: PLC0415 - as the others
 
     temperature = float(entry["temperature_K"])
     if temperature <= 0:
@@ -85,7 +85,9 @@ def _conditions(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Run at the temperature of each case, and follow the ions."""
     from math import inf  # noqa: PLC0415 - as the others
 
@@ -106,23 +108,23 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
         yield _of_trajectory(run, ended, case, options)
 
 
-def _of_trajectory(run: "Run", ended: "Ended", case: "Case", options: Options) -> "Measured":
+def _of_trajectory(run: "Run", ended: "Ended", case: "BenchmarkItem", options: Options) -> "PropertyResult":
     import numpy as np  # noqa: PLC0415 - every command reads this module
 
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
     from pesatlas.benchmark.diffusion import conductivity, diffusion  # noqa: PLC0415
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.benchmark.md import End  # noqa: PLC0415
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     if isinstance(ended.end, Failure):
-        return Measured(failure=ended.end)
+        return PropertyResult(failure=ended.end)
     if ended.end is not End.SURVIVED:
         detail = f"the dynamics ended after {ended.steps} of {options.steps} steps: {ended.end.value}"
-        return Measured(failure=Failure(FailureReason.NOT_FINITE, detail), outcome=ended.end.value)
+        return PropertyResult(failure=Failure(FailureReason.NOT_FINITE, detail), outcome=ended.end.value)
     mobile = run.start.numbers == case.conditions["ion"]
     if not mobile.any():
-        return Measured(failure=Failure(FailureReason.BAD_OUTPUT, "no such ion in the crystal"))
+        return PropertyResult(failure=Failure(FailureReason.BAD_OUTPUT, "no such ion in the crystal"))
     frames = ended.frames[round(1000 * options.equilibration_ps / options.timestep_fs / options.every) :]
     if not mobile.all():
         # the centre of mass is at rest, not the host: ions are followed relative to it
@@ -134,5 +136,7 @@ def _of_trajectory(run: "Run", ended: "Ended", case: "Case", options: Options) -
     )
     if sigma <= error:
         detail = f"no diffusion seen within {options.length_ps:g} ps: {sigma:.2g} ± {error:.2g} S/cm"
-        return Measured(failure=Failure(FailureReason.NOT_CONVERGED, detail))
-    return Measured({"log10_conductivity": float(np.log10(sigma))}, detail=f"{sigma:.3g} ± {error:.2g} S/cm")
+        return PropertyResult(failure=Failure(FailureReason.NOT_CONVERGED, detail))
+    return PropertyResult(
+        {"log10_conductivity": float(np.log10(sigma))}, detail=f"{sigma:.3g} ± {error:.2g} S/cm"
+    )

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import Relaxed
+from pesatlas.config.property_options import Relaxed
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
     from pesatlas.dynamics.relax import Start
 
 VERSION = 1
@@ -33,37 +33,39 @@ class Options(Relaxed):
 SUITES = {"quick": Options(structures=20, max_atoms=8), "full": Options()}
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals and their moduli."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     return cases_of_file(options, sources, FILES, {name: key for name, (_, _, key) in QUANTITIES.items()})
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Relax, strain, evaluate, fit."""
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     for crystal in bench.relaxed([case.start for case in cases], options):
-        yield Measured(failure=crystal) if isinstance(crystal, Failure) else moduli(crystal, bench)
+        yield PropertyResult(failure=crystal) if isinstance(crystal, Failure) else moduli(crystal, bench)
 
 
-def moduli(crystal: "Start", bench: "Bench") -> "Measured":
+def moduli(crystal: "Start", bench: "CachedEvaluator") -> "PropertyResult":
     """Return the moduli of a relaxed crystal."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
 
-    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.atoms.units import EV_PER_A3_TO_GPA  # noqa: PLC0415
+    from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
-    from pesatlas.units import EV_PER_A3_TO_GPA  # noqa: PLC0415
 
     strained, strains = _strained(crystal)
     stresses: list[Any] = []
     for answer in bench.evaluate([crystal, *strained]):
         if not isinstance(answer, Static):
-            return Measured(failure=answer)
+            return PropertyResult(failure=answer)
         stresses.append(answer.stress)
     tensor = _fit(strains, stresses[1:], stresses[0])
     values = {
@@ -71,9 +73,11 @@ def moduli(crystal: "Start", bench: "Bench") -> "Measured":
         "shear_modulus": float(tensor.g_vrh) * EV_PER_A3_TO_GPA,
     }
     if not np.isfinite(list(values.values())).all():
-        return Measured(failure=Failure(FailureReason.NOT_FINITE, "the elastic constants cannot be inverted"))
+        return PropertyResult(
+            failure=Failure(FailureReason.NOT_FINITE, "the elastic constants cannot be inverted")
+        )
     lowest = float(np.linalg.eigvalsh(tensor.voigt).min()) * EV_PER_A3_TO_GPA
-    return Measured(
+    return PropertyResult(
         values, detail=f"elastically unstable: an eigenvalue is {lowest:.3g} GPa" if lowest < 0 else ""
     )
 

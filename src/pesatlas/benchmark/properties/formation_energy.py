@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import Displaced
+from pesatlas.config.property_options import Displaced
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
@@ -34,18 +34,20 @@ def reference_key(sources: "Sources") -> str:
     return CORRECTED if sources.corrected else QUANTITIES["formation_energy"][2]
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals and their formation energies."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     return cases_of_file(options, sources, FILES, {"formation_energy": reference_key(sources)})
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Relax crystals and elements, and take the difference."""
-    from pesatlas.benchmark.bench import perturbed  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
-    from pesatlas.benchmark.elements import element_energies  # noqa: PLC0415
+    from pesatlas.benchmark.cached_evaluator import perturbed  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.element_energies import element_energies  # noqa: PLC0415
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
     from pesatlas.dynamics.relax import Relaxed, Settings  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
@@ -56,15 +58,15 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
     elements = element_energies(bench, numbers, settings)
     for case, found in zip(cases, relaxed, strict=True):
         if not isinstance(found, Relaxed):
-            yield Measured(failure=found)
+            yield PropertyResult(failure=found)
             continue
         energies = [elements[int(z)] for z in case.start.numbers]
         known = [energy for energy in energies if not isinstance(energy, Failure)]
         lacking = next((energy for energy in energies if isinstance(energy, Failure)), None)
         if lacking is not None:
-            yield Measured(failure=lacking)
+            yield PropertyResult(failure=lacking)
         else:
-            yield Measured(
+            yield PropertyResult(
                 {"formation_energy": (found.energy_eV - sum(known)) / len(known)},
                 detail=f"{found.steps} steps",
             )

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import Relaxed
+from pesatlas.config.property_options import Relaxed
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
     from pesatlas.dynamics.relax import Start
 
 VERSION = 1
@@ -34,27 +34,29 @@ class Options(Relaxed):
 SUITES = {"quick": Options(structures=6, max_atoms=4, min_length_A=12.0), "full": Options()}
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals and their heat capacities."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     return cases_of_file(options, sources, FILES, {name: key for name, (_, _, key) in QUANTITIES.items()})
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Relax, displace, evaluate, diagonalize."""
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     for crystal in bench.relaxed([case.start for case in cases], options):
         yield (
-            Measured(failure=crystal)
+            PropertyResult(failure=crystal)
             if isinstance(crystal, Failure)
             else heat_capacity(crystal, options, bench)
         )
 
 
-def heat_capacity(crystal: "Start", options: Options, bench: "Bench") -> "Measured":
+def heat_capacity(crystal: "Start", options: Options, bench: "CachedEvaluator") -> "PropertyResult":
     """Return the heat capacity of a relaxed crystal, per mole of its cell."""
     import warnings  # noqa: PLC0415 - as the others
 
@@ -62,8 +64,8 @@ def heat_capacity(crystal: "Start", options: Options, bench: "Bench") -> "Measur
     import phonopy  # noqa: PLC0415 - heavy
     from phonopy.structure.atoms import PhonopyAtoms  # noqa: PLC0415
 
-    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
     from pesatlas.dynamics.relax import Start  # noqa: PLC0415
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
@@ -82,7 +84,7 @@ def heat_capacity(crystal: "Start", options: Options, bench: "Bench") -> "Measur
     ]
     for answer in bench.evaluate(displaced):
         if not isinstance(answer, Static):
-            return Measured(failure=answer)
+            return PropertyResult(failure=answer)
         forces.append(answer.forces)
     phonon.forces = forces
     phonon.produce_force_constants()
@@ -95,7 +97,7 @@ def heat_capacity(crystal: "Start", options: Options, bench: "Bench") -> "Measur
     value = float(phonon.thermal_properties.heat_capacity[0])
     imaginary = float((frequencies < _IMAGINARY_THZ).mean())
     if not np.isfinite(value):
-        return Measured(failure=Failure(FailureReason.NOT_FINITE, "the heat capacity is not finite"))
-    return Measured(
+        return PropertyResult(failure=Failure(FailureReason.NOT_FINITE, "the heat capacity is not finite"))
+    return PropertyResult(
         {"heat_capacity": value}, detail=f"{imaginary:.1%} of frequencies are imaginary" if imaginary else ""
     )

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.property_options import FromFile
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 FILES = ("md-stability.json.gz", "wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
@@ -44,16 +44,18 @@ SUITES = {
 }
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     return cases_of_file(options, sources, FILES, {})
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Heat, and see who survives."""
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.benchmark.md import Limits, Plan, Run  # noqa: PLC0415
     from pesatlas.benchmark.trajectories import repeated, run_all  # noqa: PLC0415
     from pesatlas.config.section import digest  # noqa: PLC0415
@@ -82,9 +84,9 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
     ]
     for ended in run_all(bench, runs, plan):
         if isinstance(ended.end, Failure):
-            yield Measured(failure=ended.end)
+            yield PropertyResult(failure=ended.end)
             continue
-        yield Measured(
+        yield PropertyResult(
             {"end_temperature": ended.temperature_K},
             outcome=ended.end.value,
             detail=f"{ended.steps} of {steps} steps",

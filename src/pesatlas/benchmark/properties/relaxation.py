@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import Displaced
+from pesatlas.config.property_options import Displaced
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
@@ -29,20 +29,22 @@ class Options(Displaced):
 SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     return cases_of_file(options, sources, FILES, {})
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Relax, and take the distance of fingerprints."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
 
-    from pesatlas.benchmark.bench import perturbed  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.benchmark.cached_evaluator import perturbed  # noqa: PLC0415 - heavy
     from pesatlas.benchmark.fingerprint import fingerprint  # noqa: PLC0415
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
     from pesatlas.dynamics.relax import Relaxed, Settings, Start  # noqa: PLC0415
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
@@ -51,13 +53,13 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
     settings = Settings(options.fmax_eV_per_A, options.max_steps)
     for case, found in zip(cases, bench.relax(starts, settings), strict=True):
         if not isinstance(found, Relaxed):
-            yield Measured(failure=found)
+            yield PropertyResult(failure=found)
             continue
         relaxed = Start(case.start.numbers, found.cell, found.positions)
         try:
             distance = float(np.linalg.norm(fingerprint(relaxed) - fingerprint(case.start)))
         except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
             # pymatgen gives up on crystals without neighbours and the like
-            yield Measured(failure=Failure(FailureReason.BAD_OUTPUT, f"no fingerprint: {error}"))
+            yield PropertyResult(failure=Failure(FailureReason.BAD_OUTPUT, f"no fingerprint: {error}"))
         else:
-            yield Measured({"distance": distance}, detail=f"{found.steps} steps")
+            yield PropertyResult({"distance": distance}, detail=f"{found.steps} steps")

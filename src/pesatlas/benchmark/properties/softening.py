@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFrames
+from pesatlas.config.property_options import FromFrames
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 QUANTITIES = {"force_slope": ("", "ratio", "")}
@@ -32,29 +32,31 @@ class Options(FromFrames):
 SUITES = {"quick": Options(frames=50), "full": Options()}
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the frames."""
-    from pesatlas.benchmark.frames import held_out  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.held_out import held_out  # noqa: PLC0415 - heavy
 
     return held_out(sources, options.frames)
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":  # noqa: ARG001
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":  # noqa: ARG001
     """Evaluate, and fit the slope."""
-    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
+    from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     for case, answer in zip(cases, bench.evaluate([case.start for case in cases]), strict=True):
         forces = case.arrays["forces"]
         if not isinstance(answer, Static):
-            yield Measured(failure=answer)
+            yield PropertyResult(failure=answer)
         elif (forces**2).mean() ** 0.5 < _LEAST_FORCE:
-            yield Measured(
+            yield PropertyResult(
                 failure=Failure(
                     FailureReason.NO_REFERENCE, "the forces of the reference are zero by symmetry"
                 )
             )
         else:
-            yield Measured({"force_slope": float((answer.forces * forces).sum() / (forces**2).sum())})
+            yield PropertyResult({"force_slope": float((answer.forces * forces).sum() / (forces**2).sum())})

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFile
+from pesatlas.config.property_options import FromFile
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz")
@@ -33,21 +33,23 @@ SUITES = {
 }
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the crystals."""
-    from pesatlas.benchmark.sources import cases_of_file  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.structure_sets import cases_of_file  # noqa: PLC0415 - heavy
 
     return cases_of_file(options, sources, FILES, {})
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":
     """Evaluate and look at the clock."""
     import time  # noqa: PLC0415 - as the others
     from statistics import median  # noqa: PLC0415
 
     import torch  # noqa: PLC0415 - heavy
 
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.dynamics.relax import to_batch  # noqa: PLC0415
 
     device = bench.potential.device
@@ -62,4 +64,6 @@ def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)
         atoms = copies * len(case.start.numbers)
-        yield Measured({"step_time": 1000 * median(times[1:]) / atoms}, detail=f"{atoms} atoms on {device}")
+        yield PropertyResult(
+            {"step_time": 1000 * median(times[1:]) / atoms}, detail=f"{atoms} atoms on {device}"
+        )

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pesatlas.config.properties import FromFrames
+from pesatlas.config.property_options import FromFrames
 
 if TYPE_CHECKING:
-    from pesatlas.benchmark.bench import Bench
-    from pesatlas.benchmark.case import Case, Measured
-    from pesatlas.benchmark.sources import Sources
+    from pesatlas.benchmark.cached_evaluator import CachedEvaluator
+    from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
+    from pesatlas.benchmark.structure_sets import Sources
 
 VERSION = 1
 QUANTITIES = {
@@ -34,27 +34,29 @@ class Options(FromFrames):
 SUITES = {"quick": Options(frames=50), "full": Options()}
 
 
-def cases(options: Options, sources: "Sources") -> "list[Case]":
+def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
     """Read the frames."""
-    from pesatlas.benchmark.frames import held_out  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.held_out import held_out  # noqa: PLC0415 - heavy
 
     return held_out(sources, options.frames)
 
 
-def measure(cases: "list[Case]", options: Options, bench: "Bench") -> "Iterator[Measured]":  # noqa: ARG001
+def measure(
+    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+) -> "Iterator[PropertyResult]":  # noqa: ARG001
     """Evaluate, and take absolute differences."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
 
-    from pesatlas.benchmark.bench import Static  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.case import Measured  # noqa: PLC0415
-    from pesatlas.potentials.interface import VOIGT  # noqa: PLC0415
-    from pesatlas.units import EV_PER_A3_TO_GPA  # noqa: PLC0415
+    from pesatlas.atoms.units import EV_PER_A3_TO_GPA  # noqa: PLC0415
+    from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
+    from pesatlas.potentials.potential import VOIGT  # noqa: PLC0415
 
     for case, answer in zip(cases, bench.evaluate([case.start for case in cases]), strict=True):
         if not isinstance(answer, Static):
-            yield Measured(failure=answer)
+            yield PropertyResult(failure=answer)
             continue
         energy = abs(answer.energy_eV - float(case.arrays["energy"])) / len(case.start.numbers)
         forces = float(np.abs(answer.forces - case.arrays["forces"]).mean())
         stress = float(np.abs(answer.stress[VOIGT] - case.arrays["stress"]).mean()) * EV_PER_A3_TO_GPA
-        yield Measured({"energy_error": energy, "force_error": forces, "stress_error": stress})
+        yield PropertyResult({"energy_error": energy, "force_error": forces, "stress_error": stress})

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.dataset.atoms import to_ase
-from pesatlas.dataset.source import Source, provenance
+from pesatlas.campaign.splits import SPLITS
+from pesatlas.dataset.convert import to_ase
+from pesatlas.dataset.rows import Source, provenance
 from pesatlas.errors import UserError
-from pesatlas.splits import SPLITS
 
 ROWS_IN_A_SHARD = 20_000
 """The library looks through a list of all rows of a file for each row it writes."""

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pesatlas.dataset.atoms import text_info, to_ase
-from pesatlas.dataset.source import Source
+from pesatlas.dataset.convert import text_info, to_ase
+from pesatlas.dataset.rows import Source
 
 
 def export(source: Source, folder: Path) -> list[Path]:

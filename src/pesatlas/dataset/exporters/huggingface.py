@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pesatlas.dataset.source import Source
-from pesatlas.splits import SPLITS
+from pesatlas.campaign.splits import SPLITS
+from pesatlas.dataset.rows import Source
 from pesatlas.tables import SCHEMAS
 
 ROWS_IN_A_SHARD = 100_000
@@ -88,7 +88,7 @@ def _readme(source: Source, folder: Path) -> str:
         "",
         f"# {source.name}",
         "",
-        *(line for caution in source.cautions for line in (f"**Beware: {caution}.**", "")),
+        *(line for caveat in source.caveats for line in (f"**Warning: {caveat}.**", "")),
         f"Labels of campaign {source.name}, a configuration for each reference level, made with pesatlas {source.version}. Units: eV,",
         "Å, eV/Å; stress in eV/Å³, tension positive, Voigt xx yy zz yz xz xy. Positions are Cartesian, 3n numbers atom by atom.",
         "What it is and how it was made: the dataset card beside this export.",

@@ -14,10 +14,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from pesatlas.dataset.atoms import text_info, to_ase
-from pesatlas.dataset.source import Source
-from pesatlas.elements import symbol_of
-from pesatlas.splits import SPLITS
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.splits import SPLITS
+from pesatlas.dataset.convert import text_info, to_ase
+from pesatlas.dataset.rows import Source
 
 UNSEEN = "test-unseen"
 _BOX_A = 20.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.dataset.exporters import matpes
-from pesatlas.dataset.source import Source
+from pesatlas.dataset.rows import Source
 
 
 def export(source: Source, folder: Path) -> list[Path]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.dataset.source import FUNCTIONALS, Source, as_json
-from pesatlas.elements import symbol_of
-from pesatlas.splits import SPLITS
-from pesatlas.units import ATM_TO_GPA, KBAR_TO_EV_PER_A3
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.atoms.units import ATM_TO_GPA, KBAR_TO_EV_PER_A3
+from pesatlas.campaign.splits import SPLITS
+from pesatlas.dataset.rows import FUNCTIONALS, Source, as_json
 
 _DALTON_PER_A3_TO_G_PER_CM3 = 1.66053906660
 

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.dataset.exporters.matpes import structure_dict, triples
-from pesatlas.dataset.source import FUNCTIONALS, Source, as_json, provenance
-from pesatlas.elements import symbol_of
+from pesatlas.dataset.rows import FUNCTIONALS, Source, as_json, provenance
 
 
 def export(source: Source, folder: Path) -> list[Path]:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from pesatlas.atoms.units import KBAR_TO_EV_PER_A3
 from pesatlas.dataset.importers._rows import number_or_none, row
 from pesatlas.frames import documents
 from pesatlas.frames.frame import ID_KEYS, Frame, Refusal, UnusableFrame, own_id
 from pesatlas.frames.items import numbered
 from pesatlas.frames.labels import Labels, read_labels, voigt
 from pesatlas.tables.schemas import FailureReason
-from pesatlas.units import KBAR_TO_EV_PER_A3
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 

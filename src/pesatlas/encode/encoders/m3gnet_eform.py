@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.section import Section
-from pesatlas.elements import atomic_number
-from pesatlas.encode.interface import Encoder, Frame
+from pesatlas.encode.encoder import Encoder, Frame
 from pesatlas.errors import UserError
 
 # Compounds whose formation energy (eV/atom, Materials Project) a sound model gives; weights under the wrong convention give

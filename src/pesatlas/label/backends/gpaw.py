@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pesatlas import supervise
 from pesatlas.config.section import Section
-from pesatlas.label.interface import Failed, Outcome, Result, Task, Workplace
+from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
 from pesatlas.levels.gpaw import atom_settings, crystal_settings, paw_folder, pseudopotential_hashes
+from pesatlas.runtime import supervise
 from pesatlas.tables import FailureReason
 
 SAME_GEOMETRY_A = 1e-6
@@ -34,7 +34,7 @@ def check(_: Options) -> None:
     paw_folder()
 
 
-def calculate(task: Task, _: Options, place: Workplace) -> Outcome:
+def calculate(task: Task, _: Options, place: Workdir) -> Outcome:
     """Prepare, run, parse and verify one calculation. GPAW runs on one core."""
     try:
         settings = prepare(task, place.scratch)
@@ -67,7 +67,7 @@ def prepare(task: Task, scratch: Path) -> dict[str, Any]:
     return settings
 
 
-def run(place: Workplace) -> Failed | None:
+def run(place: Workdir) -> Failed | None:
     """Run the program to its end; return what went wrong, if anything."""
     output = place.scratch / "out.txt"
     command = [

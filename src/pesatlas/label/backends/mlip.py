@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pesatlas import registry
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.config import plugins
 from pesatlas.config.section import Runtime, Section
-from pesatlas.elements import symbol_of
 from pesatlas.errors import UserError
-from pesatlas.label.interface import Failed, Outcome, Result, Task, Workplace
-from pesatlas.potentials.registry import POTENTIALS, load_potential
+from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
+from pesatlas.potentials.loading import POTENTIALS, load_potential
 from pesatlas.tables import FailureReason
 
 if TYPE_CHECKING:
     # the union is built at run time from the modules that are there
     Potential = Any
 else:
-    Potential = registry.options_of(POTENTIALS)
+    Potential = plugins.options_of(POTENTIALS)
 
 _EVALUATING = Lock()
 """One evaluation at a time: each has all threads of the job, and switches of torch that hold for the whole process."""
@@ -46,12 +46,12 @@ class Options(Section):
 
 def check(options: Options) -> None:
     """Raise a UserError if what the potential needs is not there."""
-    look = getattr(registry.find(POTENTIALS, options.potential.kind), "check", None)
+    look = getattr(plugins.find(POTENTIALS, options.potential.kind), "check", None)
     if look is not None:
         look(options.potential)
 
 
-def calculate(task: Task, options: Options, place: Workplace) -> Outcome:  # noqa: ARG001 - it needs no place to run in
+def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa: ARG001 - it needs no place to run in
     """Evaluate the potential. There is no gap, there are no moments; energy and free energy are the same.
 
     Raises
@@ -106,14 +106,14 @@ def evaluate(
 
     Parameters
     ----------
-    potential : as ``pesatlas.potentials.registry.load_potential`` returns it
+    potential : as ``pesatlas.potentials.loading.load_potential`` returns it
     numbers : (n,) atomic numbers
     cell : (3, 3) Å, rows are lattice vectors
     positions : (n, 3) Å
     """
     import torch  # noqa: PLC0415 - slow to import
 
-    from pesatlas.potentials.interface import VOIGT, Batch  # noqa: PLC0415 - imports torch
+    from pesatlas.potentials.potential import VOIGT, Batch  # noqa: PLC0415 - imports torch
 
     batch = Batch(
         numbers=torch.as_tensor(np.asarray(numbers, dtype=np.int64)),

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
-from pesatlas.label.interface import Outcome, Task, Workplace
+from pesatlas.label.backend import Outcome, Task, Workdir
 from pesatlas.levels import potcars
 
 
@@ -68,7 +68,7 @@ def program(options: Options) -> str:
     return path
 
 
-def calculate(task: Task, options: Options, place: Workplace) -> Outcome:
+def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
     """Prepare, run, parse and verify one calculation; r2SCAN starts from the PBE solution, which is made if it is not handed over.
 
     Raises

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.elements import atomic_number
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
+from pesatlas.label.backend import Task
 from pesatlas.label.backends.vasp import program
-from pesatlas.label.interface import Task
 from pesatlas.label.vasp.inputs import input_set, usable
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import FUNCTIONALS, levels

@@ -11,9 +11,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp.inputs import Incar
 from pymatgen.io.vasp.sets import MatPESStaticSet
 
-from pesatlas.elements import symbol_of
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
-from pesatlas.label.interface import Task
+from pesatlas.label.backend import Task
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import EXTRA_INCAR, Functional
 

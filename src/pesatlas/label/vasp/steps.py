@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pesatlas.label.interface import Failed, Outcome, Result, Task, Workplace
+from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
 from pesatlas.label.vasp import inputs as vasp_inputs
-from pesatlas.label.vasp.output import trim
-from pesatlas.label.vasp.run import STARTED, run
-from pesatlas.label.vasp.verify import result
+from pesatlas.label.vasp.check_outputs import result
+from pesatlas.label.vasp.custodian_run import STARTED, run
+from pesatlas.label.vasp.strip_outputs import trim
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import Functional
 from pesatlas.tables import FailureReason
@@ -23,7 +23,7 @@ _HANDED = "pbe.json"
 _WAVECAR = "WAVECAR"
 
 
-def calculate(task: Task, options: Any, place: Workplace) -> Outcome:
+def calculate(task: Task, options: Any, place: Workdir) -> Outcome:
     """Calculate a task at its level; what goes wrong is returned.
 
     Raises
@@ -43,7 +43,7 @@ def calculate(task: Task, options: Any, place: Workplace) -> Outcome:
         return Failed(FailureReason.CRASHED, f"on this machine: {error.strerror or error}{where}")
 
 
-def _pbe(task: Task, options: Any, place: Workplace, deadline: float) -> Outcome:
+def _pbe(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
     """Calculate at PBE, and hand over what r2SCAN starts from, or why there is nothing."""
     outcome = _run(task, "PBE", options, place, deadline)
     handed: dict[str, Any]
@@ -61,7 +61,7 @@ def _pbe(task: Task, options: Any, place: Workplace, deadline: float) -> Outcome
     return outcome
 
 
-def _r2scan(task: Task, options: Any, place: Workplace, deadline: float) -> Outcome:
+def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
     """Calculate at r2SCAN, from what PBE handed over; PBE is calculated first if its label came from the store."""
     handed = _handed(place)
     if handed is None:
@@ -92,7 +92,7 @@ def _r2scan(task: Task, options: Any, place: Workplace, deadline: float) -> Outc
     return replace(outcome, settings={**outcome.settings, **start})
 
 
-def _handed(place: Workplace) -> dict[str, Any] | None:
+def _handed(place: Workdir) -> dict[str, Any] | None:
     """Read what PBE handed over: its result with a wavefunction, or its failure; None if it has to be calculated."""
     path = place.handover / _HANDED
     if not path.exists():
@@ -111,7 +111,7 @@ def _run(
     task: Task,
     functional: Functional,
     options: Any,
-    place: Workplace,
+    place: Workdir,
     deadline: float,
     moments: Sequence[float] | None = None,
 ) -> Outcome:

@@ -14,7 +14,7 @@ import numpy as np
 from lxml import etree
 from pymatgen.core import Element, Structure
 
-from pesatlas.label.vasp.files import BadOutputError, TornError, open_file
+from pesatlas.label.vasp.open_files import BadOutputError, TornError, open_file
 
 # Not read: each may have more bytes than all the rest.
 _DROPPED = frozenset(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pesatlas.monitor.slurm import call_slurm, seconds
+from pesatlas.monitor.squeue import call_slurm, seconds
 
 _PATIENCE_S = 30.0
 _UNLIMITED = {"", "UNLIMITED", "INFINITE", "NONE", "N/A", "(null)"}

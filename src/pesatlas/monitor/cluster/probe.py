@@ -17,15 +17,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from pesatlas import __version__, registry
+from pesatlas import __version__
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.label import MLIP
 from pesatlas.config.load import EXTENSIONS, read_campaign
 from pesatlas.errors import UserError
-from pesatlas.label.atoms import task_of_atom
-from pesatlas.label.interface import Failed, Task, Workplace
-from pesatlas.label.scratch import scratch_folder
-from pesatlas.levels.registry import levels_of
+from pesatlas.label.backend import Failed, Task, Workdir
+from pesatlas.label.isolated_atoms import task_of_atom
+from pesatlas.label.workdir import scratch_folder
+from pesatlas.levels.lookup import levels_of
 
 _POLL_S = 0.5
 _MB = 1_000_000
@@ -195,8 +196,8 @@ def label(campaign: Campaign, number: int, longest_s: float) -> Finding:
         for folder in folders:
             folder.mkdir()
         run, keep, shared = folders
-        calculate = registry.find(EXTENSIONS["label.backend"], backend.kind).calculate
-        place = Workplace(
+        calculate = plugins.find(EXTENSIONS["label.backend"], backend.kind).calculate
+        place = Workdir(
             run, keep, shared, min(campaign.label.timeout_min * 60, longest_s), campaign.label.cores
         )
         outcome = calculate(atom, backend, place)

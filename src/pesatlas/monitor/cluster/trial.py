@@ -20,7 +20,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.facts import Cluster, ask
 from pesatlas.monitor.cluster.requests import Request
-from pesatlas.monitor.slurm import call_slurm
+from pesatlas.monitor.squeue import call_slurm
 
 FOLDER = Path("work/cluster")
 STEPS = ("environment", "GPU", "scratch", "locks", "label")

@@ -15,8 +15,8 @@ import jinja2
 from snakemake.ioutils import register_in_globals
 
 from pesatlas.errors import UserError
-from pesatlas.monitor.cluster.compare import SHORT_MEMORY_S, count, duration, memory
 from pesatlas.monitor.cluster.facts import Cluster, Partition
+from pesatlas.monitor.cluster.partition_fit import SHORT_MEMORY_S, count, duration, memory
 from pesatlas.monitor.cluster.requests import Request
 
 _TEMPLATE = Path(__file__).with_name("profile.yaml.j2")

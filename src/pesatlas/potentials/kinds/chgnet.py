@@ -12,7 +12,7 @@ from pesatlas.errors import UserError
 from pesatlas.potentials.identity import Identity, TrainedOn, versions
 
 if TYPE_CHECKING:
-    from pesatlas.potentials.interface import Potential
+    from pesatlas.potentials.potential import Potential
 
 
 _FILES = {

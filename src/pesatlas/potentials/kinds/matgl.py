@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.section import Runtime, Section
-from pesatlas.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.potentials.hub import fetch_weights
 from pesatlas.potentials.identity import Identity, TrainedOn, versions
 from pesatlas.potentials.weights import MODEL_FILES, directory_sha256, load_matgl, missing_files
 
 if TYPE_CHECKING:
-    from pesatlas.potentials.interface import Potential
+    from pesatlas.potentials.potential import Potential
 
 
 class Options(Section):

@@ -28,7 +28,7 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 
 
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
-    """Cover the centres of all atomic clusters by nets that become finer by √2, the last of which is the clusters themselves.
+    """Cover the centres of all atomic clusters by resolutions that become finer by √2, the last of which is the clusters themselves.
 
     In each net the frame comes first that has the most meshes not yet covered, for the cube of its number of atoms (what DFT
     costs); Chvátal's greedy rule, within ln(meshes) of the cheapest cover. What earlier picks, ``taken`` and ``known`` cover is
@@ -36,12 +36,12 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     can pay for, and a larger budget keeps the picks of a smaller one.
     """
     from pesatlas.select.greedy import greedy_cover  # noqa: PLC0415 - imports numba, which a configuration need not
-    from pesatlas.select.nets import nets  # noqa: PLC0415 - as above
+    from pesatlas.select.resolutions import resolutions  # noqa: PLC0415 - as above
 
     used = np.zeros(len(pool.ids), dtype=np.bool_)
     used[taken] = True
     picks: list[Pick] = []
-    for resolution, mesh in nets(pool):
+    for resolution, mesh in resolutions(pool):
         covered = np.zeros(int(mesh.max(initial=-1)) + 1, dtype=np.bool_)
         covered[mesh[known.atom_clusters]] = True
         meshes = mesh[pool.atom_clusters]

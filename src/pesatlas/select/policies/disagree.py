@@ -34,9 +34,9 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
 
     A frame is worth, divided by the cube of its number of atoms (what DFT costs),
 
-        sum over nets, sum over meshes m of the net in which it has an atom, of error(m) / (1 + labels(m)).
+        sum over resolutions, sum over meshes m of the net in which it has an atom, of error(m) / (1 + labels(m)).
 
-    The nets are those of the policy ``cover``, each twice as fine as the one before, from one mesh for everything to the atomic
+    The resolutions are those of the policy ``cover``, each twice as fine as the one before, from one mesh for everything to the atomic
     clusters. ``error`` is the calibrated error that is expected of a force there: root mean square of the clusters in the mesh,
     weighted by their numbers of atoms. ``labels`` are picks so far and ``taken`` with an atom in the mesh, and one more if ``known`` has
     any: what more of them brings falls as their number grows. So coverage and disagreement are one number, a few bad environments
@@ -48,7 +48,7 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
         If there is no committee.
     """
     from pesatlas.select.greedy import Shares, greedy_shares  # noqa: PLC0415 - imports numba, which a configuration need not
-    from pesatlas.select.nets import nets  # noqa: PLC0415 - as above
+    from pesatlas.select.resolutions import resolutions  # noqa: PLC0415 - as above
 
     errors = pool.expected_errors
     if errors is None:
@@ -56,7 +56,7 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
             "select.policy: disagree needs a committee, which only a round after the first has (section `round`). Take cover or matpes."
         )
     meshes, worth, first = [], [], 0
-    for _, mesh in nets(pool, _FINER):
+    for _, mesh in resolutions(pool, _FINER):
         count = int(mesh.max(initial=-1)) + 1
         weights = np.bincount(mesh, pool.atom_centres.weights, count)
         worth.append(np.sqrt(np.bincount(mesh, pool.atom_centres.weights * errors**2, count) / weights))

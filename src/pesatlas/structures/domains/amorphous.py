@@ -9,10 +9,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pesatlas.atoms.units import ATM_TO_GPA
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Condition, Crystal, Segment
 from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperature, enlarged
-from pesatlas.units import ATM_TO_GPA
 
 
 class Options(Section):

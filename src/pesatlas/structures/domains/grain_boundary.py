@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
+from pesatlas.atoms.units import ATM_TO_GPA
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Crystal, Refused, at_temperatures, from_pymatgen, to_pymatgen
 from pesatlas.structures.domains.bulk import Pressure, Temperatures
 from pesatlas.structures.domains.surface import Miller
 from pesatlas.tables.schemas import FailureReason
-from pesatlas.units import ATM_TO_GPA
 
 Kind = Literal["twist", "tilt"]
 _NAMES = {"twist": "Twist", "tilt": "Symmetric tilt"}

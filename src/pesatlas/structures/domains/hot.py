@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from pesatlas.atoms.units import ATM_TO_GPA
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import Cell, Crystal, at_temperatures
 from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures, enlarged
-from pesatlas.units import ATM_TO_GPA
 
 
 class Options(Section):

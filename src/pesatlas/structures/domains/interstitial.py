@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
+from pesatlas.atoms.elements import Symbols, symbol_of
+from pesatlas.atoms.units import ATM_TO_GPA
 from pesatlas.config.section import Section
-from pesatlas.elements import Symbols, symbol_of
 from pesatlas.structures.crystal import Cell, Crystal, Refused, at_temperatures
 from pesatlas.structures.defects import generators, interstitials
 from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures
 from pesatlas.tables.schemas import FailureReason
-from pesatlas.units import ATM_TO_GPA
 
 
 class Options(Section):

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
+from pesatlas.atoms.units import ATM_TO_GPA
 from pesatlas.config.section import Section
 from pesatlas.structures.crystal import STATIC, Cell, Crystal, Refused, at_temperatures
 from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures, enlarged
 from pesatlas.structures.layers import Layered, find_layers
 from pesatlas.tables.schemas import FailureReason
-from pesatlas.units import ATM_TO_GPA
 
 
 class Options(Section):

@@ -1,6 +1,6 @@
 """Between two states: an atom hops into a vacancy beside it, along the path of least energy of the exploring potential.
 
-Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.paths`` relaxes both and finds the path.
+Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.minimum_energy_paths`` relaxes both and finds the path.
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from pesatlas.atoms.elements import Symbols
 from pesatlas.config.section import Section
-from pesatlas.elements import Symbols
 from pesatlas.structures.crystal import Cell, Condition, Crystal, Path, Refused, without
 from pesatlas.structures.defects import generators, vacancies
 from pesatlas.structures.domains.bulk import Supercell

@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from pesatlas import __version__
+from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.section import Section
-from pesatlas.elements import atomic_number
 from pesatlas.structures.crystal import Read, make_crystal
 
 Vector = tuple[float, float, float]

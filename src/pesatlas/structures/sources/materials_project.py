@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pesatlas.atoms.elements import Symbols
 from pesatlas.config.section import Section
-from pesatlas.elements import Symbols
 from pesatlas.errors import UserError
-from pesatlas.progress import Progress
+from pesatlas.runtime.progress import Progress
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Read, Rejected, from_pymatgen
-from pesatlas.tables.atomic import atomic_path
 from pesatlas.tables.schemas import FailureReason
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pesatlas.campaign.rounds import results_of
 from pesatlas.config.section import Section, digest
 from pesatlas.errors import UserError
-from pesatlas.rounds import results_of
 from pesatlas.structures.crystal import Read, make_crystal
-from pesatlas.structures.names import with_suffix
+from pesatlas.structures.crystal_names import with_suffix
 from pesatlas.tables import check_entry, iter_table, read_table
 from pesatlas.tables.manifest import read_campaign_manifest
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from pesatlas.errors import UserError
-from pesatlas.label.vasp.files import open_file
-from pesatlas.ledger import records
-from pesatlas.store import Store
+from pesatlas.label.vasp.open_files import open_file
+from pesatlas.storage.ledger import records
+from pesatlas.storage.store import Store
 
 _PACKED = r"(?P<packed>\.gz|\.bz2|\.xz|\.lzma|\.zst)?"
 _VASPRUN = re.compile(rf"(?P<before>.*?)vasprun(?P<middle>.*?)\.xml(?P<after>.*?){_PACKED}", re.IGNORECASE)

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from lxml import etree
 
-from pesatlas.elements import atomic_number
+from pesatlas.atoms.elements import atomic_number
 
 Value = Any
 """A key's value: a word, a truth, a number, or a list of numbers."""

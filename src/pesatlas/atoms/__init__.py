@@ -1,0 +1,1 @@
+"""Elements, geometry and units, without heavy imports."""

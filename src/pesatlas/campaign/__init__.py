@@ -1,0 +1,1 @@
+"""Facts of a whole campaign that several stages share: files, rules, rounds, splits, caveats."""

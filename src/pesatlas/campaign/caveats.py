@@ -1,0 +1,21 @@
+"""What has to be said of a dataset before anything else, wherever it is shown: that its labels are less than they may seem."""
+
+from typing import Any
+
+from pesatlas.config.label import MLIP
+
+POTENTIAL = "machine-learning potential"
+"""Under which the level of a potential's labels has its name, among its codes."""
+
+
+def caveats(manifest: dict[str, Any]) -> list[str]:
+    """Return what to beware of in the labels of the campaign of this manifest; empty if they are what they seem."""
+    found = []
+    backend = manifest.get("configuration", {}).get("label", {}).get("backend", {})
+    if backend.get("quality") == "demo":
+        found.append("demo quality: too coarse to train on")
+    if MLIP in manifest["levels"]:
+        definition = manifest.get("surfaces", {}).get(MLIP, {}).get("definition") or {}
+        name = definition.get("code", {}).get(POTENTIAL, "")
+        found.append(f"labels of a machine-learning potential{name and f' ({name})'}, NOT DFT")
+    return found

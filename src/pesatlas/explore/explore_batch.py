@@ -1,0 +1,150 @@
+"""Explore one batch: from a table of cells to a table of snapshots and a table of failures."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore import Explore
+from pesatlas.config.section import digest
+from pesatlas.explore.checkpoint import Checkpoint
+from pesatlas.explore.engine import Engine
+from pesatlas.explore.equilibrium import evaluate_equilibrium
+from pesatlas.explore.stored_frames import Frame, pack, unpack
+from pesatlas.explore.trajectory import Trajectory, read_trajectories
+from pesatlas.explore.write_tables import Outcome, write_tables
+from pesatlas.potentials.device import check_device
+from pesatlas.potentials.loading import load_potential
+from pesatlas.potentials.potential import Potential, unknown_elements
+from pesatlas.storage.ledger import Lock
+from pesatlas.storage.store import Store, stores_at
+from pesatlas.tables import FailureReason
+from pesatlas.tables.failures import Failure
+
+log = logging.getLogger(__name__)
+
+_NOT_FOR_THE_STORE = {FailureReason.OUT_OF_MEMORY, FailureReason.CRASHED}
+"""Failures of a machine or a program rather than of the physics: tried again by the next run that asks."""
+
+
+def run_md(
+    campaign: Campaign, batch: int, structures: Path, snapshots: Path, failures: Path, work: Path
+) -> None:
+    """Run molecular dynamics of one batch of cells.
+
+    Parameters
+    ----------
+    campaign : the whole configuration
+    batch : which rows of ``structures``
+    structures : table ``structures``
+    snapshots, failures : tables to write
+    work : folder for what is under way; a folder for this batch is made in it, and removed at the end
+    """
+    check_device(campaign.explore.device, "explore.device")
+    potential = load_potential(campaign.explore.potential, campaign.explore.device)
+    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "trajectories")
+    explore_batch(
+        campaign.explore,
+        campaign.campaign.seed,
+        potential,
+        store,
+        batch=batch,
+        structures=structures,
+        snapshots=snapshots,
+        failures=failures,
+        work=work,
+    )
+
+
+def explore_batch(
+    settings: Explore,
+    seed: int,
+    potential: Potential,
+    store: Store,
+    *,
+    batch: int,
+    structures: Path,
+    snapshots: Path,
+    failures: Path,
+    work: Path,
+) -> None:
+    """As ``run_md``, with a potential that is loaded already and the store of trajectories."""
+    wanted, n_structures = read_trajectories(structures, batch, settings, seed, potential)
+    identity = digest(sorted({each.key for each in wanted}))
+    folder = work / identity / f"{batch:05d}"
+    # beside the folder, not in it: another job may wait for the lock while this one removes the folder
+    with Lock(folder.with_name(f"{folder.name}.lock")):
+        store.refresh()
+        _compute(
+            settings,
+            potential,
+            {each.key: each for each in wanted},
+            store,
+            f"explore-{identity}-{batch:05d}",
+            folder,
+        )
+        store.refresh()
+        outcomes = (
+            Outcome(each, *unpack(_payload_of(each, store)))
+            for each in sorted(wanted, key=lambda each: f"{each.name}:")
+        )
+        write_tables(
+            outcomes,
+            n_structures=n_structures,
+            potential=potential,
+            fingerprint=digest(settings.identity(), seed, potential.name, potential.weights_hash),
+            snapshots=snapshots,
+            failures=failures,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _compute(
+    settings: Explore,
+    potential: Potential,
+    wanted: Mapping[str, Trajectory],
+    results: Store,
+    segment: str,
+    folder: Path,
+) -> None:
+    """Compute what the store does not have; when this returns, the store has the outcome of everything."""
+    missing = {key: each for key, each in wanted.items() if results.get(key) is None}
+    if not missing:
+        log.info("all %d trajectories and equilibrium crystals are in the store", len(wanted))
+        return
+    with results.writer(segment) as writer:
+
+        def commit(trajectory: Trajectory, frames: list[Frame], failure: Failure | None) -> None:
+            key = trajectory.key
+            if failure and failure.reason in _NOT_FOR_THE_STORE:
+                key = _unfit(key)
+            if key not in writer and results.get(key) is None:
+                writer.append(key, pack(frames, failure))
+
+        asked = {key: unknown_elements(potential, each.numbers) for key, each in missing.items()}
+        unknown = {key: failure for key, failure in asked.items() if failure}
+        for key, failure in unknown.items():
+            commit(missing[key], [], failure)
+        known = {key: each for key, each in wanted.items() if key not in unknown}
+        still = [each for key, each in known.items() if each.static and key in missing]
+        evaluate_equilibrium(still, settings, potential, commit)
+        paths = [each for key, each in known.items() if each.path_end is not None and key in missing]
+        if paths:
+            from pesatlas.explore.minimum_energy_paths import relax_paths  # noqa: PLC0415 - ASE's bands take a second to import
+
+            relax_paths(paths, settings, potential, commit)
+        moving = {key: each for key, each in known.items() if each.moves}
+        checkpoint = Checkpoint(folder, digest(sorted(wanted)), potential.device)
+        Engine(settings, potential, checkpoint, commit).run(moving, missing.keys())
+
+
+def _unfit(key: str) -> str:
+    return f"{key}-unfit"
+
+
+def _payload_of(trajectory: Trajectory, results: Store) -> bytes:
+    payload = results.get(trajectory.key) or results.get(_unfit(trajectory.key))
+    if payload is None:
+        raise RuntimeError(f"{trajectory.name}: neither frames nor a failure were stored")
+    return payload

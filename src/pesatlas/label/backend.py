@@ -1,0 +1,144 @@
+"""What a labelling backend is given and what it gives back."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pesatlas.levels.level import Level
+from pesatlas.tables import FailureReason
+
+# What a machine did, not what the structure is: worth another attempt.
+TRANSIENT = frozenset({FailureReason.CRASHED, FailureReason.TIMEOUT, FailureReason.OUT_OF_MEMORY})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One calculation.
+
+    Attributes
+    ----------
+    numbers : (n,) atomic numbers
+    cell : (3, 3) Å, rows are lattice vectors
+    positions : (n, 3) Å
+    level : at which level
+    isolated : an atom alone in its box, for cohesive energies
+    """
+
+    numbers: np.ndarray
+    cell: np.ndarray
+    positions: np.ndarray
+    level: Level
+    isolated: bool = False
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """Where and with what one attempt at a calculation runs.
+
+    Attributes
+    ----------
+    scratch : empty folder on the node, removed afterwards
+    keep : empty folder; what is left there is archived with the outcome
+    handover : folder that the levels of one geometry share while they are calculated one after the other, e.g. for a
+        wavefunction; may be empty where a level before was taken from the store
+    timeout_s : longest time for the attempt, s
+    cores : how many cores it may use
+    cpus : which; empty if they are not assigned
+    """
+
+    scratch: Path
+    keep: Path
+    handover: Path
+    timeout_s: float
+    cores: int = 1
+    cpus: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished calculation, in the units of the tables; forces and moments in the task's order of atoms.
+
+    Attributes
+    ----------
+    corrections : what was changed, by a program, to make the calculation succeed
+    quarantine_reasons : why the label must not enter a dataset although it is finished, e.g. a correction of what defines its level
+    """
+
+    energy_eV: float
+    free_energy_eV: float
+    forces_eV_per_A: list[list[float]]
+    stress_eV_per_A3: list[float]
+    magmoms_muB: list[float] | None
+    band_gap_eV: float | None
+    scf_steps: int
+    converged: bool
+    corrections: list[str]
+    pseudopotentials: dict[str, str]
+    settings: dict[str, Any]
+    wall_s: float
+    quarantine_reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A calculation without a result, and why.
+
+    Attributes
+    ----------
+    attempts : how many were made in all
+    before : how many of them were made before it was last put back into the queue; they do not count against the limit
+    memory_mb : memory of the job of the last attempt, MB; 0 if it is not known
+    """
+
+    reason: FailureReason
+    detail: str
+    attempts: int = 1
+    before: int = 0
+    memory_mb: int = 0
+
+
+Outcome = Result | Failed
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """What was put back into the queue: to be calculated as if it were unknown, but not forgotten.
+
+    Attributes
+    ----------
+    reason : why it had failed; quarantined for a label that a dataset would not take
+    detail : the same, in a sentence
+    attempts : how many were made until then
+    at : when, seconds since 1970
+    """
+
+    reason: FailureReason
+    detail: str
+    attempts: int
+    at: float
+
+
+class Backend(Protocol):
+    """A module in ``pesatlas.label.backends``."""
+
+    def calculate(self, task: Task, options: Any, place: Workdir) -> Outcome:
+        """Prepare, run, parse and verify one calculation; failures are returned, not raised. Called from several threads."""
+        ...
+
+
+def to_bytes(outcome: Outcome | Requeued) -> bytes:
+    """Write a record for the store."""
+    return json.dumps({"kind": type(outcome).__name__, **asdict(outcome)}).encode()
+
+
+def from_bytes(payload: bytes) -> Outcome | Requeued:
+    """Read what ``to_bytes`` wrote."""
+    raw = json.loads(payload)
+    kind = raw.pop("kind")
+    if kind == "Result":
+        return Result(**raw)
+    raw["reason"] = FailureReason(raw["reason"])
+    return Requeued(**raw) if kind == "Requeued" else Failed(**raw)

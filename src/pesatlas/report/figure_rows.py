@@ -1,0 +1,384 @@
+"""The rows behind the figures: read from the tables of a campaign, a sample of them where there are too many to draw."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pesatlas.atoms.elements import symbol_of
+from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.config.select import groups
+from pesatlas.report.figure import Columns, Data
+from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.report.softness import LABELS, softness
+from pesatlas.tables import iter_table, read_entry, read_table
+
+LABELS_SHOWN = 5000
+POINTS_SHOWN = 6000
+POOL_SHOWN = 4000
+PICKS_SHOWN = 2000
+_ROWS_OF_GROUP = 4
+"""Rows that are taken of a row group of a long table: neighbours are frames of one trajectory, and alike."""
+
+_LABEL_COLUMNS = [
+    "snapshot_id",
+    "domain",
+    "n_atoms",
+    "numbers",
+    "cell_A",
+    "cohesive_energy_eV_per_atom",
+    "max_force_eV_per_A",
+    "net_force_eV_per_A",
+    "static_pressure_GPa",
+    "level_gap_eV_per_atom",
+    "scf_steps",
+    "wall_s",
+    "verdict",
+    "formula",
+]
+
+
+def elements_of(numbers: Iterable[int]) -> str:
+    """Return the elements as the page looks for them: ``|Cl|Na|``."""
+    return f"|{'|'.join(sorted({symbol_of(int(z)) for z in numbers}))}|"
+
+
+def volume_A3(row: Mapping[str, Any]) -> float:  # noqa: N802 - names carry units
+    """Return the volume of the cell of a row."""
+    return abs(float(np.linalg.det(np.reshape(row["cell_A"], (3, 3)))))
+
+
+class Reader:
+    """Reads the tables below ``results``; what several figures need is read once.
+
+    Parameters
+    ----------
+    results : folder of a finished campaign
+    manifest : its manifest
+    """
+
+    def __init__(self, results: Path, manifest: Mapping[str, Any]) -> None:
+        self.results = results
+        self.levels: list[str] = manifest["levels"]
+        self.seed: int = manifest["configuration"].get("campaign", {}).get("seed", 0)
+        self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
+        self.batches: int = read_entry(results / "structures.parquet").counts["batches"]
+        self.entries: list[dict[str, Any]] = manifest["files"]
+        ids, self.rows = draw_ids(self._dataset(self.levels[0]), "dataset", self.seed, LABELS_SHOWN)
+        # the same snapshots at every level, so that they can be compared
+        self.labels = {
+            level: read_rows(
+                self._dataset(level), "dataset", ids, [*_LABEL_COLUMNS, "abs_forces_eV_per_A"]
+            ).to_pylist()
+            for level in self.levels
+        }
+
+    def _dataset(self, level: str) -> Path:
+        return self.results / "dataset" / level / "part-00000.parquet"
+
+    def label_rows(self) -> Data:
+        """Return rows of the dataset at all levels."""
+        kept = [name for name in _LABEL_COLUMNS if name not in {"numbers", "cell_A"}]
+        columns: Columns = {name: [] for name in ("level", "elements", "volume_A3_per_atom", *kept)}
+        for level in self.levels:
+            for row in self.labels[level]:
+                columns["level"].append(level)
+                columns["elements"].append(elements_of(row["numbers"]))
+                columns["volume_A3_per_atom"].append(volume_A3(row) / row["n_atoms"])
+                for name in kept:
+                    columns[name].append(row[name])
+        total = sum(entry["rows"] for entry in self.entries if entry["file"].startswith("dataset/"))
+        return Data(columns, total, "labels")
+
+    def atoms(self) -> Data:
+        """Return forces on atoms of the sampled labels."""
+        columns: Columns = {name: [] for name in ("level", "domain", "elements", "symbol", "force_eV_per_A")}
+        total = 0
+        for level in self.levels:
+            found = [(row, i) for row in self.labels[level] for i in range(row["n_atoms"])]
+            total += len(found)
+            for k in _some(len(found), POINTS_SHOWN, self.seed):
+                row, i = found[k]
+                columns["level"].append(level)
+                columns["domain"].append(row["domain"])
+                columns["elements"].append(elements_of(row["numbers"]))
+                columns["symbol"].append(symbol_of(row["numbers"][i]))
+                columns["force_eV_per_A"].append(row["abs_forces_eV_per_A"][i])
+        return Data(columns, total, "atoms")
+
+    def pairs(self) -> Data:
+        """Return snapshots with a cohesive energy at the first two levels."""
+        names = ("snapshot_id", "domain", "elements", "formula", "first", "second", "gap", "outlier")
+        columns: Columns = {name: [] for name in names}
+        if len(self.levels) > 1:
+            second = {row["snapshot_id"]: row for row in self.labels[self.levels[1]]}
+            limit = self.rules.get("level_gap", {}).get("limit", np.inf)
+            for row in self.labels[self.levels[0]]:
+                other = second.get(row["snapshot_id"])
+                energies = [r and r["cohesive_energy_eV_per_atom"] for r in (row, other)]
+                if None in energies:
+                    continue
+                gap = row["level_gap_eV_per_atom"]
+                far = gap is not None and abs(gap) > limit
+                values = (
+                    row["snapshot_id"],
+                    row["domain"],
+                    elements_of(row["numbers"]),
+                    row["formula"],
+                    *energies,
+                    gap,
+                    "outlier" if far else "as the others",
+                )
+                for name, value in zip(names, values, strict=True):
+                    columns[name].append(value)
+        return Data(columns, self.rows, "snapshots with both levels")
+
+    def parity(self) -> dict[str, Data]:
+        """Return what the potential and the first level say of the same snapshots: energies, forces, stresses; and how soft it is."""
+        parity = read_table(self.results / "report" / "parity.parquet", "parity")
+        ids = parity["snapshot_id"].to_pylist()
+        labels = read_rows(self._dataset(self.levels[0]), "dataset", ids, list(LABELS))
+        known = {row["snapshot_id"]: row for row in labels.to_pylist()}
+        rows = [
+            (row, known[row["snapshot_id"]])
+            for row in parity.to_pylist()
+            if row["mlip_energy_eV"] is not None and row["snapshot_id"] in known
+        ]
+        found = softness(parity, labels)
+        return {
+            "parity_energy": self._compared(_energies(rows), "snapshots"),
+            "parity_forces": self._compared(
+                _components(rows, "forces_eV_per_A", 1.0), "components of forces"
+            ),
+            "parity_stress": self._compared(
+                _components(rows, "stress_eV_per_A3", EV_PER_A3_TO_GPA), "components of stresses"
+            ),
+            "softness": _softness(found),
+            "errors": _errors(found),
+        }
+
+    def _compared(self, rows: list[tuple[Any, ...]], what: str) -> Data:
+        names = ("snapshot_id", "domain", "elements", "label", "potential")
+        shown = [rows[i] for i in _some(len(rows), POINTS_SHOWN, self.seed)]
+        columns = [list(values) for values in zip(*shown, strict=True)] or [[] for _ in names]
+        return Data(dict(zip(names, columns, strict=True)), len(rows), what)
+
+    def offsets(self, pairs: Data) -> Data:
+        """Return the difference of the levels by element."""
+        found: dict[str, list[float]] = defaultdict(list)
+        columns = pairs.columns
+        for elements, first, second in zip(
+            columns["elements"], columns["first"], columns["second"], strict=True
+        ):
+            for symbol in elements.strip("|").split("|"):
+                found[symbol].append(second - first)
+        symbols = sorted(found)
+        values = [np.array(found[symbol]) for symbol in symbols]
+        return Data(
+            {
+                "symbol": symbols,
+                "elements": [f"|{symbol}|" for symbol in symbols],
+                "domain": [""] * len(symbols),
+                "mean": [each.mean() for each in values],
+                "low": [np.percentile(each, 10) for each in values],
+                "high": [np.percentile(each, 90) for each in values],
+                "rows": [len(each) for each in values],
+            },
+            len(symbols),
+            "elements",
+        )
+
+    def quality(self) -> tuple[Data, Data]:
+        """Return fill distances by number of picks, beside random ones; and the gain of a thousand more."""
+        rows = read_table(self.results / "select" / "quality.parquet", "quality").to_pylist()
+        fill: Columns = {name: [] for name in ("of", "part", "measure", "picks", "distance")}
+        for row in rows:
+            for part in ("structures", "atoms"):
+                for measure in ("mean", "p99", "max"):
+                    value = row[f"fill_{measure}_{part}"]
+                    # zero is everything covered, which a logarithmic axis has no place for
+                    if value:
+                        for name, each in zip(
+                            fill, (row["of"], part, measure, row["picks"], value), strict=True
+                        ):
+                            fill[name].append(each)
+        paced = [row for row in rows if row["of"] == "picks" and row["gain_per_1000_labels"] is not None]
+        gain: Columns = {
+            "picks": [row["picks"] for row in paced],
+            "gain": [100 * row["gain_per_1000_labels"] for row in paced],
+        }
+        return Data(fill, len(fill["of"]), "values"), Data(gain, len(paced), "steps")
+
+    def losses(self, found: Counter[tuple[str, str, str]]) -> tuple[Data, Data]:
+        """Return what failed, as ``found`` by stage, level and reason; and by the elements of its crystal."""
+        known: dict[str, list[int]] = {}
+        for piece in iter_table(self.results / "structures.parquet", ["structure_id", "numbers"]):
+            known.update(zip(*(piece.column(i).to_pylist() for i in range(2)), strict=True))
+        of_element: Counter[tuple[str, str]] = Counter()
+        for entry in self.entries:
+            if entry["table"] == "failures" and entry["rows"]:
+                rows = read_table(self.results / entry["file"], "failures", ["structure_id", "reason"])
+                for row in rows.to_pylist():
+                    for z in set(known.get(row["structure_id"], [])):
+                        of_element[symbol_of(z), row["reason"]] += 1
+        losses: Columns = {
+            name: [key[i] for key in found] for i, name in enumerate(("stage", "level", "reason"))
+        }
+        losses["rows"] = list(found.values())
+        elements: Columns = {
+            "symbol": [symbol for symbol, _ in of_element],
+            "elements": [f"|{symbol}|" for symbol, _ in of_element],
+            "domain": [""] * len(of_element),
+            "reason": [reason for _, reason in of_element],
+            "rows": list(of_element.values()),
+        }
+        return Data(losses, len(found), "reasons"), Data(elements, len(of_element), "pairs")
+
+    def pool(self) -> tuple[pa.Table, int]:
+        """Return frames of the pool with their geometry, and how many there are: all of them, or some of row groups all over the shards."""
+        paths = [self.results / "snapshots" / f"{i:05d}.parquet" for i in range(self.batches)]
+        return _spread(paths, POOL_SHOWN, self.seed)
+
+    def components(self, ids: Iterable[str]) -> dict[str, list[float]]:
+        """Return weighted principal components of the structures of some frames, by ``snapshot_id``."""
+        wanted = pa.array(sorted(ids), pa.string())
+        found: dict[str, list[float]] = {}
+        for group in groups(self.batches):
+            path = self.results / "select" / "clusters" / f"{group}.parquet"
+            # ids are sorted within a batch: row groups that hold none of these are not read
+            filters = pc.field("snapshot_id").isin(wanted)
+            here = read_table(path, "clusters", ["snapshot_id", "structure_pcs"], filters)
+            found.update(zip(here["snapshot_id"].to_pylist(), here["structure_pcs"].to_pylist(), strict=True))
+        return found
+
+
+def count_elements(tables: Iterable[pa.ChunkedArray]) -> tuple[Counter[int], int]:
+    """Count in how many rows each element is, and the rows; of columns ``numbers``."""
+    found: Counter[int] = Counter()
+    rows = 0
+    for column in tables:
+        rows += len(column)
+        for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
+            owner = pc.list_parent_indices(chunk).to_numpy().astype(np.int64)
+            values = pc.list_flatten(chunk).to_numpy().astype(np.int64)
+            once = np.unique(owner * 256 + values) % 256
+            found.update(dict(enumerate(np.bincount(once, minlength=120).tolist())))
+    return +found, rows
+
+
+def _spread(paths: Sequence[Path], most: int, seed: int) -> tuple[pa.Table, int]:
+    """Return at most ``most`` rows of some files, and how many they hold: a few rows of many row groups."""
+    files = [pq.ParquetFile(path) for path in paths]
+    sizes = [
+        (i, group, file.metadata.row_group(group).num_rows)
+        for i, file in enumerate(files)
+        for group in range(file.num_row_groups)
+    ]
+    total = sum(rows for _, _, rows in sizes)
+    rng = np.random.default_rng(seed)
+    chosen = sizes
+    if total > most:
+        share = max(most // _ROWS_OF_GROUP, 1)
+        picked = sorted(rng.choice(len(sizes), min(share, len(sizes)), replace=False).tolist())
+        chosen = [sizes[k] for k in picked]
+    each = most if total <= most else max(most // max(len(chosen), 1), 1)
+    parts = []
+    for i, group, rows in chosen:
+        table = files[i].read_row_group(group)
+        parts.append(table if rows <= each else table.take(np.sort(rng.choice(rows, each, replace=False))))
+    for file in files:
+        file.close()
+    # shards of an older schema version have fewer columns
+    return pa.concat_tables(
+        (part.replace_schema_metadata(None) for part in parts), promote_options="default"
+    ), total
+
+
+def _some(n: int, most: int, seed: int) -> list[int]:
+    """Return at most ``most`` of n indices, the same ones every time."""
+    if n <= most:
+        return list(range(n))
+    chosen: list[int] = np.sort(np.random.default_rng(seed).choice(n, most, replace=False)).tolist()
+    return chosen
+
+
+def _energies(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[tuple[Any, ...]]:
+    """Return energies of both, meV/atom, less the mean of their crystal."""
+    crystals: dict[Any, list[int]] = defaultdict(list)
+    values = np.array([(b["energy_eV"], a["mlip_energy_eV"]) for a, b in rows]).reshape(-1, 2)
+    values = 1000 * values / np.array([[a["n_atoms"]] for a, _ in rows]).reshape(-1, 1)
+    for i, (a, _) in enumerate(rows):
+        crystals[a["structure_id"], elements_of(a["numbers"])].append(i)
+    found = []
+    for members in crystals.values():
+        if len(members) > 1:
+            for i, pair in zip(members, values[members] - values[members].mean(axis=0), strict=True):
+                a = rows[i][0]
+                found.append((a["snapshot_id"], a["domain"], elements_of(a["numbers"]), *pair.tolist()))
+    return found
+
+
+def _components(
+    rows: list[tuple[dict[str, Any], dict[str, Any]]], name: str, factor: float
+) -> list[tuple[Any, ...]]:
+    return [
+        (a["snapshot_id"], a["domain"], elements_of(a["numbers"]), factor * label, factor * potential)
+        for a, b in rows
+        for label, potential in zip(b[name], a[f"mlip_{name}"], strict=True)
+    ]
+
+
+def _softness(found: list[dict[str, Any]]) -> Data:
+    rows = [row for row in found if row["of"] == "element" and row["force_slope"] is not None]
+    return Data(
+        {
+            "symbol": [row["name"] for row in rows],
+            "elements": [f"|{row['name']}|" for row in rows],
+            "domain": [""] * len(rows),
+            "slope": [row["force_slope"] for row in rows],
+            "mae": [row["force_mae_eV_per_A"] for row in rows],
+            "atoms": [row["atoms"] for row in rows],
+        },
+        len(rows),
+        "elements",
+    )
+
+
+def _errors(found: list[dict[str, Any]]) -> Data:
+    rows = [row for row in found if row["of"] == "domain"]
+    names = ("rows", "force_mae_eV_per_A", "stress_mae_GPa", "energy_mae_meV_per_atom")
+    columns: Columns = {"domain": [row["name"] for row in rows]}
+    return Data(columns | {name: [row[name] for row in rows] for name in names}, len(rows), "domains")
+
+
+def rules_triggered(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:
+    """Count the rules that spoke against rows of the dataset, by level and rule."""
+    found: Counter[tuple[str, str]] = Counter()
+    for level in levels:
+        for folder in (f"dataset/{level}/part-00000", f"quarantine/{level}"):
+            path = results / f"{folder}.parquet"
+            if path.is_file():
+                for piece in iter_table(path, ["verdict_rules"]):
+                    for text, times in Counter(piece.column(0).to_pylist()).items():
+                        for rule in json.loads(text):
+                            found[level, rule if isinstance(rule, str) else rule.get("rule", str(rule))] += (
+                                times
+                            )
+    return found
+
+
+def corrections(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:
+    """Count the corrections that were made to rows of the dataset, by level and correction."""
+    found: Counter[tuple[str, str]] = Counter()
+    for level in levels:
+        for piece in iter_table(results / "dataset" / level / "part-00000.parquet", ["corrections"]):
+            for text, times in Counter(piece.column(0).to_pylist()).items():
+                for correction in json.loads(text):
+                    found[level, str(correction)] += times
+    return found

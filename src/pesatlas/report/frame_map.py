@@ -1,0 +1,146 @@
+"""Frames on the map: the pool, the picks, their structures in three dimensions, and how their dynamics went."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pymatgen.core import Element
+
+from pesatlas.atoms.elements import SYMBOLS, symbol_of
+from pesatlas.report.figure import Columns, Data
+from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
+from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.tables import iter_table, read_table
+
+_PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "reason", "novelty"]
+
+
+def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[dict[str, Any]]]:
+    """Return the points of the map, and the structure of each as chemiscope takes it."""
+    path = reader.results / "selection.parquet"
+    ids, _ = draw_ids(path, "selection", reader.seed, PICKS_SHOWN)
+    picks = {row["snapshot_id"]: row for row in read_rows(path, "selection", ids, _PICK).to_pylist()}
+    rows = {row["snapshot_id"]: row for row in pool.to_pylist()} | picks
+    picked = picks.keys() | _selected(reader, rows.keys() - picks.keys())
+    places = reader.components(rows)
+    names = (
+        *("snapshot_id", "domain", "elements", "formula", "n_atoms"),
+        *("pc1", "pc2", "picked", "kind", "reason", "novelty"),
+    )
+    columns: Columns = {name: [] for name in names}
+    structures = []
+    for name, row in rows.items():
+        place = places.get(name)
+        if not place:  # not encoded, or with features that are not finite
+            continue
+        first, second = (*place, 0.0)[:2]
+        values = (
+            name,
+            row["domain"],
+            elements_of(row["numbers"]),
+            _formula(row["numbers"]),
+            row["n_atoms"],
+            first,
+            second,
+            name in picked,
+            "picked" if name in picked else "pool",
+            row.get("reason", ""),
+            row.get("novelty"),
+        )
+        for key, value in zip(names, values, strict=True):
+            columns[key].append(value)
+        structures.append(_structure(row))
+    return Data(columns, total, "snapshots"), structures
+
+
+def _selected(reader: Reader, names: Any) -> set[str]:
+    found: set[str] = set()
+    for piece in iter_table(reader.results / "selection.parquet", ["snapshot_id"]):
+        found.update(names & set(piece.column(0).to_pylist()))
+    return found
+
+
+def _formula(numbers: list[int]) -> str:
+    kinds, counts = np.unique(numbers, return_counts=True)
+    parts = sorted((symbol_of(int(z)), int(n)) for z, n in zip(kinds, counts, strict=True))
+    return "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in parts)
+
+
+def _structure(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a structure as chemiscope has it; a thousandth of an Å is enough to look at."""
+    x, y, z = (np.round(np.reshape(row["positions_A"], (-1, 3)).T, 3)).tolist()
+    return {
+        "size": row["n_atoms"],
+        "names": [symbol_of(number) for number in row["numbers"]],
+        "x": x,
+        "y": y,
+        "z": z,
+        "cell": np.round(row["cell_A"], 3).tolist(),
+    }
+
+
+def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
+    """Return how frames of dynamics compare with their targets: temperature, and volume of the cell they started from."""
+    names = ["structure_id", "variant", "domain", "numbers", "cell_A", "n_atoms"]
+    starts = {
+        (row["structure_id"], row["variant"]): volume_A3(row)
+        for row in read_table(reader.results / "structures.parquet", "structures", names).to_pylist()
+    }
+    columns: Columns = {
+        name: [] for name in ("domain", "elements", "n_atoms", "time_ps", "temperature_ratio", "volume_ratio")
+    }
+    for row in pool.to_pylist():
+        if row["ensemble"] == "none":
+            continue
+        kinetic = row["instant_temperature_K"]
+        values = (
+            row["domain"],
+            elements_of(row["numbers"]),
+            row["n_atoms"],
+            row["time_fs"] / 1000,
+            kinetic / row["temperature_K"] if kinetic is not None and row["temperature_K"] else None,
+            volume_A3(row) / starts[row["structure_id"], row["variant"]],
+        )
+        for name, value in zip(columns, values, strict=True):
+            columns[name].append(value)
+    return Data(columns, max(total, len(columns["n_atoms"])), "frames")
+
+
+def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
+    """Return in how many rows of the pool, the selection and each dataset every element is, with its place in the periodic table."""
+    selection = (piece["numbers"] for piece in iter_table(reader.results / "selection.parquet", ["numbers"]))
+    counts = {
+        "pool": count_elements([pool["numbers"]]),
+        "selection": count_elements(selection),
+        **{
+            level: count_elements(
+                piece["numbers"]
+                for piece in iter_table(
+                    reader.results / "dataset" / level / "part-00000.parquet", ["numbers"]
+                )
+            )
+            for level in reader.levels
+        },
+    }
+    columns: Columns = {name: [] for name in ("of", "symbol", "row", "column", "rows", "share", "bright")}
+    for of, (found, rows) in counts.items():
+        most = max(found.values(), default=1)
+        for z, symbol in enumerate(SYMBOLS[:103], start=1):
+            values = (of, symbol, *_place(z), found[z], 100 * found[z] / max(rows, 1), found[z] / most)
+            for name, value in zip(columns, values, strict=True):
+                columns[name].append(value)
+    sampled = (
+        f"The pool is a sample: {len(pool):,} of {total:,} snapshots"
+        if len(pool) < total
+        else "All rows are counted"
+    )
+    return Data(columns, len(columns["of"]), sampled)
+
+
+def _place(z: int) -> tuple[int, int]:
+    """Return row and column in the periodic table; lanthanides and actinides stand below it."""
+    for first, last, row in ((57, 71, 8), (89, 103, 9)):
+        if first <= z <= last:
+            return row, z - first + 3
+    element = Element.from_Z(z)
+    return element.row, element.group

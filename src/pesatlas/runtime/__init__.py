@@ -1,0 +1,1 @@
+"""One process at work: progress, terminal output, other programs under supervision."""

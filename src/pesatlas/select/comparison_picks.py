@@ -1,0 +1,203 @@
+"""Pick for a comparison of policies: each picks from the same materials at equal cost; beside them, frames that all are judged on."""
+
+import logging
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.campaign.splits import chemical_system, split_of
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.config.select import BATCHES_IN_GROUP
+from pesatlas.errors import UserError
+from pesatlas.select.candidates import find_candidates
+from pesatlas.select.pick import EQUILIBRIUM, account, pick_snapshots
+from pesatlas.select.reference import Reference, read_known
+from pesatlas.tables import SCHEMAS, TableWriter, read_table
+
+log = logging.getLogger(__name__)
+
+TEST = "test"
+"""Name of the arm that nobody is trained on."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What there is to pick from.
+
+    Attributes
+    ----------
+    structures : table ``structures``
+    snapshots : table of each batch
+    clusters, candidates, geometries : of each group of batches
+    atoms : centres of atomic clusters
+    """
+
+    structures: Path
+    snapshots: list[Path]
+    clusters: list[Path]
+    candidates: list[Path]
+    geometries: list[Path]
+    atoms: Path
+    reference: Reference | None = None
+
+
+def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Path) -> None:
+    """Write the tables ``selection``, with all that a comparison needs labelled, each geometry once, and ``arms``: who picked what.
+
+    An arm is what a campaign with that policy would pick, had it only the materials that are not held out. Its order is that of
+    the policy, and a smaller share of the cost is a beginning of it. The full cost is the most that every policy can spend within
+    ``select.target`` and ``select.budget``; it is counted in the manifest of ``arms``.
+
+    Raises
+    ------
+    UserError
+        If no material is held out, or all are; or if there is nothing to pick.
+    """
+    compare = campaign.compare
+    assert compare is not None
+    learned, held_out = divide(campaign, explored.structures)
+    with tempfile.TemporaryDirectory() as scratch:
+        picked = {
+            policy.kind: _pick(campaign, {"policy": policy}, explored, learned, Path(scratch) / policy.kind)
+            for policy in compare.policies
+        }
+        drawn = {"policy": {"kind": "random"}, "include_equilibrium": True, "budget": None}
+        drawn["target"] = 2 * compare.test_frames
+        test = _pick(campaign, drawn, explored, held_out, Path(scratch) / TEST)
+    costs = {name: _costs(table) for name, table in picked.items()}
+    full = int(min(cost[-1] for cost in costs.values()))
+    cut = {name: table.slice(0, int(np.sum(costs[name] <= full))) for name, table in picked.items()}
+    cut[TEST] = _test(test, compare.test_frames)
+    _check_it_can_be_judged(cut, min(compare.cost_shares) * full)
+    _, labelled = read_known(explored.reference, 1)
+    table, rows = _union(cut)
+    table = _ranked(table, campaign.label.structures_per_job)
+    fingerprint = digest(compare.identity(), campaign.select.identity(), campaign.label.structures_per_job)
+    with TableWriter(arms, "arms", fingerprint) as writer:
+        writer.counts.update(
+            {"full_cost_atoms3": full, **{name: part.num_rows for name, part in cut.items()}}
+        )
+        writer.write(rows)
+    with TableWriter(selection, "selection", fingerprint) as writer:
+        # what no arm needs is redundant
+        writer.counts.update(account(explored.candidates, explored.geometries, labelled, table.num_rows))
+        writer.write(table)
+    for name, part in cut.items():
+        log.info("%s: %d frames, %.3g atoms³", name, part.num_rows, _costs(part)[-1])
+    log.info("%d frames to label, each once; full cost of an arm %d atoms³", table.num_rows, full)
+
+
+def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
+    """Return the crystals that may be learned from, and those that are held out, as the splits of the dataset have them.
+
+    A crystal of which some cells are held out and others are not, as may be where a domain changes elements, is in neither.
+    """
+    split, seed = campaign.dataset.split, campaign.campaign.seed
+    sides: dict[str, set[bool]] = {}
+    for row in read_table(structures, "structures", ["structure_id", "numbers"]).to_pylist():
+        whole = row["structure_id"] if split.by == "structure" else chemical_system(row["numbers"])
+        sides.setdefault(row["structure_id"], set()).add(split_of(whole, split, seed) == "test")
+    learned, held_out = ({name for name, found in sides.items() if found == {side}} for side in (False, True))
+    if not learned or not held_out:
+        raise UserError(
+            f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be learned from: nothing to compare. "
+            "Explore more crystals, or change dataset.split.test."
+        )
+    return learned, held_out
+
+
+def _pick(
+    campaign: Campaign, changes: dict[str, Any], explored: Explored, only: Collection[str], folder: Path
+) -> pa.Table:
+    """Return the table ``selection`` of a campaign that has only some materials, and other options of select."""
+    select = type(campaign.select).model_validate(campaign.select.model_dump() | changes)
+    other = campaign.model_copy(update={"select": select})
+    folder.mkdir()
+    candidates, geometries = [], []
+    for group, clusters in enumerate(explored.clusters):
+        first = BATCHES_IN_GROUP * group
+        snapshots = explored.snapshots[first : first + BATCHES_IN_GROUP]
+        candidates.append(folder / f"{group:05d}.parquet")
+        geometries.append(folder / f"{group:05d}.npy")
+        find_candidates(other, snapshots, clusters, explored.atoms, candidates[-1], geometries[-1], only)
+    path = folder / "selection.parquet"
+    pick_snapshots(
+        other,
+        explored.snapshots,
+        candidates,
+        geometries,
+        atoms=explored.atoms,
+        reference=explored.reference,
+        selection=path,
+    )
+    found = read_table(path, "selection").replace_schema_metadata(None)
+    if not found.num_rows:
+        raise UserError(f"compare: {folder.name} picked nothing. Make select.target or select.budget larger.")
+    return found
+
+
+def _costs(table: pa.Table) -> np.ndarray:
+    return np.cumsum(table["n_atoms"].to_numpy().astype(np.float64) ** 3)
+
+
+def _test(table: pa.Table, frames: int) -> pa.Table:
+    """Return so many frames of dynamics, and at most as many crystals as given."""
+    given = np.array(table["policy"].to_pylist()) == EQUILIBRIUM
+    others = np.array(table["condition"].to_pylist()) != "equilibrium"
+    rows = np.concatenate([np.flatnonzero(mask)[:frames] for mask in (given, others)])
+    return _replaced(table.take(pa.array(np.sort(rows))), policy=[TEST] * len(rows))
+
+
+def _check_it_can_be_judged(cut: dict[str, pa.Table], least: float) -> None:
+    """Raise a UserError if an arm that may spend ``least`` has no pick, or no frame of the test has only elements that every arm has."""
+    known: list[set[int]] = []
+    for arm, table in cut.items():
+        if arm != TEST:
+            paid = table.slice(0, int(np.sum(_costs(table) <= least)))
+            known.append({number for numbers in paid["numbers"].to_pylist() for number in numbers})
+    common = set.intersection(*known)
+    if not any(common.issuperset(numbers) for numbers in cut[TEST]["numbers"].to_pylist()):
+        raise UserError(
+            "compare: no held-out frame has only elements that every arm has picked at the smallest of compare.cost_shares, so there would be "
+            "nothing to judge by. Make select.target or that share larger, or explore more crystals of the same elements."
+        )
+
+
+def _union(cut: dict[str, pa.Table]) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Return the rows of all arms, each geometry once, and the rows of table ``arms``; what an arm has, the test has not."""
+    names: dict[str, str] = {}
+    kept: list[pa.Table] = []
+    rows: list[dict[str, Any]] = []
+    for arm, table in cut.items():
+        new, costs = [], _costs(table).tolist()
+        frames = table.select(["snapshot_id", "numbers", "cell_A", "positions_A"]).to_pylist()
+        for rank, (frame, cost) in enumerate(zip(frames, costs, strict=True)):
+            geometry = geometry_digest(
+                *(np.array(frame[key]) for key in ("numbers", "cell_A", "positions_A"))
+            )
+            new.append(geometry not in names)
+            name = names.setdefault(geometry, frame["snapshot_id"])
+            if new[-1] or arm != TEST:
+                rows.append({"arm": arm, "snapshot_id": name, "rank": rank, "cost_atoms3": cost})
+        kept.append(table.filter(pa.array(new, pa.bool_())))
+    return pa.concat_tables(kept), rows
+
+
+def _ranked(table: pa.Table, per_job: int) -> pa.Table:
+    rank = np.arange(table.num_rows)
+    return _replaced(table, rank=rank, batch=rank // per_job)
+
+
+def _replaced(table: pa.Table, **columns: Any) -> pa.Table:
+    for name, values in columns.items():
+        field = SCHEMAS["selection"].field(name)
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, field, pa.array(values, field.type))
+    return table

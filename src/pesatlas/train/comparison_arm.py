@@ -1,0 +1,138 @@
+"""One potential of a comparison: trained on what one policy picked for a share of the cost, judged frame by frame."""
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.section import digest
+from pesatlas.potentials.batched import reproducible
+from pesatlas.potentials.weights import load_matgl
+from pesatlas.tables import read_entry, read_table, write_table
+from pesatlas.tables.manifest import read_campaign_manifest
+from pesatlas.train.data import Batches, Converter
+from pesatlas.train.error_metrics import of_potential
+from pesatlas.train.loss import labels
+from pesatlas.train.model import elements_of
+from pesatlas.train.scan import Piece, parts_of, scan
+from pesatlas.train.training import train_potential
+
+log = logging.getLogger(__name__)
+
+ERRORS = "errors.parquet"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a policy picked for a share of the full cost.
+
+    Attributes
+    ----------
+    picks : snapshots, in the order of picking
+    cost_atoms3 : cube of their numbers of atoms, summed
+    """
+
+    policy: str
+    cost_share: float
+    picks: tuple[str, ...]
+    cost_atoms3: float
+
+
+def read_arms(campaign: Campaign, path: Path) -> list[Arm]:
+    """Return every policy at every share, from the table ``arms``."""
+    compare = campaign.compare
+    assert compare is not None
+    table = read_table(path, "arms")
+    full = read_entry(path).counts["full_cost_atoms3"]
+    found = []
+    for policy in compare.policies:
+        mine = [row for row in table.to_pylist() if row["arm"] == policy.kind]
+        for share in compare.cost_shares:
+            paid = [row for row in mine if row["cost_atoms3"] <= share * full]
+            cost = paid[-1]["cost_atoms3"] if paid else 0.0
+            found.append(Arm(policy.kind, share, tuple(row["snapshot_id"] for row in paid), cost))
+    return found
+
+
+def train_arm(
+    campaign: Campaign, run: tuple[str, float, int], results: Path, arms: Path, folder: Path, work: Path
+) -> None:
+    """Train one potential of the comparison and write it to ``folder``, with the table ``arm_errors``: its errors on the test.
+
+    All take the same number of steps, that of ``train.epochs`` over the largest arm; so a smaller one has more epochs, and
+    as many times the patience.
+
+    Parameters
+    ----------
+    run : policy, share of the cost, seed
+    results, folder, work : see ``train_potential``
+    arms : table ``arms``
+
+    Raises
+    ------
+    UserError
+        As ``train_potential``.
+    """
+    policy, share, seed = run
+    every = read_arms(campaign, arms)
+    (arm,) = (each for each in every if (each.policy, each.cost_share) == (policy, share))
+    settings = campaign.train
+    assert settings is not None
+    longer = max(len(each.picks) for each in every) / max(len(arm.picks), 1)
+    more = {name: math.ceil(getattr(settings, name) * longer) for name in ("epochs", "patience")}
+    same = campaign.model_copy(update={"train": settings.model_copy(update={**more, "kept": None})})
+    log.info("%s at %g of the cost: %d picks, %s", policy, share, len(arm.picks), more)
+    train_potential(same, seed, results, folder, work, arm.picks)
+    level = campaign.train_level
+    merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
+    pieces = scan(parts_of(results / "dataset", level), level, merged, arm.picks).pieces["test"]
+    device = torch.device(settings.device)
+    potential = load_matgl(folder).to(device)
+    head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}
+    rows = [head | row for row in frame_errors(pieces, potential, settings.batch_size, device)]
+    write_table(folder / ERRORS, "arm_errors", rows, digest(same.train and same.train.identity(), run))
+
+
+def frame_errors(
+    pieces: Sequence[Piece], potential: Any, size: int, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """Yield the errors of a matgl ``Potential`` on each row, as table ``arm_errors`` has them.
+
+    Parameters
+    ----------
+    pieces : the rows, of whose elements the potential knows all
+    size : structures that are evaluated together
+    """
+    names = (row for piece in pieces for row in _names(piece))
+    ask = of_potential(potential)
+    converter = Converter(elements_of(potential), float(potential.model.cutoff))
+    with reproducible(device):
+        for batch in Batches(pieces, converter, size):
+            here = batch.to(device)
+            said, right = ask(here), labels(here)
+            energies, forces, stresses = (
+                (value.detach().double() - label).abs().cpu().numpy()
+                for value, label in zip(said[:3], right[:3], strict=True)
+            )
+            ends = np.cumsum(batch.n_atoms.numpy())
+            for k, atoms in enumerate(np.split(forces, ends[:-1])):
+                yield next(names) | {
+                    "energy_mae_meV_per_atom": 1000 * float(energies[k]),
+                    "force_mae_meV_per_A": 1000 * float(atoms.mean()),
+                    "stress_mae_GPa": float(stresses[k].mean()),
+                }
+
+
+def _names(piece: Piece) -> list[dict[str, Any]]:
+    columns = ["snapshot_id", "structure_id", "condition", "n_atoms"]
+    with pq.ParquetFile(piece.path) as file:
+        rows = file.read_row_group(piece.group, columns=columns, use_threads=False).take(piece.rows)
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return [row | {"equilibrium": row.pop("condition") == "equilibrium"} for row in found]
