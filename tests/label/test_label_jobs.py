@@ -11,7 +11,7 @@ JOB = """
 import os, sys, time, types
 from pathlib import Path
 import numpy as np
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.label.batch import label_batch
 from pesatlas.label.backend import Result
@@ -28,7 +28,7 @@ def calculate(task, options, place):
     say("end")
     return Result(0.0, 0.0, np.zeros((len(task.numbers), 3)).tolist(), [0.0] * 6, None, 1.0, 5, True, [], {}, {}, 0.1)
 
-registry.find = lambda package, name: types.SimpleNamespace(calculate=calculate)
+plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate)
 campaign = Campaign.model_validate_json(Path(config).read_text())
 label_batch(campaign, 0, Path(selection), Path(out) / "labels.parquet", Path(out) / "failures.parquet", Path(work))
 """

@@ -13,7 +13,8 @@ from pesatlas.tables import read_table
 JOB = """
 import os, sys, time, types
 from pathlib import Path
-from pesatlas import registry, store
+from pesatlas.config import plugins
+from pesatlas.storage import store
 from pesatlas.config.campaign import Campaign
 from pesatlas.label.batch import label_batch
 from pesatlas.label.backend import Failed, Result
@@ -33,7 +34,7 @@ def calculate(task, options, place):
         return Failed(FailureReason.NOT_CONVERGED, "always")
     return Result(energy, energy, forces.tolist(), [0.0] * 6, None, 1.0, 5, True, [], {}, {}, 0.1)
 
-registry.find = lambda package, name: types.SimpleNamespace(calculate=calculate)
+plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate)
 campaign = Campaign.model_validate_json(Path(config).read_text())
 out = Path(out)
 label_batch(campaign, 0, Path(selection), out / "labels.parquet", out / "failures.parquet", out / "work")

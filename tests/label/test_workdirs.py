@@ -25,7 +25,8 @@ JOB = """
 import sys, time, types
 from pathlib import Path
 import numpy as np
-from pesatlas import registry, supervise
+from pesatlas.config import plugins
+from pesatlas.runtime import supervise
 from pesatlas.config.campaign import Campaign
 from pesatlas.campaign.job import job
 from pesatlas.label.batch import label_batch
@@ -44,8 +45,8 @@ def calculate(task, options, place):
     settings = {"begin": begin, "end": time.time(), "status": status, "cpus": list(place.cpus)}
     return Result(0.0, 0.0, np.zeros((len(task.numbers), 3)).tolist(), [0.0] * 6, None, 1.0, 5, True, [], {}, settings, 0.1)
 
-find = registry.find
-registry.find = lambda package, name: types.SimpleNamespace(calculate=calculate) if "backends" in package else find(package, name)
+find = plugins.find
+plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate) if "backends" in package else find(package, name)
 campaign = Campaign.model_validate_json(Path(config).read_text())
 about = types.SimpleNamespace(threads=1, rule="label_batch", wildcards={"batch": "00000"}, input=[], log=[out + "/logs/label_batch/00000.log"], config=campaign.model_dump(mode="json"))
 with job(about) as same:

@@ -129,7 +129,7 @@ import sys, time
 from pesatlas.runtime.progress import Progress, progress_file
 with progress_file("label_batch", "00001"):
     progress = Progress("labels", 6)
-    from pesatlas import progress as module
+    from pesatlas.runtime import progress as module
     module.INTERVAL_S = 0.0
     time.sleep(0.2)
     progress.step(2, failed=1)

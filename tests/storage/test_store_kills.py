@@ -21,7 +21,7 @@ with Store(Path(sys.argv[1])).writer(sys.argv[2]) as writer:
 REFRESHING = """
 import sys
 from pathlib import Path
-from pesatlas import store
+from pesatlas.storage import store
 store._INDEX_AFTER = 0
 while True:
     fresh = store.Store(Path(sys.argv[1]))

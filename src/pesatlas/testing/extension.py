@@ -15,7 +15,7 @@ from pesatlas.config.section import Section
 
 _IMPORTS = """
 import json, sys
-from pesatlas import registry
+from pesatlas.config import plugins
 from pesatlas.errors import UserError
 
 # what all of them have by then; of several that import the same, the first is told of

@@ -41,7 +41,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 def measure(
     cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
-) -> "Iterator[PropertyResult]":  # noqa: ARG001
+) -> "Iterator[PropertyResult]":
     """Evaluate, and fit the slope."""
     from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415

@@ -43,7 +43,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 def measure(
     cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
-) -> "Iterator[PropertyResult]":  # noqa: ARG001
+) -> "Iterator[PropertyResult]":
     """Evaluate, and take absolute differences."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
 
