@@ -40,7 +40,9 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]",
+    options: Options,  # noqa: ARG001
+    bench: "CachedEvaluator",
 ) -> "Iterator[PropertyResult]":
     """Evaluate, and fit the slope."""
     from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy

@@ -42,7 +42,9 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]",
+    options: Options,  # noqa: ARG001
+    bench: "CachedEvaluator",
 ) -> "Iterator[PropertyResult]":
     """Evaluate, and take absolute differences."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
