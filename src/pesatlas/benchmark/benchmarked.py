@@ -1,4 +1,4 @@
-"""Who is judged: a potential, what it was trained on, and so what it may be held against."""
+"""A potential to benchmark, its level of theory, and the references it may be compared with."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Measure a property of a potential: from structures to rows of table ``scores``, each structure by its own key."""
+"""Measure a property of a potential: from structures to rows of table ``scores``, cached by structure."""
 
 import json
 import logging

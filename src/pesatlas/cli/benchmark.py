@@ -1,4 +1,4 @@
-"""`pesatlas benchmark`: judge any potential by its uses, without a campaign."""
+"""`pesatlas benchmark`: benchmark any potential, without a campaign."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What people type: an example or two at the end of the help of each command."""
+"""Examples at the end of the help of each command."""
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (

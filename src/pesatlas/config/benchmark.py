@@ -1,4 +1,4 @@
-"""Section ``benchmark``: which potentials are judged, by which of their uses."""
+"""Section ``benchmark``: the potentials to benchmark, and the properties."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal

@@ -1,4 +1,4 @@
-"""Section ``compare``: selection policies judged by the potentials that are trained on what they pick."""
+"""Section ``compare``: selection policies compared by potentials trained on their picks."""
 
 from typing import Annotated
 

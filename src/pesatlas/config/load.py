@@ -1,4 +1,4 @@
-"""Read a configuration and say, in one message, everything that is wrong with it."""
+"""Read a configuration and report all of its errors in one message."""
 
 import difflib
 from collections.abc import Mapping

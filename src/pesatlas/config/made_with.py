@@ -1,4 +1,4 @@
-"""Settings that results are made with: kept beside every table, and compared with a configuration of later.
+"""Settings that results were made with: stored beside every table, compared with later configurations.
 
 Only those that decide results are kept, section by section as in ``config.yaml``, so that a difference can be named by its key.
 """

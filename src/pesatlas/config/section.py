@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of."""
+"""Base classes of every section of the configuration."""
 
 import hashlib
 import json

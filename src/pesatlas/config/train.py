@@ -1,4 +1,4 @@
-"""Section ``train``: potentials that are trained on the dataset of one level."""
+"""Section ``train``: potentials trained on the dataset of one level."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self

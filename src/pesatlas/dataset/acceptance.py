@@ -1,4 +1,4 @@
-"""The rules that a label is held against, by name. Their limits may change at any time: nothing is labelled again."""
+"""Acceptance rules for labels, by name. Their limits may change at any time: nothing is labelled again."""
 
 import json
 from collections.abc import Iterator, Mapping

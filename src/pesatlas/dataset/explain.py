@@ -1,4 +1,4 @@
-"""The whole story of one row, from its source crystal to its label; and of one that is missing, where it ended and why."""
+"""The history of one row from crystal to label; for a missing row, where it ended and why."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether a finished calculation is what was asked for, as far as it can tell itself; the dataset's rules speak later."""
+"""Verdict on a finished calculation from its own output; the dataset's limits are applied later."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How far each stage is, from the manifests beside its tables and the progress of its jobs. No table is opened."""
+"""Progress of each stage, from manifests and job progress files; no table is opened."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Files of a campaign that were made once and are not there any more, or not to their end, so that a run makes them again.
+"""Lost or truncated files of a campaign, which a run makes again.
 
 Snakemake asks for what is missing only if something that needs it has to be made. A table that a person deleted, for it was
 damaged, would stay away as long as everything behind it is there.

@@ -1,4 +1,4 @@
-"""What a campaign will take: jobs, hours of GPUs and cores, time, disk; stage by stage."""
+"""Expected jobs, GPU and core hours, time and disk of a campaign, stage by stage."""
 
 import math
 from dataclasses import dataclass

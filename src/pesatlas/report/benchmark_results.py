@@ -1,4 +1,4 @@
-"""How good are potentials: what the benchmark found, if there was one."""
+"""Report section on benchmark results."""
 
 import base64
 from pathlib import Path

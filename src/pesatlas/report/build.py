@@ -1,4 +1,4 @@
-"""Build the report: one HTML file that needs no network, and the same figures as pictures."""
+"""Build the report: one offline HTML file, and its figures as pictures."""
 
 import importlib.resources
 import json

@@ -1,4 +1,4 @@
-"""Pick for a comparison of policies: each picks from the same materials at equal cost; beside them, frames that all are judged on."""
+"""Picks for a comparison of policies at equal cost, and the common test frames."""
 
 import logging
 import tempfile

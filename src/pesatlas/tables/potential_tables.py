@@ -1,4 +1,4 @@
-"""Tables of what potentials say, learn, and are worth: the part of the contract that begins where a dataset ends."""
+"""Tables of predictions, training and scores of potentials."""
 
 import pyarrow as pa
 

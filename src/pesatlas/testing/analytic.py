@@ -1,4 +1,4 @@
-"""Potentials by a formula, and a bench that measures them."""
+"""Analytic potentials, and an evaluator for them."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""Tests of a property that potentials are judged by: what it declares, one answer for each case, shares, restarts, and potentials that fail."""
+"""Tests of a benchmark property: declaration, one result per item, shares, restarts, failing potentials."""
 
 import json
 import math

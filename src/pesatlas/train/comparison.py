@@ -1,4 +1,4 @@
-"""What a comparison says: errors of every potential on the same frames, and how far the arms are from the first, with intervals."""
+"""Results of a comparison: errors of every potential on the same frames, and differences with intervals."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One potential of a comparison: trained on what one policy picked for a share of the cost, judged frame by frame."""
+"""One potential of a comparison: trained on one policy's picks for a share of the cost, tested by frame."""
 
 import logging
 import math

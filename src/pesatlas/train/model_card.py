@@ -1,4 +1,4 @@
-"""What a trained potential says of itself, for people."""
+"""Model card of a trained potential."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

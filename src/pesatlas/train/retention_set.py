@@ -1,4 +1,4 @@
-"""The rows on which forgetting is measured: labels of the same level that a fine-tuned potential was not shown again."""
+"""The retention set: labels of the same level outside the fine-tuning set, to measure forgetting."""
 
 from dataclasses import dataclass
 from pathlib import Path

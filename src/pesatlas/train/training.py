@@ -1,4 +1,4 @@
-"""Train one potential: from the dataset of a level to a folder that matgl loads, with its card and its history."""
+"""Train one potential: from the dataset of a level to a folder for matgl, with card and history."""
 
 import json
 import logging
