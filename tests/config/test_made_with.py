@@ -49,7 +49,7 @@ def test_what_was_made_with_a_configuration_does_not_differ_from_it(path):
     for rule in RULES:
         if rule != "run_benchmark":
             assert differences(kept(rule, campaign), campaign) == []
-    for potential, kind, _ in campaign.judged_shares:
+    for potential, kind, _ in campaign.benchmark_shares:
         made = kept("run_benchmark", campaign, potential=potential, property=kind)
         assert made
         assert differences(made, campaign) == []

@@ -103,8 +103,8 @@ def _values(campaign: Campaign, keys: list[str]) -> Iterator[tuple[str, Any]]:
             potential, _, what = which.rpartition(".")
             if value is not None and kind == "properties" and which in value.chosen():
                 yield key, value.chosen()[which]
-            elif kind == "potentials" and potential in campaign.judged:
-                options, corrected = campaign.judged[potential]
+            elif kind == "potentials" and potential in campaign.benchmarked:
+                options, corrected = campaign.benchmarked[potential]
                 yield key, options if what == "potential" else corrected
         else:
             for part in name.split(".") if name else []:

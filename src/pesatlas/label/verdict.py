@@ -7,7 +7,7 @@ from pesatlas.label.backend import Result
 ACCEPTED, QUARANTINED = "accepted", "quarantined"
 
 
-def judge(result: Result) -> tuple[str, str]:
+def decide_verdict(result: Result) -> tuple[str, str]:
     """Return the verdict and, as JSON, what speaks against the label."""
     spoke = [] if result.converged else ["not converged"]
     spoke += result.quarantine_reasons

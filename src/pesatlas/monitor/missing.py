@@ -103,7 +103,7 @@ def belongs(name: str, batches: int, campaign: Campaign) -> bool:
         return group[2] in groups(batches)
     others = [f"dataset/{level}/part-00000.parquet" for level in campaign.label.levels]
     others += [f"quarantine/{level}.parquet" for level in campaign.label.levels]
-    others += [f"benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
+    others += [f"benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.benchmark_shares]
     if campaign.benchmark:
         others += [f"benchmark/{each}.parquet" for each in ("summary", "scores", "differences")]
     if campaign.compare:

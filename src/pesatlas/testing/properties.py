@@ -57,7 +57,7 @@ class PropertyTests(ExtensionTests):
     @pytest.fixture(scope="class")
     @classmethod
     def potential(cls) -> Any:
-        """Make the potential that is judged."""
+        """Make the potential to benchmark."""
         return LennardJones()
 
     @pytest.fixture(scope="class")
