@@ -91,13 +91,13 @@ def trained(pattern):
     return expand(pattern, level=campaign.train_level, seed=campaign.train.seeds) if campaign.train else []
 
 
-def judged_shards():
+def benchmark_shards():
     """Return the table of every potential, property and share of its structures."""
-    return [f"results/benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
+    return [f"results/benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.benchmark_shares]
 
 
 def benchmarked():
-    """Return what the report and `all` ask for, if potentials are to be judged."""
+    """Return the benchmark files of the report and `all`, if there is a section `benchmark`."""
     return ["results/benchmark/summary.parquet"] if campaign.benchmark else []
 
 
@@ -112,9 +112,9 @@ def trained_card(wildcards):
     return [f"{folder}/card.json"] if folder else []
 
 
-def judged_settings(wildcards):
+def benchmark_settings(wildcards):
     """Return the potential that a score is of."""
-    options, corrected = campaign.judged[wildcards.potential]
+    options, corrected = campaign.benchmarked[wildcards.potential]
     return [options.identity(), corrected]
 
 

@@ -26,7 +26,7 @@ rule train_potential:
         atoms="results/labels/atoms.parquet",
         before=list(map(str, campaign.before(campaign.train_level))) if campaign.train else [],
         base="work/fetched/base.txt" if campaign.train and campaign.train.base else [],
-        kept=campaign.train.kept if campaign.train and campaign.train.kept else [],
+        retention_set=campaign.train.retention_set if campaign.train and campaign.train.retention_set else [],
     output:
         # what matgl.load_model takes
         model=multiext("results/potentials/{level}-{seed}/", "model.json", "model.pt", "state.pt"),

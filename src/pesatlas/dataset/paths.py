@@ -1,4 +1,4 @@
-"""Where the tables of a campaign lie under ``results/``."""
+"""Paths of a campaign's tables under ``results/``."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of a campaign that were made once and are not there any more, or not to their end, so that a run makes them again.
+"""Lost or truncated files of a campaign, which a run makes again.
 
 Snakemake asks for what is missing only if something that needs it has to be made. A table that a person deleted, for it was
 damaged, would stay away as long as everything behind it is there.
@@ -103,7 +103,7 @@ def belongs(name: str, batches: int, campaign: Campaign) -> bool:
         return group[2] in groups(batches)
     others = [f"dataset/{level}/part-00000.parquet" for level in campaign.label.levels]
     others += [f"quarantine/{level}.parquet" for level in campaign.label.levels]
-    others += [f"benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
+    others += [f"benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.benchmark_shares]
     if campaign.benchmark:
         others += [f"benchmark/{each}.parquet" for each in ("summary", "scores", "differences")]
     if campaign.compare:
