@@ -49,10 +49,10 @@ if campaign.compare:
 rule all:
     default_target: True
     input:
-        path("manifest"),
-        path("report"),
-        path("card"),
-        expand(path("export"), format=campaign.dataset.exports.formats),
-        trained(path("potential_card")),
+        path_of("manifest"),
+        path_of("report"),
+        path_of("card"),
+        expand(path_of("export"), format=campaign.dataset.exports.formats),
+        trained(path_of("potential_card")),
         benchmarked(),
-        [path("comparison")] if campaign.compare else [],
+        [path_of("comparison")] if campaign.compare else [],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pesatlas.config.select import BATCHES_IN_GROUP, groups
-from pesatlas.campaign.layout import REFERENCE, WILDCARDS, WORK, log_of, path, times_of
+from pesatlas.campaign.layout import REFERENCE, WILDCARDS, WORK, log_of, path_of, times_of
 from pesatlas.campaign.rules import quick_rules
 from pesatlas.tables import read_entry
 
@@ -95,14 +95,14 @@ def trained(pattern):
 def judged_shards():
     """Return the table of every potential, property and share of its structures."""
     return [
-        path("benchmark_shard", potential=potential, property=kind, batch=batch)
+        path_of("benchmark_shard", potential=potential, property=kind, batch=batch)
         for potential, kind, batch in campaign.judged_shares
     ]
 
 
 def benchmarked():
     """Return what the report and `all` ask for, if potentials are to be judged."""
-    return [path("benchmark_summary")] if campaign.benchmark else []
+    return [path_of("benchmark_summary")] if campaign.benchmark else []
 
 
 def property_settings(wildcards):

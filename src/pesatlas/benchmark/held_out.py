@@ -41,7 +41,7 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
     if path is None:
         raise UserError(
             "this property is measured on held-out frames of a campaign's dataset, and there is none: give --dataset "
-            "results/dataset/LEVEL/part-00000.parquet, or leave the property out."
+            f"{path_of('dataset', level='LEVEL')}, or leave the property out."
         )
     check_metadata(path, "dataset")
     table = pq.read_table(path, columns=["snapshot_id", "split"])

@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import RESULTS, below
 from pesatlas.config.round import Round
 from pesatlas.errors import UserError
-from pesatlas.tables.manifest import read_campaign_manifest, sha256_of
+from pesatlas.tables.manifest import sha256_of
 
 
 def results_of(folder: Path) -> Path:
     """Return the folder of results of a campaign, which may be named itself."""
-    return folder / "results" if (folder / "results").is_dir() else folder
+    return folder / RESULTS if (folder / RESULTS).is_dir() else folder
 
 
 def read_previous(settings: Round) -> tuple[Path, dict[str, Any]]:
@@ -36,7 +38,7 @@ def datasets_before(settings: Round, level: str) -> list[Path]:
     results, manifest = read_previous(settings)
     while True:
         levels = manifest["levels"]
-        found.append(results / "dataset" / (level if level in levels else levels[0]) / "part-00000.parquet")
+        found.append(below(results, "dataset", level=level if level in levels else levels[0]))
         about = manifest["configuration"].get("round")
         if not about:
             return found
@@ -55,10 +57,10 @@ def _read(previous: Path, number: int, sha256: str | None) -> tuple[Path, dict[s
             f"round.previous: {previous} is round {there}, so what goes on from it is round {there + 1}, not {number}. Correct round.number "
             "or round.previous."
         )
-    found = sha256_of(results / "manifest.json")
+    found = sha256_of(below(results, "manifest"))
     if sha256 not in {None, found}:
         raise UserError(
-            f"round.previous: {results / 'manifest.json'} has changed since round {number} was written: its sha256 is {found[:12]}..., not "
+            f"round.previous: {below(results, 'manifest')} has changed since round {number} was written: its sha256 is {found[:12]}..., not "
             f"{str(sha256)[:12]}.... To go on from what is there now, put the new sum into round.manifest_sha256 (or null); the selection "
             "and all that follows is then made again."
         )

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import atomic_number, symbol_of
+from pesatlas.campaign.layout import below
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
@@ -115,7 +116,7 @@ def _read_store(own: str, other: str) -> None:
 
 def elements_in(campaign: Campaign, results: Path) -> tuple[set[int], str]:
     """Return the atomic numbers in the campaign, and in words where that is known from."""
-    structures = results / "structures.parquet"
+    structures = below(results, "structures")
     found: set[int] = set()
     if structures.is_file():
         check_metadata(structures, "structures")

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
@@ -94,7 +95,7 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
     UserError
         If neither is known.
     """
-    prepared = results / "structures.parquet"
+    prepared = below(results, "structures")
     if structures is not None:
         source = "--structures"
     elif prepared.is_file():
