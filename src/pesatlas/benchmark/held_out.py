@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.benchmark.item import BenchmarkItem
 from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.campaign.layout import path_of
 from pesatlas.dynamics.relax import Start
 from pesatlas.errors import UserError
 from pesatlas.tables.io import check_metadata
