@@ -1,4 +1,4 @@
-"""Benchmark: potentials judged by what people use them for; only if the configuration has a section of this name."""
+"""Benchmark: properties of potentials; only if the configuration has a section of this name."""
 
 
 rule fetch_benchmark:
@@ -16,7 +16,7 @@ rule fetch_benchmark:
         data=str(campaign.benchmark.folder) if campaign.benchmark else "",
         properties=sorted(campaign.benchmark.chosen()) if campaign.benchmark else [],
     message:
-        "Making sure that the sets that potentials are judged by are there"
+        "Fetching benchmark sets"
     script:
         "../../scripts/fetch_benchmark.py"
 
@@ -41,18 +41,18 @@ rule run_benchmark:
         gpu=int(bool(campaign.benchmark) and campaign.benchmark.device != "cpu"),
     params:
         settings=property_settings,
-        potential=judged_settings,
+        potential=benchmark_settings,
         seed=campaign.campaign.seed,
         work=WORK["run_benchmark"],
     message:
-        "Judging {wildcards.potential} by its {wildcards.property}, share {wildcards.batch}"
+        "Benchmarking {wildcards.property} of {wildcards.potential}, share {wildcards.batch}"
     script:
         "../../scripts/run_benchmark.py"
 
 
 rule score_benchmark:
     input:
-        scores=judged_shards(),
+        scores=benchmark_shards(),
     output:
         summary=path_of("benchmark_summary"),
         scores=path_of("benchmark_scores"),

@@ -92,16 +92,16 @@ def trained(pattern):
     return expand(pattern, level=campaign.train_level, seed=campaign.train.seeds) if campaign.train else []
 
 
-def judged_shards():
+def benchmark_shards():
     """Return the table of every potential, property and share of its structures."""
     return [
         path_of("benchmark_shard", potential=potential, property=kind, batch=batch)
-        for potential, kind, batch in campaign.judged_shares
+        for potential, kind, batch in campaign.benchmark_shares
     ]
 
 
 def benchmarked():
-    """Return what the report and `all` ask for, if potentials are to be judged."""
+    """Return the benchmark files of the report and `all`, if there is a section `benchmark`."""
     return [path_of("benchmark_summary")] if campaign.benchmark else []
 
 
@@ -116,9 +116,9 @@ def trained_card(wildcards):
     return [f"{folder}/card.json"] if folder else []
 
 
-def judged_settings(wildcards):
+def benchmark_settings(wildcards):
     """Return the potential that a score is of."""
-    options, corrected = campaign.judged[wildcards.potential]
+    options, corrected = campaign.benchmarked[wildcards.potential]
     return [options.identity(), corrected]
 
 

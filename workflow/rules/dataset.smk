@@ -1,4 +1,4 @@
-"""Dataset: labels judged, every loss accounted for; then in the forms that people train on."""
+"""Dataset: acceptance of labels, every loss accounted for; then exports for training."""
 
 
 rule collect_dataset:

@@ -26,7 +26,7 @@ rule train_potential:
         atoms=path_of("atoms"),
         before=list(map(str, campaign.before(campaign.train_level))) if campaign.train else [],
         base=path_of("base_fetched") if campaign.train and campaign.train.base else [],
-        kept=campaign.train.kept if campaign.train and campaign.train.kept else [],
+        retention_set=campaign.train.retention_set if campaign.train and campaign.train.retention_set else [],
     output:
         # what matgl.load_model takes
         model=[path_of("potential_model"), path_of("potential_weights"), path_of("potential_state")],

@@ -1,4 +1,4 @@
-"""Commands that run a campaign, look at it and mend it."""
+"""Commands that run, monitor and repair a campaign."""
 
 import sys
 from pathlib import Path

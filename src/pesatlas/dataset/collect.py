@@ -19,7 +19,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.made_with import deciding
 from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.section import digest
-from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, judge
+from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, decide_verdict
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
 from pesatlas.dataset.level_consistency import Surface, find_surfaces
@@ -106,7 +106,7 @@ def _write_rows(
             )
         }
         for path in layout.of_label_batches("labels"):
-            rows = _judged(campaign, path, references, selected, materials)
+            rows = _verdict_rows(campaign, path, references, selected, materials)
             for level in layout.levels:
                 here = [row for row in rows if row["level"] == level]
                 bad = [row for row in here if row["verdict"] == QUARANTINED]
@@ -121,7 +121,7 @@ def _write_rows(
             )
 
 
-def _judged(
+def _verdict_rows(
     campaign: Campaign, path: Path, references: References, selected: dict[str, str], materials: Materials
 ) -> list[dict[str, Any]]:
     """Return the labels of one file as rows of the dataset, each with its verdict."""
@@ -136,7 +136,7 @@ def _judged(
         violations = list(always(label, selected.get(label["snapshot_id"]) == key))
         row = label | derived(label, geometries[key], references)
         violations += check_limits(row, settings.rules)
-        row["verdict"], row["verdict_rules"] = judge(violations)
+        row["verdict"], row["verdict_rules"] = decide_verdict(violations)
         row["split"] = materials.of(row[material])
         if row["verdict"] == ACCEPTED:
             materials.accept(row["level"], row[material], row["numbers"])

@@ -1,4 +1,4 @@
-"""Sums that have to close where tables meet. What does not close stops the campaign."""
+"""Row counts that must add up where tables meet; a sum that does not add up stops the campaign."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

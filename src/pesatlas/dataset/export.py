@@ -1,4 +1,4 @@
-"""Write a dataset in the forms that people train on."""
+"""Write a dataset in formats for training."""
 
 import json
 import logging

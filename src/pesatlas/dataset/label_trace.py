@@ -1,4 +1,4 @@
-"""Every row of a dataset is the label that it says it is, number by number."""
+"""Comparison of every dataset row with its label, number by number."""
 
 import hashlib
 from pathlib import Path

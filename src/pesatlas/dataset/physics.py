@@ -1,4 +1,4 @@
-"""What cannot be true of a good label, row by row, level against level, and against the potential that explored."""
+"""Plausibility checks of labels: row by row, level against level, and against the exploring potential."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Check a finished campaign from its files alone: schemas, checksums, sums, and every row against its label and physics."""
+"""Check a finished campaign from its files: schemas, checksums, sums, each row against label and physics."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How far each stage is, from the manifests beside its tables and the progress of its jobs. No table is opened."""
+"""Progress of each stage, from manifests and job progress files; no table is opened."""
 
 import json
 from collections import Counter
@@ -232,7 +232,7 @@ def _compare(manifests: Manifests, compare: Compare) -> Stage:
 
 def _benchmark(manifests: Manifests, campaign: Campaign) -> Stage:
     """Count the shares of structures of every property of every potential."""
-    shares = campaign.judged_shares
+    shares = campaign.benchmark_shares
     done = sum(manifests.has_results("run_benchmark", "-".join(share)) for share in shares)
     return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
 

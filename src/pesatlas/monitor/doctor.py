@@ -1,4 +1,4 @@
-"""Everything a campaign needs, looked at before it begins."""
+"""Checks of everything a campaign needs before it begins."""
 
 import tempfile
 from collections.abc import Callable, Iterator

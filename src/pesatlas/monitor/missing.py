@@ -1,4 +1,4 @@
-"""Files of a campaign that were made once and are not there any more, or not to their end, so that a run makes them again.
+"""Lost or truncated files of a campaign, which a run makes again.
 
 Snakemake asks for what is missing only if something that needs it has to be made. A table that a person deleted, for it was
 damaged, would stay away as long as everything behind it is there.
@@ -106,7 +106,7 @@ def jobs_of(batches: int, campaign: Campaign) -> dict[str, frozenset[str]]:
         "pick_arms": compared,
         "train_arm": frozenset(f"{policy}-{share:g}-{seed}" for policy, share, seed in runs),
         "compare_arms": compared,
-        "run_benchmark": frozenset("-".join(share) for share in campaign.judged_shares),
+        "run_benchmark": frozenset("-".join(share) for share in campaign.benchmark_shares),
         "score_benchmark": frozenset({""} if campaign.benchmark else ()),
     }
 

@@ -1,4 +1,4 @@
-"""Results of a campaign that are there and are not what its configuration and its other results make today.
+"""Stale results: made with other settings or inputs than today's.
 
 Snakemake knows what a file was made with from a hidden folder, which is not copied with a campaign, and from times, which a copy changes.
 The entries beside the tables travel with them: they tell the settings and the tables that each was made with and of.

@@ -1,4 +1,4 @@
-"""A dataset whose labels obey physics to machine precision: a distorted alloy under every strain, by the effective-medium theory in ASE."""
+"""A dataset with exact labels: a distorted alloy under every strain, by ASE's effective-medium theory."""
 
 import json
 from collections.abc import Iterator
