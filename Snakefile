@@ -3,7 +3,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from pesatlas.errors import UserError
 
 min_version("9.27")

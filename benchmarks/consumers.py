@@ -28,7 +28,7 @@ from quick_campaign import explore, label, select
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.rows import FUNCTIONALS
 from pesatlas.tables import read_table

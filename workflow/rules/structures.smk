@@ -64,8 +64,8 @@ rule read_reference:
         mem_mb=retry_memory(8000),
         runtime=retry_runtime(240),
     params:
-        reference=campaign.references(),
-        files=state_of_files(campaign.references()),
+        reference=references(campaign),
+        files=state_of_files(references(campaign)),
     message:
         "Reading datasets that are labelled already"
     script:

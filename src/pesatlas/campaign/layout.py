@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from pesatlas.config.select import groups
 from pesatlas.tables import read_entry
 
 RESULTS = "results"
@@ -18,6 +17,8 @@ FAILURES = "failures"
 """Folder of all tables of failures below the results."""
 REFERENCE = "reference"
 """Batch and group of frames that are labelled already: ``select.reference`` and the rounds before."""
+BATCHES_IN_GROUP = 16
+"""Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""
 WILDCARDS = {
     "batch": rf"\d{{5}}|{REFERENCE}",
     "group": rf"\d{{5}}|{REFERENCE}",
@@ -160,6 +161,11 @@ WORK = {
 """Folders of what is under way, of rules that resume inside a job."""
 
 _TEMPLATES = {name: template for paths in PATHS.values() for name, template in paths.items()}
+
+
+def groups(batches: int) -> list[str]:
+    """Names of the groups that ``batches`` make."""
+    return [f"{i:05d}" for i in range(-(-batches // BATCHES_IN_GROUP))]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """Previous rounds: finished campaigns, opened read-only."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, below
 from pesatlas.config.round import Round
 from pesatlas.errors import UserError
 from pesatlas.tables.manifest import sha256_of
+
+if TYPE_CHECKING:  # it looks for plugins, one of which reads rounds
+    from pesatlas.config.campaign import Campaign
 
 
 def results_of(folder: Path) -> Path:
@@ -26,8 +29,10 @@ def read_previous(settings: Round) -> tuple[Path, dict[str, Any]]:
     return _read(settings.previous, settings.number, settings.manifest_sha256)
 
 
-def datasets_before(settings: Round, level: str) -> list[Path]:
+def datasets_before(settings: Round | None, level: str) -> list[Path]:
     """Return the datasets of all rounds before, the first round's last: their rows at ``level``, or at their first level without it.
+
+    The first round, which has no settings, has none before it.
 
     Raises
     ------
@@ -35,6 +40,8 @@ def datasets_before(settings: Round, level: str) -> list[Path]:
         As ``read_previous``, for any of them.
     """
     found: list[Path] = []
+    if settings is None:
+        return found
     results, manifest = read_previous(settings)
     while True:
         levels = manifest["levels"]
@@ -45,6 +52,11 @@ def datasets_before(settings: Round, level: str) -> list[Path]:
         # a campaign runs in the folder above its results, where paths of its configuration start
         before = results.resolve().parent / about["previous"]
         results, manifest = _read(before, about["number"], about.get("manifest_sha256"))
+
+
+def references(campaign: "Campaign") -> list[str]:
+    """Return the datasets that are labelled already: those of ``select.reference``, and of the rounds before."""
+    return [*campaign.select.reference, *map(str, datasets_before(campaign.round, campaign.label.levels[0]))]
 
 
 def _read(previous: Path, number: int, sha256: str | None) -> tuple[Path, dict[str, Any]]:

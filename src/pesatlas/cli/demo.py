@@ -7,9 +7,9 @@ from rich.console import Console
 
 import pesatlas
 from pesatlas.campaign.layout import path_of
+from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.checkout import schema_for
 from pesatlas.cli.run import run_campaign
-from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.config.render import render_yaml
 from pesatlas.errors import UserError

@@ -15,9 +15,9 @@ from rich.table import Table
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.gaps_map import draw_map
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.encode.encode_shard import encode_snapshots

@@ -8,9 +8,9 @@ from typing import Any
 
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below, within
+from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.rounds import results_of
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import directory_sha256

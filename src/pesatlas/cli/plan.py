@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.campaign.layout import below
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pesatlas.campaign.layout import RESULTS
+from pesatlas.campaign.made_with import differences
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.made_with import differences
 from pesatlas.tables import read_entry
 
 

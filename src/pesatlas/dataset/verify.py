@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pesatlas.campaign.dataset_state import other_states
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import Results
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pesatlas.campaign.layout import done_by, path_of
+from pesatlas.campaign.layout import done_by, groups, path_of
+from pesatlas.campaign.potentials import benchmark_shares
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
-from pesatlas.config.select import groups
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import SUFFIX, entry_path
 
@@ -232,7 +232,7 @@ def _compare(manifests: Manifests, compare: Compare) -> Stage:
 
 def _benchmark(manifests: Manifests, campaign: Campaign) -> Stage:
     """Count the shares of structures of every property of every potential."""
-    shares = campaign.benchmark_shares
+    shares = benchmark_shares(campaign)
     done = sum(manifests.has_results("run_benchmark", "-".join(share)) for share in shares)
     return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
 

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.campaign.layout import RESULTS, below, folder_of, numbered, times_there
+from pesatlas.campaign.load import read_campaign
 from pesatlas.campaign.rules import RULES
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import LEVELS
-from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.runtime.progress import FOLDER
 from pesatlas.tables import read_entry

@@ -14,11 +14,11 @@ from typing import Any
 
 from pesatlas.campaign.dataset_state import files_that_show, state_shown
 from pesatlas.campaign.layout import RESULTS, below, output_of, path_of
+from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.made_with import differences
+from pesatlas.campaign.made_with import made_with as made_by
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
-from pesatlas.config.made_with import differences
-from pesatlas.config.made_with import made_with as made_by
 from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage

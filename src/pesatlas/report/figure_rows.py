@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
-from pesatlas.campaign.layout import below, is_file_of
-from pesatlas.config.select import groups
+from pesatlas.campaign.layout import below, groups, is_file_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.sample import draw_ids, read_rows
 from pesatlas.report.softness import LABELS, softness

@@ -16,6 +16,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below, file_name, folder_of
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
@@ -74,7 +75,7 @@ def train_potential(
     if settings is None:
         raise UserError("there is no section train in the configuration. Add one: docs/train.md.")
     check_device(settings.device, "train.device")
-    before = campaign.before(campaign.train_level)
+    before = datasets_before(campaign.round, campaign.train_level)
     task = _prepare(settings, campaign.train_level, seed, results, before, only)
     place = work / task.key
     store = Path(campaign.campaign.store) / "potentials" / f"{task.key}.pt"
