@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.dataset.verify import verify
 from pesatlas.monitor.status import read_status
 from small_campaign import ROOT, copy_of, jobs

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pesatlas import __version__
+from pesatlas.campaign.layout import RESULTS, shown
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.config.section import digest
@@ -106,7 +107,7 @@ class Committee(NamedTuple):
         if not known.any():
             raise UserError(
                 "The committee could not evaluate one candidate: does it know their elements? The tables in "
-                "results/select/disagreement/ say why."
+                f"{RESULTS}/{shown('disagreement')} say why."
             )
         errors = np.full(clusters, np.nan)
         errors[known] = read_factor(self.calibration, FORCES) * np.sqrt(_UNIT * squares[known] / atoms[known])

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import file_name, folder_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.tables import read_entry, read_table, write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.train.data import Batches, Converter
 from pesatlas.train.error_metrics import of_potential
 from pesatlas.train.loss import labels
@@ -26,7 +27,7 @@ from pesatlas.train.training import train_potential
 
 log = logging.getLogger(__name__)
 
-ERRORS = "errors.parquet"
+ERRORS = file_name("arm_errors")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def train_arm(
     train_potential(same, seed, results, folder, work, arm.picks)
     level = campaign.train_level
     merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
-    pieces = scan(parts_of(results / "dataset", level), level, merged, arm.picks).pieces["test"]
+    pieces = scan(parts_of(results / folder_of("dataset"), level), level, merged, arm.picks).pieces["test"]
     device = torch.device(settings.device)
     potential = load_matgl(folder).to(device)
     head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}
