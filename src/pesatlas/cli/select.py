@@ -1,4 +1,4 @@
-"""`pesatlas select`: the selection of a campaign, on files that people have."""
+"""`pesatlas select`: the selection stage on files of frames."""
 
 import tempfile
 from collections.abc import Iterator
