@@ -5,9 +5,9 @@ from pathlib import Path
 from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.structures.external import read_given
+    from pesatlas.structures.external import read_external
 
-    read_given(
+    read_external(
         campaign.references(),
         snapshots=Path(snakemake.output.snapshots),
         failures=Path(snakemake.output.failures),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-_TOGETHER = {"dataset": "dataset/", "quarantine": "quarantine/"}
+_FOLDERS = {"dataset": "dataset/", "quarantine": "quarantine/"}
 """Two names for files of the table ``dataset``, by where they lie."""
 
 
@@ -70,7 +70,7 @@ class Atlas:
         files = self.files()
         if name not in files:
             raise UserError(f"{self.root} has no table '{name}'. There are: {', '.join(files)}.")
-        fields = [field.with_nullable(True) for field in SCHEMAS["dataset" if name in _TOGETHER else name]]
+        fields = [field.with_nullable(True) for field in SCHEMAS["dataset" if name in _FOLDERS else name]]
         return ds.dataset(files[name], schema=pa.schema(fields), format="parquet")
 
     def connect(self) -> "duckdb.DuckDBPyConnection":
@@ -126,7 +126,7 @@ class Atlas:
         for entry in self.manifest["files"]:
             name = entry["table"]
             if name == "dataset":
-                name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
+                name = next(key for key, folder in _FOLDERS.items() if entry["file"].startswith(folder))
             found.setdefault(name, []).append(str(self.root / entry["file"]))
         tables = (self.root / "imported").glob("*.parquet")
         imported = sorted(path for path in tables if not path.name.endswith(BESIDE))

@@ -111,15 +111,15 @@ def frame_errors(
     size : structures that are evaluated together
     """
     names = (row for piece in pieces for row in _names(piece))
-    ask = of_potential(potential)
+    predict = of_potential(potential)
     converter = Converter(elements_of(potential), float(potential.model.cutoff))
     with reproducible(device):
         for batch in Batches(pieces, converter, size):
             here = batch.to(device)
-            said, right = ask(here), labels(here)
+            predicted, right = predict(here), labels(here)
             energies, forces, stresses = (
                 (value.detach().double() - label).abs().cpu().numpy()
-                for value, label in zip(said[:3], right[:3], strict=True)
+                for value, label in zip(predicted[:3], right[:3], strict=True)
             )
             ends = np.cumsum(batch.n_atoms.numpy())
             for k, atoms in enumerate(np.split(forces, ends[:-1])):
