@@ -1,6 +1,7 @@
 """The house as it was designed: imports only go down, files stay small, scripts stay thin."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from house import CAMPAIGN, FLOOR, GROUND, PICTURE, ROOT, SOURCE, STAGES, draw, imports
+from pesatlas.tables import SCHEMAS
 
 
 def upward(path):
@@ -36,6 +38,19 @@ def test_every_room_has_a_floor():
 
 def test_the_picture_of_the_house_is_current():
     assert PICTURE.read_text() == draw(), "run: python tests/house.py"
+
+
+def test_the_page_of_the_architecture_names_every_room_rule_and_table():
+    names = set(re.findall(r"`(\w+)(?:\.py|\.smk|/)?`", (ROOT / "docs" / "architecture.md").read_text()))
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    optional = {
+        line.split()[1].rstrip(":")
+        for file in ("round", "compare")
+        for line in (ROOT / f"workflow/rules/{file}.smk").read_text().splitlines()
+        if line.startswith("rule ")
+    }
+    rooms = {room.removesuffix(".py") for room in FLOOR} - {"__init__"}
+    assert (rooms | set(SCHEMAS) | (scripts - optional)) - names == set()
 
 
 LOAD = """
