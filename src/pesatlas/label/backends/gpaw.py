@@ -25,7 +25,8 @@ class Options(Section):
 
     kind: Literal["gpaw"] = Field("gpaw", description="GPAW: plane waves, PAW; open")
     quality: Literal["demo", "standard"] = Field(
-        "standard", description="standard: tight settings; demo: coarse, a level of its own, not for training"
+        "standard",
+        description="standard: tight settings; demo: coarse settings, a separate level, not for training",
     )
 
 

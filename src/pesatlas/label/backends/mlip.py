@@ -37,10 +37,10 @@ class Options(Section):
         description="a machine-learning potential in place of DFT, for demonstrations and tests; needs levels: [mlip]",
     )
     potential: Potential = Field(
-        description="potential whose energies, forces and stresses are the labels: another than explores, or they tell nothing new"
+        description="potential whose energies, forces and stresses are the labels; not the one that explores"
     )
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where it is evaluated: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the potential: cpu, cuda, cuda:1"
     )
 
 

@@ -18,7 +18,8 @@ class Options(Section):
 
     kind: Literal["cover"] = Field(
         "cover",
-        description="most new atomic environments for the cube of the number of atoms, coarse to fine",
+        description="most new atomic environments per DFT cost (cube of the number of atoms), from coarse "
+        "to fine",
     )
 
 

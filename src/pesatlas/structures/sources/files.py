@@ -29,7 +29,7 @@ class Options(Section):
     licence: str | None = Runtime(
         None,
         min_length=1,
-        description="licence under which these files are given, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
+        description="licence of these files, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
     )
 
 
