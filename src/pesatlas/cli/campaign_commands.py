@@ -60,7 +60,7 @@ def demo(
         "pesatlas-demo"
     ),
 ) -> None:
-    """Run or resume the demo campaign: real dynamics and real DFT of eight small crystals, some minutes on two cores.
+    """Run or resume the demo campaign: real dynamics and real DFT of four small crystals, some minutes on two cores.
 
     It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], but no licence, GPU or network.
     """

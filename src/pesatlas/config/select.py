@@ -7,9 +7,6 @@ from pydantic import Field, field_validator
 from pesatlas.config.plugins import options_of
 from pesatlas.config.section import Section
 
-BATCHES_IN_GROUP = 16
-"""Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""
-
 Policy = options_of("pesatlas.select.policies")
 
 Components = Literal["kaiser"] | Annotated[int, Field(ge=1)]
@@ -18,11 +15,6 @@ _CLUSTERS = (
     "number of clusters instead of a threshold, which is then found by bisection; null: by the threshold"
 )
 _THRESHOLD = "BIRCH threshold, in weighted principal components: smaller means more clusters"
-
-
-def groups(batches: int) -> list[str]:
-    """Names of the groups that ``batches`` make."""
-    return [f"{i:05d}" for i in range(-(-batches // BATCHES_IN_GROUP))]
 
 
 class StructureStage(Section):

@@ -24,9 +24,9 @@ class Options(Section):
     """Options of the backend ``gpaw``."""
 
     kind: Literal["gpaw"] = Field("gpaw", description="GPAW: plane waves, PAW; open")
-    quality: Literal["demo", "standard"] = Field(
+    quality: Literal["coarse", "demo", "standard"] = Field(
         "standard",
-        description="standard: tight settings; demo: coarse settings, a separate level, not for training",
+        description="standard: tight settings; coarse: a separate level for demonstrations, not for training; demo: coarser still",
     )
 
 
