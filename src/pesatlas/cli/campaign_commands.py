@@ -60,7 +60,7 @@ def demo(
         "pesatlas-demo"
     ),
 ) -> None:
-    """Run or resume the demo campaign: real dynamics and real DFT of four small crystals, some minutes on two cores.
+    """Run or resume the demo campaign: real dynamics and DFT of four small crystals, some minutes.
 
     It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], but no licence, GPU or network.
     """
@@ -100,7 +100,7 @@ def doctor(
         typer.Option("--reference-labels", help="Only label a few elements and compare with MatPES."),
     ] = False,
 ) -> None:
-    """Check everything that a campaign in this folder needs, before it begins: one line per check, with a remedy for each problem.
+    """Check everything that a campaign needs before it begins, with a remedy for each problem.
 
     Checked are configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in
     work/doctor), store and scratch, disk space, locks between processes, and with [bold]--profile profiles/slurm[/bold] account,
@@ -129,7 +129,7 @@ def cluster(
     profile: Annotated[Path, typer.Option(help="Profile to test.")] = Path("profiles/slurm"),
     wait: Annotated[float, typer.Option(min=0.1, help="Time limit for these jobs (minutes).")] = 30,
 ) -> None:
-    """Write the Slurm profile of the campaign in this folder, profiles/slurm/config.yaml, from the facts of the cluster.
+    """Write the Slurm profile of this campaign, profiles/slurm/config.yaml, from the facts of the cluster.
 
     scontrol and sacctmgr give accounts, partitions, their time and memory, GPUs; config.yaml and the rules give the needs of
     jobs. Every key has its reason beside it, and open choices are marked CHOOSE.
@@ -167,7 +167,7 @@ def plan(
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs in use at the same time.")] = 1,
     cores: Annotated[int, typer.Option(min=1, help="Number of cores in use at the same time.")] = 1,
 ) -> None:
-    """Estimate what a campaign will take before it is submitted: jobs, GPU and core hours, time and disk of each stage.
+    """Estimate jobs, GPU and core hours, time and disk of each stage of a campaign.
 
     Every number has a source, which the plan names: measured in a small campaign of the same kind on the same machine
     ([bold]--from ../calibration[/bold]), set by an option, or assumed. So run a hundredth first, then plan the whole.
@@ -193,7 +193,7 @@ def retry(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: Config = None,
 ) -> None:
-    """Put failed labels of the campaign of this folder back into the queue; [bold]pesatlas run[/bold] then calculates only these again.
+    """Requeue failed labels of this campaign; [bold]pesatlas run[/bold] then calculates only these again.
 
     Without a reason, the command lists the reasons there are. Physical failures (not_converged) recur unless settings change;
     machine failures (timeout, crashed) are worth retrying, perhaps with a longer label.timeout_min. The limit label.attempts

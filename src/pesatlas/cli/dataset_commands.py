@@ -68,7 +68,7 @@ def reproduce(
     to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or missing.")],
     results: Results = Path("results"),
 ) -> None:
-    """Write the inputs that reproduce the labels of a row, with the command to run and the label to compare with."""
+    """Write the inputs that reproduce the labels of a row, with a command and the label to compare with."""
     from pesatlas.cli.reproduce import reproduce as write  # noqa: PLC0415
 
     write(snapshot_id, results, to, console)
@@ -108,7 +108,7 @@ def release(
         Path | None, typer.Option(help="Earlier release to compare with; default: the latest in that folder.")
     ] = None,
 ) -> None:
-    """Make a read-only copy of the dataset with checksums, and a list of changes since an earlier release with reasons.
+    """Make a read-only copy of the dataset with checksums, and list changes since an earlier release.
 
     The campaign is verified first. A release opens like results: pesatlas verify, query, explain, reproduce, pesatlas.open.
     """
@@ -181,7 +181,7 @@ def compatible(
         ),
     ] = None,
 ) -> None:
-    """Test whether labels have the level of theory of MatPES, or of a campaign, so that they may be trained on jointly.
+    """Test whether labels have the level of theory of MatPES, or of a campaign.
 
     Labels with known settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with --with the version of
     VASP); others by their energies where both sets have the same geometry. Without --with those are the elements that matcalc

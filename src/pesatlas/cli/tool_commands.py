@@ -89,7 +89,7 @@ def benchmark(
     device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1.")] = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Seed of random numbers.")] = 2026,
 ) -> None:
-    """Benchmark potentials: relaxation, formation energy, moduli, heat capacity, stability of dynamics, speed.
+    """Benchmark potentials: relaxation, energies, moduli, heat capacity, stability of dynamics, speed.
 
     No campaign is needed. Each number has its interval, and beside it the published number of MatPES' models; two potentials
     are compared on their common structures. Results are cached in the folder, by structure.

@@ -125,5 +125,5 @@ class Campaign(Section):
 
     @property
     def label_batches(self) -> int:
-        """Batches of labels: as many as the most structures fill, so that the DAG need not wait for the selection."""
+        """Number of label batches, set by the target, so that the DAG need not wait for the selection."""
         return math.ceil(self.most_labels / self.label.structures_per_job)

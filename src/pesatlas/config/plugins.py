@@ -227,7 +227,7 @@ def name_in(package: str) -> Any:
 
 @dataclass(frozen=True)
 class _Installed:
-    """Annotation that makes a type accept extensions of other distributions, imported when their kind is used."""
+    """Annotation of a type that accepts extensions of other distributions."""
 
     package: str
 

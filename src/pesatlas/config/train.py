@@ -37,7 +37,7 @@ class Loss(Section):
 
 
 class Train(Section):
-    """Potentials of matgl, one per seed, trained on the split train of one level, with early stopping on valid."""
+    """Potentials of matgl, one per seed, trained on one level, with early stopping on the split valid."""
 
     level: LevelName | None = Field(
         None, description="level of the training labels; null: the first of label.levels"

@@ -26,7 +26,7 @@ else:
     Potential = plugins.options_of(POTENTIALS)
 
 _EVALUATING = Lock()
-"""One evaluation at a time: each has all threads of the job, and switches of torch that hold for the whole process."""
+"""Lock for one evaluation at a time: each uses all threads and process-wide switches of torch."""
 
 
 class Options(Section):
@@ -102,7 +102,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
 def evaluate(
     potential: Any, numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the energy (eV), forces (n, 3) in eV/Å, and stress (6,) in eV/Å³, tension positive, xx yy zz yz xz xy.
+    """Return energy (eV), forces (n, 3) (eV/Å), stress (6,) (eV/Å³, tension positive, Voigt).
 
     Parameters
     ----------

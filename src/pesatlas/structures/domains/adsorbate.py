@@ -48,7 +48,7 @@ class Options(Section):
 
 
 def molecule(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return atomic numbers and positions (Å) of an atom or of a molecule that ASE knows, its lowest atom at height 0."""
+    """Return atomic numbers and positions (Å) of an adsorbate, its lowest atom at height 0."""
     from ase.build import molecule as of_ase  # noqa: PLC0415 - only a campaign that has adsorbates needs it
     from ase.data import atomic_numbers  # noqa: PLC0415 - as above
     from ase.data.g2 import molecule_names  # noqa: PLC0415 - as above

@@ -65,7 +65,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
 
 
 def _nearest_alike(crystal: Crystal, atom: int) -> tuple[int, np.ndarray] | None:
-    """Return the nearest other atom of the same element, the first of equal ones, and the way from it to ``atom`` (Å)."""
+    """Return the nearest other atom of the same element, and the vector from it to ``atom`` (Å)."""
     best: tuple[float, int, np.ndarray] | None = None
     for j in np.flatnonzero(crystal.numbers == crystal.numbers[atom]).tolist():
         if j == atom:

@@ -39,7 +39,7 @@ def licence(options: Options) -> str:
 
 
 def check(options: Options) -> None:
-    """Raise a UserError for a path that does not exist or a folder or glob without any file that can be read."""
+    """Raise a UserError for a missing path, or a folder or glob without a readable file."""
     for text in options.paths:
         expand(text)
 

@@ -124,7 +124,7 @@ def _cells(structures: Path, domains: list[str]) -> set[str]:
 def _thin(
     clusters: Sequence[Path], picked: set[str], allowed: set[str], count: int
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Names of the frames farthest from all picks, in their order, and their components with that distance as the last column."""
+    """Names of the frames farthest from all picks, and their components with that distance."""
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
     tree = KDTree(np.concatenate([points[[n in picked for n in ids]] for ids, points in _pieces(clusters)]))
