@@ -252,7 +252,7 @@ def _column(module: Any, column: str, sources: Sources) -> str:
 def run_benchmark(
     campaign: Campaign, potential: str, kind: str, shard: int, *, dataset: Path, work: Path, scores: Path
 ) -> None:
-    """Measure one property of one potential of a campaign on its share of the structures, and write table ``scores``.
+    """Measure one property of one potential on a share of the structures; write table ``scores``.
 
     Parameters
     ----------

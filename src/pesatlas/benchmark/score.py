@@ -20,7 +20,7 @@ _ORDER = ("potential", "property", "quantity", "structure_id")
 
 
 def score_benchmark(parts: Iterable[Path], folder: Path) -> None:
-    """Write ``scores.parquet``, ``differences.parquet``, ``figure.svg`` and ``summary.parquet`` into ``folder`` from shards in any order."""
+    """Write scores, differences, figure and summary into ``folder`` from shards in any order."""
     write_scores([row for path in parts for row in read_table(path, "scores").to_pylist()], folder)
 
 

@@ -22,7 +22,7 @@ _PATHS = {"store", "read_stores", "paths", "reference"}
 
 
 def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
-    """Return the campaign that goes on from the one in the folder ``previous``, remarks on its keys, and a title.
+    """Return the next round of the campaign in ``previous``, remarks on its keys, and a title.
 
     The potentials that were trained there are the committee; the first that passed the gate explores, and if none did, what explored before.
     Paths are made relative to the working directory, where the new campaign is to run.
@@ -68,7 +68,7 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
 
 
 def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return options of the potentials of one level, in the order of their seeds, and of those among them that passed the gate."""
+    """Return options of the trained potentials of one level, and of those that passed the gate."""
     cards = [
         (json.loads(path.read_text(encoding="utf-8")), path.parent)
         for path in results.glob(within("potential_card", level=level, seed="*"))

@@ -106,7 +106,7 @@ class RowCheck:
 
 
 class Levels:
-    """Both levels describe the same snapshots where they overlap, and are not one functional under two names."""
+    """Check that both levels share snapshots and are not one functional under two names."""
 
     def __init__(self, levels: Sequence[str]) -> None:
         self.levels = levels

@@ -49,7 +49,7 @@ _ENSEMBLES = {
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A cell at a condition: one trajectory to run, a path to find, or (``static``) a cell to evaluate as it is.
+    """A cell at a condition: a trajectory, a path, or (``static``) a cell to evaluate unmoved.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
 def read_trajectories(
     structures: Path, batch: int, settings: Explore, seed: int, potential: Potential
 ) -> tuple[list[Trajectory], int]:
-    """Return what is to be computed for ``batch`` of the table ``structures``, and how many of its rows belong to it."""
+    """Return trajectories and static cells of ``batch`` in the table ``structures``, and its row count."""
     rows = read_table(structures, "structures", filters=[("batch", "=", batch)]).to_pylist()
     made_by = [potential.name, potential.weights_hash, settings.potential.identity()]
     found: list[Trajectory] = []

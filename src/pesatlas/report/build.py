@@ -54,7 +54,7 @@ def build_report(
     potentials: Sequence[Path] = (),
     compared: tuple[Path, Path] | None = None,
 ) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES`` and in those of the sections that are not always there.
+    """Write ``report``, and ``pictures/NAME.png`` of each figure.
 
     Parameters
     ----------

@@ -29,13 +29,13 @@ class Options(FromFile):
         "conductivity", description="log10 of the ionic conductivity (S/cm)"
     )
     length_ps: float = Field(100.0, gt=0, description="length of the trajectory (ps)")
-    equilibration_ps: float = Field(10.0, ge=0, description="time at its start that is not used (ps)")
+    equilibration_ps: float = Field(10.0, ge=0, description="equilibration time at the start, not used (ps)")
     timestep_fs: float = Field(2.0, gt=0, le=10, description="time step (fs)")
     frame_fs: float = Field(100.0, gt=0, description="time between the positions that are used (fs)")
     min_length_A: float = Field(
-        10.0, ge=0, description="cells are repeated until their edges are as long (Å)"
+        10.0, ge=0, description="cells are repeated to edges of at least this length (Å)"
     )
-    blocks: int = Field(5, ge=2, description="pieces of the trajectory, whose scatter is the error")
+    blocks: int = Field(5, ge=2, description="pieces of the trajectory; their scatter gives the error")
 
     @property
     def steps(self) -> int:

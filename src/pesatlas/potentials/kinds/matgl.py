@@ -30,11 +30,12 @@ class Options(Section):
         description="name on the hub, e.g. M3GNet-PES-MatPES-PBE-2025.2, or owner/name: fetched once into `cache`",
     )
     cache: Path = Runtime(
-        Path("resources/potentials"), description="folder where weights given by name are kept"
+        Path("resources/potentials"), description="cache folder of weights that are given by name"
     )
     older_convention: bool = Field(
         default=False,
-        description="the weights were trained when matgl summed messages on the destination of an edge (before 2.2)",
+        description="the weights were trained with matgl before 2.2, which summed messages on the "
+        "destination of an edge",
     )
     sha256: str | None = Field(
         None,
