@@ -19,7 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_potential
-from pesatlas.benchmark.measure import Place, measure
+from pesatlas.benchmark.measure import Workspace, measure
 from pesatlas.benchmark.score import write_scores
 from pesatlas.benchmark.structure_sets import Sources
 from pesatlas.config.benchmark import PROPERTIES
@@ -104,7 +104,7 @@ def _measured(
 ) -> list[dict[str, Any]]:
     start = time.process_time()
     options = find(PROPERTIES, name).Options(**size)
-    place = Place.on("cpu", given.work / "store", given.work / "under-way")
+    place = Workspace.on("cpu", given.work / "store", given.work / "under-way")
     sources = Sources(given.data, corrected=benchmarked.corrected)
     rows = measure(benchmarked, potential, options, sources, place)
     print(f"{benchmarked.name}: {name} in {time.process_time() - start:.0f} CPU s", flush=True)

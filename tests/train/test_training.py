@@ -212,7 +212,6 @@ def test_weights_that_are_not_finite_are_told_at_once(tmp_path):
         train(tmp_path)
 
 
-@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     alone = train(tmp_path / "one", epochs=2)
     shared = train(tmp_path / "two", epochs=2, devices=2)

@@ -3,14 +3,10 @@
 import json
 import shutil
 
-import pytest
-
 from benchmarking import entry
 from known_thermodynamics import LennardJones
 from pesatlas.tables import read_table
 from small_campaign import copy_of, jobs
-
-pytestmark = pytest.mark.slow
 
 
 def test_a_finished_campaign_benchmarks_its_potential_and_reports_it(tiny, tmp_path):

@@ -17,9 +17,8 @@ from pesatlas.dataset.verify import verify
 from pesatlas.monitor.status import read_status
 from small_campaign import ROOT, copy_of, jobs
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.proof
 def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):
     assert verify(tiny.path / "results") == []
     for level in ("pbe", "r2scan"):
@@ -52,6 +51,7 @@ def rows_of(campaign, name):
     return pq.read_table(campaign.path / "results" / name).to_pylist()
 
 
+@pytest.mark.proof
 def test_run_again_there_is_nothing_to_do(tiny, tmp_path):
     assert "Nothing to be done" in copy_of(tiny, tmp_path / "twin").run("-n")
 
@@ -192,6 +192,7 @@ def test_lost_outputs_come_back_from_the_stores(tiny, tmp_path):
     assert "0 calculations" in twin.log("label_batch/00000.log")
 
 
+@pytest.mark.proof
 def test_killed_again_and_again_it_gives_the_same_dataset(tiny, make_folder):
     folder = make_folder()
     dice = random.Random(1)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pesatlas.campaign.layout import folder_of
 from pesatlas.cli.app import Results, command, console
 
 
@@ -83,7 +84,9 @@ def export(
         ),
     ],
     results: Results = Path("results"),
-    to: Annotated[Path | None, typer.Option(help="Folder; else exports/FORMAT below the results.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help=f"Folder; else {folder_of('export')}/FORMAT below the results.")
+    ] = None,
     flagged: Annotated[
         bool, typer.Option("--flagged", help="Rows that a rule flagged too, not accepted ones only.")
     ] = False,

@@ -31,6 +31,7 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.format import duration
 from pesatlas.report.summary import summary
+from pesatlas.runtime.extras import check_extra
 
 ONLY_LOOKING = {
     "-n",
@@ -65,11 +66,13 @@ def run_campaign(
     Raises
     ------
     UserError
-        If configuration, profile or Snakefile are not there, another run of this folder is alive, or ``--until`` names a rule that has
-        no job in this campaign.
+        If configuration, profile, Snakefile or the libraries of the report are not there, another run of this folder is alive, or
+        ``--until`` names a rule that has no job in this campaign.
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
+    # every campaign ends in a report: told before the first job, not after the last
+    check_extra("report")
     executor = _executor(found, arguments)
     looks = ONLY_LOOKING.intersection(arguments)
     if must_submit(executor) and not looks:
