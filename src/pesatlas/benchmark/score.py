@@ -11,6 +11,7 @@ from pesatlas.benchmark.error_figure import draw
 from pesatlas.benchmark.literature import published_for, verdict
 from pesatlas.benchmark.md import End
 from pesatlas.benchmark.statistics import bootstrap_half_life, bootstrap_mean, paired_test
+from pesatlas.campaign.layout import file_name
 from pesatlas.config.benchmark import PROPERTIES
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
@@ -29,10 +30,10 @@ def write_scores(rows: list[dict[str, Any]], folder: Path) -> list[dict[str, Any
     rows = sorted(rows, key=lambda row: tuple(row[name] for name in _ORDER))
     fingerprint = digest(sorted({(row["potential_hash"], row["settings"]) for row in rows}))
     summary = summarize(rows)
-    write_table(folder / "scores.parquet", "scores", rows, fingerprint)
-    write_table(folder / "differences.parquet", "differences", differences(rows), fingerprint)
-    draw(rows, summary, folder / "figure.svg")
-    write_table(folder / "summary.parquet", "summary", summary, fingerprint)
+    write_table(folder / file_name("benchmark_scores"), "scores", rows, fingerprint)
+    write_table(folder / file_name("benchmark_differences"), "differences", differences(rows), fingerprint)
+    draw(rows, summary, folder / file_name("benchmark_figure"))
+    write_table(folder / file_name("benchmark_summary"), "summary", summary, fingerprint)
     return summary
 
 
