@@ -3,7 +3,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from pesatlas.errors import UserError
 
 min_version("9.27")
@@ -49,10 +49,10 @@ if campaign.compare:
 rule all:
     default_target: True
     input:
-        "results/manifest.json",
-        "results/report.html",
-        "results/card.json",
-        expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
-        trained("results/potentials/{level}-{seed}/card.json"),
+        path_of("manifest"),
+        path_of("report"),
+        path_of("card"),
+        expand(path_of("export"), format=campaign.dataset.exports.formats),
+        trained(path_of("potential_card")),
         benchmarked(),
-        ["results/compare/comparison.parquet"] if campaign.compare else [],
+        [path_of("comparison")] if campaign.compare else [],

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pesatlas.testing.analytic import LennardJones, entry, judged, measured
+from pesatlas.testing.analytic import LennardJones, benchmarked, entry, measured
 
-__all__ = ["entry", "judged", "measured"]
+__all__ = ["benchmarked", "entry", "measured"]
 
 
 def write(folder, name, entries):
@@ -98,5 +98,5 @@ if __name__ == "__main__":
     folder, most, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     potential = Counting(most or None)
     options = json.loads(sys.argv[4])
-    rows = measured(potential, kind, folder, atoms_together=8, file="argon.json", **options)
+    rows = measured(potential, kind, folder, atoms_per_chunk=8, file="argon.json", **options)
     sys.stdout.write(json.dumps([rows, potential.calls]))

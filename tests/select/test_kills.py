@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from pesatlas.select.pca import fit_pca
 from pesatlas.tables import read_table, write_table
@@ -53,7 +52,6 @@ step("selection.parquet", pick_snapshots, campaign, shards, kept, hashes, atoms=
 """
 
 
-@pytest.mark.slow
 def test_a_reduction_killed_again_and_again_ends_as_one_that_was_not(
     campaign_with, snapshot, write_features, random_features, tmp_path
 ):

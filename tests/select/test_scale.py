@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
@@ -88,7 +87,6 @@ def peak_kb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
-@pytest.mark.slow
 def test_a_hundred_thousand_frames(campaign_with, cluster, tmp_path):
     features, moments, snapshots = shards(tmp_path)
     campaign = campaign_with(

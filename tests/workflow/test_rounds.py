@@ -11,15 +11,13 @@ import pytest
 import yaml
 from quick_campaign import explore, label, select
 
-from pesatlas.config.load import load_campaign, read_campaign
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.report.advice import advise_round
 from pesatlas.report.build import build_report
 from pesatlas.report.parity import evaluate_potential
 from pesatlas.tables import read_table
 from small_campaign import TINY, SmallCampaign
 from small_potentials import save_tensornet
-
-pytestmark = pytest.mark.slow
 
 ROUND_1 = TINY | {
     "structures.sources": [{"kind": "demo", "names": ["NaCl", "MgO"]}],

@@ -1,4 +1,4 @@
-"""Trajectories of benchmarks: a group advances together, with a target temperature that may rise, until each ends."""
+"""Batched molecular dynamics with a temperature ramp, until each structure ends or turns unphysical."""
 
 import logging
 import time

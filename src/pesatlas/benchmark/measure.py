@@ -1,4 +1,4 @@
-"""Measure a property of a potential: from structures to rows of table ``scores``, each structure by its own key."""
+"""Measure a property of a potential: from structures to rows of table ``scores``, cached by structure."""
 
 import json
 import logging
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.benchmark.benchmarked import BenchmarkedPotential, judge
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_potential
 from pesatlas.benchmark.cached_evaluator import PASSING, CachedEvaluator
 from pesatlas.benchmark.element_energies import elements_file
 from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
 from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.campaign.potentials import benchmarked_potentials
 from pesatlas.config.benchmark import PROPERTIES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins import find
@@ -44,12 +45,12 @@ class Workspace:
     ----------
     store : folder of finished results; campaigns may share one
     work : folder for what is under way
-    atoms_together : atoms that are evaluated together
+    atoms_per_chunk : atoms that are evaluated together
     """
 
     store: Path
     work: Path
-    atoms_together: int
+    atoms_per_chunk: int
 
     @classmethod
     def on(cls, device: str, store: Path, work: Path) -> "Workspace":
@@ -73,7 +74,7 @@ def check_data(properties: Iterable[Any], sources: Sources) -> None:
 
 
 def measure(
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     potential: Potential,
     options: Any,
     sources: Sources,
@@ -86,7 +87,7 @@ def measure(
 
     Parameters
     ----------
-    judged, potential : who is judged
+    benchmarked, potential : the potential
     options : of one of the properties
     sources : what it is held against
     place : where results are kept
@@ -100,7 +101,7 @@ def measure(
     """
     module = find(PROPERTIES, options.kind)
     cases: list[BenchmarkItem] = module.cases(options, sources)[share]
-    identity = [potential.name, potential.weights_hash, judged.options.identity()]
+    identity = [potential.name, potential.weights_hash, benchmarked.options.identity()]
     elements = elements_file(sources.data) if getattr(module, "NEEDS_ELEMENTS", False) else None
     decides: list[Any] = [
         "benchmark",
@@ -116,10 +117,17 @@ def measure(
     with store.writer(f"benchmark-{digest(decides)}-{label}") as writer:
         store.refresh()
         bench = CachedEvaluator(
-            potential, identity, store, writer, place.work, place.atoms_together, sources.seed, elements
+            potential, identity, store, writer, place.work, place.atoms_per_chunk, sources.seed, elements
         )
-        found = _all(module, cases, keys, options=options, bench=bench, judged=judged, sources=sources)
-    about: dict[str, Any] = {"judged": judged, "potential": potential, "options": options, "sources": sources}
+        found = _all(
+            module, cases, keys, options=options, bench=bench, benchmarked=benchmarked, sources=sources
+        )
+    about: dict[str, Any] = {
+        "benchmarked": benchmarked,
+        "potential": potential,
+        "options": options,
+        "sources": sources,
+    }
     return [
         row
         for case, (result, wall_s) in zip(cases, found, strict=True)
@@ -134,23 +142,23 @@ def _all(
     *,
     options: Any,
     bench: CachedEvaluator,
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     sources: Sources,
 ) -> list[tuple[PropertyResult, float]]:
     """Measure all that the store does not have; return results with their wall times."""
     kept = getattr(module, "KEPT", True)
     done: dict[int, tuple[PropertyResult, float]] = {}
     for i, (case, key) in enumerate(zip(cases, keys, strict=True)):
-        refused = _refused(module, case, bench.potential, judged, sources)
+        refused = _refused(module, case, bench.potential, benchmarked, sources)
         payload = bench.store.get(key) if kept and refused is None else None
         if refused is not None:
             done[i] = PropertyResult(failure=refused), 0.0
         elif payload is not None:
             done[i] = _unpack(payload)
-    progress = Progress(f"{options.kind} of {judged.name}", len(cases))
+    progress = Progress(f"{options.kind} of {benchmarked.name}", len(cases))
     progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
     # groups have the same members whatever is done already: who is evaluated together decides the last bits
-    for group in chunks_by_atoms([len(case.start.numbers) for case in cases], bench.atoms_together):
+    for group in chunks_by_atoms([len(case.start.numbers) for case in cases], bench.atoms_per_chunk):
         missing = [i for i in group if i not in done]
         if not missing:
             continue
@@ -167,7 +175,11 @@ def _all(
 
 
 def _refused(
-    module: Any, case: BenchmarkItem, potential: Potential, judged: BenchmarkedPotential, sources: Sources
+    module: Any,
+    case: BenchmarkItem,
+    potential: Potential,
+    benchmarked: BenchmarkedPotential,
+    sources: Sources,
 ) -> Failure | None:
     """Why a case is not even asked about."""
     if case.failure is not None:
@@ -175,12 +187,12 @@ def _refused(
     unknown = unknown_elements(potential, case.start.numbers)
     if unknown:
         return unknown
-    if getattr(module, "SAME_LEVEL", False) and judged.own:
+    if getattr(module, "SAME_LEVEL", False) and benchmarked.own:
         fingerprint = case.conditions.get("level_fingerprint")
-        if judged.level != sources.level:
-            why = f"it was trained at {judged.level}, these labels are {sources.level}"
-        elif judged.fingerprints and fingerprint not in judged.fingerprints:
-            why = f"it was trained at another {judged.level}: its card does not have the fingerprint {fingerprint}"
+        if benchmarked.level != sources.level:
+            why = f"it was trained at {benchmarked.level}, these labels are {sources.level}"
+        elif benchmarked.fingerprints and fingerprint not in benchmarked.fingerprints:
+            why = f"it was trained at another {benchmarked.level}: its card does not have the fingerprint {fingerprint}"
         else:
             return None
         return Failure(FailureReason.WRONG_LEVEL, why)
@@ -193,7 +205,7 @@ def _rows(
     result: PropertyResult,
     wall_s: float,
     *,
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     potential: Potential,
     options: Any,
     sources: Sources,
@@ -208,9 +220,9 @@ def _rows(
             failure = Failure(FailureReason.NO_REFERENCE, f"its data give no {column}")
         rows.append(
             {
-                "potential": judged.name,
+                "potential": benchmarked.name,
                 "potential_hash": potential.weights_hash,
-                "potential_level": judged.level,
+                "potential_level": benchmarked.level,
                 "property": options.kind,
                 "quantity": name,
                 "unit": unit,
@@ -248,7 +260,7 @@ def run_benchmark(
     campaign : the whole configuration, with a section ``benchmark``
     potential, kind : name of the potential and of the property
     shard : which share: every so many-th structure from this one on
-    dataset : table ``dataset`` of the level that potentials are judged at
+    dataset : table ``dataset`` of the level of the benchmarks
     work : folder for what is under way
     scores : table to write
 
@@ -261,23 +273,23 @@ def run_benchmark(
     if settings is None:
         raise ValueError("the campaign has no section benchmark")
     check_device(settings.device, "benchmark.device")
-    judged = judge(potential, *campaign.judged[potential])
+    benchmarked = benchmarked_potential(potential, *benchmarked_potentials(campaign)[potential])
     options = settings.chosen()[kind]
     sources = Sources(
-        settings.folder, dataset, campaign.train_level, judged.corrected, campaign.campaign.seed
+        settings.folder, dataset, campaign.train_level, benchmarked.corrected, campaign.campaign.seed
     )
-    loaded = load_potential(judged.options, settings.device)
+    loaded = load_potential(benchmarked.options, settings.device)
     place = Workspace.on(settings.device, Path(campaign.campaign.store) / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
-        judged, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
+        benchmarked, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
     )
     failed = sum(row["reason"] is not None for row in rows)
     write_table(
         scores,
         "scores",
         rows,
-        digest(options.identity(), judged.name, loaded.weights_hash, shard, jobs),
+        digest(options.identity(), benchmarked.name, loaded.weights_hash, shard, jobs),
         {"scores": len(rows), "scores_failed": failed},
     )
     log.info("%s of %s: %d rows, %d without a value", kind, potential, len(rows), failed)

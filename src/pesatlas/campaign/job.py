@@ -1,13 +1,13 @@
-"""A Snakemake job of a campaign: its checked configuration, and tables that tell what they were made with and of."""
+"""A Snakemake job of a campaign: its checked configuration; tables that record settings and inputs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.made_with import made_with
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
-from pesatlas.config.made_with import made_with
 from pesatlas.runtime.job import run_job
 from pesatlas.tables.manifest import made_by_job
 

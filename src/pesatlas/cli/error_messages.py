@@ -1,4 +1,4 @@
-"""What went wrong, in words that say what to do; where there are none, Python's own."""
+"""Turn exceptions into messages with a remedy; re-raise bugs."""
 
 import errno
 

@@ -1,9 +1,9 @@
-"""The campaign of a folder, for commands that look at it or mend it."""
+"""Open the campaign of a folder, for commands that inspect or repair it."""
 
 from pathlib import Path
 
+from pesatlas.campaign.load import read_campaign
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 
 

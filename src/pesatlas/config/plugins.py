@@ -1,4 +1,4 @@
-"""Extensions found by name: one module in a package is one extension, and nothing lists it.
+"""Extensions found by name: one module in a package is one extension; no list of them is kept.
 
 An extension module is light to import (torch, pymatgen and the like are imported inside its functions) and has
 a class ``Options`` (a ``Section`` with ``kind: Literal["<module name>"]``), which is how it appears in ``config.yaml``.
@@ -24,6 +24,23 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
+
+EXTENSIONS = {
+    "structures.sources": "pesatlas.structures.sources",
+    "structures.domains": "pesatlas.structures.domains",
+    "explore.potential": "pesatlas.potentials.kinds",
+    "encode.encoder": "pesatlas.encode.encoders",
+    "select.policy": "pesatlas.select.policies",
+    "compare.policies": "pesatlas.select.policies",
+    "train.architecture": "pesatlas.train.architectures",
+    "label.backend": "pesatlas.label.backends",
+    "label.backend.potential": "pesatlas.potentials.kinds",
+    "round.committee": "pesatlas.potentials.kinds",
+    "train.base": "pesatlas.potentials.kinds",
+    "benchmark.properties": "pesatlas.benchmark.properties",
+    "benchmark.potentials.potential": "pesatlas.potentials.kinds",
+}
+"""Where in a configuration extensions are chosen, and the package in which their names are looked up."""
 
 
 class Group(NamedTuple):

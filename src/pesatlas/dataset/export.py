@@ -1,4 +1,4 @@
-"""Write a dataset in the forms that people train on."""
+"""Write a dataset in formats for training."""
 
 import json
 import logging
@@ -12,18 +12,19 @@ from typing import Any
 from pesatlas import __version__
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import identifier
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import Results, file_name
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
-from pesatlas.dataset.paths import Results
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
 from pesatlas.storage.atomic import write_text
-from pesatlas.tables.manifest import read_campaign_manifest, read_entry, read_json, sha256_of
+from pesatlas.tables.manifest import read_entry, read_json, sha256_of
 
 log = logging.getLogger(__name__)
 
-RECORD, README = "export.json", "README.md"
+RECORD, README = file_name("export"), "README.md"
 MARK = ".pesatlas-export"
 """Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
 
@@ -129,7 +130,7 @@ def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str])
     atoms = manifest.get("references", {}).get("atoms_eV", {})
     return [
         Source(
-            layout.dataset(level),
+            layout.path("dataset", level=level),
             level,
             tuple(verdicts),
             manifest["campaign"],

@@ -1,4 +1,4 @@
-"""What cannot be true of a good label, row by row, level against level, and against the potential that explored."""
+"""Plausibility checks of labels: row by row, level against level, and against the exploring potential."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.campaign.layout import Results
 from pesatlas.config.label import MLIP
 from pesatlas.dataset.derive import entropy
-from pesatlas.dataset.paths import Results
 from pesatlas.tables import iter_table
 
 # Two functionals that give the same energies to this (eV/atom) are one functional under two names.
@@ -196,7 +196,7 @@ def _varying(stresses: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _stresses(layout: Results, level: str) -> dict[str, list[float]]:
-    table = pq.read_table(layout.dataset(level), columns=["snapshot_id", "stress_eV_per_A3"])
+    table = pq.read_table(layout.path("dataset", level=level), columns=["snapshot_id", "stress_eV_per_A3"])
     return dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Queries of a campaign's tables in SQL, by connections that can do nothing else.
+"""Read-only SQL queries of a campaign's tables.
 
 DuckDB is locked before a query is seen: of all files it may open those in the campaign's folder of results alone, where the tables
 are that have a name and some that have none (the report asks those). What it may open it may write, too, so only statements that
@@ -22,7 +22,7 @@ _ASKING = frozenset({"SELECT", "EXPLAIN", "PRAGMA"})
 """Statements that read; SHOW, DESCRIBE and SUMMARIZE are SELECT to DuckDB. What PRAGMA could set is locked."""
 
 _EXPLAINED = re.compile(r"\s*EXPLAIN(\s+ANALYZE|\s*\([^)]*\))?", re.IGNORECASE)
-_TOGETHER = 2048
+_CHUNK = 2048
 """Rows passed on at once to a file."""
 
 
@@ -103,7 +103,7 @@ def write_rows(rows: "duckdb.DuckDBPyRelation | None", to: Path) -> None:
     if rows is None:
         raise UserError("this gives no rows that could be written. Begin with SELECT, SHOW or DESCRIBE.")
     with duckdb.connect() as connection, atomic_path(to) as temporary:
-        connection.register("rows", rows.to_arrow_reader(_TOGETHER))
+        connection.register("rows", rows.to_arrow_reader(_CHUNK))
         target = str(temporary).replace("'", "''")
         connection.execute(f"COPY (FROM rows) TO '{target}' (FORMAT {to.suffix[1:]}, USE_TMP_FILE false)")
 

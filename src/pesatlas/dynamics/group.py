@@ -1,4 +1,4 @@
-"""Trajectories under way that share one state: exploration's and those of benchmarks."""
+"""Running trajectories of exploration and benchmarks that share one state."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace

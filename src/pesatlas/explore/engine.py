@@ -1,4 +1,4 @@
-"""Engine of exploration: trajectories advance together, and waiting ones enter as others end or fail."""
+"""The loop: trajectories advance in batches, leave when they end or fail, and others take their places."""
 
 import logging
 import time

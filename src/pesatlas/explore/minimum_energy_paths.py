@@ -1,4 +1,4 @@
-"""Paths of least energy between two states of a cell, by the potential: their images are the frames.
+"""Minimum energy paths between two states of a cell; their images are the frames.
 
 Both states are relaxed in their cell, which is kept. Images between them are put where pair distances change evenly (image dependent
 pair potential, Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)), then moved by the nudged elastic band: tangents of Henkelman &
@@ -55,10 +55,10 @@ def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Poten
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
     for run in chunks_by_atoms((len(path.numbers) * path.images for path in sound), capacity.atoms):
         report("trajectories", run.start, len(sound))
-        _relax_together(sound[run.start : run.stop], potential, commit)
+        _relax_chunk(sound[run.start : run.stop], potential, commit)
 
 
-def _relax_together(paths: Sequence[Trajectory], potential: Potential, commit: Commit) -> None:
+def _relax_chunk(paths: Sequence[Trajectory], potential: Potential, commit: Commit) -> None:
     bands = []
     ends = relax(potential, [Start(p.numbers, p.cell, x) for p in paths for x in _states(p)], _STATES)
     for i, path in enumerate(paths):

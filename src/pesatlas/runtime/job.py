@@ -1,4 +1,4 @@
-"""The process of a job: log, threads, progress, signals, and errors for people."""
+"""The process of a job: log, threads, progress, signals, and error messages."""
 
 import logging
 import os

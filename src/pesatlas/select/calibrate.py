@@ -1,4 +1,4 @@
-"""What disagreement is worth: how far a committee is apart, against how far its mean is from labels that it was not trained on."""
+"""Calibration of committee disagreement against errors on labels outside its training set."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
-from pesatlas.potentials.committee import Opinion, ask, load_committee
+from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
 from pesatlas.runtime.progress import Progress
 from pesatlas.select.expected_errors import ALL, ENERGY, FORCES
@@ -55,14 +55,14 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
     rows, held_out = _labels(dataset, campaign.campaign.seed)
     progress = Progress("labels", len(rows))
     parts: dict[str, list[tuple[str, _Floats, _Floats]]] = {ENERGY: [], FORCES: []}
-    for label, opinion in zip(rows, ask(members, rows), strict=True):
+    for label, prediction in zip(rows, predict(members, rows), strict=True):
         progress.step()
-        if isinstance(opinion, Opinion):
-            off = opinion.energy_eV_per_atom - label["energy_eV"] / label["n_atoms"]
-            apart = opinion.forces_eV_per_A - np.reshape(label["forces_eV_per_A"], (-1, 3))
+        if isinstance(prediction, MeanPrediction):
+            off = prediction.energy_eV_per_atom - label["energy_eV"] / label["n_atoms"]
+            apart = prediction.forces_eV_per_A - np.reshape(label["forces_eV_per_A"], (-1, 3))
             name = label["structure_id"]
-            parts[ENERGY].append((name, np.array([opinion.energy_std_eV_per_atom]), np.array([abs(off)])))
-            parts[FORCES].append((name, opinion.force_std_eV_per_A, np.linalg.norm(apart, axis=1)))
+            parts[ENERGY].append((name, np.array([prediction.energy_std_eV_per_atom]), np.array([abs(off)])))
+            parts[FORCES].append((name, prediction.force_std_eV_per_A, np.linalg.norm(apart, axis=1)))
     if not parts[FORCES]:
         raise UserError(
             f"The committee could not evaluate one of {len(rows)} labels in {dataset}: does it know their elements?"

@@ -1,4 +1,4 @@
-"""How far a committee of potentials is apart on the candidates, and what that says of each atomic cluster."""
+"""Disagreement of a committee on the candidates, for each atomic cluster."""
 
 import logging
 from collections import Counter
@@ -12,7 +12,7 @@ from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.config.section import digest
-from pesatlas.potentials.committee import Opinion, ask, load_committee
+from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
 from pesatlas.runtime.progress import Progress
 from pesatlas.select.frame_index import look_up
@@ -20,7 +20,7 @@ from pesatlas.tables import TableWriter, read_entry, read_table
 
 log = logging.getLogger(__name__)
 
-_TOGETHER = 1024
+_CHUNK = 1024
 _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 
 
@@ -49,10 +49,12 @@ def measure_disagreement(
     progress = Progress("candidates", read_entry(candidates).rows)
     with TableWriter(disagreement, "disagreement", digest(settings.identity(), hashes)) as writer:
         for rows in _rows(snapshots, clusters, candidates):
-            said = [_row(row, opinion) for row, opinion in zip(rows, ask(members, rows), strict=True)]
-            counts.update(row["reason"] for row in said if row["reason"] is not None)
-            writer.write(said)
-            progress.step(len(said))
+            predicted = [
+                _row(row, prediction) for row, prediction in zip(rows, predict(members, rows), strict=True)
+            ]
+            counts.update(row["reason"] for row in predicted if row["reason"] is not None)
+            writer.write(predicted)
+            progress.step(len(predicted))
         writer.counts.update(asked=writer.rows, evaluated=writer.rows - counts.total(), **counts)
     if counts:
         log.warning("the committee has nothing to say of %d candidates: %s", counts.total(), dict(counts))
@@ -69,24 +71,24 @@ def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[l
     # tables of clusters have the frames of all shards of the group, one shard after the other
     places = rows + np.array([starts[name] for name in names.tolist()], dtype=np.int64)
     order = np.argsort(places)
-    for start in range(0, len(order), _TOGETHER):
-        some = order[start : start + _TOGETHER]
+    for start in range(0, len(order), _CHUNK):
+        some = order[start : start + _CHUNK]
         frames = look_up(snapshots, names[some], rows[some])
         owners = look_up([clusters], np.full(len(some), clusters.name), places[some])
         frames = frames.select([*_KEPT, "cell_A", "positions_A"])
         yield frames.append_column("atom_clusters", owners["atom_clusters"]).to_pylist()
 
 
-def _row(row: dict[str, Any], opinion: Opinion | Any) -> dict[str, Any]:
+def _row(row: dict[str, Any], prediction: MeanPrediction | Any) -> dict[str, Any]:
     about = {name: row[name] for name in (*_KEPT, "atom_clusters")} | {"code_version": __version__}
-    if not isinstance(opinion, Opinion):
-        return about | {"reason": opinion.value}
-    std = opinion.force_std_eV_per_A
+    if not isinstance(prediction, MeanPrediction):
+        return about | {"reason": prediction.value}
+    std = prediction.force_std_eV_per_A
     return about | {
-        "energy_std_eV_per_atom": opinion.energy_std_eV_per_atom,
+        "energy_std_eV_per_atom": prediction.energy_std_eV_per_atom,
         "force_std_mean_eV_per_A": float(std.mean()),
         "force_std_max_eV_per_A": float(std.max()),
         "force_std_eV_per_A": std,
-        "stress_std_eV_per_A3": opinion.stress_std_eV_per_A3,
+        "stress_std_eV_per_A3": prediction.stress_std_eV_per_A3,
         "reason": None,
     }

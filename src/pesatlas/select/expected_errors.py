@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pesatlas.campaign.layout import RESULTS, shown
 from pesatlas.errors import UserError
 from pesatlas.tables import iter_table, read_table
 
@@ -19,7 +20,7 @@ _UNIT = 2.0**-30
 
 
 class Committee(NamedTuple):
-    """What a committee says of the candidates: tables ``disagreement`` of all groups, and the table ``calibration``."""
+    """The predictions of a committee for the candidates: tables ``disagreement`` of all groups, and the table ``calibration``."""
 
     disagreement: list[Path]
     calibration: Path
@@ -46,9 +47,9 @@ class Committee(NamedTuple):
             for piece in iter_table(path, ["reason", "atom_clusters", "force_std_eV_per_A"]):
                 mine = pc.and_(counts.slice(row, piece.num_rows), piece["reason"].is_null())
                 row += piece.num_rows
-                said = piece.filter(mine)
-                owner = said["atom_clusters"].flatten().to_numpy()
-                std = said["force_std_eV_per_A"].flatten().to_numpy().astype(float)
+                disagreements = piece.filter(mine)
+                owner = disagreements["atom_clusters"].flatten().to_numpy()
+                std = disagreements["force_std_eV_per_A"].flatten().to_numpy().astype(float)
                 # sums of whole numbers are exact, in whatever order
                 squares += np.bincount(owner, np.rint(std**2 / _UNIT), clusters)
                 atoms += np.bincount(owner, minlength=clusters)
@@ -56,7 +57,7 @@ class Committee(NamedTuple):
         if not known.any():
             raise UserError(
                 "The committee could not evaluate one candidate: does it know their elements? The tables in "
-                "results/select/disagreement/ say why."
+                f"{RESULTS}/{shown('disagreement')} say why."
             )
         errors = np.full(clusters, np.nan)
         errors[known] = read_factor(self.calibration, FORCES) * np.sqrt(_UNIT * squares[known] / atoms[known])

@@ -1,4 +1,4 @@
-"""One potential of a comparison: trained on what one policy picked for a share of the cost, judged frame by frame."""
+"""One potential of a comparison: trained on one policy's picks for a share of the cost, tested by frame."""
 
 import logging
 import math
@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import file_name, folder_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.tables import write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.train.arms import read_arms
 from pesatlas.train.data import Batches, Converter
 from pesatlas.train.error_metrics import of_potential
@@ -26,7 +27,7 @@ from pesatlas.train.training import train_potential
 
 log = logging.getLogger(__name__)
 
-ERRORS = "errors.parquet"
+ERRORS = file_name("arm_errors")
 
 
 def train_arm(
@@ -55,12 +56,12 @@ def train_arm(
     assert settings is not None
     longer = max(len(each.picks) for each in every) / max(len(arm.picks), 1)
     more = {name: math.ceil(getattr(settings, name) * longer) for name in ("epochs", "patience")}
-    same = campaign.model_copy(update={"train": settings.model_copy(update={**more, "kept": None})})
+    same = campaign.model_copy(update={"train": settings.model_copy(update={**more, "retention_set": None})})
     log.info("%s at %g of the cost: %d picks, %s", policy, share, len(arm.picks), more)
     train_potential(same, seed, results, folder, work, arm.picks)
     level = campaign.train_level
     merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
-    pieces = scan(parts_of(results / "dataset", level), level, merged, arm.picks).pieces["test"]
+    pieces = scan(parts_of(results / folder_of("dataset"), level), level, merged, arm.picks).pieces["test"]
     device = torch.device(settings.device)
     potential = load_matgl(folder).to(device)
     head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}
@@ -79,15 +80,15 @@ def frame_errors(
     size : structures that are evaluated together
     """
     names = (row for piece in pieces for row in _names(piece))
-    ask = of_potential(potential)
+    predict = of_potential(potential)
     converter = Converter(elements_of(potential), float(potential.model.cutoff))
     with reproducible(device):
         for batch in Batches(pieces, converter, size):
             here = batch.to(device)
-            said, right = ask(here), labels(here)
+            predicted, right = predict(here), labels(here)
             energies, forces, stresses = (
                 (value.detach().double() - label).abs().cpu().numpy()
-                for value, label in zip(said[:3], right[:3], strict=True)
+                for value, label in zip(predicted[:3], right[:3], strict=True)
             )
             ends = np.cumsum(batch.n_atoms.numpy())
             for k, atoms in enumerate(np.split(forces, ends[:-1])):

@@ -1,4 +1,4 @@
-"""Train one potential: from the dataset of a level to a folder that matgl loads, with its card and its history."""
+"""Train one potential: from the dataset of a level to a folder for matgl, with card and history."""
 
 import json
 import logging
@@ -14,6 +14,9 @@ import torch
 from pesatlas import __version__
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below, file_name, folder_of
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
@@ -27,7 +30,6 @@ from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.storage.ledger import Lock
 from pesatlas.tables import check_entry, write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.train import training_state, worker
 from pesatlas.train.data import Converter
 from pesatlas.train.error_metrics import errors, of_means, of_potential
@@ -41,7 +43,7 @@ from pesatlas.train.training_state import TrainingState
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("matgl", "torch", "lightning")
-CARD, PAGE, HISTORY = "card.json", "card.md", "history.parquet"
+CARD, PAGE, HISTORY = map(file_name, ("potential_card", "potential_page", "potential_history"))
 
 
 def train_potential(
@@ -73,7 +75,7 @@ def train_potential(
     if settings is None:
         raise UserError("there is no section train in the configuration. Add one: docs/train.md.")
     check_device(settings.device, "train.device")
-    before = campaign.before(campaign.train_level)
+    before = datasets_before(campaign.round, campaign.train_level)
     task = _prepare(settings, campaign.train_level, seed, results, before, only)
     place = work / task.key
     store = Path(campaign.campaign.store) / "potentials" / f"{task.key}.pt"
@@ -106,7 +108,7 @@ class _Task:
     hashes: dict[str, str]
     found: Scanned
     energies: tuple[float, ...]
-    kept: RetentionSet | None
+    retention_set: RetentionSet | None
 
     @property
     def base_hash(self) -> str | None:
@@ -146,7 +148,7 @@ def _prepare(
     settings: Train, level: str, seed: int, results: Path, before: list[Path], only: Collection[str] | None
 ) -> _Task:
     manifest = read_campaign_manifest(results)
-    paths = parts_of(results / "dataset", level)
+    paths = parts_of(results / folder_of("dataset"), level)
     hashes = {path.name: check_entry(path).sha256 for path in paths}
     hashes |= {f"{i} rounds before": check_entry(path).sha256 for i, path in enumerate(before, start=1)}
     paths += before
@@ -161,15 +163,17 @@ def _prepare(
             settings.epochs,
         )
     new = settings.base is None
-    energies = references(settings, found, results / "labels" / "atoms.parquet") if new else ()
+    energies = references(settings, found, below(results, "atoms")) if new else ()
     log.info(
         "%s: %d rows to train on, %d to validate, %d to test; elements %s",
         level, found.rows("train"), found.rows("valid"), found.rows("test"), names(found.elements),
     )  # fmt: skip
-    kept = None
-    if settings.kept is not None:
-        kept = read_retention_set(settings.kept, level, elements_of(base_potential(settings, found)))
-    return _Task(settings, seed, paths, manifest, hashes, found, energies, kept)
+    retention_set = None
+    if settings.retention_set is not None:
+        retention_set = read_retention_set(
+            settings.retention_set, level, elements_of(base_potential(settings, found))
+        )
+    return _Task(settings, seed, paths, manifest, hashes, found, energies, retention_set)
 
 
 def _train(task: _Task, place: Path) -> TrainingState:
@@ -233,7 +237,8 @@ def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
             "device": task.settings.device,
         },
         "scores": scores,
-        "kept": task.kept and {"sha256": task.kept.hashes, "left_out_for_their_elements": task.kept.left_out},
+        "kept": task.retention_set
+        and {"sha256": task.retention_set.hashes, "left_out_for_their_elements": task.retention_set.left_out},
         "versions": {"pesatlas": __version__, **versions(*LIBRARIES)},
     }
     write_text(folder / PAGE, page(card))
@@ -242,7 +247,7 @@ def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
 
 
 def _scores(task: _Task, before: Any, after: Any) -> list[dict[str, Any]]:
-    """Return errors on the splits valid and test, and on what was kept; each with its level."""
+    """Return errors on the splits valid and test, and on the retention set; each with its level."""
     device = torch.device(task.settings.device)
     start = "untrained" if task.settings.base is None else "base"
     models = {"trained": of_potential(after.to(device)), start: of_potential(before.to(device))}
@@ -253,8 +258,8 @@ def _scores(task: _Task, before: Any, after: Any) -> list[dict[str, Any]]:
             guesses = {**models, "means": of_means(task.found)}
             rows = errors(task.found.pieces[split], converter, task.settings.batch_size, guesses, device)
             found += [{"level": task.found.level, "split": split, **row} for row in rows]
-    if task.kept is not None:
-        rows = errors(task.kept.pieces, converter, task.settings.batch_size, models, device)
+    if task.retention_set is not None:
+        rows = errors(task.retention_set.pieces, converter, task.settings.batch_size, models, device)
         found += [{"level": task.found.level, "split": "kept", **row} for row in rows]
     after.to("cpu")
     return found

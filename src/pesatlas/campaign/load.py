@@ -1,7 +1,8 @@
-"""Read a configuration and say, in one message, everything that is wrong with it."""
+"""Read a configuration and report all of its errors in one message."""
 
 import difflib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,27 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.rounds import references
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.section import Section
+from pesatlas.config.section import Section, former_name
 from pesatlas.errors import UserError
 
-# Where extensions are chosen, and the package that their names are looked up in.
-EXTENSIONS = {
-    "structures.sources": "pesatlas.structures.sources",
-    "structures.domains": "pesatlas.structures.domains",
-    "explore.potential": "pesatlas.potentials.kinds",
-    "encode.encoder": "pesatlas.encode.encoders",
-    "select.policy": "pesatlas.select.policies",
-    "compare.policies": "pesatlas.select.policies",
-    "train.architecture": "pesatlas.train.architectures",
-    "label.backend": "pesatlas.label.backends",
-    "label.backend.potential": "pesatlas.potentials.kinds",
-    "round.committee": "pesatlas.potentials.kinds",
-    "train.base": "pesatlas.potentials.kinds",
-    "benchmark.properties": "pesatlas.benchmark.properties",
-    "benchmark.potentials.potential": "pesatlas.potentials.kinds",
-}
+log = logging.getLogger(__name__)
 
 
 def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
@@ -53,7 +40,21 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
         raise UserError(
             f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'."
         )
+    for section, name, former in _former_names(raw):
+        log.warning(
+            "%s: %s.%s is called %s.%s now; the former name still works", path, section, former, section, name
+        )
     return load_campaign(raw, str(path), extensions=extensions)
+
+
+def _former_names(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, present and former name of every key that ``raw`` gives under its former name."""
+    for section in raw:
+        model = _model_at([section, ""])
+        for name, field in model.model_fields.items() if model and isinstance(raw[section], dict) else ():
+            former = former_name(field)
+            if former is not None and former in raw[section]:
+                yield section, name, former
 
 
 def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml", *, extensions: bool = True) -> Campaign:
@@ -99,16 +100,16 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         problems += [f"  - benchmark.{problem}." for problem in campaign.benchmark.problems()]
     for key, many in used:
         for options in many:
-            check = getattr(plugins.find(EXTENSIONS[key], options.kind), "check", None)
+            check = getattr(plugins.find(plugins.EXTENSIONS[key], options.kind), "check", None)
             if check is not None:
                 try:
                     check(options)
                 except UserError as error:
                     problems.append(f"  - {key} ({options.kind}): {error}")
-    kept = campaign.train.kept if campaign.train else None
-    if kept is not None and not kept.exists():
+    retention_set = campaign.train.retention_set if campaign.train else None
+    if retention_set is not None and not retention_set.exists():
         problems.append(
-            f"  - train.kept = '{kept}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
+            f"  - train.retention_set = '{retention_set}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
         )
     problems += _check_elements(campaign) if not problems else []
     if problems:
@@ -126,7 +127,7 @@ def _check_round(campaign: Campaign) -> list[str]:
             f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas config new --previous` does."
         ]
     try:
-        campaign.references()
+        references(campaign)
     except UserError as error:
         return [f"  - round: {error}"]
     return []
@@ -138,13 +139,13 @@ def _check_elements(campaign: Campaign) -> list[str]:
     backend: Any = campaign.label.backend
     known = {
         f"explore.potential ({potential.kind})": lambda: plugins.find(
-            EXTENSIONS["explore.potential"], potential.kind
+            plugins.EXTENSIONS["explore.potential"], potential.kind
         ).elements(potential),
         f"label.backend ({backend.kind})": lambda: plugins.level_of(backend.kind).elements(backend),
     }
     if campaign.train is not None and campaign.train.base is not None:
         base: Any = campaign.train.base
-        known["train.base"] = lambda: plugins.find(EXTENSIONS["train.base"], base.kind).elements(base)
+        known["train.base"] = lambda: plugins.find(plugins.EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
@@ -169,7 +170,7 @@ def _explain(detail: ErrorDetails) -> str:
     if kind == "missing":
         return f"{key}: missing. Add it{_meaning(where)}."
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        package = EXTENSIONS.get(".".join(str(part) for part in where if isinstance(part, str)), "")
+        package = plugins.EXTENSIONS.get(".".join(str(part) for part in where if isinstance(part, str)), "")
         others = [f", '{name}'" for name in plugins.installed(package)] if package else []
         expected = detail.get("ctx", {}).get("expected_tags", "") + "".join(others)
         got = value.get("kind") if isinstance(value, dict) else value
@@ -189,7 +190,7 @@ def _path_in_file(location: tuple[int | str, ...]) -> list[int | str]:
     """Return the keys as they are in the file: pydantic adds the kind of an extension, which is none."""
     where: list[int | str] = []
     for part in location:
-        package = EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
+        package = plugins.EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
         if not (package and isinstance(part, str) and part in plugins.available(package)):
             where.append(part)
     return where
