@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pesatlas.campaign.rounds import references
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.encode.encode_shard import encode_snapshots
@@ -18,7 +19,7 @@ from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.quality import draw_frames, measure_selection
 from pesatlas.select.reference import Reference
-from pesatlas.structures.external import read_given
+from pesatlas.structures.external import read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
 
@@ -33,9 +34,9 @@ def explore(campaign: Campaign, folder: Path) -> Path:
         failures = results / f"failures/explore/{batch:05d}.parquet"
         run_md(campaign, batch, structures, snapshots, failures, folder / "work/explore")
         encode_snapshots(campaign, snapshots, *_features(results, f"{batch:05d}"))
-    if campaign.references():
+    if references(campaign):
         snapshots = results / "snapshots/reference.parquet"
-        read_given(campaign.references(), snapshots, results / "failures/reference.parquet")
+        read_external(references(campaign), snapshots, results / "failures/reference.parquet")
         encode_snapshots(campaign, snapshots, *_features(results, "reference"))
     return results
 
@@ -44,7 +45,7 @@ def select(campaign: Campaign, folder: Path) -> Path:
     """Pick frames of what was explored; return the selection."""
     results = folder / "results"
     batches = sorted(p.stem for p in (results / "snapshots").glob("?????.parquet"))
-    groups = {"00000": batches} | ({"reference": ["reference"]} if campaign.references() else {})
+    groups = {"00000": batches} | ({"reference": ["reference"]} if references(campaign) else {})
     shards = [results / f"snapshots/{batch}.parquet" for batch in batches]
     place = results / "select"
     pca, structures, atoms = (place / f"{name}.npz" for name in ("pca", "structures", "atoms"))
@@ -70,7 +71,7 @@ def select(campaign: Campaign, folder: Path) -> Path:
         calibrate_disagreement(campaign, committee.calibration)
         measure_disagreement(campaign, shards, clusters["00000"], candidates, committee.disagreement[0])
     known = None
-    if campaign.references():
+    if references(campaign):
         known = Reference(results / "snapshots/reference.parquet", clusters["reference"])
     selection = results / "selection.parquet"
     pick_snapshots(

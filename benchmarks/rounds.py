@@ -23,8 +23,8 @@ from ase.io import write
 from quick_campaign import explore, label, select
 from scipy import stats
 
+from pesatlas.campaign.load import load_campaign
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
 from pesatlas.potentials.committee import MeanPrediction, predict
 from pesatlas.potentials.kinds import matgl
 from pesatlas.tables import read_table

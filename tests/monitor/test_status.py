@@ -12,9 +12,10 @@ import pytest
 import yaml
 from rich.console import Console
 
+from pesatlas.campaign.load import read_campaign
+from pesatlas.campaign.potentials import benchmarked_potentials
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm_jobs import job_prefix
-from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.controlling_process import LOCK_FILE, read_controller
 from pesatlas.monitor.process import is_alive
@@ -85,7 +86,7 @@ def test_what_a_round_and_a_benchmark_have_to_do_is_counted(halfway):
     raw["structures"]["sources"] = [{"kind": "previous_round", "previous": "../first"}]
     (halfway.folder / "config.yaml").write_text(yaml.safe_dump(raw))
     campaign = read_campaign(halfway.folder / "config.yaml", extensions=False)
-    assert len(campaign.benchmarked) == 2
+    assert len(benchmarked_potentials(campaign)) == 2
 
     def found():
         status = read_status(halfway.folder, campaign, job_prefix(halfway.folder))
@@ -227,7 +228,7 @@ def test_the_head_leaves_no_trace_when_it_ends_and_a_second_one_is_refused(tmp_p
 LOOKS = """
 from pathlib import Path
 from pesatlas.cli.slurm_jobs import job_prefix
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.status import read_status
 folder = Path(".")
 campaign = read_campaign(folder / "config.yaml", extensions=False)

@@ -9,7 +9,8 @@ from ase.build import bulk
 from pesatlas.config.round import Round
 from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.potential import VOIGT
-from pesatlas.select.disagreement import Committee, measure_disagreement
+from pesatlas.select.disagreement import measure_disagreement
+from pesatlas.select.expected_errors import Committee
 from pesatlas.tables import FailureReason, read_entry, read_table, write_table
 from small_potentials import rattled_salts, save_tensornet, to_batch
 

@@ -15,6 +15,7 @@ from pesatlas.benchmark.cached_evaluator import PASSING, CachedEvaluator
 from pesatlas.benchmark.element_energies import elements_file
 from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
 from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.campaign.potentials import benchmarked_potentials
 from pesatlas.config.benchmark import PROPERTIES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins import find
@@ -271,7 +272,7 @@ def run_benchmark(
     if settings is None:
         raise ValueError("the campaign has no section benchmark")
     check_device(settings.device, "benchmark.device")
-    benchmarked = benchmarked_potential(potential, *campaign.benchmarked[potential])
+    benchmarked = benchmarked_potential(potential, *benchmarked_potentials(campaign)[potential])
     options = settings.chosen()[kind]
     sources = Sources(
         settings.folder, dataset, campaign.train_level, benchmarked.corrected, campaign.campaign.seed

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import is_file_of
+
 GONE = 0.2
 """Column ``lindemann`` of a trajectory's last frame above which its atoms have left their sites."""
 
@@ -22,7 +24,7 @@ def count_by_domain(results: Path, manifest: Mapping[str, Any]) -> list[dict[str
         found["left_sites"] = tables.counts(_LEFT, "snapshots")
     else:
         found["left_sites"] = {}
-    levels = {level: tables.counts(_ROWS, "dataset", f"dataset/{level}/") for level in manifest["levels"]}
+    levels = {level: tables.counts(_ROWS, "dataset", level) for level in manifest["levels"]}
     lost = _lost(tables)
     names = sorted({name for each in (*found.values(), *levels.values(), lost) for name in each})
     return [
@@ -67,17 +69,21 @@ class _Tables:
             if entry["rows"]
         ]
 
-    def query(self, sql: str, table: str, folder: str = "") -> list[tuple[Any, ...]]:
-        """Return what a query says of ``it``: all files of a table together, or those in a folder; nothing if there are none."""
-        paths = [path for name, file, path in self._files if name == table and file.startswith(folder)]
+    def query(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
+        """Return what a query says of ``it``: all files of a table together, or the dataset of a level; nothing if there are none."""
+        paths = [
+            path
+            for name, file, path in self._files
+            if name == table and (not level or is_file_of(file, "dataset", level=level))
+        ]
         if not paths:
             return []
         self._connection.read_parquet(paths, union_by_name=True).create_view("it", replace=True)
         return self._connection.execute(sql).fetchall()
 
-    def counts(self, sql: str, table: str, folder: str = "") -> dict[str, Any]:
+    def counts(self, sql: str, table: str, level: str = "") -> dict[str, Any]:
         """Return what a query of two columns says, as a mapping."""
-        return {str(name): value for name, value in self.query(sql, table, folder)}
+        return {str(name): value for name, value in self.query(sql, table, level)}
 
     def has(self, table: str, column: str) -> bool:
         """Whether a table has a column; those of older versions may not."""

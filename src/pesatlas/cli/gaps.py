@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.gaps_map import draw_map
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.encode.encode_shard import encode_snapshots
@@ -25,7 +27,6 @@ from pesatlas.select.coverage_gaps import VERDICTS, find_gaps, fit_both, read_en
 from pesatlas.structures.external import EXTERNAL, Origin, read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 _SHOWN = 20
 _ABOUT = ("structure_id", "domain", "temperature_K", "pressure_GPa", "conditions")
@@ -104,9 +105,9 @@ def _campaign(settings: dict[str, Any]) -> Campaign:
 
 def _files(dataset: Path) -> list[str]:
     """Return the files of a dataset: of a campaign or release, those of its first level."""
-    if (dataset / "manifest.json").is_file():
+    if below(dataset, "manifest").is_file():
         level = read_campaign_manifest(dataset)["levels"][0]
-        return [str(dataset / "dataset" / level / "part-00000.parquet")]
+        return [str(below(dataset, "dataset", level=level))]
     return [str(dataset)]
 
 

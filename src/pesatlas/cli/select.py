@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from pesatlas.campaign.load import load_campaign
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
 from pesatlas.config.plugins import find, known
 from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError

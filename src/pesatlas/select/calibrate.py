@@ -17,13 +17,10 @@ from pesatlas.errors import UserError
 from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
 from pesatlas.runtime.progress import Progress
+from pesatlas.select.expected_errors import ALL, ENERGY, FORCES
 from pesatlas.tables import check_entry, read_table, write_table
 
 log = logging.getLogger(__name__)
-
-ALL = 0
-"""The bin of all values together."""
-ENERGY, FORCES = "energy", "forces"
 
 _BINS = 10
 _FEWEST = 5
@@ -120,14 +117,6 @@ def reliability(std: _Floats, error: _Floats, crystals: NDArray[Any]) -> list[di
         "rank_correlation": _rank_correlation(std, error),
     }
     return rows
-
-
-def read_factor(calibration: Path, quantity: str) -> float:
-    """Return what a standard deviation of the committee is to be multiplied with."""
-    for row in read_table(calibration, "calibration", ["quantity", "bin", "factor"]).to_pylist():
-        if (row["quantity"], row["bin"]) == (quantity, ALL):
-            return float(row["factor"])
-    raise UserError(f"{calibration} has no factor for {quantity}. Delete it and run again.")
 
 
 def _labels(dataset: Path, seed: int) -> tuple[list[dict[str, Any]], bool]:

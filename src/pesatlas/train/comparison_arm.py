@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import file_name, folder_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
-from pesatlas.tables import read_entry, read_table, write_table
-from pesatlas.tables.manifest import read_campaign_manifest
+from pesatlas.tables import write_table
+from pesatlas.train.arms import read_arms
 from pesatlas.train.data import Batches, Converter
 from pesatlas.train.error_metrics import of_potential
 from pesatlas.train.loss import labels
@@ -26,39 +27,7 @@ from pesatlas.train.training import train_potential
 
 log = logging.getLogger(__name__)
 
-ERRORS = "errors.parquet"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What a policy picked for a share of the full cost.
-
-    Attributes
-    ----------
-    picks : snapshots, in the order of picking
-    cost_atoms3 : cube of their numbers of atoms, summed
-    """
-
-    policy: str
-    cost_share: float
-    picks: tuple[str, ...]
-    cost_atoms3: float
-
-
-def read_arms(campaign: Campaign, path: Path) -> list[Arm]:
-    """Return every policy at every share, from the table ``arms``."""
-    compare = campaign.compare
-    assert compare is not None
-    table = read_table(path, "arms")
-    full = read_entry(path).counts["full_cost_atoms3"]
-    found = []
-    for policy in compare.policies:
-        mine = [row for row in table.to_pylist() if row["arm"] == policy.kind]
-        for share in compare.cost_shares:
-            paid = [row for row in mine if row["cost_atoms3"] <= share * full]
-            cost = paid[-1]["cost_atoms3"] if paid else 0.0
-            found.append(Arm(policy.kind, share, tuple(row["snapshot_id"] for row in paid), cost))
-    return found
+ERRORS = file_name("arm_errors")
 
 
 def train_arm(
@@ -92,7 +61,7 @@ def train_arm(
     train_potential(same, seed, results, folder, work, arm.picks)
     level = campaign.train_level
     merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
-    pieces = scan(parts_of(results / "dataset", level), level, merged, arm.picks).pieces["test"]
+    pieces = scan(parts_of(results / folder_of("dataset"), level), level, merged, arm.picks).pieces["test"]
     device = torch.device(settings.device)
     potential = load_matgl(folder).to(device)
     head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}

@@ -14,6 +14,9 @@ import torch
 from pesatlas import __version__
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below, file_name, folder_of
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
@@ -27,7 +30,6 @@ from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.storage.ledger import Lock
 from pesatlas.tables import check_entry, write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.train import training_state, worker
 from pesatlas.train.data import Converter
 from pesatlas.train.error_metrics import errors, of_means, of_potential
@@ -41,7 +43,7 @@ from pesatlas.train.training_state import TrainingState
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("matgl", "torch", "lightning")
-CARD, PAGE, HISTORY = "card.json", "card.md", "history.parquet"
+CARD, PAGE, HISTORY = map(file_name, ("potential_card", "potential_page", "potential_history"))
 
 
 def train_potential(
@@ -73,7 +75,7 @@ def train_potential(
     if settings is None:
         raise UserError("there is no section train in the configuration. Add one: docs/train.md.")
     check_device(settings.device, "train.device")
-    before = campaign.before(campaign.train_level)
+    before = datasets_before(campaign.round, campaign.train_level)
     task = _prepare(settings, campaign.train_level, seed, results, before, only)
     place = work / task.key
     store = Path(campaign.campaign.store) / "potentials" / f"{task.key}.pt"
@@ -146,7 +148,7 @@ def _prepare(
     settings: Train, level: str, seed: int, results: Path, before: list[Path], only: Collection[str] | None
 ) -> _Task:
     manifest = read_campaign_manifest(results)
-    paths = parts_of(results / "dataset", level)
+    paths = parts_of(results / folder_of("dataset"), level)
     hashes = {path.name: check_entry(path).sha256 for path in paths}
     hashes |= {f"{i} rounds before": check_entry(path).sha256 for i, path in enumerate(before, start=1)}
     paths += before
@@ -161,7 +163,7 @@ def _prepare(
             settings.epochs,
         )
     new = settings.base is None
-    energies = references(settings, found, results / "labels" / "atoms.parquet") if new else ()
+    energies = references(settings, found, below(results, "atoms")) if new else ()
     log.info(
         "%s: %d rows to train on, %d to validate, %d to test; elements %s",
         level, found.rows("train"), found.rows("valid"), found.rows("test"), names(found.elements),
