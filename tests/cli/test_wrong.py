@@ -1,4 +1,5 @@
-"""What a new user does wrong is answered with what is wrong, where, and what to do; never with a traceback, never with status 0."""
+"""What a new user does wrong is answered with what is wrong, where, and what to do; never with a traceback,
+never with status 0."""
 
 import errno
 import shlex
@@ -18,7 +19,8 @@ FRAME = '2\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\nNa 0 0 0\nCl 2 2 2\n'
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a finished campaign, one that has not finished, one that was damaged, and files that are no good."""
+    """A folder with a finished campaign, one that has not finished, one that was damaged, and files that are
+    no good."""
     monkeypatch.chdir(tmp_path)
     for name in ("results", "unfinished", "damaged"):
         shutil.copytree(FINISHED, name)

@@ -1,4 +1,5 @@
-"""What a dataset says of itself is true, and its machine-readable parts are read by the libraries for them."""
+"""What a dataset says of itself is true, and its machine-readable parts are read by the libraries for
+them."""
 
 import hashlib
 import json

@@ -1,4 +1,5 @@
-"""What domains say of their conditions: which strains, ramps, lengths, limits, no dynamics at all; and bulk as ever."""
+"""What domains say of their conditions: which strains, ramps, lengths, limits, no dynamics at all; and bulk
+as ever."""
 
 from pathlib import Path
 

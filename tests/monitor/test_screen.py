@@ -1,4 +1,5 @@
-"""The status on a screen: bars that sum, that fit, and that are letters where there is no terminal; and below a run."""
+"""The status on a screen: bars that sum, that fit, and that are letters where there is no terminal; and
+below a run."""
 
 import io
 import itertools
@@ -95,7 +96,10 @@ def test_jobs_at_work_tell_what_they_are_at(status):
     assert "and 2 more jobs at work" in text
 
 
-SAYS = "import time; print('job one of two', flush=True); time.sleep(1); print('\\x1b[31mjob two'); raise SystemExit(3)"
+SAYS = (
+    "import time; print('job one of two', flush=True); time.sleep(1); print('\\x1b[31mjob two'); raise "
+    "SystemExit(3)"
+)
 
 
 def test_a_run_on_a_terminal_shows_its_lines_and_below_them_the_stages(halfway, campaign):

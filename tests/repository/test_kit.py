@@ -1,4 +1,5 @@
-"""The kit for authors of extensions finds what is wrong: each of these extensions breaks one promise, and one of its tests says so."""
+"""The kit for authors of extensions finds what is wrong: each of these extensions breaks one promise, and
+one of its tests says so."""
 
 import itertools
 import subprocess

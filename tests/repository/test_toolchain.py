@@ -1,4 +1,5 @@
-"""What has to be there before GPAW is built: looked for with the compiler that builds it, also in a conda environment."""
+"""What has to be there before GPAW is built: looked for with the compiler that builds it, also in a conda
+environment."""
 
 import os
 import subprocess

@@ -339,7 +339,8 @@ def test_a_list_of_the_whole_cell_under_a_symmetry_that_makes_more_of_it():
         refused(
             one(tetragonal, listed, **tags), "ambiguous_setting", "list has 4 atoms", "makes 8", "Tl2 and Tl3"
         )
-    # what tells how many there are: formula units, a density, a formula that the list alone does not have, or that all are listed
+    # what tells how many there are: formula units, a density, a formula that the list alone does not have, or
+    # that all are listed
     assert counts(one(tetragonal, listed, HM="F m m m")) == {"Tl": 4}
     corners = sites([f"K{i} K {place}" for i, place in enumerate(FACE_CENTRED[:2])] + ["Br Br .5 .5 .5"])
     for tags in ({"formula": "K Br"}, {"formula": "K Br", "Z": 4}, {"exptl_crystal_density_diffrn": "5.96"}):

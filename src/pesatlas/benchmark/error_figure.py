@@ -1,4 +1,7 @@
-"""One figure of a benchmark: errors with their intervals beside published ones, survival when heated, slopes of forces."""
+"""One figure of a benchmark.
+
+Errors with their intervals beside published ones, survival when heated, slopes of forces.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -77,7 +77,10 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """What became of a run: how it ended, after how many steps, at which target temperature; what was watched (frames, n, 3) in Å."""
+    """What became of a run: how it ended, after how many steps, at which target temperature.
+
+    What was watched (frames, n, 3) in Å.
+    """
 
     end: End | Failure
     steps: int
@@ -111,7 +114,9 @@ class Plan:
 
 
 def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> list[Ended]:
-    """Advance runs together until all have ended; a killed job goes on from its checkpoint, bit for bit on a CPU.
+    """Advance runs together until all have ended.
+
+    A killed job goes on from its checkpoint, bit for bit on a CPU.
 
     Parameters
     ----------

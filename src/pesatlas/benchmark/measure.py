@@ -53,7 +53,10 @@ class Workspace:
 
     @classmethod
     def on(cls, device: str, store: Path, work: Path) -> "Workspace":
-        """Return the place with as many atoms together as suit a device; what does not fit into its memory is halved."""
+        """Return the place with as many atoms together as suit a device.
+
+        What does not fit into its memory is halved.
+        """
         return cls(store, work, _ATOMS_ON_CPU if device == "cpu" else _ATOMS_ON_GPU)
 
 
@@ -82,7 +85,9 @@ def measure(
     share: slice = slice(None),
     label: str = "all",
 ) -> list[dict[str, Any]]:
-    """Return rows of table ``scores`` of one potential and property, in the order of the cases; what the store has is not computed again.
+    """Return rows of table ``scores`` of one potential and property, in the order of the cases.
+
+    What the store has is not computed again.
 
     Parameters
     ----------
@@ -191,7 +196,10 @@ def _refused(
         if benchmarked.level != sources.level:
             why = f"it was trained at {benchmarked.level}, these labels are {sources.level}"
         elif benchmarked.fingerprints and fingerprint not in benchmarked.fingerprints:
-            why = f"it was trained at another {benchmarked.level}: its card does not have the fingerprint {fingerprint}"
+            why = (
+                f"it was trained at another {benchmarked.level}: its card does not have the fingerprint "
+                f"{fingerprint}"
+            )
         else:
             return None
         return Failure(FailureReason.WRONG_LEVEL, why)

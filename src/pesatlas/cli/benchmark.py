@@ -76,7 +76,9 @@ def benchmark_potentials(
 
 
 def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPotential:
-    """Return the potential that ``text`` names: ``kind``, ``kind:folder or version``, or a YAML or JSON file of options.
+    """Return the potential that ``text`` names.
+
+    ``kind``, ``kind:folder or version``, or a YAML or JSON file of options.
 
     Raises
     ------
@@ -123,13 +125,17 @@ def _named(benchmarked: list[BenchmarkedPotential]) -> list[BenchmarkedPotential
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise UserError(
-            f"--potential: {', '.join(double)} is there twice. Give different files of options, which are named after the file."
+            f"--potential: {', '.join(double)} is there twice. Give different files of options, which are "
+            "named after the file."
         )
     return benchmarked
 
 
 def _properties(which: Any, only: list[str], sources: Sources) -> list[Any]:
-    """Return the options of those properties that are wanted; of a suite, what needs frames of a dataset waits for --dataset."""
+    """Return the options of those properties that are wanted.
+
+    Of a suite, what needs frames of a dataset waits for --dataset.
+    """
     options = suite(which)
     if only:
         return [options.get(kind) or plugins.find(PROPERTIES, kind).SUITES[which] for kind in only]

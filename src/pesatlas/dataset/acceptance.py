@@ -37,7 +37,9 @@ class Violation:
 
 
 def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Violation]:
-    """Yield the rules without a limit that speak: what makes a number no label of this structure at this level.
+    """Yield the rules without a limit that speak.
+
+    What makes a number no label of this structure at this level.
 
     Parameters
     ----------
@@ -58,7 +60,10 @@ def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Violation]:
 
 
 def check_limits(row: Mapping[str, Any], rules: Rules) -> Iterator[Violation]:
-    """Yield the configured rules that speak against a row with its derived columns; what has no value (null) breaks no rule."""
+    """Yield the configured rules that speak against a row with its derived columns.
+
+    What has no value (null) breaks no rule.
+    """
     for name, (column, unit) in LIMITS.items():
         rule = getattr(rules, name)
         value = row[column]

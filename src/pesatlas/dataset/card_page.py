@@ -14,7 +14,8 @@ def page(card: dict[str, Any]) -> str:
     parts = [
         f"# {card['title']}",
         *(f"**Warning: {each}.**" for each in card["caveats"]),
-        f"Campaign {card['campaign']}, made with {card['made_with']} on {card['date']}. Licence {card['licence']}."
+        f"Campaign {card['campaign']}, made with {card['made_with']} on {card['date']}. Licence "
+        f"{card['licence']}."
         + (f" DOI {card['doi']}." if card["doi"] else "")
         + (f" State of the dataset: `{card['identifier']}`." if card["identifier"] else ""),
         "## What is in it",
@@ -59,7 +60,11 @@ def page(card: dict[str, Any]) -> str:
         _table(
             ["rule", "limit", "then", "source"], [_rule(name, rule) for name, rule in card["rules"].items()]
         ),
-        "Besides, a label is kept out that did not converge, is of another structure, is not finite, or was made to succeed by a change of its level.",
+        (
+            "Besides, a label is kept out that did not converge, is of another structure, is not finite, or "
+            "was "
+            "made to succeed by a change of its level."
+        ),
         "How often each rule spoke:" if card["filters"] else "No rule spoke.",
         _table(
             ["level", "rule", "then", "rows"], [[str(v) for v in row.values()] for row in card["filters"]]
@@ -73,7 +78,8 @@ def page(card: dict[str, Any]) -> str:
         "\n".join(f"- {_sum(each)}" for each in card["sums"]),
         "## Splits",
         (
-            f"By {card['splits'].get('by')}, seed {card['splits'].get('seed')}: {card['splits'].get('valid')} for validation, "
+            f"By {card['splits'].get('by')}, seed {card['splits'].get('seed')}: "
+            f"{card['splits'].get('valid')} for validation, "
             f"{card['splits'].get('test')} for testing; both levels alike."
         ),
         "\n".join(f"- {remark}" for remark in card["splits"].get("remarks", [])),
@@ -81,7 +87,8 @@ def page(card: dict[str, Any]) -> str:
         "\n".join(f"- {limit}" for limit in card["limits"]),
         "## Any row again",
         (
-            "`pesatlas explain SNAPSHOT_ID` tells a row's story and why a missing one is missing, `pesatlas reproduce SNAPSHOT_ID --to FOLDER` "
+            "`pesatlas explain SNAPSHOT_ID` tells a row's story and why a missing one is missing, `pesatlas "
+            "reproduce SNAPSHOT_ID --to FOLDER` "
             "writes the inputs that give it again."
         ),
         "## How to cite",
@@ -132,11 +139,15 @@ def _level(name: str, level: dict[str, Any]) -> list[str]:
     told = (
         f"```json\n{json.dumps(definition, indent=1, ensure_ascii=False)}\n```"
         if definition
-        else "Its definition was not kept by the pesatlas that made the labels; each row has its own settings in full."
+        else "Its definition was not kept by the pesatlas that made the labels; each row has its own "
+        "settings in full."
     )
     return [
         f"### {name}",
-        f"Fingerprint {', '.join(level['fingerprints'])}; calculated with {', '.join(level['codes'])}.{merged}",
+        (
+            f"Fingerprint {', '.join(level['fingerprints'])}; calculated with "
+            f"{', '.join(level['codes'])}.{merged}"
+        ),
         told,
     ]
 
@@ -160,7 +171,10 @@ def _exploration(card: dict[str, Any]) -> list[str]:
             else []
         ),
         f"Structures: {sources}. Dynamics with {potentials}, at {conditions}.",
-        f"Frames described by {_encoder(selection['encoder'])}. Selection by policy {policy.get('kind', '?')}, target {selection.get('target', '?')}: {_list(selection['counts'])}.",
+        (
+            f"Frames described by {_encoder(selection['encoder'])}. Selection by policy "
+            f"{policy.get('kind', '?')}, target {selection.get('target', '?')}: {_list(selection['counts'])}."
+        ),
         *_coverage(selection["coverage"]),
     ]
 
@@ -177,7 +191,8 @@ def _coverage(last: dict[str, dict[str, Any]]) -> list[str]:
     gain = last.get("picks", {}).get("gain_per_1000_labels")
     return [
         (
-            "Distances are from frames drawn of all that were explored, and from their atoms, to the nearest pick, in weighted principal "
+            "Distances are from frames drawn of all that were explored, and from their atoms, to the "
+            "nearest pick, in weighted principal "
             "components; coverage is the share of the occupied bins of each component that picks occupy."
         ),
         _table(
@@ -189,7 +204,10 @@ def _coverage(last: dict[str, dict[str, Any]]) -> list[str]:
         ),
         *(
             [
-                f"At the pace of the last picks, a thousand more labels would lower the mean distance of atoms by some {gain:.2%}."
+                (
+                    "At the pace of the last picks, a thousand more labels would lower the mean distance of "
+                    f"atoms by some {gain:.2%}."
+                )
             ]
             if gain is not None
             else []

@@ -39,14 +39,17 @@ log = logging.getLogger(__name__)
 def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> None:
     """Write the datasets, quarantine, failures and ``manifest.json`` of a campaign.
 
-    Every label is held against the rules of ``campaign.dataset.rules`` and becomes a row of the dataset (accepted or flagged) or of
-    the quarantine. Those in quarantine are failures too, with the rules that spoke.
+    Every label is held against the rules of ``campaign.dataset.rules`` and becomes a row of the dataset
+    (accepted or flagged) or of the quarantine. Those in quarantine are failures too, with the rules that
+    spoke.
 
     Raises
     ------
     UserError
-        If rows were lost on the way, tables were made with other settings than ``campaign`` has or of other tables than there are, labels of one level are of different surfaces, or a table is not what its manifest entry says.
-        Snapshots, features and what was selected from are not read here: whoever reads them checks them.
+        If rows were lost on the way, tables were made with other settings than ``campaign`` has or of other
+        tables than there are, labels of one level are of different surfaces, or a table is not what its
+        manifest entry says. Snapshots, features and what was selected from are not read here: whoever reads
+        them checks them.
     """
     layout = Results(results, len(labels), tuple(campaign.label.levels))
     for path in (

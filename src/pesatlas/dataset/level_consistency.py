@@ -1,6 +1,7 @@
 """One level per dataset: labels with different level fingerprints are not merged; differences are named.
 
-Every table of labels has the definition of its levels in its metadata, so that a difference can be told key by key.
+Every table of labels has the definition of its levels in its metadata, so that a difference can be told key
+by key.
 """
 
 import json
@@ -62,8 +63,8 @@ def find_surfaces(
     Raises
     ------
     UserError
-        If labels of one level have different fingerprints and the difference is not one in allowed patch versions; the message
-        names every key that differs.
+        If labels of one level have different fingerprints and the difference is not one in allowed patch
+        versions; the message names every key that differs.
     """
     found: dict[str, list[_Found]] = {level: [] for level in levels}
     for path, table in paths:
@@ -100,10 +101,14 @@ def _surface(level: str, found: list[_Found], patch_versions: Sequence[str]) -> 
         ]
         if refused or not keys:
             raise UserError(
-                f"labels of level {level} are of different surfaces: {first.fingerprint} in {first.path} and {other.fingerprint} in "
-                f"{other.path} differ in {'; '.join(refused) or 'their fingerprint'}. One dataset shows one surface: label again with "
-                "one set (`pesatlas run --forcerun label_batch label_atoms`; what has the current fingerprint is found in the store), "
-                "or, if only patch versions of a code differ and they give the same numbers, name it in dataset.patch_versions."
+                f"labels of level {level} are of different surfaces: {first.fingerprint} in {first.path} "
+                f"and {other.fingerprint} in "
+                f"{other.path} differ in {'; '.join(refused) or 'their fingerprint'}. One dataset shows one "
+                "surface: label again with "
+                "one set (`pesatlas run --forcerun label_batch label_atoms`; what has the current "
+                "fingerprint is found in the store), "
+                "or, if only patch versions of a code differ and they give the same numbers, name it in "
+                "dataset.patch_versions."
             )
         allowed += words
     return Surface(tuple(each.fingerprint for each in found), first.definition, tuple(allowed))
@@ -128,7 +133,10 @@ def _value(definition: dict[str, Any], dotted: str) -> str:
 
 
 def _is_patch(key: str, first: _Found, second: _Found, allowed: Sequence[str]) -> bool:
-    """Whether a key is the version of an allowed code that differs in its last part alone: 26.7.0 and 26.7.1."""
+    """Whether a key is the version of an allowed code that differs in its last part alone.
+
+    26.7.0 and 26.7.1.
+    """
     kind, _, code = key.partition(".")
     if kind != "code" or code not in allowed or not (first.definition and second.definition):
         return False

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 class Engine:
     """Run trajectories to their ends.
 
-    Which trajectories share a batch at which step follows from their order and the capacity alone, and is restored from the
-    checkpoint: a potential's last bits may depend on what it evaluates together.
+    Which trajectories share a batch at which step follows from their order and the capacity alone, and is
+    restored from the checkpoint: a potential's last bits may depend on what it evaluates together.
 
     Parameters
     ----------
@@ -57,10 +57,12 @@ class Engine:
         self._failed = 0
 
     def run(self, trajectories: Mapping[str, Trajectory], missing: Collection[str]) -> None:
-        """Go on from the checkpoint; without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+        """Go on from the checkpoint.
 
-        What was to be computed is decided once, at the start: a resumed job that left out what was finished since would
-        evaluate other structures together than the job it goes on for.
+        Without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+
+        What was to be computed is decided once, at the start: a resumed job that left out what was finished
+        since would evaluate other structures together than the job it goes on for.
         """
         progress = self._checkpoint.load(trajectories)
         if progress is None:

@@ -127,7 +127,10 @@ def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Gro
 
 
 def _cell_limits(trajectories: Sequence[Trajectory], device: torch.device) -> CellLimits | None:
-    """Return what the cells may do; None where all are free and as compressible as section ``explore`` says."""
+    """Return what the cells may do.
+
+    None where all are free and as compressible as section ``explore`` says.
+    """
     if all(each.cell_motion == "all" and each.same_compressibility for each in trajectories):
         return None
     return CellLimits.of(

@@ -18,7 +18,10 @@ _STANDARD_DEVIATIONS = 5.0
 
 
 def check_start(cell: np.ndarray, positions: np.ndarray, abort: Abort) -> Failure | None:
-    """Look at a structure before a potential does: overlapping atoms can stop a model for all its neighbours."""
+    """Look at a structure before a potential does.
+
+    Overlapping atoms can stop a model for all its neighbours.
+    """
     if not (np.isfinite(cell).all() and np.isfinite(positions).all() and np.linalg.det(cell) > 0):
         return Failure(
             FailureReason.NOT_FINITE,
@@ -92,7 +95,10 @@ def check_motion(
                 FailureReason.NOT_FINITE, f"cell, positions or velocities are not finite at step {step}"
             )
         elif exploded[i]:
-            detail = f"the volume is {float(ratios[i]):.3g} times that of the start at step {step} (limit {float(most[i]):g})"
+            detail = (
+                f"the volume is {float(ratios[i]):.3g} times that of the start at step {step} (limit "
+                f"{float(most[i]):g})"
+            )
             found[i] = Failure(FailureReason.EXPLODED_VOLUME, detail)
         else:
             detail = f"{float(temperatures[i]):.4g} K at step {step} (limit {float(hottest[i]):.4g} K)"

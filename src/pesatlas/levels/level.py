@@ -14,7 +14,8 @@ class Level(Section):
     code : code, library and data versions by name
     functional : functional as the code names it
     settings : rules from which the settings of every calculation follow, for crystals and for isolated atoms
-    pseudopotentials : hash over the whole set of pseudopotentials, so that all rows of a campaign share a fingerprint
+    pseudopotentials : hash over the whole set of pseudopotentials, so that all rows of a campaign share a
+        fingerprint
     """
 
     name: str

@@ -19,7 +19,8 @@ class SlurmJob:
 
     Attributes
     ----------
-    rule, batch : what it does for a campaign; empty for any other job, and ``ALLOCATION`` for one in which all of it runs
+    rule, batch : what it does for a campaign; empty for any other job, and ``ALLOCATION`` for one in which
+        all of it runs
     reason : why it waits
     elapsed_s : how long it has run, s
     """

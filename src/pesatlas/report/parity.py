@@ -28,10 +28,12 @@ _KEPT = ["snapshot_id", "structure_id", "domain", "n_atoms", "numbers"]
 
 
 def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
-    """Write the table ``parity``: what the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
+    """Write the table ``parity``.
 
-    The rows are drawn by lot, the same ones every time. One that the potential cannot evaluate keeps its row: its numbers
-    are null, ``reason`` says why, and the manifest counts it under that word.
+    What the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
+
+    The rows are drawn by lot, the same ones every time. One that the potential cannot evaluate keeps its row:
+    its numbers are null, ``reason`` says why, and the manifest counts it under that word.
 
     Parameters
     ----------

@@ -119,8 +119,10 @@ def _error_against_cost(means: Data, frames: str) -> Figure:
     return Figure(
         "error_against_cost",
         "Error against DFT cost",
-        "Mean absolute error of force components of the potentials that were trained on what each policy picked, on frames of materials that none "
-        f"was trained on ({frames}). Bars: 95 % intervals over seeds and held-out materials; materials are the same for all arms, so arms may differ "
+        "Mean absolute error of force components of the potentials that were trained on what each policy "
+        "picked, on frames of materials that none "
+        f"was trained on ({frames}). Bars: 95 % intervals over seeds and held-out materials; materials are "
+        "the same for all arms, so arms may differ "
         "where bars overlap: see the ratios below. Lower and further left is better.",
         "contrasts",
         shown("contrasts"),

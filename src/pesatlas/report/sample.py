@@ -33,7 +33,9 @@ def draw_ids(path: Path, table: str, seed: int, most: int) -> tuple[list[str], i
 
 
 def read_rows(path: Path, table: str, ids: Collection[str], columns: Sequence[str]) -> pa.Table:
-    """Read ``columns`` of the rows with these ``snapshot_id``, sorted by it; of the rest of the file, never more than a row group is held.
+    """Read ``columns`` of the rows with these ``snapshot_id``, sorted by it.
+
+    Of the rest of the file, never more than a row group is held.
 
     Ids that are not there are left out.
     """

@@ -27,10 +27,13 @@ _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 def measure_disagreement(
     campaign: Campaign, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
 ) -> None:
-    """Write the table ``disagreement``: what the committee of ``round`` makes of the candidates of some shards.
+    """Write the table ``disagreement``.
 
-    Only candidates are asked about, which are a few for each atomic cluster, however many frames there are. One that a member
-    cannot evaluate keeps its row: its numbers are null, ``reason`` says why, and the manifest counts it under that word.
+    What the committee of ``round`` makes of the candidates of some shards.
+
+    Only candidates are asked about, which are a few for each atomic cluster, however many frames there are.
+    One that a member cannot evaluate keeps its row: its numbers are null, ``reason`` says why, and the
+    manifest counts it under that word.
 
     Parameters
     ----------

@@ -32,8 +32,8 @@ _PARTS = ("lots", "structures", "sizes", "atoms")
 def draw_frames(campaign: Campaign, features: list[Path], pca: Path, drawn: Path) -> None:
     """Sample frames of some shards at random, and write their principal components.
 
-    Those with the lowest lots are kept, at most as many as are needed of all shards together: what is drawn of parts holds what
-    is drawn of the whole, whatever their order.
+    Those with the lowest lots are kept, at most as many as are needed of all shards together: what is drawn
+    of parts holds what is drawn of the whole, whatever their order.
     """
     components = Pca.read(pca)
     seed = campaign.campaign.seed
@@ -63,12 +63,16 @@ def measure_selection(
     *,
     reference: Sequence[Path] = (),
 ) -> None:
-    """Write the table ``quality``: for growing numbers of picks, in their order, what they cover, beside as many random ones.
+    """Write the table ``quality``.
 
-    Fill distances are from each drawn frame (or atom of one) to the nearest pick or frame of ``reference`` (features of what is labelled
-    already; or atom of one) in weighted principal components: the mean, the 99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy,
-    of those that drawn frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill distance of
-    atoms would fall, of its value, with a thousand more labels at the pace of the last ones: a rule to stop by.
+    For growing numbers of picks, in their order, what they cover, beside as many random ones.
+
+    Fill distances are from each drawn frame (or atom of one) to the nearest pick or frame of ``reference``
+    (features of what is labelled already; or atom of one) in weighted principal components: the mean, the
+    99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy, of those
+    that drawn frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill
+    distance of atoms would fall, of its value, with a thousand more labels at the pace of the last ones: a
+    rule to stop by.
     """
     components = Pca.read(pca)
     structures, sizes, atoms = _read_drawn(drawn)
@@ -116,7 +120,10 @@ def _curve(
     structures: NDArray,
     atoms: list[NDArray],
 ) -> list[dict[str, Any]]:
-    """Rows of table ``quality`` for frames in their order; ``apart`` and ``bins`` are what there is before the first."""
+    """Rows of table ``quality`` for frames in their order.
+
+    ``apart`` and ``bins`` are what there is before the first.
+    """
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
     count = len(structures)
@@ -218,7 +225,10 @@ def _read_drawn(paths: list[Path]) -> tuple[NDArray, NDArray, list[NDArray]]:
 
 
 def _look_up(features: list[Path], components: Pca, ids: list[str]) -> tuple[NDArray, list[NDArray]]:
-    """Principal components of some frames and their atoms, in the order of ``ids``; only row groups with one are projected."""
+    """Principal components of some frames and their atoms, in the order of ``ids``.
+
+    Only row groups with one are projected.
+    """
     place = {name: i for i, name in enumerate(ids)}
     structures = np.empty((len(ids), len(components.structures.axes)))
     atoms: list[NDArray] = [np.empty((0, len(components.atoms.axes)))] * len(ids)

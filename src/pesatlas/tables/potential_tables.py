@@ -84,7 +84,8 @@ _CALIBRATION = [
     column(
         "rank_correlation",
         f8,
-        "Spearman's, of disagreement and error: 1 if it ranks errors rightly, 0 if it knows nothing; null but in bin 0",
+        "Spearman's, of disagreement and error: 1 if it ranks errors rightly, 0 if it knows nothing; null "
+        "but in bin 0",
         null=True,
     ),
     column("held_out", flag, "whether the committee was not trained on these labels"),
@@ -99,7 +100,8 @@ _GAPS = [
     column(
         "distance",
         f8,
-        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null without one",
+        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null "
+        "without one",
         null=True,
     ),
     column("percentile", f8, "share of the dataset's own frames that lie nearer to all others than this"),
@@ -249,7 +251,8 @@ _CONTRASTS = [
     column(
         "verdict",
         text,
-        "lower or higher than the reference, if the interval leaves out 1; else, and with fewer than 5 materials, undecided",
+        "lower or higher than the reference, if the interval leaves out 1; else, and with fewer than 5 "
+        "materials, undecided",
     ),
 ]
 

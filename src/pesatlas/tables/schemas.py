@@ -1,7 +1,7 @@
 """All tables of a campaign: columns, types, units, meaning. The contract between stages.
 
-Units: Å, eV, eV/Å, fs, K; pressures given by users in GPa. Stress is ASE's: eV/Å³, tension positive, Voigt order
-xx yy zz yz xz xy. Cells are nine numbers, the rows are lattice vectors. Positions are Cartesian.
+Units: Å, eV, eV/Å, fs, K; pressures given by users in GPa. Stress is ASE's: eV/Å³, tension positive, Voigt
+order xx yy zz yz xz xy. Cells are nine numbers, the rows are lattice vectors. Positions are Cartesian.
 """
 
 from enum import StrEnum
@@ -27,7 +27,10 @@ from pesatlas.tables.potential_tables import OF_POTENTIALS
 SCHEMA_VERSION = 5
 
 SOURCES = "pesatlas.sources"
-"""Key of the table ``structures``' metadata: kinds of sources with their licences and how much was read, as JSON."""
+"""Key of the table ``structures``' metadata.
+
+Kinds of sources with their licences and how much was read, as JSON.
+"""
 
 
 class FailureReason(StrEnum):
@@ -107,7 +110,8 @@ _STRUCTURES = [
     column(
         "warnings",
         pa.list_(text),
-        "doubts about the crystal, of the library that read its file and of our own checks, each with the file's name",
+        "doubts about the crystal, of the library that read its file and of our own checks, each with the "
+        "file's name",
     ),
     *SOURCE,
 ]
@@ -144,7 +148,8 @@ _SNAPSHOTS = [
     column(
         "lindemann",
         f8,
-        "root mean square displacement of the atoms since the start, strain and drift taken out, over the shortest distance there; "
+        "root mean square displacement of the atoms since the start, strain and drift taken out, over the "
+        "shortest distance there; "
         "above 0.2 they have left their sites: it melts, or they diffuse; null without dynamics",
         null=True,
     ),
@@ -212,7 +217,8 @@ _QUALITY = [
     column(
         "gain_per_1000_labels",
         f8,
-        "share by which fill_mean_atoms would fall with a thousand more labels, at the pace since the row above",
+        "share by which fill_mean_atoms would fall with a thousand more labels, at the pace since the row "
+        "above",
         null=True,
     ),
 ]
@@ -257,7 +263,8 @@ _RESULT = [
     column(
         "converged",
         flag,
-        "what this attempt's own output says of its electronic convergence; of a potential: that it was evaluated",
+        "what this attempt's own output says of its electronic convergence; of a potential: that it was "
+        "evaluated",
     ),
     column("corrections", text, "corrections applied on the way, as JSON"),
     column("code", text, "code and version"),
@@ -302,7 +309,8 @@ _DATASET = [
     column(
         "formation_energy_eV_per_atom",
         f8,
-        "energy_eV less the crystals of its elements in this campaign at the same level, per atom; for crystals as given only",
+        "energy_eV less the crystals of its elements in this campaign at the same level, per atom; for "
+        "crystals as given only",
         "eV/atom",
         null=True,
     ),

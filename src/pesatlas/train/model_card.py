@@ -26,7 +26,8 @@ def page(card: Mapping[str, Any]) -> str:
     parts = [
         f"# {card['name']}",
         (
-            f"A potential of level **{card['level']}** (fingerprint {', '.join(card['level_fingerprints'])}): {made}, with "
+            f"A potential of level **{card['level']}** (fingerprint "
+            f"{', '.join(card['level_fingerprints'])}): {made}, with "
             f"matgl {card['versions']['matgl']} and pesatlas {card['versions']['pesatlas']}."
         ),
         *(f"**Warning: {each}.**" for each in card["caveats"]),
@@ -44,13 +45,19 @@ def page(card: Mapping[str, Any]) -> str:
                 ("seed", str(card["seed"])),
                 (
                     "trained",
-                    f"{training['epochs']} epochs, {training['steps']} steps; weights of epoch {training['best_epoch']}",
+                    (
+                        f"{training['epochs']} epochs, {training['steps']} steps; weights of epoch "
+                        f"{training['best_epoch']}"
+                    ),
                 ),
                 ("fit to explore", "yes: it passed the gate" if gate["passed"] else "**no**, see below"),
             ],
         ),
         '```python\nimport matgl\n\npotential = matgl.load_model("FOLDER")\n```',
-        f"```yaml\nexplore:\n  potential: {{kind: matgl, path: FOLDER, sha256: {card['weights_sha256']}}}\n```",
+        (
+            f"```yaml\nexplore:\n  potential: {{kind: matgl, path: FOLDER, sha256: "
+            f"{card['weights_sha256']}}}\n```"
+        ),
         "## Errors",
         "Mean absolute errors at level " + card["level"] + " on rows that it was not trained on.",
     ]

@@ -56,8 +56,8 @@ def train_potential(
 ) -> None:
     """Train the potential of one seed as section ``train`` says, and write it.
 
-    What is under way is kept in ``work``, and goes on when the same is asked for again; what was finished once is kept in the
-    campaign's store, by dataset, settings, seed and versions of the libraries.
+    What is under way is kept in ``work``, and goes on when the same is asked for again; what was finished
+    once is kept in the campaign's store, by dataset, settings, seed and versions of the libraries.
 
     Parameters
     ----------

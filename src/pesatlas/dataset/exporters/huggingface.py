@@ -89,8 +89,15 @@ def _readme(source: Source, folder: Path) -> str:
         f"# {source.name}",
         "",
         *(line for caveat in source.caveats for line in (f"**Warning: {caveat}.**", "")),
-        f"Labels of campaign {source.name}, a configuration for each reference level, made with pesatlas {source.version}. Units: eV,",
-        "Å, eV/Å; stress in eV/Å³, tension positive, Voigt xx yy zz yz xz xy. Positions are Cartesian, 3n numbers atom by atom.",
+        (
+            f"Labels of campaign {source.name}, a configuration for each reference level, made with pesatlas "
+            f"{source.version}. Units: eV,"
+        ),
+        (
+            "Å, eV/Å; stress in eV/Å³, tension positive, Voigt xx yy zz yz xz xy. Positions are Cartesian, "
+            "3n "
+            "numbers atom by atom."
+        ),
         "What it is and how it was made: the dataset card beside this export.",
         "",
     ]

@@ -50,8 +50,9 @@ class ExistingLabel:
 def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
     """Yield every run that a search finds, by its name: its label, or why it has none.
 
-    Of labels with the same ``vasprun.xml`` all but one have none: the first with an OUTCAR stays, else the first. From a
-    label without OUTCAR on, the next ones wait in a file until all runs are read, for a copy may have one.
+    Of labels with the same ``vasprun.xml`` all but one have none: the first with an OUTCAR stays, else the
+    first. From a label without OUTCAR on, the next ones wait in a file until all runs are read, for a copy
+    may have one.
     """
     best: dict[str, tuple[int, str, bool]] = {}
     waits, count = False, 0
@@ -166,7 +167,10 @@ def _first_line(warning: warnings.WarningMessage, folder: Path) -> str:
 
 
 def _fault(structure: Structure, run: Run, outcar: Outcar | None) -> Failed | None:
-    """Return why the outputs are no label, by the rules for own calculations; what their level is comes later."""
+    """Return why the outputs are no label, by the rules for own calculations.
+
+    What their level is comes later.
+    """
     if outcar is not None:
         metagga = str(run.incar.get("METAGGA", "--")).upper().replace("NONE", "--")
         functional: Any = "PBE" if metagga == "--" else metagga

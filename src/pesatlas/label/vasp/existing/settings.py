@@ -132,7 +132,10 @@ def count_steps(path: Path) -> int:
 
 
 def _parts(path: Path) -> Iterator[Any]:
-    """Yield the elements below the root before the first step; VASP's bytes that are no XML are passed over."""
+    """Yield the elements below the root before the first step.
+
+    VASP's bytes that are no XML are passed over.
+    """
     depth = 0
     with path.open("rb") as handle:
         steps = etree.iterparse(
