@@ -1,6 +1,4 @@
-"""What Snakemake's DAG costs at full size.
-
-Jobs, CPU time and memory of a dry run, without computing anything.
+"""Cost of Snakemake's DAG at full size: jobs, CPU time and memory of a dry run, without any results.
 
     python benchmarks/dag.py [--cells 150000] [--labels 500000] [--shrink 100]
 

@@ -1,4 +1,4 @@
-"""How long `pesatlas status` takes in a large campaign.
+"""Time of `pesatlas status` in a large campaign: python benchmarks/status.py [--labels N] [--per-job N].
 
 Python benchmarks/status.py [--labels 500000] [--per-job 50].
 

@@ -1,6 +1,4 @@
-"""What a job pays for the label store: reading its index, looking keys up, memory.
-
-At two sizes, to see how it grows.
+"""Cost of the label store for a job: reading its index, looking keys up, memory, at two sizes.
 
     python benchmarks/store.py --folder /tmp --labels 50000 500000
 

@@ -1,4 +1,4 @@
-"""What the double of VASP does wrong, on demand.
+"""Faults of the double of VASP, on demand.
 
 ``VASP_DOUBLE_FAULTS`` names a JSON file: ``{"structures": {NAME: FAULT}, "fraction": 0.1, "faults": [FAULT,
 ...]}``. A structure is named by ``vasp_double.Inputs.name``, or ``*`` for all; of the others, ``fraction``

@@ -1,5 +1,4 @@
-"""What a new user does wrong is answered with what is wrong, where, and what to do; never with a traceback,
-never with status 0."""
+"""Mistakes of a new user: each answer names the mistake, its place and the remedy, without a traceback."""
 
 import errno
 import shlex

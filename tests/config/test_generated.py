@@ -1,4 +1,4 @@
-"""What is generated from the models is current: config.yaml, presets, schema."""
+"""Files generated from the models are current: config.yaml, presets, schema."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""What docs/clusters.md, docs/vasp.md and docs/reliability.md tell people to type, in a folder like a
-checkout, on a real Slurm.
+"""Commands of docs/clusters.md, docs/vasp.md and docs/reliability.md, in a folder like a checkout, on a
+real Slurm.
 
 Blocks marked ``bash`` are run by tests/workflow/test_docs.py. Here: those marked ``sh`` (in one shell, for
 they need a cluster and follow from each other) and benchmarks (with fewer labels). YAML:

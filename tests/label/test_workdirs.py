@@ -1,5 +1,4 @@
-"""Where calculations run: side by side, in folders that go when the job goes, with outputs archived and
-nothing left running."""
+"""Work folders of calculations: parallel, removed with the job, outputs archived, no process left."""
 
 import io
 import json

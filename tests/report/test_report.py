@@ -1,4 +1,4 @@
-"""What the report says: every loss, how many rows, where they come from; and what it refuses to say."""
+"""Statements of the report: losses, row counts, origins; and its refusals."""
 
 import json
 import re

@@ -27,21 +27,16 @@ RETIRED = {
     "Misses": "MissingLabels",
     "_Tries": "Attempts",
     "Standing": "TrainingState",
-    "Kept": "retention_set",
     "Workplace": "Workdir",
-    "meshes": "bins",
     "runs_of_atoms": "chunks_by_atoms",
     "read_given": "read_external",
     "atoms_together": "atoms_per_chunk",
     "why_not": "rejection_reason",
     "unpicked": "not_selected",
-    "read_head": "read_controller",
     "head_text": "controller_text",
     "see_doctor": "run_doctor",
     "before_people": "console_progress",
     "in_words": "a name with _text or format_",
-    "lasts": "retry_runtime",
-    "grows": "retry_memory",
     "held against": "compared with",
 }
 """Words that are not used as names any more, and what to write."""
@@ -49,25 +44,25 @@ CODE = ("src", "scripts", "workflow")
 
 
 def unwrapped(path):
-    """Return the numbers of lines that nobody wraps: data and programs in strings, tables that are not formatted."""
+    """Return lines that nobody wraps: data and programs in strings, tables that are not formatted."""
     text = path.read_text()
-    tree = ast.parse(text)
+    lines = text.splitlines()
+    nodes = list(ast.walk(ast.parse(text)))
     documents = {
         node.body[0].lineno
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    found, begun = set(), None
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.expr | ast.stmt) and "# fmt: skip" in lines[node.end_lineno - 1]:
+            found.update(range(node.lineno, node.end_lineno + 1))
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         first, last = token.start[0], token.end[0]
         if token.type == tokenize.STRING and last > first and first not in documents:
             found.update(range(first, last + 1))
-        if token.type == tokenize.COMMENT and token.string == "# fmt: off":
-            begun = first
-        if token.type == tokenize.COMMENT and token.string == "# fmt: on":
-            found.update(range(begun, first))
     return found
 
 

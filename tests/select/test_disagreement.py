@@ -1,4 +1,4 @@
-"""What a committee of real potentials says of candidates: as their own answers are apart, and never lost."""
+"""Disagreement of a committee of real potentials: equal to the spread of its predictions, never lost."""
 
 from types import SimpleNamespace
 

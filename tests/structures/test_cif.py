@@ -56,7 +56,8 @@ def closest(crystal):
 
 
 def test_the_article_of_a_journal_is_no_crystal_and_costs_none():
-    article = "data_global\n_publ_section_title\n;\nOn data_ and loop_ in text\nby M\u00fcller\n;\n_journal_year 2031\n"
+    title = "_publ_section_title\n;\nOn data_ and loop_ in text\nby M\u00fcller\n;\n"
+    article = f"data_global\n{title}_journal_year 2031\n"
     crystal = block(cell(), operations(FACES), ROCK_SALT, name="I", formula="K1 Br1", Z=4)
     (found,) = load(article + crystal, "paper.cif")
     assert found.structure_id == "paper"

@@ -1,4 +1,4 @@
-"""What a model is given: units, signs, neighbours; every row once, in an order that can be returned to."""
+"""Model inputs: units, signs, neighbours; every row once, in an order that can be resumed."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What jobs ask a cluster for."""
+"""Resource requests of jobs to a cluster."""
 
 import shutil
 

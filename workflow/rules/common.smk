@@ -140,7 +140,7 @@ def compared(pattern):
 
 
 def at_most(value, limit, rulename):
-    """Return `value`, or the smaller `limit` of the rule in the profile (`default-resources`, `set-resources`).
+    """Return `value`, or the `limit` of the profile (`default-resources`, `set-resources`), if smaller.
 
     This is the only place with limits of a cluster: a rule requests what it needs, and never more than any
     node or partition has.

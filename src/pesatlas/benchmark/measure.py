@@ -93,7 +93,7 @@ def measure(
     ----------
     benchmarked, potential : the potential
     options : of one of the properties
-    sources : what it is held against
+    sources : structures and references
     place : where results are kept
     share : which of the cases
     label : of the share; two jobs of one label wait for each other
@@ -251,7 +251,7 @@ def _rows(
 
 
 def _column(module: Any, column: str, sources: Sources) -> str:
-    """Say what a value is held against: the key of the reference in its file, or the level of frames."""
+    """Return the reference of a value: its key in the file, or the level of frames."""
     if getattr(module, "NEEDS_DATASET", False):
         return sources.level or ""
     return str(module.reference_key(sources)) if column and hasattr(module, "reference_key") else column

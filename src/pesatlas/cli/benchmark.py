@@ -40,7 +40,7 @@ def benchmark_potentials(
     out : folder to write to
     which : suite
     only : kinds of properties; none: all of the suite that there are data for
-    sources : what potentials are held against, but for ``corrected``
+    sources : structures and references, but for ``corrected``
     corrected : overrides what is known of the potentials
     device : cpu, cuda, cuda:1
 

@@ -254,7 +254,7 @@ def _not_a_result(row: Mapping[str, Any], starts: Mapping[str, float] | None) ->
     if most is not None and row["scf_steps"] > most:
         yield f"not converged: {row['scf_steps']} SCF steps, the most there can be are {most}"
     # r2SCAN in VASP starts from PBE's final moments, which may stay to the last of three decimals, above all
-    # where they are nearly zero. Such a row is held against the high-spin table that its level has for all
+    # where they are nearly zero. Such a row is compared with the high-spin table that its level has for all
     # else; that it only repeats PBE's moments shows in many rows, not in one (see Levels).
     if handed:
         symbols = [symbol_of(number) for number in row["numbers"]]

@@ -32,7 +32,7 @@ def benchmark_results(results: Path) -> dict[str, Any] | None:
                     "verdict",
                     "structures",
                     "without a value",
-                    "held against",
+                    "compared with",
                     "published",
                 ],
                 "rows": [_row(row) for row in summary],
