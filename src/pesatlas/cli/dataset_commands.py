@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pesatlas.campaign.layout import folder_of
 from pesatlas.cli.app import Results, command, console
 
 
@@ -88,7 +89,8 @@ def export(
     ],
     results: Results = Path("results"),
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: exports/FORMAT in the results.")
+        Path | None,
+        typer.Option(help=f"Folder to write to; default: {folder_of('export')}/FORMAT in the results."),
     ] = None,
     flagged: Annotated[
         bool, typer.Option("--flagged", help="Include flagged rows, not only accepted ones.")

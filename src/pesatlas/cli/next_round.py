@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import below, within
+from pesatlas.campaign.layout import below, folder_of, within
 from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.rounds import results_of
 from pesatlas.config.campaign import Campaign
@@ -39,7 +39,7 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     results = results_of(previous)
     manifest = read_campaign_manifest(results)
     raw = manifest["configuration"]
-    where = f"{results / 'manifest.json'}, its configuration"
+    where = f"{below(results, 'manifest')}, its configuration"
     moved = _moved(load_campaign(raw, where, extensions=False), results.resolve().parent)
     number = (raw.get("round") or {"number": 1})["number"] + 1
     level = (raw.get("train") or {}).get("level") or manifest["levels"][0]
@@ -82,8 +82,7 @@ def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[di
     ]
     if len(cards) < 2:
         raise UserError(
-            f"{results / 'potentials'}: a committee needs two potentials of level {level} or more, and "
-            f"there are {len(cards)}. Add seeds to "
+            f"{results / folder_of('potential_card')}: a committee needs two potentials of level {level} or more, and there are {len(cards)}. Add seeds to "
             "train.seeds (four make a good committee), and run that campaign again."
         )
     found, fit = [], []

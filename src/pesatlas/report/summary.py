@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import FAILURES, folder_of, is_file_of, within
+from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.texts import advice_text, read_advice
@@ -55,7 +55,7 @@ def summary(results: Path) -> RenderableType:
     It fits into 80 columns.
     """
     manifest = read_campaign_manifest(results)
-    found = read_advice(results)
+    found = read_advice(below(results, "advice"))
     doubted = doubts(results, counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",

@@ -62,11 +62,11 @@ def measure(
 ) -> "Iterator[PropertyResult]":
     """Heat, and see who survives."""
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.md import Limits, Plan, Run  # noqa: PLC0415
+    from pesatlas.benchmark.md import Plan, Run  # noqa: PLC0415
     from pesatlas.benchmark.trajectories import repeated, run_all  # noqa: PLC0415
     from pesatlas.config.section import digest  # noqa: PLC0415
+    from pesatlas.dynamics.limits import Limits  # noqa: PLC0415
     from pesatlas.dynamics.npt import NpT  # noqa: PLC0415
-    from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     steps = max(1, round(1000 * options.length_ps / options.timestep_fs))
     plan = Plan(
@@ -89,11 +89,11 @@ def measure(
         for case in cases
     ]
     for ended in run_all(bench, runs, plan):
-        if isinstance(ended.end, Failure):
-            yield PropertyResult(failure=ended.end)
+        if ended.outcome is None:
+            yield PropertyResult(failure=ended.failure)
             continue
         yield PropertyResult(
             {"end_temperature": ended.temperature_K},
-            outcome=ended.end.value,
+            outcome=ended.outcome,
             detail=f"{ended.steps} of {steps} steps",
         )

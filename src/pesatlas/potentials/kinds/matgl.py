@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.layout import file_name
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.hub import fetch_weights
@@ -120,7 +121,7 @@ def trained_on(options: Options) -> TrainedOn | None:
     By the card of a campaign's own potential, else by the name of published weights.
     """
     folder = _present(options)
-    card = folder / "card.json"
+    card = folder / file_name("potential_card")
     if card.is_file():
         try:
             known = json.loads(card.read_text(encoding="utf-8"))
