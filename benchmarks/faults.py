@@ -2,10 +2,10 @@
 
     python benchmarks/faults.py [--labels 200] [--only kill,node]
 
-Needs root and the programs of Slurm (`apt-get install slurm-wlm munge`). A quiet run explores and labels first, without Slurm. Each
-disturbance then starts from its selection and labels again, with the double of VASP, of whose calculations a tenth fail in one of
-the ways of `tests/vasp_faults.py`. Prints the table of docs/measurements.md; ends with status 1 if anything is lost, twice, or
-unexplained.
+Needs root and the programs of Slurm (`apt-get install slurm-wlm munge`). A quiet run explores and labels
+first, without Slurm. Each disturbance then starts from its selection and labels again, with the double of
+VASP, of whose calculations a tenth fail in one of the ways of `tests/vasp_faults.py`. Prints the table of
+docs/measurements.md; ends with status 1 if anything is lost, twice, or unexplained.
 """
 
 import argparse

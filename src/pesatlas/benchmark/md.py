@@ -63,7 +63,10 @@ class Ended:
 
     @property
     def outcome(self) -> str | None:
-        """How the dynamics ended, as a word; None if it was no end of the dynamics: memory ran out, a program crashed."""
+        """How the dynamics ended, as a word.
+
+        None if it was no end of the dynamics: memory ran out, a program crashed.
+        """
         if self.failure is None:
             return SURVIVED
         return self.failure.reason.value if self.failure.reason in LEFT_PHYSICS else None

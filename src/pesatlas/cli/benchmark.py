@@ -71,7 +71,8 @@ def benchmark_potentials(
     failed = [row for row in rows if row["reason"] is not None]
     if failed:
         console.print(
-            f"{len(failed)} of {len(rows)} have no value; their reasons are in {out / file_name('benchmark_scores')}."
+            f"{len(failed)} of {len(rows)} have no value; their reasons are in "
+            f"{out / file_name('benchmark_scores')}."
         )
     console.print(f"Tables and {file_name('benchmark_figure')} are in {out}.")
 

@@ -103,7 +103,10 @@ class RowCheck:
             )
         smeared = entropy(row["energy_eV"], row["free_energy_eV"]) / len(row["numbers"])
         if not _same(smeared, row["entropy_eV_per_atom"], row["energy_eV"]):
-            yield f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, {smeared:.6g}: remove {within('manifest')} and run again"
+            yield (
+                f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, "
+                f"{smeared:.6g}: remove {within('manifest')} and run again"
+            )
         forces = np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)), axis=1)
         if not np.allclose(forces, row["abs_forces_eV_per_A"], rtol=_ROUNDING, atol=_ROUNDING):
             yield "abs_forces_eV_per_A are not those of its forces"
