@@ -9,7 +9,7 @@ POTENTIAL = "machine-learning potential"
 
 
 def caveats(manifest: dict[str, Any]) -> list[str]:
-    """Return what to beware of in the labels of the campaign of this manifest.
+    """Return warnings on the labels of the campaign of this manifest.
 
     Empty if they are what they seem.
     """

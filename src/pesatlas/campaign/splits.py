@@ -192,7 +192,7 @@ def _why(splits: Sequence[str], counts: Mapping[str, Mapping[str, int]], shares:
     told = "; ".join([why, *chosen])
     follows = {
         "train": "nothing can be trained",
-        "valid": "nothing tells a training when to stop",
+        "valid": "training has no early stopping",
         "test": "nothing is left to test on",
     }
     return f"{told}: {', '.join(follows[split] for split in splits)}."

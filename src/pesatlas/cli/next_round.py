@@ -61,7 +61,7 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     }
     notes = {
         "campaign.store": "The same as before: whatever was calculated once is found there.",
-        f"structures.sources.{len(sources)}": "Where the surface was thin.",
+        f"structures.sources.{len(sources)}": "The least covered regions of the PES.",
         "explore.potential": "The first of the committee that passed the gate; any other potential that "
         "knows the elements "
         "may explore."

@@ -240,7 +240,7 @@ def _quality_table(rows: list[dict[str, Any]]) -> Table:
         title="Distance of the atoms of all frames to the nearest atom of a pick, in weighted principal "
         "components"
     )
-    for name in ("frames", "picked: mean", "99 %", "largest", "by lot: mean", "99 %", "largest"):
+    for name in ("frames", "picked: mean", "99 %", "largest", "random: mean", "99 %", "largest"):
         table.add_column(name, justify="right")
     found = {(row["of"], row["picks"]): row for row in rows}
     for count in sorted({row["picks"] for row in rows}):

@@ -71,9 +71,9 @@ class Window(Section):
 class Rules(Section):
     """Limits on labels. ``quarantine`` keeps a label out of the dataset, ``flag`` marks it there.
 
-    These speak always and quarantine: ``converged`` (this attempt's own output says so), ``calculation``
-    (nothing that defines the level was changed to make it succeed), ``structure`` (it is the one that was
-    selected), ``finite`` (every number).
+    These are always applied and quarantine: ``converged`` (this attempt's own output says so),
+    ``calculation`` (nothing that defines the level was changed to make it succeed), ``structure`` (it is the
+    one that was selected), ``finite`` (every number).
     """
 
     net_force: Rule = Field(

@@ -25,7 +25,7 @@ from pesatlas.tables.schemas import SOURCES
 
 LIMITS = [
     (
-        "Each level is one surface of its own: energies of different levels, codes or pseudopotentials "
+        "Each level is a separate level of theory: energies of different levels, codes or pseudopotentials "
         "cannot "
         "be mixed."
     ),
@@ -159,7 +159,7 @@ def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
 
 
 def _filters(atlas: Atlas) -> list[dict[str, Any]]:
-    """Return how many rows each rule spoke against, by level."""
+    """Return how many rows triggered each rule, by level."""
     every = " UNION ALL ".join(
         f"SELECT level, unnest(from_json(verdict_rules, '[\"JSON\"]')) AS violations FROM {table}"  # noqa: S608 - two names of ours
         for table in ("dataset", "quarantine")

@@ -59,7 +59,8 @@ def chemistry_of(numbers: list[int]) -> dict[str, str]:
 def derived(row: Mapping[str, Any], geometry: Geometry | None, references: References) -> dict[str, Any]:
     """Return the columns that the dataset has beyond a label, but verdict and split.
 
-    Without a geometry (not finite) those that need one are not a number, and the rule ``finite`` speaks.
+    Without a geometry (not finite) those that need one are not a number, and the rule ``finite`` is
+    triggered.
     """
     numbers, level, energy = row["numbers"], row["level"], row["energy_eV"]
     forces = np.array(row["forces_eV_per_A"]).reshape(-1, 3)

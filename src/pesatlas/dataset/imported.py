@@ -41,7 +41,7 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
 
     An entry that is no row becomes one of a table of failures beside it, ``failures_beside(table)``; the
     others are kept. Rows have a level fingerprint of their own, from the bytes of the file, so that nothing
-    takes them for this campaign's surface.
+    takes them for this campaign's level.
 
     Parameters
     ----------

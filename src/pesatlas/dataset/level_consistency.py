@@ -21,7 +21,7 @@ _COLUMNS = ["level", "level_fingerprint", "code", "pseudopotentials"]
 
 
 @dataclass(frozen=True)
-class Surface:
+class LevelInTables:
     """What the rows of one level have in common.
 
     Attributes
@@ -36,7 +36,7 @@ class Surface:
     differences: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the surface for the manifest."""
+        """Return the level's definition and fingerprints for the manifest."""
         return asdict(self)
 
 
@@ -50,10 +50,10 @@ class _Found:
     example: dict[str, str]
 
 
-def find_surfaces(
+def find_levels(
     paths: Iterable[tuple[Path, str]], levels: Sequence[str], patch_versions: Sequence[str]
-) -> dict[str, Surface]:
-    """Return the surface of each level in tables of labels and of isolated atoms.
+) -> dict[str, LevelInTables]:
+    """Return the definition and fingerprints of each level in tables of labels and of isolated atoms.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def find_surfaces(
             known = found.setdefault(level, [])
             if fingerprint not in {each.fingerprint for each in known}:
                 known.append(_Found(fingerprint, path, definitions.get(fingerprint), row))
-    return {level: _surface(level, each, patch_versions) for level, each in found.items()}
+    return {level: _level(level, each, patch_versions) for level, each in found.items()}
 
 
 def definitions_in(path: Path) -> dict[str, dict[str, Any]]:
@@ -87,9 +87,9 @@ def definitions_in(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _surface(level: str, found: list[_Found], patch_versions: Sequence[str]) -> Surface:
+def _level(level: str, found: list[_Found], patch_versions: Sequence[str]) -> LevelInTables:
     if not found:
-        return Surface((), None)
+        return LevelInTables((), None)
     first, *others = found
     allowed: list[str] = []
     for other in others:
@@ -101,17 +101,17 @@ def _surface(level: str, found: list[_Found], patch_versions: Sequence[str]) -> 
         ]
         if refused or not keys:
             raise UserError(
-                f"labels of level {level} are of different surfaces: {first.fingerprint} in {first.path} "
+                f"labels of level {level} have different settings: {first.fingerprint} in {first.path} "
                 f"and {other.fingerprint} in "
-                f"{other.path} differ in {'; '.join(refused) or 'their fingerprint'}. One dataset shows one "
-                "surface: label again with "
+                f"{other.path} differ in {'; '.join(refused) or 'their fingerprint'}. A dataset has one "
+                "level: label again with "
                 "one set (`pesatlas run --forcerun label_batch label_atoms`; what has the current "
                 "fingerprint is found in the store), "
                 "or, if only patch versions of a code differ and they give the same numbers, name it in "
                 "dataset.patch_versions."
             )
         allowed += words
-    return Surface(tuple(each.fingerprint for each in found), first.definition, tuple(allowed))
+    return LevelInTables(tuple(each.fingerprint for each in found), first.definition, tuple(allowed))
 
 
 def _differences(first: _Found, second: _Found) -> tuple[list[str], list[str]]:

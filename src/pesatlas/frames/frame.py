@@ -173,7 +173,8 @@ def _check_charge(frame: Frame) -> None:
 def charged(charge: Any) -> str:
     """Return the sentence about a charged cell."""
     return (
-        f"it has a charge of {charge}; cells of a campaign are neutral, charged ones are of another surface"
+        f"it has a charge of {charge}; cells of a campaign are neutral, charged ones are another level of "
+        "theory"
     )
 
 

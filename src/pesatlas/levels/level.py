@@ -6,7 +6,7 @@ from pesatlas.config.section import Section, digest
 
 
 class Level(Section):
-    """Code, functional, settings and pseudopotentials: one surface.
+    """Code, functional, settings and pseudopotentials.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Level(Section):
 
 
 def difference(first: Level, second: Level) -> list[str]:
-    """Return the dotted keys in which two levels differ; empty if they are one surface."""
+    """Return the dotted keys in which two levels differ; empty if the levels are equal."""
     return _differing(first.identity(), second.identity(), "")
 
 

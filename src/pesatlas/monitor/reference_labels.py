@@ -26,7 +26,7 @@ _HOW_MANY = 3
 _MOST_ATOMS = 4
 _NO_MOMENT_MUB = 0.01
 _REMEDY = (
-    "labels that differ so are not on the surface of MatPES: look at the version and the build of VASP, and "
+    "labels that differ so are not compatible with MatPES: look at the version and the build of VASP, and "
     "at INCAR, OUTCAR and the "
     "titles in POTCAR.spec in {kept}"
 )

@@ -300,10 +300,10 @@ def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
     total = len(exploded)
     return [
         {
-            "title": "Rules that spoke against labels",
+            "title": "Triggered rules",
             "heads": ["level", "rule", "labels"],
             "rows": [(*key, n) for key, n in sorted(violations.items())],
-            "empty": "No rule spoke.",
+            "empty": "No rule was triggered.",
         },
         {
             "title": "Corrections that were made to calculations",

@@ -135,7 +135,7 @@ def _fill(quality: Data, part: str) -> Figure:
         f"Distance to the nearest pick: {part}",
         f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal "
         "components: mean (solid), 99th percentile (dashed) and largest (dotted), as "
-        "the picks grow in number, and for as many frames drawn by lot. Lower is better; the distance "
+        "the picks grow in number, and for as many random frames. Lower is better; the distance "
         "between the two colours is what the selection is worth.",
         "quality",
         shown("quality"),
@@ -165,5 +165,5 @@ def _gain(gain: Data) -> Figure:
         shown("quality"),
         "SELECT picks, 100 * gain_per_1000_labels AS percent FROM quality WHERE \"of\" = 'picks'",
         chart if len(gain) else None,
-        "Too few picks to tell a pace.",
+        "Too few picks for a rate.",
     )

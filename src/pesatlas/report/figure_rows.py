@@ -364,7 +364,7 @@ def _errors(found: list[dict[str, Any]]) -> Data:
 
 
 def rules_triggered(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:
-    """Count the rules that spoke against rows of the dataset, by level and rule."""
+    """Count triggered rules in the dataset, by level and rule."""
     found: Counter[tuple[str, str]] = Counter()
     for level in levels:
         for name in ("dataset", "quarantine"):

@@ -32,7 +32,7 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
 
     What the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
 
-    The rows are drawn by lot, the same ones every time. One that the potential cannot evaluate keeps its row:
+    The rows are a reproducible random sample. One that the potential cannot evaluate keeps its row:
     its numbers are null, ``reason`` says why, and the manifest counts it under that word.
 
     Parameters
@@ -70,7 +70,7 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
         {"dataset": total, "sampled": len(rows), "evaluated": len(rows) - failures.total(), **failures},
     )
     if failures:
-        log.warning("%s had nothing to say of %d rows: %s", potential.name, failures.total(), dict(failures))
+        log.warning("%s gave no prediction for %d rows: %s", potential.name, failures.total(), dict(failures))
     log.info("%d of %d rows evaluated with %s", len(rows) - failures.total(), total, potential.name)
 
 

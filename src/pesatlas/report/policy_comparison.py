@@ -82,7 +82,7 @@ class Compared:
                 )
                 for row in self._contrasts
             ],
-            "empty": "No frame of the test could be asked about.",
+            "empty": "No test frame could be evaluated.",
         }
 
 
@@ -128,5 +128,5 @@ def _error_against_cost(means: Data, frames: str) -> Figure:
         shown("contrasts"),
         f"SELECT * FROM '{path_of('contrasts')}' WHERE error = 'force_mae_meV_per_A'",  # noqa: S608 - our own paths
         chart if len(means) else None,
-        "No frame of the test could be asked about.",
+        "No test frame could be evaluated.",
     )

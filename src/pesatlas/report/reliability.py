@@ -47,7 +47,7 @@ def round_table(advice: dict[str, Any]) -> dict[str, Any]:
         "title": "Where the committee is expected to be most wrong, on candidates that were not picked",
         "heads": ["", "which", "expected error of a force (eV/Å)", "atoms"],
         "rows": rows,
-        "empty": "Too few candidates are left to tell.",
+        "empty": "Too few candidates are left.",
     }
 
 

@@ -14,7 +14,7 @@ from pesatlas.tables.io import check_metadata
 
 
 def draw_ids(path: Path, table: str, seed: int, most: int) -> tuple[list[str], int]:
-    """Draw rows by lot, a hash of seed and ``snapshot_id``; the lowest lots win.
+    """Sample rows at random: those with the smallest hashes of seed and ``snapshot_id``.
 
     Returns
     -------

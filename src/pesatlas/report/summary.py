@@ -157,7 +157,7 @@ def _places(results: Path, manifest: dict[str, Any]) -> Table:
 
 
 def quality_note(manifest: dict[str, Any]) -> str:
-    """Return a remark on what to beware of in the labels, if anything."""
+    """Return a warning on the labels, if there is one."""
     found = caveats(manifest)
     return f" ({'; '.join(found)})" if found else ""
 

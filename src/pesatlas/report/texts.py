@@ -39,7 +39,8 @@ def advice_text(found: dict[str, Any]) -> str:
     cost = f"for {format_hours(hours)} on all cores" if hours else "at a cost that was not measured"
     if error is None:
         return (
-            "Go on: every candidate was picked, or none could be evaluated, so nothing tells how wrong the "
+            "Go on: every candidate was picked, or none could be evaluated, so there is no estimate of how "
+            "wrong the "
             "committee still is."
         )
     now = f"The committee is expected to be wrong by {error:.3g} eV/Å in a force where nothing was labelled"

@@ -102,7 +102,7 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
     return Figure(
         table,
         f"Potential against label: {what}",
-        f"What the exploring potential says of labelled snapshots: {rows.count}. {told}",
+        f"Predictions of the exploring potential for labelled snapshots: {rows.count}.  {told}",
         table,
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
         f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN '{path_of('parity')}' p USING (snapshot_id) "

@@ -36,7 +36,7 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
     Disagreement of the committee on labels of the round before, against its errors there.
 
     Rows of the splits valid and test are taken, which the committee was not trained on: at most 5,000 of
-    them, drawn by lot. If there are none, those that it was trained on have to do: ``held_out`` is then
+    them, chosen at random. If there are none, those that it was trained on have to do: ``held_out`` is then
     false, and the errors are smaller than they will be.
 
     Raises
@@ -109,7 +109,7 @@ def reliability(std: _Floats, error: _Floats, crystals: NDArray[Any]) -> list[di
     """
     if not (std**2).sum() > 0:
         raise UserError(
-            "round.committee: its members say the same of every label, so they are the same potential. "
+            "round.committee: its members predict the same for every label, so they are the same potential. "
             "Train them with different seeds."
         )
     factor, factor_low, factor_high, *_ = _fit(std, error, crystals)

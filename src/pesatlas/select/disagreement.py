@@ -60,8 +60,8 @@ def measure_disagreement(
             progress.step(len(predicted))
         writer.counts.update(asked=writer.rows, evaluated=writer.rows - counts.total(), **counts)
     if counts:
-        log.warning("the committee has nothing to say of %d candidates: %s", counts.total(), dict(counts))
-    log.info("%d candidates asked about, %d members", writer.rows, len(members))
+        log.warning("the committee gave no prediction for %d candidates: %s", counts.total(), dict(counts))
+    log.info("%d candidates evaluated, %d members", writer.rows, len(members))
 
 
 def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[list[dict[str, Any]]]:

@@ -63,7 +63,7 @@ class Components:
             )
         if isinstance(components, int) and components > dimension:
             raise UserError(
-                f"{components} principal components are asked for in section select, but the vectors have "
+                f"{components} principal components are requested in section select, but the vectors have "
                 f"{dimension} dimensions."
             )
         mean, outer = moments.total / moments.n, moments.outer

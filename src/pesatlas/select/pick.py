@@ -180,7 +180,7 @@ def _counted(candidates: list[Path]) -> Counter[str]:
 def _check_there_are_some(candidates: list[Path]) -> None:
     if not _counted(candidates)["pool"]:
         raise UserError(
-            "There are no snapshots to select from: the failure tables say what became of the trajectories."
+            "There are no snapshots to select from: the failure tables have the reasons of the trajectories."
         )
 
 

@@ -258,7 +258,7 @@ def _tell(rows: list[dict[str, Any]], drawn: int) -> None:
     )
     if "fill_mean_atoms" in last.get("random", {}):
         log.info(
-            "with %d frames drawn by lot: %.4g and %.4g",
+            "with %d random frames: %.4g and %.4g",
             last["random"]["picks"],
             last["random"]["fill_mean_atoms"],
             last["random"]["fill_p99_atoms"],

@@ -5,9 +5,9 @@ import pyarrow as pa
 from pesatlas.tables.columns import POTENTIAL, column, f4, f8, flag, i4, i8, text
 
 _PARITY = [
-    column("snapshot_id", text, "row of the dataset that the potential was asked about"),
+    column("snapshot_id", text, "row of the dataset with the prediction"),
     column("structure_id", text, "the source crystal"),
-    column("domain", text, "where on the surface this lies"),
+    column("domain", text, "region of the PES"),
     column("n_atoms", i4, "number of atoms"),
     column("numbers", pa.list_(pa.uint8()), "atomic numbers"),
     column("mlip_energy_eV", f8, "total energy by the potential; null with a reason", "eV", null=True),
@@ -31,9 +31,9 @@ _PARITY = [
 ]
 
 _DISAGREEMENT = [
-    column("snapshot_id", text, "candidate that the committee was asked about"),
+    column("snapshot_id", text, "candidate evaluated by the committee"),
     column("structure_id", text, "the source crystal"),
-    column("domain", text, "where on the surface this lies"),
+    column("domain", text, "region of the PES"),
     column("n_atoms", i4, "number of atoms"),
     column("numbers", pa.list_(pa.uint8()), "atomic numbers"),
     column("atom_clusters", pa.list_(i4), "cluster of each atom"),
@@ -93,7 +93,7 @@ _CALIBRATION = [
 ]
 
 _GAPS = [
-    column("structure", text, "structure that was asked about: its id, or the name and number of its file"),
+    column("structure", text, "external structure: its id, or the name and number of its file"),
     column("domain", text, "its domain, if a campaign gave it; else given"),
     column("element", text, "element in it"),
     column("atoms", i4, "atoms of this element in it"),
@@ -140,7 +140,7 @@ _HISTORY = [
 _BENCHMARKED = [
     column("potential", text, "name of the benchmarked potential"),
     column("potential_hash", text, "sha256 of its weights"),
-    column("potential_level", text, "level that it was trained at; unknown if nothing says so"),
+    column("potential_level", text, "level that it was trained at; unknown if not recorded"),
     column("property", text, "property that is measured"),
     column("quantity", text, "number of that property"),
     column("unit", text, "unit of value, reference and error"),
@@ -150,7 +150,7 @@ _SCORES = [
     *_BENCHMARKED,
     column("structure_id", text, "structure or frame, as its data name it"),
     column("formula", text, "reduced formula"),
-    column("value", f8, "what the potential says; null with a reason", null=True),
+    column("value", f8, "prediction of the potential; null with a reason", null=True),
     column("reference", f8, "reference value; null where there is none", null=True),
     column("error", f8, "value less reference, without its sign", null=True),
     column("reason", text, "why there is no value: an enumerated word, see FailureReason", null=True),
@@ -216,7 +216,7 @@ _ARM_ERRORS = [
     *_OF_ARM,
     column("seed", i8, "seed of its training"),
     column("level", text, "reference level of the labels"),
-    column("snapshot_id", text, "frame of the test that it was asked about"),
+    column("snapshot_id", text, "test frame"),
     column("structure_id", text, "the held-out crystal"),
     column("equilibrium", flag, "whether it is the crystal as given"),
     column("n_atoms", i4, "number of atoms"),

@@ -184,7 +184,7 @@ _CLUSTERS = [
 _CANDIDATES = [
     column("snapshot_id", text, "frame that may be picked"),
     column("structure_id", text, "the source crystal"),
-    column("domain", text, "where on the surface this lies"),
+    column("domain", text, "region of the PES"),
     column("equilibrium", flag, "whether it is the crystal as given"),
     column("n_atoms", i4, "number of atoms"),
     column("geometry", pa.binary(16), "hash of atoms, cell and positions"),
@@ -197,7 +197,7 @@ _CANDIDATES = [
 ]
 
 _QUALITY = [
-    column("of", text, "picks: those of the selection, in their order; random: as many drawn by lot"),
+    column("of", text, "picks: those of the selection, in their order; random: as many at random"),
     column("picks", i8, "how many of them"),
     column("cost_atoms3", f8, "sum of the cube of their numbers of atoms: what DFT costs, but for a factor"),
     *[
@@ -264,8 +264,7 @@ _RESULT = [
     column(
         "converged",
         flag,
-        "what this attempt's own output says of its electronic convergence; of a potential: that it was "
-        "evaluated",
+        "electronic convergence in the output of this attempt; of a potential: that it was evaluated",
     ),
     column("corrections", text, "corrections applied on the way, as JSON"),
     column("code", text, "code and version"),
@@ -285,7 +284,7 @@ _LABELS = [
     column(
         "verdict", text, "accepted, or quarantined by the calculation itself; in the dataset: after all rules"
     ),
-    column("verdict_rules", text, "rules that spoke, as JSON"),
+    column("verdict_rules", text, "triggered rules, as JSON"),
     column("label_key", text, "content key: geometry and level"),
     *POTENTIAL,
     *SOURCE,
@@ -349,10 +348,10 @@ _DATASET = [
 
 _IMPORTED = [
     column("snapshot_id", text, "the row, as its dataset names it"),
-    column("structure_id", text, "the crystal it comes from, if its dataset tells; else as snapshot_id"),
+    column("structure_id", text, "source crystal, if known from the dataset; else as snapshot_id"),
     *GEOMETRY,
     column("level", text, "what its level was called when it was imported"),
-    column("level_fingerprint", text, "of the file: no campaign's surface"),
+    column("level_fingerprint", text, "of the file; not the level of any campaign"),
     column("energy_eV", f8, "total energy", "eV"),
     column("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
     column(
@@ -373,7 +372,7 @@ _IMPORTED = [
     column("formula", text, "reduced formula, elements in alphabetical order"),
     column("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
     column("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
-    column("split", text, "split, if the dataset tells", null=True),
+    column("split", text, "split, if known from the dataset", null=True),
     column(
         "free_energy_eV",
         f8,

@@ -124,7 +124,7 @@ def random_features(
 def frames_of_twelve_crystals() -> Frames:
     """300 frames of 12 crystals, five of them twice, six as given.
 
-    Those of every third crystal are surfaces.
+    Those of every third crystal are slabs.
     """
     ids, structures, atoms = random_features(300, groups=12)
     rng = np.random.default_rng(3)

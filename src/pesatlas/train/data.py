@@ -50,7 +50,7 @@ class Row:
     stress : (3, 3) GPa, as matgl has it: that of ASE times 160.2, tension positive, compression negative; NaN
         without
     magmoms : (n,) μB; NaN without
-    domain : where on the surface it lies
+    domain : region of the PES
     """
 
     numbers: NDArray[np.int64]

@@ -69,7 +69,7 @@ class Training:
         if standing is None:
             standing = TrainingState(model=_state(self.potential))
         elif not standing.finished:
-            log.info("goes on after %d epochs and %d batches", standing.epoch, standing.batches)
+            log.info("resumed after %d epochs and %d batches", standing.epoch, standing.batches)
         if not standing.finished:
             with reproducible(fabric.device):
                 _Loop(self, standing, fabric).run()

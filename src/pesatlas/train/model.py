@@ -29,7 +29,7 @@ def references(settings: Train, found: Scanned, atoms: Path) -> tuple[float, ...
     Raises
     ------
     UserError
-        If an isolated atom is missing at this level, or is of another surface.
+        If an isolated atom is missing at this level, or is of another level of theory.
     """
     if settings.references == "fit":
         return found.energies

@@ -47,7 +47,7 @@ class Scanned:
 
     Attributes
     ----------
-    level, fingerprints : the surface that its labels are on
+    level, fingerprints : of its labels
     pieces : accepted rows by split, in the order of the files; those with elements that the split train has
         not are left out
     elements : atomic numbers in the split train, sorted
@@ -112,7 +112,7 @@ def scan(
     Raises
     ------
     UserError
-        If a row is of another level, labels are of different surfaces, or no row is left to train on.
+        If a row is of another level, labels have different fingerprints, or no row is left to train on.
     """
     wanted = None if only is None else set(only)
     columns = [*_COLUMNS, *([] if wanted is None else ["snapshot_id"])]
@@ -143,7 +143,7 @@ def scan(
                     rows = np.flatnonzero(accepted & (split == part)).astype(np.int32)
                     if len(rows):
                         pieces.append((Piece(path, group, rows), part, counts[rows] > 0))
-    _check_surface(seen, tuple(fingerprints), level)
+    _check_fingerprints(seen, tuple(fingerprints), level)
     found = Scanned(level, tuple(sorted(seen)), **sums.results(level))
     found.only = None if wanted is None else tuple(sorted(wanted))
     known = np.zeros(_MOST_ELEMENTS, dtype=bool)
@@ -223,11 +223,11 @@ def _check_level(table: Any, level: str, path: Path) -> None:
         )
 
 
-def _check_surface(seen: Counter[str], allowed: tuple[str, ...], level: str) -> None:
+def _check_fingerprints(seen: Counter[str], allowed: tuple[str, ...], level: str) -> None:
     if len(seen) > 1 and not set(seen) <= set(allowed):
         counts = ", ".join(f"{fingerprint} ({rows} rows)" for fingerprint, rows in seen.most_common())
         raise UserError(
-            f"the labels of level {level} are of different surfaces: level_fingerprint is {counts}. A "
+            f"the labels of level {level} have different settings: level_fingerprint is {counts}. A "
             "potential is trained on one. Label again "
             "with one set, or allow what differs in dataset.patch_versions and collect the dataset again."
         )

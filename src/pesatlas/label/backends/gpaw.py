@@ -129,7 +129,7 @@ def _verified(raw: dict[str, Any], task: Task, settings: dict[str, Any], wall_s:
     if not np.isfinite(values).all():
         return Failed(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
     if not raw["converged"]:
-        return Failed(FailureReason.NOT_CONVERGED, "the output does not say that it converged")
+        return Failed(FailureReason.NOT_CONVERGED, "the output does not report convergence")
     return Result(
         energy_eV=raw["energy"],
         free_energy_eV=raw["free_energy"],

@@ -65,8 +65,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
     if task.isolated:
         return Failed(
             FailureReason.MISSING_REFERENCE_ATOM,
-            "not calculated: what a potential says of an isolated atom means nothing; cohesive energies "
-            "stay empty",
+            "not calculated: predictions for isolated atoms are meaningless; cohesive energies stay empty",
         )
     potential = _load(options.potential, options.device)
     if potential.weights_hash != task.level.pseudopotentials:

@@ -31,7 +31,7 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 
 
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
-    """Pick in the order of lots."""
+    """Pick in the order of random keys."""
     rows = np.argsort(order(pool, options)[0], kind="stable")
     kept = rows[~np.isin(rows, taken)]
-    return [Pick(row, "drawn by lot", 0) for row in kept.tolist()]
+    return [Pick(row, "at random", 0) for row in kept.tolist()]
