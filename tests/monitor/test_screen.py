@@ -14,7 +14,7 @@ from rich.console import Console
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.ending import closing_lines, failed_before
-from pesatlas.cli.live_view import campaign_of_run, follow, is_shown, looker
+from pesatlas.cli.live_view import campaign_of_run, is_shown, looker, show_live
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.monitor.bar import cells
 from pesatlas.monitor.jobs import Job
@@ -108,7 +108,7 @@ def test_a_run_on_a_terminal_shows_its_lines_and_below_them_the_stages(halfway, 
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", SAYS], stdout=output, stderr=output)
     look = looker(halfway.folder, campaign, terminal.console)
-    assert follow(process, log, look, 0.1, terminal.console) == 3
+    assert show_live(process, log, look, 0.1, terminal.console) == 3
     lines = terminal.close()
     assert lines.count("job one of two") == 1
     assert lines.count("job two") == 1

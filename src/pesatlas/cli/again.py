@@ -97,7 +97,7 @@ def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, co
         )
 
 
-def tell(again: Again, options: Sequence[str], console: Console) -> None:
+def explain_again(again: Again, options: Sequence[str], console: Console) -> None:
     """Say what is made again, and why."""
     far = " as far as --until goes" if until_of(options) else ""
     if again.lost:

@@ -60,9 +60,9 @@ def explain(
     results: Results = Path("results"),
 ) -> None:
     """Show the history of a row from source crystal to label; for a missing row, where it ended and why."""
-    from pesatlas.cli.query import tell  # noqa: PLC0415
+    from pesatlas.cli.query import explain_row  # noqa: PLC0415
 
-    tell(snapshot_id, results, console)
+    explain_row(snapshot_id, results, console)
 
 
 @command("reproduce")

@@ -72,7 +72,7 @@ def _configuration(folder: Path, arguments: list[str]) -> Path:
     return folder / (named[0] if named else "config.yaml")
 
 
-def follow(
+def show_live(
     process: subprocess.Popen[bytes],
     log: Path,
     look: Callable[[], RenderableType],

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from pesatlas.monitor.squeue import PATIENCE_S, SlurmJob, call_slurm, complaint, read_queue
+from pesatlas.monitor.squeue import PATIENCE_S, SlurmJob, call_slurm, error_of, read_queue
 
 _CANCEL_S = 6 * PATIENCE_S
 
@@ -59,4 +59,4 @@ def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[Slur
 
 def _cancel(jobs: list[str], *options: str) -> str:
     """Cancel jobs; return what Slurm complains of."""
-    return complaint(call_slurm("scancel", *options, *jobs, patience_s=_CANCEL_S), _CANCEL_S)
+    return error_of(call_slurm("scancel", *options, *jobs, patience_s=_CANCEL_S), _CANCEL_S)

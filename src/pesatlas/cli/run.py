@@ -12,13 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.campaign.layout import RESULTS, below
-from pesatlas.cli.again import Again, files_to_make_again, forcing, remove_old_exports, tell
+from pesatlas.cli.again import Again, explain_again, files_to_make_again, forcing, remove_old_exports
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller
 from pesatlas.cli.ending import closing_lines, failed_before
 from pesatlas.cli.held_jobs import held_jobs_released
-from pesatlas.cli.live_view import LOOK_S, LOOK_SLURM_S, campaign_of_run, follow, is_shown, looker
+from pesatlas.cli.live_view import LOOK_S, LOOK_SLURM_S, campaign_of_run, is_shown, looker, show_live
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.orphans import sort_out_orphans
 from pesatlas.cli.refusals import given_up
@@ -87,7 +87,7 @@ def run_campaign(
     if looks:
         planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) else None
         again = files_to_make_again(command, options, folder, planned)
-        tell(again, options, console)
+        explain_again(again, options, console)
         shown = _to_look_at(command, forcing(again, options), folder, console)
         return subprocess.call([*command, *shown], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
@@ -114,7 +114,7 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
         campaign = campaign_of_run(folder, arguments)
         again = files_to_make_again(command, options, folder, campaign)
-        tell(again, options, console)
+        explain_again(again, options, console)
         remove_old_exports(again, folder, campaign, console)
         with ExitStack() as stack:
             if prefix:
@@ -124,7 +124,7 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
             show = None
             if campaign is not None and is_shown(arguments, console):
                 look, every_s = looker(folder, campaign, console), LOOK_SLURM_S if prefix else LOOK_S
-                show = partial(follow, look=look, every_s=every_s, console=console)
+                show = partial(show_live, look=look, every_s=every_s, console=console)
             for part in _parts(command, options, again, folder, campaign, console):
                 status = run.run(part, show)
                 if status:
@@ -161,7 +161,7 @@ def _parts(
         if again.open:
             # structures are prepared: what is behind them, and nobody could know of, is known now
             rest = files_to_make_again(command, options, folder, campaign)
-            tell(rest, options, console)
+            explain_again(rest, options, console)
             if rest.files:
                 yield forcing(rest, options)
         return

@@ -233,7 +233,7 @@ def _encoder(atlas: Atlas) -> dict[str, Any]:
 def _coverage(atlas: Atlas) -> dict[str, dict[str, Any]]:
     """Return the last rows of table ``quality``.
 
-    What all the picks cover, and what frames drawn by lot do, as many if there were.
+    What all the picks cover, and what the same number of random frames does.
     """
     last: dict[str, dict[str, Any]] = {}
     for row in sorted(atlas.find("quality"), key=lambda row: row["picks"]):

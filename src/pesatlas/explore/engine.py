@@ -80,7 +80,7 @@ class Engine:
                 self._checkpoint.save(progress)
                 saved = time.monotonic()
             meter.report(progress, self._failed)
-        meter.publish(progress, self._failed)
+        meter.write_progress(progress, self._failed)
         self._checkpoint.save(progress)
 
     def _fill(self, progress: Progress) -> None:
@@ -176,7 +176,7 @@ class Meter:
         self._settings = settings
         self._begun = self._said = time.monotonic()
         self._work = 0
-        self.publish(progress, 0)
+        self.write_progress(progress, 0)
 
     def count(self, atoms: int) -> None:
         """Take note of one step with so many atoms."""
@@ -198,10 +198,10 @@ class Meter:
             rate,
             _duration(self._left(progress) / rate) if rate else "unknown time",
         )
-        self.publish(progress, failed)
+        self.write_progress(progress, failed)
 
-    def publish(self, progress: Progress, failed: int) -> None:
-        """Tell ``pesatlas status``."""
+    def write_progress(self, progress: Progress, failed: int) -> None:
+        """Write the progress file for ``pesatlas status``."""
         rate = self._rate()
         report(
             "trajectories",

@@ -73,7 +73,7 @@ def call_slurm(*command: str, patience_s: float = PATIENCE_S) -> subprocess.Comp
         return None
 
 
-def complaint(done: subprocess.CompletedProcess[str] | None, patience_s: float = PATIENCE_S) -> str:
+def error_of(done: subprocess.CompletedProcess[str] | None, patience_s: float = PATIENCE_S) -> str:
     """Return what a command of Slurm's complains of; empty if it did as told."""
     if done is None:
         return f"no answer within {patience_s:.0f} s"

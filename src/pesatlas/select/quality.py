@@ -26,21 +26,21 @@ _DRAWN = 10_000
 # Bins along each principal component, as maml counts them.
 _BINS = 1000
 _STEPS = 12
-_PARTS = ("lots", "structures", "sizes", "atoms")
+_PARTS = ("lots", "structures", "sizes", "atoms")  # lots: sample keys, as files of earlier versions have them
 
 
 def draw_frames(campaign: Campaign, features: list[Path], pca: Path, drawn: Path) -> None:
     """Sample frames of some shards at random, and write their principal components.
 
-    Those with the lowest lots are kept, at most as many as are needed of all shards together: what is drawn
-    of parts holds what is drawn of the whole, whatever their order.
+    Those with the smallest sample keys are kept, at most as many as are needed of all shards together: what
+    is drawn of parts holds what is drawn of the whole, whatever their order.
     """
     components = Pca.read(pca)
     seed = campaign.campaign.seed
-    lots = [_lots(seed, pq.read_table(path, columns=["snapshot_id"])) for path in features]
-    last = np.sort(np.concatenate([np.empty(0, "<u8"), *lots]))[:_DRAWN][-1:]
+    sample_keys = [_sample_keys(seed, pq.read_table(path, columns=["snapshot_id"])) for path in features]
+    last = np.sort(np.concatenate([np.empty(0, "<u8"), *sample_keys]))[:_DRAWN][-1:]
     kept: list[tuple[NDArray, NDArray, list[NDArray]]] = []
-    for path, of_path in zip(features, lots, strict=True):
+    for path, of_path in zip(features, sample_keys, strict=True):
         row = 0
         wanted = of_path <= last if len(last) else np.zeros(len(of_path), dtype=bool)
         for frames in read_projected(path, components):
@@ -181,14 +181,14 @@ class _binned:  # noqa: N801 - used like a function
         return float(((self._seen & self._pool).sum(axis=1) / np.maximum(1, self._pool.sum(axis=1))).mean())
 
 
-def _lots(seed: int, table: pa.Table) -> NDArray[np.uint64]:
+def _sample_keys(seed: int, table: pa.Table) -> NDArray[np.uint64]:
     names = table.column("snapshot_id").to_pylist()
     start = hashlib.blake2b(f"quality:{seed}:".encode(), digest_size=8)
     digests = []
     for name in names:
-        lot = start.copy()
-        lot.update(name.encode())
-        digests.append(lot.digest())
+        state = start.copy()
+        state.update(name.encode())
+        digests.append(state.digest())
     return np.frombuffer(b"".join(digests), "<u8")
 
 
@@ -204,7 +204,7 @@ def _write_drawn(
         path,
         {},
         {
-            "lots": np.concatenate([np.empty(0, "<u8"), *(lots for lots, *_ in kept)]),
+            "lots": np.concatenate([np.empty(0, "<u8"), *(sample_keys for sample_keys, *_ in kept)]),
             "structures": np.concatenate(
                 [np.empty((0, dimensions[0]), np.float32), *(points for _, points, _ in kept)]
             ),
@@ -215,12 +215,12 @@ def _write_drawn(
 
 
 def _read_drawn(paths: list[Path]) -> tuple[NDArray, NDArray, list[NDArray]]:
-    """Structures, sizes and atoms of the frames with the lowest lots of all."""
+    """Structures, sizes and atoms of the frames with the smallest sample keys of all."""
     parts = [read_arrays(path, "drawn frames", list(_PARTS))[1] for path in paths]
-    lots, structures, sizes = (np.concatenate([part[name] for part in parts]) for name in _PARTS[:3])
+    sample_keys, structures, sizes = (np.concatenate([part[name] for part in parts]) for name in _PARTS[:3])
     atoms = [frame for part in parts for frame in np.split(part["atoms"], np.cumsum(part["sizes"])[:-1])]
     atoms = atoms if len(sizes) else [np.empty((0, parts[0]["atoms"].shape[1]))]
-    order = np.argsort(lots, kind="stable")[:_DRAWN]
+    order = np.argsort(sample_keys, kind="stable")[:_DRAWN]
     return structures[order], sizes[order], [atoms[i] for i in order.tolist()] or atoms
 
 

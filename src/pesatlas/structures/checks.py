@@ -31,13 +31,13 @@ class Rules:
     def broken_by(self, crystal: Crystal) -> Rejected | None:
         """Return why ``crystal`` cannot be used, or None."""
         present = sorted({int(z) for z in crystal.numbers})
-        complaints = []
+        problems = []
         for who, elements in self.known.items():
             unknown = [symbol_of(z) for z in present if z not in elements]
             if unknown:
-                complaints.append(f"{', '.join(unknown)} not known to {who}")
-        if complaints:
-            return Rejected(crystal.structure_id, FailureReason.UNSUPPORTED_ELEMENT, "; ".join(complaints))
+                problems.append(f"{', '.join(unknown)} not known to {who}")
+        if problems:
+            return Rejected(crystal.structure_id, FailureReason.UNSUPPORTED_ELEMENT, "; ".join(problems))
         n_atoms = len(crystal.numbers)
         if n_atoms > self.max_atoms:
             detail = f"{n_atoms} atoms, structures.max_atoms is {self.max_atoms}"
