@@ -385,7 +385,7 @@ def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
 
 
 def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
-    """Count label jobs by how they ended, those that Slurm put back into the queue, and those it ended for their memory.
+    """Count label jobs by their end, requeues by Slurm, and jobs ended for their memory.
 
     Of a campaign inside allocations, count those.
     """

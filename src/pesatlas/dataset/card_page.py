@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.domain_summary import lost_in_words
+from pesatlas.campaign.layout import within
 from pesatlas.runtime.templates import render, table
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -19,6 +20,7 @@ def page(card: dict[str, Any]) -> str:
     gain = selection["coverage"].get("picks", {}).get("gain_per_1000_labels")
     values = {
         "card": card,
+        "citation": within("citation"),
         "names": names,
         "sizes": [[what, *(_number(levels[level][key]) for level in names)] for what, key in _SIZES],
         "elements": [[s, *(str(n.get(level, 0)) for level in names)] for s, n in card["elements"].items()],
