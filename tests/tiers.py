@@ -1,8 +1,9 @@
 """Tiers of tests by measured durations: ``durations.json`` decides which tests are marked ``quick`` and ``slow``.
 
 ``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all`` every test. The file has
-the seconds of each test function with all its cases, fixtures included (a fixture that several tests share counts for the first of
-them); functions of less than ``LISTED_S`` are left out. A test that is not in the file counts as quick. ``make durations`` writes it.
+the seconds of each test function with all its cases, fixtures left out (they are shared, and belong to no test); functions of less than
+``LISTED_S`` are not in it. A test that is not in the file counts as quick. ``make durations`` writes it. Tests on a running Slurm are slow
+whatever they take, and those marked ``proof`` by hand never are.
 """
 
 import json
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "tests" / "durations.json"
 LISTED_S = 0.2
 QUICK_S = 2.0
-SLOW_S = 20.0
+SLOW_S = 15.0
 
 
 def function_of(nodeid):
@@ -39,6 +40,11 @@ def is_there(function):
     )
 
 
+def needs_slurm(item):
+    """Whether a test works on the small Slurm of its module."""
+    return "slurm" in getattr(item, "fixturenames", ())
+
+
 class Tiers:
     """A plugin of pytest: marks each test as it is collected.
 
@@ -55,8 +61,8 @@ class Tiers:
         return self.durations.get(function_of(item.nodeid), 0.0)
 
     def pytest_itemcollected(self, item):
-        """Mark a test ``quick`` or ``slow``; marked ``proof`` it is part of ``make test`` whatever it takes."""
-        seconds = self.seconds(item)
+        """Mark a test ``quick`` or ``slow``, or neither."""
+        seconds = float("inf") if needs_slurm(item) else self.seconds(item)
         if seconds <= QUICK_S:
             item.add_marker("quick")
         elif seconds > SLOW_S and item.get_closest_marker("proof") is None:
@@ -68,7 +74,7 @@ class Tiers:
 
         Within each of the three the order stays random.
         """
-        waiting = {item.path for item in items if "slurm" in getattr(item, "fixturenames", ())}
+        waiting = {item.path for item in items if needs_slurm(item)}
         long = {item.path for item in items if self.seconds(item) > SLOW_S}
         items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
 
@@ -85,7 +91,8 @@ class Stopwatch:
 
     def pytest_runtest_logreport(self, report):
         """Add one phase of a test, of whichever worker."""
-        self.cases[report.nodeid] += report.duration
+        if report.when != "setup":
+            self.cases[report.nodeid] += report.duration
         if report.outcome != "passed":
             self.bad.add(report.nodeid)
 
