@@ -19,20 +19,20 @@ from pesatlas.config.train import Train
 
 
 class CampaignInfo(Section):
-    """Who this campaign is, and where it keeps what it never computes twice."""
+    """Name, seed and stores of the campaign."""
 
     name: str = Field(
         "campaign",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
         description="short name: letters, digits, - and _",
     )
-    seed: int = Field(2026, ge=0, description="every random number of the campaign follows from this one")
+    seed: int = Field(2026, ge=0, description="seed of all random numbers of the campaign")
     store: str = Runtime(
         "store",
         description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
     )
     read_stores: list[str] = Runtime(
-        [], description="stores of others: what is finished there is taken, and nothing is written there"
+        [], description="other stores to read finished results from; nothing is written there"
     )
 
 
@@ -49,18 +49,19 @@ class Campaign(Section):
     # trained and benchmarked potentials change nothing in the dataset
     train: Train | None = Runtime(
         None,
-        description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
+        description="potentials trained on the dataset of one level (docs/train.md); null: none",
     )
     benchmark: Benchmark | None = Runtime(
         None, description="benchmarks of potentials (docs/benchmark.md); null: none"
     )
     compare: Compare | None = Field(
         None,
-        description="selection policies compared by what is trained on their picks (docs/compare.md); null: no comparison",
+        description="comparison of selection policies by potentials trained on their picks "
+        "(docs/compare.md); null: none",
     )
     round: Round | None = Field(
         None,
-        description="what this campaign takes from the one before it (docs/rounds.md); null: it is the first round",
+        description="previous round (docs/rounds.md); null: this is the first round",
     )
 
     def identity(self) -> dict[str, Any]:
@@ -124,5 +125,5 @@ class Campaign(Section):
 
     @property
     def label_batches(self) -> int:
-        """Batches of labels: as many as the most structures fill, so that the DAG need not wait for the selection."""
+        """Number of label batches, set by the target, so that the DAG need not wait for the selection."""
         return math.ceil(self.most_labels / self.label.structures_per_job)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pesatlas.campaign.domain_summary import lost_in_words
+from pesatlas.campaign.layout import within
 
 
 def page(card: dict[str, Any]) -> str:
@@ -85,7 +86,7 @@ def page(card: dict[str, Any]) -> str:
             "writes the inputs that give it again."
         ),
         "## How to cite",
-        "See `CITATION.cff`.",
+        f"See `{within('citation')}`.",
         "## Configuration in full",
         f"```json\n{json.dumps(card['configuration'], indent=1, ensure_ascii=False)}\n```",
     ]

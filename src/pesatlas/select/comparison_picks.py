@@ -49,7 +49,7 @@ class Explored:
 
 
 def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Path) -> None:
-    """Write the tables ``selection``, with all that a comparison needs labelled, each geometry once, and ``arms``: who picked what.
+    """Write table ``selection`` of all geometries to label, and table ``arms`` with the picks of each.
 
     An arm is what a campaign with that policy would pick, had it only the materials that are not held out. Its order is that of
     the policy, and a smaller share of the cost is a beginning of it. The full cost is the most that every policy can spend within
@@ -95,7 +95,7 @@ def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Pat
 
 
 def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
-    """Return the crystals that may be learned from, and those that are held out, as the splits of the dataset have them.
+    """Return the crystals for training and the held-out ones, by the splits of the dataset.
 
     A crystal of which some cells are held out and others are not, as may be where a domain changes elements, is in neither.
     """
@@ -116,7 +116,7 @@ def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
 def _pick(
     campaign: Campaign, changes: dict[str, Any], explored: Explored, only: Collection[str], folder: Path
 ) -> pa.Table:
-    """Return the table ``selection`` of a campaign that has only some materials, and other options of select."""
+    """Return the table ``selection`` for some materials and changed options of select."""
     select = type(campaign.select).model_validate(campaign.select.model_dump() | changes)
     other = campaign.model_copy(update={"select": select})
     folder.mkdir()
@@ -156,7 +156,7 @@ def _test(table: pa.Table, frames: int) -> pa.Table:
 
 
 def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
-    """Raise a UserError if an arm that may spend ``least`` has no pick, or no frame of the test has only elements that every arm has."""
+    """Raise a UserError if an arm of cost ``least`` has no pick, or arms and test share no elements."""
     known: list[set[int]] = []
     for arm, table in cut.items():
         if arm != TEST:

@@ -41,7 +41,7 @@ class _Shards:
         self._waiting: list[pa.RecordBatch] = []
 
     def write(self, piece: pa.RecordBatch) -> None:
-        """Append rows; they are written a group at a time, for each group of a file costs memory until it is closed."""
+        """Append rows, which are written in groups: each group of a file costs memory until it is closed."""
         if piece.num_rows:
             self._waiting.append(piece)
         if sum(each.num_rows for each in self._waiting) >= ROWS_IN_A_GROUP:
