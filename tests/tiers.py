@@ -1,12 +1,14 @@
 """Tiers of tests by measured durations: ``durations.json`` decides which tests are marked ``quick`` and ``slow``.
 
 ``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all`` every test. The file has
-the seconds of each test function with all its cases, fixtures left out (they are shared, and belong to no test); functions of less than
-``LISTED_S`` are not in it. A test that is not in the file counts as quick. ``make durations`` writes it. Tests on a running Slurm are slow
-whatever they take, and those marked ``proof`` by hand never are.
+the seconds of each test function with all its cases, and of each fixture that several tests share; what takes less than ``LISTED_S`` is
+not in it. A test is quick if its fixtures are too; it is slow by itself, for others need its fixtures as well. A test that is not in the
+file counts as quick. Tests on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are.
+``make durations`` writes the file.
 """
 
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -30,10 +32,17 @@ def read_durations():
     return json.loads(FILE.read_text())
 
 
-def is_there(function):
-    """Whether a function of the file is still in the repository."""
-    path, _, name = function.partition("::")
+def fixture_of(definition):
+    """The name of a fixture in the file: its name behind the file or folder that it belongs to."""
+    return f"{definition.baseid}::{definition.argname}"
+
+
+def is_there(entry):
+    """Whether a function, class or fixture of the file is still in the repository."""
+    path, _, name = entry.partition("::")
     source = ROOT / path
+    if source.is_dir():
+        source /= "conftest.py"
     return source.is_file() and any(
         line.startswith((f"def {name}(", f"class {name}(", f"class {name}:"))
         for line in source.read_text().splitlines()
@@ -60,10 +69,15 @@ class Tiers:
         """Seconds of the test function of an item; 0 if it was not measured."""
         return self.durations.get(function_of(item.nodeid), 0.0)
 
+    def seconds_of_fixtures(self, item):
+        """Seconds of all shared fixtures that an item needs."""
+        needed = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+        return sum(self.durations.get(fixture_of(definition), 0.0) for definition in needed)
+
     def pytest_itemcollected(self, item):
         """Mark a test ``quick`` or ``slow``, or neither."""
         seconds = float("inf") if needs_slurm(item) else self.seconds(item)
-        if seconds <= QUICK_S:
+        if seconds + self.seconds_of_fixtures(item) <= QUICK_S:
             item.add_marker("quick")
         elif seconds > SLOW_S and item.get_closest_marker("proof") is None:
             item.add_marker("slow")
@@ -79,6 +93,29 @@ class Tiers:
         items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
 
 
+class FixtureStopwatch:
+    """A plugin of pytest, of each worker: the reports of tests carry how long the shared fixtures took that were made for them."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef):
+        """Measure a fixture; those that it needs were made before."""
+        began = time.monotonic()
+        made = yield
+        if fixturedef.scope != "function":
+            self.seconds[fixture_of(fixturedef)] = time.monotonic() - began
+        return made
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self):
+        """Hand the measured seconds over."""
+        report = yield
+        report.fixtures, self.seconds = self.seconds, {}
+        return report
+
+
 class Stopwatch:
     """A plugin of pytest: writes the durations of the tests that ran to the file, beside those of all others.
 
@@ -87,10 +124,14 @@ class Stopwatch:
 
     def __init__(self):
         self.cases = defaultdict(float)
+        self.fixtures = {}
         self.bad = set()
 
     def pytest_runtest_logreport(self, report):
         """Add one phase of a test, of whichever worker."""
+        for name, seconds in report.fixtures.items():
+            # a worker that waits for what another one makes takes no longer than that
+            self.fixtures[name] = max(seconds, self.fixtures.get(name, 0.0))
         if report.when != "setup":
             self.cases[report.nodeid] += report.duration
         if report.outcome != "passed":
@@ -98,12 +139,10 @@ class Stopwatch:
 
     def pytest_sessionfinish(self):
         """Write the file."""
-        functions = defaultdict(float)
+        measured = defaultdict(float, self.fixtures)
         for nodeid, seconds in self.cases.items():
             if nodeid not in self.bad:
-                functions[function_of(nodeid)] += seconds
-        measured = read_durations() | {name: round(seconds, 1) for name, seconds in functions.items()}
-        kept = {
-            name: measured[name] for name in sorted(measured) if measured[name] >= LISTED_S and is_there(name)
-        }
+                measured[function_of(nodeid)] += seconds
+        every = read_durations() | {name: round(seconds, 1) for name, seconds in measured.items()}
+        kept = {name: every[name] for name in sorted(every) if every[name] >= LISTED_S and is_there(name)}
         FILE.write_text(json.dumps(kept, indent=0) + "\n")
