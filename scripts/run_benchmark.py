@@ -5,13 +5,18 @@ from pathlib import Path
 from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
+    from pesatlas.benchmark.benchmarked import judge
     from pesatlas.benchmark.measure import run_benchmark
 
+    name = snakemake.wildcards.potential
     run_benchmark(
-        campaign,
-        snakemake.wildcards.potential,
+        campaign.benchmark,
+        judge(name, *campaign.judged[name]),
         snakemake.wildcards.property,
         int(snakemake.wildcards.batch),
+        level=campaign.train_level,
+        seed=campaign.campaign.seed,
+        store=Path(campaign.campaign.store),
         dataset=Path(snakemake.input.dataset),
         work=Path(snakemake.params.work),
         scores=Path(snakemake.output.scores),

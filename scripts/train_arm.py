@@ -9,10 +9,14 @@ with job(snakemake) as campaign:
 
     named = snakemake.wildcards
     train_arm(
-        campaign,
+        campaign.train,
+        campaign.compare,
+        campaign.train_level,
         (named.policy, float(named.share), int(named.seed)),
         results=Path(snakemake.input.manifest).parent,
         arms=Path(snakemake.input.arms),
         folder=Path(snakemake.output.card).parent,
         work=Path(snakemake.params.work),
+        store=Path(campaign.campaign.store),
+        before=campaign.before(campaign.train_level),
     )

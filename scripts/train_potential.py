@@ -8,9 +8,12 @@ with job(snakemake) as campaign:
     from pesatlas.train.training import train_potential
 
     train_potential(
-        campaign,
+        campaign.train,
+        campaign.train_level,
         seed=int(snakemake.wildcards.seed),
         results=Path(snakemake.input.manifest).parent,
         folder=Path(snakemake.output.card).parent,
         work=Path(snakemake.params.work),
+        store=Path(campaign.campaign.store),
+        before=campaign.before(campaign.train_level),
     )

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.benchmark.benchmarked import BenchmarkedPotential, judge
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential
 from pesatlas.benchmark.cached_evaluator import PASSING, CachedEvaluator
 from pesatlas.benchmark.element_energies import elements_file
 from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
 from pesatlas.benchmark.structure_sets import Sources
-from pesatlas.config.benchmark import PROPERTIES
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.benchmark import PROPERTIES, Benchmark
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
@@ -238,16 +237,28 @@ def _column(module: Any, column: str, sources: Sources) -> str:
 
 
 def run_benchmark(
-    campaign: Campaign, potential: str, kind: str, shard: int, *, dataset: Path, work: Path, scores: Path
+    settings: Benchmark,
+    judged: BenchmarkedPotential,
+    kind: str,
+    shard: int,
+    *,
+    level: str,
+    seed: int,
+    store: Path,
+    dataset: Path,
+    work: Path,
+    scores: Path,
 ) -> None:
-    """Measure one property of one potential of a campaign on its share of the structures, and write table ``scores``.
+    """Measure one property of one potential on a share of the structures, and write table ``scores``.
 
     Parameters
     ----------
-    campaign : the whole configuration, with a section ``benchmark``
-    potential, kind : name of the potential and of the property
+    judged : the potential
+    kind : name of the property
     shard : which share: every so many-th structure from this one on
-    dataset : table ``dataset`` of the level that potentials are judged at
+    level, dataset : reference level, and table ``dataset`` of it, that potentials are compared with
+    seed : of what a property samples
+    store : folder of what is never calculated twice
     work : folder for what is under way
     scores : table to write
 
@@ -256,17 +267,11 @@ def run_benchmark(
     UserError
         If the potential cannot be loaded, or data are missing or of another form.
     """
-    settings = campaign.benchmark
-    if settings is None:
-        raise ValueError("the campaign has no section benchmark")
     check_device(settings.device, "benchmark.device")
-    judged = judge(potential, *campaign.judged[potential])
     options = settings.chosen()[kind]
-    sources = Sources(
-        settings.folder, dataset, campaign.train_level, judged.corrected, campaign.campaign.seed
-    )
+    sources = Sources(settings.folder, dataset, level, judged.corrected, seed)
     loaded = load_potential(judged.options, settings.device)
-    place = Workspace.on(settings.device, Path(campaign.campaign.store) / "benchmark", work)
+    place = Workspace.on(settings.device, store / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
         judged, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
@@ -279,7 +284,7 @@ def run_benchmark(
         digest(options.identity(), judged.name, loaded.weights_hash, shard, jobs),
         {"scores": len(rows), "scores_failed": failed},
     )
-    log.info("%s of %s: %d rows, %d without a value", kind, potential, len(rows), failed)
+    log.info("%s of %s: %d rows, %d without a value", kind, judged.name, len(rows), failed)
 
 
 def _pack(result: PropertyResult, wall_s: float) -> bytes:

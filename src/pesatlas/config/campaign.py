@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config import plugins
 from pesatlas.config.benchmark import Benchmark
+from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.compare import Compare
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
@@ -19,24 +20,6 @@ from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
 from pesatlas.config.train import Train
-
-
-class CampaignInfo(Section):
-    """Who this campaign is, and where it keeps what it never computes twice."""
-
-    name: str = Field(
-        "campaign",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
-        description="short name: letters, digits, - and _",
-    )
-    seed: int = Field(2026, ge=0, description="every random number of the campaign follows from this one")
-    store: str = Runtime(
-        "store",
-        description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
-    )
-    read_stores: list[str] = Runtime(
-        [], description="stores of others: what is finished there is taken, and nothing is written there"
-    )
 
 
 class Campaign(Section):

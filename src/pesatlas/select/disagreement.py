@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pesatlas import __version__
-from pesatlas.config.campaign import Campaign
-from pesatlas.config.round import required
+from pesatlas.config.round import Round
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.potentials.committee import Opinion, ask, load_committee
@@ -32,7 +31,7 @@ _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 
 
 def measure_disagreement(
-    campaign: Campaign, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
+    settings: Round, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
 ) -> None:
     """Write the table ``disagreement``: what the committee of ``round`` makes of the candidates of some shards.
 
@@ -48,7 +47,6 @@ def measure_disagreement(
     UserError
         If there is no committee, or a member cannot be loaded.
     """
-    settings = required(campaign.round)
     check_device(settings.device, "round.device")
     members = load_committee(settings.committee, settings.device)
     hashes = [member.weights_hash for member in members]

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
 from pesatlas.config.section import digest
+from pesatlas.config.train import Train
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.tables import read_entry, read_table, write_table
@@ -45,16 +46,14 @@ class Arm:
     cost_atoms3: float
 
 
-def read_arms(campaign: Campaign, path: Path) -> list[Arm]:
+def read_arms(settings: Compare, path: Path) -> list[Arm]:
     """Return every policy at every share, from the table ``arms``."""
-    compare = campaign.compare
-    assert compare is not None
     table = read_table(path, "arms")
     full = read_entry(path).counts["full_cost_atoms3"]
     found = []
-    for policy in compare.policies:
+    for policy in settings.policies:
         mine = [row for row in table.to_pylist() if row["arm"] == policy.kind]
-        for share in compare.cost_shares:
+        for share in settings.cost_shares:
             paid = [row for row in mine if row["cost_atoms3"] <= share * full]
             cost = paid[-1]["cost_atoms3"] if paid else 0.0
             found.append(Arm(policy.kind, share, tuple(row["snapshot_id"] for row in paid), cost))
@@ -62,7 +61,17 @@ def read_arms(campaign: Campaign, path: Path) -> list[Arm]:
 
 
 def train_arm(
-    campaign: Campaign, run: tuple[str, float, int], results: Path, arms: Path, folder: Path, work: Path
+    settings: Train,
+    compare: Compare,
+    level: str,
+    run: tuple[str, float, int],
+    *,
+    results: Path,
+    arms: Path,
+    folder: Path,
+    work: Path,
+    store: Path,
+    before: Sequence[Path] = (),
 ) -> None:
     """Train one potential of the comparison and write it to ``folder``, with the table ``arm_errors``: its errors on the test.
 
@@ -72,7 +81,7 @@ def train_arm(
     Parameters
     ----------
     run : policy, share of the cost, seed
-    results, folder, work : see ``train_potential``
+    level, results, folder, work, store, before : see ``train_potential``
     arms : table ``arms``
 
     Raises
@@ -81,23 +90,30 @@ def train_arm(
         As ``train_potential``.
     """
     policy, share, seed = run
-    every = read_arms(campaign, arms)
+    every = read_arms(compare, arms)
     (arm,) = (each for each in every if (each.policy, each.cost_share) == (policy, share))
-    settings = campaign.train
-    assert settings is not None
     longer = max(len(each.picks) for each in every) / max(len(arm.picks), 1)
     more = {name: math.ceil(getattr(settings, name) * longer) for name in ("epochs", "patience")}
-    same = campaign.model_copy(update={"train": settings.model_copy(update={**more, "kept": None})})
+    same = settings.model_copy(update={**more, "kept": None})
     log.info("%s at %g of the cost: %d picks, %s", policy, share, len(arm.picks), more)
-    train_potential(same, seed, results, folder, work, arm.picks)
-    level = campaign.train_level
+    train_potential(
+        same,
+        level,
+        seed,
+        results=results,
+        folder=folder,
+        work=work,
+        store=store,
+        before=before,
+        only=arm.picks,
+    )
     merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
     pieces = scan(parts_of(results / "dataset", level), level, merged, arm.picks).pieces["test"]
     device = torch.device(settings.device)
     potential = load_matgl(folder).to(device)
     head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}
     rows = [head | row for row in frame_errors(pieces, potential, settings.batch_size, device)]
-    write_table(folder / ERRORS, "arm_errors", rows, digest(same.train and same.train.identity(), run))
+    write_table(folder / ERRORS, "arm_errors", rows, digest(same.identity(), run))
 
 
 def frame_errors(
