@@ -1,17 +1,36 @@
-# `make demo`, `make test`, `make check`, `make docs`: each does its own set-up.
+# `make demo`, `make quick`, `make test`, `make check`, `make docs`: each does its own set-up.
 VENV := .venv
 BIN := $(VENV)/bin
 # The environment's programs first, so that Snakemake's jobs and pre-commit find them.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: demo test check docs format generate clean
+.PHONY: demo quick test test-rest test-all durations check docs format generate clean
 
 demo: $(VENV)/.ready
 	pesatlas run --profile profiles/local
 
-# In random order (the seed is in the first lines). Three at a time even on two cores, for tests on Slurm wait most of their time.
+# Which tests are quick and which are slow follows from measured durations: tests/tiers.py. All run in random order (the seed is in the
+# first lines), three at a time even on two cores, for tests on Slurm wait most of their time.
+PYTEST := pytest -n 3 --dist worksteal
+
+# Static checks and the quick tests of what changed since main, or of one stage: `STAGE=label make quick`.
+quick: check
+	pytest -n 2 --dist worksteal -q -m quick $$(python tests/changed.py $(STAGE))
+
+# The proof: units, physics, one real campaign, a kill, a page in a browser.
 test: $(VENV)/.ready
-	pytest -n 3 --dist worksteal
+	$(PYTEST) -m "not slow"
+
+# What `make test` leaves out: faults, Slurm, whole campaigns.
+test-rest: $(VENV)/.ready
+	$(PYTEST) -m slow
+
+test-all: $(VENV)/.ready
+	$(PYTEST)
+
+# Measure all tests, on a machine that does nothing else, and write tests/durations.json.
+durations: $(VENV)/.ready
+	$(PYTEST) --write-durations
 
 check: $(VENV)/.ready
 	ruff check .

@@ -49,10 +49,10 @@ if campaign.compare:
 rule all:
     default_target: True
     input:
-        "results/manifest.json",
-        "results/report.html",
-        "results/card.json",
-        expand("results/exports/{format}/export.json", format=campaign.dataset.exports.formats),
-        trained("results/potentials/{level}-{seed}/card.json"),
+        path("manifest"),
+        path("report"),
+        path("card"),
+        expand(path("export"), format=campaign.dataset.exports.formats),
+        trained(path("potential_card")),
         benchmarked(),
-        ["results/compare/comparison.parquet"] if campaign.compare else [],
+        [path("comparison")] if campaign.compare else [],

@@ -21,8 +21,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import potcars  # noqa: E402 - beside the tests
-
+import synthetic_potcars  # noqa: E402 - beside the tests
 from pesatlas.config.campaign import Campaign  # noqa: E402
 from pesatlas.config.presets import preset  # noqa: E402
 from pesatlas.label.batch import label_batch  # noqa: E402
@@ -46,7 +45,15 @@ def run_batch(folder: Path, name: str, script: Path, selection: Path) -> None:
     out = folder / name
     out.mkdir()
     campaign = Campaign.model_validate(raw)
-    label_batch(campaign, 0, selection, out / "labels.parquet", out / "failures.parquet", out)
+    label_batch(
+        campaign.label,
+        campaign.campaign,
+        0,
+        selection=selection,
+        labels=out / "labels.parquet",
+        failures=out / "failures.parquet",
+        work=out,
+    )
     verdicts = read_table(out / "labels.parquet", "labels").column("verdict").to_pylist()
     print(f"{name}: {len(verdicts)} labels, {verdicts.count('accepted')} accepted")
 
@@ -142,7 +149,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="label-overhead-") as name:
         folder = Path(name)
         os.environ.update(
-            PMG_VASP_PSP_DIR=str(potcars.make(folder / "potcars", ["Mg", "O"])), FILES=str(folder / "files")
+            PMG_VASP_PSP_DIR=str(synthetic_potcars.make(folder / "potcars", ["Mg", "O"])),
+            FILES=str(folder / "files"),
         )
         record, replay = folder / "record.sh", folder / "replay.sh"
         double = RECORD.format(python=sys.executable, double=ROOT / "tests" / "vasp_double.py")

@@ -18,8 +18,8 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pesatlas.benchmark.benchmarked import BenchmarkedPotential, judge
-from pesatlas.benchmark.measure import Place, measure
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_potential
+from pesatlas.benchmark.measure import Workspace, measure
 from pesatlas.benchmark.score import write_scores
 from pesatlas.benchmark.structure_sets import Sources
 from pesatlas.config.benchmark import PROPERTIES
@@ -54,21 +54,23 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     folder = given.models / "TensorNet-MatPES-PBE-v2025.1-PES"
     matgl = find(POTENTIALS, "matgl").Options
-    chgnet = judge("chgnet-0.3.0", find(POTENTIALS, "chgnet").Options())
-    tensornet = judge(
+    chgnet = benchmarked_potential("chgnet-0.3.0", find(POTENTIALS, "chgnet").Options())
+    tensornet = benchmarked_potential(
         "TensorNet-MatPES-PBE-v2025.1",
         matgl(path=folder, older_convention=True, sha256=directory_sha256(folder)),
     )
-    broken = judge("TensorNet-without-its-convention", matgl(path=folder))
+    broken = benchmarked_potential("TensorNet-without-its-convention", matgl(path=folder))
     rows = []
-    loaded = {judged.name: load_potential(judged.options, "cpu") for judged in (chgnet, tensornet)}
+    loaded = {
+        benchmarked.name: load_potential(benchmarked.options, "cpu") for benchmarked in (chgnet, tensornet)
+    }
     for name, size in SIZES.items():
-        for judged in (chgnet, tensornet):
-            rows += _measured(judged, loaded[judged.name], name, size, given)
-    for judged in (broken, chgnet, tensornet):
+        for benchmarked in (chgnet, tensornet):
+            rows += _measured(benchmarked, loaded[benchmarked.name], name, size, given)
+    for benchmarked in (broken, chgnet, tensornet):
         # the gate would refuse the broken one: here it is to be caught by its dynamics
-        potential = find(POTENTIALS, judged.options.kind).load(judged.options, "cpu")
-        rows += _measured(judged, potential, "md_stability", HEATED, given)
+        potential = find(POTENTIALS, benchmarked.options.kind).load(benchmarked.options, "cpu")
+        rows += _measured(benchmarked, potential, "md_stability", HEATED, given)
     for row in write_scores(rows, given.work / "scores"):
         interval = f"[{_shown(row['low'])}, {_shown(row['high'])}]"
         print(
@@ -94,7 +96,7 @@ def main() -> None:
 
 
 def _measured(
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     potential: Potential,
     name: str,
     size: dict[str, Any],
@@ -102,10 +104,10 @@ def _measured(
 ) -> list[dict[str, Any]]:
     start = time.process_time()
     options = find(PROPERTIES, name).Options(**size)
-    place = Place.on("cpu", given.work / "store", given.work / "under-way")
-    sources = Sources(given.data, corrected=judged.corrected)
-    rows = measure(judged, potential, options, sources, place)
-    print(f"{judged.name}: {name} in {time.process_time() - start:.0f} CPU s", flush=True)
+    place = Workspace.on("cpu", given.work / "store", given.work / "under-way")
+    sources = Sources(given.data, corrected=benchmarked.corrected)
+    rows = measure(benchmarked, potential, options, sources, place)
+    print(f"{benchmarked.name}: {name} in {time.process_time() - start:.0f} CPU s", flush=True)
     return rows
 
 

@@ -108,7 +108,16 @@ def train(campaign: Campaign, folder: Path, seeds: Sequence[int]) -> list[Path]:
     for seed in seeds:
         made.append(folder / f"results/potentials/mlip-{seed}")
         if not (made[-1] / "card.json").is_file():
-            train_potential(campaign, seed, folder / "results", made[-1], folder / "work/train")
+            train_potential(
+                campaign.train,
+                campaign.train_level,
+                seed,
+                results=folder / "results",
+                folder=made[-1],
+                work=folder / "work/train",
+                store=Path(campaign.campaign.store),
+                before=campaign.before(campaign.train_level),
+            )
     return made
 
 

@@ -1,4 +1,4 @@
-"""Fetch the sets that potentials are judged by, once, where they are not given as files."""
+"""Fetch the benchmark sets once, unless they are given as files."""
 
 from pesatlas.campaign.job import job
 
@@ -8,5 +8,5 @@ with job(snakemake) as campaign:
 
     if campaign.benchmark.data is None:
         fetch_data(campaign.benchmark.folder, campaign.benchmark.chosen().values())
-    for options, _ in campaign.judged.values():
+    for options, _ in campaign.benchmarked.values():
         fetch_potential(options)

@@ -5,13 +5,13 @@ from pathlib import Path
 from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.benchmark.benchmarked import judge
+    from pesatlas.benchmark.benchmarked import benchmarked_potential
     from pesatlas.benchmark.measure import run_benchmark
 
     name = snakemake.wildcards.potential
     run_benchmark(
         campaign.benchmark,
-        judge(name, *campaign.judged[name]),
+        benchmarked_potential(name, *campaign.benchmarked[name]),
         snakemake.wildcards.property,
         int(snakemake.wildcards.batch),
         level=campaign.train_level,

@@ -1,4 +1,4 @@
-"""Train one potential on what one policy picked for a share of the cost, and judge it."""
+"""Train one potential on what one policy picked for a share of the cost, and test it."""
 
 from pathlib import Path
 

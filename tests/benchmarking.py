@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pesatlas.testing.analytic import LennardJones, entry, judged, measured
+from pesatlas.testing.analytic import LennardJones, benchmarked, entry, measured
 
-__all__ = ["entry", "judged", "measured"]
+__all__ = ["benchmarked", "entry", "measured"]
 
 
 def write(folder, name, entries):

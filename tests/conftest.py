@@ -1,8 +1,17 @@
-"""The order of the tests, which is random, but for what takes long: it comes first, so that all workers end at about the same time."""
+"""Plugins of pytest that all tests share: tiers by measured durations, and the stopwatch that measures them."""
+
+import tiers
 
 
-def pytest_collection_modifyitems(items):
-    """Files that wait for Slurm, then files with long tests, then all others: each in the random order of pytest-randomly."""
-    waiting = {item.path for item in items if "slurm" in getattr(item, "fixturenames", ())}
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
+def pytest_addoption(parser):
+    """Add the option that `make durations` uses."""
+    parser.addoption(
+        "--write-durations", action="store_true", help="write how long tests took to tests/durations.json"
+    )
+
+
+def pytest_configure(config):
+    """Register the plugins; only the process that hears of all workers measures."""
+    config.pluginmanager.register(tiers.Tiers(tiers.read_durations()))
+    if config.getoption("--write-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(tiers.Stopwatch())

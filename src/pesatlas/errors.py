@@ -1,4 +1,4 @@
-"""The one error that is shown to a person without a traceback."""
+"""The error that is shown to users without a traceback."""
 
 
 class UserError(Exception):

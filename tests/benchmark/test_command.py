@@ -32,8 +32,8 @@ def data(tmp_path):
     return folder
 
 
-def test_it_judges_and_carries_on(data, tmp_path):
-    out = tmp_path / "judged"
+def test_it_benchmarks_and_carries_on(data, tmp_path):
+    out = tmp_path / "benchmarked"
     arguments = ("--potential", "chgnet", "--data", data, "--out", out, "--property", "elasticity")
     done = run(*arguments)
     assert done.exit_code == 0, done.output
@@ -68,7 +68,7 @@ def test_it_judges_and_carries_on(data, tmp_path):
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(arguments, said, data, tmp_path):
-    done = run(*arguments, "--data", data, "--out", tmp_path / "judged")
+    done = run(*arguments, "--data", data, "--out", tmp_path / "benchmarked")
     assert done.exit_code == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

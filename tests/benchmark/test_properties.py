@@ -14,8 +14,8 @@ from benchmarking import (
     Heating,
     Kicking,
     argon,
+    benchmarked,
     entry,
-    judged,
     measured,
     write,
 )
@@ -289,7 +289,7 @@ def test_a_potential_of_another_level_is_not_asked_about_these_labels(tmp_path):
             "test_error",
             tmp_path,
             sources=Sources(tmp_path, dataset, "pbe"),
-            who=judged(level=level, own=True, fingerprints=prints),
+            who=benchmarked(level=level, own=True, fingerprints=prints),
         )
         assert {row["reason"] for row in rows} == reasons
         assert {row["potential_level"] for row in rows} == {level}

@@ -30,7 +30,7 @@ def test_physics_is_part_of_the_identity():
         assert changed(**{section: values}).identity() != campaign.identity()
 
 
-def test_judging_potentials_changes_no_key_of_the_campaign():
+def test_benchmarking_potentials_changes_no_key_of_the_campaign():
     campaign, _, _ = preset("demo")
     raw = campaign.model_dump(mode="json") | {"benchmark": {"suite": "full"}}
     assert Campaign.model_validate(raw).identity() == campaign.identity()

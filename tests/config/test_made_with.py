@@ -23,7 +23,7 @@ RULES = {
 }
 
 
-def kept(rule, campaign, **wildcards):
+def stored(rule, campaign, **wildcards):
     return json.loads(json.dumps(made_with(rule, campaign, wildcards)))
 
 
@@ -48,21 +48,21 @@ def test_what_was_made_with_a_configuration_does_not_differ_from_it(path):
     campaign = read_campaign(path, extensions=False)
     for rule in RULES:
         if rule != "run_benchmark":
-            assert differences(kept(rule, campaign), campaign) == []
-    for potential, kind, _ in campaign.judged_shares:
-        made = kept("run_benchmark", campaign, potential=potential, property=kind)
+            assert differences(stored(rule, campaign), campaign) == []
+    for potential, kind, _ in campaign.benchmark_shares:
+        made = stored("run_benchmark", campaign, potential=potential, property=kind)
         assert made
         assert differences(made, campaign) == []
 
 
 def test_a_difference_is_named_by_its_key_with_both_values(demo):
     other = changed(campaign__seed=7, explore__timestep_fs=1.0)
-    assert differences(kept("run_md", demo), other) == [
+    assert differences(stored("run_md", demo), other) == [
         "explore.timestep_fs was auto, is 1.0",
         "campaign.seed was 2026, is 7",
     ]
-    assert differences(kept("encode_snapshots", demo), other) == []
-    assert differences(kept("collect_dataset", demo), other) == ["campaign.seed was 2026, is 7"]
+    assert differences(stored("encode_snapshots", demo), other) == []
+    assert differences(stored("collect_dataset", demo), other) == ["campaign.seed was 2026, is 7"]
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_a_difference_is_named_by_its_key_with_both_values(demo):
 def test_what_decides_no_result_makes_none_stale(demo, runtime):
     for rule in RULES:
         if rule != "run_benchmark":
-            assert differences(kept(rule, demo), changed(**runtime)) == []
+            assert differences(stored(rule, demo), changed(**runtime)) == []
 
 
 def test_a_setting_that_an_older_version_did_not_have_counts_as_its_default(demo):
-    made = kept("run_md", demo)
+    made = stored("run_md", demo)
     del made["explore"]["abort"]["min_distance_A"], made["explore"]["thermostat_tau_fs"]
     assert differences(made, demo) == []
     (said,) = differences(made, changed(explore__thermostat_tau_fs=50.0))
@@ -88,7 +88,7 @@ def test_a_setting_that_an_older_version_did_not_have_counts_as_its_default(demo
 
 
 def test_a_setting_that_there_is_no_more_is_not_compared_and_others_are(demo):
-    made = kept("run_md", demo)
+    made = stored("run_md", demo)
     made["explore"]["thrust_N"] = 3
     assert differences(made, demo) == []
     assert differences(made, changed(explore__timestep_fs=1.0)) == ["explore.timestep_fs was auto, is 1.0"]
@@ -100,7 +100,7 @@ def test_every_rule_that_depends_on_a_section_or_the_seed_keeps_it(demo):
         sections = re.findall(r"[=(\[]identity\(\"(\w+)\"\)", body)
         sections += ["campaign"] if "seed=campaign.campaign.seed" in body else []
         keys = {
-            key.split(".")[0] for key in kept(rule, changed("matpes"), potential="exploring", property="x")
+            key.split(".")[0] for key in stored(rule, changed("matpes"), potential="exploring", property="x")
         }
         for section in sections:
             if getattr(demo, section) is not None:
@@ -121,3 +121,23 @@ def test_the_entry_of_a_table_tells_what_its_job_made_it_with_and_of(tmp_path):
     assert read_entry(given).sha256.startswith(state_of_table(given))
     write_table(made, "failures", [], "")
     assert read_entry(made).made_with == {}
+
+
+def test_a_key_under_its_former_name_is_the_same_setting_and_is_named_once(tmp_path, caplog):
+    base = {"path": str(tmp_path)}
+    former, present = (changed(train={"base": base, name: "labels"}) for name in ("kept", "retention_set"))
+    assert former == present
+    assert former.train.retention_set == Path("labels")
+    # what finished campaigns stored, so that their keys and tables stay as they are
+    assert former.train.identity()["kept"] == "labels"
+    made = stored("train_potential", former)
+    assert made["train.kept"] == "labels"
+    assert differences(made, present) == []
+    other = changed(train={"base": base, "retention_set": "elsewhere"})
+    assert differences(made, other) == ["train.retention_set was labels, is elsewhere"]
+    config = tmp_path / "config.yaml"
+    raw = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    config.write_text(yaml.safe_dump(raw | {"train": {"base": base, "kept": "labels"}}))
+    read_campaign(config, extensions=False)
+    (message,) = caplog.messages
+    assert "train.kept is called train.retention_set now" in message

@@ -43,7 +43,7 @@ found = {
     for name, file in (
         ("structures", "structures"),
         ("snapshots", "pool"),
-        ("clusters", "clusters/00000"),
+        ("clusters", "select/clusters/00000"),
         ("selection", "selection"),
         ("labels", "labels"),
         ("failures", "label-failures"),

@@ -22,7 +22,6 @@ NO_EXECUTOR = importlib.util.find_spec("snakemake_executor_plugin_cluster_sync")
 CHANGES = TINY | {"label.structures_per_job": 1}
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(bool(NO_SLURM), reason=NO_SLURM or "Slurm is here"),
     pytest.mark.skipif(NO_EXECUTOR, reason="no snakemake-executor-plugin-cluster-sync here"),
 ]

@@ -16,7 +16,6 @@ from pesatlas.cli.refusals import REFUSALS
 from slurm_campaign import SlurmCampaign
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(bool(small_slurm.missing()), reason=small_slurm.missing() or "Slurm is here"),
 ]
 

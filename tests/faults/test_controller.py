@@ -126,7 +126,6 @@ def folder(tmp_path):
     new.end()
 
 
-@pytest.mark.slow
 def test_a_killed_parent_takes_snakemake_and_its_jobs_along_and_the_same_command_carries_on(folder):
     head = folder.started()
     assert len(folder.processes()) >= 4  # two jobs, their shells
@@ -139,7 +138,6 @@ def test_a_killed_parent_takes_snakemake_and_its_jobs_along_and_the_same_command
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 def test_a_run_right_after_the_kill_of_another_is_not_refused(folder):
     _, snakemake = orphaned(folder)
     folder.go()
@@ -151,7 +149,6 @@ def test_a_run_right_after_the_kill_of_another_is_not_refused(folder):
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder):
     head, snakemake = orphaned(folder)
     found = read_head(folder.path)
@@ -165,7 +162,6 @@ def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 def test_snakemake_killed_alone_ends_the_run_with_its_jobs_and_the_last_line_says_so(folder):
     head = folder.started()
     os.kill(read_head(folder.path).snakemake, signal.SIGKILL)
@@ -178,7 +174,6 @@ def test_snakemake_killed_alone_ends_the_run_with_its_jobs_and_the_last_line_say
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "pesatlas stop"])
 def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(folder, how):
     head = folder.started()
@@ -207,7 +202,6 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["Ctrl-C", "pesatlas stop --now"])
 def test_stopped_at_once_nothing_is_left_running(folder, how):
     head = folder.started()
@@ -227,7 +221,6 @@ def test_stopped_at_once_nothing_is_left_running(folder, how):
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", ["", "--now"])
 def test_a_run_whose_disk_is_full_can_be_stopped(folder, options):
     head = folder.started()
@@ -245,7 +238,6 @@ def test_a_run_whose_disk_is_full_can_be_stopped(folder, options):
     assert not list(folder.path.glob(".pesatlas.stop*"))
 
 
-@pytest.mark.slow
 def test_a_quiet_stop_can_be_made_a_hard_one(folder):
     head = folder.started()
     head.terminate()
@@ -255,7 +247,6 @@ def test_a_quiet_stop_can_be_made_a_hard_one(folder):
     assert not folder.processes()
 
 
-@pytest.mark.slow
 def test_a_suspended_run_is_told_of_and_can_be_stopped(folder):
     head = folder.started()
     os.killpg(head.pid, signal.SIGSTOP)
@@ -265,7 +256,6 @@ def test_a_suspended_run_is_told_of_and_can_be_stopped(folder):
     assert head.wait(60) != 0
 
 
-@pytest.mark.slow
 def test_take_over_ends_the_other_run_and_follows_it(folder):
     head = folder.started()
     refused = folder.pesatlas("run", expect=1)
@@ -283,7 +273,6 @@ def test_take_over_ends_the_other_run_and_follows_it(folder):
     assert folder.made == ["0", "1", "2", "3"]
 
 
-@pytest.mark.slow
 def test_a_run_whose_lock_was_taken_away_ends_for_another_may_hold_one_of_that_name(folder):
     head = folder.started()
     (folder.path / LOCK_FILE).rename(folder.path / f"{LOCK_FILE}.old")
@@ -292,13 +281,11 @@ def test_a_run_whose_lock_was_taken_away_ends_for_another_may_hold_one_of_that_n
     assert not folder.processes()
 
 
-@pytest.mark.slow
 def test_stop_where_nothing_runs_says_so_and_ends_well(folder, tmp_path_factory):
     assert "No `pesatlas run` is alive" in folder.pesatlas("stop")
     assert "no such folder" in folder.pesatlas("stop", str(folder.path / "none"), expect=1)
 
 
-@pytest.mark.slow
 def test_a_run_on_another_machine_is_told_of_and_what_to_do_if_that_is_gone(folder, monkeypatch):
     (folder.path / LOCK_FILE).write_text(
         json.dumps({"host": "login7", "pid": 4711, "since": time.time() - 7200})
@@ -321,7 +308,6 @@ def test_a_run_on_another_machine_is_told_of_and_what_to_do_if_that_is_gone(fold
     assert folder.start().wait(60) == 0
 
 
-@pytest.mark.slow
 def test_a_failed_job_is_no_stop(folder):
     (folder.path / "Snakefile").write_text('rule all:\n    output: "made/0.txt"\n    shell: "exit 1"\n')
     assert folder.start().wait(60) == 1

@@ -82,7 +82,6 @@ def slurm(tmp_path_factory):
         yield running
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)  # a campaign, job after job through the queue
 @pytest.mark.skipif(bool(NO_SLURM), reason=NO_SLURM or "Slurm is here")
 def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
@@ -109,7 +108,6 @@ def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
         assert slurm.jobs()[-1]["state"] == "COMPLETED", (folder / f"slurm-{verifying}.out").read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", SMALLER)
 def test_a_documented_benchmark_runs(command, tmp_path):
     if NO_SLURM and "faults.py" in command:

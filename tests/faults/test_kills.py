@@ -7,7 +7,6 @@ import pytest
 from kill_points import COMMANDS, LEVELS, RUN, KilledCampaign, copy_to, end, prepare
 from made_once import made_once
 
-pytestmark = pytest.mark.slow
 _AS_FAR_AS_LABELS = [point for point in RUN if "labels" in point.gone]
 _FROM_THE_DATASET_ON = [point for point in RUN if "labels" not in point.gone]
 _BY_COMMAND = {command: list(points) for command, points in groupby(COMMANDS, lambda point: point.command)}

@@ -13,7 +13,6 @@ from small_campaign import TINY
 CHANGES = TINY | {"select.target": 8, "label.cores": 4}
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(bool(small_slurm.missing()), reason=small_slurm.missing() or "Slurm is here"),
 ]
 

@@ -11,7 +11,7 @@ import pytest
 
 from pesatlas.label.backend import Failed, Result
 from pesatlas.label.backends import vasp
-from pesatlas.label.verdict import judge
+from pesatlas.label.verdict import decide_verdict
 from pesatlas.testing.workdir import alive, workplace
 from vasp_cases import calculate, options, runs, set_up, task
 from vasp_faults import FAULTS
@@ -91,7 +91,7 @@ def test_a_corrected_label_is_accepted_and_says_what_was_done(
     assert correction in outcome.corrections[-1]
     assert len(outcome.corrections) == tries - 1
     assert runs(tmp_path / "faulty") == tries
-    assert judge(outcome) == ("accepted", "[]")
+    assert decide_verdict(outcome) == ("accepted", "[]")
     assert outcome.energy_eV == quiet.energy_eV
     assert outcome.settings["incar"]["SIGMA"] == 0.05
 
@@ -107,7 +107,7 @@ def test_a_correction_of_what_the_label_is_quarantines_it(tmp_path, monkeypatch)
     set_up(tmp_path, monkeypatch, "zbrent:1")
     outcome, _ = calculate(tmp_path, "pbe")
     assert outcome.settings["incar"]["EDIFF"] == 1e-6
-    verdict, rules = judge(outcome)
+    verdict, rules = decide_verdict(outcome)
     assert verdict == "quarantined"
     assert "custodian changed EDIFF from 1e-05 to 1e-06: another level" in rules
 
@@ -118,7 +118,7 @@ def test_a_large_entropy_stays_on_record_and_sigma_stays(tmp_path, monkeypatch):
     assert outcome.free_energy_eV + 0.2 == pytest.approx(outcome.energy_eV, abs=1e-7)
     assert outcome.corrections == []
     # the dataset's rule `entropy` speaks of it
-    assert judge(outcome) == ("accepted", "[]")
+    assert decide_verdict(outcome) == ("accepted", "[]")
 
 
 @pytest.mark.parametrize("fault", ["hang", "hang_ghosts"])

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 
-import potcars as synthetic
 import pytest
 from pymatgen.io.vasp.inputs import POTCAR_FUNCTIONAL_MAP, PotcarSingle, _load_potcar_summary_stats
 from pymatgen.io.vasp.sets import MatPESStaticSet
 
+import synthetic_potcars as synthetic
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.label import Label
 from pesatlas.errors import UserError

@@ -17,7 +17,6 @@ from slurm_campaign import SlurmCampaign
 from small_campaign import ROOT, TINY, SmallCampaign
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(bool(small_slurm.missing()), reason=small_slurm.missing() or "Slurm is here"),
 ]
 FILE = Path("profiles/slurm/config.yaml")

@@ -15,7 +15,6 @@ from pesatlas.monitor.controlling_process import LOCK_FILE
 from pesatlas.monitor.squeue import ALLOCATION
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(bool(small_slurm.missing()), reason=small_slurm.missing() or "Slurm is here"),
 ]
 RUNS = """

@@ -85,7 +85,7 @@ def test_what_a_round_and_a_benchmark_have_to_do_is_counted(halfway):
     raw["structures"]["sources"] = [{"kind": "previous_round", "previous": "../first"}]
     (halfway.folder / "config.yaml").write_text(yaml.safe_dump(raw))
     campaign = read_campaign(halfway.folder / "config.yaml", extensions=False)
-    assert len(campaign.judged) == 2
+    assert len(campaign.benchmarked) == 2
 
     def found():
         status = read_status(halfway.folder, campaign, job_prefix(halfway.folder))

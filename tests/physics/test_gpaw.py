@@ -12,7 +12,7 @@ from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.gpaw import levels
 from pesatlas.testing.workdir import workplace
 
-pytestmark = [pytest.mark.physics, pytest.mark.slow]
+pytestmark = pytest.mark.physics
 
 # Aluminium phosphide, rattled and strained with shear: no symmetry that could hide a wrong sign or order.
 CELL = 2.7255 * (1 - np.eye(3)) @ np.array([[1.02, 0.01, 0.0], [0.0, 0.99, 0.015], [0.005, 0.0, 1.01]])
@@ -35,6 +35,7 @@ def aluminium_phosphide(level, cell=CELL, positions=POSITIONS):
     return Task(np.array([13, 15]), cell, positions, level)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["pbe", "r2scan"])
 def test_forces_and_stress_are_derivatives_of_the_free_energy(name, tmp_path):
     # FACTS of this project: forces agree to 1e-3 eV/Å. A cut-off high enough that the basis hardly changes with the cell.

@@ -335,7 +335,7 @@ def test_crystal_of_lennard_jones_feels_the_pressure_it_should():
     assert 1.5 < 0.5 / np.log(mean[0.0] / mean[0.5]) < 6
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_physical_validation_agrees():
     import physical_validation as pv
 

@@ -7,19 +7,19 @@ import jinja2
 from benchmarking import argon, measured
 from known_thermodynamics import LennardJones
 from pesatlas.benchmark.score import write_scores
-from pesatlas.report.benchmark_results import judged
+from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.build import PAGE, _table
 
 
 def test_without_a_benchmark_there_is_no_section(tmp_path):
-    assert judged(tmp_path) is None
+    assert benchmark_results(tmp_path) is None
 
 
 def test_it_has_each_number_with_its_interval_and_what_was_published(tmp_path):
     rows = measured(LennardJones(), "elasticity", tmp_path, file=argon(tmp_path))
     other = [row | {"potential": "<b>other</b>", "error": row["error"] + 1} for row in rows]
     write_scores(rows + other, tmp_path / "benchmark")
-    section = judged(tmp_path)
+    section = benchmark_results(tmp_path)
     potentials, differences = section["tables"]
     first = dict(zip(potentials["heads"], potentials["rows"][-1], strict=True))
     assert first["potential"] == "analytic"
@@ -30,8 +30,15 @@ def test_it_has_each_number_with_its_interval_and_what_was_published(tmp_path):
     picture = base64.b64decode(section["picture"].partition(",")[2])
     assert picture.startswith(b"<svg")
     template = (
-        (PAGE / "report.html").read_text().split("{% if judged %}\n")[1].split("{% endif %}\n<section")[0]
+        (PAGE / "report.html")
+        .read_text()
+        .split("{% if benchmark_results %}\n")[1]
+        .split("{% endif %}\n<section")[0]
     )
-    page = jinja2.Environment(autoescape=True).from_string(template).render(judged=section, table=_table)
+    page = (
+        jinja2.Environment(autoescape=True)
+        .from_string(template)
+        .render(benchmark_results=section, table=_table)
+    )
     assert "<b>" not in page
     assert "&lt;b&gt;other" in page

@@ -30,6 +30,7 @@ def rows_of(content):
     return list(csv.DictReader(io.StringIO(content.decode())))
 
 
+@pytest.mark.proof
 def test_every_figure_is_drawn(small, large):
     for report in (small, large):
         with opened(report.path) as page:

@@ -1,42 +1,14 @@
 """The house as it was designed: imports only go down, files stay small, scripts stay thin."""
 
-import ast
+import subprocess
+import sys
 import tomllib
-from pathlib import Path
+from functools import cache
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src" / "pesatlas"
-STAGES = {"structures", "explore", "encode", "select", "label", "dataset", "train", "benchmark", "report"}
-TOOLS = {"potentials", "dynamics", "levels"}
-GROUND = {"tables", "storage", "runtime", "atoms", "errors.py"}
-FLOOR = {
-    "__init__.py": 4,  # the front door: pesatlas.open
-    "cli": 4,
-    "monitor": 4,
-    "testing": 4,
-    **dict.fromkeys(STAGES, 3),
-    **dict.fromkeys(TOOLS, 2),
-    "frames": 2,
-    "config": 1,
-    "campaign": 1,
-    **dict.fromkeys(GROUND, 0),
-}
-
-
-def room_of(module):
-    room = module.split(".")[1]
-    return room if (SOURCE / room).is_dir() else f"{room}.py"
-
-
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pesatlas."):
-            yield room_of(node.module)
-        elif isinstance(node, ast.Import):
-            yield from (room_of(name.name) for name in node.names if name.name.startswith("pesatlas."))
+from house import CAMPAIGN, FLOOR, GROUND, PICTURE, ROOT, SOURCE, STAGES, draw, imports, modules
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
@@ -46,6 +18,66 @@ def test_imports_only_go_down(path):
         if target != room:
             assert FLOOR[target] <= FLOOR[room], f"{room} imports {target}, which lies above"
             assert not (room in STAGES and target in STAGES), f"stage {room} imports stage {target}"
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.name for path in SOURCE.iterdir() if path.name not in {"__pycache__", "py.typed"}}
+    assert rooms == set(FLOOR)
+
+
+def test_the_picture_of_the_house_is_current():
+    assert PICTURE.read_text() == draw(), "run: python tests/house.py"
+
+
+LOAD = """
+import pkgutil, sys
+from importlib import import_module
+
+room = import_module(f"pesatlas.{sys.argv[1]}")
+for module in pkgutil.walk_packages(getattr(room, "__path__", []), f"{room.__name__}."):
+    import_module(module.name)
+print(*(name for name in sys.modules if name.startswith("pesatlas.") or name in {"torch", "pandas", "pymatgen"}))
+"""
+
+
+@cache
+def loaded_with(room):
+    """Names of modules in a process that imports a whole room."""
+    command = [sys.executable, "-c", LOAD, room.removesuffix(".py")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize("room", [*GROUND, "dynamics", "frames"])
+def test_a_room_that_needs_no_configuration_loads_nothing_from_above(room):
+    loaded = {name.split(".")[1] for name in loaded_with(room) if name.startswith("pesatlas.")}
+    floors = FLOOR | {name.removesuffix(".py"): floor for name, floor in FLOOR.items()}
+    assert [name for name in loaded if floors[name] > floors[room]] == []
+
+
+@pytest.mark.parametrize("room", [*GROUND, *CAMPAIGN])
+def test_a_configuration_is_read_without_torch(room):
+    assert "torch" not in loaded_with(room)
+
+
+KNOW_THE_CAMPAIGN = {
+    "campaign/job.py",  # the door of scripts
+    # fewer from step to step
+    "campaign/rules.py",
+    "dataset/collect.py",
+    "dataset/mixed.py",
+    "report/advice.py",
+    "report/parity.py",
+}
+
+
+def test_below_the_doors_nothing_takes_the_whole_campaign():
+    doors = {"cli", "monitor", "testing", "config"}
+    found = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if path.relative_to(SOURCE).parts[0] not in doors and "pesatlas.config.campaign" in set(modules(path))
+    }
+    assert found == KNOW_THE_CAMPAIGN, "each stage takes its section of the configuration, a seed and paths"
 
 
 def test_the_citation_has_the_version_and_licence_of_the_package():

@@ -13,7 +13,7 @@ from pesatlas.tables import read_entry, read_table
 @pytest.fixture
 def run(cluster):
     def run(settings, folder, features, pca, groups=None):
-        tables = cluster(settings, folder / "select", features, pca, groups)
+        tables = cluster(settings, folder, features, pca, groups)
         rows = [row for path in tables for row in read_table(path, "clusters").to_pylist()]
         structures, atoms = (
             Centres.read(folder / "select" / name)[0] for name in ("structures.npz", "atoms.npz")

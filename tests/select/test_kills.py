@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from pesatlas.config.select import Select
 from pesatlas.select.pca import fit_pca
@@ -54,7 +53,6 @@ step("selection.parquet", pick_snapshots, settings, 1, shards, kept, hashes, ato
 """
 
 
-@pytest.mark.slow
 def test_a_reduction_killed_again_and_again_ends_as_one_that_was_not(
     snapshot, write_features, random_features, tmp_path
 ):

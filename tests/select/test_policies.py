@@ -46,10 +46,10 @@ def test_cover_reaches_every_atomic_cluster_for_less_than_matpes(frames, tmp_pat
         found[policy] = rows
         clusters = {
             row["snapshot_id"]: row["atom_clusters"]
-            for row in read_table(folder / "clusters/00000.parquet", "clusters").to_pylist()
+            for row in read_table(folder / "select/clusters/00000.parquet", "clusters").to_pylist()
         }
         covered = {c for row in rows for c in clusters[row["snapshot_id"]]}
-        assert len(covered) == len(Centres.read(folder / "atoms.npz")[0].weights)
+        assert len(covered) == len(Centres.read(folder / "select/atoms.npz")[0].weights)
     cost = {policy: sum(row["n_atoms"] ** 3 for row in rows) for policy, rows in found.items()}
     assert cost["cover"] <= cost["matpes"]
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pytest
 
 from pesatlas.config.select import Select
 from pesatlas.select.candidates import find_candidates
@@ -89,7 +88,6 @@ def peak_kb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
-@pytest.mark.slow
 def test_a_hundred_thousand_frames(cluster, tmp_path):
     features, moments, snapshots = shards(tmp_path)
     settings = Select(target=500, structure={"threshold": 0.3}, atoms={"threshold": 0.3}, min_distance_A=0.0)
@@ -103,9 +101,9 @@ def test_a_hundred_thousand_frames(cluster, tmp_path):
     for k, (part, table) in enumerate(zip((snapshots[:4], snapshots[4:]), tables, strict=True)):
         kept.append(tmp_path / f"candidates-{k}.parquet")
         hashes.append(tmp_path / f"candidates-{k}.npy")
-        find_candidates(settings, 1, part, table, tmp_path / "atoms.npz", kept[-1], hashes[-1])
+        find_candidates(settings, 1, part, table, tmp_path / "select/atoms.npz", kept[-1], hashes[-1])
     where = {
-        "atoms": tmp_path / "atoms.npz",
+        "atoms": tmp_path / "select/atoms.npz",
         "reference": None,
         "selection": tmp_path / "selection.parquet",
         "structures_per_job": 3,
@@ -113,7 +111,7 @@ def test_a_hundred_thousand_frames(cluster, tmp_path):
     pick_snapshots(settings, 1, snapshots, kept, hashes, **where)
     after = peak_kb()
     selection = read_entry(tmp_path / "selection.parquet").counts
-    structures = Centres.read(tmp_path / "structures.npz")[0]
+    structures = Centres.read(tmp_path / "select/structures.npz")[0]
     assert structures.weights.sum() == CRYSTALS * STEPS
     assert selection["pool"] == CRYSTALS * STEPS == sum(n for name, n in selection.items() if name != "pool")
     assert len(structures.weights) > 100

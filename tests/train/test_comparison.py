@@ -72,7 +72,7 @@ def trained(tmp_path_factory):
     return rows, learned[10:30], place
 
 
-def test_it_is_trained_on_its_picks_alone_and_judged_on_all_that_is_held_out(trained):
+def test_it_is_trained_on_its_picks_alone_and_tested_on_all_that_is_held_out(trained):
     rows, picks, place = trained
     card = json.loads((place / "card.json").read_text())
     splits = {row["snapshot_id"]: row["split"] for row in rows}

@@ -154,7 +154,9 @@ def test_fine_tuning_keeps_elements_scaling_and_references_and_tells_what_was_fo
     part = tmp_path / "results/dataset/pbe/part-00000.parquet"
     write_dataset(part, dataset_rows(squeezed, ["NaCl"] * 40, splits))
     kept = folder / "results/dataset/pbe"
-    potential = train(tmp_path, base={"path": str(base)}, kept=str(kept), epochs=3, learning_rate=3e-3)
+    potential = train(
+        tmp_path, base={"path": str(base)}, retention_set=str(kept), epochs=3, learning_rate=3e-3
+    )
     before, after = load_matgl(base), load_matgl(potential)
     assert after.model.element_types == before.model.element_types == ("O", "Na", "Mg", "Cl")
     for name in ("data_mean", "data_std"):
@@ -171,7 +173,7 @@ def test_fine_tuning_keeps_elements_scaling_and_references_and_tells_what_was_fo
     assert forgotten[0] != forgotten[1]
 
 
-def test_a_base_or_kept_rows_of_another_level_are_refused(finished, tmp_path):
+def test_a_base_or_a_retention_set_of_another_level_are_refused(finished, tmp_path):
     _, base = finished
     results = write_results(tmp_path / "results")
     card = tmp_path / "base" / "card.json"
@@ -185,8 +187,8 @@ def test_a_base_or_kept_rows_of_another_level_are_refused(finished, tmp_path):
     crystals, names = frames(4)
     other = tmp_path / "r2scan.parquet"
     write_dataset(other, dataset_rows(crystals, names, ["train"] * 4, "r2scan"))
-    with pytest.raises(UserError, match=r"train.kept: .* holds labels of level r2scan"):
-        train(tmp_path, base={"path": str(card.parent)}, kept=str(other))
+    with pytest.raises(UserError, match=r"train.retention_set: .* holds labels of level r2scan"):
+        train(tmp_path, base={"path": str(card.parent)}, retention_set=str(other))
     assert not (results / "potentials").exists()
 
 
@@ -210,7 +212,6 @@ def test_weights_that_are_not_finite_are_told_at_once(tmp_path):
         train(tmp_path)
 
 
-@pytest.mark.slow
 def test_two_processes_train_what_one_does(tmp_path):
     alone = train(tmp_path / "one", epochs=2)
     shared = train(tmp_path / "two", epochs=2, devices=2)

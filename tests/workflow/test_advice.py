@@ -13,8 +13,6 @@ import pytest
 from pesatlas.tables.manifest import entry_path, sha256_of
 from small_campaign import copy_of
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):

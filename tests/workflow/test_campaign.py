@@ -1,6 +1,7 @@
 """The campaign as a user runs it: end to end, again, changed, killed, looked at."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -16,9 +17,8 @@ from pesatlas.dataset.verify import verify
 from pesatlas.monitor.status import read_status
 from small_campaign import ROOT, copy_of, jobs
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.proof
 def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):
     assert verify(tiny.path / "results") == []
     for level in ("pbe", "r2scan"):
@@ -51,8 +51,20 @@ def rows_of(campaign, name):
     return pq.read_table(campaign.path / "results" / name).to_pylist()
 
 
+@pytest.mark.proof
 def test_run_again_there_is_nothing_to_do(tiny, tmp_path):
     assert "Nothing to be done" in copy_of(tiny, tmp_path / "twin").run("-n")
+
+
+def test_a_finished_campaign_is_not_made_again_by_a_newer_version_of_the_scripts(tiny, tmp_path):
+    folder = copy_of(tiny, tmp_path / "older")
+    ten_years = 10 * 365 * 24 * 3600 * 10**9
+    for path in folder.path.rglob("*"):
+        if not path.is_symlink():
+            times = path.stat()
+            os.utime(path, ns=(times.st_atime_ns - ten_years, times.st_mtime_ns - ten_years))
+    assert "Nothing to be done" in folder.run("-n")
+    assert "Nothing to be done" not in folder.run("-n", "--rerun-triggers", "code")
 
 
 def test_a_dry_run_before_anything_exists_shows_the_jobs(make_folder):
@@ -180,6 +192,7 @@ def test_lost_outputs_come_back_from_the_stores(tiny, tmp_path):
     assert "0 calculations" in twin.log("label_batch/00000.log")
 
 
+@pytest.mark.proof
 def test_killed_again_and_again_it_gives_the_same_dataset(tiny, make_folder):
     folder = make_folder()
     dice = random.Random(1)

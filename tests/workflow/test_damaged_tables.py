@@ -55,7 +55,6 @@ def rotten(tiny, tmp_path_factory):
     return copy_of(tiny, tmp_path_factory.mktemp("rotten") / "campaign")
 
 
-@pytest.mark.slow
 def test_whatever_a_message_tells_to_delete_is_missed(rotten, tmp_path):
     results = rotten.path / "results"
     campaign = read_campaign(rotten.path / "config.yaml")
@@ -100,7 +99,6 @@ def assert_whole(folder, tiny):
         assert folder.dataset(level) == tiny.dataset(level)
 
 
-@pytest.mark.slow
 def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
     """One bit of every table, and of no array, for those are not in the manifest; arrays go missing by themselves."""
     folder = copy_of(tiny, tmp_path / "campaign")
@@ -125,7 +123,6 @@ def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
     assert "Nothing to be done" in folder.run()
 
 
-@pytest.mark.slow
 def test_one_deleted_table_of_labels_is_made_again_and_what_follows_from_it(tiny, tmp_path):
     folder = copy_of(tiny, tmp_path / "campaign")
     path = folder.path / "results/labels/00000.parquet"
@@ -139,7 +136,6 @@ def test_one_deleted_table_of_labels_is_made_again_and_what_follows_from_it(tiny
     assert_whole(folder, tiny)
 
 
-@pytest.mark.slow
 def test_a_run_of_one_file_makes_no_other_that_is_missing(tiny, tmp_path):
     folder = copy_of(tiny, tmp_path / "campaign")
     results = folder.path / "results"
@@ -162,7 +158,6 @@ def test_a_run_of_one_file_makes_no_other_that_is_missing(tiny, tmp_path):
     assert not planned.keys() & {"label_batch", "evaluate_potential", "collect_dataset"}
 
 
-@pytest.mark.slow
 def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_path):
     folder = copy_of(tiny, tmp_path / "campaign")
     results = folder.path / "results"
@@ -195,7 +190,6 @@ def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_p
     assert_whole(folder, tiny)
 
 
-@pytest.mark.slow
 def test_a_rotten_table_stops_the_job_that_reads_it_and_its_advice_works(tiny, tmp_path):
     """The rules of the dataset are changed, so that labels are read again."""
     folder = copy_of(tiny, tmp_path / "campaign")

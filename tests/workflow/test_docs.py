@@ -36,7 +36,6 @@ def folder(tiny, tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in commands() if c not in BY_CI | {ACTIVATE}])
 def test_a_documented_command_works(command, folder):
     before = (folder / "config.yaml").read_text()

@@ -7,7 +7,6 @@ from export_readers import READERS, check_same
 from pesatlas.dataset.export import export_dataset, formats
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", formats())
 def test_the_dataset_of_a_campaign_is_read_back_with_the_same_numbers(tiny, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)  # matgl makes folders where it is

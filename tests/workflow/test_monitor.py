@@ -9,11 +9,7 @@ import sys
 import time
 from contextlib import suppress
 
-import pytest
-
 from small_campaign import ROOT
-
-pytestmark = pytest.mark.slow
 
 
 def pesatlas(folder, *arguments):

@@ -4,13 +4,11 @@ import os
 import subprocess
 import sys
 
-import pytest
 from typer.testing import CliRunner
 
 from pesatlas.cli.main import app
 
 
-@pytest.mark.slow
 def test_a_label_given_again_by_gpaw_is_the_same(tiny, tmp_path):
     name = tiny.dataset("pbe")[-1]["snapshot_id"]
     done = CliRunner().invoke(

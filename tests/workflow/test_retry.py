@@ -4,11 +4,8 @@ import subprocess
 import sys
 
 import pyarrow.parquet as pq
-import pytest
 
 from pesatlas.dataset.verify import verify
-
-pytestmark = pytest.mark.slow
 
 
 def pesatlas(folder, *arguments):

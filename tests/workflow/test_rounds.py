@@ -19,8 +19,6 @@ from pesatlas.tables import read_table
 from small_campaign import TINY, SmallCampaign
 from small_potentials import save_tensornet
 
-pytestmark = pytest.mark.slow
-
 ROUND_1 = TINY | {
     "structures.sources": [{"kind": "demo", "names": ["NaCl", "MgO"]}],
     "select.target": 6,

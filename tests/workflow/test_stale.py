@@ -14,8 +14,6 @@ from ase.io import write
 from pesatlas.tables import read_entry
 from small_campaign import TINY, SmallCampaign, copy_of, jobs
 
-pytestmark = pytest.mark.slow
-
 
 def pesatlas(folder, *arguments, expect=0):
     command = [sys.executable, "-m", "pesatlas.cli.main", *arguments]

@@ -48,20 +48,17 @@ def explored(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_dynamics_are_run_in_a_new_folder_and_nothing_after_them(explored):
     assert "snapshots/00000.parquet" in explored.files()
     assert not [name for name in explored.files() if name.startswith(("features", "select", "labels"))]
 
 
-@pytest.mark.slow
 def test_the_rules_behind_the_checkpoint_are_all_that_snakemake_does_not_know_at_first(explored):
     assert explored.rules() - explored.before == BEHIND_IT - {
         "measure_disagreement"
     }  # which is in rounds alone
 
 
-@pytest.mark.slow
 def test_once_structures_are_prepared_a_dry_run_shows_the_jobs_of_these_rules(explored):
     for rule in sorted(BEHIND_IT - {"measure_disagreement"}):
         found = jobs(explored.pesatlas("-n", "--until", rule))
@@ -70,7 +67,6 @@ def test_once_structures_are_prepared_a_dry_run_shows_the_jobs_of_these_rules(ex
     assert "Nothing to be done" in explored.pesatlas("-n", "--until", "run_md")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rule", sorted(BEHIND_IT - {"measure_disagreement"}))
 def test_a_dry_run_in_a_new_folder_shows_what_comes_first_and_says_so(new, rule):
     said = " ".join(new.pesatlas("-n", "--until", rule).split())

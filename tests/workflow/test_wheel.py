@@ -19,8 +19,6 @@ SMALL = TINY | {
     "dataset.exports.formats": ["extxyz"],
 }
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):

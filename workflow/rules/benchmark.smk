@@ -1,12 +1,12 @@
-"""Benchmark: potentials judged by what people use them for; only if the configuration has a section of this name."""
+"""Benchmark: properties of potentials; only if the configuration has a section of this name."""
 
 
 rule fetch_benchmark:
     # As for fetch_structures, the data are no outputs: they may have been put there by hand.
     output:
-        done=touch("work/fetched/benchmark.txt"),
+        done=touch(path("benchmark_fetched")),
     log:
-        "logs/fetch_benchmark.log",
+        log_of("fetch_benchmark"),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -16,22 +16,22 @@ rule fetch_benchmark:
         data=str(campaign.benchmark.folder) if campaign.benchmark else "",
         properties=sorted(campaign.benchmark.chosen()) if campaign.benchmark else [],
     message:
-        "Making sure that the sets that potentials are judged by are there"
+        "Fetching benchmark sets"
     script:
         "../../scripts/fetch_benchmark.py"
 
 
 rule run_benchmark:
     input:
-        fetched="work/fetched/benchmark.txt",
-        dataset=f"results/dataset/{campaign.train_level}/part-00000.parquet",
+        fetched=path("benchmark_fetched"),
+        dataset=path("dataset", level=campaign.train_level),
         card=trained_card,
     output:
-        scores="results/benchmark/scores/{potential}/{property}/{batch}.parquet",
+        scores=path("benchmark_shard"),
     log:
-        "logs/run_benchmark/{potential}-{property}-{batch}.log",
+        log_of("run_benchmark"),
     benchmark:
-        "logs/run_benchmark/{potential}-{property}-{batch}.benchmark.tsv"
+        times_of("run_benchmark")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -41,27 +41,27 @@ rule run_benchmark:
         gpu=int(bool(campaign.benchmark) and campaign.benchmark.device != "cpu"),
     params:
         settings=property_settings,
-        potential=judged_settings,
+        potential=benchmark_settings,
         seed=campaign.campaign.seed,
-        work="work/benchmark",
+        work=WORK["run_benchmark"],
     message:
-        "Judging {wildcards.potential} by its {wildcards.property}, share {wildcards.batch}"
+        "Benchmarking {wildcards.property} of {wildcards.potential}, share {wildcards.batch}"
     script:
         "../../scripts/run_benchmark.py"
 
 
 rule score_benchmark:
     input:
-        scores=judged_shards(),
+        scores=benchmark_shards(),
     output:
-        summary="results/benchmark/summary.parquet",
-        scores="results/benchmark/scores.parquet",
-        differences="results/benchmark/differences.parquet",
-        figure="results/benchmark/figure.svg",
+        summary=path("benchmark_summary"),
+        scores=path("benchmark_scores"),
+        differences=path("benchmark_differences"),
+        figure=path("benchmark_figure"),
     log:
-        "logs/score_benchmark.log",
+        log_of("score_benchmark"),
     benchmark:
-        "logs/score_benchmark.benchmark.tsv"
+        times_of("score_benchmark")
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -1,16 +1,17 @@
-"""Wildcards and the two fan-outs."""
+"""Wildcards and the two fan-outs. Paths by their names: src/pesatlas/campaign/layout.py."""
 
 from pathlib import Path
 
 from pesatlas.config.select import BATCHES_IN_GROUP, groups
+from pesatlas.campaign.layout import REFERENCE, WILDCARDS, WORK, log_of, path, times_of
 from pesatlas.campaign.rules import quick_rules
 from pesatlas.tables import read_entry
 
 
 wildcard_constraints:
     # frames of select.reference are a batch and a group of their own
-    batch=r"\d{5}|reference",
-    group=r"\d{5}|reference",
+    batch=WILDCARDS["batch"],
+    group=WILDCARDS["group"],
 
 
 # Compute nodes often have no network: what fetches runs where `pesatlas run` runs. So does the sum of a few hundred small files.
@@ -53,8 +54,8 @@ def of_group(pattern):
     """Return an input function: `pattern` for each batch of a group."""
 
     def files(wildcards):
-        if wildcards.group == "reference":
-            return expand(pattern, batch="reference")
+        if wildcards.group == REFERENCE:
+            return expand(pattern, batch=REFERENCE)
         first = BATCHES_IN_GROUP * int(wildcards.group)
         return explore_batches(pattern)(wildcards)[first : first + BATCHES_IN_GROUP]
 
@@ -73,7 +74,7 @@ def select_groups(pattern):
 def reference(pattern):
     """Return `pattern` for the frames of select.reference and of rounds before, if there are any."""
     there = campaign.select.reference or campaign.round
-    return expand(pattern, group="reference", batch="reference") if there else []
+    return expand(pattern, group=REFERENCE, batch=REFERENCE) if there else []
 
 
 def of_round(files):
@@ -91,14 +92,17 @@ def trained(pattern):
     return expand(pattern, level=campaign.train_level, seed=campaign.train.seeds) if campaign.train else []
 
 
-def judged_shards():
+def benchmark_shards():
     """Return the table of every potential, property and share of its structures."""
-    return [f"results/benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
+    return [
+        path("benchmark_shard", potential=potential, property=kind, batch=batch)
+        for potential, kind, batch in campaign.benchmark_shares
+    ]
 
 
 def benchmarked():
-    """Return what the report and `all` ask for, if potentials are to be judged."""
-    return ["results/benchmark/summary.parquet"] if campaign.benchmark else []
+    """Return the benchmark files of the report and `all`, if there is a section `benchmark`."""
+    return [path("benchmark_summary")] if campaign.benchmark else []
 
 
 def property_settings(wildcards):
@@ -112,9 +116,9 @@ def trained_card(wildcards):
     return [f"{folder}/card.json"] if folder else []
 
 
-def judged_settings(wildcards):
+def benchmark_settings(wildcards):
     """Return the potential that a score is of."""
-    options, corrected = campaign.judged[wildcards.potential]
+    options, corrected = campaign.benchmarked[wildcards.potential]
     return [options.identity(), corrected]
 
 

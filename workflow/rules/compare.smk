@@ -7,21 +7,21 @@ ruleorder: pick_arms > pick_snapshots
 
 rule pick_arms:
     input:
-        structures="results/structures.parquet",
-        snapshots=explore_batches("results/snapshots/{batch}.parquet"),
-        clusters=select_groups("results/select/clusters/{group}.parquet"),
-        candidates=select_groups("results/select/candidates/{group}.parquet"),
-        geometries=select_groups("results/select/candidates/{group}.npy"),
-        atoms="results/select/atoms.npz",
-        reference=reference("results/snapshots/{batch}.parquet"),
-        reference_clusters=reference("results/select/clusters/{group}.parquet"),
+        structures=path("structures"),
+        snapshots=explore_batches(path("snapshots")),
+        clusters=select_groups(path("clusters")),
+        candidates=select_groups(path("candidates")),
+        geometries=select_groups(path("geometries")),
+        atoms=path("atom_centres"),
+        reference=reference(path("snapshots")),
+        reference_clusters=reference(path("clusters")),
     output:
-        selection="results/selection.parquet",
-        arms="results/compare/arms.parquet",
+        selection=path("selection"),
+        arms=path("arms"),
     log:
-        "logs/pick_arms.log",
+        log_of("pick_arms"),
     benchmark:
-        "logs/pick_arms.benchmark.tsv"
+        times_of("pick_arms")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -46,21 +46,21 @@ rule pick_arms:
 
 rule train_arm:
     input:
-        manifest="results/manifest.json",
-        dataset=f"results/dataset/{campaign.train_level}/part-00000.parquet",
-        arms="results/compare/arms.parquet",
-        atoms="results/labels/atoms.parquet",
-        base="work/fetched/base.txt" if campaign.train.base else [],
+        manifest=path("manifest"),
+        dataset=path("dataset", level=campaign.train_level),
+        arms=path("arms"),
+        atoms=path("atoms"),
+        base=path("base_fetched") if campaign.train.base else [],
     output:
-        model=multiext("results/compare/{policy}-{share}-{seed}/", "model.json", "model.pt", "state.pt"),
-        history="results/compare/{policy}-{share}-{seed}/history.parquet",
-        page="results/compare/{policy}-{share}-{seed}/card.md",
-        card="results/compare/{policy}-{share}-{seed}/card.json",
-        errors="results/compare/{policy}-{share}-{seed}/errors.parquet",
+        model=[path("arm_model"), path("arm_weights"), path("arm_state")],
+        history=path("arm_history"),
+        page=path("arm_page"),
+        card=path("arm_card"),
+        errors=path("arm_errors"),
     log:
-        "logs/train_arm/{policy}-{share}-{seed}.log",
+        log_of("train_arm"),
     benchmark:
-        "logs/train_arm/{policy}-{share}-{seed}.benchmark.tsv"
+        times_of("train_arm")
     wildcard_constraints:
         policy="|".join(policy.kind for policy in campaign.compare.policies),
         share=r"[\d.]+",
@@ -79,7 +79,7 @@ rule train_arm:
             if name not in {"seeds", "level"}
         },
         shares=campaign.compare.cost_shares,
-        work="work/train",
+        work=WORK["train_arm"],
     message:
         "Training on what {wildcards.policy} picked for {wildcards.share} of the cost, seed {wildcards.seed}"
     script:
@@ -88,15 +88,15 @@ rule train_arm:
 
 rule compare_arms:
     input:
-        arms="results/compare/arms.parquet",
-        errors=compared("results/compare/{policy}-{share}-{seed}/errors.parquet"),
+        arms=path("arms"),
+        errors=compared(path("arm_errors")),
     output:
-        comparison="results/compare/comparison.parquet",
-        contrasts="results/compare/contrasts.parquet",
+        comparison=path("comparison"),
+        contrasts=path("contrasts"),
     log:
-        "logs/compare_arms.log",
+        log_of("compare_arms"),
     benchmark:
-        "logs/compare_arms.benchmark.tsv"
+        times_of("compare_arms")
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -1,31 +1,31 @@
-"""Dataset: labels judged, every loss accounted for; then in the forms that people train on."""
+"""Dataset: acceptance of labels, every loss accounted for; then exports for training."""
 
 
 rule collect_dataset:
     input:
-        structures="results/structures.parquet",
-        snapshots=explore_batches("results/snapshots/{batch}.parquet"),
-        features=explore_batches("results/features/{batch}.parquet"),
-        clusters=select_groups("results/select/clusters/{group}.parquet"),
-        selection="results/selection.parquet",
-        quality="results/select/quality.parquet",
-        labels=expand("results/labels/{batch}.parquet", batch=label_batches()),
-        atoms="results/labels/atoms.parquet",
+        structures=path("structures"),
+        snapshots=explore_batches(path("snapshots")),
+        features=explore_batches(path("features")),
+        clusters=select_groups(path("clusters")),
+        selection=path("selection"),
+        quality=path("quality"),
+        labels=expand(path("labels"), batch=label_batches()),
+        atoms=path("atoms"),
         failures=[
-            "results/failures/structures.parquet",
-            "results/failures/atoms.parquet",
-            *expand("results/failures/label/{batch}.parquet", batch=label_batches()),
+            path("structure_failures"),
+            path("atom_failures"),
+            *expand(path("label_failures"), batch=label_batches()),
         ],
-        explore_failures=explore_batches("results/failures/explore/{batch}.parquet"),
+        explore_failures=explore_batches(path("explore_failures")),
     output:
-        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
-        quarantine=expand("results/quarantine/{level}.parquet", level=campaign.label.levels),
-        failures="results/failures/dataset.parquet",
-        manifest="results/manifest.json",
+        dataset=expand(path("dataset"), level=campaign.label.levels),
+        quarantine=expand(path("quarantine"), level=campaign.label.levels),
+        failures=path("dataset_failures"),
+        manifest=path("manifest"),
     log:
-        "logs/collect_dataset.log",
+        log_of("collect_dataset"),
     benchmark:
-        "logs/collect_dataset.benchmark.tsv"
+        times_of("collect_dataset")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -47,14 +47,14 @@ rule collect_dataset:
 
 rule export_dataset:
     input:
-        manifest="results/manifest.json",
-        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+        manifest=path("manifest"),
+        dataset=expand(path("dataset"), level=campaign.label.levels),
     output:
-        record="results/exports/{format}/export.json",
+        record=path("export"),
     log:
-        "logs/export_dataset/{format}.log",
+        log_of("export_dataset"),
     benchmark:
-        "logs/export_dataset/{format}.benchmark.tsv"
+        times_of("export_dataset")
     wildcard_constraints:
         format="|".join(campaign.dataset.exports.formats) or "none",
     conda:
@@ -72,17 +72,17 @@ rule export_dataset:
 
 rule write_card:
     input:
-        manifest="results/manifest.json",
-        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
+        manifest=path("manifest"),
+        dataset=expand(path("dataset"), level=campaign.label.levels),
     output:
-        card="results/card.json",
-        page="results/card.md",
-        citation="results/CITATION.cff",
-        crate="results/ro-crate-metadata.json",
+        card=path("card"),
+        page=path("card_page"),
+        citation=path("citation"),
+        crate=path("crate"),
     log:
-        "logs/write_card.log",
+        log_of("write_card"),
     benchmark:
-        "logs/write_card.benchmark.tsv"
+        times_of("write_card")
     conda:
         "../../envs/environment.yaml"
     resources:

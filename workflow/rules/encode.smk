@@ -3,14 +3,14 @@
 
 rule encode_snapshots:
     input:
-        snapshots="results/snapshots/{batch}.parquet",
+        snapshots=path("snapshots"),
     output:
-        features="results/features/{batch}.parquet",
-        moments="results/features/{batch}.moments.npz",
+        features=path("features"),
+        moments=path("moments"),
     log:
-        "logs/encode_snapshots/{batch}.log",
+        log_of("encode_snapshots"),
     benchmark:
-        "logs/encode_snapshots/{batch}.benchmark.tsv"
+        times_of("encode_snapshots")
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -4,9 +4,9 @@
 rule fetch_potential:
     # As for fetch_structures, the weights are no outputs: they may have been put there by hand.
     output:
-        done=touch("work/fetched/potential.txt"),
+        done=touch(path("potential_fetched")),
     log:
-        "logs/fetch_potential.log",
+        log_of("fetch_potential"),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -22,14 +22,14 @@ rule fetch_potential:
 
 rule run_md:
     input:
-        structures="results/structures.parquet",
+        structures=path("structures"),
     output:
-        snapshots="results/snapshots/{batch}.parquet",
-        failures="results/failures/explore/{batch}.parquet",
+        snapshots=path("snapshots"),
+        failures=path("explore_failures"),
     log:
-        "logs/run_md/{batch}.log",
+        log_of("run_md"),
     benchmark:
-        "logs/run_md/{batch}.benchmark.tsv"
+        times_of("run_md")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -40,7 +40,7 @@ rule run_md:
     params:
         settings=identity("explore"),
         seed=campaign.campaign.seed,
-        work="work/explore",
+        work=WORK["run_md"],
     message:
         "Molecular dynamics of batch {wildcards.batch}"
     script:

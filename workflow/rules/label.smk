@@ -3,14 +3,14 @@
 
 rule label_atoms:
     input:
-        structures="results/structures.parquet",
+        structures=path("structures"),
     output:
-        atoms="results/labels/atoms.parquet",
-        failures="results/failures/atoms.parquet",
+        atoms=path("atoms"),
+        failures=path("atom_failures"),
     log:
-        "logs/label_atoms.log",
+        log_of("label_atoms"),
     benchmark:
-        "logs/label_atoms.benchmark.tsv"
+        times_of("label_atoms")
     conda:
         "../../envs/environment.yaml"
     threads: campaign.label.parallel * campaign.label.cores
@@ -20,7 +20,7 @@ rule label_atoms:
     params:
         backend=campaign.label.backend.identity(),
         levels=campaign.label.levels,
-        work="work/label",
+        work=WORK["label_atoms"],
     message:
         "Isolated atoms at levels {params.levels}"
     script:
@@ -29,14 +29,14 @@ rule label_atoms:
 
 rule label_batch:
     input:
-        selection="results/selection.parquet",
+        selection=path("selection"),
     output:
-        labels="results/labels/{batch}.parquet",
-        failures="results/failures/label/{batch}.parquet",
+        labels=path("labels"),
+        failures=path("label_failures"),
     log:
-        "logs/label_batch/{batch}.log",
+        log_of("label_batch"),
     benchmark:
-        "logs/label_batch/{batch}.benchmark.tsv"
+        times_of("label_batch")
     conda:
         "../../envs/environment.yaml"
     threads: campaign.label.parallel * campaign.label.cores
@@ -46,7 +46,7 @@ rule label_batch:
         gpu=int(campaign.label.device != "cpu"),
     params:
         settings=identity("label"),
-        work="work/label",
+        work=WORK["label_batch"],
     message:
         "Labelling batch {wildcards.batch}"
     script:

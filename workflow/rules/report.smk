@@ -22,13 +22,13 @@ titles = SECTIONS | TRAINED_SECTION | COMPARED_SECTION | ROUND_SECTION
 
 rule evaluate_potential:
     input:
-        dataset=f"results/dataset/{campaign.label.levels[0]}/part-00000.parquet",
+        dataset=path("dataset", level=campaign.label.levels[0]),
     output:
-        parity="results/report/parity.parquet",
+        parity=path("parity"),
     log:
-        "logs/evaluate_potential.log",
+        log_of("evaluate_potential"),
     benchmark:
-        "logs/evaluate_potential.benchmark.tsv"
+        times_of("evaluate_potential")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -47,28 +47,24 @@ rule evaluate_potential:
 
 rule build_report:
     input:
-        manifest="results/manifest.json",
-        structures="results/structures.parquet",
-        snapshots=explore_batches("results/snapshots/{batch}.parquet"),
-        selection="results/selection.parquet",
-        quality="results/select/quality.parquet",
-        parity="results/report/parity.parquet",
-        advice=of_round("results/advice.json"),
-        clusters=select_groups("results/select/clusters/{group}.parquet"),
-        dataset=expand("results/dataset/{level}/part-00000.parquet", level=campaign.label.levels),
-        potentials=trained("results/potentials/{level}-{seed}/card.json"),
+        manifest=path("manifest"),
+        structures=path("structures"),
+        snapshots=explore_batches(path("snapshots")),
+        selection=path("selection"),
+        quality=path("quality"),
+        parity=path("parity"),
+        advice=of_round(path("advice")),
+        clusters=select_groups(path("clusters")),
+        dataset=expand(path("dataset"), level=campaign.label.levels),
+        potentials=trained(path("potential_card")),
         benchmark=benchmarked(),
-        compared=(
-            multiext("results/compare/", "comparison.parquet", "contrasts.parquet")
-            if campaign.compare
-            else []
-        ),
+        compared=[path("comparison"), path("contrasts")] if campaign.compare else [],
     output:
-        report=report("results/report.html", category="The whole report", caption="../report/campaign.rst"),
+        report=report(path("report"), category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip
         figures=[
             report(
-                f"results/figures/{name}.png",
+                path("figure", figure=name),
                 category=titles[section],
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},
@@ -76,9 +72,9 @@ rule build_report:
             for name, section in drawn.items()
         ],
     log:
-        "logs/build_report.log",
+        log_of("build_report"),
     benchmark:
-        "logs/build_report.benchmark.tsv"
+        times_of("build_report")
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -5,13 +5,13 @@ from pesatlas.potentials.committee_state import state_of_committee
 
 rule calibrate_disagreement:
     input:
-        potential="work/fetched/potential.txt",
+        potential=path("potential_fetched"),
     output:
-        calibration="results/select/calibration.parquet",
+        calibration=path("calibration"),
     log:
-        "logs/calibrate_disagreement.log",
+        log_of("calibrate_disagreement"),
     benchmark:
-        "logs/calibrate_disagreement.benchmark.tsv"
+        times_of("calibrate_disagreement")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -30,16 +30,16 @@ rule calibrate_disagreement:
 
 rule measure_disagreement:
     input:
-        potential="work/fetched/potential.txt",
-        snapshots=of_group("results/snapshots/{batch}.parquet"),
-        clusters="results/select/clusters/{group}.parquet",
-        candidates="results/select/candidates/{group}.parquet",
+        potential=path("potential_fetched"),
+        snapshots=of_group(path("snapshots")),
+        clusters=path("clusters"),
+        candidates=path("candidates"),
     output:
-        disagreement="results/select/disagreement/{group}.parquet",
+        disagreement=path("disagreement"),
     log:
-        "logs/measure_disagreement/{group}.log",
+        log_of("measure_disagreement"),
     benchmark:
-        "logs/measure_disagreement/{group}.benchmark.tsv"
+        times_of("measure_disagreement")
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -58,17 +58,17 @@ rule measure_disagreement:
 
 rule advise_round:
     input:
-        manifest="results/manifest.json",
-        selection="results/selection.parquet",
-        quality="results/select/quality.parquet",
-        calibration="results/select/calibration.parquet",
-        disagreement=select_groups("results/select/disagreement/{group}.parquet"),
+        manifest=path("manifest"),
+        selection=path("selection"),
+        quality=path("quality"),
+        calibration=path("calibration"),
+        disagreement=select_groups(path("disagreement")),
     output:
-        advice="results/advice.json",
+        advice=path("advice"),
     log:
-        "logs/advise_round.log",
+        log_of("advise_round"),
     benchmark:
-        "logs/advise_round.benchmark.tsv"
+        times_of("advise_round")
     conda:
         "../../envs/environment.yaml"
     resources:

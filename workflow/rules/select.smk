@@ -3,14 +3,14 @@
 
 rule fit_pca:
     input:
-        moments=explore_batches("results/features/{batch}.moments.npz"),
-        reference=reference("results/features/{batch}.moments.npz"),
+        moments=explore_batches(path("moments")),
+        reference=reference(path("moments")),
     output:
-        pca="results/select/pca.npz",
+        pca=path("pca"),
     log:
-        "logs/fit_pca.log",
+        log_of("fit_pca"),
     benchmark:
-        "logs/fit_pca.benchmark.tsv"
+        times_of("fit_pca")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -27,14 +27,14 @@ rule fit_pca:
 
 rule grid_structures:
     input:
-        features=of_group("results/features/{batch}.parquet"),
-        pca="results/select/pca.npz",
+        features=of_group(path("features")),
+        pca=path("pca"),
     output:
-        cells="results/select/grid/{group}.structures.npz",
+        cells=path("structure_grid"),
     log:
-        "logs/grid_structures/{group}.log",
+        log_of("grid_structures"),
     benchmark:
-        "logs/grid_structures/{group}.benchmark.tsv"
+        times_of("grid_structures")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -50,15 +50,15 @@ rule grid_structures:
 
 rule cluster_structures:
     input:
-        cells=select_groups("results/select/grid/{group}.structures.npz"),
-        reference=reference("results/select/grid/{group}.structures.npz"),
-        pca="results/select/pca.npz",
+        cells=select_groups(path("structure_grid")),
+        reference=reference(path("structure_grid")),
+        pca=path("pca"),
     output:
-        centres="results/select/structures.npz",
+        centres=path("structure_centres"),
     log:
-        "logs/cluster_structures.log",
+        log_of("cluster_structures"),
     benchmark:
-        "logs/cluster_structures.benchmark.tsv"
+        times_of("cluster_structures")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -74,15 +74,15 @@ rule cluster_structures:
 
 rule grid_atoms:
     input:
-        features=of_group("results/features/{batch}.parquet"),
-        pca="results/select/pca.npz",
-        structures="results/select/structures.npz",
+        features=of_group(path("features")),
+        pca=path("pca"),
+        structures=path("structure_centres"),
     output:
-        cells="results/select/grid/{group}.atoms.npz",
+        cells=path("atom_grid"),
     log:
-        "logs/grid_atoms/{group}.log",
+        log_of("grid_atoms"),
     benchmark:
-        "logs/grid_atoms/{group}.benchmark.tsv"
+        times_of("grid_atoms")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -98,15 +98,15 @@ rule grid_atoms:
 
 rule cluster_atoms:
     input:
-        cells=select_groups("results/select/grid/{group}.atoms.npz"),
-        reference=reference("results/select/grid/{group}.atoms.npz"),
-        structures="results/select/structures.npz",
+        cells=select_groups(path("atom_grid")),
+        reference=reference(path("atom_grid")),
+        structures=path("structure_centres"),
     output:
-        centres="results/select/atoms.npz",
+        centres=path("atom_centres"),
     log:
-        "logs/cluster_atoms.log",
+        log_of("cluster_atoms"),
     benchmark:
-        "logs/cluster_atoms.benchmark.tsv"
+        times_of("cluster_atoms")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -122,20 +122,20 @@ rule cluster_atoms:
 
 rule reduce_frames:
     input:
-        snapshots=of_group("results/snapshots/{batch}.parquet"),
-        features=of_group("results/features/{batch}.parquet"),
-        pca="results/select/pca.npz",
-        structures="results/select/structures.npz",
-        atoms="results/select/atoms.npz",
+        snapshots=of_group(path("snapshots")),
+        features=of_group(path("features")),
+        pca=path("pca"),
+        structures=path("structure_centres"),
+        atoms=path("atom_centres"),
     output:
-        clusters="results/select/clusters/{group}.parquet",
-        candidates="results/select/candidates/{group}.parquet",
-        geometries="results/select/candidates/{group}.npy",
-        drawn="results/select/drawn/{group}.npz",
+        clusters=path("clusters"),
+        candidates=path("candidates"),
+        geometries=path("geometries"),
+        drawn=path("drawn"),
     log:
-        "logs/reduce_frames/{group}.log",
+        log_of("reduce_frames"),
     benchmark:
-        "logs/reduce_frames/{group}.benchmark.tsv"
+        times_of("reduce_frames")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -151,20 +151,20 @@ rule reduce_frames:
 
 rule pick_snapshots:
     input:
-        snapshots=explore_batches("results/snapshots/{batch}.parquet"),
-        candidates=select_groups("results/select/candidates/{group}.parquet"),
-        geometries=select_groups("results/select/candidates/{group}.npy"),
-        atoms="results/select/atoms.npz",
-        reference=reference("results/snapshots/{batch}.parquet"),
-        reference_clusters=reference("results/select/clusters/{group}.parquet"),
-        disagreement=of_round(select_groups("results/select/disagreement/{group}.parquet")),
-        calibration=of_round("results/select/calibration.parquet"),
+        snapshots=explore_batches(path("snapshots")),
+        candidates=select_groups(path("candidates")),
+        geometries=select_groups(path("geometries")),
+        atoms=path("atom_centres"),
+        reference=reference(path("snapshots")),
+        reference_clusters=reference(path("clusters")),
+        disagreement=of_round(select_groups(path("disagreement"))),
+        calibration=of_round(path("calibration")),
     output:
-        selection="results/selection.parquet",
+        selection=path("selection"),
     log:
-        "logs/pick_snapshots.log",
+        log_of("pick_snapshots"),
     benchmark:
-        "logs/pick_snapshots.benchmark.tsv"
+        times_of("pick_snapshots")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -181,17 +181,17 @@ rule pick_snapshots:
 
 rule measure_selection:
     input:
-        drawn=select_groups("results/select/drawn/{group}.npz"),
-        features=explore_batches("results/features/{batch}.parquet"),
-        reference=reference("results/features/{batch}.parquet"),
-        pca="results/select/pca.npz",
-        selection="results/selection.parquet",
+        drawn=select_groups(path("drawn")),
+        features=explore_batches(path("features")),
+        reference=reference(path("features")),
+        pca=path("pca"),
+        selection=path("selection"),
     output:
-        quality="results/select/quality.parquet",
+        quality=path("quality"),
     log:
-        "logs/measure_selection.log",
+        log_of("measure_selection"),
     benchmark:
-        "logs/measure_selection.benchmark.tsv"
+        times_of("measure_selection")
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -6,9 +6,9 @@ from pesatlas.structures.source_caches import state_of_files, state_of_sources
 rule fetch_structures:
     # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have been filled by hand.
     output:
-        done=touch("work/fetched/structures.txt"),
+        done=touch(path("structures_fetched")),
     log:
-        "logs/fetch_structures.log",
+        log_of("fetch_structures"),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -24,15 +24,15 @@ rule fetch_structures:
 
 checkpoint prepare_structures:
     input:
-        fetched="work/fetched/structures.txt",
-        potential="work/fetched/potential.txt",
+        fetched=path("structures_fetched"),
+        potential=path("potential_fetched"),
     output:
-        structures="results/structures.parquet",
-        failures="results/failures/structures.parquet",
+        structures=path("structures"),
+        failures=path("structure_failures"),
     log:
-        "logs/prepare_structures.log",
+        log_of("prepare_structures"),
     benchmark:
-        "logs/prepare_structures.benchmark.tsv"
+        times_of("prepare_structures")
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -52,12 +52,12 @@ checkpoint prepare_structures:
 rule read_reference:
     # Its frames are a batch of their own for encode and select, with a name in place of a number; they are never picked.
     output:
-        snapshots="results/snapshots/reference.parquet",
-        failures="results/failures/reference.parquet",
+        snapshots=path("reference_snapshots"),
+        failures=path("reference_failures"),
     log:
-        "logs/read_reference.log",
+        log_of("read_reference"),
     benchmark:
-        "logs/read_reference.benchmark.tsv"
+        times_of("read_reference")
     conda:
         "../../envs/environment.yaml"
     resources:

@@ -3,9 +3,9 @@
 
 rule fetch_base:
     output:
-        done=touch("work/fetched/base.txt"),
+        done=touch(path("base_fetched")),
     log:
-        "logs/fetch_base.log",
+        log_of("fetch_base"),
     conda:
         "../../envs/environment.yaml"
     resources:
@@ -21,22 +21,22 @@ rule fetch_base:
 
 rule train_potential:
     input:
-        manifest="results/manifest.json",
-        dataset="results/dataset/{level}/part-00000.parquet",
-        atoms="results/labels/atoms.parquet",
+        manifest=path("manifest"),
+        dataset=path("dataset"),
+        atoms=path("atoms"),
         before=list(map(str, campaign.before(campaign.train_level))) if campaign.train else [],
-        base="work/fetched/base.txt" if campaign.train and campaign.train.base else [],
-        kept=campaign.train.kept if campaign.train and campaign.train.kept else [],
+        base=path("base_fetched") if campaign.train and campaign.train.base else [],
+        retention_set=campaign.train.retention_set if campaign.train and campaign.train.retention_set else [],
     output:
         # what matgl.load_model takes
-        model=multiext("results/potentials/{level}-{seed}/", "model.json", "model.pt", "state.pt"),
-        history="results/potentials/{level}-{seed}/history.parquet",
-        page="results/potentials/{level}-{seed}/card.md",
-        card="results/potentials/{level}-{seed}/card.json",
+        model=[path("potential_model"), path("potential_weights"), path("potential_state")],
+        history=path("potential_history"),
+        page=path("potential_page"),
+        card=path("potential_card"),
     log:
-        "logs/train_potential/{level}-{seed}.log",
+        log_of("train_potential"),
     benchmark:
-        "logs/train_potential/{level}-{seed}.benchmark.tsv"
+        times_of("train_potential")
     wildcard_constraints:
         level="|".join(campaign.label.levels),
         seed=r"\d+",
@@ -55,7 +55,7 @@ rule train_potential:
             for name, value in campaign.train.identity().items()
             if name not in {"seeds", "level"}
         },
-        work="work/train",
+        work=WORK["train_potential"],
     message:
         "Training potential {wildcards.seed} at level {wildcards.level}"
     script:

@@ -1,4 +1,4 @@
-"""Chemical symbols by atomic number, without importing a chemistry package: the configuration needs them."""
+"""Chemical symbols by atomic number; imports no chemistry package, because the configuration needs them."""
 
 import difflib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""When two geometries are the same one, for every key that is made of a geometry; the order that its atoms are calculated in; supercells."""
+"""Geometry hashes for cache keys, canonical atom order, supercells."""
 
 import hashlib
 from collections.abc import Sequence

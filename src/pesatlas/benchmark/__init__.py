@@ -1,1 +1,1 @@
-"""Stage: potentials judged by what people use them for."""
+"""Stage: benchmarks of potentials by properties that matter in use."""

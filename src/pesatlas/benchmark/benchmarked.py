@@ -1,4 +1,4 @@
-"""Who is judged: a potential, what it was trained on, and so what it may be held against."""
+"""A potential to benchmark, its level of theory, and the references it may be compared with."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class BenchmarkedPotential:
-    """A potential to judge.
+    """A potential to benchmark.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class BenchmarkedPotential:
     fingerprints: tuple[str, ...] = ()
 
 
-def judge(name: str, options: Any, corrected: bool | None = None) -> BenchmarkedPotential:
+def benchmarked_potential(name: str, options: Any, corrected: bool | None = None) -> BenchmarkedPotential:
     """Return the potential of ``options``; ``corrected`` overrides what its kind knows of its training.
 
     Raises

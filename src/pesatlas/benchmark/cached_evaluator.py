@@ -1,4 +1,4 @@
-"""What properties measure with: relaxations and evaluations of many structures at once, each relaxation kept by its content."""
+"""Batched relaxations and evaluations for properties; relaxations are cached by geometry."""
 
 import json
 import logging

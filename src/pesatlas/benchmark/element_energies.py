@@ -1,4 +1,4 @@
-"""Energies of the elements by the potential itself: what formation energies are counted from."""
+"""Energies of the elements by the potential itself: the reference of formation energies."""
 
 import gzip
 import json

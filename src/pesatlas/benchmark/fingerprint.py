@@ -1,4 +1,4 @@
-"""How far apart two crystals are by the surroundings of their atoms: the distance ``d`` of MatPES' benchmark.
+"""Distance between two crystals by their atomic environments: the distance ``d`` of MatPES' benchmark.
 
 The fingerprint of a site (Zimmermann & Jain 2020, doi:10.1039/C9RA07755C) has the likelihood of every coordination number from
 CrystalNN and, for each, local order parameters of its usual polyhedra times that likelihood; that of a structure has mean, standard

@@ -1,4 +1,4 @@
-"""What a property is asked about, and what is answered."""
+"""One benchmark item (structure and reference) and its result."""
 
 from dataclasses import dataclass, field
 from typing import Any

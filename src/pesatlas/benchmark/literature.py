@@ -1,4 +1,4 @@
-"""What others found, and what counts as good: every number with its source."""
+"""Published results and thresholds, every number with its source."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Fetching matcalc's sets from the hub, once; compute nodes then need no network."""
+"""Download of matcalc's benchmark sets from the hub, once; compute nodes then need no network."""
 
 import logging
 import shutil

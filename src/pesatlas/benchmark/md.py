@@ -1,4 +1,4 @@
-"""Dynamics of many structures at once, with a temperature that changes by step, until each ends or leaves physics."""
+"""Batched molecular dynamics with a temperature ramp, until each structure ends or turns unphysical."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Measure a property of a potential: from structures to rows of table ``scores``, each structure by its own key."""
+"""Measure a property of a potential: from structures to rows of table ``scores``, cached by structure."""
 
 import json
 import logging
@@ -71,7 +71,7 @@ def check_data(properties: Iterable[Any], sources: Sources) -> None:
 
 
 def measure(
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     potential: Potential,
     options: Any,
     sources: Sources,
@@ -84,7 +84,7 @@ def measure(
 
     Parameters
     ----------
-    judged, potential : who is judged
+    benchmarked, potential : the potential
     options : of one of the properties
     sources : what it is held against
     place : where results are kept
@@ -98,7 +98,7 @@ def measure(
     """
     module = find(PROPERTIES, options.kind)
     cases: list[BenchmarkItem] = module.cases(options, sources)[share]
-    identity = [potential.name, potential.weights_hash, judged.options.identity()]
+    identity = [potential.name, potential.weights_hash, benchmarked.options.identity()]
     elements = elements_file(sources.data) if getattr(module, "NEEDS_ELEMENTS", False) else None
     decides: list[Any] = [
         "benchmark",
@@ -116,8 +116,15 @@ def measure(
         bench = CachedEvaluator(
             potential, identity, store, writer, place.work, place.atoms_together, sources.seed, elements
         )
-        found = _all(module, cases, keys, options=options, bench=bench, judged=judged, sources=sources)
-    about: dict[str, Any] = {"judged": judged, "potential": potential, "options": options, "sources": sources}
+        found = _all(
+            module, cases, keys, options=options, bench=bench, benchmarked=benchmarked, sources=sources
+        )
+    about: dict[str, Any] = {
+        "benchmarked": benchmarked,
+        "potential": potential,
+        "options": options,
+        "sources": sources,
+    }
     return [
         row
         for case, (result, wall_s) in zip(cases, found, strict=True)
@@ -132,20 +139,20 @@ def _all(
     *,
     options: Any,
     bench: CachedEvaluator,
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     sources: Sources,
 ) -> list[tuple[PropertyResult, float]]:
     """Measure all that the store does not have; return results with their wall times."""
     kept = getattr(module, "KEPT", True)
     done: dict[int, tuple[PropertyResult, float]] = {}
     for i, (case, key) in enumerate(zip(cases, keys, strict=True)):
-        refused = _refused(module, case, bench.potential, judged, sources)
+        refused = _refused(module, case, bench.potential, benchmarked, sources)
         payload = bench.store.get(key) if kept and refused is None else None
         if refused is not None:
             done[i] = PropertyResult(failure=refused), 0.0
         elif payload is not None:
             done[i] = _unpack(payload)
-    progress = Progress(f"{options.kind} of {judged.name}", len(cases))
+    progress = Progress(f"{options.kind} of {benchmarked.name}", len(cases))
     progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
     # groups have the same members whatever is done already: who is evaluated together decides the last bits
     for group in chunks_by_atoms([len(case.start.numbers) for case in cases], bench.atoms_together):
@@ -165,7 +172,11 @@ def _all(
 
 
 def _refused(
-    module: Any, case: BenchmarkItem, potential: Potential, judged: BenchmarkedPotential, sources: Sources
+    module: Any,
+    case: BenchmarkItem,
+    potential: Potential,
+    benchmarked: BenchmarkedPotential,
+    sources: Sources,
 ) -> Failure | None:
     """Why a case is not even asked about."""
     if case.failure is not None:
@@ -173,12 +184,12 @@ def _refused(
     unknown = unknown_elements(potential, case.start.numbers)
     if unknown:
         return unknown
-    if getattr(module, "SAME_LEVEL", False) and judged.own:
+    if getattr(module, "SAME_LEVEL", False) and benchmarked.own:
         fingerprint = case.conditions.get("level_fingerprint")
-        if judged.level != sources.level:
-            why = f"it was trained at {judged.level}, these labels are {sources.level}"
-        elif judged.fingerprints and fingerprint not in judged.fingerprints:
-            why = f"it was trained at another {judged.level}: its card does not have the fingerprint {fingerprint}"
+        if benchmarked.level != sources.level:
+            why = f"it was trained at {benchmarked.level}, these labels are {sources.level}"
+        elif benchmarked.fingerprints and fingerprint not in benchmarked.fingerprints:
+            why = f"it was trained at another {benchmarked.level}: its card does not have the fingerprint {fingerprint}"
         else:
             return None
         return Failure(FailureReason.WRONG_LEVEL, why)
@@ -191,7 +202,7 @@ def _rows(
     result: PropertyResult,
     wall_s: float,
     *,
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     potential: Potential,
     options: Any,
     sources: Sources,
@@ -206,9 +217,9 @@ def _rows(
             failure = Failure(FailureReason.NO_REFERENCE, f"its data give no {column}")
         rows.append(
             {
-                "potential": judged.name,
+                "potential": benchmarked.name,
                 "potential_hash": potential.weights_hash,
-                "potential_level": judged.level,
+                "potential_level": benchmarked.level,
                 "property": options.kind,
                 "quantity": name,
                 "unit": unit,
@@ -238,7 +249,7 @@ def _column(module: Any, column: str, sources: Sources) -> str:
 
 def run_benchmark(
     settings: Benchmark,
-    judged: BenchmarkedPotential,
+    benchmarked: BenchmarkedPotential,
     kind: str,
     shard: int,
     *,
@@ -253,10 +264,10 @@ def run_benchmark(
 
     Parameters
     ----------
-    judged : the potential
+    benchmarked : the potential
     kind : name of the property
     shard : which share: every so many-th structure from this one on
-    level, dataset : reference level, and table ``dataset`` of it, that potentials are compared with
+    level, dataset : reference level of the benchmarks, and table ``dataset`` of it
     seed : of what a property samples
     store : folder of what is never calculated twice
     work : folder for what is under way
@@ -269,22 +280,22 @@ def run_benchmark(
     """
     check_device(settings.device, "benchmark.device")
     options = settings.chosen()[kind]
-    sources = Sources(settings.folder, dataset, level, judged.corrected, seed)
-    loaded = load_potential(judged.options, settings.device)
+    sources = Sources(settings.folder, dataset, level, benchmarked.corrected, seed)
+    loaded = load_potential(benchmarked.options, settings.device)
     place = Workspace.on(settings.device, store / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
-        judged, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
+        benchmarked, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
     )
     failed = sum(row["reason"] is not None for row in rows)
     write_table(
         scores,
         "scores",
         rows,
-        digest(options.identity(), judged.name, loaded.weights_hash, shard, jobs),
+        digest(options.identity(), benchmarked.name, loaded.weights_hash, shard, jobs),
         {"scores": len(rows), "scores_failed": failed},
     )
-    log.info("%s of %s: %d rows, %d without a value", kind, judged.name, len(rows), failed)
+    log.info("%s of %s: %d rows, %d without a value", kind, benchmarked.name, len(rows), failed)
 
 
 def _pack(result: PropertyResult, wall_s: float) -> bytes:

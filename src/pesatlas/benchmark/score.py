@@ -1,4 +1,4 @@
-"""From rows of scores to what a person reads: statistics with intervals, and whether two potentials differ."""
+"""Statistics of table ``scores`` with confidence intervals, and tests of differences between potentials."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals, paired tests, survival with censoring."""
+"""Uncertainty of a number: bootstrap intervals, paired tests, survival with censoring."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where structures and references come from: local files in matcalc's formats, and tables of a campaign."""
+"""Sources of benchmark structures: local files in matcalc's formats, and tables of a campaign."""
 
 import gzip
 import json

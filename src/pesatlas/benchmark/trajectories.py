@@ -1,4 +1,4 @@
-"""Trajectories of benchmarks: cells large enough, run in groups, with a checkpoint for each group."""
+"""Trajectories of benchmarks: large enough cells, run in groups, with a checkpoint for each group."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""What has to be said of a dataset before anything else, wherever it is shown: that its labels are less than they may seem."""
+"""Warnings shown with every dataset: demo-quality DFT, or labels from an ML potential."""
 
 from typing import Any
 

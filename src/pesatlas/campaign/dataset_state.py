@@ -1,4 +1,4 @@
-"""The state of a dataset, carried by everything that tells of it: card, citation, crate, report and exports.
+"""The state of a dataset, carried by card, citation, crate, report and exports.
 
 A run that was killed between the dataset and its card leaves a card of the dataset before; the state tells the two apart.
 """

@@ -1,4 +1,4 @@
-"""What a campaign did in each domain: cells, frames, picks and what they cost, labels, and what was lost for which reason."""
+"""Summary of each domain: cells, frames, picks and their cost, labels, losses by reason."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A Snakemake job of a campaign: its checked configuration, and tables that tell what they were made with and of."""
+"""A Snakemake job of a campaign: its checked configuration; tables that record settings and inputs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Rounds before this one: finished campaigns that are read, and never written."""
+"""Previous rounds: finished campaigns, opened read-only."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The rules of the workflow by stage, for those who count their jobs or add up their times; and those that take seconds in a small campaign."""
+"""Rules of the workflow by stage, to count jobs and add up times; and rules that take seconds."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Splits by material: decided by a name and the seed, the same at every level, and as stable as can be when a dataset grows.
+"""Splits by material: set by name and seed, the same at every level, stable when a dataset grows.
 
 The hash of a material's name is a number between 0 and 1: below ``test`` it is in the split test, below ``test + valid`` in valid, else in
 train. Two things come before the number:

@@ -1,4 +1,4 @@
-"""Files that a run has to make again although Snakemake would leave them as they are: lost ones and stale ones.
+"""Lost and stale files that a run has to make again although Snakemake would keep them.
 
 Lost ones had been made and are not there; stale ones are not what the configuration and the other results make today.
 

@@ -1,4 +1,4 @@
-"""A campaign inside one allocation of Slurm: submitted once, its jobs run as steps, and a further allocation carries on.
+"""A campaign inside one Slurm allocation: jobs run as steps, and further allocations continue it.
 
 ``pesatlas run --profile profiles/allocation`` on a login node submits ``job.sh`` of the profile, which runs this module on the first node
 of the allocation. It starts the controlling process (``pesatlas run`` again) and watches it and the time.

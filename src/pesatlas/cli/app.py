@@ -1,4 +1,4 @@
-"""The program and its parts that every command needs: how a command is registered, shown and fails."""
+"""The typer application, and how every command is registered, shown and fails."""
 
 from collections.abc import Callable
 from functools import wraps

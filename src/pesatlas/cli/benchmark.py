@@ -1,4 +1,4 @@
-"""`pesatlas benchmark`: judge any potential by its uses, without a campaign."""
+"""`pesatlas benchmark`: benchmark any potential, without a campaign."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from pesatlas.benchmark.benchmarked import BenchmarkedPotential, judge
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_potential
 from pesatlas.benchmark.measure import Workspace, check_data, measure
 from pesatlas.benchmark.score import write_scores
 from pesatlas.benchmark.structure_sets import Sources
@@ -51,11 +51,11 @@ def benchmark_potentials(
     """
     check_device(device, "--device")
     chosen = _properties(which, only, sources)
-    judged = _named([read_potential(text, corrected) for text in potentials])
+    benchmarked = _named([read_potential(text, corrected) for text in potentials])
     check_data(chosen, sources)
     place = Workspace.on(device, out / "store", out / "work")
     rows = []
-    for each in judged:
+    for each in benchmarked:
         fetch_potential(each.options)
         potential = load_potential(each.options, device)
         own = Sources(sources.data, sources.dataset, sources.level, each.corrected, sources.seed)
@@ -115,17 +115,17 @@ def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPoten
     check = getattr(plugins.find(POTENTIALS, kind), "check", None)
     if check is not None:
         check(checked)
-    return judge(name, checked, corrected)
+    return benchmarked_potential(name, checked, corrected)
 
 
-def _named(judged: list[BenchmarkedPotential]) -> list[BenchmarkedPotential]:
-    names = [each.name for each in judged]
+def _named(benchmarked: list[BenchmarkedPotential]) -> list[BenchmarkedPotential]:
+    names = [each.name for each in benchmarked]
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise UserError(
             f"--potential: {', '.join(double)} is there twice. Give different files of options, which are named after the file."
         )
-    return judged
+    return benchmarked
 
 
 def _properties(which: Any, only: list[str], sources: Sources) -> list[Any]:

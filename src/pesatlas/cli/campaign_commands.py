@@ -1,4 +1,4 @@
-"""Commands that run a campaign, look at it and mend it."""
+"""Commands that run, monitor and repair a campaign."""
 
 import sys
 from pathlib import Path
@@ -62,7 +62,7 @@ def demo(
 ) -> None:
     """Run the demo campaign, or carry on where it stopped: real dynamics and real DFT of eight small crystals, some minutes on two cores.
 
-    It needs the extras [bold]chgnet[/bold] and [bold]gpaw[/bold], no licence, no GPU and no network.
+    It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], no licence, no GPU and no network.
     """
     from pesatlas.cli.demo import run_demo  # noqa: PLC0415
 

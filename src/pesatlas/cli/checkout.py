@@ -1,4 +1,4 @@
-"""The workflow that campaigns in folders of their own use: Snakefile, rules, scripts, profiles."""
+"""The workflow for campaigns in other folders: Snakefile, rules, scripts, profiles."""
 
 from pathlib import Path
 

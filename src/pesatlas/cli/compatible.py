@@ -1,4 +1,4 @@
-"""`pesatlas compatible`: whether a set of labels is on the surface of MatPES, or of another set."""
+"""`pesatlas compatible`: test whether labels belong to the level of MatPES, or of another set."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The controlling process of a campaign: it starts Snakemake, hears signals and requests to end, and leaves nothing behind."""
+"""The controlling process of a campaign: starts Snakemake, handles signals and stop requests, cleans up."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Commands that read a dataset, check it and hand it on."""
+"""Commands that read, check, export and release a dataset."""
 
 from pathlib import Path
 from typing import Annotated

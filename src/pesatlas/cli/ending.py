@@ -1,4 +1,4 @@
-"""The last lines of `pesatlas run`: why it ended, whether anything is to be mended, and what to do next."""
+"""The last lines of `pesatlas run`: why it ended, what needs repair, and what to do next."""
 
 import signal
 from pathlib import Path

@@ -1,8 +1,9 @@
-"""What went wrong, in words that say what to do; where there are none, Python's own."""
+"""Turn exceptions into messages with a remedy; re-raise bugs."""
 
 import errno
 
 from pesatlas.errors import UserError
+from pesatlas.runtime.extras import missing_extra
 
 _NO_RIGHT = "Name another place, or ask for the right"
 _FULL = "Make room and do it again: what was finished is kept"
@@ -32,4 +33,4 @@ def message_for_people(error: Exception) -> str | None:
             return f"{error.strerror}. {_FULL}."
     if type(error).__module__.startswith("pyarrow"):
         return f"a table cannot be read ({error}). `pesatlas verify` with its folder of results names it."
-    return None
+    return missing_extra(error)

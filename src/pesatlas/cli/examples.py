@@ -1,4 +1,4 @@
-"""What people type: an example or two at the end of the help of each command."""
+"""Examples at the end of the help of each command."""
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
@@ -82,9 +82,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),
     ),
     "benchmark": (
-        ("pesatlas benchmark --potential chgnet --data sets --out judged", ""),
+        ("pesatlas benchmark --potential chgnet --data sets --out scores", ""),
         (
-            "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets --out judged",
+            "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets --out scores",
             "",
         ),
     ),

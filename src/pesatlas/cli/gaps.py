@@ -1,4 +1,4 @@
-"""`pesatlas gaps`: what a dataset does not cover, of all elements or of the structures that somebody means to calculate."""
+"""`pesatlas gaps`: what a dataset does not cover, of all elements or of given structures."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""The map of `pesatlas gaps`: a dataset and the structures that were asked about, in one picture."""
+"""The map of `pesatlas gaps`: a dataset and the compared structures in one picture."""
 
 from collections import defaultdict
 from collections.abc import Mapping

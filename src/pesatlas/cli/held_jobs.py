@@ -1,4 +1,4 @@
-"""Slurm jobs whose start failed on their node: Slurm holds them for ever, until somebody gives them back to the queue."""
+"""Slurm jobs that are held for ever because their start failed on a node; they are released."""
 
 import re
 import threading

@@ -1,4 +1,4 @@
-"""Write a dataset for others, and read theirs."""
+"""Commands that export a dataset to other formats, and import from them."""
 
 from collections.abc import Sequence
 from pathlib import Path

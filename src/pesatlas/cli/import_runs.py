@@ -1,4 +1,4 @@
-"""`pesatlas import` of finished VASP calculations: every run that is found becomes a row or a row of failures."""
+"""`pesatlas import` of finished VASP calculations: each run becomes a row, or a row of failures."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

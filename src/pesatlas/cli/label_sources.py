@@ -1,4 +1,4 @@
-"""Labels to look at one by one, from wherever they are: runs of VASP, our own tables, and other people's datasets."""
+"""Labels to inspect one by one: from VASP runs, tables of pesatlas, and external datasets."""
 
 import json
 import tempfile

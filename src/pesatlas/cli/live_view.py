@@ -1,4 +1,4 @@
-"""A run before a person: the lines of Snakemake and its jobs as they come, and below them how far each stage is."""
+"""Live view: Snakemake's log scrolls, a table of stage progress stays below."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""Jobs that Snakemake runs on this machine: they end with it, and nobody has to look for them."""
+"""Jobs that Snakemake runs on this machine; they end with it."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""One at a time in a campaign's folder: the lock that `pesatlas run` holds, and who holds it."""
+"""The lock of a campaign's folder: one `pesatlas run` at a time, and which one holds it."""
 
 import fcntl
 import json

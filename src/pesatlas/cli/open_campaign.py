@@ -1,4 +1,4 @@
-"""The campaign of a folder, for commands that look at it or mend it."""
+"""Open the campaign of a folder, for commands that inspect or repair it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Slurm jobs of a campaign that nobody looks after: those of a run that was killed, or that is told to end."""
+"""Orphaned Slurm jobs: their run was killed, or is about to end."""
 
 from rich.console import Console
 

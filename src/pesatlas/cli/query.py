@@ -1,4 +1,4 @@
-"""Ask a finished campaign: SQL over its tables, the story of a row."""
+"""Queries of a finished campaign: SQL over its tables, the history of a row."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Submissions that Slurm refused: noted in a file by the Snakemake that submits, read by `pesatlas run` when that has ended."""
+"""Submissions that Slurm rejected: recorded while Snakemake submits, read by `pesatlas run` at its end."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Write the inputs that give a label again, from the dataset alone: the store is not needed."""
+"""Write the inputs that reproduce a label from the dataset alone, without the store."""
 
 import importlib.util
 import json

@@ -30,6 +30,7 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.format import duration
 from pesatlas.report.summary import summary
+from pesatlas.runtime.extras import check_extra
 
 ONLY_LOOKING = {
     "-n",
@@ -64,11 +65,13 @@ def run_campaign(
     Raises
     ------
     UserError
-        If configuration, profile or Snakefile are not there, another run of this folder is alive, or ``--until`` names a rule that has
-        no job in this campaign.
+        If configuration, profile, Snakefile or the libraries of the report are not there, another run of this folder is alive, or
+        ``--until`` names a rule that has no job in this campaign.
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
+    # every campaign ends in a report: told before the first job, not after the last
+    check_extra("report")
     executor = _executor(found, arguments)
     looks = ONLY_LOOKING.intersection(arguments)
     if must_submit(executor) and not looks:
@@ -77,7 +80,7 @@ def run_campaign(
     on_slurm = executor == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     command = [sys.executable, "-m", "snakemake"]
-    options = ["--profile", str(found), *named, *arguments]
+    options = [*_triggers(found, arguments), "--profile", str(found), *named, *arguments]
     if looks:
         planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) else None
         again = files_to_make_again(command, options, folder, planned)
@@ -196,6 +199,17 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
             f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder that has it, or make one here: "
             "pesatlas config new > config.yaml."
         )
+
+
+def _triggers(profile: Path, arguments: list[str]) -> list[str]:
+    """Return Snakemake's option for what makes a job run again, unless the profile or an argument has it.
+
+    A script that reads differently is no reason: the scripts only call the library, which Snakemake does not look at, and a new
+    version of PES Atlas must not make a finished campaign again. Settings decide, which are parameters of the rules.
+    """
+    if find_options(arguments, "--rerun-triggers") or "rerun-triggers" in read_profile(profile):
+        return []
+    return ["--rerun-triggers", "mtime", "params", "input", "software-env"]
 
 
 def _executor(profile: Path, arguments: list[str]) -> str:

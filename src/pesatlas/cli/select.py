@@ -1,4 +1,4 @@
-"""`pesatlas select`: the selection of a campaign, on files that people have."""
+"""`pesatlas select`: the selection stage on files of frames."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from pesatlas.campaign.layout import below
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.config.plugins import find, known
@@ -69,11 +70,11 @@ def select_files(
         if reference:
             read_given(reference, work / "known.parquet", work / "known-failures.parquet")
         _run_stage(campaign, work, known=bool(reference))
-        picks = read_table(work / "selection.parquet", "selection")
+        picks = read_table(below(work, "selection"), "selection")
         chosen = [origins[step] for step in picks["step"].to_pylist()]
         _write(out, chosen, picks.select(["rank", "reason", "novelty"]).to_pylist())
-        counts = read_entry(work / "selection.parquet").counts
-        quality = read_table(work / "quality.parquet", "quality").to_pylist()
+        counts = read_entry(below(work, "selection")).counts
+        quality = read_table(below(work, "quality"), "quality").to_pylist()
     console.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
     console.print(_quality_table(quality))
     console.print(f"{len(chosen)} frames are in {out}")
@@ -111,10 +112,8 @@ def _run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
         campaign.campaign.seed,
         [pool],
         work,
-        selection=work / "selection.parquet",
         structures_per_job=campaign.label.structures_per_job,
         reference=reference,
-        quality=work / "quality.parquet",
     )
 
 

@@ -1,4 +1,4 @@
-"""Snakemake's executor for Slurm, more patient: with submissions that are refused, and with jobs that Slurm has forgotten.
+"""Snakemake's Slurm executor, tolerant of rejected submissions and of jobs that Slurm has forgotten.
 
 Of version 2.8.0: while squeue does not answer, jobs are lost, and waited for for ever; what sbatch refuses counts as a job that failed, so that
 it is asked for at once with twice the memory, three times; and a job that neither squeue nor sacct knows any more is waited for for ever.

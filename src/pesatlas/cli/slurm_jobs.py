@@ -1,4 +1,4 @@
-"""How the Slurm jobs of a campaign are told from others."""
+"""Identification of a campaign's Slurm jobs by their names."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Snakemake as `pesatlas run` starts it: ``python -m pesatlas.cli.snakemake_child PIPE ARGUMENTS``.
+"""Snakemake started by `pesatlas run`: ``python -m pesatlas.cli.snakemake_child PIPE ARGUMENTS``.
 
 It ends with the process that started it, however that dies, and with its jobs on this machine; Slurm jobs go on. Its Slurm executor is ours.
 """

@@ -1,4 +1,4 @@
-"""Options in arguments of Snakemake's: where an option stands, and its values, however they are written."""
+"""Position and values of options in Snakemake's command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""End the run of a campaign from anywhere: from another terminal, or another login node of the cluster."""
+"""End the run of a campaign from another terminal or another login node."""
 
 import os
 import signal

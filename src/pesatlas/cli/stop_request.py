@@ -1,4 +1,4 @@
-"""Requests to end a run, as a file in the campaign's folder: its controlling process may be on another login node."""
+"""Requests to end a run, as a file in the campaign's folder: the controller may be on another login node."""
 
 import json
 import os

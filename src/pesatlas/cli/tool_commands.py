@@ -87,7 +87,7 @@ def benchmark(
     device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda, cuda:1.")] = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
 ) -> None:
-    """Judge potentials by their uses: relaxation, formation energy, moduli, heat capacity, stability of dynamics, speed.
+    """Benchmark potentials: relaxation, formation energy, moduli, heat capacity, stability of dynamics, speed.
 
     No campaign is needed. Each number comes with its interval and, beside it, what was published of MatPES' models; two potentials
     are compared on the structures that both have. What was measured is kept in the folder, by structure.

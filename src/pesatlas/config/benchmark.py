@@ -1,4 +1,4 @@
-"""Section ``benchmark``: which potentials are judged, by which of their uses."""
+"""Section ``benchmark``: the potentials to benchmark, and the properties."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
 
 class Candidate(Section):
-    """A potential to judge beside those of the campaign."""
+    """A potential to benchmark beside those of the campaign."""
 
     name: str = Field(pattern=_NAME, description="name in tables and files: letters, digits, . - _")
     potential: Potential = Field(description="the potential, as in explore.potential")
@@ -33,7 +33,7 @@ class Candidate(Section):
 
 
 class Benchmark(Section):
-    """Potentials judged by their uses: the one that explores, those that were trained here, and others."""
+    """Benchmarks of the exploring potential, of potentials trained here, and of others."""
 
     suite: Suite = Field(
         "quick", description="quick: minutes on a core, to see that it works; full: everything, as published"

@@ -32,13 +32,13 @@ class Campaign(Section):
     select: Select
     label: Label
     dataset: Dataset = Dataset()
-    # what is trained and judged decides nothing of the dataset
+    # trained and benchmarked potentials change nothing in the dataset
     train: Train | None = Runtime(
         None,
         description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
     )
     benchmark: Benchmark | None = Runtime(
-        None, description="potentials judged by their uses (docs/benchmark.md); null: not at all"
+        None, description="benchmarks of potentials (docs/benchmark.md); null: none"
     )
     compare: Compare | None = Field(
         None,
@@ -107,7 +107,7 @@ class Campaign(Section):
 
     @property
     def train_level(self) -> str:
-        """Level of the potentials that are trained, and of the held-out frames that potentials are judged by: one that is labelled."""
+        """Level of trained potentials and of held-out frames for benchmarks; it has to be labelled."""
         return (self.train and self.train.level) or self.label.levels[0]
 
     @property
@@ -117,8 +117,8 @@ class Campaign(Section):
         return {name: Path("results/potentials") / name for name in names}
 
     @property
-    def judged(self) -> dict[str, tuple[Any, bool | None]]:
-        """Options of every potential that is judged, by its name, and whether its energies are said to be corrected."""
+    def benchmarked(self) -> dict[str, tuple[Any, bool | None]]:
+        """Options of every benchmarked potential by name, and whether its energies are declared as corrected."""
         if self.benchmark is None:
             return {}
         matgl = plugins.find("pesatlas.potentials.kinds", "matgl").Options
@@ -129,13 +129,13 @@ class Campaign(Section):
         }
 
     @property
-    def judged_shares(self) -> list[tuple[str, str, str]]:
-        """Every potential that is judged, property and share of its structures."""
+    def benchmark_shares(self) -> list[tuple[str, str, str]]:
+        """Every benchmarked potential, property and share of structures."""
         if self.benchmark is None:
             return []
         return [
             (potential, kind, f"{i:05d}")
-            for potential in self.judged
+            for potential in self.benchmarked
             for kind, options in self.benchmark.chosen().items()
             for i in range(self.benchmark.jobs(options))
         ]

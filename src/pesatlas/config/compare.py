@@ -1,4 +1,4 @@
-"""Section ``compare``: selection policies judged by the potentials that are trained on what they pick."""
+"""Section ``compare``: selection policies compared by potentials trained on their picks."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Compare(Section):
-    """Policies compared at equal DFT cost: what each picks is labelled, trained on, and judged on materials that none has met."""
+    """Policies compared at equal DFT cost: the picks of each are labelled and trained on; errors are compared on unseen materials."""
 
     policies: list[Policy] = Field(
         [{"kind": "matpes"}, {"kind": "cover"}, {"kind": "random"}],
@@ -32,7 +32,7 @@ class Compare(Section):
     test_frames: int = Field(
         200,
         ge=1,
-        description="frames of dynamics of held-out materials (dataset.split.test) that all are judged on, drawn by lot; at most as many "
+        description="frames of dynamics of held-out materials (dataset.split.test) to test all potentials on, chosen at random; at most as many "
         "crystals as given are labelled beside them",
     )
 

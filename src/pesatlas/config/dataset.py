@@ -1,4 +1,4 @@
-"""Section ``dataset``: which labels are accepted, which may be merged, and how they are split."""
+"""Section ``dataset``: acceptance limits, merging, splits."""
 
 from typing import TYPE_CHECKING, Literal
 

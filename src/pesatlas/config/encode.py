@@ -1,4 +1,4 @@
-"""Section ``encode``: how frames become vectors that can be compared."""
+"""Section ``encode``: feature vectors of frames."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Section ``explore``: molecular dynamics of every cell at every one of its conditions."""
+"""Section ``explore``: molecular dynamics of every cell at each of its conditions."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self

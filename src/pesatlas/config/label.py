@@ -1,4 +1,4 @@
-"""Section ``label``: which reference levels, calculated by what."""
+"""Section ``label``: reference levels, and the code that calculates them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args

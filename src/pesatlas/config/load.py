@@ -1,7 +1,8 @@
-"""Read a configuration and say, in one message, everything that is wrong with it."""
+"""Read a configuration and report all of its errors in one message."""
 
 import difflib
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,8 +13,10 @@ from pydantic_core import ErrorDetails
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.section import Section
+from pesatlas.config.section import Section, former_name
 from pesatlas.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # Where extensions are chosen, and the package that their names are looked up in.
 EXTENSIONS = {
@@ -53,7 +56,21 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
         raise UserError(
             f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'."
         )
+    for section, name, former in _former_names(raw):
+        log.warning(
+            "%s: %s.%s is called %s.%s now; the former name still works", path, section, former, section, name
+        )
     return load_campaign(raw, str(path), extensions=extensions)
+
+
+def _former_names(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, present and former name of every key that ``raw`` gives under its former name."""
+    for section in raw:
+        model = _model_at([section, ""])
+        for name, field in model.model_fields.items() if model and isinstance(raw[section], dict) else ():
+            former = former_name(field)
+            if former is not None and former in raw[section]:
+                yield section, name, former
 
 
 def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml", *, extensions: bool = True) -> Campaign:
@@ -105,10 +122,10 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
                     check(options)
                 except UserError as error:
                     problems.append(f"  - {key} ({options.kind}): {error}")
-    kept = campaign.train.kept if campaign.train else None
-    if kept is not None and not kept.exists():
+    retention_set = campaign.train.retention_set if campaign.train else None
+    if retention_set is not None and not retention_set.exists():
         problems.append(
-            f"  - train.kept = '{kept}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
+            f"  - train.retention_set = '{retention_set}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
         )
     problems += _check_elements(campaign) if not problems else []
     if problems:

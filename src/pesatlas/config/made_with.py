@@ -1,4 +1,4 @@
-"""Settings that results are made with: kept beside every table, and compared with a configuration of later.
+"""Settings that results were made with: stored beside every table, compared with later configurations.
 
 Only those that decide results are kept, section by section as in ``config.yaml``, so that a difference can be named by its key.
 """
@@ -89,7 +89,10 @@ def differences(made: Mapping[str, Any], campaign: Campaign) -> list[str]:
             now is None and not _there(campaign, key)
         ):
             continue  # e.g. of a potential that is not benchmarked any more
-        found += [f"{where} was {_text(a)}, is {_text(b)}" for where, a, b in _unlike(key, was, now)]
+        found += [
+            f"{where} was {_text(a)}, is {_text(b)}"
+            for where, a, b in _unlike(_present(campaign, key), was, now)
+        ]
     return found
 
 
@@ -103,12 +106,12 @@ def _values(campaign: Campaign, keys: list[str]) -> Iterator[tuple[str, Any]]:
             potential, _, what = which.rpartition(".")
             if value is not None and kind == "properties" and which in value.chosen():
                 yield key, value.chosen()[which]
-            elif kind == "potentials" and potential in campaign.judged:
-                options, corrected = campaign.judged[potential]
+            elif kind == "potentials" and potential in campaign.benchmarked:
+                options, corrected = campaign.benchmarked[potential]
                 yield key, options if what == "potential" else corrected
         else:
             for part in name.split(".") if name else []:
-                value = getattr(value, part, None)
+                value = getattr(value, _field(value, part), None)
             if value is not None or _there(campaign, key):
                 yield key, value
 
@@ -119,7 +122,18 @@ def _there(campaign: Campaign, key: str) -> bool:
     value: Any = campaign
     for part in parents:
         value = getattr(value, part, None)
-    return value is not None and hasattr(value, last)
+    return value is not None and hasattr(value, _field(value, last))
+
+
+def _field(section: Any, stored: str) -> str:
+    """Return the present name of the field that results store as ``stored``."""
+    return section.field_stored_as(stored) if isinstance(section, Section) else stored
+
+
+def _present(campaign: Campaign, key: str) -> str:
+    """Return the key of the configuration that results store as ``key``."""
+    section, _, name = key.partition(".")
+    return f"{section}.{_field(getattr(campaign, section), name)}" if name else key
 
 
 def _unlike(key: str, was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:

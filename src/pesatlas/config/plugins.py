@@ -1,4 +1,4 @@
-"""Extensions found by name: one module in a package is one extension, and nothing lists it.
+"""Extensions found by name: one module in a package is one extension; no list of them is kept.
 
 An extension module is light to import (torch, pymatgen and the like are imported inside its functions) and has
 a class ``Options`` (a ``Section`` with ``kind: Literal["<module name>"]``), which is how it appears in ``config.yaml``.

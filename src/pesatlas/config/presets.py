@@ -1,4 +1,4 @@
-"""Ready campaigns, from which ``config.yaml`` and ``config/*.yaml`` are generated."""
+"""Presets, from which ``config.yaml`` and ``config/*.yaml`` are generated."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What options of benchmark properties have in common: which structures they are measured on, and how these are relaxed."""
+"""Options common to benchmark properties: their structures, and how these are relaxed."""
 
 from typing import Any
 

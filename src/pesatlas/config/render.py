@@ -1,4 +1,4 @@
-"""Write a configuration as commented YAML, and the JSON Schema of all configurations: both follow from the models."""
+"""Write a configuration as commented YAML, and the JSON Schema; both follow from the models."""
 
 import json
 from collections.abc import Mapping

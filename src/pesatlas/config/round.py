@@ -1,4 +1,4 @@
-"""Section ``round``: what a campaign that goes on from another one takes from it."""
+"""Section ``round``: what a campaign takes from the round before it."""
 
 from pathlib import Path
 

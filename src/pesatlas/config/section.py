@@ -1,10 +1,11 @@
-"""What every part of the configuration is made of."""
+"""Base classes of every section of the configuration."""
 
 import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -13,13 +14,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides results, as plain JSON: every value but those declared with ``Runtime``."""
-        kept: dict[str, Any] = {}
+        """Return the settings that decide results, as plain JSON: all but those declared with ``Runtime``."""
+        deciding: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             extra = field.json_schema_extra
             if not (isinstance(extra, dict) and extra.get("runtime")):
-                kept[name] = plain(getattr(self, name))
-        return kept
+                deciding[former_name(field) or name] = plain(getattr(self, name))
+        return deciding
+
+    @classmethod
+    def field_stored_as(cls, key: str) -> str:
+        """Return the name of the field that ``identity`` calls ``key``."""
+        return next((name for name, field in cls.model_fields.items() if former_name(field) == key), key)
 
 
 def plain(value: Any) -> Any:
@@ -36,6 +42,20 @@ def plain(value: Any) -> Any:
 def Runtime(default: Any, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
     """Return a field that says how to compute, not what: changing it reruns nothing and changes no key."""
     return Field(default, json_schema_extra={"runtime": True}, **kwargs)
+
+
+def Renamed(default: Any, *, now: str, before: str, **kwargs: Any) -> Any:  # noqa: N802 - as Runtime
+    """Return a field ``now`` that was called ``before``: configurations may use either name.
+
+    ``identity`` keeps the former name, so that keys of finished results stay as they are.
+    """
+    return Field(default, validation_alias=AliasChoices(now, before), **kwargs)
+
+
+def former_name(field: FieldInfo) -> str | None:
+    """Return the former name of a field declared with ``Renamed``."""
+    alias = field.validation_alias
+    return str(alias.choices[-1]) if isinstance(alias, AliasChoices) else None
 
 
 def digest(*parts: Any, length: int = 16) -> str:

@@ -1,4 +1,4 @@
-"""Section ``select``: which frames are worth an expensive label."""
+"""Section ``select``: the frames to label."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Section ``structures``: which crystals, which cells of them, at which conditions."""
+"""Section ``structures``: crystals, their cells, and conditions."""
 
 from typing import TYPE_CHECKING, Any
 

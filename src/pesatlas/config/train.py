@@ -1,4 +1,4 @@
-"""Section ``train``: potentials that are trained on the dataset of one level."""
+"""Section ``train``: potentials trained on the dataset of one level."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pesatlas.config import plugins
 from pesatlas.config.label import LevelName
-from pesatlas.config.section import Runtime, Section
+from pesatlas.config.section import Renamed, Runtime, Section
 
 if TYPE_CHECKING:
     # built at run time from the modules that are there
@@ -50,9 +50,12 @@ class Train(Section):
         description="weights to start from instead, as explore.potential of kind matgl names them (path or name): their architecture, "
         "elements, scaling and references stay",
     )
-    kept: Path | None = Field(
+    retention_set: Path | None = Renamed(
         None,
-        description="with a base: file or folder of a table dataset or imported, of the same level; its errors before and after tell what was forgotten",
+        now="retention_set",
+        before="kept",
+        description="with a base: file or folder of a table dataset or imported, of the same level; errors on it before and after "
+        "fine-tuning measure forgetting",
     )
     references: Literal["atoms", "fit"] = Field(
         "atoms",
@@ -105,9 +108,9 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.kept is not None and self.base is None:
+        if self.retention_set is not None and self.base is None:
             raise ValueError(
-                "kept: what is trained from scratch has nothing to forget; give a base, or remove it"
+                "retention_set: a potential trained from scratch has nothing to forget; set a base, or remove this key"
             )
         if self.base is not None and self.base.older_convention:
             raise ValueError(

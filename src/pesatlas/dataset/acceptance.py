@@ -1,4 +1,4 @@
-"""The rules that a label is held against, by name. Their limits may change at any time: nothing is labelled again."""
+"""Acceptance rules for labels, by name. Their limits may change at any time: nothing is labelled again."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ def check_limits(row: Mapping[str, Any], rules: Rules) -> Iterator[Violation]:
             yield Violation(name, rule.then, f"{name} {value:.4g} {unit}, {_allowed(name, rule)}")
 
 
-def judge(violations: list[Violation]) -> tuple[str, str]:
+def decide_verdict(violations: list[Violation]) -> tuple[str, str]:
     """Return the verdict, and as JSON the rules that spoke."""
     consequences = {each.then for each in violations}
     verdict = QUARANTINED if "quarantine" in consequences else FLAGGED if consequences else ACCEPTED

@@ -1,4 +1,4 @@
-"""A finished campaign in Python: lazily loaded tables, SQL over them, pymatgen's structures, ASE's atoms with their labels."""
+"""A finished campaign in Python: lazy tables, SQL, pymatgen structures, ASE atoms with labels."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The dataset card: what there is, how it was made, what was left out, how to cite it. For people, and for programs."""
+"""The dataset card: contents, methods, losses, citation; for people and for programs."""
 
 import datetime as dt
 import json

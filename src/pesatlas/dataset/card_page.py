@@ -1,4 +1,4 @@
-"""The dataset card for people: Markdown."""
+"""The dataset card as Markdown."""
 
 import json
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""One dataset against an earlier one: what was added, removed, changed, and why."""
+"""One dataset compared with an earlier one: rows added, removed, changed, and why."""
 
 import hashlib
 import json

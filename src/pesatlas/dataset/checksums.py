@@ -1,4 +1,4 @@
-"""Checksums of a release: what changed, was lost or was added since."""
+"""Checksums of a release: files changed, lost or added since."""
 
 from pathlib import Path
 

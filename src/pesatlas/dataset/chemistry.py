@@ -1,4 +1,4 @@
-"""What kind of compound a composition is."""
+"""Chemical class of a composition."""
 
 from collections.abc import Sequence
 

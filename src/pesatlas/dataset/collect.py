@@ -13,17 +13,17 @@ import numpy as np
 from pesatlas import __version__
 from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.campaign.dataset_state import state_of
+from pesatlas.campaign.layout import Results
 from pesatlas.campaign.splits import Materials, material_column, splits_before
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.made_with import deciding
 from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.section import digest
-from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, judge
+from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, decide_verdict
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
 from pesatlas.dataset.level_consistency import Surface, find_surfaces
 from pesatlas.dataset.mixed import made_otherwise
-from pesatlas.dataset.paths import Results
 from pesatlas.dataset.references import References, find_references
 from pesatlas.errors import UserError
 from pesatlas.storage.atomic import write_text
@@ -49,24 +49,29 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     """
     layout = Results(results, len(labels), tuple(campaign.label.levels))
     for path in (
-        layout.structures,
-        layout.selection,
-        layout.root / "select" / "quality.parquet",
+        layout.path("structures"),
+        layout.path("selection"),
+        layout.path("quality"),
         *layout.failures,
     ):
         check_content(path)
-    upstream = [path for path in layout.tables() if path.parent.name not in {*layout.levels, "quarantine"}]
     problems = made_otherwise(
         layout.root,
-        [path.relative_to(layout.root).as_posix() for path in upstream if path != layout.dataset_failures],
+        [
+            path.relative_to(layout.root).as_posix()
+            for path in (*layout.tables_before_dataset(), *layout.failures)
+        ],
         campaign,
     )
     if problems:
         raise UserError("these tables belong to no one dataset:\n  " + "\n  ".join(problems))
-    tables = [*((path, "labels") for path in layout.labels), (layout.atoms, "atoms")]
+    tables = [
+        *((path, "labels") for path in layout.of_label_batches("labels")),
+        (layout.path("atoms"), "atoms"),
+    ]
     surfaces = find_surfaces(tables, layout.levels, campaign.dataset.patch_versions)
-    references = find_references(layout.atoms, layout.labels, layout.levels)
-    selected = _geometries(layout.selection)
+    references = find_references(layout.path("atoms"), layout.of_label_batches("labels"), layout.levels)
+    selected = _geometries(layout.path("selection"))
     before = splits_before(
         [path for level in layout.levels for path in campaign.before(level)], campaign.dataset.split
     )
@@ -89,16 +94,19 @@ def _write_rows(
     # a new name or card leaves the tables as they are, to the last bit: nothing is trained again for it
     fingerprint = digest(deciding(campaign))
     with ExitStack() as stack:
-        failures = stack.enter_context(TableWriter(layout.dataset_failures, "failures", fingerprint))
+        failures = stack.enter_context(TableWriter(layout.path("dataset_failures"), "failures", fingerprint))
         writers = {
             (level, place): stack.enter_context(
                 TableWriter(path, "dataset", fingerprint, {"pesatlas.level": level})
             )
             for level in layout.levels
-            for place, path in (("dataset", layout.dataset(level)), ("quarantine", layout.quarantine(level)))
+            for place, path in (
+                ("dataset", layout.path("dataset", level=level)),
+                ("quarantine", layout.path("quarantine", level=level)),
+            )
         }
-        for path in layout.labels:
-            rows = _judged(campaign, path, references, selected, materials)
+        for path in layout.of_label_batches("labels"):
+            rows = _verdict_rows(campaign, path, references, selected, materials)
             for level in layout.levels:
                 here = [row for row in rows if row["level"] == level]
                 bad = [row for row in here if row["verdict"] == QUARANTINED]
@@ -113,7 +121,7 @@ def _write_rows(
             )
 
 
-def _judged(
+def _verdict_rows(
     campaign: Campaign, path: Path, references: References, selected: dict[str, str], materials: Materials
 ) -> list[dict[str, Any]]:
     """Return the labels of one file as rows of the dataset, each with its verdict."""
@@ -128,7 +136,7 @@ def _judged(
         violations = list(always(label, selected.get(label["snapshot_id"]) == key))
         row = label | derived(label, geometries[key], references)
         violations += check_limits(row, settings.rules)
-        row["verdict"], row["verdict_rules"] = judge(violations)
+        row["verdict"], row["verdict_rules"] = decide_verdict(violations)
         row["split"] = materials.of(row[material])
         if row["verdict"] == ACCEPTED:
             materials.accept(row["level"], row[material], row["numbers"])
@@ -202,4 +210,4 @@ def _write_manifest(
         ],
     }
     manifest["state"] = state_of(manifest)
-    write_text(layout.root / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_text(layout.path("manifest"), json.dumps(manifest, indent=1) + "\n")

@@ -1,10 +1,10 @@
-"""Sums that have to close where tables meet. What does not close stops the campaign."""
+"""Row counts that must add up where tables meet; a sum that does not add up stops the campaign."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pesatlas.dataset.paths import Results
+from pesatlas.campaign.layout import Results
 from pesatlas.errors import UserError
 from pesatlas.tables import read_entry
 
@@ -32,17 +32,17 @@ def sums(results: Results) -> list[Sum]:
 
     The expected count always comes from upstream: what a stage should have is what the stage before it wrote.
     """
-    structures = read_entry(results.structures).counts
+    structures = read_entry(results.path("structures")).counts
     explored = _total(results.of_batches("snapshots"))
     snapshots = _rows(results.of_batches("snapshots"))
-    selection = read_entry(results.selection)
+    selection = read_entry(results.path("selection"))
     found = [
         Sum("structures read", structures["sources_read"], _pick(structures, "accepted", "failed")),
         Sum(
             "structure failures on file",
             # before domains could refuse there was no such count
             structures["failed"] + structures.get("cells_refused", 0),
-            {"rows": _rows([results.root / "failures" / "structures.parquet"])},
+            {"rows": _rows([results.path("structure_failures")])},
         ),
         Sum("cells", structures["cells"], {"explored": explored["structures"]}),
         Sum(
@@ -53,7 +53,7 @@ def sums(results: Results) -> list[Sum]:
         Sum(
             "explore failures on file",
             explored["trajectories_failed"] + explored["equilibrium_failed"],
-            {"rows": _rows(results.of_batches("failures/explore"))},
+            {"rows": _rows(results.of_batches("explore_failures"))},
         ),
         Sum(
             "snapshots",
@@ -64,19 +64,21 @@ def sums(results: Results) -> list[Sum]:
         Sum("pool", snapshots, {name: selection.counts[name] for name in selection.counts if name != "pool"}),
         Sum("selected", selection.counts["selected"], {"rows": selection.rows}),
     ]
-    labels = _total(results.labels)
+    labels = _total(results.of_label_batches("labels"))
     for level in results.levels:
         parts = {"labelled": labels[f"labelled_{level}"], "failed": labels[f"failed_{level}"]}
         found.append(Sum(f"selected, at {level}", selection.rows, parts))
     failed = sum(labels[f"failed_{level}"] for level in results.levels)
-    found.append(Sum("label failures on file", failed, {"rows": _rows(results.label_failures)}))
+    found.append(
+        Sum("label failures on file", failed, {"rows": _rows(results.of_label_batches("label_failures"))})
+    )
     label_rows = sum(labels[f"labelled_{level}"] for level in results.levels)
-    found.append(Sum("labels", label_rows, {"rows": _rows(results.labels)}))
-    quarantine = [results.quarantine(level) for level in results.levels]
-    accepted = {level: _rows([results.dataset(level)]) for level in results.levels}
+    found.append(Sum("labels", label_rows, {"rows": _rows(results.of_label_batches("labels"))}))
+    quarantine = results.of_levels("quarantine")
+    accepted = {level: _rows([results.path("dataset", level=level)]) for level in results.levels}
     found.append(Sum("labels in dataset", label_rows, {**accepted, "quarantined": _rows(quarantine)}))
     found.append(
-        Sum("quarantine on file", _rows(quarantine), {"failures": _rows([results.dataset_failures])})
+        Sum("quarantine on file", _rows(quarantine), {"failures": _rows([results.path("dataset_failures")])})
     )
     return found
 

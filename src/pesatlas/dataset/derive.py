@@ -1,4 +1,4 @@
-"""What follows from a label and its references: energies, forces, pressure, symmetry, chemistry."""
+"""Quantities derived from a label and its references: energies, forces, pressure, symmetry, chemistry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The whole story of one row, from its source crystal to its label; and of one that is missing, where it ended and why."""
+"""The history of one row from crystal to label; for a missing row, where it ended and why."""
 
 import json
 from typing import Any
@@ -102,7 +102,7 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
     ]
     if failures:
         return [("it is missing", _failure(row)) for row in failures]
-    row, place = _judged(atlas, snapshot_id, level)
+    row, place = _dataset_row(atlas, snapshot_id, level)
     if row is None:
         return [
             ("it is missing", "there is neither a label nor a failure: `pesatlas verify` tells what is wrong")
@@ -135,7 +135,7 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
     ]
 
 
-def _judged(atlas: Atlas, snapshot_id: str, level: str) -> tuple[dict[str, Any] | None, str]:
+def _dataset_row(atlas: Atlas, snapshot_id: str, level: str) -> tuple[dict[str, Any] | None, str]:
     for place in ("dataset", "quarantine"):
         for row in atlas.find(place, snapshot_id=snapshot_id, level=level):
             return row, place
@@ -150,7 +150,7 @@ def label_rows(atlas: Atlas, snapshot_id: str) -> dict[str, dict[str, Any]]:
     UserError
         If it has none; the message says why.
     """
-    found = {level: _judged(atlas, snapshot_id, level)[0] for level in atlas.levels}
+    found = {level: _dataset_row(atlas, snapshot_id, level)[0] for level in atlas.levels}
     rows = {level: row for level, row in found.items() if row is not None}
     if not rows:
         title, lines = explain(atlas, snapshot_id)[-1]

@@ -1,4 +1,4 @@
-"""Write a dataset in the forms that people train on."""
+"""Write a dataset in formats for training."""
 
 import json
 import logging
@@ -12,10 +12,10 @@ from typing import Any
 from pesatlas import __version__
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import identifier
+from pesatlas.campaign.layout import Results
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
-from pesatlas.dataset.paths import Results
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
 from pesatlas.storage.atomic import write_text
@@ -129,7 +129,7 @@ def sources_of(results: Path, manifest: dict[str, Any], verdicts: Sequence[str])
     atoms = manifest.get("references", {}).get("atoms_eV", {})
     return [
         Source(
-            layout.dataset(level),
+            layout.path("dataset", level=level),
             level,
             tuple(verdicts),
             manifest["campaign"],

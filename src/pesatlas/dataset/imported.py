@@ -1,4 +1,4 @@
-"""Other people's datasets as a table: to compare with, to look into, and as crystals to explore or select from."""
+"""External datasets as a table: to compare with, inspect, explore or select from."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Labels of somebody's runs as rows of the table ``imported``, and runs without a label as rows of the failures beside it."""
+"""Labels of existing runs as rows of the table ``imported``; runs without a label as failures beside it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

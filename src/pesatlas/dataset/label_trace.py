@@ -1,4 +1,4 @@
-"""Every row of a dataset is the label that it says it is, number by number."""
+"""Comparison of every dataset row with its label, number by number."""
 
 import hashlib
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pesatlas.dataset.paths import Results
+from pesatlas.campaign.layout import Results
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, iter_table, read_table
 
@@ -23,12 +23,12 @@ def check_against_labels(layout: Results) -> list[str]:
     """Return how the rows of dataset and quarantine differ from the labels they were made of; in pieces, a hash of each row is kept."""
     known: dict[tuple[str, str], tuple[bytes, Path]] = {}
     for level in layout.levels:
-        for path in (layout.quarantine(level), layout.dataset(level)):
+        for path in (layout.path("quarantine", level=level), layout.path("dataset", level=level)):
             known |= {(level, name): (made, path) for name, made in _hashes(path)}
     lost: list[tuple[str, str]] = []
     changed: list[tuple[str, str, Path, Path]] = []
-    progress = Progress("tables of labels", len(layout.labels))
-    for path in layout.labels:
+    progress = Progress("tables of labels", len(layout.of_label_batches("labels")))
+    for path in layout.of_label_batches("labels"):
         progress.step()
         levels = pq.read_table(path, columns=["level"]).column(0).to_pylist()
         for level, (name, made) in zip(levels, _hashes(path), strict=True):

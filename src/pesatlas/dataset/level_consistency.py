@@ -1,4 +1,4 @@
-"""One surface: labels of different level fingerprints are not merged, and what differs is named.
+"""One level per dataset: labels with different level fingerprints are not merged; differences are named.
 
 Every table of labels has the definition of its levels in its metadata, so that a difference can be told key by key.
 """

@@ -1,4 +1,4 @@
-"""Tables of one campaign that were made with different settings, or of other tables than lie beside them: no dataset is made of them."""
+"""Detect tables made with different settings or from other inputs; no dataset is made of them."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Why a frame was not picked: the first cause that holds, in the order in which the selection counts them."""
+"""Reason why a frame was not picked: the first that holds, in the order of the selection."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

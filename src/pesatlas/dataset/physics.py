@@ -1,4 +1,4 @@
-"""What cannot be true of a good label, row by row, level against level, and against the potential that explored."""
+"""Plausibility checks of labels: row by row, level against level, and against the exploring potential."""
 
 import hashlib
 import json
@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.campaign.layout import Results
 from pesatlas.config.label import MLIP
 from pesatlas.dataset.derive import entropy
-from pesatlas.dataset.paths import Results
 from pesatlas.tables import iter_table
 
 # Two functionals that give the same energies to this (eV/atom) are one functional under two names.
@@ -154,36 +155,48 @@ class Levels:
 def check_stress_sign(layout: Results) -> list[str]:
     """Return a problem for each level whose stresses run against those of the potential that explored: its sign is flipped.
 
-    Traces and off-diagonal components vary from frame to frame, and any potential fit to explore with has most of that right.
+    Frames of one crystal are compared with their mean: an offset between a level and the potential differs from crystal to crystal
+    (lattice constant, k-points, Pulay stress) and says nothing of the sign, while traces and off-diagonal components vary from frame
+    to frame, and any potential fit to explore with has most of that right. A crystal with one labelled frame says nothing.
     """
     labels = {level: _stresses(layout, level) for level in layout.levels}
-    pairs: dict[str, list[tuple[list[float], list[float]]]] = {level: [] for level in layout.levels}
+    pairs: dict[str, dict[str, list[tuple[list[float], list[float]]]]] = {
+        level: {} for level in layout.levels
+    }
+    columns = ["snapshot_id", "structure_id", "mlip_stress_eV_per_A3"]
     for path in layout.of_batches("snapshots"):
-        for piece in iter_table(path, ["snapshot_id", "mlip_stress_eV_per_A3"]):
-            names, stresses = piece["snapshot_id"].to_pylist(), piece["mlip_stress_eV_per_A3"]
-            for i, name in enumerate(names):
+        for piece in iter_table(path, columns):
+            names, crystals = piece["snapshot_id"].to_pylist(), piece["structure_id"].to_pylist()
+            for i, (name, crystal) in enumerate(zip(names, crystals, strict=True)):
                 for level, known in labels.items():
                     if name in known:
-                        pairs[level].append((known[name], stresses[i].as_py()))
+                        pair = known[name], piece[columns[-1]][i].as_py()
+                        pairs[level].setdefault(crystal, []).append(pair)
     problems = []
-    for level, both in pairs.items():
-        if len(both) < ENOUGH_ROWS:
+    for level, crystals in pairs.items():
+        told = [np.array(both) for both in crystals.values() if len(both) > 1]
+        if sum(map(len, told)) < ENOUGH_ROWS:
             continue
-        label, potential = (np.array([pair[i] for pair in both]) for i in (0, 1))
-        # a constant offset (k-points, Pulay stress) says nothing of the sign
-        x, y = (np.stack([s[:, :3].sum(axis=1), s[:, 3], s[:, 4], s[:, 5]]) for s in (label, potential))
-        x, y = (s - s.mean(axis=1, keepdims=True) for s in (x, y))
+        parts = [_varying(both[:, 0]) for both in told], [_varying(both[:, 1]) for both in told]
+        x, y = (np.concatenate(each) for each in parts)
         scale = np.sqrt((x**2).sum() * (y**2).sum())
         correlation = float((x * y).sum() / scale) if scale > 0 else 0.0
         if correlation < WRONG_SIGN:
             problems.append(
-                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over {len(both)} rows): their sign is flipped"
+                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over {len(x)} rows): their sign "
+                "is flipped"
             )
     return problems
 
 
+def _varying(stresses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return trace, yz, xz and xy of the stresses (n, 6) of one crystal, less their means: (n, 4)."""
+    varying = np.column_stack([stresses[:, :3].sum(axis=1), stresses[:, 3:]])
+    return varying - varying.mean(axis=0)
+
+
 def _stresses(layout: Results, level: str) -> dict[str, list[float]]:
-    table = pq.read_table(layout.dataset(level), columns=["snapshot_id", "stress_eV_per_A3"])
+    table = pq.read_table(layout.path("dataset", level=level), columns=["snapshot_id", "stress_eV_per_A3"])
     return dict(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
 
 

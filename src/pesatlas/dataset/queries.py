@@ -1,4 +1,4 @@
-"""Queries of a campaign's tables in SQL, by connections that can do nothing else.
+"""Read-only SQL queries of a campaign's tables.
 
 DuckDB is locked before a query is seen: of all files it may open those in the campaign's folder of results alone, where the tables
 are that have a name and some that have none (the report asks those). What it may open it may write, too, so only statements that

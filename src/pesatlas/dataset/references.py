@@ -1,4 +1,4 @@
-"""What energies are measured against: isolated atoms, elements, and one level against the other. One pass over the labels."""
+"""Reference energies: isolated atoms, elements, level against level. One pass over the labels."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

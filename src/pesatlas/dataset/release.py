@@ -1,4 +1,4 @@
-"""Releases: copies of a dataset that never change, with checksums, and what is new since an earlier one."""
+"""Releases: immutable copies of a dataset with checksums, and changes since an earlier one."""
 
 import json
 import re

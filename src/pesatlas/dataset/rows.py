@@ -1,4 +1,4 @@
-"""Rows of a dataset, one by one, for whoever writes them in another form."""
+"""Rows of a dataset one by one, for exporters."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Labels of the same geometry in two sets: matched in any order of atoms, orientation of the cell and lattice vector of an atom."""
+"""Labels of the same geometry in two sets, matched in any atom order, cell orientation and lattice vector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

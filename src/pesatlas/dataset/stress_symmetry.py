@@ -1,4 +1,4 @@
-"""Space groups, and how far a stress is from the symmetry of its crystal."""
+"""Space groups, and the deviation of a stress from the symmetry of its crystal."""
 
 import warnings
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Check a finished campaign from its files alone: schemas, checksums, sums, and every row against its label and physics."""
+"""Check a finished campaign from its files: schemas, checksums, sums, each row against label and physics."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pesatlas.campaign.dataset_state import other_states
+from pesatlas.campaign.layout import Results
 from pesatlas.config.load import load_campaign
 from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
 from pesatlas.dataset.label_trace import check_against_labels
 from pesatlas.dataset.mixed import made_otherwise
-from pesatlas.dataset.paths import Results
 from pesatlas.dataset.physics import Levels, RowCheck, check_stress_sign
 from pesatlas.errors import UserError
 from pesatlas.runtime.progress import Progress
@@ -142,8 +142,8 @@ def _check_rows(layout: Results, level: str, manifest: dict[str, Any], levels: L
     count = 0
     seen: set[str] = set()
     twice = 0
-    progress = Progress(f"rows at {level}", read_entry(layout.dataset(level)).rows)
-    for piece in iter_table(layout.dataset(level)):
+    progress = Progress(f"rows at {level}", read_entry(layout.path("dataset", level=level)).rows)
+    for piece in iter_table(layout.path("dataset", level=level)):
         for row in piece.to_pylist():
             twice += row["snapshot_id"] in seen
             seen.add(row["snapshot_id"])

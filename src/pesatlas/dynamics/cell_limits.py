@@ -1,4 +1,4 @@
-"""Which strains the barostat may make of each cell of a batch."""
+"""Strains that the barostat may apply to each cell of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

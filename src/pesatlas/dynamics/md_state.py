@@ -1,4 +1,4 @@
-"""The dynamical state of many structures that advance together."""
+"""The dynamical state of a batch of structures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace

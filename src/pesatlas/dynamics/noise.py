@@ -1,4 +1,4 @@
-"""Random numbers as a function of trajectory and step: nothing to save at a checkpoint, nothing shared with neighbours.
+"""Random numbers as a function of trajectory and step; nothing to checkpoint, no state shared.
 
 A counter-based generator (Philox, Salmon et al. 2011, doi:10.1145/2063384.2063405) is set to a place that the
 trajectory's key and the step decide, so that a trajectory sees the same numbers whatever it shares a batch with,

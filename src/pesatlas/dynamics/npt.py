@@ -1,4 +1,4 @@
-"""Constant temperature and pressure for many structures at once: velocity Verlet, thermostat and barostat.
+"""Batched dynamics at constant temperature and pressure: velocity Verlet, thermostat and barostat.
 
 One step is kick (half), drift (half), thermostat, barostat, drift (half), forces, kick (half). Thermostat and barostat act
 in the middle, where positions and half-step velocities agree to second order in the time step, and before the forces,

@@ -1,4 +1,4 @@
-"""Relaxation of many structures at once: positions and cells to zero force and pressure, by FIRE.
+"""Batched relaxation of positions and cells to zero force and pressure, by FIRE.
 
 FIRE: Bitzek et al. 2006, doi:10.1103/PhysRevLett.97.170201, with the parameters and the limit of a step that ASE has. Each structure
 has its own time step and its own mixing. A cell is relaxed by its strain times its number of atoms, whose force is the virial over

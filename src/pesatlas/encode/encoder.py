@@ -1,4 +1,4 @@
-"""What an encoder is to the encode stage: frames in, vectors out."""
+"""The interface of an encoder: frames in, vectors out."""
 
 from typing import NamedTuple, Protocol
 

@@ -1,4 +1,4 @@
-"""From frames to the graph that models read, and from their features to arrays."""
+"""Graphs of frames for models, and features of models as arrays."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Trajectories under way, on disk: what a killed job finds when it starts again.
+"""Checkpoints of running trajectories, from which a killed job resumes.
 
 Two files in the work folder. ``frames.ledger`` grows by one record of new frames at each checkpoint; ``checkpoint.npz`` is replaced
 atomically and says how many of these records are its own, so that records of a checkpoint that was never finished do not count.

@@ -1,4 +1,4 @@
-"""The loop: many trajectories advance together, leave when they end or fail, and others take their places."""
+"""The loop: trajectories advance in batches, leave when they end or fail, and others take their places."""
 
 import logging
 import time

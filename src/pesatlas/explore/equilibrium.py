@@ -1,4 +1,4 @@
-"""The crystals as given, and other cells that are not moved: what the potential says of them."""
+"""Crystals as they were read, and other static cells, evaluated by the potential."""
 
 from collections.abc import Sequence
 

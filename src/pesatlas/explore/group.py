@@ -1,4 +1,4 @@
-"""Trajectories under way that share one state."""
+"""Running trajectories that share one state."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""When a trajectory has left physics."""
+"""Criteria by which a trajectory is unphysical."""
 
 from collections.abc import Sequence
 from dataclasses import replace

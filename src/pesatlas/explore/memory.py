@@ -1,4 +1,4 @@
-"""How many atoms advance together."""
+"""Number of atoms that fit into a batch."""
 
 import logging
 

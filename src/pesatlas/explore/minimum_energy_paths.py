@@ -1,4 +1,4 @@
-"""Paths of least energy between two states of a cell, by the potential: their images are the frames.
+"""Minimum energy paths between two states of a cell; their images are the frames.
 
 Both states are relaxed in their cell, which is kept. Images between them are put where pair distances change evenly (image dependent
 pair potential, Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)), then moved by the nudged elastic band: tangents of Henkelman &

@@ -1,4 +1,4 @@
-"""Frames of a trajectory, and the compact form in which a finished one is stored: Arrow IPC, zstd."""
+"""Frames of a trajectory, and their compact form in the store: Arrow IPC, zstd."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

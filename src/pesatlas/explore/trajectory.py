@@ -1,4 +1,4 @@
-"""What there is to compute: trajectories and cells that do not move, each with a key made of all that decides it."""
+"""Trajectories and static cells to compute, each with a key of everything that decides its result."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

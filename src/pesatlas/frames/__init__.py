@@ -1,1 +1,1 @@
-"""Entries of foreign files: read alike, accepted and refused alike, their labels understood alike, whichever command asks."""
+"""Entries of foreign files, read and checked in the same way for every command."""

@@ -1,4 +1,4 @@
-"""Rows of ASE databases as frames: a row that is broken costs itself alone."""
+"""Rows of ASE databases as frames; a broken row is skipped alone."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""The comment line of extended XYZ: keys and values as text, exactly as the file has them.
+"""The comment line of extended XYZ: keys and values as text, as in the file.
 
 The grammar is that of ASE (``key=value``, values in quotes, brackets or braces, backslashes that escape, a key alone is ``T``), but a
 value is not turned into a number, a boolean or an array: an id such as ``0012345``, ``12e4``, ``T`` or ``[1,2]`` is text.

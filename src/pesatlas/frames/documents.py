@@ -1,4 +1,4 @@
-"""JSON records with a structure in pymatgen's form, read as lattice, species and coordinates.
+"""JSON records with a structure in pymatgen's form, as lattice, species and coordinates.
 
 Nothing else of a structure is looked at: pymatgen itself decodes properties of structures and sites, and imports the modules that they name.
 """

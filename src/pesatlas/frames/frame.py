@@ -1,4 +1,4 @@
-"""A frame of a foreign file, and the one decision whether it is a periodic, neutral, ordered crystal that can be used.
+"""A frame of a foreign file, and the check that it is a periodic, neutral, ordered crystal.
 
 Sources of a campaign, ``select``, ``gaps``, ``select.reference`` and ``pesatlas import`` all ask ``check_usable``.
 """

@@ -1,4 +1,4 @@
-"""Entries of a file one by one, each with its name, and the frame or the reason why there is none."""
+"""Entries of a file one by one, each with its name, and its frame or the reason for rejection."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice

@@ -1,4 +1,4 @@
-"""Records of a JSON file one by one: a list, or one after the other (JSON lines); memory does not grow with the file."""
+"""Records of a JSON file one by one: a list or JSON lines; memory does not grow with the file."""
 
 import json
 from collections.abc import Iterator

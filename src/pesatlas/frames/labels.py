@@ -1,4 +1,4 @@
-"""Labels of foreign entries: energy, forces, stress and moments under the names that programs give them.
+"""Labels of foreign entries: energy, forces, stress and moments under the names of various programs.
 
 Names may have the prefix ``REF_`` (MACE) or ``dft_`` (GAP), in any case of letters. A virial is minus the stress times the volume. Whatever
 looks like a label and is not read is named in a note; notes are counted by the importer. A stress that is zero throughout was not

@@ -1,4 +1,4 @@
-"""Text that people wrote: gzipped or not, in UTF-8, UTF-16 or latin-1, with lines that end in any way."""
+"""Text files: gzipped or not, in UTF-8, UTF-16 or latin-1, with any line ends."""
 
 import gzip
 from pathlib import Path

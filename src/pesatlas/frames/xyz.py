@@ -1,4 +1,4 @@
-"""Extended XYZ, one entry after the other: an entry that is broken costs itself alone, and memory does not grow with the file.
+"""Extended XYZ, entry by entry: a broken entry is skipped alone; memory does not grow with the file.
 
 Entries are found by their count lines; where a count is wrong, reading goes on at the next line that holds one number alone. Text may be
 UTF-8 or UTF-16 with or without a byte-order mark, or latin-1, with lines that end in any way, and gzipped.

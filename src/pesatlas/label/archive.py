@@ -1,4 +1,4 @@
-"""Inputs and outputs of calculations, kept compressed beside their labels: one file for each job, not one for each output."""
+"""Compressed inputs and outputs of calculations beside their labels: one archive per job."""
 
 import io
 import tarfile

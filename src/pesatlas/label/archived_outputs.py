@@ -1,4 +1,4 @@
-"""What is archived of a calculation: its inputs and outputs, unpacked again."""
+"""Unpack the archived inputs and outputs of a calculation."""
 
 import re
 from pathlib import Path

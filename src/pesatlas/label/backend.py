@@ -1,4 +1,4 @@
-"""What a labelling backend is given and what it gives back."""
+"""The interface of a labelling backend: what it receives and returns."""
 
 import json
 from dataclasses import asdict, dataclass, field

@@ -12,7 +12,7 @@ from pesatlas.config.section import digest
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
 from pesatlas.label.rows import definitions, result_columns, row_of_failure
-from pesatlas.label.verdict import QUARANTINED, judge
+from pesatlas.label.verdict import QUARANTINED, decide_verdict
 from pesatlas.levels.level import Level
 from pesatlas.levels.lookup import levels_of
 from pesatlas.runtime.progress import Progress
@@ -68,7 +68,7 @@ def label_batch(
                         row_of_failure(outcome, pick["snapshot_id"], pick["structure_id"], level.name)
                     )
                     continue
-                verdict, rules = judge(outcome)
+                verdict, rules = decide_verdict(outcome)
                 columns = result_columns(outcome, level, content_key(task))
                 rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
             progress.step(len(outcomes), failed=sum(isinstance(outcome, Failed) for outcome in outcomes))

@@ -1,4 +1,4 @@
-"""Calculations addressed by their content: what was ever finished is taken from the store."""
+"""Calculations addressed by their content: finished ones are taken from the store."""
 
 import logging
 import shutil

@@ -1,4 +1,4 @@
-"""Failed calculations, and labels in quarantine, put back into the queue."""
+"""Put failed calculations and quarantined labels back into the queue."""
 
 import time
 from collections import Counter

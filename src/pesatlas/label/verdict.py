@@ -1,4 +1,4 @@
-"""Whether a finished calculation is what was asked for, as far as it can tell itself; the dataset's rules speak later."""
+"""Verdict on a finished calculation from its own output; the dataset's limits are applied later."""
 
 import json
 
@@ -7,7 +7,7 @@ from pesatlas.label.backend import Result
 ACCEPTED, QUARANTINED = "accepted", "quarantined"
 
 
-def judge(result: Result) -> tuple[str, str]:
+def decide_verdict(result: Result) -> tuple[str, str]:
     """Return the verdict and, as JSON, what speaks against the label."""
     spoke = [] if result.converged else ["not converged"]
     spoke += result.quarantine_reasons

@@ -1,4 +1,4 @@
-"""Folders on a node's own disk, in which calculations run: gone when their job is, however it ended."""
+"""Scratch folders on a node's own disk for calculations, removed when the job ends."""
 
 import fcntl
 import logging

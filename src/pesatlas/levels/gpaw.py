@@ -1,4 +1,4 @@
-"""Reference levels of GPAW, and the settings of each calculation that follow from them.
+"""Reference levels of GPAW, and settings of each calculation.
 
 GPAW is GPL and is never imported here: its versions are asked of it by running it, its PAW data are found as files.
 """

@@ -1,4 +1,4 @@
-"""Levels by the kind of backend that the configuration names: module ``pesatlas.levels.<kind>``, or that of an installed backend."""
+"""Levels by backend kind: module ``pesatlas.levels.<kind>``, or that of an installed backend."""
 
 from collections.abc import Sequence
 from typing import Any

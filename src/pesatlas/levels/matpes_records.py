@@ -1,4 +1,4 @@
-"""Published MatPES records of 89 elements, crystal and isolated atom, as matcalc's package brings them."""
+"""Published MatPES records of 89 elements, crystal and isolated atom, from matcalc's package."""
 
 import gzip
 import json

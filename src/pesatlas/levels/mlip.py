@@ -1,4 +1,4 @@
-"""The level of labels by a machine-learning potential: a surface of its own, which is no DFT and says so."""
+"""The level of labels by a machine-learning potential, marked as not DFT."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""VASP's pseudopotentials: where the user has them, and whether they are the ones that a level is made of."""
+"""VASP's pseudopotentials: location, and comparison with those of a level."""
 
 import hashlib
 import os

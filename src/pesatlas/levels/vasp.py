@@ -1,4 +1,4 @@
-"""Reference levels of VASP: exactly pymatgen's ``MatPESStaticSet``, for PBE and for r2SCAN."""
+"""Reference levels of VASP: pymatgen's ``MatPESStaticSet`` for PBE and r2SCAN."""
 
 from collections.abc import Sequence
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""A stage as a bar: what is done, under way, failed and left, in proportion."""
+"""Progress bar of a stage: done, running, failed and left, in proportion."""
 
 from collections.abc import Iterator, Sequence
 

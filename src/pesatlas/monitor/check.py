@@ -1,4 +1,4 @@
-"""What a check says: whether all is well, what was found, how to mend it."""
+"""Result of one check: state, finding, remedy."""
 
 from typing import NamedTuple
 

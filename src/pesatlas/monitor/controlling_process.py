@@ -1,4 +1,4 @@
-"""The controlling process of a campaign: the `pesatlas run` of a folder, and the Snakemake that it started."""
+"""The controlling process of a campaign: the `pesatlas run` of a folder and its Snakemake."""
 
 import json
 import socket

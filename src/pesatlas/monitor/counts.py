@@ -1,4 +1,4 @@
-"""How far each stage is, from the manifests beside its tables and the progress of its jobs. No table is opened."""
+"""Progress of each stage, from manifests and job progress files; no table is opened."""
 
 import json
 from collections import Counter
@@ -8,58 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import done_by, path
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
 from pesatlas.config.select import groups
 from pesatlas.tables import FailureReason
-from pesatlas.tables.manifest import entry_path
+from pesatlas.tables.manifest import SUFFIX, entry_path
 
 Counts = dict[str, int]
 
-_OUTPUTS = {
-    "fetch_structures": "work/fetched/structures.txt",
-    "fetch_potential": "work/fetched/potential.txt",
-    "prepare_structures": "results/structures.parquet",
-    "fit_pca": "results/select/pca.npz",
-    "cluster_structures": "results/select/structures.npz",
-    "cluster_atoms": "results/select/atoms.npz",
-    "pick_snapshots": "results/selection.parquet",
-    "pick_arms": "results/compare/arms.parquet",
-    "measure_selection": "results/select/quality.parquet",
-    "label_atoms": "results/labels/atoms.parquet",
-    "collect_dataset": "results/manifest.json",
-    "write_card": "results/card.json",
-    "fetch_base": "work/fetched/base.txt",
-    "compare_arms": "results/compare/contrasts.parquet",
-    "fetch_benchmark": "work/fetched/benchmark.txt",
-    "score_benchmark": "results/benchmark/summary.parquet",
-    "calibrate_disagreement": "results/select/calibration.parquet",
-    "advise_round": "results/advice.json",
-    "evaluate_potential": "results/report/parity.parquet",
-    "build_report": "results/report.html",
-}
 TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}
-"""The folder of the table that each rule with batches writes."""
-OF_GROUPS = {
-    "grid_structures": "{}.structures.npz",
-    "grid_atoms": "{}.atoms.npz",
-    "reduce_frames": "{}.parquet",
-}
-"""What each rule of select with groups writes for a group."""
-_OF_JOBS = {
-    "export_dataset": "exports/{}/export.json",
-    "train_potential": "potentials/{}/card.json",
-    "train_arm": "compare/{}/errors.parquet",
-    "run_benchmark": "benchmark/scores/{}.parquet",
-    "measure_disagreement": "select/disagreement/{}.parquet",
-}
-"""What each job of other rules with many jobs writes below ``results``."""
-_GROUP_FOLDERS = {
-    "grid_structures": "select/grid",
-    "grid_atoms": "select/grid",
-    "reduce_frames": "select/candidates",
-}
+"""The table of labels, or of frames, that each rule with batches writes; it is there with its entry once a job is done."""
+OF_GROUPS = ("grid_structures", "grid_atoms", "reduce_frames")
+"""Rules of select with groups."""
 
 
 @dataclass
@@ -106,26 +68,24 @@ class Manifests:
     """The manifest entries below one ``results`` folder, each read once at most."""
 
     def __init__(self, folder: Path) -> None:
-        self._results = folder / "results"
         self._folder = folder
         self._listed: dict[str, frozenset[str]] = {}
 
     def has_results(self, rule: str, batch: str) -> bool:
         """Whether a job's results are there, whole."""
-        if rule in TABLES:
-            names = self._names(TABLES[rule])
-            return f"{batch}.parquet" in names and f"{batch}.parquet.manifest.json" in names
-        if rule in OF_GROUPS:
-            return OF_GROUPS[rule].format(batch) in self._names(_GROUP_FOLDERS[rule])
-        if rule in _OF_JOBS and batch:
-            # properties and shares have no hyphen in their names, potentials may have
-            parts = batch.rsplit("-", 2) if rule == "run_benchmark" else [batch]
-            return (self._results / _OF_JOBS[rule].format("/".join(parts))).is_file()
-        return rule in _OUTPUTS and (self._folder / _OUTPUTS[rule]).is_file()
+        made = done_by(rule, batch)
+        if made is None:
+            return False
+        if rule in TABLES or rule in OF_GROUPS:
+            folder, _, name = made.rpartition("/")
+            there = self._names(folder)
+            return name in there and (rule in OF_GROUPS or f"{name}{SUFFIX}" in there)
+        return (self._folder / made).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
         """Return the batches of a rule that have their results; those from ``batches`` on are an earlier run's, and do not count."""
-        listed = [name[:5] for name in self._names(TABLES[rule]) if len(name) == len("00000.parquet")]
+        folder, _, ending = path(TABLES[rule]).partition("/{batch}")
+        listed = [name[:5] for name in self._names(folder) if name[5:] == ending]
         return sorted(
             batch
             for batch in listed
@@ -133,20 +93,21 @@ class Manifests:
         )
 
     def entry(self, name: str) -> dict[str, Any] | None:
-        """Return the entry of a table below ``results``; None if the table is not there."""
-        path = self._results / name
+        """Return the entry of a table, by its name in the layout; None if the table is not there."""
+        table = self._folder / path(name)
         with suppress(OSError, ValueError):
-            if path.is_file():
-                entry: dict[str, Any] = json.loads(entry_path(path).read_bytes())
+            if table.is_file():
+                entry: dict[str, Any] = json.loads(entry_path(table).read_bytes())
                 return entry
         return None
 
-    def of_batches(self, folder: str, batches: Iterable[str]) -> Counter[str]:
+    def of_batches(self, name: str, batches: Iterable[str]) -> Counter[str]:
         """Sum up the counts and rows of the batches of a table, which are there."""
         total: Counter[str] = Counter()
-        root = str(self._results / folder)
+        root = str(self._folder)
         for batch in batches:
-            with suppress(OSError, ValueError), open(f"{root}/{batch}.parquet.manifest.json", "rb") as handle:  # noqa: PTH123 - there may be 10,000, and paths take half the time
+            entry_file = f"{root}/{path(name, batch=batch)}{SUFFIX}"
+            with suppress(OSError, ValueError), open(entry_file, "rb") as handle:  # noqa: PTH123 - there may be 10,000, and paths take half the time
                 entry = json.loads(handle.read())
                 total.update(entry["counts"])
                 total["rows"] += entry["rows"]
@@ -156,14 +117,14 @@ class Manifests:
         if folder not in self._listed:
             names: set[str] = set()
             with suppress(FileNotFoundError):
-                names = {path.name for path in (self._results / folder).iterdir()}
+                names = {each.name for each in (self._folder / folder).iterdir()}
             self._listed[folder] = frozenset(names)
         return self._listed[folder]
 
 
 def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
     """Return the stages in the order in which data flow, with what is on file; what jobs under way have done is not."""
-    structures = manifests.entry("structures.parquet")
+    structures = manifests.entry("structures")
     counts: Counts = structures["counts"] if structures else {}
     explore, snapshots = _explore(manifests, counts)
     return [
@@ -188,7 +149,7 @@ def _structures(manifests: Manifests, counts: Counts) -> Stage:
         stage.total, stage.done, stage.failed = (
             counts[name] for name in ("sources_read", "accepted", "failed")
         )
-        stage.reasons = _reasons(manifests.entry("failures/structures.parquet"))
+        stage.reasons = _reasons(manifests.entry("structure_failures"))
         stage.batches_done = 1
     return stage
 
@@ -201,7 +162,7 @@ def _explore(manifests: Manifests, counts: Counts) -> tuple[Stage, int | None]:
     stage.batches_done = len(finished)
     stage.done, stage.failed = found["trajectories_finished"], found["trajectories_failed"]
     if found["trajectories_failed"] or found["equilibrium_failed"]:
-        stage.reasons = _pick_reasons(manifests.of_batches("failures/explore", finished))
+        stage.reasons = _pick_reasons(manifests.of_batches("explore_failures", finished))
     return stage, found["rows"] if len(finished) == stage.batches else None
 
 
@@ -216,7 +177,7 @@ def _encode(manifests: Manifests, counts: Counts, snapshots: int | None) -> Stag
 def _label(manifests: Manifests, campaign: Campaign) -> Stage:
     levels = campaign.label.levels
     batches = campaign.label_batches
-    selection = manifests.entry("selection.parquet")
+    selection = manifests.entry("selection")
     stage = Stage("label", "labels", selection["rows"] * len(levels) if selection else None, batches=batches)
     finished = manifests.finished("label_batch", batches)
     found = manifests.of_batches("labels", finished)
@@ -226,7 +187,7 @@ def _label(manifests: Manifests, campaign: Campaign) -> Stage:
     stage.batches_done = len(finished)
     stage.done, stage.failed = labelled - quarantined, failed + quarantined
     if failed:
-        stage.reasons = _pick_reasons(manifests.of_batches("failures/label", finished))
+        stage.reasons = _pick_reasons(manifests.of_batches("label_failures", finished))
     if quarantined:
         stage.reasons[FailureReason.QUARANTINED.value] = quarantined
     return stage
@@ -234,11 +195,11 @@ def _label(manifests: Manifests, campaign: Campaign) -> Stage:
 
 def _atoms(manifests: Manifests) -> Stage:
     stage = Stage("atoms", "labels", batches=1)
-    entry = manifests.entry("labels/atoms.parquet")
+    entry = manifests.entry("atoms")
     if entry:
         stage.total, stage.failed = entry["counts"]["wanted"], entry["counts"]["failed"]
         stage.done, stage.batches_done = entry["rows"], 1
-        stage.reasons = _reasons(manifests.entry("failures/atoms.parquet"))
+        stage.reasons = _reasons(manifests.entry("atom_failures"))
     return stage
 
 
@@ -271,7 +232,7 @@ def _compare(manifests: Manifests, compare: Compare) -> Stage:
 
 def _benchmark(manifests: Manifests, campaign: Campaign) -> Stage:
     """Count the shares of structures of every property of every potential."""
-    shares = campaign.judged_shares
+    shares = campaign.benchmark_shares
     done = sum(manifests.has_results("run_benchmark", "-".join(share)) for share in shares)
     return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
 

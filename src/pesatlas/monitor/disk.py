@@ -1,4 +1,4 @@
-"""Whether folders can hold a campaign: writable by those who should, room left, locks that work."""
+"""Checks of folders: permissions, free space, working locks."""
 
 import os
 import shutil

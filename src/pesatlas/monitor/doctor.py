@@ -1,4 +1,4 @@
-"""Everything a campaign needs, looked at before it begins."""
+"""Checks of everything a campaign needs before it begins."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +24,7 @@ from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
+from pesatlas.runtime.extras import check_extra
 from pesatlas.storage.store import stores_at
 from pesatlas.structures.crystal import Crystal
 from pesatlas.tables.io import check_metadata
@@ -59,6 +60,7 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
         "files and programs that the configuration names are there",
         lambda: load_campaign(campaign.model_dump(), str(config)),
     )
+    yield _attempt("the libraries that draw the report are installed", partial(check_extra, "report"))
     yield from _plugins(campaign)
     found, where = elements_in(campaign, Path("results"))
     symbols = " ".join(symbol_of(z) for z in sorted(found))

@@ -1,4 +1,4 @@
-"""Times and sizes in words that need no thinking."""
+"""Readable times and sizes."""
 
 import math
 

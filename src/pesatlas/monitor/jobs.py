@@ -1,4 +1,4 @@
-"""The jobs that are under way, and those that ended without their results, from the files of their progress."""
+"""Running jobs, and jobs that ended without results, from their progress files."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Files of a campaign that were made once and are not there any more, or not to their end, so that a run makes them again.
+"""Lost or truncated files of a campaign, which a run makes again.
 
 Snakemake asks for what is missing only if something that needs it has to be made. A table that a person deleted, for it was
 damaged, would stay away as long as everything behind it is there.
@@ -6,24 +6,24 @@ damaged, would stay away as long as everything behind it is there.
 
 import base64
 import binascii
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pesatlas.campaign.layout import REFERENCE, RESULTS, below, output_of, path
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.select import groups
-from pesatlas.dataset.export import RECORD
 from pesatlas.errors import UserError
+from pesatlas.monitor.counts import OF_GROUPS
 from pesatlas.tables import read_entry
 from pesatlas.tables.manifest import SUFFIX, read_json
 
 _RECORDS = Path(".snakemake") / "metadata"
-_OF_BATCH = re.compile(r"(snapshots|features|failures/explore)/(\d{5})\.[a-z.]+")
-_OF_GROUP = re.compile(r"select/(grid|clusters|candidates|drawn|disagreement)/(\d{5})\.[a-z.]+")
-_OF_LABELS = re.compile(r"(labels|failures/label)/(\d{5})\.parquet")
-_SINGLE = re.compile(
-    r"structures\.parquet|selection\.parquet|labels/atoms\.parquet|failures/(structures|atoms|dataset|reference)\.parquet"
-    r"|(snapshots|features)/reference\.[a-z.]+|select/[a-z]+\.(npz|parquet)|select/[a-z]+/reference\.[a-z.]+|report/parity\.parquet"
+_TARGETS = frozenset(
+    {"manifest", "card", "card_page", "citation", "crate", "export", "report", "figure", "advice"}
+)
+"""What Snakemake looks for by itself, and what is made with it."""
+_READ_BY_NOTHING = frozenset(
+    {"benchmark_figure", "arm_card", "arm_page", "arm_model", "arm_weights", "arm_state"}
 )
 
 
@@ -32,20 +32,20 @@ def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
 
     What was made is known from manifests, and from Snakemake's own records. A table without its manifest entry counts as not there.
     """
-    results = folder / "results"
+    results = folder / RESULTS
     entered, without_entry = _tables(results)
     made = {*entered, *_in_manifest(results), *_recorded(folder)}
     gone = {name for name in made if not (results / name).exists()}
-    batches = batches_of_structures(results)
-    lost = {name for name in gone.union(without_entry) if belongs(name, batches, campaign)}
-    found = {Path("results") / name for name in lost}
-    fetched = Path("work/fetched/structures.txt")
-    if (folder / fetched).exists() and not (results / "structures.parquet").exists():
+    jobs = jobs_of(batches_of_structures(results), campaign)
+    lost = {name for name in gone.union(without_entry) if belongs(name, jobs, campaign)}
+    found = {Path(RESULTS) / name for name in lost}
+    fetched = Path(path("structures_fetched"))
+    if (folder / fetched).exists() and not below(results, "structures").exists():
         # structures are still to be read, from a cache that was there and is to be filled again
         caches = [getattr(source, "cache", None) for source in campaign.structures.sources]
         if any(cache and not (folder / cache).exists() for cache in caches):
             found.add(fetched)
-    return sorted(found | {Path("results") / name for name in _broken_exports(results, campaign)})
+    return sorted(found | {Path(each) for each in _broken_exports(results, campaign)})
 
 
 def _tables(results: Path) -> tuple[set[str], set[str]]:
@@ -53,26 +53,26 @@ def _tables(results: Path) -> tuple[set[str], set[str]]:
 
     Snakemake knows of the latter, but ``--rerun-incomplete`` does not look at jobs behind a checkpoint.
     """
-    names = {path.relative_to(results).as_posix() for path in results.rglob("*")}
+    names = {each.relative_to(results).as_posix() for each in results.rglob("*")}
     entered = {name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)}
     return entered, {name for name in names if name.endswith(".parquet")} - entered
 
 
 def _in_manifest(results: Path) -> Iterator[str]:
-    for entry in read_json(results / "manifest.json").get("files", []):
+    for entry in read_json(below(results, "manifest")).get("files", []):
         yield entry["file"]
 
 
 def _recorded(folder: Path) -> Iterator[str]:
     """Yield what Snakemake remembers to have made below ``results``."""
     records = folder / _RECORDS
-    for path in records.iterdir() if records.is_dir() else []:
+    for record in records.iterdir() if records.is_dir() else []:
         try:
-            name = base64.urlsafe_b64decode(path.name).decode()
+            name = base64.urlsafe_b64decode(record.name).decode()
         except (binascii.Error, ValueError):
             continue
-        if name.startswith("results/"):
-            yield name.removeprefix("results/")
+        if name.startswith(f"{RESULTS}/"):
+            yield name.removeprefix(f"{RESULTS}/")
 
 
 def is_recorded(folder: Path, name: str) -> bool:
@@ -81,42 +81,49 @@ def is_recorded(folder: Path, name: str) -> bool:
 
 
 def _broken_exports(results: Path, campaign: Campaign) -> Iterator[str]:
-    """Yield the records of exports of which a file is missing."""
+    """Yield the records of exports of which a file is missing, as seen from the campaign's folder."""
     for kind in campaign.dataset.exports.formats:
-        folder = results / "exports" / kind
-        files = read_json(folder / RECORD).get("files", [])
-        if any(not (folder / each["file"]).exists() for each in files):
-            yield f"exports/{kind}/{RECORD}"
+        record = below(results, "export", format=kind)
+        files = read_json(record).get("files", [])
+        if any(not (record.parent / each["file"]).exists() for each in files):
+            yield path("export", format=kind)
 
 
-def belongs(name: str, batches: int, campaign: Campaign) -> bool:
+def jobs_of(batches: int, campaign: Campaign) -> dict[str, frozenset[str]]:
+    """Return the names of the jobs that a run by this configuration has, of rules with many or with none."""
+    reference = {REFERENCE} if campaign.select.reference or campaign.round else set()
+    of_batches = {f"{i:05d}" for i in range(batches)}
+    of_groups = frozenset({*groups(batches), *reference})
+    runs = campaign.compare.runs if campaign.compare else []
+    compared = frozenset({""} if campaign.compare else ())
+    return {
+        "read_reference": frozenset({""} if reference else ()),
+        "run_md": frozenset(of_batches),
+        "encode_snapshots": frozenset(of_batches | reference),
+        **dict.fromkeys((*OF_GROUPS, "measure_disagreement"), of_groups),
+        "label_batch": frozenset(f"{i:05d}" for i in range(campaign.label_batches)),
+        "train_potential": frozenset(campaign.trained),
+        "pick_arms": compared,
+        "train_arm": frozenset(f"{policy}-{share:g}-{seed}" for policy, share, seed in runs),
+        "compare_arms": compared,
+        "run_benchmark": frozenset("-".join(share) for share in campaign.benchmark_shares),
+        "score_benchmark": frozenset({""} if campaign.benchmark else ()),
+    }
+
+
+def belongs(name: str, jobs: Mapping[str, frozenset[str]], campaign: Campaign) -> bool:
     """Return whether a run by this configuration makes the file: batches of an earlier one, with other sizes, belong to nothing."""
-    if Path(name).name.startswith("reference.") and not (campaign.select.reference or campaign.round):
+    found = output_of(f"{RESULTS}/{name}")
+    if found is None or found.name in _TARGETS | _READ_BY_NOTHING:
         return False
-    if _SINGLE.fullmatch(name):
-        return True
-    if batch := _OF_LABELS.fullmatch(name):
-        return int(batch[2]) < campaign.label_batches
-    if batch := _OF_BATCH.fullmatch(name):
-        return int(batch[2]) < batches
-    if group := _OF_GROUP.fullmatch(name):
-        return group[2] in groups(batches)
-    others = [f"dataset/{level}/part-00000.parquet" for level in campaign.label.levels]
-    others += [f"quarantine/{level}.parquet" for level in campaign.label.levels]
-    others += [f"benchmark/scores/{'/'.join(share)}.parquet" for share in campaign.judged_shares]
-    if campaign.benchmark:
-        others += [f"benchmark/{each}.parquet" for each in ("summary", "scores", "differences")]
-    if campaign.compare:
-        arms = [f"{policy}-{share:g}-{seed}" for policy, share, seed in campaign.compare.runs]
-        others += [f"compare/{each}.parquet" for each in ("arms", "comparison", "contrasts")]
-        others += [f"compare/{arm}/{each}.parquet" for arm in arms for each in ("errors", "history")]
-    folders = [path.relative_to("results").as_posix() for path in campaign.trained.values()]
-    return name in others or str(Path(name).parent) in folders
+    if found.job not in jobs.get(found.rule, {""}):
+        return False
+    return found.rule != "collect_dataset" or found.wildcards.get("level") in {None, *campaign.label.levels}
 
 
 def batches_of_structures(results: Path) -> int:
     """Return how many batches of structures there are; 0 if that is not known, and then they are not yet asked for."""
     try:
-        return read_entry(results / "structures.parquet").counts["batches"]
+        return read_entry(below(results, "structures")).counts["batches"]
     except (UserError, KeyError):
         return 0

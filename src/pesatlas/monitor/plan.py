@@ -1,4 +1,4 @@
-"""What a campaign will take: jobs, hours of GPUs and cores, time, disk; stage by stage."""
+"""Expected jobs, GPU and core hours, time and disk of a campaign, stage by stage."""
 
 import math
 from dataclasses import dataclass
@@ -274,7 +274,7 @@ def render(
         remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
     if campaign.benchmark:
         remarks.append(
-            f"Judging {len(campaign.judged)} potentials is not counted: docs/benchmark.md has times of properties."
+            f"Benchmarking {len(campaign.benchmarked)} potentials is not counted: docs/benchmark.md has times of properties."
         )
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."

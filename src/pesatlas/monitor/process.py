@@ -1,4 +1,4 @@
-"""Whether a process that wrote its number into a file is still the one that runs."""
+"""Check that the process of a recorded number still runs."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What things cost: measured in a campaign that was run, given by a person, or assumed; each says which."""
+"""Costs per unit of work: measured in a previous campaign, set by the user, or assumed."""
 
 import csv
 import json

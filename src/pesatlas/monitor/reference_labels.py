@@ -1,4 +1,4 @@
-"""Elements labelled with the user's own VASP, and compared with what MatPES published of them."""
+"""Elements labelled with the user's own VASP, compared with published MatPES records."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""The Slurm jobs of a campaign, as ``squeue`` tells."""
+"""The Slurm jobs of a campaign, from ``squeue``."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Results of a campaign that are there and are not what its configuration and its other results make today.
+"""Stale results: made with other settings or inputs than today's.
 
 Snakemake knows what a file was made with from a hidden folder, which is not copied with a campaign, and from times, which a copy changes.
 The entries beside the tables travel with them: they tell the settings and the tables that each was made with and of.
@@ -6,7 +6,6 @@ The entries beside the tables travel with them: they tell the settings and the t
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.dataset_state import files_that_show, state_shown
+from pesatlas.campaign.layout import RESULTS, below, output_of, path
+from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.load import load_campaign
 from pesatlas.config.made_with import differences
@@ -21,51 +22,23 @@ from pesatlas.config.made_with import made_with as made_by
 from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage
-from pesatlas.monitor.missing import batches_of_structures, belongs, is_recorded
+from pesatlas.monitor.missing import batches_of_structures, belongs, is_recorded, jobs_of
 from pesatlas.structures.source_caches import FILES_OF_SOURCES, SOURCES, content_of_sources
 from pesatlas.tables.manifest import SUFFIX, read_json, state_of_table
 
 _FETCHED = {
-    "work/fetched/structures.txt": ("structures.sources",),
-    "work/fetched/potential.txt": ("explore.potential", "label.backend", "round.committee"),
-    "work/fetched/base.txt": ("train.base",),
-    "work/fetched/benchmark.txt": ("benchmark.",),
+    path("structures_fetched"): ("structures.sources",),
+    path("potential_fetched"): ("explore.potential", "label.backend", "round.committee"),
+    path("base_fetched"): ("train.base",),
+    path("benchmark_fetched"): ("benchmark.",),
 }
 """Files that stand for what is fetched, and the keys of whose change it is fetched again."""
 
 
-_STAGES = (
-    (r"(failures/)?structures\.parquet", "structures", "all"),
-    (r"(snapshots|failures/explore)/(\d+)\.", "explore", r"\2"),
-    (r"features/(\d+)\.", "encode", r"\1"),
-    (r"select/(calibration|disagreement/\d+)|advice", "round", r"\1"),
-    (r"select(ion\.|/.+)", "select", r"\1"),
-    (r"(labels|failures)/atoms", "atoms", "all"),
-    (r"(labels|failures/label)/(\d+)\.", "label", r"\2"),
-    (r"dataset|quarantine|failures/dataset|manifest", "dataset", "collect"),
-    (r"card|CITATION|ro-crate", "dataset", "card"),
-    (r"exports/(\w+)", "dataset", r"export \1"),
-    (r"potentials/([^/]+)/", "train", r"\1"),
-    (r"compare/([^/]+)", "compare", r"\1"),
-    (r"benchmark/(.+)\.", "benchmark", r"\1"),
-    (r"(report/|report)", "report", r"\1"),
-)
-"""Stage of a file below ``results``, and what its job is called among those of the stage."""
-_RULES = (
-    (r"(structures|failures/structures)\.parquet", "prepare_structures"),
-    (r"(snapshots|failures/explore)/\d+\.parquet", "run_md"),
-    (r"features/\d+\.(parquet|moments\.npz)", "encode_snapshots"),
-    (r"select/pca\.npz", "fit_pca"),
-    (r"select/grid/\w+\.structures\.npz", "grid_structures"),
-    (r"select/structures\.npz", "cluster_structures"),
-    (r"select/grid/\w+\.atoms\.npz", "grid_atoms"),
-    (r"select/atoms\.npz", "cluster_atoms"),
-    (r"select/((clusters|candidates)/\d+\.parquet|drawn/\d+\.npz)", "reduce_frames"),
-    (r"selection\.parquet", "pick_snapshots"),
-    (r"(labels|failures)/atoms\.parquet", "label_atoms"),
-    (r"(labels|failures/label)/\d+\.parquet", "label_batch"),
-)
-"""Rules of files whose settings are those of the campaign's manifest where their entries, of an older pesatlas, tell none."""
+_COLLECTED = "collect_dataset "
+_STAGES = {rule: stage for stage, rules in RULES.items() for rule in rules}
+_BEFORE_DATASET = frozenset({"structures", "explore", "encode", "select", "atoms", "label"})
+"""Stages of files whose settings are those of the campaign's manifest where their entries, of an older pesatlas, tell none."""
 _BEHIND = {
     "structures": ("explore", "encode", "select", "atoms", "label", "dataset"),
     "explore": ("select", "label", "dataset"),
@@ -83,18 +56,18 @@ _BEHIND = {
 def count_stale(stages: Sequence[Stage], stale: Iterable[Path]) -> None:
     """Set how many jobs of each stage have stale results: those themselves, and those that follow from them."""
     jobs: dict[str, set[str]] = {stage.name: set() for stage in stages}
-    for path in stale:
-        name = path.as_posix().removeprefix("results/")
-        for pattern, stage, job in _STAGES:
-            if stage in jobs and (found := re.match(pattern, name)):
-                jobs[stage].add(found.expand(job))
-                break
+    for file in stale:
+        made = output_of(file)
+        stage = _STAGES.get(made.rule) if made else None
+        if made and stage in jobs:
+            # what explore makes again is encoded again: they are the same batches
+            jobs[stage].add(made.job if stage in {"explore", "encode"} else f"{made.rule} {made.job}")
     jobs["encode"] |= jobs["explore"]
     whole: set[str] = set()
     for each in stages:  # in the order in which data flow
         each.stale = each.batches_done if each.name in whole else min(len(jobs[each.name]), each.batches_done)
         # nothing follows from card and exports
-        if each.stale and (each.name != "dataset" or each.name in whole or "collect" in jobs["dataset"]):
+        if each.stale and (each.name != "dataset" or each.name in whole or _COLLECTED in jobs["dataset"]):
             whole.update(_BEHIND.get(each.name, ()))
 
 
@@ -103,16 +76,16 @@ def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]
 
     Entries of an older pesatlas do not tell what their tables were made with; if the campaign had finished, its manifest does.
     """
-    results = folder / "results"
-    manifest = read_json(results / "manifest.json")
+    results = folder / RESULTS
+    manifest = read_json(below(results, "manifest"))
     collected = _collected_with(manifest)
     found = _tables(folder, results, campaign, collected)
     if collected is not None and (why := differences(_common(collected, campaign), campaign)):
-        found[Path("results/manifest.json")] = tuple(why)
+        found[Path(path("manifest"))] = tuple(why)
     state = manifest.get("state")
     for name in files_that_show(campaign.dataset.exports.formats) if state else ():
         if (results / name).is_file() and state_shown(results / name) != state:
-            found[Path("results") / name] = ("it tells of another state of the dataset",)
+            found[Path(RESULTS) / name] = ("it tells of another state of the dataset",)
     reasons = {reason for why in found.values() for reason in why}
     for fetched, keys in _FETCHED.items():
         changed = tuple(reason for reason in sorted(reasons) if reason.startswith(keys))
@@ -140,31 +113,33 @@ def _tables(
     compared: dict[str, list[str]] = {}
     states = {FILES_OF_SOURCES: _state_of_sources(folder, campaign)}
     found = {}
-    batches = batches_of_structures(results)
+    jobs = jobs_of(batches_of_structures(results), campaign)
     for name, entry in _files(results):
         made_with = entry.get("made_with")
         if made_with is None:
-            rule = next((rule for pattern, rule in _RULES if re.fullmatch(pattern, name)), None)
-            if rule is None or collected is None:
+            output = output_of(f"{RESULTS}/{name}")
+            if output is None or _STAGES.get(output.rule) not in _BEFORE_DATASET or collected is None:
                 continue
-            known, made = rule, partial(made_by, rule, collected, {})
+            if output.name == "geometries":
+                continue  # they have no entries: those of the candidates tell
+            known, made = output.rule, partial(made_by, output.rule, collected, {})
         else:
             # those of a thousand batches are the same
             known, made = json.dumps(made_with), partial(dict, made_with)
-        if not belongs(name, batches, campaign):
+        if not belongs(name, jobs, campaign):
             continue
         if known not in compared:
             compared[known] = differences(made(), campaign)
         why = [*compared[known], *_other_inputs(folder, entry.get("made_of", {}), states)]
         if why:
-            found[Path("results") / name] = tuple(why)
+            found[Path(RESULTS) / name] = tuple(why)
     return dict(sorted(found.items()))
 
 
 def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
     """Return the state of the files of sources, whose names are as seen from the campaign's folder; None where Snakemake watches them."""
     ours = {source.kind for source in campaign.structures.sources} <= set(available(SOURCES))
-    if not ours or is_recorded(folder, "results/structures.parquet") or folder.resolve() != Path.cwd():
+    if not ours or is_recorded(folder, path("structures")) or folder.resolve() != Path.cwd():
         return None
     try:
         return content_of_sources(campaign.structures)

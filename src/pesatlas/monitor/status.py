@@ -1,4 +1,4 @@
-"""The status of a campaign: stages, jobs, Slurm, and whether anybody looks after them."""
+"""The status of a campaign: stages, jobs, Slurm, and its controller."""
 
 import time
 from collections.abc import Sequence

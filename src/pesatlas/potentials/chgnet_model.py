@@ -1,4 +1,4 @@
-"""CHGNet as a potential: its layers, given graphs that are built for all structures at once.
+"""CHGNet as a potential: its layers, on graphs built for all structures at once.
 
 The package's own path builds Python objects for each edge and differentiates twice.
 """

@@ -1,4 +1,4 @@
-"""Which structures are evaluated together: as many as an amount of memory, or a cache, is meant to hold."""
+"""Chunks of structures that fit into a given amount of memory or cache."""
 
 from collections.abc import Iterable, Iterator
 

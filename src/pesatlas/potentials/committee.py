@@ -1,4 +1,4 @@
-"""A committee of potentials: what its members say of structures on average, and how far they are apart."""
+"""A committee of potentials: mean and spread of its members' predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether a committee is still what it was."""
+"""Check that a committee is unchanged."""
 
 from pesatlas.campaign.rounds import read_previous
 from pesatlas.config.round import Round

@@ -1,4 +1,4 @@
-"""Whether the device that is asked for is here."""
+"""Check that the requested device is available."""
 
 from pesatlas.errors import UserError
 

@@ -1,4 +1,4 @@
-"""M3GNet's energies from edge vectors: matgl's weights in a cheaper order of operations, equal in exact arithmetic.
+"""M3GNet's energies from edge vectors: matgl's weights in a cheaper order, equal in exact arithmetic.
 
 - The first layer of a graph convolution acts on [source, destination, edge] side by side: its weights split into a part for
   each end, computed once a node, and a part for the edge; branch and gate share one product.

@@ -1,4 +1,4 @@
-"""The gate: a potential is asked what everybody knows before it may drive anything.
+"""The gate: a potential is tested on well-known crystals before it drives dynamics.
 
 Weights that are loaded under a wrong convention, or damaged, pass every test on elements, forces and short dynamics. They
 fail on compounds: no energy minimum near the lattice constant, or a stress that is no derivative of the energy.

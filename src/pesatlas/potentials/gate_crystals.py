@@ -1,4 +1,4 @@
-"""Crystals of two or three elements whose lattice constants everybody knows: what the gate asks a potential about."""
+"""Crystals of two or three elements with well-known lattice constants, for the gate."""
 
 from dataclasses import dataclass
 from itertools import combinations

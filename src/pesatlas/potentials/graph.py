@@ -1,4 +1,4 @@
-"""Neighbours of a batch of periodic structures, and what follows from the derivatives along their edges.
+"""Neighbour lists of a batch of periodic structures, and forces and stresses from edge derivatives.
 
 Every potential here sees a structure through the vectors between neighbours alone. So the derivatives along these
 vectors give forces and stress at once, in float64, with forces that sum to zero whatever the precision of the model.

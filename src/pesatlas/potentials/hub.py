@@ -1,4 +1,4 @@
-"""Fetching named weights from the hub into a cache, once; compute nodes then need no network."""
+"""Download of named weights from the hub into a cache; compute nodes then need no network."""
 
 import logging
 import os

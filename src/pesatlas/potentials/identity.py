@@ -1,4 +1,4 @@
-"""What a potential is, told without loading it."""
+"""Identity of a potential, without loading it."""
 
 from dataclasses import dataclass
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""matgl's older message-passing convention, for weights that were trained under it.
+"""matgl's earlier message-passing convention, for weights trained under it.
 
 Until version 2.2 matgl summed the messages of edges on their destination, since then on their source. Weights load under
 either without an error and are then wrong for compounds. The classes here restore the older sum in one model, by

@@ -1,4 +1,4 @@
-"""Potentials by the kind that the configuration names."""
+"""Load the potential of a configured kind."""
 
 import logging
 import time

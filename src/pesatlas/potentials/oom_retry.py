@@ -1,4 +1,4 @@
-"""Evaluation that survives: what does not fit into memory, or stops the potential, is halved until the culprit is alone."""
+"""Evaluation with retries: a batch that fails or exceeds memory is halved until the culprit is alone."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""What a potential is to the rest of the project: many structures in, energies, forces and stresses out."""
+"""The interface of a potential: many structures in; energies, forces and stresses out."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

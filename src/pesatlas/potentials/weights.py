@@ -1,4 +1,4 @@
-"""Weights of matgl models in a folder: their checksum, and loading them as what they are."""
+"""Weights of matgl models in a folder: checksum and loading."""
 
 import hashlib
 import io

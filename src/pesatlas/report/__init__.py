@@ -1,1 +1,1 @@
-"""Stage: what a person reads at the end."""
+"""Stage: the report of a campaign."""

@@ -1,4 +1,4 @@
-"""Whether another thousand labels are worth it: what they are expected to bring, what they cost, and where they are missing."""
+"""Expected benefit, cost and best domains of further labels."""
 
 import json
 from collections import defaultdict

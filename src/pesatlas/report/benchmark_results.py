@@ -1,4 +1,4 @@
-"""How good are potentials: what the benchmark found, if there was one."""
+"""Report section on benchmark results."""
 
 import base64
 from pathlib import Path
@@ -9,8 +9,8 @@ from pesatlas.tables import read_table
 _VERDICTS = {"good": "✓ good", "fair": "fair", "poor": "✗ poor", "": ""}
 
 
-def judged(results: Path) -> dict[str, Any] | None:
-    """Return the tables and the figure of the section, or None if no potential was judged."""
+def benchmark_results(results: Path) -> dict[str, Any] | None:
+    """Return the tables and the figure of the section, or None if no potential was benchmark_results."""
     folder = results / "benchmark"
     if not (folder / "summary.parquet").is_file():
         return None

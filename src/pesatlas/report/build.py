@@ -1,4 +1,4 @@
-"""Build the report: one HTML file that needs no network, and the same figures as pictures."""
+"""Build the report: one offline HTML file, and its figures as pictures."""
 
 import importlib.resources
 import json
@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from pesatlas.campaign.dataset_state import identifier
-from pesatlas.report.benchmark_results import judged
+from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.domains import of_domains
@@ -94,7 +94,7 @@ def build_report(
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
         "sections": sections,
-        "judged": judged(results),
+        "benchmark_results": benchmark_results(results),
         "filters": _filters(data, reader.levels),
         "advice": [
             *([{"text": advice_text(advice), "command": ""}] if advice else []),

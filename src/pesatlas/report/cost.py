@@ -1,4 +1,4 @@
-"""What the campaign cost: time by rule as Snakemake measured it, time of labels, disk; what a thousand labels more would cost and bring."""
+"""Cost of the campaign: time by rule, time of labels, disk; cost and benefit of a thousand labels more."""
 
 import csv
 from collections import defaultdict

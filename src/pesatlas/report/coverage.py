@@ -1,4 +1,4 @@
-"""Figures of what the picks cover of the pool."""
+"""Figures of the pool's coverage by the picks."""
 
 from collections.abc import Sequence
 

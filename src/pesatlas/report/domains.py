@@ -1,4 +1,4 @@
-"""The table of domains: what was explored, picked, labelled and lost in each, what picks cover and how wrong the potential is there."""
+"""Table of domains: frames explored, picked, labelled and lost; coverage and error of the potential."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures of the energies, forces and stresses that the dataset holds at each level."""
+"""Figures of energies, forces and stresses at each level."""
 
 from collections.abc import Sequence
 

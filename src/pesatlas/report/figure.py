@@ -1,4 +1,4 @@
-"""A figure of the report: one Vega-Lite chart, drawn in the page by the reader's choice of elements and as a picture without it."""
+"""A figure of the report: a Vega-Lite chart, interactive by element in the page, static as a picture."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

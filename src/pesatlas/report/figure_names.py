@@ -1,4 +1,4 @@
-"""The figures of a report, by name, in the order in which a person meets them. Rules need the names alone, so nothing heavy is imported."""
+"""Names of the report's figures in their order; imports nothing heavy, because rules need them."""
 
 FIGURES: dict[str, str] = {
     "map": "coverage",

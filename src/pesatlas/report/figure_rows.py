@@ -1,4 +1,4 @@
-"""The rows behind the figures: read from the tables of a campaign, a sample of them where there are too many to draw."""
+"""Rows behind the figures: read from a campaign's tables, sampled where there are too many to draw."""
 
 import json
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""Frames on the map: the pool, the picks, their structures in three dimensions, and how their dynamics went."""
+"""Map of frames: the pool, the picks with their structures, and their dynamics."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From what was read to what is in the dataset: each step with what came in, what came out, and every loss with its reason."""
+"""The funnel from read crystals to dataset rows: counts of each step, and every loss with its reason."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Ask the exploring potential about a sample of the labelled rows: of its forces, snapshots keep the largest only."""
+"""Predictions of the exploring potential for a sample of labelled rows."""
 
 import logging
 from collections import Counter

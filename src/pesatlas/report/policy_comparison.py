@@ -1,4 +1,4 @@
-"""What a comparison of policies says: error against DFT cost, and whether the arms differ from the first."""
+"""Results of a comparison of policies: error against DFT cost, and significance of differences."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ranges that others publish of their datasets, drawn beside ours. Only numbers that their own files or texts state.
+"""Published ranges of other datasets, for comparison; only numbers from their own files or texts.
 
 No range of OMat24 is here: its filters are told of another set (sAlex), and its distributions are pictures without numbers.
 Nor is one of volumes: nobody states it.

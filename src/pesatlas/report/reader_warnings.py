@@ -1,4 +1,4 @@
-"""Crystals that were read with warnings: how many, and of what."""
+"""Number and kinds of crystals that were read with warnings."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Figures of a round: can the disagreement of its committee be taken for an error."""
+"""Figures of a round: reliability of committee disagreement as a measure of error."""
 
 from pathlib import Path
 from typing import Any

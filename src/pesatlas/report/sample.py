@@ -1,4 +1,4 @@
-"""A sample of the rows of a table too long to be read whole: always the same ones, whatever their order."""
+"""A reproducible sample of the rows of a long table, independent of their order."""
 
 import hashlib
 import heapq

@@ -1,4 +1,4 @@
-"""How far a potential is from DFT, and how soft it is: by domain, by element and over all.
+"""Error and softness of a potential against DFT: by domain, by element and in total.
 
 Universal potentials tend to underestimate forces by a common factor: the slope of their forces against those of DFT, the
 smaller than 1 the softer. Source: Deng et al., Systematic softening in universal machine learning interatomic potentials,

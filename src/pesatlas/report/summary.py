@@ -1,4 +1,4 @@
-"""The summary at the end of a run: what came of the campaign, on one screen."""
+"""The summary on the terminal at the end of a run."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the report says in words, for whoever says it elsewhere; nothing heavy is imported."""
+"""Texts of the report that other modules share; imports nothing heavy."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What was trained on the dataset: how it went, and how far it is from labels that it has not seen."""
+"""Training history and test errors of the trained potential."""
 
 import json
 from collections.abc import Sequence

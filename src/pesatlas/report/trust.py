@@ -1,4 +1,4 @@
-"""Figures: can the numbers be trusted? What was lost, how the potential compares with the labels, how the dynamics behaved."""
+"""Figures on trust: losses, potential against labels, behaviour of the dynamics."""
 
 from collections.abc import Mapping
 

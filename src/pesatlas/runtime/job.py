@@ -1,4 +1,4 @@
-"""The process of a job: log, threads, progress, signals, and errors for people."""
+"""The process of a job: log, threads, progress, signals, and error messages."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pesatlas.errors import UserError
+from pesatlas.runtime.extras import missing_extra
 from pesatlas.runtime.progress import progress_file
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,8 @@ def run_job(rule: str, log_file: Path, threads: int) -> Iterator[None]:
     """Run the work of a job inside this.
 
     Threads are limited to those that the rule asked for, before numerical libraries are imported. Log lines go to the job's log
-    file and to the terminal, progress to a file that ``pesatlas status`` reads. A ``UserError`` ends the process with status 1
-    and its message, without a traceback; SIGTERM (a time limit, a preemption, scancel) ends it in order.
+    file and to the terminal, progress to a file that ``pesatlas status`` reads. A ``UserError``, or an extra that is not
+    installed, ends the process with status 1 and its message, without a traceback; SIGTERM (a time limit, a preemption, scancel) ends it in order.
     """
     signal.signal(signal.SIGTERM, _stop)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -53,7 +54,10 @@ def _log_to(path: Path, name: str) -> Iterator[None]:
     except UserError as error:
         log.error("%s", error)  # noqa: TRY400 - a message for a person, not a crash
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if message := missing_extra(error):
+            log.error("%s", message)  # noqa: TRY400 - as above
+            sys.exit(1)
         log.exception("unexpected error; please report it with this log (%s)", path)
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, else a line in the log now and then, and a small file for ``pesatlas status``."""
+"""Progress of long work: a bar or log lines, and a small file for ``pesatlas status``."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Other people's programs, started so that nothing of them outlives their job."""
+"""External programs under a supervisor; none of their processes outlives the job."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Long work of a command before a person: a bar on a terminal; in a pipe or a file, a line now and then."""
+"""Console progress of long commands: a bar on a terminal, occasional lines in a pipe or file."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Assign every frame of some shards to the nearest cluster of structures, and its atoms to the nearest inside it."""
+"""Assign frames of some shards to the nearest structure cluster, and their atoms to the nearest in it."""
 
 import logging
 from pathlib import Path

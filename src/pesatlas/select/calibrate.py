@@ -1,4 +1,4 @@
-"""What disagreement is worth: how far a committee is apart, against how far its mean is from labels that it was not trained on."""
+"""Calibration of committee disagreement against errors on labels outside its training set."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reduce the frames of shards to the few that a policy may pick: the same few in whatever order, however they are cut.
+"""Reduce the frames of shards to the candidates of policies, independent of order and partition.
 
 For every atomic cluster the best frames are kept, by an order that the policy gives and that ends with the geometry and the
 ``snapshot_id``, so that there are no ties. The best of parts hold the best of the whole, so shards are reduced alone, and what

@@ -1,4 +1,4 @@
-"""Centres of clusters: those of structures, and those of atoms inside each cluster of structures."""
+"""Centres of structure clusters, and of atomic clusters inside each."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

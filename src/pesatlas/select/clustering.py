@@ -1,4 +1,4 @@
-"""The two stages of 2DIRECT: clusters of structures, and clusters of atoms inside each of them.
+"""The two stages of 2DIRECT: clusters of structures, and clusters of atoms inside each.
 
 Each stage is a map over groups of shards, which gathers points into the cells of a grid, and one job that merges the cells and builds a tree
 of them. Cells of all shards together take half a gigabyte at most, a merge three times that, whatever the number of snapshots.

@@ -1,4 +1,4 @@
-"""Pick for a comparison of policies: each picks from the same materials at equal cost; beside them, frames that all are judged on."""
+"""Picks for a comparison of policies at equal cost, and the common test frames."""
 
 import logging
 import tempfile
@@ -86,7 +86,7 @@ def pick_arms(
     full = int(min(cost[-1] for cost in costs.values()))
     cut = {name: table.slice(0, int(np.sum(costs[name] <= full))) for name, table in picked.items()}
     cut[TEST] = _test(test, settings.test_frames)
-    _check_it_can_be_judged(cut, min(settings.cost_shares) * full)
+    _check_common_elements(cut, min(settings.cost_shares) * full)
     _, labelled = read_known(explored.reference, 1)
     table, rows = _union(cut)
     table = _ranked(table, structures_per_job)
@@ -169,7 +169,7 @@ def _test(table: pa.Table, frames: int) -> pa.Table:
     return _replaced(table.take(pa.array(np.sort(rows))), policy=[TEST] * len(rows))
 
 
-def _check_it_can_be_judged(cut: dict[str, pa.Table], least: float) -> None:
+def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
     """Raise a UserError if an arm that may spend ``least`` has no pick, or no frame of the test has only elements that every arm has."""
     known: list[set[int]] = []
     for arm, table in cut.items():
@@ -180,7 +180,7 @@ def _check_it_can_be_judged(cut: dict[str, pa.Table], least: float) -> None:
     if not any(common.issuperset(numbers) for numbers in cut[TEST]["numbers"].to_pylist()):
         raise UserError(
             "compare: no held-out frame has only elements that every arm has picked at the smallest of compare.cost_shares, so there would be "
-            "nothing to judge by. Make select.target or that share larger, or explore more crystals of the same elements."
+            "nothing to test on. Make select.target or that share larger, or explore more crystals of the same elements."
         )
 
 

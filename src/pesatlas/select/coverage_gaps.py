@@ -1,4 +1,4 @@
-"""What a dataset does not cover: how far atoms of other structures lie from its own, measured by how far those lie from one another."""
+"""Gaps of a dataset: distances of external atoms to its own, relative to distances within the dataset."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

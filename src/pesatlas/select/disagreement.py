@@ -1,4 +1,4 @@
-"""How far a committee of potentials is apart on the candidates, and what that says of each atomic cluster."""
+"""Disagreement of a committee on the candidates, for each atomic cluster."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Frames of snapshot shards: a light index of every one, and whole rows of a few."""
+"""Frames of snapshot shards: an index of all, and full rows of a few."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

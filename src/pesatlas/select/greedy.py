@@ -1,4 +1,4 @@
-"""Greedy choice of frames by the meshes that their atoms lie in, in numba."""
+"""Greedy choice of frames by the bins of their atoms, in numba."""
 
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple

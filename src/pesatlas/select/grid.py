@@ -1,4 +1,4 @@
-"""Points summed up on a grid in integers: the same cells whatever the order of points and however they are cut into shards.
+"""Points summed on an integer grid; cells do not depend on the order of points or the cut into shards.
 
 A tree of clustering features depends on the order in which points come. So points are first gathered into the cells of a grid,
 finer than any cluster, and a tree is built of the cells in an order of their own. Counts and sums are integers, which add up

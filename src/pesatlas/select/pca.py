@@ -1,4 +1,4 @@
-"""Exact principal components of everything, from the moments that stand beside each shard."""
+"""Exact principal components, from the moments beside each shard."""
 
 import logging
 from dataclasses import dataclass

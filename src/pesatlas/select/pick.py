@@ -1,4 +1,4 @@
-"""Pick the frames to label, rank them, cut at the target, and account for every frame that is not picked."""
+"""Pick the frames to label, rank them, cut at the target, and account for every frame not picked."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a selection policy sees: the candidates, in canonical order."""
+"""The pool of candidates for a policy, in canonical order."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self

@@ -1,4 +1,4 @@
-"""How good the choice is: how far what was explored lies from what was picked, as the picks grow in number."""
+"""Quality of a selection: distance of explored frames to the picks, as a function of their number."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""Shares of the selection for domains: a domain with a share is selected from by itself, and the picks of all are put in turns."""
+"""Quotas of domains: each is selected from separately, and picks are interleaved."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

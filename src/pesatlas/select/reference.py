@@ -1,4 +1,4 @@
-"""What datasets that are labelled already cover: their frames, clustered with those of the pool."""
+"""Coverage by datasets that are already labelled: their frames are clustered with those of the pool."""
 
 from pathlib import Path
 from typing import NamedTuple

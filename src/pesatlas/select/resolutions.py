@@ -1,4 +1,4 @@
-"""Nets over the centres of all atomic clusters, from coarse to fine: what policies look at environments through."""
+"""Bins of atomic environments at several resolutions, over the centres of all atomic clusters."""
 
 from collections.abc import Iterator
 

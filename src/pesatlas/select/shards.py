@@ -1,4 +1,4 @@
-"""Features of a shard as weighted principal components, a few thousand frames at a time."""
+"""Features of a shard as weighted principal components, in blocks of frames."""
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass

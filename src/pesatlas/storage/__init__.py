@@ -1,1 +1,1 @@
-"""Files that survive kills: ledgers of results, the store that addresses them by content, atomic writes, files shared by a group."""
+"""Crash-safe files: ledgers of results, the content-addressed store, atomic writes, group sharing."""

@@ -1,4 +1,4 @@
-"""Files that exist only whole: temporary name, fsync, rename.
+"""Atomic file writes: temporary name, fsync, rename.
 
 A process locks its temporary file while it writes. One that nobody holds was left by a process that was killed: whoever writes the
 same file next removes it.

@@ -1,4 +1,4 @@
-"""Where the records of a store are: sorted arrays in memory, and one file that saves reading every ledger again.
+"""Index of a store's records: sorted arrays in memory, and one file that saves reading all ledgers.
 
 Keys are hashed to 16 bytes. Every record has a place, superseded ones too: when a ledger is taken away, the newest record of what
 remains counts. 44 bytes a record, on the disk and in memory.

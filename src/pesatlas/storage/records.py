@@ -1,4 +1,4 @@
-"""The records of a ledger: how they are written, found again, and found behind damage.
+"""Records of a ledger: format, reading, and recovery behind damage.
 
 A record is one line of JSON (key, length, crc32 of the payload, time, crc32 of all this) followed by its payload and a newline.
 Records of earlier versions lack the last one, and the first had no time; both stay readable.

@@ -1,4 +1,4 @@
-"""Saving what can be saved: sound records in cut-off tails go back into their ledgers, damaged bytes go out of them."""
+"""Repair of ledgers: intact records in cut-off tails are moved back, damaged bytes are removed."""
 
 import os
 import shutil

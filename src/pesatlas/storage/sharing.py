@@ -1,4 +1,4 @@
-"""Files that users of a group share: made so that they can be, and messages where they are not.
+"""Files shared by a Unix group: permissions, and messages where they are wrong.
 
 A folder with the setgid bit that its group may write to is shared: what is made in it stays with the group, and the group may write
 to it too, whatever the umask. Nothing is ever writable by everyone.

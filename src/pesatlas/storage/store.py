@@ -1,4 +1,4 @@
-"""Results addressed by their content, in a folder of ledgers that campaigns may share.
+"""Results addressed by content, in a folder of ledgers that campaigns may share.
 
 Which ledger holds a key is of no consequence: the key is a hash of everything that decides the result. Of several records of one key
 the newest sound one counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key. A record

@@ -1,4 +1,4 @@
-"""Deciding about every crystal that was read: it is accepted under an id of its own, or it failed for a reason."""
+"""Acceptance of every crystal read: under an id of its own, or as a failure with a reason."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

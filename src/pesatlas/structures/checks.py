@@ -1,4 +1,4 @@
-"""What a crystal must be to be explored and labelled."""
+"""Conditions on a crystal to be explored and labelled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

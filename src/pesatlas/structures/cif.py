@@ -1,4 +1,4 @@
-"""Crystals of CIFs: every block with atoms is an entry, and what a block says of itself is compared with what was read from it.
+"""Crystals of CIFs: each block with atoms is an entry, and its stated formula and the like are checked.
 
 Positions come from the listed sites and the symmetry that the block gives: its operations, or else its symbol. A site that symmetry moves by
 less than its coordinates are rounded is on a special position, and is put there. A block that contradicts itself (formula, formula units,

@@ -1,4 +1,4 @@
-"""Comparing the atoms that were read from a CIF block with what the block says of itself, and with the room that atoms have in crystals."""
+"""Checks of the atoms of a CIF block against its own statements and the usual volume per atom."""
 
 from collections import Counter
 from dataclasses import dataclass, field

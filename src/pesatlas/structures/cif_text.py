@@ -1,4 +1,4 @@
-"""The syntax of CIF: data blocks, tags, loops, quotes and text fields; nothing of what they mean.
+"""The syntax of CIF: data blocks, tags, loops, quotes and text fields, without their meaning.
 
 A block whose syntax is broken does not reach into the next one: a text field that is never closed ends at the next ``data_`` line.
 """

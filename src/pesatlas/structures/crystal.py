@@ -1,4 +1,4 @@
-"""What passes between sources, checks and domains."""
+"""Crystals and cells, as sources, checks and domains exchange them."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace

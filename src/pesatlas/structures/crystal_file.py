@@ -1,4 +1,4 @@
-"""Crystals on disk while they are sorted out: 150,000 of them in memory would take gigabytes as Python objects."""
+"""Crystals on disk during preparation: 150,000 Python objects would take gigabytes of memory."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Names of crystals: what a ``structure_id`` may look like, and how one is made from any text."""
+"""Names of crystals: the form of a ``structure_id``, and how text becomes one."""
 
 import hashlib
 import re

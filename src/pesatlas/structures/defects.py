@@ -1,4 +1,4 @@
-"""Point defects: which ones a crystal can have (pymatgen-analysis-defects), and a supercell with one of them."""
+"""Point defects of a crystal (pymatgen-analysis-defects), and supercells with one defect."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Finding crystals that are the same crystal described again.
+"""Duplicate crystals.
 
 Crystals are the same if they have the same reduced formula and space group, primitive cells of the same number of atoms (spglib), and
 pymatgen's ``StructureMatcher`` says so. That is decided for few pairs only. Crystals are hashed by formula; where a formula comes

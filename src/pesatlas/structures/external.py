@@ -1,4 +1,4 @@
-"""Frames of datasets that people have, as a table of snapshots: what is labelled already, or what is to be thinned."""
+"""Frames of external datasets as a table of snapshots: labelled already, or to be thinned."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Chemical formulas as files write them, and whether a cell is a multiple of one."""
+"""Chemical formulas in files, and whether a cell is a multiple of one."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Layers of a crystal: pieces that bonds hold together in two directions only."""
+"""Layers of a crystal: bonded pieces that are periodic in two directions only."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which crystals of a set may be the same as another one: a sieve that lets all equal ones through, and few others.
+"""Candidate duplicates of a set of crystals: a sieve that misses no equal ones.
 
 ``StructureMatcher`` calls two primitive cells the same if a basis of one has the lengths and angles of the other's reduced basis
 within tolerances, and a shift takes each atom to one of its element, none farther than a share of the mean spacing. The sieve asks

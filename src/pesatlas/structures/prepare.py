@@ -1,4 +1,4 @@
-"""From sources to the table ``structures``: read, name, check, drop duplicates, build cells, pack batches.
+"""From sources to table ``structures``: read, name, check, drop duplicates, build cells, pack batches.
 
 Everything that a source yields is counted and ends in exactly one place: it is accepted, and has a row for each of its cells, or
 it has a row in the table of failures. A cell that a domain cannot make of a crystal has a row there, too. Rows are sorted by structure_id and variant, and batches are cut from that order: batch =

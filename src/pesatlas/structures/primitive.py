@@ -1,4 +1,4 @@
-"""Primitive cells by pure translations: a hundredth of the cost of a full symmetry search."""
+"""Primitive cells by pure translations, a hundred times cheaper than a full symmetry search."""
 
 from dataclasses import dataclass
 

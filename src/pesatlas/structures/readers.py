@@ -1,4 +1,4 @@
-"""Reading crystals from files, one function for each format. What cannot be read becomes ``Rejected``, never an exception."""
+"""Readers of crystals, one function per format; unreadable entries become ``Rejected``, never exceptions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

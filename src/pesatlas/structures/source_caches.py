@@ -1,4 +1,4 @@
-"""Filling the caches of sources that need a network, so that nothing later does."""
+"""Fill the caches of sources that need a network; later steps need none."""
 
 import hashlib
 from functools import cache

@@ -1,4 +1,4 @@
-"""Space groups as files name them: operations from their text, and settings from symbols, numbers and origin choices."""
+"""Space groups in files: operations from text; settings from symbols, numbers and origin choices."""
 
 import re
 from dataclasses import dataclass

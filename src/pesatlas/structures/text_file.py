@@ -1,4 +1,4 @@
-"""Text of files in the encodings that people have, and the failure row of an entry that cannot be read."""
+"""Text files in various encodings, and the failure row of an unreadable entry."""
 
 import codecs
 import gzip

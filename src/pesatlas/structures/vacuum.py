@@ -1,4 +1,4 @@
-"""Crystals that are mostly empty: a molecule in a box, a wire, a slab. Dynamics of bulk let the cell shrink until the vacuum is gone."""
+"""Crystals that are mostly vacuum: molecules in a box, wires, slabs; NPT dynamics would collapse them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Named arrays with a description, as an ``.npz`` that is written whole and in which nothing is pickled."""
+"""Named arrays with a description, as an ``.npz`` written whole and without pickles."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""What columns are made of, and those that several tables share."""
+"""Column types, and columns that several tables share."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""What a table file holds, as it says of itself."""
+"""Contents of a table file, from its own metadata."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Why something did not become a row, and rows of the table ``failures``: the same words from every stage."""
+"""Failure reasons, and rows of table ``failures``: one vocabulary for all stages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

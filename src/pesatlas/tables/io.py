@@ -1,4 +1,4 @@
-"""Reading and writing the tables."""
+"""Read and write tables."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A manifest entry beside every table file: rows, bytes, sha256, and what its stage counted."""
+"""Manifest entry beside every table file: rows, bytes, sha256, and counts of its stage."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Moments of feature vectors, summed shard by shard: what an exact PCA over everything needs, and no more.
+"""Moments of feature vectors, summed shard by shard: all that an exact PCA needs.
 
 The sums are integers, so that they are the same whatever the order of vectors and however they are cut into shards; with
 rounded sums the principal components would differ in the last digits, and a few of a billion snapshots in their cluster.

@@ -1,4 +1,4 @@
-"""Tables of what potentials say, learn, and are worth: the part of the contract that begins where a dataset ends."""
+"""Tables of predictions, training and scores of potentials."""
 
 import pyarrow as pa
 
@@ -135,8 +135,8 @@ _HISTORY = [
     column("wall_s", f8, "wall time so far", "s"),
 ]
 
-_JUDGED = [
-    column("potential", text, "name of the potential that is judged"),
+_BENCHMARKED = [
+    column("potential", text, "name of the benchmarked potential"),
     column("potential_hash", text, "sha256 of its weights"),
     column("potential_level", text, "level that it was trained at; unknown if nothing says so"),
     column("property", text, "property that is measured"),
@@ -145,7 +145,7 @@ _JUDGED = [
 ]
 
 _SCORES = [
-    *_JUDGED,
+    *_BENCHMARKED,
     column("structure_id", text, "structure or frame, as its data name it"),
     column("formula", text, "reduced formula"),
     column("value", f8, "what the potential says; null with a reason", null=True),
@@ -166,7 +166,7 @@ _SCORES = [
 ]
 
 _SUMMARY = [
-    *_JUDGED,
+    *_BENCHMARKED,
     column("statistic", text, "mae, mean, ratio (mean, 1 is perfect) or half_life"),
     column("n", i8, "structures that have a value"),
     column("n_failed", i8, "structures that have none"),
@@ -198,7 +198,7 @@ _OF_ARM = [
 ]
 
 _ARMS = [
-    column("arm", text, "selection policy that picked the frame; test for frames that all are judged on"),
+    column("arm", text, "selection policy that picked the frame; test for the common test frames"),
     column("snapshot_id", text, "the frame, as table selection has it"),
     column("rank", i8, "order of picking within the arm"),
     column("cost_atoms3", f8, "cube of the number of atoms, summed over the arm up to this frame"),
@@ -228,7 +228,7 @@ _COMPARISON = [
     column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
     column("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
     column("picks", i8, "how many of them"),
-    column("test_frames", i8, "frames that it is judged on, the same for all"),
+    column("test_frames", i8, "test frames, the same for all"),
     column("test_materials", i8, "held-out crystals that they are of"),
     *_ERRORS,
 ]

@@ -1,4 +1,4 @@
-"""Every table of a campaign: columns, types, units, meaning. The contract between stages.
+"""All tables of a campaign: columns, types, units, meaning. The contract between stages.
 
 Units: Å, eV, eV/Å, fs, K; pressures given by users in GPa. Stress is ASE's: eV/Å³, tension positive, Voigt order
 xx yy zz yz xz xy. Cells are nine numbers, the rows are lattice vectors. Positions are Cartesian.

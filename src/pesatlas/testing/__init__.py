@@ -1,4 +1,4 @@
-"""Tests of what pesatlas expects of extensions, for their authors: ``pip install 'pesatlas[testing]'``.
+"""Conformance tests for authors of extensions: ``pip install 'pesatlas[testing]'``.
 
 A subclass of one of these classes with the name of an extension, and options where it needs some, is its test; pytest runs it::
 

@@ -1,4 +1,4 @@
-"""Potentials by a formula, and a bench that measures them."""
+"""Analytic potentials, and an evaluator for them."""
 
 import hashlib
 import itertools
@@ -91,8 +91,8 @@ class LennardJones(Analytic):
         return torch.stack(pieces)
 
 
-def judged(name: str = "analytic", **settings: Any) -> BenchmarkedPotential:
-    """Return who is judged."""
+def benchmarked(name: str = "analytic", **settings: Any) -> BenchmarkedPotential:
+    """Return an analytic potential to benchmark."""
     return BenchmarkedPotential(
         name, SimpleNamespace(identity=lambda: {"kind": "analytic"}), corrected=False, **settings
     )
@@ -113,7 +113,7 @@ def measured(
     from pesatlas.benchmark.measure import Workspace, measure
 
     return measure(
-        who or judged(),
+        who or benchmarked(),
         potential,
         find(PROPERTIES, kind).Options(**options),
         sources or Sources(folder),

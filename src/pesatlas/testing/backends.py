@@ -1,4 +1,4 @@
-"""Tests of a labelling backend: levels, one calculation from its inputs to a verified result, physics, and what must be refused."""
+"""Tests of a labelling backend: levels, one calculation from input to verified result, physics, refusals."""
 
 import json
 from collections.abc import Sequence

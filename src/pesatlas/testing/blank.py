@@ -1,4 +1,4 @@
-"""Rows of a table that mean nothing, for whatever looks at how many there are or at some of their columns."""
+"""Blank rows of a table, for tests that look at counts or some columns."""
 
 from typing import Any
 

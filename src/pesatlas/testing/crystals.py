@@ -1,4 +1,4 @@
-"""Crystals that potentials and encoders are asked about."""
+"""Crystals for tests of potentials and encoders."""
 
 from typing import Any
 

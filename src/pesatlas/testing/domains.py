@@ -1,4 +1,4 @@
-"""Tests of a domain: its cells can be explored, are named apart, and are the same from run to run."""
+"""Tests of a domain: explorable cells, unique names, the same cells in every run."""
 
 from typing import Any, ClassVar
 

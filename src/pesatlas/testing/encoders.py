@@ -1,4 +1,4 @@
-"""Tests of an encoder: batches, and what its vectors must not depend on."""
+"""Tests of an encoder: batches, and invariances of its vectors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tests of an exporter: what it wrote is read back by the program that it is for, with the same numbers, units and signs."""
+"""Tests of an exporter: its target program reads the same numbers, units and signs."""
 
 import json
 from collections.abc import Mapping

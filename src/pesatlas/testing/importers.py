@@ -1,4 +1,4 @@
-"""Tests of an importer: numbers, units and signs of a file that the program wrote; torn files are told of."""
+"""Tests of an importer: numbers, units and signs; torn files are reported."""
 
 from pathlib import Path
 from typing import Any, ClassVar

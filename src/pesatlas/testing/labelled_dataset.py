@@ -1,4 +1,4 @@
-"""A dataset whose labels obey physics to machine precision: a distorted alloy under every strain, by the effective-medium theory in ASE."""
+"""A dataset with exact labels: a distorted alloy under every strain, by ASE's effective-medium theory."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from pesatlas.dataset.paths import Results
+from pesatlas.campaign.layout import Results
 from pesatlas.tables import TableWriter
 from pesatlas.testing.blank import blank
 
@@ -78,7 +78,7 @@ def write_results(folder: Path) -> Path:
     """Write the datasets of both levels, and the manifest that exports need, into ``folder``; return it."""
     layout = Results(folder, 0, LEVELS)
     for level in LEVELS:
-        path = layout.dataset(level)
+        path = layout.path("dataset", level=level)
         path.parent.mkdir(parents=True)
         with TableWriter(path, "dataset", "made up") as writer:
             writer.write(labelled_rows(level))

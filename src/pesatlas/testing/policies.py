@@ -1,4 +1,4 @@
-"""Tests of a selection policy: no order and no partition changes its picks; targets, budgets, quotas and labels are honoured."""
+"""Tests of a policy: independent of order and partition; targets, budgets, quotas and labels are honoured."""
 
 from pathlib import Path
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Tests of a potential: mechanics, what physics is indifferent to, batches, the gate, and what it says it is."""
+"""Tests of a potential: mechanics, invariances, batches, the gate, and its identity."""
 
 from typing import Any, ClassVar
 

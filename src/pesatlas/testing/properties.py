@@ -1,4 +1,4 @@
-"""Tests of a property that potentials are judged by: what it declares, one answer for each case, shares, restarts, and potentials that fail."""
+"""Tests of a benchmark property: declaration, one result per item, shares, restarts, failing potentials."""
 
 import json
 import math
@@ -57,7 +57,7 @@ class PropertyTests(ExtensionTests):
     @pytest.fixture(scope="class")
     @classmethod
     def potential(cls) -> Any:
-        """Make the potential that is judged."""
+        """Make the potential to benchmark."""
         return LennardJones()
 
     @pytest.fixture(scope="class")

@@ -1,4 +1,4 @@
-"""The select stage on frames that are made up: features, shards, clusters, candidates and picks, as the rules make them."""
+"""The select stage on synthetic frames: features, shards, clusters, candidates and picks."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -204,7 +204,6 @@ def select(
         seed,
         pool,
         folder,
-        selection=folder / "selection.parquet",
         structures_per_job=3,
         reference=known,
         committee=Disagreement(

@@ -1,4 +1,4 @@
-"""Tests of a source of crystals: names, geometry, the same from run to run."""
+"""Tests of a source of crystals: names, geometry, the same in every run."""
 
 from typing import Any
 

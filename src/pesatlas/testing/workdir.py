@@ -1,4 +1,4 @@
-"""A place for one calculation to run, as a label job makes it, and who is still at work there."""
+"""A work folder for one calculation, as a label job makes it, and processes left in it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,1 +1,1 @@
-"""Stage train: from the dataset of one level to a potential that explores and is benchmarked."""
+"""Stage: training of a potential on the dataset of one level."""

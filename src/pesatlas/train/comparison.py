@@ -1,4 +1,4 @@
-"""What a comparison says: errors of every potential on the same frames, and how far the arms are from the first, with intervals."""
+"""Results of a comparison: errors of every potential on the same frames, and differences with intervals."""
 
 import logging
 from collections.abc import Sequence
@@ -143,7 +143,7 @@ def _common(rows: list[dict[str, Any]], potentials: int) -> list[dict[str, Any]]
     common = {name for name, count in asked.items() if count == potentials}
     if not common:
         raise UserError(
-            "compare: no frame of the test has only elements that every arm was trained on, so there is nothing to judge by. "
+            "compare: no frame of the test has only elements that every arm was trained on, so there is nothing to test on. "
             "Make select.target or the smallest of compare.cost_shares larger, or explore more crystals of the same elements."
         )
     log.info("%d of %d frames of the test have elements that all arms know", len(common), len(asked))

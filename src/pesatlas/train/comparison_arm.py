@@ -1,4 +1,4 @@
-"""One potential of a comparison: trained on what one policy picked for a share of the cost, judged frame by frame."""
+"""One potential of a comparison: trained on one policy's picks for a share of the cost, tested by frame."""
 
 import logging
 import math
@@ -94,7 +94,7 @@ def train_arm(
     (arm,) = (each for each in every if (each.policy, each.cost_share) == (policy, share))
     longer = max(len(each.picks) for each in every) / max(len(arm.picks), 1)
     more = {name: math.ceil(getattr(settings, name) * longer) for name in ("epochs", "patience")}
-    same = settings.model_copy(update={**more, "kept": None})
+    same = settings.model_copy(update={**more, "retention_set": None})
     log.info("%s at %g of the cost: %d picks, %s", policy, share, len(arm.picks), more)
     train_potential(
         same,

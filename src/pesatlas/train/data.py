@@ -1,4 +1,4 @@
-"""Rows of Parquet as batches of graphs: streamed, in an order that follows from seed and epoch alone.
+"""Parquet rows as batches of graphs, streamed in an order set by seed and epoch.
 
 No more than a window of row groups is in memory. Every epoch draws the order of the row groups and, within each window of
 them, the order of the rows; so a position in it can be returned to without having read what came before.

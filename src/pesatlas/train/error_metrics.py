@@ -1,4 +1,4 @@
-"""Errors of potentials and of simpler guesses on labelled rows: in total, by domain, by element."""
+"""Errors of potentials and baselines on labelled rows: in total, by domain, by element."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence

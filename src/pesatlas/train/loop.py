@@ -1,4 +1,4 @@
-"""The loop over steps and epochs: it goes on from where it stood, and on a CPU to the same last bit as if nothing had happened.
+"""The training loop over steps and epochs; it resumes exactly, on a CPU to the last bit.
 
 A step is a function of the weights, the optimizer and the position in the data alone: the learning rate follows from the
 step's number, and random numbers, should a model draw any, from the seed and that number.

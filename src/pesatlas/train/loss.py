@@ -1,4 +1,4 @@
-"""What a potential says of a batch, how far it is from the labels, and the sums over batches from which means follow."""
+"""Predictions for a batch, their loss, and sums over batches from which means follow."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

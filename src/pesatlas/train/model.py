@@ -1,4 +1,4 @@
-"""The potential before it is trained: new, with references and scale of its dataset; or a base, with its own."""
+"""The untrained potential: new, with references and scale of its dataset; or a base with its own."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a trained potential says of itself, for people."""
+"""Model card of a trained potential."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def page(card: Mapping[str, Any]) -> str:
         if not scores:
             continue
         total = [each for each in scores if each["group"] == "all"]
-        about = " (what tells whether it forgot: rows of another dataset)" if split == "kept" else ""
+        about = " (retention set: rows of another dataset, to measure forgetting)" if split == "kept" else ""
         parts += [
             f"### Split {split}{about}",
             _scores(("potential", *_HEADS), total, lambda each: _GUESSES[each["of"]]),

@@ -1,4 +1,4 @@
-"""The rows on which forgetting is measured: labels of the same level that a fine-tuned potential was not shown again."""
+"""The retention set: labels of the same level outside the fine-tuning set, to measure forgetting."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
     files = sorted(tables) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UserError(
-            f"train.kept: {path}: no such file, or a folder without Parquet files. Name a table dataset, or one that `pesatlas import` wrote."
+            f"train.retention_set: {path}: no such file, or a folder without Parquet files. Name a table dataset, or one that `pesatlas import` wrote."
         )
     known = np.zeros(256, dtype=bool)
     known[list(elements)] = True
@@ -52,7 +52,7 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
             kind = (table.schema_arrow.metadata or {}).get(b"pesatlas.table", b"none").decode()
             if kind not in _TABLES:
                 raise UserError(
-                    f"train.kept: {file} holds the table '{kind}', not one of {', '.join(_TABLES)}."
+                    f"train.retention_set: {file} holds the table '{kind}', not one of {', '.join(_TABLES)}."
                 )
             columns = ["level", "n_atoms", "numbers", *(["verdict"] if kind == "dataset" else [])]
             for group in range(table.num_row_groups):
@@ -60,7 +60,7 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
                 others = sorted(set(rows["level"].to_pylist()) - {level})
                 if others:
                     raise UserError(
-                        f"train.kept: {file} holds labels of level {', '.join(others)}, and the potential is of {level}. A potential meets "
+                        f"train.retention_set: {file} holds labels of level {', '.join(others)}, and the potential is of {level}. A potential meets "
                         "labels of its own level alone: name a table of that level."
                     )
                 n_atoms = rows["n_atoms"].to_numpy()
@@ -78,6 +78,6 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
                     pieces.append(Piece(file, group, np.flatnonzero(taken & fits).astype(np.int32)))
     if not pieces:
         raise UserError(
-            f"train.kept: {path} has no row with elements that the base knows alone. Name another."
+            f"train.retention_set: {path} has no row with elements that the base knows alone. Name another."
         )
     return RetentionSet(pieces, left_out, {file.name: sha256_of(file) for file in files})

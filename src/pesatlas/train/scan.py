@@ -1,4 +1,4 @@
-"""One pass over a dataset before it is trained on: what is in it, whether it is of one surface, and what scales its numbers have."""
+"""One pass over a dataset before training: contents, level consistency, scales."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence

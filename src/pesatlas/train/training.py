@@ -1,4 +1,4 @@
-"""Train one potential: from the dataset of a level to a folder that matgl loads, with its card and its history."""
+"""Train one potential: from the dataset of a level to a folder for matgl, with card and history."""
 
 import json
 import logging
@@ -108,7 +108,7 @@ class _Task:
     hashes: dict[str, str]
     found: Scanned
     energies: tuple[float, ...]
-    kept: RetentionSet | None
+    retention_set: RetentionSet | None
 
     @property
     def base_hash(self) -> str | None:
@@ -173,10 +173,12 @@ def _prepare(
         "%s: %d rows to train on, %d to validate, %d to test; elements %s",
         level, found.rows("train"), found.rows("valid"), found.rows("test"), names(found.elements),
     )  # fmt: skip
-    kept = None
-    if settings.kept is not None:
-        kept = read_retention_set(settings.kept, level, elements_of(base_potential(settings, found)))
-    return _Task(settings, seed, paths, manifest, hashes, found, energies, kept)
+    retention_set = None
+    if settings.retention_set is not None:
+        retention_set = read_retention_set(
+            settings.retention_set, level, elements_of(base_potential(settings, found))
+        )
+    return _Task(settings, seed, paths, manifest, hashes, found, energies, retention_set)
 
 
 def _train(task: _Task, place: Path) -> TrainingState:
@@ -240,7 +242,8 @@ def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
             "device": task.settings.device,
         },
         "scores": scores,
-        "kept": task.kept and {"sha256": task.kept.hashes, "left_out_for_their_elements": task.kept.left_out},
+        "kept": task.retention_set
+        and {"sha256": task.retention_set.hashes, "left_out_for_their_elements": task.retention_set.left_out},
         "versions": {"pesatlas": __version__, **versions(*LIBRARIES)},
     }
     write_text(folder / PAGE, page(card))
@@ -249,7 +252,7 @@ def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
 
 
 def _scores(task: _Task, before: Any, after: Any) -> list[dict[str, Any]]:
-    """Return errors on the splits valid and test, and on what was kept; each with its level."""
+    """Return errors on the splits valid and test, and on the retention set; each with its level."""
     device = torch.device(task.settings.device)
     start = "untrained" if task.settings.base is None else "base"
     models = {"trained": of_potential(after.to(device)), start: of_potential(before.to(device))}
@@ -260,8 +263,8 @@ def _scores(task: _Task, before: Any, after: Any) -> list[dict[str, Any]]:
             guesses = {**models, "means": of_means(task.found)}
             rows = errors(task.found.pieces[split], converter, task.settings.batch_size, guesses, device)
             found += [{"level": task.found.level, "split": split, **row} for row in rows]
-    if task.kept is not None:
-        rows = errors(task.kept.pieces, converter, task.settings.batch_size, models, device)
+    if task.retention_set is not None:
+        rows = errors(task.retention_set.pieces, converter, task.settings.batch_size, models, device)
         found += [{"level": task.found.level, "split": "kept", **row} for row in rows]
     after.to("cpu")
     return found

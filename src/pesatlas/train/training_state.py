@@ -1,4 +1,4 @@
-"""Where a training stands, on the disk: whole or not at all, so that a kill costs some minutes and changes nothing."""
+"""Training state on disk, written atomically: a kill costs some minutes and changes nothing."""
 
 import io
 from dataclasses import dataclass, field, fields

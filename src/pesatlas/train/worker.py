@@ -1,4 +1,4 @@
-"""Training in a process of its own, which lightning starts once more for each further device: python -m pesatlas.train.worker task.json.
+"""Training in its own process, which lightning starts per device: python -m pesatlas.train.worker task.json.
 
 Not in the job's own process: lightning starts the others by the command line of the first, which here is Snakemake's.
 """

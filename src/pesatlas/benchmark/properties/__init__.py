@@ -1,4 +1,4 @@
-"""One module for each property that potentials are judged by.
+"""Benchmark properties, one module each.
 
 It has ``Options`` (a ``Section`` with ``settings()``: what decides the result of a structure), ``SUITES`` (options of ``quick`` and
 ``full``), ``VERSION`` (raised when results change), ``QUANTITIES`` (name: unit, statistic, key of the reference in the data; the statistic is

@@ -1,4 +1,4 @@
-"""Ionic conductivity: mean squared displacements of the mobile ions, by Nernst and Einstein."""
+"""Ionic conductivity from mean squared displacements of the mobile ions (Nernst-Einstein)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self

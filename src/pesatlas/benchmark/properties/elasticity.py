@@ -1,4 +1,4 @@
-"""Bulk and shear modulus: Voigt-Reuss-Hill averages of the elastic constants, from stresses of strained cells."""
+"""Bulk and shear modulus: Voigt-Reuss-Hill averages of elastic constants, from stresses of strained cells."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal

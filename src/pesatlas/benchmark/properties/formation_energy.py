@@ -1,4 +1,4 @@
-"""Formation energy of relaxed crystals, counted from the elements as the same potential relaxes them."""
+"""Formation energy of relaxed crystals, relative to elements relaxed with the same potential."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal

@@ -1,4 +1,4 @@
-"""Stability of molecular dynamics: crystals heated until they survive or leave physics."""
+"""Stability of molecular dynamics: crystals are heated until the trajectory turns unphysical."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal

@@ -1,4 +1,4 @@
-"""Relaxation: how far the surroundings of atoms in a relaxed crystal are from those that DFT found."""
+"""Relaxation: distance between the atomic environments of relaxed crystals and those that DFT found."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal

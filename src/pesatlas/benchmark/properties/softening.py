@@ -1,4 +1,4 @@
-"""Softening: how steep the potential's forces are against those of DFT, on held-out frames far from equilibrium.
+"""Softening: slope of the potential's forces against DFT forces, on held-out frames far from equilibrium.
 
 Universal potentials underestimate forces by a common factor: Deng et al. 2025, doi:10.1038/s41524-024-01500-6.
 """

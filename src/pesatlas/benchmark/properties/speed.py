@@ -1,4 +1,4 @@
-"""Speed: what a step of molecular dynamics costs for each atom."""
+"""Speed: time of a molecular dynamics step per atom."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal

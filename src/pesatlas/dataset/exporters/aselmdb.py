@@ -1,4 +1,4 @@
-"""ASE databases on LMDB, as fairchem trains from them: a folder for each split, shards within."""
+"""ASE databases on LMDB, as fairchem trains from them: one folder per split, with shards."""
 
 from pathlib import Path
 from typing import Any

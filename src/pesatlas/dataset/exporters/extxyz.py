@@ -1,4 +1,4 @@
-"""Extended XYZ as ASE writes and reads it: energy, forces, stress (eV/Å³, tension positive) in a calculator."""
+"""Extended XYZ as ASE writes it: energy, forces, stress (eV/Å³, tension positive) in a calculator."""
 
 from pathlib import Path
 

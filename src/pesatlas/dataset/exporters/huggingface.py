@@ -1,4 +1,4 @@
-"""A folder that is ready for Hugging Face: Parquet shards by split, and the README that makes it load.
+"""A folder for Hugging Face: Parquet shards by split, and the README that makes it load.
 
 The columns are those of the dataset, with their names and units; ``datasets.load_dataset(folder)`` reads it.
 """

@@ -1,4 +1,4 @@
-"""Extended XYZ for MACE: ``REF_energy``, ``REF_forces``, ``REF_stress`` (eV/Å³, tension positive), a file for each split.
+"""Extended XYZ for MACE: ``REF_`` energy, forces, stress (eV/Å³, tension positive), a file for each split.
 
 MACE knows the elements of the files that it trains and validates on, and stops at any other. So:
 

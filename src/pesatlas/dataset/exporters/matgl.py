@@ -1,4 +1,4 @@
-"""MatPES JSON as matgl 4.1 trains from it: documents as in the export ``matpes``, but with the stress as three rows of three.
+"""MatPES JSON for matgl 4.1: as in the export ``matpes``, but with the stress as three rows of three.
 
 matgl reads six numbers too, and then stops in its first training step: its loss compares them with a (3, 3) tensor.
 """

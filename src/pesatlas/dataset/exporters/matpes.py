@@ -1,4 +1,4 @@
-"""The form of MatPES: its keys, stress in kbar and positive under compression, Voigt xx yy zz yz xz xy.
+"""MatPES JSON: its keys, stress in kbar, positive under compression, Voigt xx yy zz yz xz xy.
 
 Beside it, as MatPES has them: energies of isolated atoms, and the splits as indices.
 """

@@ -1,4 +1,4 @@
-"""pymatgen's own JSON: a list of ``ComputedStructureEntry``, for phase diagrams and everything else that takes entries."""
+"""pymatgen JSON: a list of ``ComputedStructureEntry``, for phase diagrams and the like."""
 
 import gzip
 from collections import Counter

@@ -1,4 +1,4 @@
-"""ASE databases: ``.db`` (SQLite) and ``.aselmdb``, with results of a calculation or with labels among the key-value pairs or the data."""
+"""ASE databases (``.db``, ``.aselmdb``): results of a calculation, or labels in key-value pairs or data."""
 
 from collections.abc import Iterator
 from pathlib import Path

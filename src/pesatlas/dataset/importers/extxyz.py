@@ -1,4 +1,4 @@
-"""Extended XYZ with labels in eV, eV/Å, eV/Å³ (tension positive): the names of ASE, of MACE (``REF_``), of GAP and NEP (virials)."""
+"""Extended XYZ with labels in eV, eV/Å, eV/Å³: names of ASE, MACE (``REF_``), GAP and NEP (virials)."""
 
 from collections.abc import Iterator
 from pathlib import Path

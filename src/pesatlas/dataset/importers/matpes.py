@@ -1,4 +1,4 @@
-"""MatPES JSON: a list of documents (``.json``) or one in each line (``.jsonl``), gzipped or not, read in pieces."""
+"""MatPES JSON: a list of documents or JSON lines, gzipped or not, read in pieces."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

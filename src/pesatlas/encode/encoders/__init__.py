@@ -1,1 +1,1 @@
-"""One module for each encoder."""
+"""Encoders, one module each."""

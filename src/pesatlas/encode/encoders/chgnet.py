@@ -1,4 +1,4 @@
-"""Encoder ``chgnet``: features of CHGNet 0.3.0, whose weights come inside its package."""
+"""Encoder ``chgnet``: features of CHGNet 0.3.0; its weights come with its package."""
 
 from typing import Any, Literal
 

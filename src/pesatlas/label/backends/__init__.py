@@ -1,1 +1,1 @@
-"""One module for each electronic-structure code."""
+"""Labelling backends: one module per electronic-structure code."""

@@ -1,4 +1,4 @@
-"""GPAW: real DFT without a licence, run as a program of its own."""
+"""GPAW: real DFT without a licence, run as a separate program."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A machine-learning potential in place of DFT: thousands of labels in minutes, for demonstrations and tests.
+"""A machine-learning potential in place of DFT: fast labels for demonstrations and tests.
 
 They are labels of the level ``mlip`` alone, which the dataset never calls DFT.
 """

@@ -1,4 +1,4 @@
-"""VASP under custodian: production labels of clusters."""
+"""VASP under custodian: production labels on clusters."""
 
 import importlib.util
 import shlex

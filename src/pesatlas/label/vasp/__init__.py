@@ -1,1 +1,1 @@
-"""What the backend ``vasp`` is made of: inputs, runs under custodian, outputs."""
+"""Parts of the backend ``vasp``: inputs, runs under custodian, outputs."""

@@ -1,4 +1,4 @@
-"""What a correction changed: the way to the self-consistent solution, or what the label is."""
+"""Classification of corrections: those that change only convergence, and those that change the label."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whether what VASP left is the label that was asked for: this attempt's own files, converged, of this structure and level."""
+"""Check VASP's output: files of this attempt, converged, of the requested structure and level."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""VASP under custodian, which mends what it can and says what it did; every process under a supervisor."""
+"""Run VASP under custodian, record its corrections; every process has a supervisor."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Everything that VASP needs, looked at before a campaign begins."""
+"""Checks of everything that VASP needs, before a campaign begins."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Inputs of one VASP calculation: pymatgen's ``MatPESStaticSet`` as it is."""
+"""Inputs of one VASP calculation: pymatgen's ``MatPESStaticSet``, unchanged."""
 
 import json
 from collections.abc import Sequence

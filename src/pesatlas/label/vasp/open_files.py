@@ -1,4 +1,4 @@
-"""VASP's files as people keep them, plain or compressed, and the errors of reading them."""
+"""VASP's files, plain or compressed, and errors of reading them."""
 
 import bz2
 import gzip

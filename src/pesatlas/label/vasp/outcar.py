@@ -1,4 +1,4 @@
-"""OUTCAR: whether the run came to its end, final energies, forces and stress, magnetic moments of every layout.
+"""OUTCAR: end of the run, final energies, forces and stress, magnetic moments of every layout.
 
 VASP 4.6 to 6 with and without profiling, one ion and many, collinear and non-collinear. Numbers have a fixed number of
 decimals, so columns that run into each other are told apart; asterisks, which are numbers without room, are refused.

@@ -1,4 +1,4 @@
-"""VASP's outputs without what no label needs: orbital projections and densities of states are most of the bytes."""
+"""Strip orbital projections and densities of states, most of the bytes, from VASP's outputs."""
 
 import mmap
 import os

@@ -1,4 +1,4 @@
-"""A Slurm cluster: its facts, the profile of a campaign, what jobs ask for and what they are given."""
+"""A Slurm cluster: its facts, the profile of a campaign, requests and limits of jobs."""
 
 from pesatlas.monitor.cluster.profile import read_profile
 

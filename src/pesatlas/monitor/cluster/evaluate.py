@@ -1,4 +1,4 @@
-"""A process that prints, as JSON, what Snakemake makes of the resources of every rule: ``python -m`` with options of Snakemake's."""
+"""A process that prints, as JSON, the resources of every rule: ``python -m`` with Snakemake's options."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Facts of a Slurm cluster, as ``scontrol`` and ``sacctmgr`` print them: partitions, nodes, accounts, limits.
+"""Facts of a Slurm cluster from ``scontrol`` and ``sacctmgr``: partitions, nodes, accounts, limits.
 
 Both print ``Key=value`` (``scontrol --oneliner``) and ``a|b|c`` (``sacctmgr --parsable2``) in all versions; their ``--json`` changes its
 layout with every release.

@@ -1,4 +1,4 @@
-"""Requests of a campaign's jobs compared with what the partitions of the cluster give, rule by rule and attempt by attempt."""
+"""Job requests compared with the limits of partitions, rule by rule and attempt by attempt."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A process on a compute node that looks around, holds locks, labels one atom, and writes what it found: ``python -m`` with a task file.
+"""A test process on a compute node: environment, locks, one label; ``python -m`` with a task file.
 
 The login node reads the file of results as it grows; it is replaced whole at every step.
 """

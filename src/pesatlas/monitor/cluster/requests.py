@@ -1,4 +1,4 @@
-"""Requests of a campaign's jobs to the cluster: Snakemake evaluates every rule under a profile, attempt by attempt."""
+"""Resource requests of a campaign's jobs, by Snakemake under a profile, attempt by attempt."""
 
 import json
 import subprocess

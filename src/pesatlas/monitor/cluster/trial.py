@@ -1,4 +1,4 @@
-"""Small jobs, one for each partition that a profile uses and one more where two nodes can hold locks against each other."""
+"""Test jobs: one per partition of a profile, and one more to test locks between two nodes."""
 
 import fcntl
 import json

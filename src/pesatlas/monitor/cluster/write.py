@@ -1,4 +1,4 @@
-"""The Slurm profile of a campaign, written from the facts of the cluster; what they leave open is marked CHOOSE."""
+"""Write a campaign's Slurm profile from the facts of the cluster; open choices are marked CHOOSE."""
 
 import builtins
 import difflib

@@ -1,1 +1,1 @@
-"""One module for each selection policy."""
+"""Selection policies, one module each."""

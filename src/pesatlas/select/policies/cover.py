@@ -1,4 +1,4 @@
-"""Policy ``cover``: as many new atomic environments as DFT can pay, from coarse to fine."""
+"""Policy ``cover``: as many new atomic environments as DFT can pay for, from coarse to fine."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Policy ``disagree``: frames in whose environments a committee is expected to be most wrong, and labels are few, for what DFT of them costs."""
+"""Policy ``disagree``: the largest expected committee error per DFT cost, where labels are few."""
 
 from typing import Literal
 

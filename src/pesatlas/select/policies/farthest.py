@@ -1,4 +1,4 @@
-"""Policy ``farthest``: farthest-point sampling of structures, as a yardstick for the others."""
+"""Policy ``farthest``: farthest-point sampling of structures, a baseline."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Policy ``random``: any frames, as a yardstick for the others."""
+"""Policy ``random``: random frames, a baseline."""
 
 import hashlib
 from typing import Literal

@@ -1,1 +1,1 @@
-"""One module for each domain: where on the surface to look."""
+"""Domains, one module each: regions of the PES to explore."""

@@ -1,4 +1,4 @@
-"""Atoms and molecules on surfaces, one to a cell, at the sites that pymatgen's ``AdsorbateSiteFinder`` finds."""
+"""Atoms and molecules on surfaces, one per cell, at sites of pymatgen's ``AdsorbateSiteFinder``."""
 
 import warnings
 from collections.abc import Iterator

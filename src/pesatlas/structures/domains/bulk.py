@@ -1,4 +1,4 @@
-"""Crystals as they are: the unit cell and a supercell, at temperatures and pressures.
+"""Bulk crystals: the unit cell and a supercell, at temperatures and pressures.
 
 The supercell rule: multiples start at 1x1x1; while the shortest perpendicular width of the cell (the distance between two
 opposite faces) is below ``min_length_A``, that direction gets one more repetition, unless the cell would then hold more than

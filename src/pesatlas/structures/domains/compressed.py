@@ -1,4 +1,4 @@
-"""Crystals under pressure: a ladder, each rung a cell of its own that starts at about the volume it will have.
+"""Crystals under pressure: one cell per pressure, which starts at about its final volume.
 
 A crystal that is put under 300 GPa at its volume of 0 GPa is hit by a shock, heats up and may fall apart. So the start is scaled to
 V(P) by Murnaghan's equation of state (Proc. Natl. Acad. Sci. 30, 244 (1944)), B(P) = B0 + B' P, with a bulk modulus that need only

@@ -1,4 +1,4 @@
-"""Grain boundaries of cubic crystals: coincidence site lattices by Σ, with pymatgen's ``GrainBoundaryGenerator``."""
+"""Grain boundaries of cubic crystals: coincidence site lattices by Σ (pymatgen)."""
 
 import warnings
 from collections import Counter

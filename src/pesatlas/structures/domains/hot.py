@@ -1,4 +1,4 @@
-"""Crystals on a ladder of temperatures, up to where they melt.
+"""Crystals at a series of temperatures up to melting.
 
 Whether one has melted shows in column ``lindemann`` of the snapshots: frames with molten cells stay, for they are physics.
 """

@@ -1,4 +1,4 @@
-"""Crystals with one atom more, in the voids of a Voronoi tessellation (pymatgen-analysis-defects). Cells are neutral."""
+"""Crystals with one additional atom, in voids of a Voronoi tessellation; cells are neutral."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Layered crystals: the forces between layers, which bulk dynamics at 300 K hardly visit.
+"""Layered crystals: forces between layers, which bulk dynamics at 300 K hardly visits.
 
 Layers are moved as a whole, apart (``spacing``) and along each other (``slide``), and the cell with them; these cells are not moved
 further. Dynamics are those of the crystal as it is.

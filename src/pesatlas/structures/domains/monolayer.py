@@ -1,4 +1,4 @@
-"""Single layers of layered crystals, in vacuum: atoms move, and the cell in the plane; the vacuum does not."""
+"""Single layers of layered crystals in vacuum: the cell moves in the plane only."""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Crystals with atoms displaced at random: forces in all directions at once, without dynamics.
+"""Crystals with atoms displaced at random: forces in all directions, without dynamics.
 
 Every coordinate is drawn from a normal distribution; the cell stays. Random numbers follow from the id of the crystal, the
 displacement and the number of the copy.

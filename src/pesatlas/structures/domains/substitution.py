@@ -1,4 +1,4 @@
-"""Crystals with one atom of another element, for every different site (pymatgen-analysis-defects). Cells are neutral."""
+"""Crystals with one atom of another element, for every symmetry-distinct site; cells are neutral."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Between two states: an atom hops into a vacancy beside it, along the path of least energy of the exploring potential.
+"""Transition states: an atom hops into a neighbouring vacancy along the minimum energy path.
 
 Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.minimum_energy_paths`` relaxes both and finds the path.
 """

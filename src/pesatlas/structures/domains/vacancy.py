@@ -1,4 +1,4 @@
-"""Crystals with one atom missing, for every different site (pymatgen-analysis-defects). Cells are neutral."""
+"""Crystals with one atom missing, for every symmetry-distinct site; cells are neutral."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Crystals from files of the user: single files, folders, and globs."""
+"""Crystals from files of the user: single files, folders, globs."""
 
 import logging
 from collections.abc import Iterator

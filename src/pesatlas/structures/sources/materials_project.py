@@ -1,4 +1,4 @@
-"""Crystals from the Materials Project: fetched once, in bulk, into one Parquet file, and read from there ever after.
+"""Crystals from the Materials Project: fetched once into a Parquet file, then read from there.
 
 ``fetch`` is the only function that uses the network. The key is read from the environment and is never written or logged.
 The cache is replaced only when it was fetched with other filters.

@@ -1,4 +1,4 @@
-"""Frames of the round before that lie farthest from everything that was picked: where its surface was thin."""
+"""Frames of the previous round farthest from all picks: its least covered regions of the PES."""
 
 import logging
 from collections.abc import Iterator, Sequence

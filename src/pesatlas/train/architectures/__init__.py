@@ -1,1 +1,1 @@
-"""One module for each architecture."""
+"""Architectures, one module each."""

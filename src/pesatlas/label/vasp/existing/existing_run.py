@@ -1,4 +1,4 @@
-"""One existing run: read, and verified as our own labels are."""
+"""One existing run, read and verified as our own labels are."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Finished runs in folders, globs and archives, under the names that VASP, custodian, atomate and people give them."""
+"""Finished runs in folders, globs and archives, under the names of VASP, custodian, atomate and users."""
 
 import lzma
 import os

@@ -1,4 +1,4 @@
-"""Settings of a run as its ``vasprun.xml`` has them: what the INCAR said, what VASP used, k-points, POTCARs, the crystal."""
+"""Settings of a run from its ``vasprun.xml``: INCAR, values in effect, k-points, POTCARs, crystal."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field

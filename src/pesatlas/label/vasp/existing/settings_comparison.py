@@ -1,4 +1,4 @@
-"""A run's settings against those of a level, key by key; what decides no number of a converged static run is not compared."""
+"""Settings of a run compared with a level, key by key; keys without influence on results are left out."""
 
 import math
 from collections.abc import Sequence
