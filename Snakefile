@@ -3,7 +3,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from pesatlas.errors import UserError
 
 min_version("9.27")
@@ -49,10 +49,10 @@ if campaign.compare:
 rule all:
     default_target: True
     input:
-        path("manifest"),
-        path("report"),
-        path("card"),
-        expand(path("export"), format=campaign.dataset.exports.formats),
-        trained(path("potential_card")),
+        path_of("manifest"),
+        path_of("report"),
+        path_of("card"),
+        expand(path_of("export"), format=campaign.dataset.exports.formats),
+        trained(path_of("potential_card")),
         benchmarked(),
-        [path("comparison")] if campaign.compare else [],
+        [path_of("comparison")] if campaign.compare else [],

@@ -27,11 +27,11 @@ import yaml
 from quick_campaign import explore, label, select
 
 from pesatlas.atoms.elements import symbol_of
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.load import load_campaign
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.rows import FUNCTIONALS
 from pesatlas.tables import read_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 HERE = Path(__file__).parent
 TORCH = "torch==2.13.0"

@@ -19,12 +19,12 @@ from pathlib import Path
 import yaml
 
 from pesatlas import __version__
+from pesatlas.campaign.layout import groups
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import Label
 from pesatlas.config.presets import preset
-from pesatlas.config.select import groups
 from pesatlas.tables import write_table
 from pesatlas.tables.manifest import entry_path
 

@@ -20,12 +20,12 @@ import numpy as np
 import yaml
 
 from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
+from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.config import plugins
 from pesatlas.config.presets import preset
 from pesatlas.label.backend import Failed, Task, Workdir
 from pesatlas.levels import gpaw as levels
 from pesatlas.tables import read_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 SMALL = {"min_length_A": 4.0, "max_atoms": 16}
 FLAT = {"min_length_A": 4.0, "max_atoms": 24}

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from pesatlas.campaign.layout import REFERENCE, below, numbered
+from pesatlas.campaign.rounds import references
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.encode.encode_shard import encode_snapshots
@@ -14,7 +15,7 @@ from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.select.calibrate import calibrate_disagreement
 from pesatlas.select.disagreement import measure_disagreement
 from pesatlas.select.select_frames import Disagreement, EncodedFrames, select_frames
-from pesatlas.structures.external import read_given
+from pesatlas.structures.external import read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
 
@@ -38,9 +39,9 @@ def explore(campaign: Campaign, folder: Path) -> Path:
             work=folder / "work/explore",
         )
         encode_snapshots(campaign.encode, snapshots, *_features(results, f"{batch:05d}"))
-    if campaign.references():
+    if references(campaign):
         snapshots = results / "snapshots/reference.parquet"
-        read_given(campaign.references(), snapshots, results / "failures/reference.parquet")
+        read_external(references(campaign), snapshots, results / "failures/reference.parquet")
         encode_snapshots(campaign.encode, snapshots, *_features(results, "reference"))
     return results
 
@@ -59,7 +60,7 @@ def select(campaign: Campaign, folder: Path) -> Path:
         [_encoded(results, [path.stem for path in numbered(results, "snapshots")])],
         results,
         structures_per_job=campaign.label.structures_per_job,
-        reference=_encoded(results, [REFERENCE]) if campaign.references() else None,
+        reference=_encoded(results, [REFERENCE]) if references(campaign) else None,
         committee=committee,
     )
     return below(results, "selection")

@@ -102,7 +102,7 @@ def configuration(pool: Path, shared: Path, options: argparse.Namespace) -> dict
 
 def load() -> "Campaign":
     """Read the configuration of the working folder, without looking for files that it names."""
-    from pesatlas.config.load import read_campaign  # noqa: PLC0415 - after its version is known
+    from pesatlas.campaign.load import read_campaign  # noqa: PLC0415 - after its version is known
 
     return read_campaign(Path("config.yaml"), extensions=False)
 

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from pesatlas.atoms.elements import reduced_formula
+from pesatlas.campaign.layout import BATCHES_IN_GROUP, groups
 from pesatlas.campaign.splits import chemical_system
 from pesatlas.config.presets import preset
-from pesatlas.config.select import BATCHES_IN_GROUP, groups
 from pesatlas.dataset.chemistry import material_group
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry, write_table
 

@@ -12,5 +12,5 @@ with job(snakemake):
         report=Path(snakemake.output.report),
         pictures=Path(snakemake.output.figures[0]).parent,
         potentials=[Path(card).parent for card in snakemake.input.potentials],
-        compared=Path(snakemake.input.compared[0]).parent if snakemake.input.compared else None,
+        compared=tuple(Path(p) for p in snakemake.input.compared) or None,
     )

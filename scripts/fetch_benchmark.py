@@ -1,6 +1,7 @@
 """Fetch the benchmark sets once, unless they are given as files."""
 
 from pesatlas.campaign.job import job
+from pesatlas.campaign.potentials import benchmarked_potentials
 
 with job(snakemake) as campaign:
     from pesatlas.benchmark.matcalc_sets import fetch_data
@@ -8,5 +9,5 @@ with job(snakemake) as campaign:
 
     if campaign.benchmark.data is None:
         fetch_data(campaign.benchmark.folder, campaign.benchmark.chosen().values())
-    for options, _ in campaign.benchmarked.values():
+    for options, _ in benchmarked_potentials(campaign).values():
         fetch_potential(options)

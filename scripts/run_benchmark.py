@@ -7,11 +7,12 @@ from pesatlas.campaign.job import job
 with job(snakemake) as campaign:
     from pesatlas.benchmark.benchmarked import benchmarked_potential
     from pesatlas.benchmark.measure import run_benchmark
+    from pesatlas.campaign.potentials import benchmarked_potentials
 
     name = snakemake.wildcards.potential
     run_benchmark(
         campaign.benchmark,
-        benchmarked_potential(name, *campaign.benchmarked[name]),
+        benchmarked_potential(name, *benchmarked_potentials(campaign)[name]),
         snakemake.wildcards.property,
         int(snakemake.wildcards.batch),
         level=campaign.train_level,

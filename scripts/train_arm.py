@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pesatlas.campaign.job import job
+from pesatlas.campaign.rounds import datasets_before
 
 with job(snakemake) as campaign:
     from pesatlas.train.comparison_arm import train_arm
@@ -18,5 +19,5 @@ with job(snakemake) as campaign:
         folder=Path(snakemake.output.card).parent,
         work=Path(snakemake.params.work),
         store=Path(campaign.campaign.store),
-        before=campaign.before(campaign.train_level),
+        before=datasets_before(campaign.round, campaign.train_level),
     )

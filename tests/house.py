@@ -15,9 +15,16 @@ STAGES = ("structures", "explore", "encode", "select", "label", "dataset", "trai
 TOOLS = ("dynamics", "levels", "potentials", "frames")
 CAMPAIGN = ("campaign", "config")
 GROUND = ("tables", "storage", "runtime", "atoms", "errors.py")
-FLOORS = (("ground", GROUND), ("campaign", CAMPAIGN), ("tools", TOOLS), ("stages", STAGES), ("doors", DOORS))
+FLOORS = (
+    ("ground", GROUND),
+    ("config", ("config",)),
+    ("campaign", ("campaign",)),
+    ("tools", TOOLS),
+    ("stages", STAGES),
+    ("doors", DOORS),
+)
 FLOOR = {room: height for height, (_, rooms) in enumerate(FLOORS) for room in rooms} | {
-    "__init__.py": 4  # the front door: pesatlas.open
+    "__init__.py": 5  # the front door: pesatlas.open
 }
 
 _CELL, _LEFT, _TOP = 19, 196, 100
@@ -26,6 +33,7 @@ _COLOURS = {
     "stages": "#dcebf7",
     "tools": "#dff1e4",
     "campaign": "#fbf0d4",
+    "config": "#fbf0d4",
     "ground": "#ebe7e1",
 }
 
@@ -36,18 +44,13 @@ def room_of(module: str) -> str:
     return room if (SOURCE / room).is_dir() else f"{room}.py"
 
 
-def modules(path: Path) -> Iterator[str]:
-    """Yield every module of the library that a file imports, within functions too."""
+def imports(path: Path) -> Iterator[str]:
+    """Yield the room of everything that a file imports from the library, within functions too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pesatlas."):
-            yield node.module
+            yield room_of(node.module)
         elif isinstance(node, ast.Import):
-            yield from (name.name for name in node.names if name.name.startswith("pesatlas."))
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Yield the room of everything that a file imports from the library."""
-    yield from map(room_of, modules(path))
+            yield from (room_of(name.name) for name in node.names if name.name.startswith("pesatlas."))
 
 
 def rooms_imported() -> set[tuple[str, str]]:

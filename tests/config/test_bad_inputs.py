@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pesatlas.config.load import load_campaign, read_campaign
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pesatlas.config.load import load_campaign, read_campaign
-from pesatlas.config.made_with import differences, made_with
+from pesatlas.campaign.load import load_campaign, read_campaign
+from pesatlas.campaign.made_with import differences, made_with
+from pesatlas.campaign.potentials import benchmark_shares
 from pesatlas.tables import read_entry, write_table
 from pesatlas.tables.manifest import made_by_job, state_of_table
 
@@ -49,7 +50,7 @@ def test_what_was_made_with_a_configuration_does_not_differ_from_it(path):
     for rule in RULES:
         if rule != "run_benchmark":
             assert differences(stored(rule, campaign), campaign) == []
-    for potential, kind, _ in campaign.benchmark_shares:
+    for potential, kind, _ in benchmark_shares(campaign):
         made = stored("run_benchmark", campaign, potential=potential, property=kind)
         assert made
         assert differences(made, campaign) == []

@@ -6,9 +6,9 @@ import sys
 import pytest
 import yaml
 
+from pesatlas.campaign.load import load_campaign
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
 from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.render import render_schema, render_yaml
 from pesatlas.errors import UserError

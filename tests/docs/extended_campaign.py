@@ -6,8 +6,8 @@ Run by test_extending.py in a process of its own, which finds the package of the
 import json
 from pathlib import Path
 
+from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.select import _run_stage
-from pesatlas.config.load import read_campaign
 from pesatlas.explore.explore_batch import run_md
 from pesatlas.label.batch import label_batch
 from pesatlas.structures.prepare import prepare_structures

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from small_campaign import ROOT
 
 # extending.md has extensions that are not there: test_extending.py

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import small_slurm
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.cluster.partition_fit import check_slurm
 from slurm_campaign import SlurmCampaign
 from small_campaign import ROOT, TINY, SmallCampaign

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from exploring import structure_row
+from pesatlas.campaign.load import read_campaign
 from pesatlas.campaign.rules import RULES
-from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
 from pesatlas.monitor.format import size as words

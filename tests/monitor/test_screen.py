@@ -10,11 +10,11 @@ import time
 import pytest
 from rich.console import Console
 
+from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.ending import closing_lines, failed_before
 from pesatlas.cli.live_view import campaign_of_run, follow, is_shown, looker
 from pesatlas.cli.slurm_jobs import job_prefix
-from pesatlas.config.load import read_campaign
 from pesatlas.monitor.bar import cells
 from pesatlas.monitor.jobs import Job
 from pesatlas.monitor.screen import screen

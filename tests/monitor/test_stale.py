@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.slurm_jobs import job_prefix
-from pesatlas.config.load import read_campaign
 from pesatlas.monitor.counts import Stage
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.stale import count_stale

@@ -60,7 +60,12 @@ def compared(small, tmp_path_factory):
     write_table(folder / "comparison.parquet", "comparison", runs, "test")
     write_table(folder / "contrasts.parquet", "contrasts", contrasts, "test")
     report = type(small)(results=results, path=results / "report.html", pictures=results / "figures")
-    build_report(results, report.path, report.pictures, compared=folder)
+    build_report(
+        results,
+        report.path,
+        report.pictures,
+        compared=(folder / "comparison.parquet", folder / "contrasts.parquet"),
+    )
     return report
 
 

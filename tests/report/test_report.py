@@ -8,10 +8,10 @@ import sys
 import pytest
 
 import pesatlas
+from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.report.figure_names import FIGURES, SECTIONS
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses
-from pesatlas.tables.manifest import read_campaign_manifest
 from report_pages import data_of, page_of
 
 

@@ -25,7 +25,7 @@ from pesatlas.testing.selecting import frames_of_twelve_crystals
 def test_pesatlas_itself_needs_no_pytest():
     code = (
         "import sys; sys.modules['pytest'] = None; import pesatlas.cli.main, pesatlas.monitor.doctor, "
-        "pesatlas.config.load, pesatlas.dataset.export"
+        "pesatlas.campaign.load, pesatlas.dataset.export"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas.campaign.load import load_campaign
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
 from pesatlas.errors import UserError
 from pesatlas.structures.prepare import prepare_structures, rules_of
 from pesatlas.structures.source_caches import fetch_structures, state_of_sources

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.dataset.verify import verify
 from pesatlas.monitor.status import read_status
 from small_campaign import ROOT, copy_of, jobs
@@ -154,7 +154,7 @@ def test_ci_would_notice_a_demo_with_too_few_labels(tiny):
         "the demo holds too little: {'pbe': 3, 'r2scan': 3, 'crystals_pbe': 1, 'crystals_r2scan': 1}"
         in " ".join(done.stderr.split())
     )
-    enough = sql.replace(">= 16", ">= 3").replace(">= 6", ">= 1")
+    enough = sql.replace(">= 8", ">= 3").replace(">= 4", ">= 1")
     assert (
         "enough"
         in subprocess.run(

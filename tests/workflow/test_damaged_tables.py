@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.missing import missing_files
 from pesatlas.tables import write_table
 from small_campaign import copy_of, jobs

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pesatlas.campaign.load import read_campaign
 from pesatlas.campaign.rules import RULES, quick_rules
-from pesatlas.config.load import read_campaign
 from small_campaign import ROOT, TINY, SmallCampaign
 
 

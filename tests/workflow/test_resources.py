@@ -9,7 +9,7 @@ from snakemake.cli import parse_set_resources
 from snakemake.iocontainers import Wildcards
 from snakemake.settings.types import OutputSettings, ResourceSettings
 
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.requests import requests_of
 from small_campaign import ROOT

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from quick_campaign import explore, label, select
 
-from pesatlas.config.load import load_campaign, read_campaign
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.report.advice import advise_round
 from pesatlas.report.build import build_report
 from pesatlas.report.parity import evaluate_potential

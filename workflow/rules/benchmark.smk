@@ -4,7 +4,7 @@
 rule fetch_benchmark:
     # As for fetch_structures, the data are no outputs: they may have been put there by hand.
     output:
-        done=touch(path("benchmark_fetched")),
+        done=touch(path_of("benchmark_fetched")),
     log:
         log_of("fetch_benchmark"),
     conda:
@@ -23,11 +23,11 @@ rule fetch_benchmark:
 
 rule run_benchmark:
     input:
-        fetched=path("benchmark_fetched"),
-        dataset=path("dataset", level=campaign.train_level),
+        fetched=path_of("benchmark_fetched"),
+        dataset=path_of("dataset", level=campaign.train_level),
         card=trained_card,
     output:
-        scores=path("benchmark_shard"),
+        scores=path_of("benchmark_shard"),
     log:
         log_of("run_benchmark"),
     benchmark:
@@ -54,10 +54,10 @@ rule score_benchmark:
     input:
         scores=benchmark_shards(),
     output:
-        summary=path("benchmark_summary"),
-        scores=path("benchmark_scores"),
-        differences=path("benchmark_differences"),
-        figure=path("benchmark_figure"),
+        summary=path_of("benchmark_summary"),
+        scores=path_of("benchmark_scores"),
+        differences=path_of("benchmark_differences"),
+        figure=path_of("benchmark_figure"),
     log:
         log_of("score_benchmark"),
     benchmark:

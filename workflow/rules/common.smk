@@ -2,8 +2,18 @@
 
 from pathlib import Path
 
-from pesatlas.config.select import BATCHES_IN_GROUP, groups
-from pesatlas.campaign.layout import REFERENCE, WILDCARDS, WORK, log_of, path, times_of
+from pesatlas.campaign.layout import (
+    BATCHES_IN_GROUP,
+    REFERENCE,
+    WILDCARDS,
+    WORK,
+    groups,
+    log_of,
+    path_of,
+    times_of,
+)
+from pesatlas.campaign.potentials import benchmark_shares, benchmarked_potentials, trained_potentials
+from pesatlas.campaign.rounds import datasets_before, references
 from pesatlas.campaign.rules import quick_rules
 from pesatlas.tables import read_entry
 
@@ -95,14 +105,14 @@ def trained(pattern):
 def benchmark_shards():
     """Return the table of every potential, property and share of its structures."""
     return [
-        path("benchmark_shard", potential=potential, property=kind, batch=batch)
-        for potential, kind, batch in campaign.benchmark_shares
+        path_of("benchmark_shard", potential=potential, property=kind, batch=batch)
+        for potential, kind, batch in benchmark_shares(campaign)
     ]
 
 
 def benchmarked():
     """Return the benchmark files of the report and `all`, if there is a section `benchmark`."""
-    return [path("benchmark_summary")] if campaign.benchmark else []
+    return [path_of("benchmark_summary")] if campaign.benchmark else []
 
 
 def property_settings(wildcards):
@@ -112,13 +122,13 @@ def property_settings(wildcards):
 
 def trained_card(wildcards):
     """Return the card of a potential that is trained in this campaign; nothing for the others."""
-    folder = campaign.trained.get(wildcards.potential)
+    folder = trained_potentials(campaign).get(wildcards.potential)
     return [f"{folder}/card.json"] if folder else []
 
 
 def benchmark_settings(wildcards):
     """Return the potential that a score is of."""
-    options, corrected = campaign.benchmarked[wildcards.potential]
+    options, corrected = benchmarked_potentials(campaign)[wildcards.potential]
     return [options.identity(), corrected]
 
 

@@ -7,17 +7,17 @@ ruleorder: pick_arms > pick_snapshots
 
 rule pick_arms:
     input:
-        structures=path("structures"),
-        snapshots=explore_batches(path("snapshots")),
-        clusters=select_groups(path("clusters")),
-        candidates=select_groups(path("candidates")),
-        geometries=select_groups(path("geometries")),
-        atoms=path("atom_centres"),
-        reference=reference(path("snapshots")),
-        reference_clusters=reference(path("clusters")),
+        structures=path_of("structures"),
+        snapshots=explore_batches(path_of("snapshots")),
+        clusters=select_groups(path_of("clusters")),
+        candidates=select_groups(path_of("candidates")),
+        geometries=select_groups(path_of("geometries")),
+        atoms=path_of("atom_centres"),
+        reference=reference(path_of("snapshots")),
+        reference_clusters=reference(path_of("clusters")),
     output:
-        selection=path("selection"),
-        arms=path("arms"),
+        selection=path_of("selection"),
+        arms=path_of("arms"),
     log:
         log_of("pick_arms"),
     benchmark:
@@ -46,17 +46,17 @@ rule pick_arms:
 
 rule train_arm:
     input:
-        manifest=path("manifest"),
-        dataset=path("dataset", level=campaign.train_level),
-        arms=path("arms"),
-        atoms=path("atoms"),
-        base=path("base_fetched") if campaign.train.base else [],
+        manifest=path_of("manifest"),
+        dataset=path_of("dataset", level=campaign.train_level),
+        arms=path_of("arms"),
+        atoms=path_of("atoms"),
+        base=path_of("base_fetched") if campaign.train.base else [],
     output:
-        model=[path("arm_model"), path("arm_weights"), path("arm_state")],
-        history=path("arm_history"),
-        page=path("arm_page"),
-        card=path("arm_card"),
-        errors=path("arm_errors"),
+        model=[path_of("arm_model"), path_of("arm_weights"), path_of("arm_state")],
+        history=path_of("arm_history"),
+        page=path_of("arm_page"),
+        card=path_of("arm_card"),
+        errors=path_of("arm_errors"),
     log:
         log_of("train_arm"),
     benchmark:
@@ -88,11 +88,11 @@ rule train_arm:
 
 rule compare_arms:
     input:
-        arms=path("arms"),
-        errors=compared(path("arm_errors")),
+        arms=path_of("arms"),
+        errors=compared(path_of("arm_errors")),
     output:
-        comparison=path("comparison"),
-        contrasts=path("contrasts"),
+        comparison=path_of("comparison"),
+        contrasts=path_of("contrasts"),
     log:
         log_of("compare_arms"),
     benchmark:

@@ -3,25 +3,25 @@
 
 rule collect_dataset:
     input:
-        structures=path("structures"),
-        snapshots=explore_batches(path("snapshots")),
-        features=explore_batches(path("features")),
-        clusters=select_groups(path("clusters")),
-        selection=path("selection"),
-        quality=path("quality"),
-        labels=expand(path("labels"), batch=label_batches()),
-        atoms=path("atoms"),
+        structures=path_of("structures"),
+        snapshots=explore_batches(path_of("snapshots")),
+        features=explore_batches(path_of("features")),
+        clusters=select_groups(path_of("clusters")),
+        selection=path_of("selection"),
+        quality=path_of("quality"),
+        labels=expand(path_of("labels"), batch=label_batches()),
+        atoms=path_of("atoms"),
         failures=[
-            path("structure_failures"),
-            path("atom_failures"),
-            *expand(path("label_failures"), batch=label_batches()),
+            path_of("structure_failures"),
+            path_of("atom_failures"),
+            *expand(path_of("label_failures"), batch=label_batches()),
         ],
-        explore_failures=explore_batches(path("explore_failures")),
+        explore_failures=explore_batches(path_of("explore_failures")),
     output:
-        dataset=expand(path("dataset"), level=campaign.label.levels),
-        quarantine=expand(path("quarantine"), level=campaign.label.levels),
-        failures=path("dataset_failures"),
-        manifest=path("manifest"),
+        dataset=expand(path_of("dataset"), level=campaign.label.levels),
+        quarantine=expand(path_of("quarantine"), level=campaign.label.levels),
+        failures=path_of("dataset_failures"),
+        manifest=path_of("manifest"),
     log:
         log_of("collect_dataset"),
     benchmark:
@@ -47,10 +47,10 @@ rule collect_dataset:
 
 rule export_dataset:
     input:
-        manifest=path("manifest"),
-        dataset=expand(path("dataset"), level=campaign.label.levels),
+        manifest=path_of("manifest"),
+        dataset=expand(path_of("dataset"), level=campaign.label.levels),
     output:
-        record=path("export"),
+        record=path_of("export"),
     log:
         log_of("export_dataset"),
     benchmark:
@@ -72,13 +72,13 @@ rule export_dataset:
 
 rule write_card:
     input:
-        manifest=path("manifest"),
-        dataset=expand(path("dataset"), level=campaign.label.levels),
+        manifest=path_of("manifest"),
+        dataset=expand(path_of("dataset"), level=campaign.label.levels),
     output:
-        card=path("card"),
-        page=path("card_page"),
-        citation=path("citation"),
-        crate=path("crate"),
+        card=path_of("card"),
+        page=path_of("card_page"),
+        citation=path_of("citation"),
+        crate=path_of("crate"),
     log:
         log_of("write_card"),
     benchmark:

@@ -3,10 +3,10 @@
 
 rule encode_snapshots:
     input:
-        snapshots=path("snapshots"),
+        snapshots=path_of("snapshots"),
     output:
-        features=path("features"),
-        moments=path("moments"),
+        features=path_of("features"),
+        moments=path_of("moments"),
     log:
         log_of("encode_snapshots"),
     benchmark:

@@ -4,7 +4,7 @@
 rule fetch_potential:
     # As for fetch_structures, the weights are no outputs: they may have been put there by hand.
     output:
-        done=touch(path("potential_fetched")),
+        done=touch(path_of("potential_fetched")),
     log:
         log_of("fetch_potential"),
     conda:
@@ -22,10 +22,10 @@ rule fetch_potential:
 
 rule run_md:
     input:
-        structures=path("structures"),
+        structures=path_of("structures"),
     output:
-        snapshots=path("snapshots"),
-        failures=path("explore_failures"),
+        snapshots=path_of("snapshots"),
+        failures=path_of("explore_failures"),
     log:
         log_of("run_md"),
     benchmark:

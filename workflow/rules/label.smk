@@ -3,10 +3,10 @@
 
 rule label_atoms:
     input:
-        structures=path("structures"),
+        structures=path_of("structures"),
     output:
-        atoms=path("atoms"),
-        failures=path("atom_failures"),
+        atoms=path_of("atoms"),
+        failures=path_of("atom_failures"),
     log:
         log_of("label_atoms"),
     benchmark:
@@ -29,10 +29,10 @@ rule label_atoms:
 
 rule label_batch:
     input:
-        selection=path("selection"),
+        selection=path_of("selection"),
     output:
-        labels=path("labels"),
-        failures=path("label_failures"),
+        labels=path_of("labels"),
+        failures=path_of("label_failures"),
     log:
         log_of("label_batch"),
     benchmark:

@@ -22,9 +22,9 @@ titles = SECTIONS | TRAINED_SECTION | COMPARED_SECTION | ROUND_SECTION
 
 rule evaluate_potential:
     input:
-        dataset=path("dataset", level=campaign.label.levels[0]),
+        dataset=path_of("dataset", level=campaign.label.levels[0]),
     output:
-        parity=path("parity"),
+        parity=path_of("parity"),
     log:
         log_of("evaluate_potential"),
     benchmark:
@@ -47,24 +47,24 @@ rule evaluate_potential:
 
 rule build_report:
     input:
-        manifest=path("manifest"),
-        structures=path("structures"),
-        snapshots=explore_batches(path("snapshots")),
-        selection=path("selection"),
-        quality=path("quality"),
-        parity=path("parity"),
-        advice=of_round(path("advice")),
-        clusters=select_groups(path("clusters")),
-        dataset=expand(path("dataset"), level=campaign.label.levels),
-        potentials=trained(path("potential_card")),
+        manifest=path_of("manifest"),
+        structures=path_of("structures"),
+        snapshots=explore_batches(path_of("snapshots")),
+        selection=path_of("selection"),
+        quality=path_of("quality"),
+        parity=path_of("parity"),
+        advice=of_round(path_of("advice")),
+        clusters=select_groups(path_of("clusters")),
+        dataset=expand(path_of("dataset"), level=campaign.label.levels),
+        potentials=trained(path_of("potential_card")),
         benchmark=benchmarked(),
-        compared=[path("comparison"), path("contrasts")] if campaign.compare else [],
+        compared=[path_of("comparison"), path_of("contrasts")] if campaign.compare else [],
     output:
-        report=report(path("report"), category="The whole report", caption="../report/campaign.rst"),
+        report=report(path_of("report"), category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip
         figures=[
             report(
-                path("figure", figure=name),
+                path_of("figure", figure=name),
                 category=titles[section],
                 caption=f"../report/{section}.rst",
                 labels={"figure": name.replace("_", " ")},

@@ -5,9 +5,9 @@ from pesatlas.potentials.committee_state import state_of_committee
 
 rule calibrate_disagreement:
     input:
-        potential=path("potential_fetched"),
+        potential=path_of("potential_fetched"),
     output:
-        calibration=path("calibration"),
+        calibration=path_of("calibration"),
     log:
         log_of("calibrate_disagreement"),
     benchmark:
@@ -30,12 +30,12 @@ rule calibrate_disagreement:
 
 rule measure_disagreement:
     input:
-        potential=path("potential_fetched"),
-        snapshots=of_group(path("snapshots")),
-        clusters=path("clusters"),
-        candidates=path("candidates"),
+        potential=path_of("potential_fetched"),
+        snapshots=of_group(path_of("snapshots")),
+        clusters=path_of("clusters"),
+        candidates=path_of("candidates"),
     output:
-        disagreement=path("disagreement"),
+        disagreement=path_of("disagreement"),
     log:
         log_of("measure_disagreement"),
     benchmark:
@@ -58,13 +58,13 @@ rule measure_disagreement:
 
 rule advise_round:
     input:
-        manifest=path("manifest"),
-        selection=path("selection"),
-        quality=path("quality"),
-        calibration=path("calibration"),
-        disagreement=select_groups(path("disagreement")),
+        manifest=path_of("manifest"),
+        selection=path_of("selection"),
+        quality=path_of("quality"),
+        calibration=path_of("calibration"),
+        disagreement=select_groups(path_of("disagreement")),
     output:
-        advice=path("advice"),
+        advice=path_of("advice"),
     log:
         log_of("advise_round"),
     benchmark:

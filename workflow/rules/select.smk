@@ -3,10 +3,10 @@
 
 rule fit_pca:
     input:
-        moments=explore_batches(path("moments")),
-        reference=reference(path("moments")),
+        moments=explore_batches(path_of("moments")),
+        reference=reference(path_of("moments")),
     output:
-        pca=path("pca"),
+        pca=path_of("pca"),
     log:
         log_of("fit_pca"),
     benchmark:
@@ -27,10 +27,10 @@ rule fit_pca:
 
 rule grid_structures:
     input:
-        features=of_group(path("features")),
-        pca=path("pca"),
+        features=of_group(path_of("features")),
+        pca=path_of("pca"),
     output:
-        cells=path("structure_grid"),
+        cells=path_of("structure_grid"),
     log:
         log_of("grid_structures"),
     benchmark:
@@ -50,11 +50,11 @@ rule grid_structures:
 
 rule cluster_structures:
     input:
-        cells=select_groups(path("structure_grid")),
-        reference=reference(path("structure_grid")),
-        pca=path("pca"),
+        cells=select_groups(path_of("structure_grid")),
+        reference=reference(path_of("structure_grid")),
+        pca=path_of("pca"),
     output:
-        centres=path("structure_centres"),
+        centres=path_of("structure_centres"),
     log:
         log_of("cluster_structures"),
     benchmark:
@@ -74,11 +74,11 @@ rule cluster_structures:
 
 rule grid_atoms:
     input:
-        features=of_group(path("features")),
-        pca=path("pca"),
-        structures=path("structure_centres"),
+        features=of_group(path_of("features")),
+        pca=path_of("pca"),
+        structures=path_of("structure_centres"),
     output:
-        cells=path("atom_grid"),
+        cells=path_of("atom_grid"),
     log:
         log_of("grid_atoms"),
     benchmark:
@@ -98,11 +98,11 @@ rule grid_atoms:
 
 rule cluster_atoms:
     input:
-        cells=select_groups(path("atom_grid")),
-        reference=reference(path("atom_grid")),
-        structures=path("structure_centres"),
+        cells=select_groups(path_of("atom_grid")),
+        reference=reference(path_of("atom_grid")),
+        structures=path_of("structure_centres"),
     output:
-        centres=path("atom_centres"),
+        centres=path_of("atom_centres"),
     log:
         log_of("cluster_atoms"),
     benchmark:
@@ -122,16 +122,16 @@ rule cluster_atoms:
 
 rule reduce_frames:
     input:
-        snapshots=of_group(path("snapshots")),
-        features=of_group(path("features")),
-        pca=path("pca"),
-        structures=path("structure_centres"),
-        atoms=path("atom_centres"),
+        snapshots=of_group(path_of("snapshots")),
+        features=of_group(path_of("features")),
+        pca=path_of("pca"),
+        structures=path_of("structure_centres"),
+        atoms=path_of("atom_centres"),
     output:
-        clusters=path("clusters"),
-        candidates=path("candidates"),
-        geometries=path("geometries"),
-        drawn=path("drawn"),
+        clusters=path_of("clusters"),
+        candidates=path_of("candidates"),
+        geometries=path_of("geometries"),
+        drawn=path_of("drawn"),
     log:
         log_of("reduce_frames"),
     benchmark:
@@ -151,16 +151,16 @@ rule reduce_frames:
 
 rule pick_snapshots:
     input:
-        snapshots=explore_batches(path("snapshots")),
-        candidates=select_groups(path("candidates")),
-        geometries=select_groups(path("geometries")),
-        atoms=path("atom_centres"),
-        reference=reference(path("snapshots")),
-        reference_clusters=reference(path("clusters")),
-        disagreement=of_round(select_groups(path("disagreement"))),
-        calibration=of_round(path("calibration")),
+        snapshots=explore_batches(path_of("snapshots")),
+        candidates=select_groups(path_of("candidates")),
+        geometries=select_groups(path_of("geometries")),
+        atoms=path_of("atom_centres"),
+        reference=reference(path_of("snapshots")),
+        reference_clusters=reference(path_of("clusters")),
+        disagreement=of_round(select_groups(path_of("disagreement"))),
+        calibration=of_round(path_of("calibration")),
     output:
-        selection=path("selection"),
+        selection=path_of("selection"),
     log:
         log_of("pick_snapshots"),
     benchmark:
@@ -181,13 +181,13 @@ rule pick_snapshots:
 
 rule measure_selection:
     input:
-        drawn=select_groups(path("drawn")),
-        features=explore_batches(path("features")),
-        reference=reference(path("features")),
-        pca=path("pca"),
-        selection=path("selection"),
+        drawn=select_groups(path_of("drawn")),
+        features=explore_batches(path_of("features")),
+        reference=reference(path_of("features")),
+        pca=path_of("pca"),
+        selection=path_of("selection"),
     output:
-        quality=path("quality"),
+        quality=path_of("quality"),
     log:
         log_of("measure_selection"),
     benchmark:

@@ -6,7 +6,7 @@ from pesatlas.structures.source_caches import state_of_files, state_of_sources
 rule fetch_structures:
     # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have been filled by hand.
     output:
-        done=touch(path("structures_fetched")),
+        done=touch(path_of("structures_fetched")),
     log:
         log_of("fetch_structures"),
     conda:
@@ -24,11 +24,11 @@ rule fetch_structures:
 
 checkpoint prepare_structures:
     input:
-        fetched=path("structures_fetched"),
-        potential=path("potential_fetched"),
+        fetched=path_of("structures_fetched"),
+        potential=path_of("potential_fetched"),
     output:
-        structures=path("structures"),
-        failures=path("structure_failures"),
+        structures=path_of("structures"),
+        failures=path_of("structure_failures"),
     log:
         log_of("prepare_structures"),
     benchmark:
@@ -52,8 +52,8 @@ checkpoint prepare_structures:
 rule read_reference:
     # Its frames are a batch of their own for encode and select, with a name in place of a number; they are never picked.
     output:
-        snapshots=path("reference_snapshots"),
-        failures=path("reference_failures"),
+        snapshots=path_of("reference_snapshots"),
+        failures=path_of("reference_failures"),
     log:
         log_of("read_reference"),
     benchmark:
@@ -64,8 +64,8 @@ rule read_reference:
         mem_mb=retry_memory(8000),
         runtime=retry_runtime(240),
     params:
-        reference=campaign.references(),
-        files=state_of_files(campaign.references()),
+        reference=references(campaign),
+        files=state_of_files(references(campaign)),
     message:
         "Reading datasets that are labelled already"
     script:

@@ -3,7 +3,7 @@
 
 rule fetch_base:
     output:
-        done=touch(path("base_fetched")),
+        done=touch(path_of("base_fetched")),
     log:
         log_of("fetch_base"),
     conda:
@@ -21,18 +21,18 @@ rule fetch_base:
 
 rule train_potential:
     input:
-        manifest=path("manifest"),
-        dataset=path("dataset"),
-        atoms=path("atoms"),
-        before=list(map(str, campaign.before(campaign.train_level))) if campaign.train else [],
-        base=path("base_fetched") if campaign.train and campaign.train.base else [],
+        manifest=path_of("manifest"),
+        dataset=path_of("dataset"),
+        atoms=path_of("atoms"),
+        before=list(map(str, datasets_before(campaign.round, campaign.train_level))) if campaign.train else [],
+        base=path_of("base_fetched") if campaign.train and campaign.train.base else [],
         retention_set=campaign.train.retention_set if campaign.train and campaign.train.retention_set else [],
     output:
         # what matgl.load_model takes
-        model=[path("potential_model"), path("potential_weights"), path("potential_state")],
-        history=path("potential_history"),
-        page=path("potential_page"),
-        card=path("potential_card"),
+        model=[path_of("potential_model"), path_of("potential_weights"), path_of("potential_state")],
+        history=path_of("potential_history"),
+        page=path_of("potential_page"),
+        card=path_of("potential_card"),
     log:
         log_of("train_potential"),
     benchmark:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.benchmark.item import BenchmarkItem
 from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.campaign.layout import path_of
 from pesatlas.dynamics.relax import Start
 from pesatlas.errors import UserError
 from pesatlas.tables.io import check_metadata
@@ -41,7 +42,7 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
     if path is None:
         raise UserError(
             "this property is measured on held-out frames of a campaign's dataset, and there is none: give --dataset "
-            "results/dataset/LEVEL/part-00000.parquet, or leave the property out."
+            f"{path_of('dataset', level='LEVEL')}, or leave the property out."
         )
     check_metadata(path, "dataset")
     table = pq.read_table(path, columns=["snapshot_id", "split"])

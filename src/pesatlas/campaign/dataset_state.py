@@ -8,15 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import within
 from pesatlas.config.section import digest
 
-CARD, PAGE, CITATION, CRATE, REPORT = (
-    "card.json",
-    "card.md",
-    "CITATION.cff",
-    "ro-crate-metadata.json",
-    "report.html",
-)
+CARD, PAGE, CITATION, CRATE, REPORT = map(within, ("card", "card_page", "citation", "crate", "report"))
 PREFIX = "pesatlas-dataset-"
 _IN_TEXT = re.compile(PREFIX + r"([0-9a-f]{16})")
 
@@ -33,7 +28,7 @@ def identifier(manifest: Mapping[str, Any]) -> str | None:
 
 def files_that_show(formats: Iterable[str]) -> list[str]:
     """Return the files below ``results`` that tell of the dataset: with its exports in these formats."""
-    return [CARD, PAGE, CITATION, CRATE, REPORT, *(f"exports/{kind}/export.json" for kind in formats)]
+    return [CARD, PAGE, CITATION, CRATE, REPORT, *(within("export", format=kind) for kind in formats)]
 
 
 def state_shown(path: Path) -> str | None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import is_file_of
+
 GONE = 0.2
 """Column ``lindemann`` of a trajectory's last frame above which its atoms have left their sites."""
 
@@ -22,7 +24,7 @@ def count_by_domain(results: Path, manifest: Mapping[str, Any]) -> list[dict[str
         found["left_sites"] = tables.counts(_LEFT, "snapshots")
     else:
         found["left_sites"] = {}
-    levels = {level: tables.counts(_ROWS, "dataset", f"dataset/{level}/") for level in manifest["levels"]}
+    levels = {level: tables.counts(_ROWS, "dataset", level) for level in manifest["levels"]}
     lost = _lost(tables)
     names = sorted({name for each in (*found.values(), *levels.values(), lost) for name in each})
     return [
@@ -67,28 +69,32 @@ class _Tables:
             if entry["rows"]
         ]
 
-    def ask(self, sql: str, table: str, folder: str = "") -> list[tuple[Any, ...]]:
-        """Return what a query says of ``it``: all files of a table together, or those in a folder; nothing if there are none."""
-        paths = [path for name, file, path in self._files if name == table and file.startswith(folder)]
+    def query(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
+        """Return what a query says of ``it``: all files of a table together, or the dataset of a level; nothing if there are none."""
+        paths = [
+            path
+            for name, file, path in self._files
+            if name == table and (not level or is_file_of(file, "dataset", level=level))
+        ]
         if not paths:
             return []
         self._connection.read_parquet(paths, union_by_name=True).create_view("it", replace=True)
         return self._connection.execute(sql).fetchall()
 
-    def counts(self, sql: str, table: str, folder: str = "") -> dict[str, Any]:
+    def counts(self, sql: str, table: str, level: str = "") -> dict[str, Any]:
         """Return what a query of two columns says, as a mapping."""
-        return {str(name): value for name, value in self.ask(sql, table, folder)}
+        return {str(name): value for name, value in self.query(sql, table, level)}
 
     def has(self, table: str, column: str) -> bool:
         """Whether a table has a column; those of older versions may not."""
-        return any(row[0] == column for row in self.ask("DESCRIBE it", table))
+        return any(row[0] == column for row in self.query("DESCRIBE it", table))
 
 
 def _lost(tables: _Tables) -> dict[str, dict[str, int]]:
     """Return how much was lost, by domain and reason."""
     known = tables.counts(_CELLS, "structures")
     lost: dict[str, dict[str, int]] = defaultdict(dict)
-    for stage, cell, reason, count in tables.ask(_LOST, "failures"):
+    for stage, cell, reason, count in tables.query(_LOST, "failures"):
         # a cell that was refused is in no table, but its name begins with its domain
         name = known.get(cell) or (cell.split(":")[1].split("-")[0] if stage == "structures" else "")
         if name:

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.made_with import made_with
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
-from pesatlas.config.made_with import made_with
 from pesatlas.runtime.job import run_job
 from pesatlas.tables.manifest import made_by_job
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from pesatlas.config.select import groups
 from pesatlas.tables import read_entry
 
 RESULTS = "results"
 """Folder of the results, as seen from the campaign's folder."""
+FAILURES = "failures"
+"""Folder of all tables of failures below the results."""
 REFERENCE = "reference"
 """Batch and group of frames that are labelled already: ``select.reference`` and the rounds before."""
+BATCHES_IN_GROUP = 16
+"""Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""
 WILDCARDS = {
     "batch": rf"\d{{5}}|{REFERENCE}",
     "group": rf"\d{{5}}|{REFERENCE}",
@@ -25,6 +28,9 @@ WILDCARDS = {
     "format": r"\w+",
 }
 """Patterns of the wildcards; of those that are not here, anything without a slash."""
+
+TIMES = "logs/*.benchmark.tsv"
+"""What Snakemake measured, as people are told of it."""
 
 PATHS: Mapping[str, Mapping[str, str]] = {
     "fetch_structures": {"structures_fetched": "work/fetched/structures.txt"},
@@ -157,6 +163,11 @@ WORK = {
 _TEMPLATES = {name: template for paths in PATHS.values() for name, template in paths.items()}
 
 
+def groups(batches: int) -> list[str]:
+    """Names of the groups that ``batches`` make."""
+    return [f"{i:05d}" for i in range(-(-batches // BATCHES_IN_GROUP))]
+
+
 @dataclass(frozen=True)
 class Output:
     """A path of a campaign, taken apart.
@@ -178,7 +189,7 @@ class Output:
         return JOBS[self.rule].format(**self.wildcards) if self.rule in JOBS else ""
 
 
-def path(name: str, **wildcards: str | int) -> str:
+def path_of(name: str, **wildcards: str | int) -> str:
     """Return a path as seen from the campaign's folder; wildcards without a value stay as they are, for Snakemake."""
     template = _TEMPLATES[name]
     return _fill(template, wildcards) if wildcards else template
@@ -191,7 +202,7 @@ def below(results: Path, name: str, **wildcards: str | int) -> Path:
 
 def within(name: str, **wildcards: str | int) -> str:
     """Return a path as seen from the folder of results, as manifests name files."""
-    return path(name, **wildcards).removeprefix(f"{RESULTS}/")
+    return path_of(name, **wildcards).removeprefix(f"{RESULTS}/")
 
 
 def folder_of(name: str, **wildcards: str | int) -> str:
@@ -239,19 +250,26 @@ def done_by(rule: str, job: str = "") -> str | None:
     return _fill(template, match.groupdict()) if match else None
 
 
+def is_file_of(file: str, *names: str, **wildcards: str) -> bool:
+    """Return whether a file, as manifests name it, is one of these paths, with these values of its wildcards."""
+    found = output_of(f"{RESULTS}/{file}")
+    return found is not None and found.name in names and wildcards.items() <= found.wildcards.items()
+
+
 def numbered(results: Path, name: str) -> list[Path]:
     """Return the files of batches or groups with a number that are there, in their order."""
     return sorted(results.glob(re.sub(r"{(batch|group)}", "[0-9]" * 5, within(name))))
 
 
-def log_of(rule: str) -> str:
-    """Return the log of a rule's jobs."""
-    return f"logs/{rule}/{JOBS[rule]}.log" if rule in JOBS else f"logs/{rule}.log"
+def log_of(rule: str, job: str = "") -> str:
+    """Return the log of a job; of all jobs of its rule, with wildcards, if it is not named."""
+    job = job or JOBS.get(rule, "")
+    return f"logs/{rule}/{job}.log" if job else f"logs/{rule}.log"
 
 
 def times_of(rule: str) -> str:
     """Return the table of times and memory that Snakemake measures of a rule's jobs."""
-    return log_of(rule).removesuffix(".log") + ".benchmark.tsv"
+    return log_of(rule).removesuffix(".log") + TIMES.removeprefix("logs/*")
 
 
 def times_there(folder: Path, rule: str) -> list[Path]:

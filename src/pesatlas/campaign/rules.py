@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pesatlas.campaign.rounds import references
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 
@@ -51,7 +52,7 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
     """
     quick: set[str] = set()
     labels = campaign.most_labels * len(campaign.label.levels)
-    known = not campaign.references()
+    known = not references(campaign)
     if known and _has_few_sources(campaign):
         quick |= {"prepare_structures"}
     if labels <= _LABELS:

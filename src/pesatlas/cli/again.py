@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.campaign.layout import RESULTS, below, folder_of, path_of
 from pesatlas.cli.live_view import campaign_of_run
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.until import read_dag, until_of
@@ -77,18 +78,18 @@ def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, co
 
     Those that somebody made with ``pesatlas export`` stay. The dataset is collected again afterwards, and then tells the formats of today.
     """
-    results = folder / "results"
-    if campaign is None or Path("results/manifest.json") not in again.stale:
+    results = folder / RESULTS
+    if campaign is None or Path(path_of("manifest")) not in again.stale:
         return
     asked_for = campaign.dataset.exports.formats
-    configuration = read_json(results / "manifest.json")["configuration"]
+    configuration = read_json(below(results, "manifest"))["configuration"]
     for kind in configuration["dataset"].get("exports", {}).get("formats", []):
-        where = results / "exports" / kind
+        where = below(results, "export", format=kind).parent
         if kind in asked_for or not (where / RECORD).is_file():
             continue
         left = remove_export(where)
         console.print(
-            f"results/exports/{kind} is not asked for any more (dataset.exports.formats): removed."
+            f"{RESULTS}/{folder_of('export')}/{kind} is not asked for any more (dataset.exports.formats): removed."
             + (f" These stay, for no export made them: {_names(left)}" if left else ""),
             markup=False,
         )
@@ -113,7 +114,7 @@ def tell(again: Again, options: Sequence[str], console: Console) -> None:
 def stale_problems(results: Path) -> list[str]:
     """Say which results of a campaign are not what its config.yaml makes today, a sentence for each reason; of a release, nothing."""
     folder = results.resolve().parent
-    if results.resolve().name != "results" or not (folder / "config.yaml").is_file():
+    if results.resolve().name != RESULTS or not (folder / "config.yaml").is_file():
         return []
     campaign = campaign_of_run(folder, [])
     stale = {} if campaign is None else stale_files(folder, campaign)

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.checkout import profile_folder, snakefile_of
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import supported_elements
 from pesatlas.monitor.cluster.facts import Cluster, ask_cluster

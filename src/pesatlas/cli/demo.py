@@ -6,9 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 import pesatlas
+from pesatlas.campaign.layout import path_of
+from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.checkout import schema_for
 from pesatlas.cli.run import run_campaign
-from pesatlas.config.load import read_campaign
 from pesatlas.config.presets import preset
 from pesatlas.config.render import render_yaml
 from pesatlas.errors import UserError
@@ -38,7 +39,7 @@ def run_demo(folder: Path, console: Console) -> int:
         first = atlas.query("SELECT min(snapshot_id) AS first FROM dataset")["first"][0]
         console.print(f"What to look at, in {Path.cwd()}:", highlight=False, soft_wrap=True)
         for line in (
-            "results/report.html: the report, in any browser",
+            f"{path_of('report')}: the report, in any browser",
             'pesatlas query "FROM dataset": every accepted label',
             f"pesatlas explain {first}: the story of one row",
         ):

@@ -1,5 +1,7 @@
 """Examples at the end of the help of each command."""
 
+from pesatlas.campaign.layout import RESULTS, folder_of, path_of
+
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("pesatlas run -n", "what would be done"),
@@ -55,7 +57,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "explain": (("pesatlas explain mp-149:unit:300K-0.0001GPa:500", ""),),
     "reproduce": (("pesatlas reproduce mp-149:unit:300K-0.0001GPa:500 --to again", ""),),
     "export": (
-        ("pesatlas export mace", "to results/exports/mace"),
+        ("pesatlas export mace", f"to {RESULTS}/{folder_of('export')}/mace"),
         ("pesatlas export matpes releases/2026.1 --to matpes --flagged", ""),
     ),
     "release": (
@@ -63,7 +65,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas release 2026.2 --since releases/2026.1", ""),
     ),
     "diff": (
-        ("pesatlas diff releases/2026.1", "against results/"),
+        ("pesatlas diff releases/2026.1", f"against {RESULTS}/"),
         ("pesatlas diff before after --json", ""),
     ),
     "import": (
@@ -76,7 +78,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas compatible runs/", "calculations, with MatPES' PBE"),
         ("pesatlas compatible theirs.extxyz --with results --level r2scan", "with my campaign"),
     ),
-    "describe": (("pesatlas describe results/selection.parquet", ""),),
+    "describe": ((f"pesatlas describe {path_of('selection')}", ""),),
     "select": (
         ("pesatlas select frames.extxyz --count 500 --out picked.extxyz", ""),
         ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),

@@ -13,19 +13,20 @@ from rich.console import Console
 from rich.table import Table
 
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.gaps_map import draw_map
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError
 from pesatlas.potentials.device import check_device
 from pesatlas.select.coverage_gaps import VERDICTS, find_gaps, fit_both, read_environments, worst
-from pesatlas.structures.external import GIVEN, Origin, read_given
+from pesatlas.structures.external import EXTERNAL, Origin, read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 _SHOWN = 20
 _ABOUT = ("structure_id", "domain", "temperature_K", "pressure_GPa", "conditions")
@@ -104,9 +105,9 @@ def _campaign(settings: dict[str, Any]) -> Campaign:
 
 def _files(dataset: Path) -> list[str]:
     """Return the files of a dataset: of a campaign or release, those of its first level."""
-    if (dataset / "manifest.json").is_file():
+    if below(dataset, "manifest").is_file():
         level = read_campaign_manifest(dataset)["levels"][0]
-        return [str(dataset / "dataset" / level / "part-00000.parquet")]
+        return [str(below(dataset, "dataset", level=level))]
     return [str(dataset)]
 
 
@@ -132,7 +133,7 @@ def _structures(of: list[str], work: Path) -> list[str]:
 def _read(files: list[str], work: Path, name: str) -> list[Facts]:
     """Read frames into a table of snapshots; return what is known of each."""
     snapshots = work / f"{name}.parquet"
-    origins = read_given(files, snapshots, work / f"{name}-failures.parquet")
+    origins = read_external(files, snapshots, work / f"{name}-failures.parquet")
     told = {path: _told(path) for path in {origin.path for origin in origins}}
     read = pq.read_table(snapshots, columns=["structure_id", "numbers"]).to_pylist()
     return [
@@ -157,7 +158,7 @@ def _told(path: Path) -> list[dict[str, Any]]:
 def _facts(told: dict[Path, list[dict[str, Any]]], origin: Origin) -> Facts:
     row = told[origin.path][origin.place] if told[origin.path] else {}
     at = row.get("conditions") or [row]
-    known: Facts = {"domain": row.get("domain") or GIVEN}
+    known: Facts = {"domain": row.get("domain") or EXTERNAL}
     for name in ("temperature_K", "pressure_GPa"):
         values = [each.get(name) for each in at]
         known[name] = [value for value in values if value is not None and np.isfinite(value)]

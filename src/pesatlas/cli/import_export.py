@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.campaign.layout import below
 from pesatlas.config import plugins
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import IMPORTERS, import_dataset
@@ -22,7 +23,7 @@ def export(results: Path, kind: str, folder: Path | None, console: Console, *, f
     """
     if kind not in formats():
         raise UserError(f"there is no export '{kind}'. Choose one of: {', '.join(formats())}.")
-    where = folder or results / "exports" / kind
+    where = folder or below(results, "export", format=kind).parent
     files = export_dataset(results, kind, where, verdicts=["accepted", *(["flagged"] if flagged else [])])
     console.print(f"[green]{len(files)} files in {where}[/green]")
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below, is_file_of
 from pesatlas.cli.import_export import is_dataset
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.dataset.level_consistency import definitions_in
@@ -20,7 +22,6 @@ from pesatlas.label.vasp.existing.find import Search
 from pesatlas.label.vasp.existing.settings import RunSettings
 from pesatlas.tables import iter_table
 from pesatlas.tables.io import check_metadata
-from pesatlas.tables.manifest import read_campaign_manifest
 
 _COLUMNS = (
     "snapshot_id",
@@ -70,7 +71,7 @@ def labels_from(place: str, level: str) -> Iterator[Label]:
         If there is nothing that can be read.
     """
     path = Path(place).expanduser()
-    if path.is_dir() and (path / "manifest.json").is_file():
+    if path.is_dir() and below(path, "manifest").is_file():
         yield from _of_results(path, level)
     elif path.suffix == ".parquet":
         yield from _of_table(path, level)
@@ -101,7 +102,7 @@ def _of_results(results: Path, level: str) -> Iterator[Label]:
     if level not in manifest["levels"]:
         raise UserError(f"{results} has no level '{level}'. There are: {', '.join(manifest['levels'])}.")
     for entry in manifest["files"]:
-        if entry["table"] == "dataset" and entry["file"].startswith(f"dataset/{level}/"):
+        if entry["table"] == "dataset" and is_file_of(entry["file"], "dataset", level=level):
             definition = manifest.get("surfaces", {}).get(level, {}).get("definition")
             yield from _of_table(results / entry["file"], level, definition)
 

@@ -10,10 +10,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign, read_campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.status import read_status

@@ -6,13 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below, within
+from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.rounds import results_of
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import directory_sha256
-from pesatlas.tables.manifest import read_campaign_manifest, sha256_of
+from pesatlas.tables.manifest import sha256_of
 
 _STARTS = 50
 _PATHS = {"store", "read_stores", "paths", "reference"}
@@ -49,7 +51,7 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     moved["round"] = {
         "number": number,
         "previous": str(previous),
-        "manifest_sha256": sha256_of(results / "manifest.json"),
+        "manifest_sha256": sha256_of(below(results, "manifest")),
         "committee": committee,
         "level": level,
     }
@@ -69,7 +71,7 @@ def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[di
     """Return options of the potentials of one level, in the order of their seeds, and of those among them that passed the gate."""
     cards = [
         (json.loads(path.read_text(encoding="utf-8")), path.parent)
-        for path in (results / "potentials").glob(f"{level}-*/card.json")
+        for path in results.glob(within("potential_card", level=level, seed="*"))
     ]
     if len(cards) < 2:
         raise UserError(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pesatlas.campaign.load import read_campaign
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 
 

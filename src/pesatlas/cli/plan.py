@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.layout import below
+from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells
 
@@ -30,7 +31,7 @@ def show_plan(
     if calibration is not None:
         rates |= measured(calibration, campaign)
     results = Path("results")
-    if structures is None and (results / "structures.parquet").is_file():
+    if structures is None and below(results, "structures").is_file():
         rates |= measured_cells(results, campaign.explore)
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
     amounts = count(campaign, results, structures, rates)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.campaign.layout import RESULTS
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.cli.slurm_jobs import job_prefix
@@ -33,7 +34,7 @@ def retry(
     """
     wanted = [_reason(word) for word in reasons]
     campaign = campaign_of(folder, config, extensions=True)
-    results = folder / "results"
+    results = folder / RESULTS
     find = partial(find_missing_labels, campaign.label.levels, campaign.label_batches, results)
     if not wanted and not quarantined:
         there = find(KNOWN, quarantined=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pesatlas.campaign.layout import RESULTS, below
 from pesatlas.cli.again import Again, files_to_make_again, forcing, remove_old_exports, tell
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
@@ -125,8 +126,8 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
                 status = run.run(part, show)
                 if status:
                     break
-    results = folder / "results"
-    if status == 0 and (results / "manifest.json").is_file():
+    results = folder / RESULTS
+    if status == 0 and below(results, "manifest").is_file():
         console.print(summary(results))
         console.print(f"Done in {duration(time.monotonic() - started)}.")
     elif status != 0:

@@ -185,7 +185,7 @@ def config_check(
     path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml"),
 ) -> None:
     """Check a configuration without running anything; every problem is named with its key and remedy."""
-    from pesatlas.config.load import read_campaign  # noqa: PLC0415
+    from pesatlas.campaign.load import read_campaign  # noqa: PLC0415
     from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
 
     campaign = read_campaign(path)

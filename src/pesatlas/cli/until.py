@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.errors import UserError
 
@@ -98,7 +99,7 @@ def _check_there_are_jobs(named: Sequence[str], dag: Dag) -> None:
         known = {*dag.files, *(BEHIND_IT if dag.open else ())} - set(missing)
         raise UserError(
             f"--until {' '.join(missing)}: this campaign has no job of that rule, so there is nothing to run. It has jobs of: "
-            f"{', '.join(sorted(known))}. Name one of these, or a file, e.g. results/snapshots/00000.parquet."
+            f"{', '.join(sorted(known))}. Name one of these, or a file, e.g. {path_of('snapshots', batch=0)}."
         )
 
 

@@ -1,13 +1,10 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from pesatlas.campaign.rounds import datasets_before
-from pesatlas.config import plugins
 from pesatlas.config.benchmark import Benchmark
 from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.compare import Compare
@@ -97,48 +94,10 @@ class Campaign(Section):
         committee = self.round.committee if self.round else []
         return [self.explore.potential, *([labels] if labels is not None else []), *committee]
 
-    def before(self, level: str) -> list[Path]:
-        """Datasets of the rounds before, which have to have finished; of the first round there are none."""
-        return datasets_before(self.round, level) if self.round else []
-
-    def references(self) -> list[str]:
-        """Datasets that are labelled already: those of ``select.reference``, and of the rounds before."""
-        return [*self.select.reference, *map(str, self.before(self.label.levels[0]))]
-
     @property
     def train_level(self) -> str:
         """Level of trained potentials and of held-out frames for benchmarks; it has to be labelled."""
         return (self.train and self.train.level) or self.label.levels[0]
-
-    @property
-    def trained(self) -> dict[str, Path]:
-        """Folder of every potential that is trained in this campaign, by its name."""
-        names = [f"{self.train_level}-{seed}" for seed in self.train.seeds] if self.train else []
-        return {name: Path("results/potentials") / name for name in names}
-
-    @property
-    def benchmarked(self) -> dict[str, tuple[Any, bool | None]]:
-        """Options of every benchmarked potential by name, and whether its energies are declared as corrected."""
-        if self.benchmark is None:
-            return {}
-        matgl = plugins.find("pesatlas.potentials.kinds", "matgl").Options
-        return {
-            "exploring": (self.explore.potential, None),
-            **{name: (matgl(path=folder), None) for name, folder in self.trained.items()},
-            **{each.name: (each.potential, each.corrected) for each in self.benchmark.potentials},
-        }
-
-    @property
-    def benchmark_shares(self) -> list[tuple[str, str, str]]:
-        """Every benchmarked potential, property and share of structures."""
-        if self.benchmark is None:
-            return []
-        return [
-            (potential, kind, f"{i:05d}")
-            for potential in self.benchmarked
-            for kind, options in self.benchmark.chosen().items()
-            for i in range(self.benchmark.jobs(options))
-        ]
 
     @property
     def most_labels(self) -> int:

@@ -25,6 +25,23 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from pesatlas.config.section import Section
 from pesatlas.errors import UserError
 
+EXTENSIONS = {
+    "structures.sources": "pesatlas.structures.sources",
+    "structures.domains": "pesatlas.structures.domains",
+    "explore.potential": "pesatlas.potentials.kinds",
+    "encode.encoder": "pesatlas.encode.encoders",
+    "select.policy": "pesatlas.select.policies",
+    "compare.policies": "pesatlas.select.policies",
+    "train.architecture": "pesatlas.train.architectures",
+    "label.backend": "pesatlas.label.backends",
+    "label.backend.potential": "pesatlas.potentials.kinds",
+    "round.committee": "pesatlas.potentials.kinds",
+    "train.base": "pesatlas.potentials.kinds",
+    "benchmark.properties": "pesatlas.benchmark.properties",
+    "benchmark.potentials.potential": "pesatlas.potentials.kinds",
+}
+"""Where in a configuration extensions are chosen, and the package in which their names are looked up."""
+
 
 class Group(NamedTuple):
     """Entry points of one sort of extension.

@@ -5,8 +5,7 @@ from typing import Any
 
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
-from pesatlas.config.load import EXTENSIONS
-from pesatlas.config.plugins import Plugin
+from pesatlas.config.plugins import EXTENSIONS, Plugin
 
 
 def plugins_in(configuration: Mapping[str, Any]) -> list[Plugin]:

@@ -7,20 +7,12 @@ from pydantic import Field, field_validator
 from pesatlas.config.plugins import options_of
 from pesatlas.config.section import Section
 
-BATCHES_IN_GROUP = 16
-"""Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""
-
 Policy = options_of("pesatlas.select.policies")
 
 Components = Literal["kaiser"] | Annotated[int, Field(ge=1)]
 _COMPONENTS = "principal components kept: a number, or kaiser (those with an eigenvalue above 1)"
 _CLUSTERS = "clusters to make instead, over all: the threshold that gives them is found by bisection; null: as the threshold says"
 _THRESHOLD = "BIRCH threshold, in weighted principal components: smaller means more clusters"
-
-
-def groups(batches: int) -> list[str]:
-    """Names of the groups that ``batches`` make."""
-    return [f"{i:05d}" for i in range(-(-batches // BATCHES_IN_GROUP))]
 
 
 class StructureStage(Section):

@@ -8,20 +8,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import is_file_of
 from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
 from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.queries import add_views, asking, check_asks, write_rows
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.failures import BESIDE
-from pesatlas.tables.manifest import read_campaign_manifest
 
 if TYPE_CHECKING:
     import duckdb
     from ase import Atoms
     from pymatgen.core import Structure
 
-_TOGETHER = {"dataset": "dataset/", "quarantine": "quarantine/"}
+_TOGETHER = ("dataset", "quarantine")
 """Two names for files of the table ``dataset``, by where they lie."""
 
 
@@ -126,7 +127,7 @@ class Atlas:
         for entry in self.manifest["files"]:
             name = entry["table"]
             if name == "dataset":
-                name = next(key for key, folder in _TOGETHER.items() if entry["file"].startswith(folder))
+                name = next(each for each in _TOGETHER if is_file_of(entry["file"], each))
             found.setdefault(name, []).append(str(self.root / entry["file"]))
         tables = (self.root / "imported").glob("*.parquet")
         imported = sorted(path for path in tables if not path.name.endswith(BESIDE))

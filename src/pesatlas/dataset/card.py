@@ -13,6 +13,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, identifier
 from pesatlas.campaign.domain_summary import count_by_domain
+from pesatlas.campaign.layout import below, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
@@ -230,7 +231,7 @@ def _ask(atlas: Atlas, sql: str) -> list[dict[str, Any]]:
 
 def _date(atlas: Atlas) -> str:
     """Return the day on which the dataset was collected."""
-    made = (atlas.root / "manifest.json").stat().st_mtime
+    made = below(atlas.root, "manifest").stat().st_mtime
     return dt.datetime.fromtimestamp(made, tz=dt.UTC).date().isoformat()
 
 
@@ -290,13 +291,13 @@ def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
         name = f"{author['given']} {author['family']}"
         crate.root_dataset.append_to("author", crate.add(Person(crate, known, properties={"name": name})))
     for entry in atlas.manifest["files"]:
-        if entry["file"].startswith(("dataset/", "quarantine/")):
+        if is_file_of(entry["file"], "dataset", "quarantine"):
             about = {
                 "encodingFormat": "application/vnd.apache.parquet",
                 "contentSize": str(entry["bytes"]),
                 "sha256": entry["sha256"],
             }
             crate.add_file(str(atlas.root / entry["file"]), entry["file"], properties=about)
-    for name in (CARD, PAGE, CITATION, "manifest.json"):
+    for name in (CARD, PAGE, CITATION, within("manifest")):
         crate.add_file(str(atlas.root / name), name)
     return json.dumps(crate.metadata.generate(), indent=1, ensure_ascii=False) + "\n"

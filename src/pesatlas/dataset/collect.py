@@ -14,9 +14,10 @@ from pesatlas import __version__
 from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.campaign.dataset_state import state_of
 from pesatlas.campaign.layout import Results
+from pesatlas.campaign.made_with import deciding
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.campaign.splits import Materials, material_column, splits_before
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.made_with import deciding
 from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.section import digest
 from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, decide_verdict
@@ -73,7 +74,8 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     references = find_references(layout.path("atoms"), layout.of_label_batches("labels"), layout.levels)
     selected = _geometries(layout.path("selection"))
     before = splits_before(
-        [path for level in layout.levels for path in campaign.before(level)], campaign.dataset.split
+        [path for level in layout.levels for path in datasets_before(campaign.round, level)],
+        campaign.dataset.split,
     )
     materials = Materials(campaign.dataset.split, campaign.campaign.seed, layout.levels, before)
     _write_rows(campaign, layout, references, selected, materials)

@@ -12,18 +12,19 @@ from typing import Any
 from pesatlas import __version__
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import identifier
-from pesatlas.campaign.layout import Results
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import Results, file_name
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
 from pesatlas.storage.atomic import write_text
-from pesatlas.tables.manifest import read_campaign_manifest, read_entry, read_json, sha256_of
+from pesatlas.tables.manifest import read_entry, read_json, sha256_of
 
 log = logging.getLogger(__name__)
 
-RECORD, README = "export.json", "README.md"
+RECORD, README = file_name("export"), "README.md"
 MARK = ".pesatlas-export"
 """Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
 

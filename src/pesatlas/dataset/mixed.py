@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pesatlas.campaign.layout import RESULTS
+from pesatlas.campaign.made_with import differences
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.made_with import differences
 from pesatlas.tables import read_entry
 
 
@@ -18,7 +19,7 @@ def made_otherwise(root: Path, names: Iterable[str], campaign: Campaign) -> list
     for name, entry in entries.items():
         why = differences(entry.made_with, campaign)
         for given, was in entry.made_of.items():
-            other = entries.get(given.removeprefix("results/"))
+            other = entries.get(given.removeprefix(f"{RESULTS}/"))
             if other is not None and not other.sha256.startswith(was):
                 why.append(f"{given} is another than it was made of")
         if why:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.campaign.layout import below
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.tables import iter_table
 
@@ -42,7 +43,7 @@ def rejection_reason(atlas: Atlas, row: Mapping[str, Any], clusters: list[dict[s
     twin = min(_twins(atlas, row), default=None)
     if twin is not None and twin < _place(row):
         return f"duplicate: the same geometry as {twin[1]}, which stands for both"
-    known = _in_reference(atlas.root / "snapshots" / "reference.parquet", row)
+    known = _in_reference(below(atlas.root, "reference_snapshots"), row)
     if known is not None:
         return f"known: select.reference has the same geometry ({known})"
     return _unneeded(atlas, row, options)

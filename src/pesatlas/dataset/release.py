@@ -10,6 +10,8 @@ import yaml
 
 from pesatlas import __version__
 from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, REPORT
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
 from pesatlas.dataset.changes import compare
 from pesatlas.dataset.changes import page as changes_page
 from pesatlas.dataset.checksums import SUMS
@@ -18,17 +20,17 @@ from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.runtime.progress import Progress
 from pesatlas.storage.atomic import sync, write_text
-from pesatlas.tables.manifest import entry_path, read_campaign_manifest, sha256_of
+from pesatlas.tables.manifest import entry_path, sha256_of
 
 ABOUT, CHANGES = "release.json", "CHANGES.md"
 
 KEPT = (
-    "dataset/",
-    "quarantine/",
-    "failures/",
-    "structures.parquet",
-    "selection.parquet",
-    "labels/atoms.parquet",
+    f"{folder_of('dataset')}/",
+    f"{folder_of('quarantine')}/",
+    f"{FAILURES}/",
+    within("structures"),
+    within("selection"),
+    within("atoms"),
 )
 """Tables of a release: what the dataset is, and what explains it. Frames and features of the whole pool are not."""
 
@@ -71,7 +73,7 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
     manifest["files"] = [entry for entry in manifest["files"] if entry["file"].startswith(KEPT)]
     names = [name for entry in manifest["files"] for name in (entry["file"], _entry(entry["file"]))]
     names += [name for name in _BESIDE if (results / name).is_file()]
-    for record in sorted((results / "exports").glob(f"*/{RECORD}")):
+    for record in sorted(results.glob(within("export", format="*"))):
         names += _export(results, record, manifest)
     progress = Progress("files copied", len(names))
     for name in names:
@@ -79,7 +81,7 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
         shutil.copyfile(results / name, building / name)
         progress.step()
     _cite(building / CITATION, version)
-    write_text(building / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_text(below(building, "manifest"), json.dumps(manifest, indent=1) + "\n")
     about: dict[str, Any] = {
         "version": version,
         "campaign": manifest["campaign"],
@@ -117,9 +119,10 @@ def _export(results: Path, record: Path, manifest: dict[str, Any]) -> list[str]:
     """Return the files of an export, if it is of this dataset."""
     about = json.loads(record.read_text(encoding="utf-8"))
     now = {
-        entry["file"].split("/")[1]: entry["sha256"]
+        level: entry["sha256"]
         for entry in manifest["files"]
-        if entry["file"].startswith("dataset/")
+        for level in manifest["levels"]
+        if is_file_of(entry["file"], "dataset", level=level)
     }
     if about.get("made_from") != now:
         raise UserError(

@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pesatlas.campaign.dataset_state import other_states
+from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import Results
-from pesatlas.config.load import load_campaign
+from pesatlas.campaign.load import load_campaign
 from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
@@ -19,7 +20,6 @@ from pesatlas.errors import UserError
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
-from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.tables.schemas import SCHEMA_VERSION
 
 SHOWN = 20

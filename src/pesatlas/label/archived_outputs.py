@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import below
 from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.label import Label
 from pesatlas.errors import UserError
@@ -58,11 +59,11 @@ def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
         return {level.name: content_key(task_of_atom(number, level)) for level in levels.values()}
     columns = ["snapshot_id", "batch", "numbers", "cell_A", "positions_A"]
     rows = read_table(
-        results / "selection.parquet", "selection", columns, [("snapshot_id", "==", name)]
+        below(results, "selection"), "selection", columns, [("snapshot_id", "==", name)]
     ).to_pylist()
     if not rows:
         raise UserError(
-            f"{name} is not in {results / 'selection.parquet'}. Give a snapshot_id that was selected, an isolated atom as atom:Si, "
+            f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an isolated atom as atom:Si, "
             "or the label_key of a label (32 hexadecimal digits)."
         )
     return _of_snapshot(rows[0], levels, results)
@@ -70,7 +71,7 @@ def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
 
 def _of_snapshot(row: dict[str, Any], levels: dict[str, Level], results: Path) -> dict[str, str]:
     keys = {name: content_key(task_of(row, level)) for name, level in levels.items()}
-    labels = results / "labels" / f"{row['batch']:05d}.parquet"
+    labels = below(results, "labels", batch=row["batch"])
     if labels.is_file():
         # a label may have been made when the level was another, e.g. with an earlier version of the code
         chosen = [("snapshot_id", "==", row["snapshot_id"])]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import below
 from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.label import Label
 from pesatlas.errors import UserError
@@ -122,7 +123,7 @@ def _add_quarantined_by_rules(levels: Sequence[str], results: Path, found: Missi
     """Add the labels that no calculation objected to, but a rule of the dataset did."""
     known = {(miss.snapshot_id, miss.level) for misses in found.by_batch.values() for miss in misses}
     for level in levels:
-        path = results / "quarantine" / f"{level}.parquet"
+        path = below(results, "quarantine", level=level)
         if not path.is_file() or not read_entry(path).rows:
             continue
         columns = ["snapshot_id", "verdict_rules", "label_key"]
@@ -133,7 +134,7 @@ def _add_quarantined_by_rules(levels: Sequence[str], results: Path, found: Missi
         ]
         names = [row["snapshot_id"] for row in rows]
         picks = read_table(
-            results / "selection.parquet",
+            below(results, "selection"),
             "selection",
             ["snapshot_id", "batch"],
             [("snapshot_id", "in", names)],
@@ -169,7 +170,7 @@ def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingL
             for name in (failure_key(key), key):
                 ledger.append(name, to_bytes(record))
     # the end of the campaign first: with its manifest, the workflow would not look for the tables before it
-    (results / "manifest.json").unlink(missing_ok=True)
+    below(results, "manifest").unlink(missing_ok=True)
     for batch in misses.by_batch:
         for path in (_labels(results, batch), _failures(results, batch)):
             path.unlink(missing_ok=True)
@@ -208,7 +209,7 @@ def _keyed(settings: Label, results: Path, misses: MissingLabels) -> Iterator[tu
             key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))
         else:
             raise UserError(
-                f"{results / 'selection.parquet'} does not have {miss.snapshot_id}, whose label failed: it was made again since. "
+                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: it was made again since. "
                 "Run the campaign first (`pesatlas run`)."
             )
         if key not in seen:
@@ -224,7 +225,7 @@ def _geometries(results: Path, misses: MissingLabels, names: set[str]) -> dict[s
         ("batch", "in", [b for b in misses.by_batch if b is not None]),
         ("snapshot_id", "in", sorted(names)),
     ]
-    rows = read_table(results / "selection.parquet", "selection", _GEOMETRY, filters).to_pylist()
+    rows = read_table(below(results, "selection"), "selection", _GEOMETRY, filters).to_pylist()
     return {row["snapshot_id"]: row for row in rows}
 
 
@@ -235,9 +236,8 @@ def _has_quarantined(labels: Path) -> bool:
 
 
 def _labels(results: Path, batch: int | None) -> Path:
-    return results / "labels" / ("atoms.parquet" if batch is None else f"{batch:05d}.parquet")
+    return below(results, "atoms") if batch is None else below(results, "labels", batch=batch)
 
 
 def _failures(results: Path, batch: int | None) -> Path:
-    folder = results / "failures"
-    return folder / "atoms.parquet" if batch is None else folder / "label" / f"{batch:05d}.parquet"
+    return below(results, "atom_failures") if batch is None else below(results, "label_failures", batch=batch)

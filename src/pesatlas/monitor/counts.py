@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pesatlas.campaign.layout import done_by, path
+from pesatlas.campaign.layout import done_by, groups, path_of
+from pesatlas.campaign.potentials import benchmark_shares
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
-from pesatlas.config.select import groups
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import SUFFIX, entry_path
 
@@ -84,7 +84,7 @@ class Manifests:
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
         """Return the batches of a rule that have their results; those from ``batches`` on are an earlier run's, and do not count."""
-        folder, _, ending = path(TABLES[rule]).partition("/{batch}")
+        folder, _, ending = path_of(TABLES[rule]).partition("/{batch}")
         listed = [name[:5] for name in self._names(folder) if name[5:] == ending]
         return sorted(
             batch
@@ -94,7 +94,7 @@ class Manifests:
 
     def entry(self, name: str) -> dict[str, Any] | None:
         """Return the entry of a table, by its name in the layout; None if the table is not there."""
-        table = self._folder / path(name)
+        table = self._folder / path_of(name)
         with suppress(OSError, ValueError):
             if table.is_file():
                 entry: dict[str, Any] = json.loads(entry_path(table).read_bytes())
@@ -106,7 +106,7 @@ class Manifests:
         total: Counter[str] = Counter()
         root = str(self._folder)
         for batch in batches:
-            entry_file = f"{root}/{path(name, batch=batch)}{SUFFIX}"
+            entry_file = f"{root}/{path_of(name, batch=batch)}{SUFFIX}"
             with suppress(OSError, ValueError), open(entry_file, "rb") as handle:  # noqa: PTH123 - there may be 10,000, and paths take half the time
                 entry = json.loads(handle.read())
                 total.update(entry["counts"])
@@ -232,7 +232,7 @@ def _compare(manifests: Manifests, compare: Compare) -> Stage:
 
 def _benchmark(manifests: Manifests, campaign: Campaign) -> Stage:
     """Count the shares of structures of every property of every potential."""
-    shares = campaign.benchmark_shares
+    shares = benchmark_shares(campaign)
     done = sum(manifests.has_results("run_benchmark", "-".join(share)) for share in shares)
     return Stage("benchmark", "shares", len(shares), done, batches=len(shares), batches_done=done)
 

@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import atomic_number, symbol_of
+from pesatlas.campaign.layout import below
+from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
-from pesatlas.config.load import EXTENSIONS, load_campaign, read_campaign
+from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.config.plugins_used import plugins_in
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import levels_of, supported_elements
@@ -117,7 +119,7 @@ def _read_store(own: str, other: str) -> None:
 
 def elements_in(campaign: Campaign, results: Path) -> tuple[set[int], str]:
     """Return the atomic numbers in the campaign, and in words where that is known from."""
-    structures = results / "structures.parquet"
+    structures = below(results, "structures")
     found: set[int] = set()
     if structures.is_file():
         check_metadata(structures, "structures")

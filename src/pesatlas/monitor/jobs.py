@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from pesatlas.campaign.layout import log_of
 from pesatlas.monitor.process import is_alive
 from pesatlas.runtime.progress import FOLDER, State
 
@@ -40,7 +41,7 @@ class Job:
     @property
     def log(self) -> str:
         """Its log file, below the campaign's folder."""
-        return f"logs/{self.state.rule}{f'/{self.state.batch}' if self.state.batch else ''}.log"
+        return log_of(self.state.rule, self.state.batch)
 
     @property
     def duration_s(self) -> float | None:

@@ -9,9 +9,9 @@ import binascii
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pesatlas.campaign.layout import REFERENCE, RESULTS, below, output_of, path
+from pesatlas.campaign.layout import REFERENCE, RESULTS, below, groups, output_of, path_of
+from pesatlas.campaign.potentials import benchmark_shares, trained_potentials
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.select import groups
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import OF_GROUPS
 from pesatlas.tables import read_entry
@@ -39,7 +39,7 @@ def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     jobs = jobs_of(batches_of_structures(results), campaign)
     lost = {name for name in gone.union(without_entry) if belongs(name, jobs, campaign)}
     found = {Path(RESULTS) / name for name in lost}
-    fetched = Path(path("structures_fetched"))
+    fetched = Path(path_of("structures_fetched"))
     if (folder / fetched).exists() and not below(results, "structures").exists():
         # structures are still to be read, from a cache that was there and is to be filled again
         caches = [getattr(source, "cache", None) for source in campaign.structures.sources]
@@ -86,7 +86,7 @@ def _broken_exports(results: Path, campaign: Campaign) -> Iterator[str]:
         record = below(results, "export", format=kind)
         files = read_json(record).get("files", [])
         if any(not (record.parent / each["file"]).exists() for each in files):
-            yield path("export", format=kind)
+            yield path_of("export", format=kind)
 
 
 def jobs_of(batches: int, campaign: Campaign) -> dict[str, frozenset[str]]:
@@ -102,11 +102,11 @@ def jobs_of(batches: int, campaign: Campaign) -> dict[str, frozenset[str]]:
         "encode_snapshots": frozenset(of_batches | reference),
         **dict.fromkeys((*OF_GROUPS, "measure_disagreement"), of_groups),
         "label_batch": frozenset(f"{i:05d}" for i in range(campaign.label_batches)),
-        "train_potential": frozenset(campaign.trained),
+        "train_potential": frozenset(trained_potentials(campaign)),
         "pick_arms": compared,
         "train_arm": frozenset(f"{policy}-{share:g}-{seed}" for policy, share, seed in runs),
         "compare_arms": compared,
-        "run_benchmark": frozenset("-".join(share) for share in campaign.benchmark_shares),
+        "run_benchmark": frozenset("-".join(share) for share in benchmark_shares(campaign)),
         "score_benchmark": frozenset({""} if campaign.benchmark else ()),
     }
 

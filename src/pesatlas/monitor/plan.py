@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from pesatlas.campaign.layout import below, groups
+from pesatlas.campaign.potentials import benchmarked_potentials
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.select import groups
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import OF_GROUPS
 from pesatlas.monitor.format import duration, size
@@ -94,7 +95,7 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
     UserError
         If neither is known.
     """
-    prepared = results / "structures.parquet"
+    prepared = below(results, "structures")
     if structures is not None:
         source = "--structures"
     elif prepared.is_file():
@@ -274,7 +275,7 @@ def render(
         remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
     if campaign.benchmark:
         remarks.append(
-            f"Benchmarking {len(campaign.benchmarked)} potentials is not counted: docs/benchmark.md has times of properties."
+            f"Benchmarking {len(benchmarked_potentials(campaign))} potentials is not counted: docs/benchmark.md has times of properties."
         )
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."

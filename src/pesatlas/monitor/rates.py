@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.layout import RESULTS, below, folder_of, numbered, times_there
+from pesatlas.campaign.load import read_campaign
 from pesatlas.campaign.rules import RULES
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import LEVELS
-from pesatlas.config.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.runtime.progress import FOLDER
 from pesatlas.tables import read_entry
@@ -144,8 +145,8 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
     UserError
         If no campaign was run there.
     """
-    results = folder / "results"
-    structures = results / "structures.parquet"
+    results = folder / RESULTS
+    structures = below(results, "structures")
     if not structures.is_file():
         raise UserError(
             f"{folder}: no campaign was run there ({structures} is missing). Name the folder in which `pesatlas run` ran with --from."
@@ -178,7 +179,7 @@ def measured_cells(results: Path, settings: Explore) -> Rates:
 
     The table is opened for that.
     """
-    path = results / "structures.parquet"
+    path = below(results, "structures")
     counts = read_entry(path).counts
     table = pq.read_table(path, columns=["n_atoms", "conditions", "numbers"])
     weights = pc.list_value_length(table["conditions"])
@@ -218,7 +219,7 @@ def _dynamics(folder: Path, setting: str) -> Rates:
 
 def _features(folder: Path, setting: str) -> Rates:
     speeds = list(_speeds(folder, "encode_snapshots"))
-    rows, atoms = _rows_and_atoms(folder / "results" / "snapshots")
+    rows, atoms = _rows_and_atoms(folder / RESULTS, "snapshots")
     if not speeds or not rows:
         return {}
     value = sum(speed * time for speed, time, _ in speeds) / sum(time for _, time, _ in speeds) * atoms / rows
@@ -236,18 +237,10 @@ def _speeds(folder: Path, rule: str) -> Iterator[tuple[float, float, str]]:
 def _last(folder: Path) -> Iterator[tuple[str, float]]:
     """Yield the cost by row of the stages that read everything."""
     for stage, table in (("select", "snapshots"), ("dataset", "labels")):
-        rows, _ = _rows_and_atoms(folder / "results" / table)
-        logs = folder / "logs"
-        files = [
-            path
-            for rule in _LAST_RULES[stage]
-            for path in (logs / f"{rule}.benchmark.tsv", *(logs / rule).glob("*.benchmark.tsv"))
-            if path.is_file()
-        ]
-        if rows >= _ENOUGH and len({path.relative_to(logs).parts[0].split(".")[0] for path in files}) == len(
-            _LAST_RULES[stage]
-        ):
-            yield stage, sum(_seconds(path) for path in files) / rows
+        rows, _ = _rows_and_atoms(folder / RESULTS, table)
+        files = [times_there(folder, rule) for rule in _LAST_RULES[stage]]
+        if rows >= _ENOUGH and all(files):
+            yield stage, sum(_seconds(path) for many in files for path in many) / rows
 
 
 def _seconds(path: Path) -> float:
@@ -258,7 +251,7 @@ def _seconds(path: Path) -> float:
 def _labels(results: Path, setting: str) -> Rates:
     """Return the mean wall time of a label at each level; it was measured when the label was made, not when it was last looked up."""
     times: dict[str, list[float]] = defaultdict(list)
-    for path in _numbered(results / "labels"):
+    for path in numbered(results, "labels"):
         table = pq.read_table(path, columns=["level", "wall_s"])
         for level, seconds in zip(table["level"].to_pylist(), table["wall_s"].to_pylist(), strict=True):
             times[level].append(seconds)
@@ -271,37 +264,32 @@ def _labels(results: Path, setting: str) -> Rates:
 
 
 def _stored(store: Path, results: Path) -> Iterator[tuple[str, float]]:
-    _, atoms = _rows_and_atoms(results / "snapshots")
+    _, atoms = _rows_and_atoms(results, "snapshots")
     if atoms:
-        yield "snapshot_bytes", _bytes(_numbered(results / "snapshots")) / atoms
-        yield "feature_bytes", _bytes(_numbered(results / "features")) / atoms
+        yield "snapshot_bytes", _bytes(numbered(results, "snapshots")) / atoms
+        yield "feature_bytes", _bytes(numbered(results, "features")) / atoms
         yield "trajectory_bytes", _bytes((store / "trajectories").glob("*.ledger")) / atoms
-    labels, atoms = _rows_and_atoms(results / "labels")
+    labels, atoms = _rows_and_atoms(results, "labels")
     if atoms:
-        size = _bytes(_numbered(results / "labels")) + _bytes((store / "labels").glob("*.ledger"))
+        size = _bytes(numbered(results, "labels")) + _bytes((store / "labels").glob("*.ledger"))
         yield "label_bytes", size / atoms
         yield "output_bytes", _bytes((store / "outputs").glob("*.ledger")) / labels
 
 
 def _exports(results: Path, campaign: Campaign, wanted: Campaign) -> Iterator[tuple[str, float]]:
-    _, atoms = _rows_and_atoms(results / "labels")
+    _, atoms = _rows_and_atoms(results, "labels")
     made, formats = (len(each.dataset.exports.formats) for each in (campaign, wanted))
-    size = _bytes(path for path in (results / "exports").rglob("*") if path.is_file())
+    size = _bytes(path for path in (results / folder_of("export")).rglob("*") if path.is_file())
     if atoms and size and made:
         yield "export_bytes", size / atoms / made * formats
 
 
-def _rows_and_atoms(folder: Path) -> tuple[int, int]:
+def _rows_and_atoms(results: Path, table: str) -> tuple[int, int]:
     rows = atoms = 0
-    for path in _numbered(folder):
+    for path in numbered(results, table):
         column = pq.read_table(path, columns=["n_atoms"])["n_atoms"]
         rows, atoms = rows + len(column), atoms + (pc.sum(column).as_py() or 0)
     return rows, atoms
-
-
-def _numbered(folder: Path) -> list[Path]:
-    """Return the tables of batches in a folder."""
-    return sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9].parquet"))
 
 
 def _bytes(paths: Any) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
-from pesatlas.config.load import read_campaign
+from pesatlas.campaign.load import read_campaign
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Result, Task, Workdir
 from pesatlas.levels import potcars

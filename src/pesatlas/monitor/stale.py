@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.dataset_state import files_that_show, state_shown
-from pesatlas.campaign.layout import RESULTS, below, output_of, path
+from pesatlas.campaign.layout import RESULTS, below, output_of, path_of
+from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.made_with import differences
+from pesatlas.campaign.made_with import made_with as made_by
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.load import load_campaign
-from pesatlas.config.made_with import differences
-from pesatlas.config.made_with import made_with as made_by
 from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage
@@ -27,10 +27,10 @@ from pesatlas.structures.source_caches import FILES_OF_SOURCES, SOURCES, content
 from pesatlas.tables.manifest import SUFFIX, read_json, state_of_table
 
 _FETCHED = {
-    path("structures_fetched"): ("structures.sources",),
-    path("potential_fetched"): ("explore.potential", "label.backend", "round.committee"),
-    path("base_fetched"): ("train.base",),
-    path("benchmark_fetched"): ("benchmark.",),
+    path_of("structures_fetched"): ("structures.sources",),
+    path_of("potential_fetched"): ("explore.potential", "label.backend", "round.committee"),
+    path_of("base_fetched"): ("train.base",),
+    path_of("benchmark_fetched"): ("benchmark.",),
 }
 """Files that stand for what is fetched, and the keys of whose change it is fetched again."""
 
@@ -81,7 +81,7 @@ def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]
     collected = _collected_with(manifest)
     found = _tables(folder, results, campaign, collected)
     if collected is not None and (why := differences(_common(collected, campaign), campaign)):
-        found[Path(path("manifest"))] = tuple(why)
+        found[Path(path_of("manifest"))] = tuple(why)
     state = manifest.get("state")
     for name in files_that_show(campaign.dataset.exports.formats) if state else ():
         if (results / name).is_file() and state_shown(results / name) != state:
@@ -139,7 +139,7 @@ def _tables(
 def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
     """Return the state of the files of sources, whose names are as seen from the campaign's folder; None where Snakemake watches them."""
     ours = {source.kind for source in campaign.structures.sources} <= set(available(SOURCES))
-    if not ours or is_recorded(folder, path("structures")) or folder.resolve() != Path.cwd():
+    if not ours or is_recorded(folder, path_of("structures")) or folder.resolve() != Path.cwd():
         return None
     try:
         return content_of_sources(campaign.structures)

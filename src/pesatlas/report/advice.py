@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.report.cost import costs
@@ -17,7 +19,6 @@ from pesatlas.report.texts import GO_ON, STOP
 from pesatlas.storage.atomic import write_text
 from pesatlas.tables import iter_table, read_table
 from pesatlas.tables.io import check_metadata
-from pesatlas.tables.manifest import read_campaign_manifest
 
 _SHOWN = 5
 _FEWEST_ATOMS = 20
@@ -35,14 +36,14 @@ def advise_round(campaign: Campaign, results: Path, disagreement: list[Path], ad
     settings = required(campaign.round)
     manifest = read_campaign_manifest(results)
     picked = set(
-        read_table(results / "selection.parquet", "selection", ["snapshot_id"])["snapshot_id"].to_pylist()
+        read_table(below(results, "selection"), "selection", ["snapshot_id"])["snapshot_id"].to_pylist()
     )
-    factor, held_out = _factor(results / "select" / "calibration.parquet")
+    factor, held_out = _factor(below(results, "calibration"))
     squares: dict[tuple[str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
     for kind, name, of_atoms in _unpicked(disagreement, picked):
         squares[kind, name] += (of_atoms**2).sum(), len(of_atoms)
     error = _error(squares["all", ""], factor)
-    share = _pace(results / "select" / "quality.parquet")
+    share = _pace(below(results, "quality"))
     gain = None if error is None or share is None else error * share
     label = next(cost for cost in costs(results.parent, manifest) if cost.stage == "label")
     found = {

@@ -4,19 +4,20 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.layout import below
 from pesatlas.tables import read_table
 
 _VERDICTS = {"good": "✓ good", "fair": "fair", "poor": "✗ poor", "": ""}
 
 
 def benchmark_results(results: Path) -> dict[str, Any] | None:
-    """Return the tables and the figure of the section, or None if no potential was benchmark_results."""
-    folder = results / "benchmark"
-    if not (folder / "summary.parquet").is_file():
+    """Return the tables and the figure of the section, or None if no potential was benchmarked."""
+    found = below(results, "benchmark_summary")
+    if not found.is_file():
         return None
-    summary = read_table(folder / "summary.parquet", "summary").to_pylist()
-    differences = read_table(folder / "differences.parquet", "differences").to_pylist()
-    picture = base64.b64encode((folder / "figure.svg").read_bytes()).decode()
+    summary = read_table(found, "summary").to_pylist()
+    differences = read_table(below(results, "benchmark_differences"), "differences").to_pylist()
+    picture = base64.b64encode(below(results, "benchmark_figure").read_bytes()).decode()
     return {
         # as an image, text in it can be no part of the page
         "picture": f"data:image/svg+xml;base64,{picture}",

@@ -12,6 +12,8 @@ import jinja2
 from markupsafe import Markup
 
 from pesatlas.campaign.dataset_state import identifier
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import RESULTS, folder_of, is_file_of, path_of
 from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
@@ -37,7 +39,6 @@ from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.tables import read_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,14 @@ def build_report(
     report: Path,
     pictures: Path,
     potentials: Sequence[Path] = (),
-    compared: Path | None = None,
+    compared: tuple[Path, Path] | None = None,
 ) -> None:
     """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES`` and in those of the sections that are not always there.
 
     Parameters
     ----------
     potentials : folders of the potentials that were trained on the dataset
-    compared : folder of a comparison of policies
+    compared : tables of a comparison of policies: what every potential comes to, and what differs
 
     Raises
     ------
@@ -76,7 +77,7 @@ def build_report(
     if potentials:
         added.append((Trained(potentials), TRAINED_SECTION))
     if compared is not None:
-        added.append((Compared(compared), COMPARED_SECTION))
+        added.append((Compared(*compared), COMPARED_SECTION))
     for part, title in added:
         data |= part.data()
         figures += (mine := part.figures(data))
@@ -284,7 +285,7 @@ def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
     exploded = [
         (row["key"], row["reason"], row["detail"])
         for entry in reader.entries
-        if entry["file"].startswith("failures/explore/") and entry["rows"]
+        if is_file_of(entry["file"], "explore_failures") and entry["rows"]
         for row in read_table(results / entry["file"], "failures", ["key", "reason", "detail"]).to_pylist()
     ]
     total = len(exploded)
@@ -346,7 +347,7 @@ def _advice(
     advice += [
         {"text": "The story of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
         {
-            "text": "To train on: results/exports/. What to say of the dataset, and how to cite it: results/card.md.",
+            "text": f"To train on: {RESULTS}/{folder_of('export')}/. What to say of the dataset, and how to cite it: {path_of('card_page')}.",
             "command": "",
         },
         {"text": "A copy that never changes, to publish:", "command": "pesatlas release 2026.1"},

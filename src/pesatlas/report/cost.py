@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.layout import RESULTS, TIMES, Results, shown, times_there
 from pesatlas.campaign.rules import RULES
 from pesatlas.report.figure import Data, Figure, base, by_level
 from pesatlas.report.texts import format_hours
@@ -64,14 +65,14 @@ def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
         disk[entry["table"]] += entry["bytes"]
     found = []
     for stage, rules in STAGES.items():
-        seconds = [time for rule in rules for time in _seconds(folder / "logs", rule)]
+        seconds = [time for rule in rules for time in _seconds(folder, rule)]
         if stage in {"train", "compare"} and not seconds:
             continue  # not part of this campaign
         wall = sum(seconds)
         cores = 1
         if stage == "label":
             cores = configuration.get("label", {}).get("cores", 1)
-            wall = _label_seconds(folder / "results", manifest["label_batches"])
+            wall = _label_seconds(Results(folder / RESULTS, manifest["label_batches"], ()))
         gpu = (
             configuration.get("encode" if stage == "encode" else "explore", {}).get("device", "cpu") != "cpu"
         )
@@ -82,17 +83,16 @@ def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
     return found
 
 
-def _seconds(logs: Path, rule: str) -> Iterator[float]:
+def _seconds(folder: Path, rule: str) -> Iterator[float]:
     """Yield the wall time of each job of a rule, s; of a job that was run again, the last time counts."""
-    for path in (logs / f"{rule}.benchmark.tsv", *sorted((logs / rule).glob("*.benchmark.tsv"))):
-        if path.is_file():
-            with path.open(encoding="utf-8", newline="") as handle:
-                yield from (float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
+    for path in times_there(folder, rule):
+        with path.open(encoding="utf-8", newline="") as handle:
+            yield from (float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
 
 
-def _label_seconds(results: Path, batches: int) -> float:
-    paths = [results / "labels" / f"{i:05d}.parquet" for i in range(batches)]
-    there = [path for path in [*paths, results / "labels" / "atoms.parquet"] if path.is_file()]
+def _label_seconds(results: Results) -> float:
+    paths = [*results.of_label_batches("labels"), results.path("atoms")]
+    there = [path for path in paths if path.is_file()]
     for path in there:
         check_content(path)
     return sum(float(np.sum(pq.read_table(path, columns=["wall_s"])["wall_s"].to_numpy())) for path in there)
@@ -135,7 +135,7 @@ def _hours(hours: Data) -> Figure:
         "Core hours of each stage, and GPU hours where GPUs worked. Labels: the time of their calculations when they were made, also if a run "
         "took them from the store; all others: the last run of each job.",
         "hours",
-        "logs/*.benchmark.tsv, labels/",
+        f"{TIMES}, {shown('labels')}",
         "SELECT level, sum(wall_s) / 3600 AS hours FROM labels GROUP BY level",
         chart if len(hours) else None,
         "No time was measured.",
@@ -158,7 +158,7 @@ def _label_time(labels: Data, levels: list[str]) -> Figure:
         "Time of a label",
         f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are logarithmic; DFT goes up as a power of two to three.",
         "labels",
-        "dataset/",
+        shown("dataset"),
         "SELECT level, n_atoms, wall_s FROM dataset",
         chart if len(labels) else None,
         "The dataset has no row.",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from pesatlas.campaign.layout import shown
 from pesatlas.report.figure import GREY, Data, Figure, base
 
 
@@ -42,7 +43,7 @@ def _map(frames: Data) -> Figure:
         f"Structures in the first two weighted principal components of their features: {frames.count}, with {drawn:,} of the picks. Near points are alike. "
         "Click on a point to see its structure; a region of grey without colour is one that the dataset does not show.",
         "frames",
-        "select/clusters/, snapshots/, selection.parquet",
+        shown("clusters", "snapshots", "selection"),
         "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN selection s USING (snapshot_id)",
         chart if len(frames) else None,
         "No frame was encoded.",
@@ -98,7 +99,7 @@ def _elements(elements: Data, levels: Sequence[str]) -> Figure:
         "Percent of the snapshots that contain each element, in the pool, in the selection, or in the dataset at a level. Click on an element, and every "
         f"figure shows only what contains it; click again for all. {elements.what}.",
         "elements",
-        "snapshots/ or its sample, selection.parquet, dataset/",
+        f"{shown('snapshots')} or its sample, {shown('selection', 'dataset')}",
         "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS z FROM dataset) GROUP BY ALL",
         alt.layer(squares, absent, names),
     )
@@ -130,7 +131,7 @@ def _fill(quality: Data, part: str) -> Figure:
         f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal components: mean (solid), 99th percentile (dashed) and largest (dotted), as "
         "the picks grow in number, and for as many frames drawn by lot. Lower is better; the distance between the two colours is what the selection is worth.",
         "quality",
-        "select/quality.parquet",
+        shown("quality"),
         f'SELECT "of", picks, fill_mean_{part}, fill_p99_{part}, fill_max_{part} FROM quality',
         chart if len(quality) else None,
         "Too few picks for a curve.",
@@ -153,7 +154,7 @@ def _gain(gain: Data) -> Figure:
         "By how much the mean distance of atoms to the nearest pick would fall with a thousand labels more, at the pace of the last ones. Near zero: "
         "stop, or explore elsewhere. In campaigns of less than a thousand labels it is an extrapolation.",
         "gain",
-        "select/quality.parquet",
+        shown("quality"),
         "SELECT picks, 100 * gain_per_1000_labels AS percent FROM quality WHERE \"of\" = 'picks'",
         chart if len(gain) else None,
         "Too few picks to tell a pace.",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from pesatlas.campaign.layout import shown
 from pesatlas.report.figure import GREY, Data, Figure, base, diagonal, histogram, line_at
 from pesatlas.report.published_ranges import Span, spans
 
@@ -67,7 +68,7 @@ def _histogram(
             else ""
         ),
         table,
-        "dataset/",
+        shown("dataset"),
         f"SELECT level, {_SQL[name]} FROM dataset",
         alt.layer(bars, *_published(published)) if any(value is not None for value in values) else None,
         "Isolated atoms of these elements are not known at this level, so there are no cohesive energies."
@@ -134,7 +135,7 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those whose difference is further from the median than the rule "
         "level_gap allows: another magnetic or SCF solution, perhaps. Two levels that lie on the line exactly would be one file given twice.",
         "pairs",
-        "dataset/",
+        shown("dataset"),
         "SELECT snapshot_id, a.cohesive_energy_eV_per_atom AS first, b.cohesive_energy_eV_per_atom AS second FROM dataset a JOIN dataset b USING (snapshot_id) "
         f"WHERE a.level = '{levels[0]}' AND b.level = '{levels[-1]}'",
         chart,
@@ -164,7 +165,7 @@ def _level_offsets(offsets: Data, levels: list[str]) -> Figure:
         else f"Cohesive energy at {levels[-1]} less that at {levels[0]}, over the snapshots that contain an element: mean, and from the 10th to the 90th percentile. "
         f"{offsets.count}.",
         "offsets",
-        "dataset/",
+        shown("dataset"),
         "SELECT z AS atomic_number, avg(gap) AS mean FROM (SELECT unnest(list_distinct(a.numbers)) AS z, b.cohesive_energy_eV_per_atom - a.cohesive_energy_eV_per_atom AS gap "
         f"FROM dataset a JOIN dataset b USING (snapshot_id) WHERE a.level = '{levels[0]}' AND b.level = '{levels[-1]}') GROUP BY z",
         chart,

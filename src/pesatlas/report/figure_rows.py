@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
-from pesatlas.config.select import groups
+from pesatlas.campaign.layout import below, groups, is_file_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.sample import draw_ids, read_rows
 from pesatlas.report.softness import LABELS, softness
@@ -68,7 +68,7 @@ class Reader:
         self.levels: list[str] = manifest["levels"]
         self.seed: int = manifest["configuration"].get("campaign", {}).get("seed", 0)
         self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
-        self.batches: int = read_entry(results / "structures.parquet").counts["batches"]
+        self.batches: int = read_entry(below(results, "structures")).counts["batches"]
         self.entries: list[dict[str, Any]] = manifest["files"]
         ids, self.rows = draw_ids(self._dataset(self.levels[0]), "dataset", self.seed, LABELS_SHOWN)
         # the same snapshots at every level, so that they can be compared
@@ -80,7 +80,7 @@ class Reader:
         }
 
     def _dataset(self, level: str) -> Path:
-        return self.results / "dataset" / level / "part-00000.parquet"
+        return below(self.results, "dataset", level=level)
 
     def label_rows(self) -> Data:
         """Return rows of the dataset at all levels."""
@@ -93,7 +93,7 @@ class Reader:
                 columns["volume_A3_per_atom"].append(volume_A3(row) / row["n_atoms"])
                 for name in kept:
                     columns[name].append(row[name])
-        total = sum(entry["rows"] for entry in self.entries if entry["file"].startswith("dataset/"))
+        total = sum(entry["rows"] for entry in self.entries if is_file_of(entry["file"], "dataset"))
         return Data(columns, total, "labels")
 
     def atoms(self) -> Data:
@@ -141,7 +141,7 @@ class Reader:
 
     def parity(self) -> dict[str, Data]:
         """Return what the potential and the first level say of the same snapshots: energies, forces, stresses; and how soft it is."""
-        parity = read_table(self.results / "report" / "parity.parquet", "parity")
+        parity = read_table(below(self.results, "parity"), "parity")
         ids = parity["snapshot_id"].to_pylist()
         labels = read_rows(self._dataset(self.levels[0]), "dataset", ids, list(LABELS))
         known = {row["snapshot_id"]: row for row in labels.to_pylist()}
@@ -196,7 +196,7 @@ class Reader:
 
     def quality(self) -> tuple[Data, Data]:
         """Return fill distances by number of picks, beside random ones; and the gain of a thousand more."""
-        rows = read_table(self.results / "select" / "quality.parquet", "quality").to_pylist()
+        rows = read_table(below(self.results, "quality"), "quality").to_pylist()
         fill: Columns = {name: [] for name in ("of", "part", "measure", "picks", "distance")}
         for row in rows:
             for part in ("structures", "atoms"):
@@ -218,7 +218,7 @@ class Reader:
     def losses(self, found: Counter[tuple[str, str, str]]) -> tuple[Data, Data]:
         """Return what failed, as ``found`` by stage, level and reason; and by the elements of its crystal."""
         known: dict[str, list[int]] = {}
-        for piece in iter_table(self.results / "structures.parquet", ["structure_id", "numbers"]):
+        for piece in iter_table(below(self.results, "structures"), ["structure_id", "numbers"]):
             known.update(zip(*(piece.column(i).to_pylist() for i in range(2)), strict=True))
         of_element: Counter[tuple[str, str]] = Counter()
         for entry in self.entries:
@@ -242,7 +242,7 @@ class Reader:
 
     def pool(self) -> tuple[pa.Table, int]:
         """Return frames of the pool with their geometry, and how many there are: all of them, or some of row groups all over the shards."""
-        paths = [self.results / "snapshots" / f"{i:05d}.parquet" for i in range(self.batches)]
+        paths = [below(self.results, "snapshots", batch=i) for i in range(self.batches)]
         return _spread(paths, POOL_SHOWN, self.seed)
 
     def components(self, ids: Iterable[str]) -> dict[str, list[float]]:
@@ -250,7 +250,7 @@ class Reader:
         wanted = pa.array(sorted(ids), pa.string())
         found: dict[str, list[float]] = {}
         for group in groups(self.batches):
-            path = self.results / "select" / "clusters" / f"{group}.parquet"
+            path = below(self.results, "clusters", group=group)
             # ids are sorted within a batch: row groups that hold none of these are not read
             filters = pc.field("snapshot_id").isin(wanted)
             here = read_table(path, "clusters", ["snapshot_id", "structure_pcs"], filters)
@@ -361,8 +361,8 @@ def rules_triggered(results: Path, levels: Sequence[str]) -> Counter[tuple[str, 
     """Count the rules that spoke against rows of the dataset, by level and rule."""
     found: Counter[tuple[str, str]] = Counter()
     for level in levels:
-        for folder in (f"dataset/{level}/part-00000", f"quarantine/{level}"):
-            path = results / f"{folder}.parquet"
+        for name in ("dataset", "quarantine"):
+            path = below(results, name, level=level)
             if path.is_file():
                 for piece in iter_table(path, ["verdict_rules"]):
                     for text, times in Counter(piece.column(0).to_pylist()).items():
@@ -377,7 +377,7 @@ def corrections(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]
     """Count the corrections that were made to rows of the dataset, by level and correction."""
     found: Counter[tuple[str, str]] = Counter()
     for level in levels:
-        for piece in iter_table(results / "dataset" / level / "part-00000.parquet", ["corrections"]):
+        for piece in iter_table(below(results, "dataset", level=level), ["corrections"]):
             for text, times in Counter(piece.column(0).to_pylist()).items():
                 for correction in json.loads(text):
                     found[level, str(correction)] += times

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pymatgen.core import Element
 
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
+from pesatlas.campaign.layout import below
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
 from pesatlas.report.sample import draw_ids, read_rows
@@ -17,7 +18,7 @@ _PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A",
 
 def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[dict[str, Any]]]:
     """Return the points of the map, and the structure of each as chemiscope takes it."""
-    path = reader.results / "selection.parquet"
+    path = below(reader.results, "selection")
     ids, _ = draw_ids(path, "selection", reader.seed, PICKS_SHOWN)
     picks = {row["snapshot_id"]: row for row in read_rows(path, "selection", ids, _PICK).to_pylist()}
     rows = {row["snapshot_id"]: row for row in pool.to_pylist()} | picks
@@ -55,7 +56,7 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
 
 def _selected(reader: Reader, names: Any) -> set[str]:
     found: set[str] = set()
-    for piece in iter_table(reader.results / "selection.parquet", ["snapshot_id"]):
+    for piece in iter_table(below(reader.results, "selection"), ["snapshot_id"]):
         found.update(names & set(piece.column(0).to_pylist()))
     return found
 
@@ -84,7 +85,7 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
     names = ["structure_id", "variant", "domain", "numbers", "cell_A", "n_atoms"]
     starts = {
         (row["structure_id"], row["variant"]): volume_A3(row)
-        for row in read_table(reader.results / "structures.parquet", "structures", names).to_pylist()
+        for row in read_table(below(reader.results, "structures"), "structures", names).to_pylist()
     }
     columns: Columns = {
         name: [] for name in ("domain", "elements", "n_atoms", "time_ps", "temperature_ratio", "volume_ratio")
@@ -108,16 +109,14 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
 
 def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
     """Return in how many rows of the pool, the selection and each dataset every element is, with its place in the periodic table."""
-    selection = (piece["numbers"] for piece in iter_table(reader.results / "selection.parquet", ["numbers"]))
+    selection = (piece["numbers"] for piece in iter_table(below(reader.results, "selection"), ["numbers"]))
     counts = {
         "pool": count_elements([pool["numbers"]]),
         "selection": count_elements(selection),
         **{
             level: count_elements(
                 piece["numbers"]
-                for piece in iter_table(
-                    reader.results / "dataset" / level / "part-00000.parquet", ["numbers"]
-                )
+                for piece in iter_table(below(reader.results, "dataset", level=level), ["numbers"])
             )
             for level in reader.levels
         },

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.summary import counted
 
 _POOL_WORDS = {
@@ -88,7 +89,7 @@ def funnel(manifest: Mapping[str, Any], losses: Mapping[tuple[str, str, str], in
     rows = {
         entry["file"].split("/")[1]: entry["rows"]
         for entry in manifest["files"]
-        if entry["file"].startswith("dataset/")
+        if is_file_of(entry["file"], "dataset")
     }
     for level, kept in rows.items():
         lost = {

@@ -5,6 +5,7 @@ from typing import Any
 
 import altair as alt
 
+from pesatlas.campaign.layout import path_of, shown
 from pesatlas.report.figure import COLOURS, Data, Figure
 from pesatlas.tables import read_table
 
@@ -21,12 +22,13 @@ class Compared:
 
     Parameters
     ----------
-    folder : with comparison.parquet and contrasts.parquet
+    comparison : table of the errors of every potential
+    contrasts : table of the means of the arms, and of their differences from the first
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._runs = read_table(folder / "comparison.parquet", "comparison").to_pylist()
-        self._contrasts = read_table(folder / "contrasts.parquet", "contrasts").to_pylist()
+    def __init__(self, comparison: Path, contrasts: Path) -> None:
+        self._runs = read_table(comparison, "comparison").to_pylist()
+        self._contrasts = read_table(contrasts, "contrasts").to_pylist()
 
     def data(self) -> dict[str, Data]:
         """Return the rows behind the figure, by name."""
@@ -46,8 +48,8 @@ class Compared:
     def figures(data: dict[str, Data]) -> list[Figure]:
         """Return the figures of the section."""
         frames = data["contrasts"].columns["frames"]
-        shown = "dynamics" if "dynamics" in frames else "equilibrium"
-        return [_error_against_cost(data["contrasts"], shown)]
+        which = "dynamics" if "dynamics" in frames else "equilibrium"
+        return [_error_against_cost(data["contrasts"], which)]
 
     def table(self) -> dict[str, Any]:
         """Return the arms with their intervals and verdicts."""
@@ -84,11 +86,11 @@ class Compared:
         }
 
 
-def _error_against_cost(means: Data, shown: str) -> Figure:
+def _error_against_cost(means: Data, frames: str) -> Figure:
     arms = list(dict.fromkeys(means.columns["arm"]))
     base = (
         alt.Chart(alt.NamedData("contrasts"))
-        .transform_filter(f"datum.frames == '{shown}'")
+        .transform_filter(f"datum.frames == '{frames}'")
         .encode(
             x=alt.X(
                 "cost_atoms3:Q",
@@ -118,11 +120,11 @@ def _error_against_cost(means: Data, shown: str) -> Figure:
         "error_against_cost",
         "Error against DFT cost",
         "Mean absolute error of force components of the potentials that were trained on what each policy picked, on frames of materials that none "
-        f"was trained on ({shown}). Bars: 95 % intervals over seeds and held-out materials; materials are the same for all arms, so arms may differ "
+        f"was trained on ({frames}). Bars: 95 % intervals over seeds and held-out materials; materials are the same for all arms, so arms may differ "
         "where bars overlap: see the ratios below. Lower and further left is better.",
         "contrasts",
-        "compare/contrasts.parquet",
-        "SELECT * FROM 'results/compare/contrasts.parquet' WHERE error = 'force_mae_meV_per_A'",
+        shown("contrasts"),
+        f"SELECT * FROM '{path_of('contrasts')}' WHERE error = 'force_mae_meV_per_A'",  # noqa: S608 - our own paths
         chart if len(means) else None,
         "No frame of the test could be asked about.",
     )

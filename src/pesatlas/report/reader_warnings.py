@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from pesatlas.campaign.layout import below, within
 from pesatlas.tables import read_table
 
 _SHOWN = 3
@@ -17,7 +18,7 @@ def doubts(results: Path, accepted: int) -> str:
 
     Warnings that differ in numbers alone are one, and the most frequent come first.
     """
-    path = results / "structures.parquet"
+    path = below(results, "structures")
     if not path.is_file():
         return ""
     table = read_table(path, "structures", ["structure_id", "warnings"])
@@ -37,5 +38,5 @@ def doubts(results: Path, accepted: int) -> str:
     told += [f"{len(kinds) - _SHOWN} others"] if len(kinds) > _SHOWN else []
     return (
         f"{len(by_crystal):,} of {accepted:,} crystals were read with warnings: {'; '.join(told)}. "
-        "All of them: column 'warnings' of structures.parquet."
+        f"All of them: column 'warnings' of {within('structures')}."
     )

@@ -5,19 +5,20 @@ from typing import Any
 
 import altair as alt
 
+from pesatlas.campaign.layout import below, path_of, shown
 from pesatlas.report.figure import Data, Figure, diagonal
 from pesatlas.tables import read_table
 
 _QUERIES = {
-    "energy": "FROM 'results/select/calibration.parquet' WHERE quantity = 'energy'",
-    "forces": "FROM 'results/select/calibration.parquet' WHERE quantity = 'forces'",
+    "energy": f"FROM '{path_of('calibration')}' WHERE quantity = 'energy'",
+    "forces": f"FROM '{path_of('calibration')}' WHERE quantity = 'forces'",
 }
 _UNITS = {"energy": "eV/atom", "forces": "eV/Å"}
 
 
 def reliability_data(results: Path) -> dict[str, Data]:
     """Return bins of table ``calibration``, by quantity."""
-    rows = read_table(results / "select" / "calibration.parquet", "calibration").to_pylist()
+    rows = read_table(below(results, "calibration"), "calibration").to_pylist()
     found = {}
     for quantity in _UNITS:
         mine = [row for row in rows if row["quantity"] == quantity and row["bin"]]
@@ -30,7 +31,7 @@ def reliability_data(results: Path) -> dict[str, Data]:
 
 def reliability_figures(results: Path, data: dict[str, Data]) -> list[Figure]:
     """Return the reliability curve of energies and of forces."""
-    rows = read_table(results / "select" / "calibration.parquet", "calibration").to_pylist()
+    rows = read_table(below(results, "calibration"), "calibration").to_pylist()
     whole = {row["quantity"]: row for row in rows if not row["bin"]}
     return [_curve(quantity, whole[quantity], data[f"reliability_{quantity}"]) for quantity in _UNITS]
 
@@ -83,7 +84,7 @@ def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
         + (f"Rank correlation of disagreement and error: {ranks:.2f}. " if ranks is not None else "")
         + "Bars: 95 %, by resampling crystals.",
         name,
-        "select/calibration.parquet",
+        shown("calibration"),
         _QUERIES[quantity],
         alt.layer(diagonal(values), bars, points),
     )

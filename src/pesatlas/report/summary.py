@@ -9,14 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import FAILURES, folder_of, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.texts import advice_text, read_advice
 from pesatlas.tables import read_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 ATOMS = "isolated atoms"
-_OF_ATOMS = "failures/atoms.parquet"
 
 
 def counted(manifest: dict[str, Any]) -> dict[str, int]:
@@ -36,7 +36,11 @@ def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, s
         if entry["table"] == "failures" and entry["rows"]:
             rows = read_table(results / entry["file"], "failures", ["stage", "level", "reason"])
             found.update(
-                (ATOMS if entry["file"] == _OF_ATOMS else row["stage"], row["level"] or "-", row["reason"])
+                (
+                    ATOMS if is_file_of(entry["file"], "atom_failures") else row["stage"],
+                    row["level"] or "-",
+                    row["reason"],
+                )
                 for row in rows.to_pylist()
             )
     return found
@@ -115,7 +119,7 @@ def _funnel(manifest: dict[str, Any]) -> Table:
 
 
 def _is_dataset(entry: dict[str, Any], level: str) -> bool:
-    return bool(entry["file"].startswith(f"dataset/{level}/"))
+    return is_file_of(entry["file"], "dataset", level=level)
 
 
 def counts_of(manifest: dict[str, Any], level: str) -> Counter[str]:
@@ -129,10 +133,14 @@ def counts_of(manifest: dict[str, Any], level: str) -> Counter[str]:
 
 def _places(results: Path, manifest: dict[str, Any]) -> Table:
     """Return where things are, as far as they are there, and what to do with them."""
-    formats = sorted(path.parent.name for path in (results / "exports").glob("*/export.json"))
-    lines = [("dataset", f"{results / 'dataset' / level}/") for level in manifest["levels"]]
-    lines += [("to train on", f"{results / 'exports'}/: {', '.join(formats)}")] if formats else []
-    for name, file in (("card", "card.md"), ("report", "report.html"), ("failures", "failures/")):
+    formats = sorted(path.parent.name for path in results.glob(within("export", format="*")))
+    lines = [("dataset", f"{results / folder_of('dataset', level=level)}/") for level in manifest["levels"]]
+    lines += [("to train on", f"{results / folder_of('export')}/: {', '.join(formats)}")] if formats else []
+    for name, file in (
+        ("card", within("card_page")),
+        ("report", within("report")),
+        ("failures", f"{FAILURES}/"),
+    ):
         if (results / file).exists():
             lines.append((name, f"{results}/{file}"))
     lines.append(("check it", f"pesatlas verify {results}"))

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-STOP, GO_ON = "stop", "go on"
+from pesatlas.campaign.layout import below
 
-_FILE = "advice.json"
+STOP, GO_ON = "stop", "go on"
 
 
 def format_hours(hours: float) -> str:
@@ -27,7 +27,7 @@ def format_hours(hours: float) -> str:
 
 def read_advice(results: Path) -> dict[str, Any] | None:
     """Return what ``advise_round`` wrote; None in a campaign that is no round, or has not come so far."""
-    path = results / _FILE
+    path = below(results, "advice")
     if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

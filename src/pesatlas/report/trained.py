@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 
+from pesatlas.campaign.layout import RESULTS, file_name, folder_of
 from pesatlas.report.figure import COLOURS, GREY, Data, Figure
 from pesatlas.tables import read_table
 
@@ -22,6 +23,9 @@ _GUESSES = {
     "base": "base, before fine-tuning",
     "means": "no model",
 }
+_CARDS, _HISTORIES = (
+    f"{folder_of(name)}/*/{file_name(name)}" for name in ("potential_card", "potential_history")
+)
 _SPLITS = ("test", "valid", "kept")
 
 
@@ -34,9 +38,12 @@ class Trained:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._cards = [json.loads((folder / "card.json").read_text(encoding="utf-8")) for folder in folders]
+        self._cards = [
+            json.loads((folder / file_name("potential_card")).read_text(encoding="utf-8"))
+            for folder in folders
+        ]
         self._histories = [
-            read_table(folder / "history.parquet", "history").to_pylist() for folder in folders
+            read_table(folder / file_name("potential_history"), "history").to_pylist() for folder in folders
         ]
 
     def data(self) -> dict[str, Data]:
@@ -121,8 +128,8 @@ def _learning(curves: Data) -> Figure:
         "The loss that training makes small, after each epoch: of the split valid, which tells when to stop, and of the split train, while weights changed. "
         "Curves that part mean that it learns its rows by heart; curves that still fall, that more epochs would help.",
         "learning",
-        "potentials/*/history.parquet",
-        "SELECT level, seed, epoch, train_loss, valid_loss FROM 'results/potentials/*/history.parquet'",
+        _HISTORIES,
+        f"SELECT level, seed, epoch, train_loss, valid_loss FROM '{RESULTS}/{_HISTORIES}'",  # noqa: S608 - our own paths
         chart if len(curves) else None,
         "Nothing was trained.",
     )
@@ -158,8 +165,8 @@ def _errors(errors: Data) -> Figure:
         "How far each potential is from labels of its own level that it was not trained on, beside what it said before it was trained and what is said without any model: "
         "energies of elements by least squares, no forces, the mean stress. To the left is better. By domain and element: potentials/*/card.md.",
         "trained_errors",
-        "potentials/*/card.json",
-        "SELECT name, unnest(scores, recursive := true) FROM read_json('results/potentials/*/card.json')",
+        _CARDS,
+        f"SELECT name, unnest(scores, recursive := true) FROM read_json('{RESULTS}/{_CARDS}')",  # noqa: S608 - our own paths
         chart if len(errors) else None,
         "The splits valid and test are empty.",
     )

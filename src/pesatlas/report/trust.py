@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import altair as alt
 
+from pesatlas.campaign.layout import FAILURES, folder_of, path_of, shown
 from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, diagonal, histogram, line_at
 
 _NO_PARITY = "No label was evaluated with the potential."
@@ -42,7 +43,7 @@ def _losses(losses: Data) -> Figure:
         "What did not become a row, and why",
         f"Failures and quarantined labels by reason and level, coloured by the stage in which it happened: {sum(losses.columns['rows']):,} in all.",
         "losses",
-        "failures/",
+        f"{FAILURES}/",
         "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL",
         chart if len(losses) else None,
         "Nothing failed.",
@@ -66,7 +67,7 @@ def _losses_by_element(losses: Data) -> Figure:
         "How often what failed contained each element. An element that fails by itself points to its pseudopotential, its magnetism, or the potential. "
         "Crystals that were refused before they became cells are not known here.",
         "losses_by_element",
-        "failures/, structures.parquet",
+        f"{FAILURES}/, {shown('structures')}",
         "SELECT z AS atomic_number, reason, count(*) AS rows FROM (SELECT DISTINCT structure_id, unnest(numbers) AS z FROM structures) JOIN failures USING (structure_id) GROUP BY ALL",
         chart if len(losses) else None,
         "Nothing failed that was made of known elements.",
@@ -96,8 +97,8 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
         f"Potential against label: {what}",
         f"What the exploring potential says of labelled snapshots: {rows.count}. {told}",
         table,
-        f"report/parity.parquet, dataset/{level}/",
-        f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN 'results/report/parity.parquet' p USING (snapshot_id) WHERE level = '{level}'",
+        f"{shown('parity')}, {folder_of('dataset', level=level)}/",
+        f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN '{path_of('parity')}' p USING (snapshot_id) WHERE level = '{level}'",
         alt.layer(diagonal(rows.columns["label"] + rows.columns["potential"]), points) if len(rows) else None,
         _NO_PARITY,
     )
@@ -128,8 +129,8 @@ def _softness(softness: Data, level: str) -> Figure:
         "How soft is the potential?",
         f"Slope through the origin of the potential's forces against those at {level}, for the atoms of each element: 1 is right, less is soft.",
         "softness",
-        f"report/parity.parquet, dataset/{level}/",
-        f"SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT snapshot_id, mlip_forces_eV_per_A FROM 'results/report/parity.parquet') USING (snapshot_id) WHERE level = '{level}'",
+        f"{shown('parity')}, {folder_of('dataset', level=level)}/",
+        f"SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT snapshot_id, mlip_forces_eV_per_A FROM '{path_of('parity')}') USING (snapshot_id) WHERE level = '{level}'",
         chart,
         _NO_PARITY,
     )
@@ -150,7 +151,7 @@ def _net_force(labels: Data, levels: list[str], limit: float | None) -> Figure:
         "Do forces sum to zero?",
         f"They do if the calculation is converged. {labels.count}.{within}",
         "labels",
-        "dataset/",
+        shown("dataset"),
         "SELECT level, net_force_eV_per_A FROM dataset",
         bars if len(labels) else None,
         "The dataset has no row.",
@@ -166,7 +167,7 @@ def _scf_steps(labels: Data, levels: list[str]) -> Figure:
         "How hard was convergence?",
         f"Iterations until self-consistency. {labels.count}. Labels that need far more than others are worth a look at their moments and gaps.",
         "labels",
-        "dataset/",
+        shown("dataset"),
         "SELECT level, scf_steps FROM dataset",
         bars if len(labels) else None,
         "The dataset has no row.",
@@ -201,7 +202,7 @@ def _temperature(md: Data) -> Figure:
         f"Mean and standard deviation of the kinetic temperature over its target, for cells of each size: {md.count}. Grey: what the canonical ensemble "
         "gives, 1 ± √(2/(3n - 3)), once velocities are random; the first frames of a trajectory are not yet.",
         "md",
-        "snapshots/ or a sample of it",
+        f"{shown('snapshots')} or a sample of it",
         "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = 'NpT' GROUP BY n_atoms",
         chart,
         "No frame of dynamics.",
@@ -226,7 +227,7 @@ def _volume(md: Data) -> Figure:
         f"Volume of the cells over that of the crystal they started from: median and middle half, {md.count}. It settles where the potential's "
         "equilibrium at the given temperature and pressure is; a line that keeps rising is a crystal that melts or falls apart.",
         "md",
-        "snapshots/ or a sample of it, structures.parquet",
+        f"{shown('snapshots')} or a sample of it, {shown('structures')}",
         "SELECT snapshot_id, time_fs, cell_A FROM snapshots WHERE ensemble = 'NpT'",
         chart,
         "No frame of dynamics.",

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.campaign.layout import BATCHES_IN_GROUP
 from pesatlas.campaign.splits import chemical_system, split_of
 from pesatlas.config.compare import Compare
 from pesatlas.config.dataset import Split
 from pesatlas.config.section import digest
-from pesatlas.config.select import BATCHES_IN_GROUP, Select
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.pick import EQUILIBRIUM, account, pick_snapshots

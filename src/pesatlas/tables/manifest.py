@@ -35,8 +35,6 @@ class Entry:
     made_of: dict[str, str] = field(default_factory=dict)
 
 
-_IN_EVERY_MANIFEST = frozenset({"campaign", "files", "levels", "label_batches"})
-
 SUFFIX = ".manifest.json"
 """What the manifest entry of a table is called beyond its name."""
 
@@ -112,53 +110,6 @@ def read_entry(path: Path) -> Entry:
         return Entry(**json.loads(where.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise UserError(f"{where} is damaged ({error}). Delete it and {path}, and run again.") from None
-
-
-def read_campaign_manifest(results: Path) -> dict[str, Any]:
-    """Read ``manifest.json`` of a finished campaign or of a release.
-
-    Raises
-    ------
-    UserError
-        If there is none, or it is not one; the message says what is near.
-    """
-    path = results / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(_no_campaign(results)) from None
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not readable ({error}): it was changed or truncated. Delete it; `pesatlas run` writes it again from the labels."
-        ) from None
-    if not isinstance(manifest, dict) or not manifest.keys() >= _IN_EVERY_MANIFEST:
-        raise UserError(
-            f"{path} is no manifest of a campaign: it has no {', '.join(sorted(_IN_EVERY_MANIFEST))}. Name a folder of results or a release."
-        )
-    return manifest
-
-
-def _no_campaign(results: Path) -> str:
-    """Say what is not there and, by what is, what to do."""
-    if not results.exists():
-        near = f"there is no folder {results}"
-        near += f" in {Path.cwd()}" if not results.is_absolute() else ""
-    elif not results.is_dir():
-        near = f"{results} is a file"
-    elif (results / "structures.parquet").is_file():
-        return (
-            f"{results}/manifest.json is not there: this campaign has not finished. `pesatlas status` tells how far it is, `pesatlas run` "
-            "carries on."
-        )
-    else:
-        near = f"{results} has no manifest.json"
-    for folder in (results / "results", *results.parents, results.parent / "results"):
-        if (folder / "manifest.json").is_file():
-            return f"no finished campaign: {near}. Did you mean {folder}?"
-    return (
-        f"no finished campaign: {near}. Name the folder of its results (`results` where `pesatlas run` ran) or of a release; "
-        "`pesatlas run` makes one."
-    )
 
 
 def sha256_of(path: Path) -> str:

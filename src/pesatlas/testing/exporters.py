@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from pesatlas.campaign.layout import below
 from pesatlas.dataset.convert import to_ase
 from pesatlas.dataset.export import RECORD, export_dataset
 from pesatlas.tables import read_table
@@ -137,5 +138,5 @@ class ExporterTests(NamedTests):
 
 
 def _rows(results: Path, level: str) -> dict[str, dict[str, Any]]:
-    (path,) = (results / "dataset" / level).glob("*.parquet")
+    path = below(results, "dataset", level=level)
     return {row["snapshot_id"]: row for row in read_table(path, "dataset").to_pylist()}

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from pesatlas.campaign.layout import Results
+from pesatlas.campaign.layout import Results, below
 from pesatlas.tables import TableWriter
 from pesatlas.testing.blank import blank
 
@@ -90,5 +90,5 @@ def write_results(folder: Path) -> Path:
         "files": [],
         "references": {"atoms_eV": {level: {"Cu": -1.0, "Ag": -2.0} for level in LEVELS}},
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    below(folder, "manifest").write_text(json.dumps(manifest))
     return folder

@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import file_name, folder_of
 from pesatlas.config.compare import Compare
 from pesatlas.config.section import digest
 from pesatlas.config.train import Train
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
-from pesatlas.tables import read_entry, read_table, write_table
-from pesatlas.tables.manifest import read_campaign_manifest
+from pesatlas.tables import write_table
+from pesatlas.train.arms import read_arms
 from pesatlas.train.data import Batches, Converter
 from pesatlas.train.error_metrics import of_potential
 from pesatlas.train.loss import labels
@@ -27,37 +28,7 @@ from pesatlas.train.training import train_potential
 
 log = logging.getLogger(__name__)
 
-ERRORS = "errors.parquet"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What a policy picked for a share of the full cost.
-
-    Attributes
-    ----------
-    picks : snapshots, in the order of picking
-    cost_atoms3 : cube of their numbers of atoms, summed
-    """
-
-    policy: str
-    cost_share: float
-    picks: tuple[str, ...]
-    cost_atoms3: float
-
-
-def read_arms(settings: Compare, path: Path) -> list[Arm]:
-    """Return every policy at every share, from the table ``arms``."""
-    table = read_table(path, "arms")
-    full = read_entry(path).counts["full_cost_atoms3"]
-    found = []
-    for policy in settings.policies:
-        mine = [row for row in table.to_pylist() if row["arm"] == policy.kind]
-        for share in settings.cost_shares:
-            paid = [row for row in mine if row["cost_atoms3"] <= share * full]
-            cost = paid[-1]["cost_atoms3"] if paid else 0.0
-            found.append(Arm(policy.kind, share, tuple(row["snapshot_id"] for row in paid), cost))
-    return found
+ERRORS = file_name("arm_errors")
 
 
 def train_arm(
@@ -108,7 +79,7 @@ def train_arm(
         only=arm.picks,
     )
     merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
-    pieces = scan(parts_of(results / "dataset", level), level, merged, arm.picks).pieces["test"]
+    pieces = scan(parts_of(results / folder_of("dataset"), level), level, merged, arm.picks).pieces["test"]
     device = torch.device(settings.device)
     potential = load_matgl(folder).to(device)
     head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}
@@ -127,15 +98,15 @@ def frame_errors(
     size : structures that are evaluated together
     """
     names = (row for piece in pieces for row in _names(piece))
-    ask = of_potential(potential)
+    predict = of_potential(potential)
     converter = Converter(elements_of(potential), float(potential.model.cutoff))
     with reproducible(device):
         for batch in Batches(pieces, converter, size):
             here = batch.to(device)
-            said, right = ask(here), labels(here)
+            predicted, right = predict(here), labels(here)
             energies, forces, stresses = (
                 (value.detach().double() - label).abs().cpu().numpy()
-                for value, label in zip(said[:3], right[:3], strict=True)
+                for value, label in zip(predicted[:3], right[:3], strict=True)
             )
             ends = np.cumsum(batch.n_atoms.numpy())
             for k, atoms in enumerate(np.split(forces, ends[:-1])):

@@ -8,6 +8,7 @@ import torch
 from matgl.apps.pes import Potential
 
 from pesatlas.atoms.elements import atomic_number, symbol_of
+from pesatlas.campaign.layout import file_name
 from pesatlas.config import plugins
 from pesatlas.config.train import Train
 from pesatlas.errors import UserError
@@ -76,7 +77,7 @@ def base_potential(settings: Train, found: Scanned) -> Potential:
     """
     options: Any = settings.base
     folder = options.folder()
-    card = folder / "card.json"
+    card = folder / file_name("potential_card")
     if card.is_file():
         level = json.loads(card.read_text(encoding="utf-8")).get("level")
         if level not in {None, found.level}:

@@ -14,6 +14,8 @@ import torch
 from pesatlas import __version__
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.caveats import caveats
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below, file_name, folder_of
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.config.section import digest
 from pesatlas.config.train import Train
@@ -26,7 +28,6 @@ from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.storage.ledger import Lock
 from pesatlas.tables import check_entry, write_table
-from pesatlas.tables.manifest import read_campaign_manifest
 from pesatlas.train import training_state, worker
 from pesatlas.train.data import Converter
 from pesatlas.train.error_metrics import errors, of_means, of_potential
@@ -40,7 +41,7 @@ from pesatlas.train.training_state import TrainingState
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("matgl", "torch", "lightning")
-CARD, PAGE, HISTORY = "card.json", "card.md", "history.parquet"
+CARD, PAGE, HISTORY = map(file_name, ("potential_card", "potential_page", "potential_history"))
 
 
 def train_potential(
@@ -153,7 +154,7 @@ def _prepare(
     only: Collection[str] | None,
 ) -> _Task:
     manifest = read_campaign_manifest(results)
-    paths = parts_of(results / "dataset", level)
+    paths = parts_of(results / folder_of("dataset"), level)
     hashes = {path.name: check_entry(path).sha256 for path in paths}
     hashes |= {f"{i} rounds before": check_entry(path).sha256 for i, path in enumerate(before, start=1)}
     paths += before
@@ -168,7 +169,7 @@ def _prepare(
             settings.epochs,
         )
     new = settings.base is None
-    energies = references(settings, found, results / "labels" / "atoms.parquet") if new else ()
+    energies = references(settings, found, below(results, "atoms")) if new else ()
     log.info(
         "%s: %d rows to train on, %d to validate, %d to test; elements %s",
         level, found.rows("train"), found.rows("valid"), found.rows("test"), names(found.elements),

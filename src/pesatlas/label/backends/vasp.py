@@ -2,7 +2,6 @@
 
 import importlib.util
 import shlex
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Outcome, Task, Workdir
+from pesatlas.label.vasp.command import program
 from pesatlas.levels import potcars
 
 
@@ -43,29 +43,8 @@ def check(options: Options) -> None:
     """Raise a UserError if custodian, the command or the folder of POTCARs is not there."""
     if importlib.util.find_spec("custodian") is None:
         raise UserError("custodian is not installed: pip install 'pesatlas[vasp]'.")
-    program(options)
+    program(options.command)
     potcars.folder()
-
-
-def program(options: Options) -> str:
-    """Return the path of the program that the command starts with.
-
-    Raises
-    ------
-    UserError
-        If it is not there, or would not be from another folder.
-    """
-    name = shlex.split(options.command)[0]
-    if "/" in name and not Path(name).is_absolute():
-        raise UserError(
-            f"command: '{name}' is relative, and VASP is started in folders of its own. Give its whole path."
-        )
-    path = shutil.which(name)
-    if path is None:
-        raise UserError(
-            f"command: there is no program '{name}' here. Load its modules before `pesatlas run`, or give its path."
-        )
-    return path
 
 
 def calculate(task: Task, options: Options, place: Workdir) -> Outcome:

@@ -9,7 +9,7 @@ import numpy as np
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Task
-from pesatlas.label.backends.vasp import program
+from pesatlas.label.vasp.command import program
 from pesatlas.label.vasp.inputs import input_set, usable
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import FUNCTIONALS, levels
@@ -39,7 +39,7 @@ def diagnose(options: Any, elements: Iterable[str], folder: Path) -> list[Findin
 
 def _command(options: Any) -> Finding:
     try:
-        return True, f"VASP is started with {program(options)}", ""
+        return True, f"VASP is started with {program(options.command)}", ""
     except UserError as error:
         return False, "VASP can't be started", str(error)
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pesatlas import __version__
+from pesatlas.campaign.load import read_campaign
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.label import MLIP
-from pesatlas.config.load import EXTENSIONS, read_campaign
+from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Task, Workdir
 from pesatlas.label.isolated_atoms import task_of_atom

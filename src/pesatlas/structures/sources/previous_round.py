@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.rounds import results_of
 from pesatlas.config.section import Section, digest
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Read, make_crystal
 from pesatlas.structures.crystal_names import with_suffix
 from pesatlas.tables import check_entry, iter_table, read_table
-from pesatlas.tables.manifest import read_campaign_manifest
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def check(options: Options) -> None:
 
 def inputs(options: Options) -> list[Path]:
     """Return the file that tells whether the campaign is still the same."""
-    return [results_of(options.previous) / "manifest.json"]
+    return [below(results_of(options.previous), "manifest")]
 
 
 def licence(options: Options) -> str:

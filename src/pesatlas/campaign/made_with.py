@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pesatlas.campaign.potentials import benchmarked_potentials, trained_potentials
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section, plain
 
@@ -53,7 +54,7 @@ def made_with(rule: str, campaign: Campaign, wildcards: Mapping[str, str]) -> di
     if rule == "run_benchmark":
         keys = [f"benchmark.properties.{wildcards['property']}"]
         # those that were trained here are inputs
-        if wildcards["potential"] not in campaign.trained:
+        if wildcards["potential"] not in trained_potentials(campaign):
             keys += [
                 f"benchmark.potentials.{wildcards['potential']}.{what}" for what in ("potential", "corrected")
             ]
@@ -106,8 +107,8 @@ def _values(campaign: Campaign, keys: list[str]) -> Iterator[tuple[str, Any]]:
             potential, _, what = which.rpartition(".")
             if value is not None and kind == "properties" and which in value.chosen():
                 yield key, value.chosen()[which]
-            elif kind == "potentials" and potential in campaign.benchmarked:
-                options, corrected = campaign.benchmarked[potential]
+            elif kind == "potentials" and potential in benchmarked_potentials(campaign):
+                options, corrected = benchmarked_potentials(campaign)[potential]
                 yield key, options if what == "potential" else corrected
         else:
             for part in name.split(".") if name else []:

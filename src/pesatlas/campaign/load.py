@@ -11,29 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.rounds import references
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section, former_name
 from pesatlas.errors import UserError
 
 log = logging.getLogger(__name__)
-
-# Where extensions are chosen, and the package that their names are looked up in.
-EXTENSIONS = {
-    "structures.sources": "pesatlas.structures.sources",
-    "structures.domains": "pesatlas.structures.domains",
-    "explore.potential": "pesatlas.potentials.kinds",
-    "encode.encoder": "pesatlas.encode.encoders",
-    "select.policy": "pesatlas.select.policies",
-    "compare.policies": "pesatlas.select.policies",
-    "train.architecture": "pesatlas.train.architectures",
-    "label.backend": "pesatlas.label.backends",
-    "label.backend.potential": "pesatlas.potentials.kinds",
-    "round.committee": "pesatlas.potentials.kinds",
-    "train.base": "pesatlas.potentials.kinds",
-    "benchmark.properties": "pesatlas.benchmark.properties",
-    "benchmark.potentials.potential": "pesatlas.potentials.kinds",
-}
 
 
 def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
@@ -116,7 +100,7 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         problems += [f"  - benchmark.{problem}." for problem in campaign.benchmark.problems()]
     for key, many in used:
         for options in many:
-            check = getattr(plugins.find(EXTENSIONS[key], options.kind), "check", None)
+            check = getattr(plugins.find(plugins.EXTENSIONS[key], options.kind), "check", None)
             if check is not None:
                 try:
                     check(options)
@@ -143,7 +127,7 @@ def _check_round(campaign: Campaign) -> list[str]:
             f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas config new --previous` does."
         ]
     try:
-        campaign.references()
+        references(campaign)
     except UserError as error:
         return [f"  - round: {error}"]
     return []
@@ -155,13 +139,13 @@ def _check_elements(campaign: Campaign) -> list[str]:
     backend: Any = campaign.label.backend
     known = {
         f"explore.potential ({potential.kind})": lambda: plugins.find(
-            EXTENSIONS["explore.potential"], potential.kind
+            plugins.EXTENSIONS["explore.potential"], potential.kind
         ).elements(potential),
         f"label.backend ({backend.kind})": lambda: plugins.level_of(backend.kind).elements(backend),
     }
     if campaign.train is not None and campaign.train.base is not None:
         base: Any = campaign.train.base
-        known["train.base"] = lambda: plugins.find(EXTENSIONS["train.base"], base.kind).elements(base)
+        known["train.base"] = lambda: plugins.find(plugins.EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
@@ -186,7 +170,7 @@ def _explain(detail: ErrorDetails) -> str:
     if kind == "missing":
         return f"{key}: missing. Add it{_meaning(where)}."
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        package = EXTENSIONS.get(".".join(str(part) for part in where if isinstance(part, str)), "")
+        package = plugins.EXTENSIONS.get(".".join(str(part) for part in where if isinstance(part, str)), "")
         others = [f", '{name}'" for name in plugins.installed(package)] if package else []
         expected = detail.get("ctx", {}).get("expected_tags", "") + "".join(others)
         got = value.get("kind") if isinstance(value, dict) else value
@@ -206,7 +190,7 @@ def _path_in_file(location: tuple[int | str, ...]) -> list[int | str]:
     """Return the keys as they are in the file: pydantic adds the kind of an extension, which is none."""
     where: list[int | str] = []
     for part in location:
-        package = EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
+        package = plugins.EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
         if not (package and isinstance(part, str) and part in plugins.available(package)):
             where.append(part)
     return where
