@@ -36,7 +36,7 @@ def names_of(path: Path) -> list[str]:
 
 
 def mace(path: Path) -> Labels:
-    """Read all files of the export ``mace`` as ``mace_run_train`` does, down to the tensors that its loss compares with."""
+    """Read all files of the export ``mace`` as ``mace_run_train`` does, down to its loss tensors."""
     import torch
     from mace import data, tools
 

@@ -230,7 +230,7 @@ print({{name: float(value) for name, value in trainer.trainer.callback_metrics.i
 
 
 def split_by_hand(given: Given, folder: Path) -> None:
-    """Write ``train.extxyz``, ``valid.extxyz``, ``test.extxyz`` and ``test-unseen.extxyz``, as far as there are frames."""
+    """Write ``train.extxyz``, ``valid.extxyz``, ``test.extxyz`` and ``test-unseen.extxyz``."""
     command = [str(given.python), "-c", SPLIT, str(given.export / f"{given.stem}.extxyz")]
     subprocess.run(command, cwd=folder, check=True)
 

@@ -306,7 +306,7 @@ class RealPool:
 
 
 def quality(options: argparse.Namespace) -> None:
-    """Print fill distances of every policy at the cost, and at the count, of the published recipe at several thresholds."""
+    """Print fill distances of every policy at equal cost and equal count, at several thresholds."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         pool = RealPool(options.folder, work)
@@ -356,7 +356,7 @@ def quality(options: argparse.Namespace) -> None:
 
 
 def clusters(options: argparse.Namespace) -> None:
-    """Print how many clusters, and picks of the recipe, scikit-learn's Birch and ours give on the same components."""
+    """Print the numbers of clusters and picks by scikit-learn's Birch and by ours."""
     with tempfile.TemporaryDirectory() as temporary:
         pool = RealPool(options.folder, Path(temporary))
         print(f"{len(pool.ids)} frames, {len(pool.atoms)} atoms\n")

@@ -4,7 +4,7 @@
 
 Needs root and the programs of Slurm (`apt-get install slurm-wlm munge`). A quiet run explores and labels first, without Slurm. Each
 disturbance then starts from its selection and labels again, with the double of VASP, of whose calculations a tenth fail in one of
-the ways of `tests/vasp_faults.py`. Prints the table of docs/reliability.md; ends with status 1 if anything is lost, twice, or
+the ways of `tests/vasp_faults.py`. Prints the table of docs/measurements.md; ends with status 1 if anything is lost, twice, or
 unexplained.
 """
 
@@ -385,7 +385,7 @@ def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
 
 
 def fates(campaign: Campaign, slurm: SmallSlurm) -> Counter[str]:
-    """Count label jobs by how they ended, those that Slurm put back into the queue, and those it ended for their memory.
+    """Count label jobs by their end, requeues by Slurm, and jobs ended for their memory.
 
     Of a campaign inside allocations, count those.
     """

@@ -1,4 +1,4 @@
-"""What a tenth more costs: a finished campaign, then 10 % of new crystals beside it (`select.reference`), and the same added to it.
+"""Cost of 10 % more crystals: as a new campaign (`select.reference`), and added to the old one.
 
     python benchmarks/growth.py [--crystals 1000] [--frames 100]
 

@@ -30,7 +30,7 @@ from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")}
 GROUPS, KEPT, TOGETHER, PCS, FRAMES = 24, 8, 24, 16, 20_000
 TARGETS = {"random": 100_000, "farthest": 2_000}
-"""Of policies that no cover ends, whose time grows with the square of the picks, and in proportion to them."""
+"""Policies without an end by coverage: time grows with the square of the picks, or linearly."""
 
 
 def write_candidates(folder: Path, clusters: int) -> None:

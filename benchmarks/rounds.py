@@ -1,4 +1,4 @@
-"""Whether the picks of a second round lower the error of the potential more than as many random ones from the same pool.
+"""Error reduction by the picks of a second round, against as many random picks of the same pool.
 
     python benchmarks/rounds.py FOLDER [--picks 20] [--seeds 3] [--epochs 100] [--ps 0.2] [--arms random cover]
 

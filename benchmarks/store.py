@@ -60,7 +60,7 @@ def look_up(store: Store, numbers: list[int]) -> None:
 
 
 def measure(folder: Path, numbers: list[int]) -> tuple[float, float, float, float]:
-    """Refresh and look up; return CPU s and wall s of the refresh, CPU ms per key, and the memory this took at its peak (MB)."""
+    """Return CPU and wall s of a refresh, CPU ms per key, and peak memory (MB)."""
     before = peak_mb()
     store = Store(folder)
     cpu, wall = time.process_time(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""A TensorNet trained on frames that a potential labelled, against what is known without it, and what it is then good for.
+"""TensorNet trained on frames labelled by a potential: its errors against baselines, and its use.
 
     python benchmarks/train.py FOLDER [--target 1600] [--epochs 40]
 

@@ -12,5 +12,7 @@ with job(snakemake):
         report=Path(snakemake.output.report),
         pictures=Path(snakemake.output.figures[0]).parent,
         potentials=[Path(card).parent for card in snakemake.input.potentials],
+        benchmark=next(map(Path, snakemake.input.benchmark), None),
+        advice=Path(snakemake.input.advice) if snakemake.input.advice else None,
         compared=tuple(Path(p) for p in snakemake.input.compared) or None,
     )

@@ -183,7 +183,7 @@ HEATED = {"min_length_A": 0, "length_ps": 0.4, "timestep_fs": 4.0}
     [
         (Exploding, "exploded_volume", {"length_ps": 8.0}),
         (Kicking, "lost_atoms", {}),
-        (Collapsing, "atoms_too_close", {"min_distance_A": 1.0, "max_temperature_ratio": 1e6}),
+        (Collapsing, "exploded_distance", {"min_distance_A": 1.0, "max_temperature_ratio": 1e6}),
         (Heating, "exploded_temperature", {"max_jump_A": 50.0, "max_volume_ratio": 100.0}),
         (Failing, "not_finite", {}),
     ],

@@ -11,15 +11,15 @@ from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.build import PAGE, _table
 
 
-def test_without_a_benchmark_there_is_no_section(tmp_path):
-    assert benchmark_results(tmp_path) is None
+def test_without_a_benchmark_there_is_no_section(small):
+    assert "Potentials by their uses" not in small.path.read_text()
 
 
 def test_it_has_each_number_with_its_interval_and_what_was_published(tmp_path):
     rows = measured(LennardJones(), "elasticity", tmp_path, file=argon(tmp_path))
     other = [row | {"potential": "<b>other</b>", "error": row["error"] + 1} for row in rows]
     write_scores(rows + other, tmp_path / "benchmark")
-    section = benchmark_results(tmp_path)
+    section = benchmark_results(tmp_path / "benchmark" / "summary.parquet")
     potentials, differences = section["tables"]
     first = dict(zip(potentials["heads"], potentials["rows"][-1], strict=True))
     assert first["potential"] == "analytic"

@@ -154,7 +154,7 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     evaluate_potential(
         campaign, results / "dataset/mlip/part-00000.parquet", results / "report/parity.parquet"
     )
-    build_report(results, results / "report.html", results / "figures")
+    build_report(results, results / "report.html", results / "figures", advice=results / "advice.json")
     page = (results / "report.html").read_text()
     assert "Is another round worth it?" in page
     assert "Does the committee know how wrong it is?" in page

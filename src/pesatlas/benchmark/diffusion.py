@@ -21,7 +21,7 @@ class Diffusion:
 
 
 def diffusion(positions: np.ndarray, interval_fs: float, blocks: int) -> Diffusion:
-    """Slope of the mean squared displacement over 6 (Einstein 1905), with an error from the scatter of blocks of the trajectory.
+    """Slope of the mean squared displacement over 6 (Einstein 1905), with an error from blocks.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def elements_file(data: Path) -> Path:
 def element_energies(
     bench: CachedEvaluator, numbers: Iterable[int], settings: Settings
 ) -> dict[int, float | Failure]:
-    """Relax the crystals of elements and return the lowest energy of each, in eV/atom, or why there is none."""
+    """Relax the elements and return the lowest energy of each (eV/atom), or the failure."""
     if bench.elements is None:
         raise ValueError("the bench has no file of elements")
     with gzip.open(bench.elements, "rt", encoding="utf-8") as handle:

@@ -6,8 +6,8 @@ from typing import Any
 
 import altair as alt
 
-from pesatlas.benchmark.md import End
 from pesatlas.benchmark.statistics import survival
+from pesatlas.dynamics.ends import SURVIVED
 from pesatlas.storage.atomic import write_text
 
 _WIDTH = 320
@@ -68,7 +68,7 @@ def _survival(rows: Sequence[dict[str, Any]], colour: Any) -> Any:
     last = max(row["value"] for row in heated)
     for name in sorted({row["potential"] for row in heated}):
         own = [row for row in heated if row["potential"] == name]
-        at, share = survival([r["value"] for r in own], [r["outcome"] != End.SURVIVED for r in own])
+        at, share = survival([r["value"] for r in own], [r["outcome"] != SURVIVED for r in own])
         steps = [
             (min(300.0, *[r["value"] for r in own]), 1.0),
             *zip(at.tolist(), share.tolist(), strict=True),

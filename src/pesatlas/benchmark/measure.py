@@ -20,6 +20,7 @@ from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
 from pesatlas.dynamics import relax as fire
+from pesatlas.dynamics.ends import current_name
 from pesatlas.potentials.chunks import chunks_by_atoms
 from pesatlas.potentials.device import check_device
 from pesatlas.potentials.loading import load_potential
@@ -260,7 +261,7 @@ def run_benchmark(
     work: Path,
     scores: Path,
 ) -> None:
-    """Measure one property of one potential on a share of the structures, and write table ``scores``.
+    """Measure one property of one potential on a share of the structures; write table ``scores``.
 
     Parameters
     ----------
@@ -314,4 +315,5 @@ def _pack(result: PropertyResult, wall_s: float) -> bytes:
 def _unpack(payload: bytes) -> tuple[PropertyResult, float]:
     found = json.loads(payload)
     failure = Failure.from_json(found["failure"]) if found["failure"] else None
-    return PropertyResult(found["values"], failure, found["outcome"], found["detail"]), found["wall_s"]
+    outcome = current_name(found["outcome"]) if found["outcome"] else None
+    return PropertyResult(found["values"], failure, outcome, found["detail"]), found["wall_s"]

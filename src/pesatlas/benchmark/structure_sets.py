@@ -61,7 +61,7 @@ def find_file(folder: Path, names: tuple[str, ...], file: str | None, what: str)
 
 
 def read_entries(path: Path, needed: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Read a list of entries from JSON, gzipped or not, each with ``structure`` (pymatgen's form), an id, and the keys ``needed``.
+    """Read entries with ``structure`` (pymatgen), an id and the keys ``needed`` from a JSON list.
 
     Raises
     ------

@@ -42,7 +42,7 @@ def state_shown(path: Path) -> str | None:
 
 
 def other_states(results: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Say which files of a campaign or a release tell of another state of the dataset than ``manifest``, a sentence each."""
+    """Return sentences on files that belong to another dataset state than ``manifest``."""
     state = manifest.get("state")
     formats = manifest["configuration"]["dataset"].get("exports", {}).get("formats", [])
     return [

@@ -1,4 +1,4 @@
-"""The layout of a campaign: which rule writes which path below ``results/`` and ``work/``, and where its jobs log.
+"""Layout of a campaign: paths of every rule below ``results/`` and ``work/``, and logs of its jobs.
 
 Rules, monitor, dataset, report, commands and benchmarks take every path from here: renaming a file is an edit of ``PATHS``.
 """
@@ -251,7 +251,7 @@ def done_by(rule: str, job: str = "") -> str | None:
 
 
 def is_file_of(file: str, *names: str, **wildcards: str) -> bool:
-    """Return whether a file, as manifests name it, is one of these paths, with these values of its wildcards."""
+    """Return whether a file in a manifest is one of these paths, with these wildcard values."""
     found = output_of(f"{RESULTS}/{file}")
     return found is not None and found.name in names and wildcards.items() <= found.wildcards.items()
 
@@ -375,7 +375,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 @cache
 def _patterns() -> tuple[dict[str, Output], list[tuple[re.Pattern[str], str, str]]]:
-    """Return paths without wildcards, which come first as they do in Snakemake, and the patterns of the others."""
+    """Return paths without wildcards, which come first as in Snakemake, and patterns of the others."""
     literal: dict[str, Output] = {}
     patterns = []
     for rule, paths in PATHS.items():

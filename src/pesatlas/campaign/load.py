@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
-    """Read and check the YAML file ``path``; without ``extensions`` as quickly as can be: files and programs it names are not looked for.
+    """Read and check the YAML file ``path``; without ``extensions``, named files and programs are not checked.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
 
 
 def _check_round(campaign: Campaign) -> list[str]:
-    """Say whether the round before is there, and whether the policy has a committee if it needs one."""
+    """Return problems of the previous round, or of a policy without its committee."""
     if campaign.round is None:
         policy: Any = campaign.select.policy
         if policy.kind != "disagree":
@@ -134,7 +134,7 @@ def _check_round(campaign: Campaign) -> list[str]:
 
 
 def _check_elements(campaign: Campaign) -> list[str]:
-    """Elements that are asked for by name have to be known to the potential and to the code that labels."""
+    """Return problems of elements unknown to the potential or to the labelling code."""
     potential: Any = campaign.explore.potential
     backend: Any = campaign.label.backend
     known = {
@@ -161,7 +161,7 @@ def _check_elements(campaign: Campaign) -> list[str]:
 
 
 def _explain(detail: ErrorDetails) -> str:
-    """One line for one pydantic error: key, value, what is wrong, how to mend it."""
+    """One line for one pydantic error: key, value, problem, remedy."""
     where = _path_in_file(detail["loc"])
     key = ".".join(str(part) for part in where)
     kind, value = detail["type"], detail["input"]

@@ -79,7 +79,7 @@ def deciding(campaign: Campaign) -> dict[str, Any]:
 
 
 def differences(made: Mapping[str, Any], campaign: Campaign) -> list[str]:
-    """Say in which settings results that were ``made`` with some differ from what ``campaign`` makes, a phrase each.
+    """Return the differences of the settings ``made`` of results to those of ``campaign``, a phrase each.
 
     What an older pesatlas had no setting for counts as its default. What it had other settings for is not compared.
     """

@@ -44,7 +44,7 @@ def material_column(split: Split) -> str:
 
 
 def splits_before(datasets: Iterable[Path], split: Split) -> dict[str, str]:
-    """Return the split of each material in the datasets of rounds before, but of those that lie in several."""
+    """Return the split of each material in previous datasets, without those in several splits."""
     column = material_column(split)
     found: dict[str, set[str]] = {}
     for path in datasets:
@@ -148,7 +148,7 @@ def empty_splits(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def split_remarks(manifest: Mapping[str, Any]) -> list[str]:
-    """Return sentences on splits that are empty and on materials that were moved to valid, for whoever trains on the dataset."""
+    """Return sentences on empty splits and on materials moved to valid, for users of the dataset."""
     counts = manifest.get("splits", {}).get("accepted", {})
     shares = manifest.get("configuration", {}).get("dataset", {}).get("split", {})
     return [

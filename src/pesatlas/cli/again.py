@@ -74,7 +74,7 @@ def files_to_make_again(
 
 
 def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, console: Console) -> None:
-    """Take away exports in formats that the configuration named when the dataset was collected and names no more; say so.
+    """Remove exports in formats that the configuration no longer names, and report it.
 
     Those that somebody made with ``pesatlas export`` stay. The dataset is collected again afterwards, and then tells the formats of today.
     """
@@ -136,7 +136,7 @@ def _names(paths: Sequence[Path]) -> str:
 
 
 def forcing(again: Again, options: Sequence[str]) -> list[str]:
-    """Return options of Snakemake's with which it makes these files again, and what ``--forcerun`` names in ``options`` already."""
+    """Return Snakemake options that make these files again, with those of ``--forcerun`` in ``options``."""
     files = [str(path) for path in again.files]
     if not files:
         return list(options)

@@ -39,7 +39,7 @@ def must_submit(executor: str) -> bool:
 
 
 def submit(folder: Path, profile: Path, arguments: list[str], console: Console) -> int:
-    """Submit the allocation in which the campaign in ``folder`` runs, with the options of ``job.sh`` of the profile; return 0.
+    """Submit the allocation of the campaign in ``folder`` with the options of ``job.sh``; return 0.
 
     Raises
     ------

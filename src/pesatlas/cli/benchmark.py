@@ -12,6 +12,7 @@ from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_pot
 from pesatlas.benchmark.measure import Workspace, check_data, measure
 from pesatlas.benchmark.score import write_scores
 from pesatlas.benchmark.structure_sets import Sources
+from pesatlas.campaign.layout import file_name
 from pesatlas.config import plugins
 from pesatlas.config.benchmark import PROPERTIES, suite
 from pesatlas.errors import UserError
@@ -70,9 +71,9 @@ def benchmark_potentials(
     failed = [row for row in rows if row["reason"] is not None]
     if failed:
         console.print(
-            f"{len(failed)} of {len(rows)} have no value; their reasons are in {out / 'scores.parquet'}."
+            f"{len(failed)} of {len(rows)} have no value; their reasons are in {out / file_name('benchmark_scores')}."
         )
-    console.print(f"Tables and figure.svg are in {out}.")
+    console.print(f"Tables and {file_name('benchmark_figure')} are in {out}.")
 
 
 def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPotential:

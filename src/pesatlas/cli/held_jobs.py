@@ -19,7 +19,7 @@ _HELD = re.compile(r"launch[ _]failed[ _]requeued[ _]held")
 
 @contextmanager
 def held_jobs_released(prefix: str, console: Console) -> Iterator[None]:
-    """While this is entered, give jobs whose names begin with ``prefix`` back to the queue when Slurm failed to start them."""
+    """Context: release jobs with names in ``prefix`` that Slurm holds because their start failed."""
     over, times = threading.Event(), Counter[str]()
 
     def watch() -> None:

@@ -73,7 +73,7 @@ def follow(
     every_s: float,
     console: Console,
 ) -> int:
-    """Show the lines that ``process`` writes to ``log`` and, below them, what ``look`` returns, until it ends; return its exit status."""
+    """Show the log of ``process`` and, below it, the view of ``look``; return its exit status."""
     look_at = 0.0
     begun = ""
     with (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import below, within
+from pesatlas.campaign.layout import below, folder_of, within
 from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.rounds import results_of
 from pesatlas.config.campaign import Campaign
@@ -22,7 +22,7 @@ _PATHS = {"store", "read_stores", "paths", "reference"}
 
 
 def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
-    """Return the campaign that goes on from the one in the folder ``previous``, remarks on its keys, and a title.
+    """Return the next round of the campaign in ``previous``, remarks on its keys, and a title.
 
     The potentials that were trained there are the committee; the first that passed the gate explores, and if none did, what explored before.
     Paths are made relative to the working directory, where the new campaign is to run.
@@ -35,7 +35,7 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     results = results_of(previous)
     manifest = read_campaign_manifest(results)
     raw = manifest["configuration"]
-    where = f"{results / 'manifest.json'}, its configuration"
+    where = f"{below(results, 'manifest')}, its configuration"
     moved = _moved(load_campaign(raw, where, extensions=False), results.resolve().parent)
     number = (raw.get("round") or {"number": 1})["number"] + 1
     level = (raw.get("train") or {}).get("level") or manifest["levels"][0]
@@ -68,14 +68,14 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
 
 
 def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return options of the potentials of one level, in the order of their seeds, and of those among them that passed the gate."""
+    """Return options of the trained potentials of one level, and of those that passed the gate."""
     cards = [
         (json.loads(path.read_text(encoding="utf-8")), path.parent)
         for path in results.glob(within("potential_card", level=level, seed="*"))
     ]
     if len(cards) < 2:
         raise UserError(
-            f"{results / 'potentials'}: a committee needs two potentials of level {level} or more, and there are {len(cards)}. Add seeds to "
+            f"{results / folder_of('potential_card')}: a committee needs two potentials of level {level} or more, and there are {len(cards)}. Add seeds to "
             "train.seeds (four make a good committee), and run that campaign again."
         )
     found, fit = [], []

@@ -79,7 +79,7 @@ def note(refusal: Refusal, path: Path = REFUSALS) -> None:
 
 
 def given_up(folder: Path, since: float) -> list[Refusal]:
-    """Return the submissions that were refused for good after the time ``since``, by this machine's clock, which wrote them."""
+    """Return submissions that were finally rejected after ``since``, by this machine's clock."""
     return [found for found in _read(folder / REFUSALS) if found.again_s is None and found.at >= since]
 
 

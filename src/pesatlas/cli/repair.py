@@ -13,7 +13,7 @@ from pesatlas.storage.salvage import Repair, repair_store
 
 
 def repair(folder: Path | None, config: Path | None, console: Console, *, dry_run: bool) -> None:
-    """Put sound records of cut-off tails back into their ledgers, take damaged bytes out, and tell what was found.
+    """Move intact records of cut-off tails back into their ledgers; remove damaged bytes; report.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def retry(
     quarantined: bool,
     dry_run: bool,
 ) -> None:
-    """Put labels that are missing for one of ``reasons``, and those in quarantine if asked, back into the queue.
+    """Requeue labels missing for one of ``reasons``, and quarantined ones if requested.
 
     Raises
     ------

@@ -29,7 +29,7 @@ def end_with_parent(pipe: int) -> None:
 
 
 class Interrupt:
-    """Handler of SIGINT that is Python's own, but deaf for a moment after it was heard, and patient while something is logged.
+    """SIGINT handler that ignores a second signal for a moment and waits while logging.
 
     Snakemake's logging swallows the KeyboardInterrupt that is raised in it: the run would go on.
     """

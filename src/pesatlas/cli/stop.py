@@ -57,7 +57,7 @@ def stop(folder: Path, console: Console, *, now: bool) -> None:
 
 
 def take_over(folder: Path, console: Console) -> None:
-    """End the `pesatlas run` of the campaign in ``folder``, if one is alive, so that another one can follow it.
+    """End the live `pesatlas run` of the campaign in ``folder``, if any.
 
     Raises
     ------

@@ -28,7 +28,8 @@ class Candidate(Section):
     potential: Potential = Field(description="the potential, as in explore.potential")
     corrected: bool | None = Field(
         None,
-        description="whether its formation energies have the corrections of the Materials Project; null: what its kind knows of it",
+        description="whether its formation energies include the corrections of the Materials Project; "
+        "null: as known for its kind",
     )
 
 
@@ -36,14 +37,15 @@ class Benchmark(Section):
     """Benchmarks of the exploring potential, of potentials trained here, and of others."""
 
     suite: Suite = Field(
-        "quick", description="quick: minutes on a core, to see that it works; full: everything, as published"
+        "quick", description="quick: minutes on a core, a check; full: all structures, as published"
     )
     properties: list[Property] | None = Field(
         None, min_length=1, description="properties with their options; null: those of the suite"
     )
     data: Path | None = Field(
         None,
-        description="folder of files in matcalc's formats; null: they are fetched once from the hub into resources/benchmark",
+        description="folder of files in matcalc's formats; null: fetched once from the hub into "
+        "resources/benchmark",
     )
     potentials: list[Candidate] = Field([], description="potentials besides those of the campaign")
     jobs_per_property: int = Runtime(
@@ -52,9 +54,7 @@ class Benchmark(Section):
         le=10_000,
         description="jobs of one potential and property: each takes its share of the structures",
     )
-    device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where it runs: cpu, cuda, cuda:1"
-    )
+    device: str = Runtime("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device: cpu, cuda, cuda:1")
 
     @property
     def folder(self) -> Path:

@@ -32,18 +32,19 @@ class Campaign(Section):
     # trained and benchmarked potentials change nothing in the dataset
     train: Train | None = Runtime(
         None,
-        description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
+        description="potentials trained on the dataset of one level (docs/train.md); null: none",
     )
     benchmark: Benchmark | None = Runtime(
         None, description="benchmarks of potentials (docs/benchmark.md); null: none"
     )
     compare: Compare | None = Field(
         None,
-        description="selection policies compared by what is trained on their picks (docs/compare.md); null: no comparison",
+        description="comparison of selection policies by potentials trained on their picks "
+        "(docs/compare.md); null: none",
     )
     round: Round | None = Field(
         None,
-        description="what this campaign takes from the one before it (docs/rounds.md); null: it is the first round",
+        description="previous round (docs/rounds.md); null: this is the first round",
     )
 
     def identity(self) -> dict[str, Any]:
@@ -107,5 +108,5 @@ class Campaign(Section):
 
     @property
     def label_batches(self) -> int:
-        """Batches of labels: as many as the most structures fill, so that the DAG need not wait for the selection."""
+        """Number of label batches, set by the target, so that the DAG need not wait for the selection."""
         return math.ceil(self.most_labels / self.label.structures_per_job)

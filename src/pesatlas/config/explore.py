@@ -50,7 +50,7 @@ LAST_STEP = 9_999_999
 
 
 class Abort(Section):
-    """When a trajectory has left physics: it ends as a failure row and keeps the frames it has."""
+    """Limits of a trajectory: beyond them it ends as a failure row and keeps its frames."""
 
     max_volume_ratio: float = Field(
         2.0,
@@ -62,7 +62,8 @@ class Abort(Section):
         0.5,
         ge=0,
         le=3,
-        description="end a trajectory with two atoms closer than this (Å), looked at in its start and every frame",
+        description="end a trajectory with two atoms closer than this (Å); checked at its start and at "
+        "every frame",
     )
     max_temperature_factor: float = Field(
         10.0,
@@ -78,19 +79,17 @@ class Explore(Section):
 
     potential: Potential = Field({"kind": "chgnet"}, description="potential that drives the dynamics")
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the dynamics run: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the dynamics: cpu, cuda, cuda:1"
     )
     timestep_fs: Timestep = Field(
         "auto",
         description="time step (fs); auto: by the lightest element of each cell, 0.5 with hydrogen, 1 with helium to nitrogen, else 2; more "
         "than 10 needs allow_long_timestep",
     )
-    allow_long_timestep: bool = Field(
-        default=False, description="say true to mean a time step of more than 10 fs"
-    )
+    allow_long_timestep: bool = Field(default=False, description="allow a time step of more than 10 fs")
     length_ps: float = Field(100.0, gt=0, description="length of a trajectory (ps)")
     frame_interval_ps: float = Field(
-        0.1, gt=0, description="time between the frames that are kept (ps): a multiple of the time step"
+        0.1, gt=0, description="time between stored frames (ps): a multiple of the time step"
     )
     thermostat_tau_fs: float = Field(100.0, gt=0, description="relaxation time of the thermostat (fs)")
     barostat_tau_fs: float = Field(
@@ -101,19 +100,21 @@ class Explore(Section):
     compressibility_per_GPa: float = Field(
         0.01,
         gt=0,
-        description="isothermal compressibility (1/GPa), 1 / bulk modulus; sets the pace of the barostat, not what it samples",
+        description="isothermal compressibility (1/GPa), 1 / bulk modulus; sets the speed of the "
+        "barostat, not the ensemble",
     )
     abort: Abort = Abort()
     structures_per_job: int = Field(
         400,
         ge=1,
-        description="cells in one job: 400 keep 150,000 cells at 375 jobs; small campaigns want fewer, so that there are as many jobs as GPUs or nodes",
+        description="cells per job: 400 give 375 jobs for 150,000 cells; use fewer in small campaigns, to "
+        "have as many jobs as GPUs or nodes",
     )
     max_atoms_in_memory: int | None = Runtime(
-        None, ge=1, description="atoms that advance together; null: as many as fit on a GPU, 512 on a CPU"
+        None, ge=1, description="atoms per batch of dynamics; null: as many as fit on a GPU, 512 on a CPU"
     )
     checkpoint_interval_s: float = Runtime(
-        60.0, ge=0, description="time between checkpoints (s): what a killed job loses at most"
+        60.0, ge=0, description="time between checkpoints (s): the most that a killed job loses"
     )
     progress_interval_s: float = Runtime(
         30.0, ge=0, description="time between lines of progress in the log (s)"
@@ -193,7 +194,7 @@ class Explore(Section):
 
 
 def hydrogen_warning(timestep_fs: float | str, numbers: Iterable[int]) -> str:
-    """Return what is wrong with a time step (fs) given as a number where there is hydrogen; nothing if nothing is."""
+    """Return the problem of a fixed time step (fs) with hydrogen; empty if there is none."""
     if not isinstance(timestep_fs, float | int) or timestep_fs <= LONGEST_WITH_HYDROGEN_FS:
         return ""
     if HYDROGEN not in {int(z) for z in numbers}:

@@ -138,7 +138,7 @@ def plugins(package: str, *, shadowed: bool = False) -> list[Plugin]:
 
 
 def plugin(package: str, name: str) -> Plugin | None:
-    """Return whose extension ``name`` of ``package`` is; None if it is ours, or there is none."""
+    """Return the distribution of extension ``name`` of ``package``; None if it is ours or missing."""
     return next((each for each in plugins(package) if each.name == name), None)
 
 
@@ -158,7 +158,7 @@ def find(package: str, name: str) -> Any:
 
 
 def level_of(backend: str) -> Any:
-    """Import what tells the reference levels of a backend: of ours a module of their own, of others the backend's."""
+    """Import the module with the reference levels of a backend."""
     own = backend in available(BACKENDS)
     return import_module(f"pesatlas.levels.{backend}") if own else find(BACKENDS, backend)
 
@@ -190,7 +190,7 @@ def _load(package: str, name: str) -> Any:
 
 
 def _wrong(group: Group, name: str, found: Any) -> str:
-    """Say what is wrong with an extension; nothing if all is well."""
+    """Return the problem of an extension; empty if there is none."""
     if not (name.isidentifier() and name == name.lower() and name.isascii()):
         return f"has the name '{name}', where lower-case letters, digits and _ are allowed (tables and files are called after it)"
     missing = [each for each in group.has if not hasattr(found, each)]
@@ -227,7 +227,7 @@ def name_in(package: str) -> Any:
 
 @dataclass(frozen=True)
 class _Installed:
-    """Makes a type of our own extensions accept those of other distributions: they are imported when their kind is asked for."""
+    """Annotation of a type that accepts extensions of other distributions."""
 
     package: str
 

@@ -170,7 +170,7 @@ def _exploration(atlas: Atlas) -> dict[str, Any]:
 
 
 def _licences(atlas: Atlas) -> list[dict[str, Any]]:
-    """Return, for each kind of source, under which licences it gives crystals, how many entries were read, and how many crystals explored."""
+    """Return licences, numbers of read entries and of explored crystals for each kind of source."""
     (path,) = atlas.table("structures").files
     check_content(Path(path))
     stored = (pq.read_schema(path).metadata or {}).get(SOURCES.encode())

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> None:
-    """Write ``dataset/{level}/``, ``quarantine/{level}.parquet``, ``failures/dataset.parquet`` and ``manifest.json``.
+    """Write the datasets, quarantine, failures and ``manifest.json`` of a campaign.
 
     Every label is held against the rules of ``campaign.dataset.rules`` and becomes a row of the dataset (accepted or flagged) or of
     the quarantine. Those in quarantine are failures too, with the rules that spoke.

@@ -52,7 +52,7 @@ def text_info(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_pymatgen(row: dict[str, Any]) -> "Structure":
-    """Return the structure of a row, with its final magnetic moments as the site property ``magmom`` if it has any."""
+    """Return the structure of a row, with final magnetic moments as site property ``magmom``."""
     from pymatgen.core import Lattice, Structure  # noqa: PLC0415 - slow to import
 
     moments = row.get("magmoms_muB")

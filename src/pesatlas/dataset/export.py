@@ -19,12 +19,14 @@ from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
+from pesatlas.runtime.templates import render
 from pesatlas.storage.atomic import write_text
 from pesatlas.tables.manifest import read_entry, read_json, sha256_of
 
 log = logging.getLogger(__name__)
 
 RECORD, README = file_name("export"), "README.md"
+_TEMPLATE = Path(__file__).with_name("export.md.j2")
 MARK = ".pesatlas-export"
 """Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
 
@@ -151,28 +153,16 @@ def _write_readme(
 ) -> Path:
     """Write what the export holds and what to know of it; below what the format's own README says, if it has one."""
     path = folder / README
-    lines = [path.read_text(encoding="utf-8")] if path.is_file() else _title(kind, sources)
-    lines += ["| level | train | valid | test |", "|---|---|---|---|"]
-    lines += [
-        f"| {level} | {' | '.join(str(counts.get(split, 0)) for split in SPLITS)} |"
-        for level, counts in rows.items()
-    ]
-    if remarks:
-        lines += ["", "## Before you train", "", *(f"- {remark}" for remark in remarks)]
-    write_text(path, "\n".join(lines) + "\n")
+    values = {
+        "own": path.read_text(encoding="utf-8") if path.is_file() else "",
+        "kind": kind,
+        "source": sources[0],
+        "rows": rows,
+        "splits": SPLITS,
+        "remarks": remarks,
+    }
+    write_text(path, render(_TEMPLATE, values))
     return path
-
-
-def _title(kind: str, sources: Sequence[Source]) -> list[str]:
-    name, version = sources[0].name, sources[0].version
-    return [
-        f"# {name} for {kind}",
-        "",
-        *(line for caveat in sources[0].caveats for line in (f"**Warning: {caveat}.**", "")),
-        f"Rows by split and level of campaign {name}, made with pesatlas {version}. What it is and how it was made: the dataset card.",
-        "Units, signs and what each program needs beyond these files: docs/dataset.md of pesatlas.",
-        "",
-    ]
 
 
 def _is_ours(folder: Path, kind: str) -> bool:

@@ -176,7 +176,7 @@ def _kind_of(path: Path) -> str:
 
 
 def _checked(entries: Iterator[dict[str, Any] | Refusal]) -> Iterator[dict[str, Any] | Refusal]:
-    """Yield entries; where reading itself fails, what follows is one refusal, and a row that contradicts itself is one, too."""
+    """Yield entries; a failed read or a contradictory row is a refusal."""
     done = 0
     while True:
         try:

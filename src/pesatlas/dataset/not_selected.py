@@ -50,7 +50,7 @@ def rejection_reason(atlas: Atlas, row: Mapping[str, Any], clusters: list[dict[s
 
 
 def _unneeded(atlas: Atlas, row: Mapping[str, Any], options: Mapping[str, Any]) -> str:
-    """Say of a frame that could be picked whether the policy did without it, or what was allowed ended before it."""
+    """Return why a candidate was not picked: left out by the policy, or beyond the limit."""
     counts = next(each["counts"] for each in atlas.manifest["files"] if each["table"] == "selection")
     beyond, redundant = counts.get("over_target", 0), counts.get("redundant", 0)
     budget = options.get("budget")

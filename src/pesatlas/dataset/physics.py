@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
-from pesatlas.campaign.layout import Results
+from pesatlas.campaign.layout import Results, within
 from pesatlas.config.label import MLIP
 from pesatlas.dataset.derive import entropy
 from pesatlas.tables import iter_table
@@ -91,7 +91,7 @@ class RowCheck:
             yield f"static_pressure_GPa {row['static_pressure_GPa']:.6g} is not that of its stress, {pressure:.6g}: flipped or changed"
         smeared = entropy(row["energy_eV"], row["free_energy_eV"]) / len(row["numbers"])
         if not _same(smeared, row["entropy_eV_per_atom"], row["energy_eV"]):
-            yield f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, {smeared:.6g}: remove manifest.json and run again"
+            yield f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, {smeared:.6g}: remove {within('manifest')} and run again"
         forces = np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)), axis=1)
         if not np.allclose(forces, row["abs_forces_eV_per_A"], rtol=_ROUNDING, atol=_ROUNDING):
             yield "abs_forces_eV_per_A are not those of its forces"
@@ -106,7 +106,7 @@ class RowCheck:
 
 
 class Levels:
-    """Both levels describe the same snapshots where they overlap, and are not one functional under two names."""
+    """Check that both levels share snapshots and are not one functional under two names."""
 
     def __init__(self, levels: Sequence[str]) -> None:
         self.levels = levels

@@ -31,7 +31,7 @@ class CellLimits:
 
     @classmethod
     def of(cls, motions: Sequence[str], compressibilities: Sequence[float], device: torch.device) -> Self:
-        """Build from a name (all, isotropic, in_plane, none) and a compressibility (1/GPa) for each structure."""
+        """Build from a name (all, isotropic, in_plane, none) and compressibilities (1/GPa)."""
         return cls(
             torch.tensor([_MOVES[name] for name in motions], dtype=torch.float64, device=device),
             torch.tensor([name == "isotropic" for name in motions], device=device),

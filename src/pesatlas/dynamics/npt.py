@@ -101,7 +101,7 @@ class NpT:
         return replace(state, velocities=state.velocities + kick).at_rest()
 
     def _thermostat(self, state: State, noise: torch.Tensor, timesteps: Timesteps | None) -> State:
-        """Scale velocities: Bussi, Donadio & Parrinello 2007, doi:10.1063/1.2408420, the exact propagator of its appendix."""
+        """Scale velocities by the exact propagator of Bussi et al. 2007, doi:10.1063/1.2408420."""
         freedom, kinetic = state.degrees_of_freedom, state.kinetic_energy()
         keep = _kept(self.timestep_fs, self.thermostat_tau_fs) if timesteps is None else timesteps.keep
         normal, chi_squared = noise[:, 0], noise[:, 1]

@@ -16,9 +16,9 @@ from ase.mep import NEB, idpp_interpolate
 from ase.optimize import FIRE
 
 from pesatlas.config.explore import Explore
+from pesatlas.dynamics.memory import Capacity
 from pesatlas.dynamics.relax import Relaxed, Settings, Start, relax, to_batch
-from pesatlas.explore.limits import check_frame, check_start
-from pesatlas.explore.memory import Capacity
+from pesatlas.explore.frame_checks import check_frame, check_start
 from pesatlas.explore.stored_frames import Frame, make_frame
 from pesatlas.explore.trajectory import Commit, Trajectory
 from pesatlas.potentials.chunks import chunks_by_atoms

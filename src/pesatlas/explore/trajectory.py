@@ -15,6 +15,7 @@ from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.explore import Abort, Explore
 from pesatlas.config.section import digest
 from pesatlas.dynamics.distance import min_distance
+from pesatlas.dynamics.limits import Limits
 from pesatlas.dynamics.md_state import State, initial_state
 from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import VERSION
@@ -27,6 +28,8 @@ PATHS_VERSION = 1
 """Raise it when the same two states would give another path: stored paths are then computed anew."""
 
 EQUILIBRIUM = "equilibrium"
+_LOWEST_LIMIT_K = 300.0
+"""A target below counts as this one where a temperature is compared with its limit."""
 
 
 _OF_THE_KEY = (
@@ -49,7 +52,7 @@ _ENSEMBLES = {
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A cell at a condition: one trajectory to run, a path to find, or (``static``) a cell to evaluate as it is.
+    """A cell at a condition: a trajectory, a path, or (``static``) a cell to evaluate unmoved.
 
     Attributes
     ----------
@@ -116,6 +119,23 @@ class Trajectory:
         return not self.static and self.path_end is None
 
     @property
+    def is_ramped(self) -> bool:
+        """Whether the target temperature changes."""
+        return bool(self.ramp)
+
+    @property
+    def limits(self) -> Limits:
+        """When it has left physics; distances are looked at in its frames."""
+        return Limits(
+            volume_ratio=self.abort.max_volume_ratio,
+            jump_A=np.inf,
+            distance_A=self.abort.min_distance_A,
+            distance_every=0,
+            temperature_ratio=self.abort.max_temperature_factor,
+            lowest_K=_LOWEST_LIMIT_K,
+        )
+
+    @property
     def random_key(self) -> int:
         """128 bits that decide the trajectory's random numbers."""
         return int(self.key, 16)
@@ -151,7 +171,7 @@ Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
 def read_trajectories(
     structures: Path, batch: int, settings: Explore, seed: int, potential: Potential
 ) -> tuple[list[Trajectory], int]:
-    """Return what is to be computed for ``batch`` of the table ``structures``, and how many of its rows belong to it."""
+    """Return trajectories and static cells of ``batch`` in the table ``structures``, and its row count."""
     rows = read_table(structures, "structures", filters=[("batch", "=", batch)]).to_pylist()
     made_by = [potential.name, potential.weights_hash, settings.potential.identity()]
     found: list[Trajectory] = []

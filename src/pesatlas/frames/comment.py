@@ -88,7 +88,7 @@ def _parse_slowly(line: str) -> list[tuple[str, str]]:
 
 
 def _signs(line: str) -> Iterator[str]:
-    """Yield the characters of a line that are text, and marks for spaces and equals signs that are not in quotes or brackets."""
+    """Yield characters of text, and marks for spaces and equals signs outside quotes and brackets."""
     closing = ""
     characters = iter(line)
     for char in characters:

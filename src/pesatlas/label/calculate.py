@@ -73,7 +73,7 @@ def failure_key(key: str) -> str:
 
 @dataclass
 class _Attempts:
-    """Attempts made at one calculation, and how many of them were before it was last put back into the queue."""
+    """Attempts at one calculation, in total and before it was last put back into the queue."""
 
     made: int = 0
     before: int = 0
@@ -149,7 +149,7 @@ class Calculations:
     def _unknown(
         self, task: Task, key: str, order: np.ndarray, handover: Path, cpus: tuple[int, ...]
     ) -> Outcome:
-        """Calculate, unless as many attempts as are allowed came to nothing since the calculation was last put into the queue.
+        """Calculate, unless all allowed attempts have failed since the last requeue.
 
         The limit starts anew where memory ran out and there is more now.
         """

@@ -28,7 +28,7 @@ _READ_BY_NOTHING = frozenset(
 
 
 def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
-    """Return what the campaign in ``folder`` had made by its present configuration and lacks now, as seen from ``folder``.
+    """Return lost files of the campaign in ``folder``, relative to it.
 
     What was made is known from manifests, and from Snakemake's own records. A table without its manifest entry counts as not there.
     """

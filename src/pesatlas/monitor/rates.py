@@ -175,7 +175,7 @@ def _setting(campaign: Campaign, wanted: Campaign, section: str, *names: str) ->
 
 
 def measured_cells(results: Path, settings: Explore) -> Rates:
-    """Return how many cells and trajectories the crystals of a campaign gave, how long and large they are, and of how many elements.
+    """Return numbers and sizes of cells and trajectories per crystal, and the number of elements.
 
     The table is opened for that.
     """

@@ -21,7 +21,7 @@ from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import elements_in
 
 ENERGY_MEV, FORCE_MEV_A, STRESS_GPA = 1.0, 10.0, 0.1
-"""Energies (per atom), force components and stress components of the same VASP inputs agree to this on any machine."""
+"""Agreement of energies (per atom), forces and stresses of equal VASP inputs on any machine."""
 _HOW_MANY = 3
 _MOST_ATOMS = 4
 _NO_MOMENT_MUB = 0.01

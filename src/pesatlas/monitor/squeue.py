@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 ALLOCATION = "allocation"
-"""Comment of a Slurm job in which all of a campaign runs (`pesatlas run --profile profiles/allocation`), and its name in place of a rule's."""
+"""Comment and name of the Slurm job of an allocation (`--profile profiles/allocation`)."""
 _FIELDS = "%A|%T|%P|%M|%r|%N|%j|%k"  # what a user may have filled in comes last
 PATIENCE_S = 10.0
 _UNITS_S = (1, 60, 3600, 86400)

@@ -38,7 +38,7 @@ _FETCHED = {
 _COLLECTED = "collect_dataset "
 _STAGES = {rule: stage for stage, rules in RULES.items() for rule in rules}
 _BEFORE_DATASET = frozenset({"structures", "explore", "encode", "select", "atoms", "label"})
-"""Stages of files whose settings are those of the campaign's manifest where their entries, of an older pesatlas, tell none."""
+"""Stages of files without recorded settings: those of the campaign's manifest hold."""
 _BEHIND = {
     "structures": ("explore", "encode", "select", "atoms", "label", "dataset"),
     "explore": ("select", "label", "dataset"),
@@ -72,7 +72,7 @@ def count_stale(stages: Sequence[Stage], stale: Iterable[Path]) -> None:
 
 
 def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]:
-    """Return the results that are not what ``campaign`` makes now, as seen from ``folder``, and why, a phrase each.
+    """Return stale results, relative to ``folder``, with reasons, a phrase each.
 
     Entries of an older pesatlas do not tell what their tables were made with; if the campaign had finished, its manifest does.
     """

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pesatlas.campaign.layout import RESULTS
+from pesatlas.campaign.layout import path_of
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
@@ -123,7 +123,7 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         running = [job for job in jobs if job.running and job.state.rule in rules]
         _add(stage, running)
         paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
-    advice = read_advice(folder / RESULTS) if campaign.round else None
+    advice = read_advice(folder / path_of("advice")) if campaign.round else None
     return Status(
         folder.resolve(), campaign.campaign.name, controller, stages, paces, jobs, queue, advice, stale
     )

@@ -36,7 +36,7 @@ class EdgePotential:
     atoms_per_pass_cpu: int = 192
 
     def energies(self, graph: Graph, vectors: torch.Tensor) -> torch.Tensor:
-        """Energies (B,) in eV, float64, differentiable along ``vectors`` (E, 3), float32, the edges of ``graph``."""
+        """Energies (B,) in eV, float64, differentiable along ``vectors`` (E, 3) of ``graph``."""
         raise NotImplementedError
 
     def evaluate(self, batch: Batch) -> Evaluation:

@@ -54,7 +54,7 @@ def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
 def predict(
     members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]
 ) -> Iterator[MeanPrediction | FailureReason]:
-    """Yield the mean prediction and spread of the committee for each row with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A``, or why there is none."""
+    """Yield the mean prediction and spread of the committee for each row, or the failure."""
     known = frozenset.intersection(*(member.elements for member in members))
     for run in chunks_by_atoms((row["n_atoms"] for row in rows), ATOMS_PER_CHUNK):
         chunk = rows[run.start : run.stop]

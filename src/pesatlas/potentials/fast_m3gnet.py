@@ -104,7 +104,7 @@ class _ThreeBody(torch.nn.Module):
         sources: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        """Return sums (S, ln) over the other neighbours of each bond's source, given features (N, ln) of the neighbours."""
+        """Return sums (S, ln) over the other neighbours of each bond's source, of features (N, ln)."""
         cutoff, radial, harmonics = geometry
         own = ((radial * neighbours.index_select(0, targets)) @ self.spread) * harmonics
         moments = own.new_zeros(len(neighbours), own.shape[1]).index_add(0, sources, own)

@@ -23,7 +23,7 @@ _MAX_DEVIATION = 0.04
 _STRESS_AT = (0.97, 1.03)
 _STEP = 0.003
 _STRESS_RELATIVE = 0.1
-"""Loose: older potentials have kinks where a shell of neighbours crosses the cutoff, worth 5 % of a difference quotient."""
+"""Loose, because older potentials have kinks at the cutoff of up to 5 % of a difference quotient."""
 _STRESS_FLOOR = 2e-3
 """eV/Å³ (0.3 GPa)."""
 

@@ -22,7 +22,7 @@ _passed: set[str] = set()
 
 
 def load_potential(options: Any, device: str, *, gate: bool = True) -> "Potential":
-    """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate if it may explore.
+    """Load the potential of ``options`` onto ``device``, and pass it through the gate.
 
     Raises
     ------

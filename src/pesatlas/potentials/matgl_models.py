@@ -63,7 +63,7 @@ class MatglPotential(EdgePotential):
         return scaled + sum_by_structure(graph, self._offsets[types])
 
     def _original(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        """Energies by matgl's own model, which is given all atoms at the origin and images displaced by the edge vectors."""
+        """Energies by matgl's own model, with atoms at the origin and images at the edge vectors."""
         batch = SimpleNamespace(
             node_type=types,
             pos=vectors.new_zeros(len(types), 3),

@@ -4,23 +4,23 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from pesatlas.campaign.layout import below
+from pesatlas.campaign.layout import file_name, path_of
 from pesatlas.tables import read_table
 
 _VERDICTS = {"good": "✓ good", "fair": "fair", "poor": "✗ poor", "": ""}
 
 
-def benchmark_results(results: Path) -> dict[str, Any] | None:
-    """Return the tables and the figure of the section, or None if no potential was benchmarked."""
-    found = below(results, "benchmark_summary")
-    if not found.is_file():
-        return None
-    summary = read_table(found, "summary").to_pylist()
-    differences = read_table(below(results, "benchmark_differences"), "differences").to_pylist()
-    picture = base64.b64encode(below(results, "benchmark_figure").read_bytes()).decode()
+def benchmark_results(summary_file: Path) -> dict[str, Any]:
+    """Return the tables and the figure of the section, from the summary and what was written with it."""
+    summary = read_table(summary_file, "summary").to_pylist()
+    differences_file = summary_file.with_name(file_name("benchmark_differences"))
+    differences = read_table(differences_file, "differences").to_pylist()
+    figure = summary_file.with_name(file_name("benchmark_figure"))
+    picture = base64.b64encode(figure.read_bytes()).decode()
     return {
         # as an image, text in it can be no part of the page
         "picture": f"data:image/svg+xml;base64,{picture}",
+        "scores": path_of("benchmark_scores"),
         "tables": [
             {
                 "title": "Potentials by their uses",

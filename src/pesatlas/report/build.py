@@ -52,14 +52,19 @@ def build_report(
     report: Path,
     pictures: Path,
     potentials: Sequence[Path] = (),
+    *,
     compared: tuple[Path, Path] | None = None,
+    benchmark: Path | None = None,
+    advice: Path | None = None,
 ) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` for each name in ``FIGURES`` and in those of the sections that are not always there.
+    """Write ``report``, and ``pictures/NAME.png`` of each figure.
 
     Parameters
     ----------
     potentials : folders of the potentials that were trained on the dataset
     compared : tables of a comparison of policies: what every potential comes to, and what differs
+    benchmark : summary of the benchmarked potentials
+    advice : of a round after the first
 
     Raises
     ------
@@ -82,11 +87,11 @@ def build_report(
         data |= part.data()
         figures += (mine := part.figures(data))
         sections += _added(title, mine, [part.table()])
-    advice = read_advice(results)
-    if advice is not None:
+    found = read_advice(advice) if advice is not None else None
+    if found is not None:
         data |= reliability_data(results)
         figures += (mine := reliability_figures(results, data))
-        sections += _added(ROUND_SECTION, mine, [round_table(advice)])
+        sections += _added(ROUND_SECTION, mine, [round_table(found)])
     steps = funnel(manifest, lost)
     context = {
         "head": _head(manifest, steps, lost, spent),
@@ -95,10 +100,10 @@ def build_report(
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
         "sections": sections,
-        "benchmark_results": benchmark_results(results),
+        "benchmark_results": benchmark_results(benchmark) if benchmark is not None else None,
         "filters": _filters(data, reader.levels),
         "advice": [
-            *([{"text": advice_text(advice), "command": ""}] if advice else []),
+            *([{"text": advice_text(found), "command": ""}] if found else []),
             *_advice(data, steps, lost, spent),
         ],
         "configuration": json.dumps(manifest["configuration"], indent=1),

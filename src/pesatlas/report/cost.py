@@ -58,7 +58,7 @@ class Cost:
 
 
 def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
-    """Return what each stage took, from ``logs/*.benchmark.tsv``, the tables of labels and the manifest of a campaign in ``folder``."""
+    """Return measured costs of each stage, from the logs, labels and manifest in ``folder``."""
     configuration = manifest["configuration"]
     disk: dict[str, int] = defaultdict(int)
     for entry in manifest["files"]:

@@ -91,7 +91,7 @@ def plain(value: Any) -> Any:
 
 
 def base(data: str, *, level: bool = False) -> alt.Chart:
-    """Return a chart of the rows ``data`` that the page filters by element and domain, and by level if they have one."""
+    """Return a chart of the rows ``data``, which the page filters by element, domain and level."""
     chart = alt.Chart(alt.NamedData(data)).add_params(
         alt.param(name="element", value=""), alt.param(name="domain", value="")
     )
@@ -114,7 +114,7 @@ def histogram(
     *,
     bins: int = 50,
 ) -> alt.Chart:
-    """Return the distribution of ``field`` at each level, over the range of all ``values``, whatever is filtered.
+    """Return the distribution of ``field`` at each level, over the unfiltered range of ``values``.
 
     The number of rows is on an axis that is logarithmic with a place for zero: tails of a few rows are what one looks for.
     """

@@ -108,7 +108,7 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
 
 
 def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
-    """Return in how many rows of the pool, the selection and each dataset every element is, with its place in the periodic table."""
+    """Return row counts of every element in pool, selection and datasets, with its table position."""
     selection = (piece["numbers"] for piece in iter_table(below(reader.results, "selection"), ["numbers"]))
     counts = {
         "pool": count_elements([pool["numbers"]]),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """A range of one quantity in one dataset, in the unit of the figure, with what it is and where it is said."""
+    """A published range of one quantity in one dataset, in the unit of the figure, with its source."""
 
     figure: str
     dataset: str

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import FAILURES, folder_of, is_file_of, within
+from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.texts import advice_text, read_advice
@@ -49,7 +49,7 @@ def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, s
 def summary(results: Path) -> RenderableType:
     """Return the summary of the campaign below ``results``, to be printed by rich; it fits into 80 columns."""
     manifest = read_campaign_manifest(results)
-    found = read_advice(results)
+    found = read_advice(below(results, "advice"))
     doubted = doubts(results, counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",

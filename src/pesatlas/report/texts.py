@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pesatlas.campaign.layout import below
-
 STOP, GO_ON = "stop", "go on"
 
 
@@ -25,9 +23,8 @@ def format_hours(hours: float) -> str:
     )
 
 
-def read_advice(results: Path) -> dict[str, Any] | None:
+def read_advice(path: Path) -> dict[str, Any] | None:
     """Return what ``advise_round`` wrote; None in a campaign that is no round, or has not come so far."""
-    path = below(results, "advice")
     if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

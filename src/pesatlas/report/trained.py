@@ -163,7 +163,8 @@ def _errors(errors: Data) -> Figure:
         "trained_errors",
         f"Errors on the split {shown}",
         "How far each potential is from labels of its own level that it was not trained on, beside what it said before it was trained and what is said without any model: "
-        "energies of elements by least squares, no forces, the mean stress. To the left is better. By domain and element: potentials/*/card.md.",
+        "energies of elements by least squares, no forces, the mean stress. To the left is better. By domain and element: "
+        f"{folder_of('potential_page')}/*/{file_name('potential_page')}.",
         "trained_errors",
         _CARDS,
         f"SELECT name, unnest(scores, recursive := true) FROM read_json('{RESULTS}/{_CARDS}')",  # noqa: S608 - our own paths

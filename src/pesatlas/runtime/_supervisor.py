@@ -1,4 +1,4 @@
-"""The supervisor: ``python -I -S _supervisor.py TIMEOUT GRACE PARENT CPUS COMMAND...``, standard library only.
+"""The supervisor: ``python -I -S _supervisor.py TIMEOUT GRACE PARENT CPUS COMMAND...``.
 
 It adopts every process that its program's processes leave behind (Linux: child subreaper), so that it finds them all
 when it is time to end them, and it is told by the kernel when the process that started it dies.

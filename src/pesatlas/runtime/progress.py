@@ -125,7 +125,7 @@ def report(
 
 
 class Progress:
-    """Count steps: a bar if a person looks, else a log line every ten seconds, with the time left where the total is known; and keep the file current."""
+    """Count steps: a bar on a terminal, else a log line every ten seconds; update the progress file."""
 
     def __init__(self, what: str, total: int | None = None) -> None:
         self.what = what

@@ -99,5 +99,5 @@ def share_cores(parallel: int, cores: int) -> list[tuple[int, ...]]:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of processes below this one whose own parent dies (Linux), so that they can be found and ended."""
+    """Adopt orphaned processes below this one (Linux), so that they can be found and ended."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -147,7 +147,7 @@ def equilibrium_cells(pool: Pool) -> list[int]:
 def _eligible(
     options: Select, snapshots: list[Path], clusters: Path, only: Collection[str] | None
 ) -> Iterator[tuple[pa.Table, dict[str, int]]]:
-    """Yield rows of table ``candidates`` that may be picked, and how many frames there are and may not for which cause."""
+    """Yield allowed rows of table ``candidates``, with counts of frames and of causes of exclusion."""
     places = ((path, index) for path in snapshots for index in index_batches(path))
     expected = sum(read_entry(path).rows for path in snapshots)
     done, row, last = 0, 0, None
@@ -229,7 +229,7 @@ def _distinct(column: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int32
 
 
 def count_distinct(geometries: Sequence[Path | NDArray[np.uint64]]) -> int:
-    """Count the distinct values of sorted arrays, a slice of their range at a time, so that memory stays bounded."""
+    """Count the distinct values of sorted arrays in bounded memory, a slice of their range at a time."""
     arrays = [np.load(part, mmap_mode="r") if isinstance(part, Path) else part for part in geometries]
     slices = max(1, sum(len(array) for array in arrays) // 20_000_000)
     limits = [round(i * 2**64 / slices) for i in range(1, slices)]

@@ -77,7 +77,7 @@ class Centres:
     def nearest(
         self, owners: NDArray[np.int32], points: NDArray
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Nearest centre of the same owner, exactly, and the distance to it, for each of ``points`` (m, k)."""
+        """Nearest centre of the same owner and its exact distance, for each of ``points`` (m, k)."""
         from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
         clusters = np.empty(len(points), dtype=np.int32)

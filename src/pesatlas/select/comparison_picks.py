@@ -61,7 +61,7 @@ def pick_arms(
     arms: Path,
     structures_per_job: int,
 ) -> None:
-    """Write the tables ``selection``, with all that a comparison needs labelled, each geometry once, and ``arms``: who picked what.
+    """Write table ``selection`` of all geometries to label, and table ``arms`` with the picks of each.
 
     An arm is what a campaign with that policy would pick, had it only the materials that are not held out. Its order is that of
     the policy, and a smaller share of the cost is a beginning of it. The full cost is the most that every policy can spend within
@@ -107,7 +107,7 @@ def pick_arms(
 
 
 def divide(split: Split, seed: int, structures: Path) -> tuple[set[str], set[str]]:
-    """Return the crystals that may be learned from, and those that are held out, as the splits of the dataset have them.
+    """Return the crystals for training and the held-out ones, by the splits of the dataset.
 
     A crystal of which some cells are held out and others are not, as may be where a domain changes elements, is in neither.
     """
@@ -129,7 +129,7 @@ def _changed(select: Select, **changes: Any) -> Select:
 
 
 def _pick(settings: Select, seed: int, explored: Explored, only: Collection[str], folder: Path) -> pa.Table:
-    """Return the table ``selection`` of a campaign that has only some materials."""
+    """Return the table ``selection`` for some materials."""
     folder.mkdir()
     candidates, geometries = [], []
     for group, clusters in enumerate(explored.clusters):
@@ -171,7 +171,7 @@ def _test(table: pa.Table, frames: int) -> pa.Table:
 
 
 def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
-    """Raise a UserError if an arm that may spend ``least`` has no pick, or no frame of the test has only elements that every arm has."""
+    """Raise a UserError if an arm of cost ``least`` has no pick, or arms and test share no elements."""
     known: list[set[int]] = []
     for arm, table in cut.items():
         if arm != TEST:

@@ -164,7 +164,7 @@ def _own_distances(dataset: Environments, number: int) -> NDArray[np.float64]:
 
 
 def _distances(dataset: Environments, others: Environments, number: int) -> Iterator[tuple[int, int, float]]:
-    """Yield frame, number of atoms, and the distance of the farthest of them from the dataset, of every frame with an element."""
+    """Yield frame, number of atoms and largest distance from the dataset, for frames with an element."""
     from scipy.spatial import KDTree  # noqa: PLC0415 - as above
 
     _, points = dataset.of(number)

@@ -60,7 +60,7 @@ def measure_disagreement(
 
 
 def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[list[dict[str, Any]]]:
-    """Yield candidates with geometry and the cluster of each atom, in the order in which they stand in their shards."""
+    """Yield candidates with geometry and the cluster of each atom, in the order of their shards."""
     table = read_table(candidates, "candidates", ["shard", "row"])
     shards = [path.name for path in snapshots]
     starts = dict(zip(shards, np.cumsum([0, *(read_entry(p).rows for p in snapshots)]), strict=False))

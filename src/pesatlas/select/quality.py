@@ -30,7 +30,7 @@ _PARTS = ("lots", "structures", "sizes", "atoms")
 
 
 def draw_frames(seed: int, features: list[Path], pca: Path, drawn: Path) -> None:
-    """Draw frames of some shards by lot (a hash of seed and ``snapshot_id``), and write their principal components.
+    """Sample frames of some shards at random, and write their principal components.
 
     Those with the lowest lots are kept, at most as many as are needed of all shards together: what is drawn of parts holds what
     is drawn of the whole, whatever their order.
@@ -142,7 +142,7 @@ def _curve(
 
 
 def _gain(before: dict[str, Any], now: dict[str, Any]) -> float | None:
-    """Share by which the mean distance would fall with a thousand more, if it went on as since the row before."""
+    """Relative decrease of the mean distance per thousand picks, at the rate since the previous row."""
     earlier, later = (row.get("fill_mean_atoms") for row in (before, now))
     if not earlier or later is None:
         return None

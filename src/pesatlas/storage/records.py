@@ -24,7 +24,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Record(NamedTuple):
-    """Place of a record: its key, its time (ns), and the bytes it takes from ``offset`` on, header and newline included."""
+    """Location of a record: key, time (ns), offset and length with header and newline."""
 
     key: str
     at: int

@@ -102,7 +102,7 @@ class _Pair:
         return Repair(self.path, len(sound), len(back), tuple(sorted(lost)), unreadable)
 
     def _set_aside(self, damages: list[Damage]) -> None:
-        """Append the damaged bytes of the ledger to the file of its tails, unless a repair that was killed did so."""
+        """Append the damaged bytes of the ledger to the file of its tails, unless that is done already."""
         with self.path.open("rb") as source, os.fdopen(open_shared(self.torn), "r+b") as target:
             kept = target.read()
             for damage in damages:

@@ -82,7 +82,7 @@ class Store:
         return max((place.at for key in keys for place in self._places(key)), default=0)
 
     def refresh(self) -> None:
-        """Take notice of what others have written since the last look, and of ledgers that were taken away."""
+        """Read records that others have written since the last refresh; drop removed ledgers."""
         if not self._looked:
             self._seen = _identity(self._index)
             self._indexed, self._covers = load(self._index)

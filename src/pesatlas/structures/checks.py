@@ -54,7 +54,7 @@ class Rules:
 
 
 def closest_pair(crystal: Crystal, cutoff: float) -> tuple[int, int, float] | None:
-    """Return the closest two atoms (indices, distance in Å), periodic images included, if closer than ``cutoff`` (Å)."""
+    """Return the closest two atoms (indices, distance in Å, periodic), if closer than ``cutoff`` (Å)."""
     # the search looks at boxes as wide as its radius: with a short one, an ordinary cell of 20 Å has 64,000, nearly all empty
     spacing = (abs(float(np.linalg.det(crystal.cell))) / len(crystal.numbers)) ** (1 / 3)
     if spacing > cutoff:

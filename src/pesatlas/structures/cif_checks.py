@@ -26,7 +26,7 @@ _DENSEST = 0.65
 _DENSEST_ELEMENT = 0.7
 """Of the volume of an element without pressure."""
 _GAP_A = 1.2
-"""Added to covalent radii: of 2,900 crystals without large pores three have more room than spheres of this size."""
+"""Added to covalent radii; of 2,900 crystals without large pores three exceed it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _check_list(
     stated: formula.Formula | None,
     way: Symmetry,
 ) -> None:
-    """Raise if the list is neither the whole cell nor one atom of each orbit, and nothing else tells how many atoms there are.
+    """Raise if the list is neither the whole cell nor one atom per orbit of a known number of atoms.
 
     A list that holds copies is meant to be the whole cell; a symmetry that makes further atoms is then not that of the list.
     """

@@ -251,7 +251,7 @@ def to_ase(crystal: Crystal) -> Any:
 
 
 def repeated(crystal: Crystal, times: tuple[int, int, int]) -> Crystal:
-    """Return a supercell: ``times`` along each lattice vector, copies of the whole cell one after the other."""
+    """Return a supercell: ``times`` along each lattice vector, cell after cell."""
     numbers, cell, positions = geometry.repeated(crystal.numbers, crystal.cell, crystal.positions, times)
     return replace(crystal, numbers=numbers, cell=cell, positions=positions)
 
@@ -263,7 +263,7 @@ def without(crystal: Crystal, atom: int) -> Crystal:
 
 
 def laid_flat(crystal: Crystal) -> Crystal:
-    """Rotate a crystal so that its first lattice vector is along x, the second in the plane xy, the third above it."""
+    """Rotate a crystal: first lattice vector along x, second in the plane xy, third above it."""
     _, upper = np.linalg.qr(crystal.cell.T)
     cell = np.tril(upper.T * np.sign(np.diag(upper)))
     return replace(crystal, cell=cell, positions=crystal.positions @ np.linalg.inv(crystal.cell) @ cell)

@@ -13,7 +13,7 @@ from pesatlas.structures.crystal import Crystal, to_pymatgen
 from pesatlas.structures.domains.bulk import Supercell, enlarged
 
 _CLOSEST = 0.6
-"""Closer to another atom, in sums of covalent radii, an interstitial would only be shot out by the first step."""
+"""Closest distance of an interstitial to another atom, in sums of covalent radii."""
 
 
 def generators() -> Any:
@@ -85,7 +85,7 @@ def interstitials(crystal: Crystal, rule: Supercell, elements: list[str]) -> Ite
 
 
 def _has_room(crystal: Crystal, site: Any) -> bool:
-    """Whether an atom at a site is farther from every other than ``_CLOSEST`` times the sum of their covalent radii."""
+    """Whether a site is farther from every atom than ``_CLOSEST`` times the sum of covalent radii."""
     from ase.data import covalent_radii  # noqa: PLC0415 - reading a configuration imports this module, not ASE
 
     apart = crystal.positions @ np.linalg.inv(crystal.cell) - site.frac_coords

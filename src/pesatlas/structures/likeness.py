@@ -130,7 +130,7 @@ class Sieve:
     def _apart(
         self, trial: "_Trial", atom: int, block: np.ndarray, pairs: np.ndarray, shift: np.ndarray
     ) -> np.ndarray:
-        """Return how far a shifted atom of the kept cells is from each of its element, in shares of the cell."""
+        """Return distances of shifted atoms of the kept cells to those of the same element, fractional."""
         there = self._fractional[trial.place[pairs], atom] + shift
         apart = there[:, None] - trial.mine[trial.basis[pairs], block[0] : block[-1] + 1]
         return apart - np.rint(apart)
@@ -177,7 +177,7 @@ class _Trial:
 
 
 def _similar(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Whether cells given by lengths and angles have one shape, and sizes that the matcher takes for the same."""
+    """Whether cells of given lengths and angles have one shape, and similar sizes for the matcher."""
     ratios = np.log(first[:, :3] / second[:, :3])
     sizes = (np.abs(ratios) < np.log1p(LENGTHS) - _EXACT).all(1) & (np.ptp(ratios, axis=1) < _EXACT)
     same: np.ndarray = sizes & (np.abs(first[:, 3:] - second[:, 3:]) < _EXACT).all(1)

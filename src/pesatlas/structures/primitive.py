@@ -72,7 +72,7 @@ def niggli(cell: np.ndarray) -> np.ndarray:
 def _translations(
     numbers: np.ndarray, cell: np.ndarray, fractional: np.ndarray, rarest: int
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Return the pure translations, (m, 3) in shares of the cell, where each takes each atom, (m, n), and by how much they miss (Å).
+    """Return pure translations (m, 3), the atom permutations (m, n), and their misfits (Å).
 
     None where one of them maps the atoms neither well nor badly.
     """

@@ -120,7 +120,7 @@ class _Broken:
 
 
 def _until_broken(entries: Entries) -> Entries:
-    """Pass entries on; when the parser itself fails, what came before is kept and a broken entry comes last."""
+    """Yield entries; if the parser fails, a broken entry comes last."""
     done = 0
     try:
         for entry in entries:

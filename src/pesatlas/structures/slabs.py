@@ -26,7 +26,7 @@ def stretched_in_plane(temperatures: Iterable[float]) -> list[Condition]:
 
 
 def with_vacuum(crystal: Crystal, vacuum: float) -> Crystal:
-    """Return a flat cell (``laid_flat``), whose atoms are those of one slab, with so much vacuum (Å) along z, the slab in the middle.
+    """Return a flat cell (``laid_flat``) of one slab, centred, with vacuum (Å) along z.
 
     The third vector becomes perpendicular to the plane, which a slab does not mind.
     """

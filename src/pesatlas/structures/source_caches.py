@@ -29,7 +29,7 @@ def fetch_structures(settings: Structures) -> None:
 
 
 def state_of_sources(settings: Structures) -> str:
-    """Return a hash that changes when a file of a source is added, removed or edited (by name, size and time).
+    """Return a hash of the files of sources: names, sizes and times.
 
     A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are not among them: they
     appear in the course of the first run, which would look like a change to the second.
@@ -38,7 +38,7 @@ def state_of_sources(settings: Structures) -> str:
 
 
 def content_of_sources(settings: Structures) -> str:
-    """Return a hash that changes when a file of a source is added, removed or edited, but not when all are copied."""
+    """Return a hash of the files of sources that does not change when all are copied."""
     files = _inputs(settings)
     return _content(tuple(files), _state(files))
 

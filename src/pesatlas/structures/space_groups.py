@@ -209,7 +209,7 @@ def _squeezed(symbol: str) -> str:
 
 
 def settings_of_symbol(text: str) -> tuple[list[Setting], bool]:
-    """Return the settings that a Hermann-Mauguin symbol may mean, and whether it names origin, axes or cell itself."""
+    """Return possible settings of a Hermann-Mauguin symbol, and whether it names origin, axes or cell."""
     _, by_name, _ = _settings()
     symbol, _, choice = text.replace("'", "").partition(":")
     found = by_name.get(_squeezed(symbol), [])

@@ -53,7 +53,7 @@ def find_vacuum(crystal: Crystal) -> Vacuum | None:
 
 
 def _largest_gap(heights: np.ndarray, radii: np.ndarray, width: float) -> tuple[float, float]:
-    """Return the widest empty space of spheres on a circle of length ``width``, and the thickest piece between two that are vacuum."""
+    """Return the widest gap between spheres on a circle of length ``width``, and the thickest piece."""
     order = np.argsort(heights)
     heights, radii = heights[order], radii[order]
     # how far up the spheres so far reach; two rounds, since those below the cell reach into it

@@ -50,7 +50,7 @@ _job: dict[str, Any] = {}
 
 @contextmanager
 def made_by_job(made_with: Mapping[str, Any], inputs: Iterable[str]) -> Iterator[None]:
-    """Let every entry that is written inside tell these settings, and the state of those of ``inputs`` that have an entry themselves."""
+    """Record these settings, and the state of ``inputs``, in every manifest entry written inside."""
     made_of = {name: state for name in inputs if (state := state_of_table(Path(name)))}
     _job.update(made_with=dict(made_with), made_of=made_of)
     try:

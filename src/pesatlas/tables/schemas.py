@@ -52,6 +52,7 @@ class FailureReason(StrEnum):
     EXPLODED_DISTANCE = "exploded_distance"
     EXPLODED_TEMPERATURE = "exploded_temperature"
     NOT_FINITE = "not_finite"
+    LOST_ATOMS = "lost_atoms"
     # explore and label
     OUT_OF_MEMORY = "out_of_memory"
     # label

@@ -20,7 +20,7 @@ ARCHITECTURES = "pesatlas.train.architectures"
 
 
 def references(settings: Train, found: Scanned, atoms: Path) -> tuple[float, ...]:
-    """Return the energy (eV) that each element of a new potential starts from, in the order of ``found.elements``.
+    """Return initial reference energies (eV) of the elements, in the order of ``found.elements``.
 
     Parameters
     ----------

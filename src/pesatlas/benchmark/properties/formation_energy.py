@@ -17,7 +17,7 @@ FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz
 QUANTITIES = {"formation_energy": ("eV/atom", "mae", "formation_energy_per_atom")}
 NEEDS_ELEMENTS = True
 CORRECTED = "corrected_formation_energy_per_atom"
-"""Key of the reference of potentials that were trained on energies with the corrections of the Materials Project."""
+"""Reference key of potentials trained on energies with the Materials Project's corrections."""
 
 
 class Options(Displaced):

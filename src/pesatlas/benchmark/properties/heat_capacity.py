@@ -26,7 +26,7 @@ class Options(Relaxed):
     kind: Literal["heat_capacity"] = Field(
         "heat_capacity", description="heat capacity of the cell at 300 K (J/mol/K)"
     )
-    displacement_A: float = Field(0.015, gt=0, le=0.1, description="displacement of an atom (Å)")
+    displacement_A: float = Field(0.015, gt=0, le=0.1, description="finite displacement of an atom (Å)")
     min_length_A: float = Field(20.0, gt=0, description="shortest edge of the supercell (Å)")
     temperature_K: float = Field(300.0, gt=0, description="temperature (K)")
 

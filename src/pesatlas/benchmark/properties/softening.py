@@ -26,7 +26,9 @@ class Options(FromFrames):
     """Frames of the test split: slope of forces by least squares through the origin, of each frame."""
 
     kind: Literal["softening"] = Field("softening", description="slope of forces against those of DFT")
-    frames: int | None = Field(1000, ge=1, description="at most so many frames, drawn by lot; null: all")
+    frames: int | None = Field(
+        1000, ge=1, description="number of frames at most, chosen at random; null: all"
+    )
 
 
 SUITES = {"quick": Options(frames=50), "full": Options()}

@@ -59,7 +59,7 @@ def export(source: Source, folder: Path) -> list[Path]:
 
 
 def remarks(source: Source) -> list[str]:
-    """Say which isolated atoms are not in the training file and why, and which frames MACE cannot be tested on."""
+    """Return remarks on missing isolated atoms, and on frames that MACE cannot be tested on."""
     elements = _elements_of(source)
     found = []
     if elements.without_energy:

@@ -38,7 +38,8 @@ class Options(Section):
     )
     older_convention: bool = Field(
         default=False,
-        description="the weights were trained when matgl summed messages on the destination of an edge (before 2.2)",
+        description="the weights were trained with matgl before 2.2, which summed messages on the "
+        "destination of an edge",
     )
 
     @model_validator(mode="after")

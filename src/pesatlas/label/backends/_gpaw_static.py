@@ -63,7 +63,7 @@ def calculate(job: dict[str, Any]) -> dict[str, Any]:
 
 
 class DivergedError(Exception):
-    """The SCF ran away: GPAW says so with NaN energies, an eigenvalue problem that breaks down or no Fermi level."""
+    """Messages of a diverged SCF: NaN energies, a failed eigenvalue problem, no Fermi level."""
 
 
 def converge(atoms: Atoms) -> float:

@@ -26,7 +26,7 @@ class Options(Section):
     kind: Literal["gpaw"] = Field("gpaw", description="GPAW: plane waves, PAW; open")
     quality: Literal["coarse", "demo", "standard"] = Field(
         "standard",
-        description="standard: tight settings; coarse: a level of its own for demonstrations, not for training; demo: coarser still",
+        description="standard: tight settings; coarse: a separate level for demonstrations, not for training; demo: coarser still",
     )
 
 

@@ -26,7 +26,7 @@ else:
     Potential = plugins.options_of(POTENTIALS)
 
 _EVALUATING = Lock()
-"""One evaluation at a time: each has all threads of the job, and switches of torch that hold for the whole process."""
+"""Lock for one evaluation at a time: each uses all threads and process-wide switches of torch."""
 
 
 class Options(Section):
@@ -37,10 +37,10 @@ class Options(Section):
         description="a machine-learning potential in place of DFT, for demonstrations and tests; needs levels: [mlip]",
     )
     potential: Potential = Field(
-        description="potential whose energies, forces and stresses are the labels: another than explores, or they tell nothing new"
+        description="potential whose energies, forces and stresses are the labels; not the one that explores"
     )
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where it is evaluated: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the potential: cpu, cuda, cuda:1"
     )
 
 
@@ -102,7 +102,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
 def evaluate(
     potential: Any, numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the energy (eV), forces (n, 3) in eV/Å, and stress (6,) in eV/Å³, tension positive, xx yy zz yz xz xy.
+    """Return energy (eV), forces (n, 3) (eV/Å), stress (6,) (eV/Å³, tension positive, Voigt).
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ def _finished(text: str, block: int) -> bool:
 
 
 def _energies(block: str) -> tuple[float, float, float]:
-    """Return the free energy, the energy for zero smearing, and what of them is van der Waals as far as it is told, eV."""
+    """Return free energy, energy at zero smearing, and van der Waals energy if known (eV)."""
     found = _ENERGIES.search(block)
     if found is None:
         learned = "ML TOTEN" in block or "ML energy" in block

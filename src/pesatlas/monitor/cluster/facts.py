@@ -279,7 +279,7 @@ def read_partitions(text: str, nodes: list[Node], settings: dict[str, str]) -> d
 
 
 def read_associations(text: str) -> list[Association]:
-    """Read ``sacctmgr --parsable2 show assoc format=Account,Partition,MaxWall,MaxSubmitJobs,DefaultQOS,QOS``."""
+    """Read associations: account, partition, MaxWall, MaxSubmitJobs, DefaultQOS, QOS."""
     found = []
     for line in text.splitlines():
         account, partition, wall, submitted, default, qos = [*line.split("|"), *[""] * 6][:6]

@@ -77,7 +77,7 @@ def _account(name: str, cluster: Cluster, file: Path) -> Check:
 
 
 def compare(requests: Sequence[Request], cluster: Cluster, file: Path) -> Iterator[Check]:
-    """Yield for each partition what it gives, and for each group of rules that ask for the same whether it gives that."""
+    """Yield the limits of each partition, and the fit of each group of rules with equal requests."""
     by_partition: dict[tuple[str | None, str | None, str | None], list[Request]] = {}
     for request in requests:
         qos = request.options.get("qos")

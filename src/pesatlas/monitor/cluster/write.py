@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from snakemake.ioutils import register_in_globals
 
 from pesatlas.errors import UserError
 from pesatlas.monitor.cluster.facts import Cluster, Partition
 from pesatlas.monitor.cluster.partition_fit import SHORT_MEMORY_S, count, duration, memory
 from pesatlas.monitor.cluster.requests import Request
+from pesatlas.runtime import templates
 
 _TEMPLATE = Path(__file__).with_name("profile.yaml.j2")
 _WIDTH = 140
@@ -234,17 +234,7 @@ def _status(cluster: Cluster) -> Choice:
 
 def render(profile: Profile) -> str:
     """Return the text of a profile, every key with its reason."""
-    environment = jinja2.Environment(
-        autoescape=False,  # noqa: S701 - YAML, no page
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["comment"] = _comment
-    environment.filters["text"] = _text
-    values: dict[str, Any] = asdict(profile)
-    text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(values)
+    text = templates.render(_TEMPLATE, asdict(profile), {"comment": _comment, "text": _text})
     return re.sub(r"\n{3,}", "\n\n", text)
 
 

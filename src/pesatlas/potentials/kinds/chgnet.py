@@ -29,9 +29,7 @@ class Options(Section):
     """CHGNet, trained on energies of the Materials Project with its corrections; somewhat soft."""
 
     kind: Literal["chgnet"] = "chgnet"
-    version: Literal["0.3.0", "0.2.0", "r2scan"] = Field(
-        "0.3.0", description="which of the package's weights"
-    )
+    version: Literal["0.3.0", "0.2.0", "r2scan"] = Field("0.3.0", description="weights of the package")
 
 
 def check(options: Options) -> None:  # noqa: ARG001 - every kind is asked in the same way

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.layout import file_name
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.hub import fetch_weights
@@ -30,11 +31,12 @@ class Options(Section):
         description="name on the hub, e.g. M3GNet-PES-MatPES-PBE-2025.2, or owner/name: fetched once into `cache`",
     )
     cache: Path = Runtime(
-        Path("resources/potentials"), description="folder where weights given by name are kept"
+        Path("resources/potentials"), description="cache folder of weights that are given by name"
     )
     older_convention: bool = Field(
         default=False,
-        description="the weights were trained when matgl summed messages on the destination of an edge (before 2.2)",
+        description="the weights were trained with matgl before 2.2, which summed messages on the "
+        "destination of an edge",
     )
     sha256: str | None = Field(
         None,
@@ -112,7 +114,7 @@ def identify(options: Options) -> Identity:
 def trained_on(options: Options) -> TrainedOn | None:
     """Return what it was trained on: by the card of a campaign's own potential, else by the name of published weights."""
     folder = _present(options)
-    card = folder / "card.json"
+    card = folder / file_name("potential_card")
     if card.is_file():
         try:
             known = json.loads(card.read_text(encoding="utf-8"))

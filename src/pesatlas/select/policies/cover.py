@@ -18,7 +18,8 @@ class Options(Section):
 
     kind: Literal["cover"] = Field(
         "cover",
-        description="most new atomic environments for the cube of the number of atoms, coarse to fine",
+        description="most new atomic environments per DFT cost (cube of the number of atoms), from coarse "
+        "to fine",
     )
 
 
@@ -28,7 +29,7 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 
 
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
-    """Cover the centres of all atomic clusters by resolutions that become finer by √2, the last of which is the clusters themselves.
+    """Cover the centres of all atomic clusters by resolutions finer by √2 each.
 
     At each resolution the frame comes first that has the most bins not yet covered, for the cube of its number of atoms (what DFT
     costs); Chvátal's greedy rule, within ln(bins) of the cheapest cover. What earlier picks, ``taken`` and ``known`` cover is

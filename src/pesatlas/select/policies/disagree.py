@@ -20,7 +20,8 @@ class Options(Section):
 
     kind: Literal["disagree"] = Field(
         "disagree",
-        description="where the committee of `round` is expected to be most wrong and labels are few, for the cube of the number of atoms",
+        description="largest expected error of the committee of `round` per DFT cost (cube of the number "
+        "of atoms), where labels are few",
     )
 
 

@@ -18,7 +18,7 @@ class Options(Section):
 
     kind: Literal["farthest"] = Field(
         "farthest",
-        description="the structure farthest from all picks so far, again and again: a yardstick; time grows as candidates x picks",
+        description="farthest-point sampling of structures, a baseline; time grows as candidates x picks",
     )
 
 

@@ -51,7 +51,7 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
 
 
 def _cover(pool: Pool, members: list[int], taken: list[int], done: set[int]) -> dict[int, int]:
-    """Rows to pick among ``members`` of one structure cluster, and the number of atomic clusters that each serves."""
+    """Return picks among ``members`` of one structure cluster, and the number of atomic clusters of each."""
     smallest: dict[int, int] = {}
     atoms_of = {row: set(pool.atom_clusters_of(row)) for row in members}
     for row, found in atoms_of.items():

@@ -17,7 +17,7 @@ PER_CLUSTER = None
 class Options(Section):
     """Options of the policy: none."""
 
-    kind: Literal["random"] = Field("random", description="frames drawn by lot, as a yardstick")
+    kind: Literal["random"] = Field("random", description="random frames, a baseline")
 
 
 def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - every policy is called this way

@@ -23,11 +23,11 @@ class Options(Section):
     melt_K: Temperature = Field(4000.0, description="temperature (K) at which crystals are melted")
     melt_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     quench_ps: float = Field(40.0, gt=0, description="time of the quench (ps)")
-    final_K: Temperature = Field(300.0, description="temperature (K) that it ends at")
+    final_K: Temperature = Field(300.0, description="final temperature (K)")
     anneal_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
     max_volume_ratio: float = Field(
-        3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort"
+        3.0, gt=1, le=100, description="limits of trajectories in this domain, as explore.abort"
     )
 
     @model_validator(mode="after")

@@ -21,27 +21,28 @@ from pesatlas.structures.layers import find_layers
 class Options(Section):
     """Options of the domain ``compressed``."""
 
-    kind: Literal["compressed"] = Field("compressed", description="crystals on a ladder of pressures")
+    kind: Literal["compressed"] = Field("compressed", description="crystals at a series of pressures")
     supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as of bulk; null: unit cells")
     temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
     pressures_GPa: list[Pressure] = Field(
-        [10.0, 25.0, 50.0, 100.0, 200.0, 300.0], min_length=1, description="the ladder (GPa)"
+        [10.0, 25.0, 50.0, 100.0, 200.0, 300.0], min_length=1, description="pressures (GPa)"
     )
     given_at_GPa: Pressure = Field(
         0.0, description="pressure (GPa) at which the crystals have the volume that their source gives"
     )
     bulk_modulus_GPa: float = Field(
-        100.0, ge=1, le=500, description="guess of the bulk modulus at 0 GPa, for the volumes to start from"
+        100.0, ge=1, le=500, description="guess of the bulk modulus at 0 GPa, for the initial volumes"
     )
     bulk_modulus_derivative: float = Field(
-        4.0, ge=1, le=10, description="guess of its derivative by pressure, which is about 4 for most solids"
+        4.0, ge=1, le=10, description="guess of its pressure derivative, about 4 for most solids"
     )
 
     max_volume_ratio: float = Field(
         4.0,
         gt=1,
         le=100,
-        description="what counts as exploded here, as explore.abort: layered crystals shrink a lot",
+        description="limits of trajectories in this domain, as explore.abort: layered crystals shrink "
+        "strongly",
     )
 
     @field_validator("pressures_GPa", "temperatures_K")

@@ -27,7 +27,7 @@ class Options(Section):
     )
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
     max_volume_ratio: float = Field(
-        3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort"
+        3.0, gt=1, le=100, description="limits of trajectories in this domain, as explore.abort"
     )
 
 

@@ -26,10 +26,12 @@ class Options(Section):
         ["volume", "xx", "yy", "zz", "yz", "xz", "xy"], min_length=1, description="kinds of strain"
     )
     magnitudes: list[float] = Field(
-        [-0.06, -0.03, 0.03, 0.06], min_length=1, description="strains of each kind, without unit"
+        [-0.06, -0.03, 0.03, 0.06],
+        min_length=1,
+        description="magnitudes of each kind of strain, dimensionless",
     )
     temperatures_K: Temperatures = Field(
-        [], description="dynamics in the strained cell at these temperatures (K); none: the cells alone"
+        [], description="temperatures of dynamics in the strained cell (K); none: static cells only"
     )
 
     @field_validator("magnitudes")

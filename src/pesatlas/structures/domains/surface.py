@@ -39,10 +39,10 @@ class Options(Section):
         description="indices (of the conventional cell); null: all different ones up to max_index",
     )
     max_index: int = Field(1, ge=1, le=3, description="largest Miller index, if none are listed")
-    max_terminations: int = Field(2, ge=1, description="terminations of each, as many as there are at most")
-    thickness_A: float = Field(8.0, ge=3, le=60, description="thickness of the slab, at least (Å)")
-    vacuum_A: float = Field(12.0, ge=5, le=50, description="empty space between a slab and its image (Å)")
-    supercell: InPlane = Field(InPlane(), description="how often the slab is repeated in its plane")
+    max_terminations: int = Field(2, ge=1, description="number of terminations of each, at most")
+    thickness_A: float = Field(8.0, ge=3, le=60, description="smallest thickness of the slab (Å)")
+    vacuum_A: float = Field(12.0, ge=5, le=50, description="vacuum between a slab and its image (Å)")
+    supercell: InPlane = Field(InPlane(), description="in-plane repetitions of the slab")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
 
 

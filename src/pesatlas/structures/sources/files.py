@@ -29,7 +29,7 @@ class Options(Section):
     licence: str | None = Runtime(
         None,
         min_length=1,
-        description="licence under which these files are given, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
+        description="licence of these files, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
     )
 
 
@@ -39,7 +39,7 @@ def licence(options: Options) -> str:
 
 
 def check(options: Options) -> None:
-    """Raise a UserError for a path that does not exist or a folder or glob without any file that can be read."""
+    """Raise a UserError for a missing path, or a folder or glob without a readable file."""
     for text in options.paths:
         expand(text)
 

@@ -42,7 +42,7 @@ class Options(Section):
     )
     cache: str = Field(
         "materials_project.parquet",
-        description="the one file that holds what was fetched; share it between campaigns",
+        description="cache file of fetched crystals; campaigns may share it",
     )
     elements: Symbols | None = Field(None, description="only materials that contain all of these elements")
     chemical_systems: list[str] | None = Field(None, description="only these systems, e.g. Li-Fe-O or Si-*")
@@ -55,8 +55,8 @@ class Options(Section):
 
     include_gnome: bool = Field(
         default=False,
-        description="also the materials that the Materials Project took over from GNoME: their licence is CC BY-NC 4.0 (no commercial use), "
-        "that of all others CC BY 4.0",
+        description="include materials from GNoME: their licence is CC BY-NC 4.0 (no commercial use), "
+        "that of all others is CC BY 4.0",
     )
 
     def query(self) -> dict[str, Any]:

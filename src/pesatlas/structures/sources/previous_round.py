@@ -31,15 +31,15 @@ class Options(Section):
     """Options of the source ``previous_round``."""
 
     kind: Literal["previous_round"] = Field(
-        "previous_round", description="frames of a finished campaign that lie farthest from all its picks"
+        "previous_round", description="frames of a finished campaign farthest from all its picks"
     )
-    previous: Path = Field(description="folder of that campaign; it is only read")
-    count: int = Field(50, ge=1, le=100_000, description="frames to start from")
+    previous: Path = Field(description="folder of the finished campaign; it is only read")
+    count: int = Field(50, ge=1, le=100_000, description="number of starting frames")
     domains: list[str] = Field(
         ["bulk"],
         min_length=1,
-        description="frames of these domains alone: what starts from them is explored by this campaign's domains, so a slab must not be given "
-        "to bulk",
+        description="only frames of these domains: they are explored by this campaign's domains, and a "
+        "slab must not go to bulk",
     )
 
 
@@ -124,7 +124,7 @@ def _cells(structures: Path, domains: list[str]) -> set[str]:
 def _thin(
     clusters: Sequence[Path], picked: set[str], allowed: set[str], count: int
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Names of the frames farthest from all picks, in their order, and their components with that distance as the last column."""
+    """Names of the frames farthest from all picks, and their components with that distance."""
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
     tree = KDTree(np.concatenate([points[[n in picked for n in ids]] for ids, points in _pieces(clusters)]))

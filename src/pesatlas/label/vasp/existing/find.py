@@ -172,7 +172,7 @@ def _short(key: str) -> str:
 
 
 def _role(path: Path) -> tuple[str, str, bool]:
-    """Return what a file is of a run (``vasprun``, ``outcar`` or nothing), what its name has beyond that, and whether it is packed."""
+    """Return kind (``vasprun``, ``outcar`` or none) and name suffix of a file, and whether it is packed."""
     if not _NO_OUTPUT.search(path.name) and not _is_archive(path):
         for role, pattern in (("vasprun", _VASPRUN), ("outcar", _OUTCAR)):
             if matched := pattern.fullmatch(path.name):

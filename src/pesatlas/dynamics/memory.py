@@ -20,7 +20,7 @@ def load_of(n_atoms: torch.Tensor, volumes: torch.Tensor) -> float:
 
 
 class Capacity:
-    """How much fits: a number of atoms, and on a GPU a number of neighbours that follows from the memory in use.
+    """Capacity of a batch: atoms, and on a GPU neighbours, which follow from the memory in use.
 
     Parameters
     ----------

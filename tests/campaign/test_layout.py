@@ -1,0 +1,199 @@
+"""The layout is the one place that knows the paths of a campaign: rules write those, and nobody else spells them."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import OutputSettings, ResourceSettings
+
+from pesatlas.campaign import layout
+from pesatlas.campaign.rules import RULES
+from small_campaign import ROOT
+
+VALUES = {
+    "batch": "00012",
+    "group": "00003",
+    "level": "pbe",
+    "seed": "7",
+    "policy": "cover",
+    "share": "0.5",
+    "format": "mace",
+    "potential": "my-own-2",
+    "property": "elasticity",
+    "figure": "hours",
+}
+EVERYTHING = {
+    "train": {},
+    "compare": {"policies": [{"kind": "cover"}, {"kind": "random"}]},
+    "benchmark": {},
+}
+ROUND = {
+    "number": 2,
+    "previous": "before",
+    "committee": [{"kind": "chgnet", "version": "0.3.0"}, {"kind": "chgnet", "version": "0.2.0"}],
+}
+# Files in a potential's folder have the names that matgl.load_model asks for; it writes them itself.
+OF_MATGL = {"model.json", "model.pt", "state.pt"}
+# What has the name of a path of results and is none, or is said to people by those who may not know the layout.
+ELSEWHERE = {
+    "cli/select.py": {"selection.parquet", "quality.parquet"},  # a folder of its own, for picks from files
+    "cli/gaps.py": {"structures.parquet"},  # as above
+    "select/comparison_picks.py": {"selection.parquet"},  # a temporary folder for each arm
+    "report/build.py": {"report.html"},  # the template of the page
+    "benchmark/measure.py": {"benchmark"},  # a folder of the store
+    "train/training.py": {"potentials"},  # as above
+    "monitor/rates.py": {"labels"},  # as above
+    "testing/selecting.py": {
+        *("selection.parquet", "calibration.parquet", "structures.npz", "atoms.npz", "c/atoms.npz", "pca.npz")
+    },  # folders of tests
+    "testing/properties.py": {"dataset.parquet"},  # as above
+    # the ground and the configuration lie below the layout
+    "config/round.py": {
+        "checksum of the manifest.json of the round before: a run stops if it has changed; null: whatever is there"
+    },
+    "tables/describe.py": {
+        ": no such file. Name a Parquet file below results/, e.g. results/selection.parquet."
+    },
+}
+
+
+def filled(template):
+    # Snakemake puts a wildcard's pattern beside its name
+    return re.sub(r"{(\w+)(,([^{}]|{\d})*)?}", lambda found: VALUES[found[1]], template)
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory):
+    """Every rule that there can be, as Snakemake reads it."""
+    found = {}
+    for name, added in {"all": EVERYTHING, "round": {"round": ROUND}}.items():
+        folder = tmp_path_factory.mktemp(name)
+        raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text()) | added
+        (folder / "config.yaml").write_text(yaml.safe_dump(raw))
+        before = folder / "before" / "results"
+        before.mkdir(parents=True)
+        manifest = {"campaign": "a", "files": [], "levels": ["pbe"], "label_batches": 0, "configuration": {}}
+        (before / "manifest.json").write_text(json.dumps(manifest))
+        (before / "dataset" / "pbe").mkdir(parents=True)
+        (before / "dataset" / "pbe" / "part-00000.parquet").touch()
+        with SnakemakeApi(OutputSettings()) as api:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(), snakefile=ROOT / "Snakefile", workdir=folder
+            )
+            found |= {rule.name: rule for rule in workflow._workflow.rules if rule.name != "all"}
+    return found
+
+
+def test_rules_write_what_the_layout_says(rules):
+    assert set(rules) == set(layout.PATHS)
+    for name, rule in rules.items():
+        outputs = [layout.output_of(filled(str(path))) for path in rule.output]
+        assert None not in outputs, name
+        written = {output.name for output in outputs}
+        # the selection of a comparison is picked by another rule
+        assert written == set(layout.PATHS[name]), name
+        assert [filled(str(path)) for path in rule.log] == [filled(layout.log_of(name))]
+        assert rule.benchmark is None or filled(str(rule.benchmark)) == filled(layout.times_of(name))
+        if name in layout.WORK:
+            assert rule.params["work"] == layout.WORK[name]
+
+
+def test_every_rule_belongs_to_a_stage():
+    # frames that are labelled already are no stage of a campaign
+    assert {rule for rules in RULES.values() for rule in rules} | {"read_reference"} == set(layout.PATHS)
+
+
+@pytest.mark.parametrize(
+    "output", list(layout.all_paths()), ids=lambda output: f"{output.rule}-{output.name}"
+)
+def test_the_rule_of_a_path_is_found_from_its_template(output):
+    text = filled(layout.path_of(output.name))
+    found = layout.output_of(text)
+    first = "pick_snapshots" if output.name == "selection" else output.rule
+    assert (found.rule, found.name) == (first, output.name)
+    assert layout.path_of(output.name, **found.wildcards) == text
+    assert layout.below(Path("there"), output.name, **found.wildcards) == Path("there") / text.removeprefix(
+        "results/"
+    )
+
+
+@pytest.mark.parametrize("rule", layout.PATHS)
+def test_a_job_is_done_when_the_first_path_of_its_rule_is_there(rule):
+    job = filled(layout.JOBS.get(rule, ""))
+    assert layout.done_by(rule, job) == filled(next(iter(layout.PATHS[rule].values())))
+    assert layout.log_of(rule, job) == filled(layout.log_of(rule))
+    assert layout.done_by(rule, "" if job else "00000") is None
+
+
+def test_paths_of_nobody_have_no_rule():
+    for path in (
+        "results/snapshots/12.parquet",
+        "results/selection.parquet.manifest.json",
+        "selection.parquet",
+    ):
+        assert layout.output_of(path) is None
+    assert layout.done_by("no_rule") is None
+
+
+def test_frames_that_are_labelled_already_are_a_batch_of_their_own():
+    assert layout.output_of("results/snapshots/reference.parquet").rule == "read_reference"
+    assert layout.output_of("results/features/reference.parquet").wildcards == {"batch": "reference"}
+
+
+def literals(path):
+    """Strings of a module that are no docstrings, with whether a path is divided by them."""
+    tree = ast.parse(path.read_text())
+    docs = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    divided = {
+        id(node.right)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value, id(node) in divided
+
+
+def spelled(path):
+    """Literals of a module that name files or folders of results."""
+    templates = [layout.within(output.name) for output in layout.all_paths()]
+    files = {Path(template).name for template in templates if "{" not in Path(template).name} - OF_MATGL
+    folders = {template.partition("{")[0].rpartition("/")[0] for template in templates} - {"", "work/fetched"}
+    tops = {folder.partition("/")[0] for folder in folders} | {layout.RESULTS}
+    starts = (
+        *(f"{layout.RESULTS}/{top}" for top in tops),
+        *(f"{folder}/" for folder in folders),
+        "work/fetched",
+        *layout.WORK.values(),
+    )
+    for text, divided in literals(path):
+        words = re.split(r"[\s'\"`,:;()]+", text)
+        names = {Path(word).name for word in words if word}
+        if files & names or any(word.startswith(starts) for word in words) or (divided and text in tops):
+            yield text
+
+
+MODULES = [path for path in (ROOT / "src" / "pesatlas").rglob("*.py") if path.name != "layout.py"]
+
+
+@pytest.mark.parametrize(
+    "path", [*MODULES, *(ROOT / "scripts").glob("*.py")], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_nobody_else_spells_a_path_of_results(path):
+    found = set(spelled(path))
+    inside = path.relative_to(ROOT / "src" / "pesatlas").as_posix() if "src" in path.parts else ""
+    assert found - ELSEWHERE.get(inside, set()) == set()
+
+
+def test_the_rules_spell_no_path():
+    for path in (ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")):
+        text = path.read_text()
+        assert not re.search(r"[\"'](results|work|logs)/", text), path
