@@ -2,8 +2,8 @@
 
 ``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all``
 every test. The file has the seconds of each test function with all its cases, and of each fixture that
-several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too; it
-is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick. Tests
+several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too;
+it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick. Tests
 on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are.
 ``make durations`` writes the file.
 """
@@ -96,7 +96,10 @@ class Tiers:
 
 
 class FixtureStopwatch:
-    """A plugin of pytest, of each worker: the reports of tests carry how long the shared fixtures took that were made for them."""
+    """A plugin of pytest, of each worker.
+
+    The reports of tests carry how long the shared fixtures took that were made for them.
+    """
 
     def __init__(self):
         self.seconds = {}

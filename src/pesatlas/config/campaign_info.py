@@ -16,7 +16,8 @@ class CampaignInfo(Section):
     seed: int = Field(2026, ge=0, description="seed of all random numbers of the campaign")
     store: str = Runtime(
         "store",
-        description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
+        description="folder of finished trajectories and labels, addressed by content; campaigns may share "
+        "one",
     )
     read_stores: list[str] = Runtime(
         [], description="other stores to read finished results from; nothing is written there"

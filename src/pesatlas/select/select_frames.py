@@ -1,4 +1,4 @@
-"""The whole stage on files: principal components, clusters, candidates, picks and their quality, as the rules make them."""
+"""The whole stage on files: components, clusters, candidates, picks and their quality, as the rules do."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ from pesatlas.select.reference import Reference
 
 @dataclass(frozen=True)
 class EncodedFrames:
-    """Shards of frames and their features: tables ``snapshots`` and ``features`` and the moments, one of each for a shard."""
+    """Shards of frames and their features.
+
+    Tables ``snapshots`` and ``features`` and the moments, one of each for a shard.
+    """
 
     snapshots: Sequence[Path]
     features: Sequence[Path]
@@ -31,7 +34,8 @@ class Disagreement(NamedTuple):
 
     Attributes
     ----------
-    measure : writes the table ``disagreement`` of one group, given its snapshots, clusters and candidates and the path of that
+    measure : writes the table ``disagreement`` of one group, given its snapshots, clusters and candidates
+        and the path of that
         table, as ``measure_disagreement`` does
     calibration : table ``calibration`` of the committee
     """
@@ -55,7 +59,8 @@ def select_frames(
     Parameters
     ----------
     pool : groups of shards to pick from; how shards are grouped changes no pick
-    results : folder that gets the tables ``selection`` and ``quality``, and all that is made on the way, where a campaign has them
+    results : folder that gets the tables ``selection`` and ``quality``, and all that is made on the way, where
+        a campaign has them
     structures_per_job : rows of ``selection`` in a batch of labels
     reference : frames that are labelled already, which count as covered
     committee : disagreement of a committee, which the policy ``disagree`` needs
@@ -111,7 +116,8 @@ def cluster_frames(
 ) -> dict[str, Path]:
     """Cluster groups of shards of ``features`` in both stages; return the table ``clusters`` of each group.
 
-    All that it makes is where a campaign has it in its ``results``, the centres of both stages beside these tables.
+    All that it makes is where a campaign has it in its ``results``, the centres of both stages beside these
+    tables.
     """
     structures, atoms = below(results, "structure_centres"), below(results, "atom_centres")
     cells = {name: below(results, "structure_grid", group=name) for name in features}
