@@ -152,7 +152,7 @@ def _run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
 
 
 def _write(out: Path, chosen: list[Origin], about: list[dict[str, Any]]) -> None:
-    """Write the chosen entries with all that their files say of them, in this order."""
+    """Write the chosen entries with all their data, in this order."""
     with atomic_path(out) as temporary:
         if out.suffix == ".parquet":
             pq.write_table(_rows(chosen), temporary)

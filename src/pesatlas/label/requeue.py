@@ -142,7 +142,7 @@ def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingL
 
 
 def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
-    """Put ``misses`` back into the queue, and take away the tables that tell of them.
+    """Put ``misses`` back into the queue, and remove the tables that contain them.
 
     Return how many calculations that makes.
 

@@ -39,7 +39,7 @@ _FOLDERS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage took.
+    """Measured cost of one stage.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ def _label_seconds(results: Results) -> float:
 
 
 def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | None) -> str:
-    """Say what the next thousand picks would cost, at the mean of those so far, and bring."""
+    """Return the expected cost and benefit of the next thousand picks."""
     label = next((cost for cost in found if cost.stage == "label"), None)
     if label is None or not picks or not label.core_h:
         return "What labels cost was not measured in this campaign."

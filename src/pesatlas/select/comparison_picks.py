@@ -29,7 +29,7 @@ TEST = "test"
 
 @dataclass(frozen=True)
 class Explored:
-    """What there is to pick from.
+    """Candidates of a comparison.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ FILES_OF_SOURCES = "a file of structures.sources"
 
 
 def fetch_structures(campaign: Campaign) -> None:
-    """Let every source that has a ``fetch`` fill its cache.
+    """Fill the cache of every source that has a ``fetch``.
 
     Raises
     ------

@@ -168,7 +168,7 @@ def cluster(
 
 
 def disagree(candidates: Path, clusters: Path, said: Any = None) -> Path:
-    """Write what a committee says of candidates.
+    """Write predictions of a committee for candidates.
 
     By ``said``, or of every frame its own, whoever is asked with it.
     """

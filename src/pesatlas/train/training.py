@@ -93,7 +93,7 @@ def train_potential(
 
 @dataclass(frozen=True)
 class _Task:
-    """What is trained, and what it is trained on.
+    """A training task: settings and data.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class _Task:
 
     @property
     def key(self) -> str:
-        """What decides the weights."""
+        """Key of everything that decides the weights."""
         other = {
             "seeds",
             "kept",
@@ -274,7 +274,7 @@ def _references(potential: Any) -> dict[str, float]:
 
 
 def _gate(folder: Path) -> dict[str, Any]:
-    """Say whether the potential may explore; one that may not is a result too."""
+    """Return whether the potential passes the gate; one that fails is a result too."""
     try:
         load_potential(matgl.Options(path=folder), "cpu")
     except UserError as error:
