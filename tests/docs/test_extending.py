@@ -134,7 +134,7 @@ from pathlib import Path
 
 from pesatlas.monitor.doctor import doctor
 
-for check in islice(doctor(Path("config.yaml"), Path("profiles/local"), Path("Snakefile")), 6):
+for check in islice(doctor(Path("config.yaml"), Path("profiles/local"), Path("Snakefile")), 7):
     print(check.ok, check.text)
 """
     said = run(["-c", ask], campaign, installed)
