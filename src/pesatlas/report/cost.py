@@ -137,9 +137,9 @@ def _hours(hours: Data) -> Figure:
     return Figure(
         "hours",
         "Where the time went",
-        "Core hours of each stage, and GPU hours where GPUs worked. Labels: the time of their calculations "
-        "when they were made, also if a run "
-        "took them from the store; all others: the last run of each job.",
+        "Core hours of each stage, and GPU hours where GPUs were used. Labels: the time of "
+        "their calculations, also if a run took them from the store; all others: the last run "
+        "of each job.",
         "hours",
         f"{TIMES}, {shown('labels')}",
         "SELECT level, sum(wall_s) / 3600 AS hours FROM labels GROUP BY level",
