@@ -59,8 +59,8 @@ def select_frames(
     Parameters
     ----------
     pool : groups of shards to pick from; how shards are grouped changes no pick
-    results : folder that gets the tables ``selection`` and ``quality``, and all that is made on the way, where
-        a campaign has them
+    results : folder that gets the tables ``selection`` and ``quality``, and all that is made on the way,
+        where a campaign has them
     structures_per_job : rows of ``selection`` in a batch of labels
     reference : frames that are labelled already, which count as covered
     committee : disagreement of a committee, which the policy ``disagree`` needs
