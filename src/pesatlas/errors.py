@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what is wrong, where, and how to mend it."""
+    """An error that the user can fix. The message has the problem, its place and the remedy."""

@@ -43,7 +43,7 @@ def test_checking_names_hydrogen_where_the_time_step_is_too_long_for_it(tmp_path
     text = pesatlas("config", "new")[1]
     assert "timestep_fs: auto" in text
     assert "hydrogen" not in _checked(tmp_path, text.replace("timestep_fs: auto", "timestep_fs: 2.0"))
-    text = text.replace("[AlP, GaAs,", "[LaH10,")
+    text = text.replace("[NaCl, Si,", "[LaH10, Si,")
     assert "hydrogen" not in _checked(tmp_path, text)
     said = _checked(tmp_path, text.replace("timestep_fs: auto", "timestep_fs: 2.0"))
     assert "there is hydrogen, and explore.timestep_fs is 2 fs" in said

@@ -32,7 +32,7 @@ Never stored, so that the next run tries again.
 
 @dataclass(frozen=True, eq=False)
 class Static:
-    """What a potential says of one structure.
+    """Predictions of a potential for one structure.
 
     Energy in eV, forces (n, 3) in eV/Å, stress (3, 3) in eV/Å³, tension positive.
     """

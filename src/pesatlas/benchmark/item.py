@@ -41,7 +41,7 @@ class BenchmarkItem:
 
 @dataclass(frozen=True)
 class PropertyResult:
-    """What came of a case.
+    """Result of one benchmark item.
 
     Attributes
     ----------

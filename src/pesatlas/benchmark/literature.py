@@ -61,7 +61,7 @@ def published_for(potential: str, which: tuple[str, str]) -> Published | None:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Up to ``good`` a statistic is coloured good, from ``poor`` on poor.
+    """Colour limits of a statistic: good up to ``good``, poor from ``poor`` on.
 
     Reversed if ``good`` is the larger.
     """

@@ -63,7 +63,7 @@ class Ended:
 
     @property
     def outcome(self) -> str | None:
-        """How the dynamics ended, as a word.
+        """End of the dynamics, as a word.
 
         None if it was no end of the dynamics: memory ran out, a program crashed.
         """

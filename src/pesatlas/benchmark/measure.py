@@ -37,7 +37,7 @@ _ATOMS_ON_CPU, _ATOMS_ON_GPU = 256, 8192
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a measurement keeps what it has done, and how much it does at once.
+    """Store and work folder of a measurement, and its batch size.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Workspace:
 
 
 def check_data(properties: Iterable[Any], sources: Sources) -> None:
-    """Look for the data of all ``properties`` before any of them takes its time.
+    """Check that the data of all ``properties`` are there, before any calculation.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _refused(
     benchmarked: BenchmarkedPotential,
     sources: Sources,
 ) -> Failure | None:
-    """Why a case is not even asked about."""
+    """Return why an item is not evaluated; None if it is."""
     if case.failure is not None:
         return case.failure
     unknown = unknown_elements(potential, case.start.numbers)

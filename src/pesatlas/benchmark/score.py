@@ -123,7 +123,7 @@ def differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _deviation(statistic: str, row: dict[str, Any]) -> float:
-    """How bad a value is: its error, its distance from 1, or itself."""
+    """Return the badness of a value: its error, its distance from 1, or itself."""
     if statistic == "mae":
         return float(row["error"])
     return abs(row["value"] - 1) if statistic == "ratio" else float(row["value"])

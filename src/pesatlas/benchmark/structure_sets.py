@@ -23,7 +23,7 @@ _HUB = "materialyze/matcalc-bench on huggingface.co, or a part of it"
 
 @dataclass(frozen=True)
 class Sources:
-    """What properties may take their cases from.
+    """Sources of benchmark items.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ def repeated(start: Start, length_A: float) -> Start:  # noqa: N803 - a unit
 
 
 def run_all(bench: CachedEvaluator, runs: Sequence[Run], plan: Plan) -> Iterator[Ended]:
-    """Run groups of trajectories; yield what became of each, in their order."""
+    """Run groups of trajectories; yield the result of each, in their order."""
     for group in chunks_by_atoms([len(run.start.numbers) for run in runs], bench.atoms_per_chunk):
         chunk = [runs[i] for i in group]
         checkpoint = bench.work / f"md-{digest([run.key for run in chunk])}.npz"

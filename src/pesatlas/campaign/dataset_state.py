@@ -34,12 +34,12 @@ def identifier(manifest: Mapping[str, Any]) -> str | None:
 
 
 def files_that_show(formats: Iterable[str]) -> list[str]:
-    """Return the files below ``results`` that tell of the dataset: with its exports in these formats."""
+    """Return the files below ``results`` that describe the dataset: with its exports in these formats."""
     return [CARD, PAGE, CITATION, CRATE, REPORT, *(within("export", format=kind) for kind in formats)]
 
 
 def state_shown(path: Path) -> str | None:
-    """Return the state of the dataset that a file tells of; None if it tells none."""
+    """Return the dataset state recorded in a file; None if it has none."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

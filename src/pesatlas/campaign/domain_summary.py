@@ -78,7 +78,7 @@ class _Tables:
         ]
 
     def query(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
-        """Return what a query says of ``it``: all files of a table together, or the dataset of a level.
+        """Return the result of a query on ``it``: all files of a table, or the dataset of a level.
 
         Nothing if there are none.
         """

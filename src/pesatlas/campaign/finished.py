@@ -37,7 +37,7 @@ def read_campaign_manifest(results: Path) -> dict[str, Any]:
 
 
 def _no_campaign(results: Path) -> str:
-    """Say what is not there and, by what is, what to do."""
+    """Return a message on what is missing, with the remedy."""
     if not results.exists():
         near = f"there is no folder {results}"
         near += f" in {Path.cwd()}" if not results.is_absolute() else ""

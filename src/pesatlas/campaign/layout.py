@@ -226,7 +226,7 @@ def file_name(name: str) -> str:
 
 
 def shown(*names: str) -> str:
-    """Return paths as people are told of them, as seen from the folder of results.
+    """Return paths for messages, relative to the folder of results.
 
     A folder with a slash where there are many files.
     """

@@ -81,7 +81,7 @@ def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml", *, extensi
 
 
 def _check_extensions(campaign: Campaign, where: str) -> None:
-    """Let every extension that has a ``check`` look at its options: missing files, absent programs."""
+    """Run the ``check`` of every extension on its options: missing files, absent programs."""
     used: list[tuple[str, list[Any]]] = [
         ("structures.sources", campaign.structures.sources),
         ("structures.domains", campaign.structures.domains),

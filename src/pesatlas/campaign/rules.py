@@ -77,7 +77,7 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
 
 
 def _has_few_sources(campaign: Campaign) -> bool:
-    """Tell whether the sources of crystals have little to read; how much a database has is not known."""
+    """Return whether the sources of crystals are small; the size of a database is unknown."""
     size = 0
     for options in campaign.structures.sources:
         source = plugins.find("pesatlas.structures.sources", options.kind)

@@ -179,7 +179,7 @@ def moved_remarks(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def empty_sentence(level: str, splits: Sequence[str]) -> str:
-    """Say which splits are empty."""
+    """Return a sentence on empty splits."""
     many = len(splits) > 1
     named = f"{', '.join(splits[:-1])} and {splits[-1]}" if many else splits[0]
     return f"The split{'s' if many else ''} {named} {'are' if many else 'is'} empty at {level}."

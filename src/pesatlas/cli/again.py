@@ -98,7 +98,7 @@ def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, co
 
 
 def explain_again(again: Again, options: Sequence[str], console: Console) -> None:
-    """Say what is made again, and why."""
+    """Print which files are made again, and why."""
     far = " as far as --until goes" if until_of(options) else ""
     if again.lost:
         console.print(
@@ -116,7 +116,7 @@ def explain_again(again: Again, options: Sequence[str], console: Console) -> Non
 
 
 def stale_problems(results: Path) -> list[str]:
-    """Say which results of a campaign are not what its config.yaml makes today, a sentence for each reason.
+    """Return sentences on stale results of a campaign, one for each reason.
 
     Of a release, nothing.
     """

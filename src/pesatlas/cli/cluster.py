@@ -143,7 +143,7 @@ def _table(trials: list[Trial]) -> Table:
 
 
 def _wrong(trial: Trial) -> list[tuple[str, str]]:
-    """Return what is wrong, and the remedy of each."""
+    """Return problems with their remedies."""
     name = f"{trial.partition} {trial.node}".strip()
     found = [
         (f"{name}, {step}: {each['text']}", each["remedy"])

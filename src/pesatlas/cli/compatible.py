@@ -27,7 +27,7 @@ _SHOWN = 5
 
 @dataclass
 class Wanted:
-    """What a set is compared with.
+    """Reference of a comparison.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Wanted:
 
 @dataclass
 class Findings:
-    """What came of the comparison.
+    """Result of a comparison.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Findings:
 
     @property
     def labels(self) -> int:
-        """How many labels there are."""
+        """Number of labels."""
         return self.agree + self.differ + self.same + self.apart + self.alone
 
     @property

@@ -24,7 +24,7 @@ def jobs_without_results(folder: Path) -> list[Job]:
 
 
 def which(job: Job) -> Which:
-    """Tell one job from every other. When it started is by the clock of its machine, which is no other's."""
+    """Return the identity of a job. When it started is by the clock of its machine, which is no other's."""
     return job.state.host, job.state.pid, job.state.started
 
 
@@ -36,7 +36,7 @@ def failed_before(folder: Path) -> set[Which]:
 def closing_lines(
     folder: Path, before: set[Which], status: int, *, stopped: Stopped | None = None, refused: list[Refusal]
 ) -> str:
-    """Say why a run ended with an exit status that is not 0, and what to do.
+    """Return why a run failed, and what to do.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _REMEDIES = {
 
 
 def message_for_people(error: Exception) -> str | None:
-    """Return what is wrong, where, and how to mend it; None for what is a mistake of this program."""
+    """Return problem, place and remedy of an exception; None for a bug of this program."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _REMEDIES:

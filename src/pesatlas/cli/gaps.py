@@ -45,7 +45,7 @@ def show_gaps(
     picture: Path | None,
     console: Console | None,
 ) -> Facts:
-    """Tell what ``dataset`` does not cover, on ``console`` if there is one.
+    """Report the gaps of ``dataset``, on ``console`` if there is one.
 
     Write ``table`` and ``picture`` if they are asked for.
 
@@ -154,7 +154,7 @@ def _read(files: list[str], work: Path, name: str) -> list[Facts]:
 
 
 def _told(path: Path) -> list[dict[str, Any]]:
-    """Return what a table of frames says of each beside its geometry; nothing of other files."""
+    """Return the data of each frame of a table besides its geometry; none for other files."""
     if path.suffix != ".parquet":
         return []
     names = [name for name in _ABOUT if name in pq.read_schema(path).names]
@@ -204,7 +204,7 @@ def _pairs_of_none(frames: list[Facts]) -> list[tuple[str, str]]:
 
 
 def _differences(frames: list[Facts], others: list[Facts]) -> Facts:
-    """Tell what others have and the dataset has not: elements, pairs of them in one structure, conditions."""
+    """Report elements, pairs of elements and conditions that others have and the dataset lacks."""
     there = {symbol for frame in frames for symbol in frame["symbols"]}
     beyond = {}
     for what in ("temperature_K", "pressure_GPa"):

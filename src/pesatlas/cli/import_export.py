@@ -36,7 +36,7 @@ def import_(
     version: str | None,
     console: Console,
 ) -> None:
-    """Read labels of somebody else into a table, and say where.
+    """Read external labels into a table, and print its path.
 
     One dataset, or any number of VASP calculations.
 

@@ -23,7 +23,7 @@ from pesatlas.tables.failures import Failure, failures_beside
 
 @dataclass
 class _Told:
-    """What is told after an import besides its counts."""
+    """Remarks on an import besides its counts."""
 
     keys: Counter[tuple[str, str]] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class _Told:
 def import_runs(
     places: Sequence[str], level: str, table: Path | None, version: str | None, console: Console
 ) -> None:
-    """Import the runs in folders, globs and archives as labels of a level, and tell what became of each.
+    """Import the runs in folders, globs and archives as labels of a level, and report each.
 
     Raises
     ------

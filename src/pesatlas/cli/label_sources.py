@@ -61,7 +61,7 @@ class Label:
 
 
 def labels_from(place: str, level: str) -> Iterator[Label]:
-    """Yield the labels of a folder of results, a release, a table, a dataset of somebody else, or of runs.
+    """Yield the labels of results, a release, a table, an external dataset, or of runs.
 
     Of results and of our tables of labels: those of ``level``.
 

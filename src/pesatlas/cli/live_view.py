@@ -38,7 +38,7 @@ _FILES = ("--configfile", "--configfiles")
 
 
 def is_shown(arguments: list[str], console: Console) -> bool:
-    """Tell whether the stages of a run with these arguments of Snakemake's are shown."""
+    """Return whether the stages of a run with these Snakemake arguments are shown."""
     return is_watched(console) and not _names(arguments) & _OTHER_DISPLAYS
 
 

@@ -28,7 +28,7 @@ _ROOM = 1024
 
 
 class Lock:
-    """The lock while it is held, and what its file tells of the holder."""
+    """The lock while it is held, and the record of its holder."""
 
     def __init__(self, folder: Path, descriptor: int) -> None:
         self._path, self._descriptor = folder / LOCK_FILE, descriptor
@@ -45,7 +45,7 @@ class Lock:
         return self._descriptor
 
     def note(self, **facts: str | float) -> None:
-        """Add to what the file tells of the holder."""
+        """Add to the record of the holder."""
         self._said |= facts
         with suppress(OSError):  # a full disk stops nobody from holding the lock
             os.pwrite(self._descriptor, json.dumps(self._said).ljust(_ROOM).encode(), 0)
@@ -53,7 +53,7 @@ class Lock:
             os.fsync(self._descriptor)  # other machines see it on a network file system
 
     def is_lost(self) -> bool:
-        """Tell whether its file was taken away or replaced.
+        """Return whether the lock's file was removed or replaced.
 
         Then others may hold a lock of that name, and this one protects nothing.
         """
@@ -65,7 +65,7 @@ class Lock:
             return False  # a network file system that does not answer
 
     def forget(self) -> None:
-        """Tell of nobody any more."""
+        """Remove the record of the holder."""
         with suppress(OSError):
             os.ftruncate(self._descriptor, 0)
 
@@ -111,7 +111,7 @@ def _acquire(folder: Path, descriptor: int) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Tell whether nobody holds the lock of ``folder``.
+    """Return whether the lock of ``folder`` is free.
 
     It is taken for a moment: not to be asked while a run may be starting.
     """

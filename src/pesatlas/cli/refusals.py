@@ -60,7 +60,7 @@ class Refusal:
 
     @property
     def remedy(self) -> str:
-        """Remedy for a person."""
+        """Remedy."""
         for pattern, remedy in _REMEDIES:
             if re.search(pattern, self.said, re.IGNORECASE):
                 return remedy
@@ -100,7 +100,7 @@ def _read(path: Path) -> Iterator[Refusal]:
 
 
 def words_of_sbatch(message: str) -> str:
-    """Return why a job was refused, of all that the executor says of it."""
+    """Return the reason of a rejected submission from the executor's message."""
     if found := re.search(r"The error message was '(.*?)'\.\n", message, re.DOTALL):
         message = found[1]
     message = re.sub(r"^.*?failed with exception: ", "", message.strip(), flags=re.DOTALL)
@@ -109,5 +109,5 @@ def words_of_sbatch(message: str) -> str:
 
 
 def refused(job: str, message: str, again_s: float | None) -> Refusal:
-    """Return the refusal that the executor's message tells of."""
+    """Return the rejected submission in the executor's message."""
     return Refusal(job, words_of_sbatch(message), again_s, time.time())

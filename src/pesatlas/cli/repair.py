@@ -50,7 +50,7 @@ def repair(folder: Path | None, config: Path | None, console: Console, *, dry_ru
 
 
 def _lines(each: Repair, *, dry_run: bool) -> list[str]:
-    """Return what there is to say of one ledger."""
+    """Return the report on one ledger."""
     if each.busy:
         return [f"{each.ledger}: a job works on it; nothing was done. Do it again when that has ended."]
     if each.foreign:

@@ -200,7 +200,7 @@ def _find_profile(profile: str) -> Path:
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
-    """Say where to start if this is no folder of a campaign.
+    """Raise with a hint where to start if this is no folder of a campaign.
 
     Snakemake only says which file it did not find.
     """

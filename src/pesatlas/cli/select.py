@@ -130,7 +130,7 @@ def _encoded(campaign: Campaign, work: Path, name: str) -> EncodedFrames:
 
 
 def _write(out: Path, chosen: list[Origin], about: list[dict[str, Any]]) -> None:
-    """Write the chosen entries with all that their files say of them, in this order."""
+    """Write the chosen entries with all their data, in this order."""
     with atomic_path(out) as temporary:
         if out.suffix == ".parquet":
             pq.write_table(_rows(chosen), temporary)

@@ -67,7 +67,7 @@ class PatientExecutor(plugin.Executor):
         super().run_job(job)
 
     def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
-        """Take notice of a job that could not be submitted, and submit it again a while later.
+        """Handle a rejected submission: submit it again a while later.
 
         The last time, it failed for good.
         """
@@ -91,7 +91,7 @@ class PatientExecutor(plugin.Executor):
         super()._report_job_error_threadsafe(job_info, msg)
 
     def _report_job_submission_threadsafe(self, job_info: SubmittedJobInfo) -> None:
-        """Take notice of a job that was submitted."""
+        """Record a submitted job."""
         self._tries.pop(job_info.job, None)
         super()._report_job_submission_threadsafe(job_info)
 
@@ -135,12 +135,12 @@ class PatientExecutor(plugin.Executor):
                 self._settle(info)
 
     def report_job_success(self, job_info: SubmittedJobInfo) -> None:
-        """Take notice of a job that is done."""
+        """Record a finished job."""
         self._settled.add(id(job_info))
         super().report_job_success(job_info)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
-        """Tell of a job that failed, in Slurm's words, which the profile's `quiet` hides.
+        """Print Slurm's message of a failed job, which the profile's `quiet` hides.
 
         It may have ended before its script began.
         """
@@ -150,7 +150,7 @@ class PatientExecutor(plugin.Executor):
         super().report_job_error(job_info, msg=msg, **more)
 
     def _settle(self, info: SubmittedJobInfo) -> None:
-        """Decide by its results what became of a job that Slurm has forgotten."""
+        """Decide by its results whether a forgotten job succeeded."""
         job, said = info.job, f"Slurm has forgotten job {info.external_jobid} ({_name(info.job)}), "
         done = _has_results(job, self._before.get(job, {}), info.external_jobid)
         if done:
@@ -167,7 +167,7 @@ class PatientExecutor(plugin.Executor):
 
 
 def install() -> None:
-    """Let Snakemake take this executor wherever Slurm's is asked for."""
+    """Register this executor in place of Snakemake's for Slurm."""
     ExecutorPluginRegistry().get_plugin("slurm").executor = PatientExecutor
 
 
@@ -198,14 +198,14 @@ def _outputs(job: Job) -> Outputs:
 
 
 def _has_results(job: Job, before: Outputs, number: str) -> bool:
-    """Tell whether all files of a job were made since it was submitted, and it did not end before its end."""
+    """Return whether all files of a job were made since its submission, and it was not cut off."""
     now = _outputs(job)
     made = all(state is not None and state != before.get(name) for name, state in now.items())
     return made and not any(_broke_off(each, number) for each in _jobs(job))
 
 
 def _broke_off(job: Job, number: str) -> bool:
-    """Tell whether the file of its progress says that the job with this number in Slurm is not finished."""
+    """Return whether the progress file of this Slurm job says that it is unfinished."""
     log = Path(str(job.log[0])) if job.log else Path()
     batch = log.stem if log.parent.name == job.name else ""
     path = FOLDER / f"{'-'.join(filter(None, (job.name, batch)))}.json"

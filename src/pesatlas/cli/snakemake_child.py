@@ -58,7 +58,7 @@ class Interrupt:
 
 
 def _is_logging(frame: FrameType | None) -> bool:
-    """Tell whether the program is about to log something."""
+    """Return whether the program is logging."""
     while frame is not None:
         if frame.f_globals.get("__name__") in {"logging", "snakemake.logging"}:
             return True

@@ -118,7 +118,7 @@ def end_run(folder: Path, controller: ControllingProcess, how: How, console: Con
 
 
 def _no_run(folder: Path, controller: ControllingProcess | None, console: Console, *, now: bool) -> None:
-    """Tell that there is no run to end, and deal with Slurm jobs that it left."""
+    """Report that there is no run to end, and cancel Slurm jobs that it left."""
     console.print(
         "No `pesatlas run` is alive in "
         f"{folder.resolve()}{f': {controller_text(controller)}' if controller else ''}.",
@@ -135,7 +135,7 @@ def _no_run(folder: Path, controller: ControllingProcess | None, console: Consol
 
 
 def _signal(controller: ControllingProcess, how: How, error: OSError, *, here: bool) -> None:
-    """Tell ``controller`` by a signal what cannot be left for it in the folder, whose disk may be full.
+    """Send ``controller`` a signal where a request cannot be written, as on a full disk.
 
     Raises
     ------

@@ -42,7 +42,7 @@ class Request:
 
 
 def request(folder: Path, controller: ControllingProcess, how: How) -> None:
-    """Ask the `pesatlas run` ``controller`` to end."""
+    """Request the end of the `pesatlas run` ``controller``."""
     asked = Request(
         how,
         f"on {socket.gethostname()}, process {os.getpid()}",
@@ -78,6 +78,6 @@ def read_request(folder: Path, controller: ControllingProcess) -> Request | None
 
 
 def forget_request(folder: Path) -> None:
-    """Take away what was asked of a run that has ended."""
+    """Remove the request to a run that has ended."""
     with suppress(OSError):
         (folder / REQUEST_FILE).unlink(missing_ok=True)

@@ -27,7 +27,7 @@ _PENDING = "update pending"
 
 @dataclass(frozen=True)
 class Dag:
-    """What Snakemake knows now of the jobs of a campaign.
+    """Jobs of a campaign that Snakemake knows now.
 
     Attributes
     ----------

@@ -58,7 +58,7 @@ class Benchmark(Section):
 
     @property
     def folder(self) -> Path:
-        """Where the data are, or will be once they are fetched."""
+        """Return the folder of the data, which may not be fetched yet."""
         return self.data or Path("resources/benchmark")
 
     def chosen(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Benchmark(Section):
         return min(self.jobs_per_property, most or self.jobs_per_property)
 
     def problems(self) -> list[str]:
-        """Say which files are missing in the folder of data, a sentence each.
+        """Return sentences on missing files in the folder of data.
 
         Those that are fetched are not asked for.
         """

@@ -77,7 +77,7 @@ class Label(Section):
 
     @property
     def device(self) -> str:
-        """Where labels are calculated: cpu, unless the backend has a device of its own."""
+        """Return the device of labels: cpu, unless the backend has its own."""
         return str(getattr(self.backend, "device", "cpu"))
 
     @property

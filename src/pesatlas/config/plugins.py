@@ -92,7 +92,7 @@ class Plugin:
     """Module that the entry point names."""
 
     def __str__(self) -> str:
-        """Say which it is and whose."""
+        """Return its name and distribution."""
         return f"{self.word} {self.name} ({self.distribution} {self.version})"
 
 

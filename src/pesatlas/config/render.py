@@ -79,7 +79,7 @@ def _module_purpose(value: Any, annotation: Any) -> list[str]:
 
 
 def _bounds(metadata: list[Any]) -> str:
-    """Say the bounds of a number: '> 0, <= 10'."""
+    """Return the bounds of a number as text: '> 0, <= 10'."""
     signs: list[tuple[type, str, str]] = [
         (Gt, "gt", ">"),
         (Ge, "ge", ">="),

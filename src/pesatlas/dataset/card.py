@@ -25,20 +25,21 @@ from pesatlas.tables.schemas import SOURCES
 
 LIMITS = [
     (
-        "Each level is a separate level of theory: energies of different levels, codes or pseudopotentials "
-        "cannot "
-        "be mixed."
+        "Each level is a separate level of theory: energies of different levels, codes or "
+        "pseudopotentials cannot be mixed."
     ),
     (
         "Energies are total energies, never corrected: compare them with corrected ones (Materials Project) "
         "only after the same correction."
     ),
     (
-        "Formation energies are relative to this campaign's crystals of the elements, as given, not relaxed "
-        "at "
-        "the level."
+        "Formation energies are relative to this campaign's crystals of the elements, not "
+        "relaxed at the level."
     ),
-    "Structures come from dynamics with the potential named above: what it never visits is not in here.",
+    (
+        "Structures come from dynamics with the potential named above: regions that it does "
+        "not visit are missing."
+    ),
 ]
 
 

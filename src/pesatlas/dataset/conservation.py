@@ -11,7 +11,7 @@ from pesatlas.tables import read_entry
 
 @dataclass(frozen=True)
 class Sum:
-    """One law of conservation: what came in, and what became of it."""
+    """One conservation law: rows in, and rows out by outcome."""
 
     name: str
     total: int

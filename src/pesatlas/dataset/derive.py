@@ -18,7 +18,7 @@ from pesatlas.dynamics.distance import min_distance
 
 @dataclass(frozen=True)
 class Geometry:
-    """What follows from a geometry alone, and is the same at every level.
+    """Quantities derived from the geometry, the same at every level.
 
     Attributes
     ----------

@@ -109,7 +109,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
 
 
 def remove_export(folder: Path) -> list[Path]:
-    """Take away an export: the files that its record lists, if they are as it tells.
+    """Remove an export: the files listed in its record, if unchanged.
 
     Return the files that stay, for they are not ours.
 

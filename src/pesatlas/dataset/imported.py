@@ -29,7 +29,7 @@ _LONGEST_DETAIL = 300
 
 
 class Counts(NamedTuple):
-    """What came of the entries that were read: rows, refusals by reason, and notes about rows by sentence."""
+    """Result of reading entries: rows, rejections by reason, and notes by sentence."""
 
     rows: int
     refused: Counter[str]

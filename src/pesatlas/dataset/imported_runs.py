@@ -22,7 +22,7 @@ _STAGE = "import"
 
 @dataclass
 class Counts:
-    """What became of runs.
+    """Result of importing runs.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ _COLUMNS = ["level", "level_fingerprint", "code", "pseudopotentials"]
 
 @dataclass(frozen=True)
 class LevelInTables:
-    """What the rows of one level have in common.
+    """Common properties of the rows of one level.
 
     Attributes
     ----------

@@ -75,7 +75,7 @@ def _unneeded(atlas: Atlas, row: Mapping[str, Any], options: Mapping[str, Any]) 
 
 
 def _place(row: Mapping[str, Any]) -> tuple[bool, str]:
-    """Of frames with the same geometry, the one for which this is smallest stays."""
+    """Return the sort key of frames with the same geometry; the smallest stays."""
     return row["condition"] != "equilibrium", row["snapshot_id"]
 
 

@@ -39,7 +39,7 @@ _ROUNDING = 1e-9
 
 
 class RowCheck:
-    """What is wrong with a row of one level's dataset.
+    """Problems of a row of one level's dataset.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class Levels:
         self.rows[level][row["snapshot_id"]] = (per_atom, row["split"], geometry.digest(), known)
 
     def problems(self) -> list[str]:
-        """Return what is wrong between levels."""
+        """Return problems between levels."""
         found: list[str] = []
         for a, b in zip(self.levels, self.levels[1:], strict=False):
             left, right = self.rows[a], self.rows[b]
@@ -271,7 +271,7 @@ def is_magnetic(moments: Sequence[float] | None) -> bool:
 
 @lru_cache(maxsize=1024)
 def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None, bool]:
-    """Return what a row's settings, of GPAW or VASP, say of its beginning and end.
+    """Return the initial and final magnetic state in a row's settings (GPAW or VASP).
 
     The most SCF steps of a converged calculation, the initial moments, and whether those are the final ones
     of another calculation.

@@ -16,7 +16,7 @@ _MOVES = {
 
 @dataclass(frozen=True, eq=False)
 class CellLimits:
-    """What cells may do, for a batch of B structures.
+    """Allowed strains of the cells of B structures.
 
     Attributes
     ----------

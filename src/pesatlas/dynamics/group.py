@@ -16,7 +16,7 @@ from pesatlas.dynamics.npt import NpT, Timesteps
 
 
 class Dynamics(Protocol):
-    """What decides a trajectory, but for the potential and the integrator."""
+    """Settings of a trajectory, without potential and integrator."""
 
     @property
     def random_key(self) -> int:
@@ -36,7 +36,7 @@ class Dynamics(Protocol):
 
     @property
     def cell_motion(self) -> str:
-        """What the barostat may do: all, isotropic, in_plane, none."""
+        """Freedom of the barostat: all, isotropic, in_plane, none."""
 
     @property
     def compressibility_per_GPa(self) -> float:  # noqa: N802 - a unit
@@ -52,7 +52,7 @@ class Dynamics(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """When it has left physics."""
+        """Limits beyond which it is unphysical."""
 
     def temperature_at(self, step: int) -> float:
         """Return the target (K) of the step that makes ``step`` steps done."""

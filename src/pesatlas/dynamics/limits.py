@@ -115,7 +115,7 @@ def check_motion(
 
 
 def check_evaluated(state: State, steps: Sequence[int]) -> dict[int, Failure]:
-    """Check what the potential predicted; return what is wrong, by index in the group."""
+    """Check predictions of the potential; return problems by index in the group."""
     return {
         i: Failure(FailureReason.NOT_FINITE, f"energy, forces or stress are not finite at step {steps[i]}")
         for i in state.without_sense()

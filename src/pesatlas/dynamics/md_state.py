@@ -62,7 +62,7 @@ class State:
 
     @property
     def batch(self) -> Batch:
-        """What a potential is asked about."""
+        """Input batch of a potential."""
         return Batch(self.numbers, self.positions, self.cells, self.n_atoms)
 
     @property
@@ -103,7 +103,7 @@ class State:
         return replace(self, velocities=self.velocities - drift[self.owner])
 
     def evaluated(self, evaluation: Evaluation) -> Self:
-        """Return the state with what a potential says of it."""
+        """Return the state with predictions of the potential."""
         return replace(
             self, energies=evaluation.energies, forces=evaluation.forces, stresses=evaluation.stresses
         )

@@ -94,7 +94,7 @@ class NpT:
         return self.timestep_fs if timesteps is None else timesteps.fs[state.owner, None]
 
     def complete(self, moved: State, evaluation: Evaluation, timesteps: Timesteps | None = None) -> State:
-        """Finish a step with what the potential says of the moved state."""
+        """Finish a step with the predictions for the moved state."""
         state = moved.evaluated(evaluation)
         kick = (0.5 * self._of_atoms(state, timesteps) * ACCELERATION) * state.forces / state.masses[:, None]
         # the forces of a model in single precision do not sum to zero: without this the crystal would drift

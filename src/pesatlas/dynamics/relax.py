@@ -49,7 +49,7 @@ class Relaxed:
 
 @dataclass(frozen=True)
 class Settings:
-    """When a structure counts as relaxed.
+    """Convergence criteria of a relaxation.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ def to_batch(structures: Sequence[Start], device: torch.device) -> Batch:
 
 
 def relax(potential: Potential, starts: Sequence[Start], settings: Settings) -> list[Relaxed | Failure]:
-    """Relax structures together; return what became of each, in their order.
+    """Relax a batch of structures; return the result of each, in their order.
 
     The same structures together give the same result to the last bit on a CPU; a potential's rounding may
     depend on who is together.
@@ -142,7 +142,7 @@ class _Group:
         step: int,
         ended: dict[int, Relaxed | Failure],
     ) -> None:
-        """Take note of forces, and let go whoever has converged or failed."""
+        """Record forces, and remove converged and failed structures."""
         owner, volumes = self.owner, torch.linalg.det(self.batch.cells).abs()
         self.forces = found.forces
         self.strain_forces = -found.stresses * (volumes / self.batch.n_atoms)[:, None, None]

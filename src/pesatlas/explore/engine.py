@@ -84,7 +84,7 @@ class Engine:
         self._checkpoint.save(progress)
 
     def _fill(self, progress: Progress) -> None:
-        """Let waiting trajectories in while there is room; those that were under way before come first."""
+        """Admit waiting trajectories while there is room; interrupted ones come first."""
         if not (progress.paused.runs or progress.queue):
             return
         atoms, pairs = progress.active.atoms, progress.active.pairs
@@ -122,7 +122,7 @@ class Engine:
             progress.active += self._driver.start(entering)
 
     def _keep_frames(self, group: Group[Trajectory]) -> Group[Trajectory]:
-        """Keep the frames that are due; let go whoever is done or should not be kept."""
+        """Store the frames that are due; remove finished and rejected trajectories."""
         failures: dict[int, Failure] = {}
         done = []
         due = {i: run.step for i, run in enumerate(group.runs) if run.step % run.trajectory.frame_steps == 0}
@@ -148,7 +148,7 @@ class Engine:
     def _shed(
         self, group: Group[Trajectory], paused: Group[Trajectory]
     ) -> tuple[Group[Trajectory], Group[Trajectory]]:
-        """Let the last trajectories wait if there are more than fit since memory ran out."""
+        """Pause the last trajectories if there are more than fit into memory."""
         if len(group.runs) <= 1 or self._capacity.fits(group.atoms, group.pairs):
             return group, paused
         count = len(group.runs)

@@ -13,7 +13,7 @@ from pesatlas.tables.failures import Failure
 
 
 def check_start(cell: np.ndarray, positions: np.ndarray, abort: Abort) -> Failure | None:
-    """Look at a structure before a potential does.
+    """Check a structure before it is evaluated.
 
     Overlapping atoms can stop a model for all its neighbours.
     """
@@ -26,7 +26,7 @@ def check_start(cell: np.ndarray, positions: np.ndarray, abort: Abort) -> Failur
 
 
 def check_frame(frame: Frame, abort: Abort) -> Failure | None:
-    """Look at a frame before it is kept."""
+    """Check a frame before it is stored."""
     return _too_close(frame["min_distance_A"], abort, f"step {frame['step']}")
 
 

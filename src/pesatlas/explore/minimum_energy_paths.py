@@ -154,7 +154,7 @@ class _Band:
         self._fire.step()
 
     def found(self, step: int) -> str:
-        """Say what the path is like; energies are the potential's."""
+        """Return a description of the path, with energies of the potential."""
         first, highest, last = self._neb.energies[0], self._neb.energies.max(), self._neb.energies[-1]
         return (
             f"path found after {step} steps, barrier {highest - first:.3g} eV, {highest - last:.3g} eV the "
@@ -162,7 +162,7 @@ class _Band:
         )
 
     def frames(self, failure: Failure | None) -> tuple[list[Frame], Failure | None]:
-        """Return the images as frames, and what is wrong: images with atoms too close are left out."""
+        """Return the images as frames, and problems: images with atoms too close are left out."""
         good = []
         for i, image in enumerate(self.images):
             said = image.calc.results
@@ -210,7 +210,7 @@ def _first_guess(path: Trajectory, first: np.ndarray, last: np.ndarray) -> list[
 
 
 def _evaluate(bands: Sequence[_Band], potential: Potential) -> dict[int, Failure]:
-    """Let the images of all bands know what the potential says of them.
+    """Set the predictions of the images of all bands.
 
     Return what failed, by place in ``bands``.
     """

@@ -110,7 +110,7 @@ class Trajectory:
 
     @property
     def ensemble(self) -> str:
-        """What its frames are drawn from, as in the tables."""
+        """Ensemble of its frames, as in the tables."""
         return _ENSEMBLES[self.cell_motion] if self.moves else "none"
 
     @property
@@ -125,7 +125,7 @@ class Trajectory:
 
     @property
     def limits(self) -> Limits:
-        """When it has left physics; distances are looked at in its frames."""
+        """Limits beyond which it is unphysical; distances are checked in its frames."""
         return Limits(
             volume_ratio=self.abort.max_volume_ratio,
             jump_A=np.inf,

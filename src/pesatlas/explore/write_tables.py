@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a trajectory: its frames, and why it ended early if it did."""
+    """Result of a trajectory: frames, and the reason of an early end."""
 
     trajectory: Trajectory
     frames: pa.Table

@@ -53,7 +53,7 @@ NOT_COMPUTED = "a stress that is zero throughout was not calculated: null"
 
 @dataclass(frozen=True)
 class Labels:
-    """What was calculated for a frame: eV, eV/Å, eV/Å³ tension positive in Voigt order xx yy zz yz xz xy, μB.
+    """Labels of a frame: eV, eV/Å, eV/Å³ tension positive in Voigt order xx yy zz yz xz xy, μB.
 
     ``notes`` say what was not taken as it stands; they have no numbers of the row, so that they can be
     counted.

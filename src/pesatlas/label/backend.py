@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Workdir:
-    """Where and with what one attempt at a calculation runs.
+    """Folders and resources of one attempt at a calculation.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ Outcome = Result | Failed
 
 @dataclass(frozen=True)
 class Requeued:
-    """What was put back into the queue: to be calculated as if it were unknown, but not forgotten.
+    """A requeued calculation: it is calculated as if unknown, and stays on record.
 
     Attributes
     ----------

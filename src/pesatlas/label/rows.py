@@ -34,7 +34,7 @@ def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
 
 
 def definitions(levels: Iterable[Level]) -> dict[str, str]:
-    """Return what a table's metadata says of its levels.
+    """Return a table's metadata on its levels.
 
     Each in full, by fingerprint, so that a difference can be named.
     """

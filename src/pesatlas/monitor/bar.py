@@ -64,7 +64,7 @@ class StageBar:
         self._counts = counts
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Tell rich how wide it may be."""
+        """Return the allowed width for rich."""
         return Measurement(NARROWEST, _WIDEST)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:

@@ -62,7 +62,7 @@ class Stage:
 
     @property
     def left(self) -> int | None:
-        """How many nobody has begun; None while the total is unknown."""
+        """Number of items not yet begun; None while the total is unknown."""
         if self.total is None:
             return None
         return self.total - self.done - self.failed - self.under_way

@@ -75,7 +75,7 @@ def check_locks(what: str, folder: Path) -> Check:
 
 
 def _try_locks(file: Path) -> str:
-    """Let one process hold a lock and another try to take it; return what went wrong."""
+    """Test a lock with two processes; return the problem."""
     holder = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _HOLD, str(file)],
         stdin=subprocess.PIPE,

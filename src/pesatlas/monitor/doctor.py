@@ -107,7 +107,7 @@ def _plugins(campaign: Campaign) -> Iterator[Check]:
 
 
 def _attempt(text: str, look: Callable[[], object]) -> Check:
-    """Check that something raises no UserError; whose message is both what is wrong and the remedy."""
+    """Check that a function raises no UserError; its message has problem and remedy."""
     try:
         look()
     except UserError as error:

@@ -33,7 +33,7 @@ class Job:
 
     @property
     def fate(self) -> str:
-        """What became of it, in a word or two."""
+        """State of the job, in a word or two."""
         if self.state.state == "failed":
             return "failed"
         return "running" if self.running else "killed"
@@ -45,13 +45,13 @@ class Job:
 
     @property
     def duration_s(self) -> float | None:
-        """How long it takes in all, by its own estimate, s; None while unknown."""
+        """Total time by its own estimate, s; None while unknown."""
         state = self.state
         return None if state.left_s is None else state.updated - state.started + state.left_s
 
     @property
     def share(self) -> float:
-        """How much of it is done, from 0 to 1; by time where the job can tell, else by what it counts."""
+        """Completed share, from 0 to 1; by time where known, else by count."""
         state = self.state
         if self.duration_s:
             return (state.updated - state.started) / self.duration_s

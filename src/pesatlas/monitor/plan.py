@@ -30,7 +30,7 @@ _SMALLER = {
 
 @dataclass(frozen=True)
 class Machine:
-    """How many GPUs and cores work on the campaign at the same time."""
+    """Numbers of GPUs and cores in use at the same time."""
 
     gpus: int
     cores: int
@@ -38,7 +38,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much there is to do, from crystals to labels."""
+    """Amount of work, from crystals to labels."""
 
     structures: int
     source: str
@@ -52,7 +52,7 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Need:
-    """What one stage takes.
+    """Cost of one stage.
 
     Attributes
     ----------

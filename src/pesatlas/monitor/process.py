@@ -10,7 +10,7 @@ _CLOCK_S = 5.0
 
 
 def is_alive(pid: int, host: str, since: float) -> bool | None:
-    """Tell whether process ``pid`` of ``host``, which ran at the time ``since`` (s since 1970), still runs.
+    """Return whether process ``pid`` of ``host``, which ran at ``since`` (s since 1970), still runs.
 
     None: not to be told from here.
     """
@@ -33,7 +33,7 @@ def is_alive(pid: int, host: str, since: float) -> bool | None:
 
 
 def is_suspended(pid: int) -> bool:
-    """Tell whether process ``pid`` of this machine was stopped (Ctrl-Z, SIGSTOP) and not continued.
+    """Return whether process ``pid`` of this machine is stopped (Ctrl-Z, SIGSTOP).
 
     Where that cannot be seen: no.
     """

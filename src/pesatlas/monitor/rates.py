@@ -174,7 +174,7 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
 
 
 def _setting(campaign: Campaign, wanted: Campaign, section: str, *names: str) -> str:
-    """Say how something was measured: the values of some keys, and whether they are those that are wanted."""
+    """Return the settings of a measurement, and whether they are the wanted ones."""
     values = {key: [getattr(getattr(each, section), key) for each in (campaign, wanted)] for key in names}
     words = [f"{key} {getattr(first, 'kind', first)}" for key, (first, _) in values.items()]
     others = [key for key, (first, second) in values.items() if first != second]

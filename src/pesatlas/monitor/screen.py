@@ -150,7 +150,7 @@ def _reasons(stages: list[Stage]) -> str:
 
 
 def _stale(status: Status) -> str:
-    """Say which stages have results that are not what would be made today, and in what those differ."""
+    """Return the stages with stale results, and the differences."""
     counts = ", ".join(
         f"{stage.name} {stage.stale}/{stage.batches_done}" for stage in status.stages if stage.stale
     )

@@ -38,7 +38,7 @@ class SlurmJob:
 
 @dataclass(frozen=True)
 class Queue:
-    """What Slurm answered.
+    """Answer of Slurm.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def error_of(done: subprocess.CompletedProcess[str] | None, patience_s: float = 
 
 
 def read_queue(prefix: str) -> Queue:
-    """Ask Slurm for this user's jobs; those whose names begin with ``prefix`` are the campaign's."""
+    """Read this user's jobs from Slurm; names with ``prefix`` belong to the campaign."""
     if shutil.which("squeue") is None:
         return Queue()
     done = call_slurm("squeue", "--me", "--noheader", "--format", _FIELDS)
@@ -96,7 +96,7 @@ def read_queue(prefix: str) -> Queue:
 
 
 def parse(lines: Sequence[str], prefix: str) -> Queue:
-    """Read the lines of ``squeue``; without being asked for them it tells of no jobs that are over."""
+    """Parse the lines of ``squeue``, which lists no finished jobs by default."""
     jobs = [job for line in lines if (job := _job(line))]
     return Queue([job for job in jobs if job.name.startswith(prefix)], frozenset(job.job for job in jobs))
 

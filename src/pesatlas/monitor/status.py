@@ -25,7 +25,7 @@ _SAMPLE = 20
 
 @dataclass
 class Pace:
-    """How fast a stage goes now.
+    """Current rate of a stage.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Status:
 
 
 def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
-    """Look at the campaign in ``folder``, whose Slurm jobs have names that begin with ``prefix``.
+    """Read the status of the campaign in ``folder``; names of its Slurm jobs begin with ``prefix``.
 
     Nothing is written or locked.
 
@@ -135,7 +135,7 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
 
 
 def _in_allocation(queue: Queue) -> bool:
-    """Tell whether an allocation of the campaign runs: it ends with the `pesatlas run` inside it."""
+    """Return whether an allocation of the campaign runs: it ends with the `pesatlas run` inside it."""
     return any(job.rule == ALLOCATION and job.state not in {"PENDING", "COMPLETING"} for job in queue.jobs)
 
 

@@ -20,7 +20,7 @@ ATOMS_PER_CHUNK = 512
 
 @dataclass(frozen=True)
 class MeanPrediction:
-    """What a committee says of one structure of n atoms; standard deviations are those of a sample (M.
+    """Predictions of a committee for one structure of n atoms; standard deviations are those of a sample (M.
 
     1 members).
 

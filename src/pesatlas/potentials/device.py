@@ -4,7 +4,7 @@ from pesatlas.errors import UserError
 
 
 def check_device(device: str, where: str) -> None:
-    """Check that torch can compute on ``device``; ``where`` is what a person sets it with, for the message.
+    """Check that torch can compute on ``device``; ``where`` is the setting, for the message.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 @dataclass(frozen=True)
 class Identity:
-    """What decides the labels of a potential, besides its options.
+    """Identity of a potential's labels, besides its options.
 
     Attributes
     ----------
@@ -22,7 +22,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What a potential was trained on.
+    """Training data of a potential.
 
     Attributes
     ----------

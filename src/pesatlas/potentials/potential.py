@@ -49,7 +49,7 @@ def batch_of_rows(rows: Sequence[Mapping[str, Any]], device: torch.device) -> Ba
 
 @dataclass
 class Evaluation:
-    """What a potential says of a ``Batch``, detached, float64, on the batch's device.
+    """Predictions of a potential for a ``Batch``, detached, float64, on the batch's device.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Potential(Protocol):
 
 
 def unknown_elements(potential: Potential, numbers: Iterable[int]) -> Failure | None:
-    """Say which elements of a structure a potential does not know, if there are any."""
+    """Return the failure of a structure with elements unknown to a potential, if any."""
     unknown = sorted({symbol_of(z) for z in map(int, numbers) if z not in potential.elements})
     if not unknown:
         return None

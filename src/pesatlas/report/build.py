@@ -331,7 +331,7 @@ def _filters(data: dict[str, Data], levels: Sequence[str]) -> dict[str, Sequence
 def _advice(
     data: dict[str, Data], steps: Sequence[Step], lost: Counter[tuple[str, str, str]], spent: Sequence[Cost]
 ) -> list[dict[str, str]]:
-    """Return what a person would do next, with the command."""
+    """Return the next steps for a user, with commands."""
     gains = data["gain"].columns["gain"]
     gain = gains[-1] / 100 if gains else None
     labels = sum(step.kept for step in steps if step.name.startswith("in the dataset"))

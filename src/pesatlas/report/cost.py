@@ -39,7 +39,7 @@ _FOLDERS = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage took.
+    """Measured cost of one stage.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ def _label_seconds(results: Results) -> float:
 
 
 def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | None) -> str:
-    """Say what the next thousand picks would cost, at the mean of those so far, and bring."""
+    """Return the expected cost and benefit of the next thousand picks."""
     label = next((cost for cost in found if cost.stage == "label"), None)
     if label is None or not picks or not label.core_h:
         return "What labels cost was not measured in this campaign."
@@ -137,9 +137,9 @@ def _hours(hours: Data) -> Figure:
     return Figure(
         "hours",
         "Where the time went",
-        "Core hours of each stage, and GPU hours where GPUs worked. Labels: the time of their calculations "
-        "when they were made, also if a run "
-        "took them from the store; all others: the last run of each job.",
+        "Core hours of each stage, and GPU hours where GPUs were used. Labels: the time of "
+        "their calculations, also if a run took them from the store; all others: the last run "
+        "of each job.",
         "hours",
         f"{TIMES}, {shown('labels')}",
         "SELECT level, sum(wall_s) / 3600 AS hours FROM labels GROUP BY level",

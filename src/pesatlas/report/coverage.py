@@ -39,7 +39,7 @@ def _map(frames: Data) -> Figure:
     drawn = sum(frames.columns["picked"])
     return Figure(
         "map",
-        "The pool and what was picked of it",
+        "The pool and the picks",
         f"Structures in the first two weighted principal components of their features: {frames.count}, with "
         f"{drawn:,} of the picks. Near points are alike. "
         "Click on a point to see its structure; a region of grey without colour is one that the dataset "
@@ -157,10 +157,10 @@ def _gain(gain: Data) -> Figure:
     )
     return Figure(
         "gain",
-        "What a thousand more labels would bring",
-        "By how much the mean distance of atoms to the nearest pick would fall with a thousand labels more, "
-        "at the pace of the last ones. Near zero: "
-        "stop, or explore elsewhere. In campaigns of less than a thousand labels it is an extrapolation.",
+        "Benefit of a thousand more labels",
+        "Expected decrease of the mean distance between atoms and the nearest pick by a "
+        "thousand more labels, at the rate of the last ones. Near zero: stop, or explore "
+        "elsewhere. In campaigns of less than a thousand labels this is an extrapolation.",
         "gain",
         shown("quality"),
         "SELECT picks, 100 * gain_per_1000_labels AS percent FROM quality WHERE \"of\" = 'picks'",

@@ -34,7 +34,7 @@ class Data:
 
     @property
     def count(self) -> str:
-        """How many rows, and of how many they are a sample."""
+        """Number of rows, and of how many they are a sample."""
         n = len(self)
         of = "" if n >= self.total else f" drawn of {self.total:,}"
         return f"{n:,}{of} {self.what}"

@@ -140,7 +140,7 @@ class Reader:
         return Data(columns, self.rows, "snapshots with both levels")
 
     def parity(self) -> dict[str, Data]:
-        """Return what the potential and the first level say of the same snapshots.
+        """Return predictions and labels of the first level for the same snapshots.
 
         Energies, forces, stresses; and how soft it is.
         """

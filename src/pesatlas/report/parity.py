@@ -91,7 +91,7 @@ def _ask(potential: Potential, rows: Sequence[dict[str, Any]]) -> list[dict[str,
 
 
 def _answers(potential: Potential, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield for each row what the potential says of it, or the reason why it says nothing."""
+    """Yield the prediction for each row, or the reason why there is none."""
     if not rows:
         return
     batch = batch_of_rows(rows, potential.device)

@@ -65,7 +65,7 @@ def softness(parity: pa.Table, labels: pa.Table) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """What both say of R rows with N atoms in all.
+    """Predictions and labels of R rows with N atoms in all.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ def read_advice(path: Path) -> dict[str, Any] | None:
 
 
 def advice_text(found: dict[str, Any]) -> str:
-    """Say it in two or three sentences."""
+    """Return it in two or three sentences."""
     error, gain, hours = (
         found[name] for name in ("expected_error_eV_per_A", "gain_eV_per_A", "core_hours_of_1000_labels")
     )

@@ -125,10 +125,9 @@ def _learning(curves: Data) -> Figure:
     return Figure(
         "learning",
         "Learning curves",
-        "The loss that training makes small, after each epoch: of the split valid, which tells when to "
-        "stop, and of the split train, while weights changed. "
-        "Curves that part mean that it learns its rows by heart; curves that still fall, that more epochs "
-        "would help.",
+        "Training loss after each epoch: of the split valid, which decides on early stopping, "
+        "and of the split train, while weights changed. Diverging curves mean overfitting; "
+        "falling curves mean that more epochs would help.",
         "learning",
         _HISTORIES,
         f"SELECT level, seed, epoch, train_loss, valid_loss FROM '{RESULTS}/{_HISTORIES}'",  # noqa: S608 - our own paths

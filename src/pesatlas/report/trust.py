@@ -40,7 +40,7 @@ def _losses(losses: Data) -> Figure:
     )
     return Figure(
         "losses",
-        "What did not become a row, and why",
+        "Losses by reason",
         "Failures and quarantined labels by reason and level, coloured by the stage in which it happened: "
         f"{sum(losses.columns['rows']):,} in all.",
         "losses",
@@ -65,9 +65,9 @@ def _losses_by_element(losses: Data) -> Figure:
     return Figure(
         "losses_by_element",
         "Losses by element",
-        "How often what failed contained each element. An element that fails by itself points to its "
-        "pseudopotential, its magnetism, or the potential. "
-        "Crystals that were refused before they became cells are not known here.",
+        "Share of failures that contain each element. An element with many failures points to "
+        "its pseudopotential, its magnetism, or the potential. Crystals rejected before they "
+        "became cells are not included.",
         "losses_by_element",
         f"{FAILURES}/, {shown('structures')}",
         "SELECT z AS atomic_number, reason, count(*) AS rows FROM (SELECT DISTINCT structure_id, "

@@ -22,7 +22,7 @@ FOLDER = Path("work/progress")
 
 @dataclass
 class State:
-    """What the file says of one job.
+    """Progress of one job in its file.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def report(
     speed: float | None = None,
     now: bool = False,
 ) -> None:
-    """Say how far this job is; see ``State``.
+    """Write the progress of this job; see ``State``.
 
     Cheap: the file is written at most every ten seconds, unless ``now``.
     """

@@ -68,7 +68,7 @@ def start(
 
 
 def is_supervisor(command: Sequence[str]) -> bool:
-    """Tell whether a process with this command line is a supervisor."""
+    """Return whether a process with this command line is a supervisor."""
     return str(_PROGRAM) in command
 
 

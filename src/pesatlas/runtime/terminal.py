@@ -69,7 +69,7 @@ _bar: Bar | None = None
 
 @contextmanager
 def console_progress(console: "Console") -> Iterator[None]:
-    """Let ``Progress`` show itself while a command works.
+    """Show ``Progress`` while a command works.
 
     On ``console``, or on stderr if that one goes into a pipe.
 
@@ -93,7 +93,7 @@ def console_progress(console: "Console") -> Iterator[None]:
 
 
 def is_watched(console: "Console") -> bool:
-    """Whether a person looks at it, on a terminal that can draw."""
+    """Whether the output is a terminal that can draw."""
     return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
 
 
@@ -112,5 +112,5 @@ def end_bar() -> None:
 
 
 def show_lines() -> None:
-    """Show what the program says of its work too, for commands of many steps."""
+    """Show log messages too, for commands of many steps."""
     logging.getLogger("pesatlas").setLevel(logging.INFO)

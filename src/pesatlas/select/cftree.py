@@ -224,7 +224,7 @@ def _append_node(tree: _Arrays, node: int, below: int) -> None:
 
 @njit(cache=True)
 def _sum_up(tree: _Arrays, row: int, below: int) -> None:
-    """Let a feature be that of all in the node ``below``."""
+    """Set a feature to the sum of the node ``below``."""
     first = below * (_BRANCHES + 1)
     tree.weight[row] = tree.weight[first]
     tree.mean[row] = tree.mean[first]

@@ -31,7 +31,7 @@ TEST = "test"
 
 @dataclass(frozen=True)
 class Explored:
-    """What there is to pick from.
+    """Candidates of a comparison.
 
     Attributes
     ----------

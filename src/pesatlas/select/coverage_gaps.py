@@ -150,7 +150,7 @@ def _verdict(percentile: float) -> str:
 
 
 def _own_distances(dataset: Environments, number: int) -> NDArray[np.float64]:
-    """Of frames with an element, the distance of its farthest atom to the nearest in another frame.
+    """Distance of an element's farthest atom to the nearest in another frame, for each frame.
 
     Sorted.
     """

@@ -34,7 +34,7 @@ _COLUMNS = [
 
 @dataclass
 class Frames:
-    """What is known of some frames without their geometry, in the order of their table.
+    """Data of some frames without geometry, in the order of their table.
 
     Attributes
     ----------

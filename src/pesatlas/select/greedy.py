@@ -71,7 +71,7 @@ def _count(
 
 
 class Shares(NamedTuple):
-    """What frames are worth by the bins that their atoms lie in: ``worth / (1 + labels)`` for each bin.
+    """Worth of frames by the bins of their atoms: ``worth / (1 + labels)`` for each bin.
 
     Attributes
     ----------

@@ -128,7 +128,7 @@ def _chosen(settings: Select, table: pa.Table, pool: Pool, required: list[int], 
 
 
 def _affordable(options: Select, cost: NDArray[np.float64]) -> int:
-    """How many of the picks, in their order, target and budget allow for; ``cost`` in the cube of atoms."""
+    """Return the number of picks within target and budget; ``cost`` in the cube of atoms."""
     affordable = min(len(cost), options.target)
     if options.budget is not None:
         core_hours = np.cumsum(cost) * options.budget.core_hours_of_64_atoms / 64**3
@@ -143,7 +143,7 @@ def account(
     selected: int,
     over_target: int = 0,
 ) -> dict[str, int]:
-    """Return what became of the frames of the pool, by the first cause that holds.
+    """Return counts of the frames of the pool by outcome; the first cause that holds counts.
 
     The counts of ``selection``.
 

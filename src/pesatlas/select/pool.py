@@ -86,7 +86,7 @@ class Pool:
 
     @property
     def cost(self) -> NDArray[np.float64]:
-        """What DFT of each frame costs, in the cube of atoms (N,)."""
+        """DFT cost of each frame, the cube of its number of atoms (N,)."""
         return self.n_atoms.astype(np.float64) ** 3
 
 
@@ -101,7 +101,7 @@ def geometries_of(table: pa.Table) -> NDArray[np.void]:
 
 
 class Known(NamedTuple):
-    """What datasets that are labelled already cover.
+    """Coverage by datasets that are labelled already.
 
     Attributes
     ----------

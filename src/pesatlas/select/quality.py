@@ -241,7 +241,7 @@ def _look_up(features: list[Path], components: Pca, ids: list[str]) -> tuple[NDA
 
 
 def _tell(rows: list[dict[str, Any]], drawn: int) -> None:
-    """Say in the log what the last picks brought."""
+    """Log the benefit of the last picks."""
     last = {
         row["of"]: row
         for row in rows

@@ -55,7 +55,7 @@ def _locked_temporary(path: Path) -> tuple[int, Path]:
 
 
 def _remove_if_left(temporary: Path) -> None:
-    """Remove a temporary file unless a process writes it, it is somebody else's, or it cannot be known."""
+    """Remove a temporary file unless a process writes it, or another user owns it."""
     try:
         descriptor = os.open(temporary, os.O_RDWR)
     except (FileNotFoundError, PermissionError):

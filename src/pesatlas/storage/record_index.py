@@ -25,7 +25,7 @@ _ROW_BYTES = sum(np.dtype(kind).itemsize for kind in _COLUMNS.values())
 
 @dataclass
 class LedgerCoverage:
-    """How much of one ledger is accounted for.
+    """Coverage of one ledger by the index.
 
     Its number in the places, its inode, the end of the last record, a tail_checksum.
     """

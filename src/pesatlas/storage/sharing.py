@@ -82,7 +82,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _refusal(path: Path, error: OSError, access: int) -> str:
-    """Say who owns what is in the way, its mode, and the ways to share a store."""
+    """Return owner and mode of the obstacle, and the ways to share a store."""
     what = "written" if access == os.W_OK else "read"
     obstacle = _obstacle(path, access)
     said = f"{path} may not be {what} ({error.strerror})"

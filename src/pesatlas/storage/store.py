@@ -220,7 +220,7 @@ class Store:
 
 
 class _Neighbour(Store):
-    """A store of somebody else's: nothing in it is written, not even its index."""
+    """A read-only store: nothing in it is written, not even its index."""
 
     def _save(self) -> None:
         pass

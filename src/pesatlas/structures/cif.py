@@ -290,7 +290,7 @@ def _alternatives(sites: list[Site]) -> str:
 
 
 def _check_labels(block: Block, sites: list[Site], notes: list[str]) -> None:
-    """Where no formula tells, look for what labels say beyond the elements.
+    """Check labels for more than elements where there is no formula.
 
     Raise if hydrogens are only named.
     """

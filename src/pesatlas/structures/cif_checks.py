@@ -75,7 +75,7 @@ def compare(
     stated: formula.Formula | None,
     way: Symmetry,
 ) -> None:
-    """Raise if the atoms are not what the block says of itself."""
+    """Raise if the atoms contradict the block's own statements."""
     counted = sum(site.hydrogens * site.multiplicity for site in sites)
     if stated is not None:
         units = formula.units_of(stated, expanded.counts)

@@ -42,7 +42,7 @@ class Crystal:
 
 @dataclass(frozen=True)
 class Rejected:
-    """What a source found and could not make a crystal of."""
+    """An entry of a source that is no crystal."""
 
     structure_id: str
     reason: FailureReason

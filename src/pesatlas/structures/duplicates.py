@@ -134,7 +134,7 @@ class _OneFormula:
 
 
 class _Strict:
-    """What decides: equal space groups and numbers of atoms, and the matcher.
+    """Return whether two crystals are equal: space group, number of atoms, and the matcher.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from pesatlas.structures.crystal import Condition, Crystal, at_temperatures, rep
 
 
 class InPlane(Section):
-    """How large a cell is in the plane."""
+    """Return the size of a cell in the plane."""
 
     min_length_A: float = Field(
         6.0, gt=0, le=100, description="repeat until both widths in the plane are at least this (Å)"

@@ -17,7 +17,7 @@ _ABOUT = "about"
 
 
 def write_arrays(path: Path, about: Mapping[str, str], arrays: Mapping[str, ArrayLike]) -> None:
-    """Write ``arrays`` and what ``about`` says of them, atomically; then the manifest entry."""
+    """Write ``arrays`` and their description ``about`` atomically; then the manifest entry."""
     with atomic_path(path) as temporary:
         with temporary.open("wb") as handle:
             np.savez(handle, allow_pickle=False, **{_ABOUT: np.asarray(json.dumps(dict(about)))}, **arrays)

@@ -14,7 +14,7 @@ BESIDE = ".failures.parquet"
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something did not become a row: a word, and a sentence."""
+    """Reason of a failure: a word, and a sentence."""
 
     reason: FailureReason
     detail: str
@@ -54,7 +54,7 @@ def failure_row(
 
 
 def failures_beside(table: Path) -> Path:
-    """Where the entries lie that did not become rows of a table that a command wrote.
+    """Return the path of the failures beside a table that a command wrote.
 
     ``ours.parquet`` -> ``ours.failures.parquet``.
     """

@@ -42,7 +42,7 @@ SUFFIX = ".manifest.json"
 
 
 def entry_path(path: Path) -> Path:
-    """Where the entry of the table file ``path`` lies."""
+    """Return the path of the manifest entry of the table file ``path``."""
     return path.with_name(f"{path.name}{SUFFIX}")
 
 
@@ -62,13 +62,13 @@ def made_by_job(made_with: Mapping[str, Any], inputs: Iterable[str]) -> Iterator
 
 
 def made_of_files(name: str, state: str) -> None:
-    """Let every entry that the job writes from now on tell the state of files that are no tables."""
+    """Record the state of files that are no tables in every entry that the job writes from now on."""
     if _job:
         _job["made_of"][name] = state
 
 
 def state_of_table(path: Path) -> str | None:
-    """Return what ``Entry.made_of`` tells of a table that is as ``path`` is now; None if it has no entry."""
+    """Return the state of table ``path`` for ``Entry.made_of``; None if it has no entry."""
     try:
         return str(json.loads(entry_path(path).read_bytes())["sha256"])[:_SHORT]
     except (OSError, ValueError, KeyError):
@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def in_manifest(entry: Entry) -> dict[str, Any]:
-    """Return what the manifest of a campaign tells of a file.
+    """Return the record of a file in the manifest of a campaign.
 
     Of a thousand, what they were made with would be most of it.
     """

@@ -34,7 +34,7 @@ Kinds of sources with their licences and how much was read, as JSON.
 
 
 class FailureReason(StrEnum):
-    """Why something did not become a row. One word each, the same everywhere."""
+    """Reasons of failures, one word each, the same everywhere."""
 
     # structures
     UNREADABLE = "unreadable"

@@ -82,7 +82,7 @@ class SourceTests(ExtensionTests):
 
 
 def _told(read: Crystal | Rejected) -> tuple[Any, ...]:
-    """All that a source says of one entry."""
+    """All data of a source on one entry."""
     if isinstance(read, Rejected):
         return (read.structure_id, read.reason, read.detail)
     arrays = [each.tolist() for each in (read.numbers, read.cell, read.positions)]

@@ -9,7 +9,7 @@ from pesatlas.tables import read_entry, read_table
 
 @dataclass(frozen=True)
 class Arm:
-    """What a policy picked for a share of the full cost.
+    """Picks of a policy for a share of the full cost.
 
     Attributes
     ----------

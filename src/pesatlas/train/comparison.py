@@ -218,7 +218,7 @@ def _contrasts(
 
 
 def _tell(found: list[dict[str, Any]]) -> None:
-    """Say in the log how the forces on frames of dynamics compare."""
+    """Log the comparison of forces on frames of dynamics."""
     for row in found:
         if row["frames"] == "dynamics" and row["error"] == "force_mae_meV_per_A":
             log.info(

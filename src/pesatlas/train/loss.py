@@ -14,7 +14,7 @@ PROPERTIES = ("energy", "forces", "stress", "magmoms")
 
 
 class Prediction(NamedTuple):
-    """What a potential says of a batch of B structures with N atoms.
+    """Predictions of a potential for B structures with N atoms.
 
     Attributes
     ----------

@@ -43,7 +43,7 @@ class Piece:
 
 @dataclass
 class Scanned:
-    """What is in a dataset.
+    """Contents of a dataset.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Scanned:
     only: tuple[str, ...] | None = None
 
     def rows(self, split: str) -> int:
-        """How many rows a split has."""
+        """Return the number of rows of a split."""
         return sum(map(len, self.pieces[split]))
 
 

@@ -94,7 +94,7 @@ def train_potential(
 
 @dataclass(frozen=True)
 class _Task:
-    """What is trained, and what it is trained on.
+    """A training task: settings and data.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class _Task:
 
     @property
     def key(self) -> str:
-        """What decides the weights."""
+        """Key of everything that decides the weights."""
         other = {
             "seeds",
             "kept",
@@ -280,7 +280,7 @@ def _references(potential: Any) -> dict[str, float]:
 
 
 def _gate(folder: Path) -> dict[str, Any]:
-    """Say whether the potential may explore; one that may not is a result too."""
+    """Return whether the potential passes the gate; one that fails is a result too."""
     try:
         load_potential(matgl.Options(path=folder), "cpu")
     except UserError as error:

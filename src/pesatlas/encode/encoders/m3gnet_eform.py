@@ -23,7 +23,7 @@ _TOLERANCE_EV = 0.15
 
 
 class Options(Section):
-    """Which weights, and how they were saved."""
+    """Weights of the encoder and their convention."""
 
     kind: Literal["m3gnet_eform"] = Field(
         "m3gnet_eform",

@@ -64,7 +64,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
 
 
 def diagnose(options: Options, elements: Iterable[str], folder: Path) -> list[tuple[bool, str, str]]:
-    """Look at everything that VASP needs before a campaign, and write one set of inputs for inspection.
+    """Check everything that VASP needs before a campaign, and write one set of inputs.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ class VaspJob(Job):
         """Do nothing: outputs are read by the backend."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what custodian.json says of the job."""
+        """Return the record of the job in custodian.json."""
         return {"@module": __name__, "@class": "VaspJob", "command": self.command}
 
     @property
@@ -189,7 +189,7 @@ def run(command: str, place: Workdir, deadline: float) -> tuple[list[str], Faile
 
 
 def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, place: Workdir) -> Failed:
-    """Say why custodian gave up."""
+    """Return why custodian gave up."""
     if job.status == supervise.TIMED_OUT:
         return _timeout(place)
     corrections = _corrections(custodian)

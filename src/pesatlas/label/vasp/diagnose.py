@@ -18,7 +18,7 @@ Finding = tuple[bool, str, str]
 
 
 def diagnose(options: Any, elements: Iterable[str], folder: Path) -> list[Finding]:
-    """Look at the command, the POTCARs of ``elements``, and write dry inputs of both levels into ``folder``.
+    """Check the command and the POTCARs of ``elements``; write dry inputs of both levels.
 
     Returns
     -------

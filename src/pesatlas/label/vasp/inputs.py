@@ -20,7 +20,7 @@ from pesatlas.levels.vasp import EXTRA_INCAR, Functional
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was written for VASP.
+    """Inputs written for VASP.
 
     Attributes
     ----------

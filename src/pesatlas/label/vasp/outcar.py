@@ -47,7 +47,7 @@ _DECIMALS = {
 
 @dataclass(frozen=True)
 class Outcar:
-    """What ``OUTCAR`` says, of its last ionic step.
+    """Contents of ``OUTCAR``, of its last ionic step.
 
     Attributes
     ----------

@@ -41,7 +41,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """What ``vasprun.xml`` says, in VASP's units and the POSCAR's order of atoms.
+    """Contents of ``vasprun.xml``, in VASP's units and the POSCAR's order of atoms.
 
     Attributes
     ----------

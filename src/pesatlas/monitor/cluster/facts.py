@@ -165,7 +165,7 @@ class Cluster:
 
 
 def ask_cluster() -> Cluster | None:
-    """Return what Slurm tells of the cluster that this is a login node of; None if it does not answer."""
+    """Return the facts of this node's cluster from Slurm; None if it does not answer."""
     partitions, nodes = (
         command_output("scontrol", "--oneliner", "show", "partition"),
         command_output("scontrol", "--oneliner", "show", "node"),

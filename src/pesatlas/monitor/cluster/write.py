@@ -37,7 +37,7 @@ _CHECKSUM = "# Written by `pesatlas cluster`; checksum of the rest: "
 
 @dataclass(frozen=True)
 class Choice:
-    """The value of a key, and why; ``open`` if somebody has to look at it."""
+    """The value of a key, and its reason; ``open`` if the user has to choose."""
 
     value: str
     reason: str
@@ -88,7 +88,7 @@ class Profile:
 
     @property
     def open(self) -> list[Choice]:
-        """Choices that somebody has to look at."""
+        """Choices left to the user."""
         return [each for each in (self.account, self.partition, self.gpu) if each.open]
 
 

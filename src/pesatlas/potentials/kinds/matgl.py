@@ -60,12 +60,12 @@ class Options(Section):
         return self
 
     def folder(self) -> Path:
-        """Where the weights are, or will be once they are fetched."""
+        """Return the folder of the weights, which may not be fetched yet."""
         return self.path if self.path is not None else self.cache / f"{self.name}".replace("/", "--")
 
 
 def check(options: Options) -> None:
-    """Look for weights given by path; those given by name are fetched by a rule.
+    """Check weights given by path; those given by name are fetched by a rule.
 
     Raises
     ------

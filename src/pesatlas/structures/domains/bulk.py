@@ -53,7 +53,7 @@ _SAME_WIDTH_A = 1e-6
 
 
 class Supercell(Section):
-    """How large a supercell to build."""
+    """Size of a supercell."""
 
     min_length_A: float = Field(
         10.0,

@@ -61,7 +61,7 @@ class FoundRun:
 
 
 class Search:
-    """Look for runs in what a user names; counts what looks like a run and is none.
+    """Search for runs in paths of the user; counts files that only look like runs.
 
     Attributes
     ----------

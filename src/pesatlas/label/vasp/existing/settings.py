@@ -16,7 +16,7 @@ Value = Any
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What decides the numbers of a run.
+    """Settings that decide the numbers of a run.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class RunHeader:
-    """What stands in ``vasprun.xml`` before the first step.
+    """Contents of ``vasprun.xml`` before the first step.
 
     Attributes
     ----------

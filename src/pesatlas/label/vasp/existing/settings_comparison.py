@@ -151,7 +151,7 @@ class Difference:
 
 @dataclass
 class LevelSettings:
-    """What runs are compared with.
+    """Reference settings of a comparison with runs.
 
     Attributes
     ----------
