@@ -1,4 +1,6 @@
-"""Selection against maml, the reference code of DIRECT: time and memory at equal thresholds, and quality at equal DFT cost.
+"""Selection against maml, the reference code of DIRECT.
+
+Time and memory at equal thresholds, and quality at equal DFT cost.
 
     python benchmarks/direct.py speed [--maml PYTHON] [--rows 10000 100000 300000]
     python benchmarks/direct.py large [--rows 1000000 10000000]
@@ -6,11 +8,13 @@
     python benchmarks/direct.py quality FOLDER [--maml PYTHON]
     python benchmarks/direct.py clusters FOLDER [--structures 0.5 ...] [--atoms 0.1 ...]
 
-``speed``: scaling, principal components, BIRCH, assignment and one pick a cluster, of vectors of 128 numbers. ``large``: 16
-principal components, clustering and assignment. ``scan``: moments, reading and projecting of features. ``quality``: on the features of a campaign, e.g. of
-`benchmarks/real_features.py`. ``clusters``: on the same features, clusters and picks of the recipe by scikit-learn's Birch, which maml
-uses, and by ours, at equal thresholds. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
-memory is its own. PYTHON is the interpreter of an environment with `maml==2025.4.3`; without it maml is left out.
+``speed``: scaling, principal components, BIRCH, assignment and one pick a cluster, of vectors of 128 numbers.
+``large``: 16 principal components, clustering and assignment. ``scan``: moments, reading and projecting of
+features. ``quality``: on the features of a campaign, e.g. of `benchmarks/real_features.py`. ``clusters``: on
+the same features, clusters and picks of the recipe by scikit-learn's Birch, which maml uses, and by ours, at
+equal thresholds. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
+memory is its own. PYTHON is the interpreter of an environment with `maml==2025.4.3`; without it maml is left
+out.
 """
 
 import argparse
@@ -21,7 +25,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,14 +33,14 @@ from growth import write_shard
 from scipy.spatial import KDTree
 from sklearn.cluster import Birch
 
+from pesatlas.campaign.layout import below
 from pesatlas.config.select import Select
-from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
-from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.grid import Gathering
 from pesatlas.select.pca import Pca, fit_pca
 from pesatlas.select.pick import pick_snapshots
+from pesatlas.select.select_frames import cluster_frames
 from pesatlas.select.shards import read_projected
 from pesatlas.tables import read_table
 
@@ -183,7 +186,8 @@ selected = [held, len(centres.weights), level]
 def large(options: argparse.Namespace) -> None:
     """Print times and memory for millions of rows, and what follows for MatPES."""
     print(
-        "| rows | grid | tree | assignment | clustering CPU s per 1e6 rows | with assignment | cells | clusters | MB |"
+        "| rows | grid | tree | assignment | clustering CPU s per 1e6 rows | with assignment | cells | "
+        "clusters | MB |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for rows in options.rows or [1_000_000, 10_000_000]:
@@ -198,8 +202,10 @@ def large(options: argparse.Namespace) -> None:
     for what, count in (("281 million structures", 281e6), ("16 billion atoms", 16e9)):
         hours = ((grid + assign) / rows * count + tree) / 3600
         print(
-            f"\n{what}: {count:.3g} x ({grid / rows * 1e6:.2f} + {assign / rows * 1e6:.2f}) CPU s per 1e6 + {tree:.0f} s for one tree"
-            f" = {hours:.1f} CPU h, of which {hours - tree / 3600:.1f} h are shared by as many jobs as there are groups."
+            f"\n{what}: {count:.3g} x ({grid / rows * 1e6:.2f} + {assign / rows * 1e6:.2f}) CPU s per 1e6 + "
+            f"{tree:.0f} s for one tree"
+            f" = {hours:.1f} CPU h, of which {hours - tree / 3600:.1f} h are shared by as many jobs as "
+            "there are groups."
         )
 
 
@@ -208,6 +214,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from pesatlas.select.pca import Pca
+from pesatlas.select.select_frames import cluster_frames
 from pesatlas.select.shards import read_projected
 from pesatlas.tables.moments import Moments
 pca, paths = Pca.read(Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]]
@@ -226,7 +233,10 @@ mark()
 selected = [m.n, sum(p.stat().st_size for p in paths), m.dimension, len(pca.atoms.axes)]
 """
 PASSES = 3
-"""Jobs that read the features of all atoms: grids, assignment, and the drawing of frames to measure the choice with."""
+"""Jobs that read the features of all atoms.
+
+Grids, assignment, and the drawing of frames to measure the choice with.
+"""
 
 
 def scan(_: argparse.Namespace) -> None:
@@ -234,23 +244,17 @@ def scan(_: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shards = [write_shard(folder, str(i), list(range(50 * i, 50 * i + 50)), 100) for i in range(6)]
-        fit_pca(campaign(), [shard.moments for shard in shards], folder / "pca.npz")
+        fit_pca(Select(), [shard.moments for shard in shards], folder / "pca.npz")
         found = run(sys.executable, SCAN, folder / "pca.npz", *[shard.features for shard in shards])
     atoms, size, dimension, components = found["selected"]
     moments, project, read = (1e6 * t / atoms for t in found["times"])
     print(
-        f"{atoms} atoms with {dimension} numbers each, {components} principal components, {size / atoms:.0f} bytes an atom.\n"
-        f"CPU s per million atoms: moments {moments:.2f}, reading and projecting {read:.2f}, of which projecting {project:.2f}.\n"
-        f"16 billion atoms: 1.6e4 x ({moments:.2f} + {PASSES} x {read:.2f}) s = {4.44 * (moments + PASSES * read):.0f} CPU h"
-    )
-
-
-def campaign(**select: Any) -> Any:
-    """Return what the stage reads of a campaign."""
-    return SimpleNamespace(
-        campaign=SimpleNamespace(seed=1),
-        select=Select(include_equilibrium=False, target=10**6, **select),
-        label=SimpleNamespace(structures_per_job=400),
+        f"{atoms} atoms with {dimension} numbers each, {components} principal components, "
+        f"{size / atoms:.0f} bytes an atom.\n"
+        f"CPU s per million atoms: moments {moments:.2f}, reading and projecting {read:.2f}, of which "
+        f"projecting {project:.2f}.\n"
+        f"16 billion atoms: 1.6e4 x ({moments:.2f} + {PASSES} x {read:.2f}) s = "
+        f"{4.44 * (moments + PASSES * read):.0f} CPU h"
     )
 
 
@@ -280,27 +284,24 @@ class RealPool:
 
     def select(self, name: str, **options: Any) -> list[int]:
         """Run the stage, and return the rows of its picks in their order."""
-        settings = campaign(**options)
-        path = {n: self.work / f"{name}.{n}" for n in ("g.npz", "s.npz", "h.npz", "a.npz", "c.parquet")}
-        path |= {n: self.work / f"{name}.{n}" for n in ("k.parquet", "k.npy", "selection.parquet")}
-        grid_structures(settings, self.features, self.pca, path["g.npz"])
-        cluster_structures(settings, [path["g.npz"]], self.pca, path["s.npz"])
-        grid_atoms(settings, self.features, self.pca, path["s.npz"], path["h.npz"])
-        cluster_atoms(settings, [path["h.npz"]], path["s.npz"], path["a.npz"])
-        assign_frames(self.features, self.pca, path["s.npz"], path["a.npz"], path["c.parquet"])
-        find_candidates(
-            settings, self.snapshots, path["c.parquet"], path["a.npz"], path["k.parquet"], path["k.npy"]
-        )
+        settings = Select(include_equilibrium=False, target=10**6, **options)
+        folder = self.work / name
+        (clusters,) = cluster_frames(settings, {"00000": self.features}, self.pca, folder).values()
+        atoms, candidates = below(folder, "atom_centres"), below(folder, "candidates", group="00000")
+        geometries, selection = below(folder, "geometries", group="00000"), below(folder, "selection")
+        find_candidates(settings, 1, self.snapshots, clusters, atoms, candidates, geometries)
         pick_snapshots(
             settings,
+            1,
             self.snapshots,
-            [path["k.parquet"]],
-            [path["k.npy"]],
-            atoms=path["a.npz"],
+            [candidates],
+            [geometries],
+            atoms=atoms,
             reference=None,
-            selection=path["selection.parquet"],
+            selection=selection,
+            structures_per_job=400,
         )
-        table = read_table(path["selection.parquet"], "selection", ["snapshot_id"])
+        table = read_table(selection, "selection", ["snapshot_id"])
         return [self.place[name] for name in table["snapshot_id"].to_pylist()]
 
     def cost(self, rows: list[int]) -> np.ndarray:
@@ -323,7 +324,8 @@ def quality(options: argparse.Namespace) -> None:
         work = Path(temporary)
         pool = RealPool(options.folder, work)
         print(
-            f"{len(pool.ids)} frames, {len(pool.atoms)} atoms; {pool.structures.shape[1]} and {pool.atoms.shape[1]} "
+            f"{len(pool.ids)} frames, {len(pool.atoms)} atoms; {pool.structures.shape[1]} and "
+            f"{pool.atoms.shape[1]} "
             "principal components. Distances to the nearest pick in weighted components."
         )
         order = {
@@ -337,7 +339,8 @@ def quality(options: argparse.Namespace) -> None:
         for by in ("cost", "count"):
             print(f"\nEqual {by}:\n")
             print(
-                "| recipe's threshold | policy | picks | Σn³ | atoms: mean | p99 | max | structures: mean | p99 | max |"
+                "| recipe's threshold | policy | picks | Σn³ | atoms: mean | p99 | max | structures: mean | "
+                "p99 | max |"
             )
             print("|---|---|---|---|---|---|---|---|---|---|")
             for threshold in options.thresholds:
@@ -373,7 +376,8 @@ def clusters(options: argparse.Namespace) -> None:
         pool = RealPool(options.folder, Path(temporary))
         print(f"{len(pool.ids)} frames, {len(pool.atoms)} atoms\n")
         print(
-            "| thresholds | Birch | clusters of structures | of atoms | picks | Σn³ |\n|---|---|---|---|---|---|"
+            "| thresholds | Birch | clusters of structures | of atoms | picks | Σn³ "
+            "|\n|---|---|---|---|---|---|"
         )
         owner = np.repeat(np.arange(len(pool.ids)), pool.sizes)
         for first, second in zip(options.structures, options.atoms, strict=True):
@@ -383,13 +387,17 @@ def clusters(options: argparse.Namespace) -> None:
                 picks = recipe(pool.sizes, owner, atoms)
                 counts = " | ".join(str(len(np.unique(found))) for found in (structures, atoms))
                 print(
-                    f"| {first:g}, {second:g} | {name} | {counts} | {len(picks)} | {pool.cost(picks)[-1]:.0f} |",
+                    f"| {first:g}, {second:g} | {name} | {counts} | {len(picks)} | "
+                    f"{pool.cost(picks)[-1]:.0f} |",
                     flush=True,
                 )
 
 
 def by_sklearn(points: np.ndarray, owners: np.ndarray, threshold: float) -> np.ndarray:
-    """Cluster as maml does, within each owner: Birch without a global step, rows as they come, then the nearest centre."""
+    """Cluster as maml does, within each owner.
+
+    Birch without a global step, rows as they come, then the nearest centre.
+    """
     found = np.zeros(len(points), np.int32)
     start = 0
     for owner in np.unique(owners):
@@ -413,7 +421,10 @@ def by_tree(points: np.ndarray, owners: np.ndarray, threshold: float) -> np.ndar
 
 
 def recipe(sizes: np.ndarray, owner: np.ndarray, atoms: np.ndarray) -> list[int]:
-    """Pick a frame with the fewest atoms for each atomic cluster; of such frames one that is there already, else the first."""
+    """Pick a frame with the fewest atoms for each atomic cluster.
+
+    Of such frames one that is there already, else the first.
+    """
     picked: dict[int, None] = {}
     order = np.argsort(atoms, kind="stable")
     for members in np.split(owner[order], np.flatnonzero(np.diff(atoms[order])) + 1):

@@ -1,10 +1,12 @@
-"""CPU time of a label beyond VASP itself: PBE and r2SCAN of a snapshot, custodian, supervisor, store and archive included.
+"""CPU time of a label beyond VASP itself.
+
+PBE and r2SCAN of a snapshot, custodian, supervisor, store and archive included.
 
     python benchmarks/label_overhead.py [--snapshots 20] [--atoms 64]
 
-The double of VASP calculates every snapshot once, and its files are brought to the size of real ones (64 atoms: a
-vasprun.xml of 25 MB). Then the same batch is labelled again, with a command that only puts these files in place. Its own CPU
-time is measured alone and subtracted.
+The double of VASP calculates every snapshot once, and its files are brought to the size of real ones (64
+atoms: a vasprun.xml of 25 MB). Then the same batch is labelled again, with a command that only puts these
+files in place. Its own CPU time is measured alone and subtracted.
 """
 
 import argparse
@@ -45,7 +47,15 @@ def run_batch(folder: Path, name: str, script: Path, selection: Path) -> None:
     out = folder / name
     out.mkdir()
     campaign = Campaign.model_validate(raw)
-    label_batch(campaign, 0, selection, out / "labels.parquet", out / "failures.parquet", out)
+    label_batch(
+        campaign.label,
+        campaign.campaign,
+        0,
+        selection=selection,
+        labels=out / "labels.parquet",
+        failures=out / "failures.parquet",
+        work=out,
+    )
     verdicts = read_table(out / "labels.parquet", "labels").column("verdict").to_pylist()
     print(f"{name}: {len(verdicts)} labels, {verdicts.count('accepted')} accepted")
 

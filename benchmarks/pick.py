@@ -2,9 +2,10 @@
 
     python benchmarks/pick.py [--clusters 360000] [--policies matpes cover random farthest]
 
-Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be kept, each with atoms of one to
-six clusters of its structure cluster (24 of these in one, as in MatPES). Snapshots are one short table that all rows point into, so that reading
-the picks from a large campaign's disk is left out. Every policy runs in a process of its own, on one thread.
+Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be
+kept, each with atoms of one to six clusters of its structure cluster (24 of these in one, as in MatPES).
+Snapshots are one short table that all rows point into, so that reading the picks from a large campaign's disk
+is left out. Every policy runs in a process of its own, on one thread.
 """
 
 import argparse
@@ -16,7 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -107,20 +107,18 @@ def write_snapshots(folder: Path, rng: np.random.Generator) -> None:
 def measure(folder: Path, policy: str) -> None:
     """Pick by ``policy``, and print what it took."""
     target = TARGETS.get(policy, 10**6)
-    campaign: Any = SimpleNamespace(
-        campaign=SimpleNamespace(seed=1),
-        select=Select(target=target, policy={"kind": policy}, include_equilibrium=False),
-        label=SimpleNamespace(structures_per_job=400),
-    )
+    settings = Select(target=target, policy={"kind": policy}, include_equilibrium=False)
     start = time.process_time()
     pick_snapshots(
-        campaign,
+        settings,
+        1,
         [folder / f"{group:05d}.parquet" for group in range(GROUPS)],
         [folder / f"{group:05d}.candidates.parquet" for group in range(GROUPS)],
         [folder / f"{group:05d}.npy" for group in range(GROUPS)],
         atoms=folder / "atoms.npz",
         reference=None,
         selection=folder / f"{policy}.parquet",
+        structures_per_job=400,
     )
     entry = read_entry(folder / f"{policy}.parquet")
     answer = {
@@ -163,7 +161,8 @@ def main() -> None:
             )
             found = json.loads(done.stdout.splitlines()[-1])
             print(
-                f"| {policy} | {found['picks']} | {found['seconds']:.0f} | {found['MB']:.0f} | {found['sha256'][:12]} |",
+                f"| {policy} | {found['picks']} | {found['seconds']:.0f} | {found['MB']:.0f} | "
+                f"{found['sha256'][:12]} |",
                 flush=True,
             )
 

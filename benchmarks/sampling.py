@@ -1,13 +1,16 @@
-"""Selection policies by outcome: the same TensorNet trained on what `matpes`, `cover` and `random` pick at equal cost from real dynamics.
+"""Selection policies by outcome.
 
-    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 500] [--test-frames 400]
-    python benchmarks/sampling.py train FOLDER [--device cpu] [--jobs 2]
-    python benchmarks/sampling.py report FOLDER
+The same TensorNet trained on what `matpes`, `cover` and `random` pick at equal cost from real dynamics.
 
-POOL is a campaign made by `benchmarks/real_features.py`. The first part clusters its features, picks, and labels with
-TensorNet-MatPES-PBE (level `mlip`, no DFT); minutes. The second trains a potential for each policy, share of the cost and seed, `--jobs`
-at a time, and goes on where it was killed; it needs torch, matgl and pyarrow, `PYTHONPATH=$PWD/src` and of FOLDER what `prepare` prints: another
-machine may do it. The third prints the tables.
+    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 500]
+    [--test-frames 400] python benchmarks/sampling.py train FOLDER [--device cpu] [--jobs 2] python
+    benchmarks/sampling.py report FOLDER
+
+POOL is a campaign made by `benchmarks/real_features.py`. The first part clusters its features, picks, and
+labels with TensorNet-MatPES-PBE (level `mlip`, no DFT); minutes. The second trains a potential for each
+policy, share of the cost and seed, `--jobs` at a time, and goes on where it was killed; it needs torch, matgl
+and pyarrow, `PYTHONPATH=$PWD/src` and of FOLDER what `prepare` prints: another machine may do it. The third
+prints the tables.
 """
 
 import argparse
@@ -109,43 +112,34 @@ def load() -> "Campaign":
 
 def select(results: Path) -> None:
     """Cluster the pool and pick the arms, as the rules of select and compare do."""
-    from pesatlas.select.assign import assign_frames  # noqa: PLC0415
+    from pesatlas.campaign.layout import below  # noqa: PLC0415
     from pesatlas.select.candidates import find_candidates  # noqa: PLC0415
-    from pesatlas.select.clustering import (  # noqa: PLC0415
-        cluster_atoms,
-        cluster_structures,
-        grid_atoms,
-        grid_structures,
-    )
     from pesatlas.select.comparison_picks import Explored, pick_arms  # noqa: PLC0415
     from pesatlas.select.quality import draw_frames, measure_selection  # noqa: PLC0415
+    from pesatlas.select.select_frames import cluster_frames  # noqa: PLC0415
 
-    campaign, here = load(), results / "select"
+    campaign = load()
+    settings, seed = campaign.select, campaign.campaign.seed
     features = sorted((results / "features").glob("*.parquet"))
     snapshots = sorted((results / "snapshots").glob("*.parquet"))
-    pca, structures, atoms = here / "pca.npz", here / "structures.npz", here / "atoms.npz"
-    clusters, candidates, geometries = (
-        here / name for name in ("clusters/00000.parquet", "candidates/00000.parquet", "candidates/00000.npy")
+    pca, atoms, selection = (below(results, name) for name in ("pca", "atom_centres", "selection"))
+    (clusters,) = cluster_frames(settings, {"00000": features}, pca, results).values()
+    candidates, geometries, drawn = (
+        below(results, name, group="00000") for name in ("candidates", "geometries", "drawn")
     )
-    grid_structures(campaign, features, pca, here / "grid.structures.npz")
-    cluster_structures(campaign, [here / "grid.structures.npz"], pca, structures)
-    grid_atoms(campaign, features, pca, structures, here / "grid.atoms.npz")
-    cluster_atoms(campaign, [here / "grid.atoms.npz"], structures, atoms)
-    assign_frames(features, pca, structures, atoms, clusters)
-    find_candidates(campaign, snapshots, clusters, atoms, candidates, geometries)
-    explored = Explored(
-        results / "structures.parquet", snapshots, [clusters], [candidates], [geometries], atoms
+    find_candidates(settings, seed, snapshots, clusters, atoms, candidates, geometries)
+    pick_arms(
+        campaign.compare,
+        settings,
+        campaign.dataset.split,
+        seed,
+        Explored(below(results, "structures"), snapshots, [clusters], [candidates], [geometries], atoms),
+        selection=selection,
+        arms=below(results, "arms"),
+        structures_per_job=campaign.label.structures_per_job,
     )
-    pick_arms(campaign, explored, results / "selection.parquet", results / "compare" / "arms.parquet")
-    draw_frames(campaign, features, pca, here / "drawn.npz")
-    measure_selection(
-        campaign,
-        [here / "drawn.npz"],
-        features,
-        pca,
-        results / "selection.parquet",
-        here / "quality.parquet",
-    )
+    draw_frames(seed, features, pca, drawn)
+    measure_selection(settings, [drawn], features, pca, selection, below(results, "quality"))
 
 
 def label(results: Path) -> None:
@@ -156,8 +150,23 @@ def label(results: Path) -> None:
 
     campaign, work, failures = load(), Path("work/label"), results / "failures"
     labels, atoms = results / "labels" / "00000.parquet", results / "labels" / "atoms.parquet"
-    label_atoms(campaign, results / "structures.parquet", atoms, failures / "atoms.parquet", work)
-    label_batch(campaign, 0, results / "selection.parquet", labels, failures / "label/00000.parquet", work)
+    label_atoms(
+        campaign.label,
+        campaign.campaign,
+        structures=results / "structures.parquet",
+        atoms=atoms,
+        failures=failures / "atoms.parquet",
+        work=work,
+    )
+    label_batch(
+        campaign.label,
+        campaign.campaign,
+        0,
+        selection=results / "selection.parquet",
+        labels=labels,
+        failures=failures / "label/00000.parquet",
+        work=work,
+    )
     collect_dataset(campaign, results, [labels])
 
 
@@ -232,12 +241,15 @@ def train_one(options: argparse.Namespace) -> None:
     run = (options.policy, options.share, options.seed)
     arms = Path("results/compare/arms.parquet")
     train_arm(
-        campaign.model_copy(update={"train": settings}),
+        settings,
+        campaign.compare,
+        campaign.train_level,
         run,
-        Path("results"),
-        arms,
-        folder_of(run),
-        Path("work/train"),
+        results=Path("results"),
+        arms=arms,
+        folder=folder_of(run),
+        work=Path("work/train"),
+        store=Path(campaign.campaign.store),
     )
 
 
@@ -257,11 +269,13 @@ def report(options: argparse.Namespace) -> None:
     runs = [folder_of(run) / "errors.parquet" for run in compare.runs]
     comparison, contrasts = results / "comparison.parquet", results / "contrasts.parquet"
     compare_arms(
-        campaign.model_copy(update={"compare": compare}),
-        results / "arms.parquet",
-        runs,
-        comparison,
-        contrasts,
+        compare,
+        campaign.train_level,
+        campaign.campaign.seed,
+        arms=results / "arms.parquet",
+        errors=runs,
+        comparison=comparison,
+        contrasts=contrasts,
     )
     rows = read_table(comparison, "comparison").to_pylist()
     print(f"{len(seeds)} seeds; ", end="")
@@ -269,19 +283,23 @@ def report(options: argparse.Namespace) -> None:
         some = [row for row in rows if row["frames"] == frames]
         if some:
             print(
-                f"{frames}: {some[0]['test_frames']} frames of {some[0]['test_materials']} held-out materials; ",
+                f"{frames}: {some[0]['test_frames']} frames of {some[0]['test_materials']} held-out "
+                "materials; ",
                 end="",
             )
     picks = {(row["arm"], row["cost_share"]): row["picks"] for row in rows}
     print(
-        "\n\n| frames | error | arm | share | cost (atoms³) | picks | mean | 95 % | of the reference | 95 % | verdict |"
+        "\n\n| frames | error | arm | share | cost (atoms³) | picks | mean | 95 % | of the reference | 95 % "
+        "| verdict |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in read_table(contrasts, "contrasts").to_pylist():
         key = row["arm"], row["cost_share"]
         print(
-            f"| {row['frames']} | {row['error']} | {row['arm']} | {row['cost_share']:g} | {row['cost_atoms3']:.0f} | {picks[key]} "
-            f"| {row['mean']:.4g} | {row['low']:.4g} to {row['high']:.4g} | {row['ratio']:.3f} | {row['ratio_low']:.3f} to {row['ratio_high']:.3f} "
+            f"| {row['frames']} | {row['error']} | {row['arm']} | {row['cost_share']:g} | "
+            f"{row['cost_atoms3']:.0f} | {picks[key]} "
+            f"| {row['mean']:.4g} | {row['low']:.4g} to {row['high']:.4g} | {row['ratio']:.3f} | "
+            f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f} "
             f"| {row['verdict']} |"
         )
 

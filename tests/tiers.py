@@ -1,9 +1,10 @@
-"""Tiers of tests by measured durations: ``durations.json`` decides which tests are marked ``quick`` and ``slow``.
+"""Tiers of tests by measured durations: ``durations.json`` decides which are marked ``quick`` and ``slow``.
 
-``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all`` every test. The file has
-the seconds of each test function with all its cases, and of each fixture that several tests share; what takes less than ``LISTED_S`` is
-not in it. A test is quick if its fixtures are too; it is slow by itself, for others need its fixtures as well. A test that is not in the
-file counts as quick. Tests on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are.
+``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all``
+every test. The file has the seconds of each test function with all its cases, and of each fixture that
+several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too;
+it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick. Tests
+on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are.
 ``make durations`` writes the file.
 """
 
@@ -84,7 +85,8 @@ class Tiers:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
-        """Put files first that wait for Slurm, then files with long tests: all workers end at about the same time.
+        """Put files first that wait for Slurm, then files with long tests: all workers end at about the same
+        time.
 
         Within each of the three the order stays random.
         """
@@ -94,7 +96,10 @@ class Tiers:
 
 
 class FixtureStopwatch:
-    """A plugin of pytest, of each worker: the reports of tests carry how long the shared fixtures took that were made for them."""
+    """A plugin of pytest, of each worker.
+
+    The reports of tests carry how long the shared fixtures took that were made for them.
+    """
 
     def __init__(self):
         self.seconds = {}
@@ -119,7 +124,8 @@ class FixtureStopwatch:
 class Stopwatch:
     """A plugin of pytest: writes the durations of the tests that ran to the file, beside those of all others.
 
-    Cases that failed or were skipped are not counted, so that a machine without Slurm does not make its tests quick.
+    Cases that failed or were skipped are not counted, so that a machine without Slurm does not make its tests
+    quick.
     """
 
     def __init__(self):

@@ -1,11 +1,12 @@
-"""A batch of labels with VASP: retries, verdicts, the store, the archive; faults on the way change no label."""
+"""A batch of labels with VASP: retries, verdicts, the store, the archive; faults on the way change no
+label."""
 
 import json
 
 import pytest
 
+from labelling import label_batch_of
 from pesatlas.config.campaign import Campaign
-from pesatlas.label.batch import label_batch
 from pesatlas.tables import read_table
 from vasp_cases import options, runs, set_up
 from vasp_faults import FAULTS
@@ -26,7 +27,8 @@ MENDED = [
 
 @pytest.fixture
 def batch(campaign, select, tmp_path, monkeypatch):
-    """Return a function that labels a batch, each time with a store of its own, and returns its tables as rows."""
+    """Return a function that labels a batch, each time with a store of its own, and returns its tables as
+    rows."""
     set_up(tmp_path, monkeypatch)
 
     def run(name, *xs, plan=None, memory_mb=0, **label):
@@ -41,7 +43,7 @@ def batch(campaign, select, tmp_path, monkeypatch):
             monkeypatch.setenv("VASP_DOUBLE_FAULTS", str(tmp_path / name / "plan.json"))
         tables = [tmp_path / name / f"{table}.parquet" for table in ("labels", "failures")]
         work = tmp_path / name / "work"
-        label_batch(Campaign.model_validate(raw), 0, select(*xs), *tables, work, memory_mb=memory_mb)
+        label_batch_of(Campaign.model_validate(raw), 0, select(*xs), *tables, work, memory_mb=memory_mb)
         return [
             read_table(path, table).to_pylist()
             for path, table in zip(tables, ("labels", "failures"), strict=True)

@@ -1,4 +1,4 @@
-"""Where calculations run: side by side, in folders that go when the job goes, with outputs archived and nothing left running."""
+"""Work folders of calculations: parallel, removed with the job, outputs archived, no process left."""
 
 import io
 import json
@@ -20,7 +20,8 @@ from pesatlas.label.workdir import scratch_folder
 from pesatlas.storage.store import Store
 from pesatlas.tables import read_table
 
-# A label job under the guard of `pesatlas.campaign.job`, with a backend that runs a program: `sleep`, then a result, or a crash if it is ended.
+# A label job under the guard of `pesatlas.campaign.job`, with a backend that runs a program: `sleep`, then a
+# result, or a crash if it is ended.
 JOB = """
 import sys, time, types
 from pathlib import Path
@@ -50,7 +51,8 @@ plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate) 
 campaign = Campaign.model_validate_json(Path(config).read_text())
 about = types.SimpleNamespace(threads=1, rule="label_batch", wildcards={"batch": "00000"}, input=[], log=[out + "/logs/label_batch/00000.log"], config=campaign.model_dump(mode="json"))
 with job(about) as same:
-    label_batch(campaign, 0, Path(selection), Path(out) / "labels.parquet", Path(out) / "failures.parquet", Path(out) / "work")
+    paths = {"selection": Path(selection), "labels": Path(out) / "labels.parquet", "failures": Path(out) / "failures.parquet", "work": Path(out) / "work"}
+    label_batch(campaign.label, campaign.campaign, 0, **paths)
 """
 
 

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_potential
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential
 from pesatlas.benchmark.cached_evaluator import PASSING, CachedEvaluator
 from pesatlas.benchmark.element_energies import elements_file
 from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
 from pesatlas.benchmark.structure_sets import Sources
-from pesatlas.campaign.potentials import benchmarked_potentials
-from pesatlas.config.benchmark import PROPERTIES
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.benchmark import PROPERTIES, Benchmark
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
@@ -54,7 +52,10 @@ class Workspace:
 
     @classmethod
     def on(cls, device: str, store: Path, work: Path) -> "Workspace":
-        """Return the place with as many atoms together as suit a device; what does not fit into its memory is halved."""
+        """Return the place with as many atoms together as suit a device.
+
+        What does not fit into its memory is halved.
+        """
         return cls(store, work, _ATOMS_ON_CPU if device == "cpu" else _ATOMS_ON_GPU)
 
 
@@ -83,13 +84,15 @@ def measure(
     share: slice = slice(None),
     label: str = "all",
 ) -> list[dict[str, Any]]:
-    """Return rows of table ``scores`` of one potential and property, in the order of the cases; what the store has is not computed again.
+    """Return rows of table ``scores`` of one potential and property, in the order of the cases.
+
+    What the store has is not computed again.
 
     Parameters
     ----------
     benchmarked, potential : the potential
     options : of one of the properties
-    sources : what it is held against
+    sources : structures and references
     place : where results are kept
     share : which of the cases
     label : of the share; two jobs of one label wait for each other
@@ -192,7 +195,10 @@ def _refused(
         if benchmarked.level != sources.level:
             why = f"it was trained at {benchmarked.level}, these labels are {sources.level}"
         elif benchmarked.fingerprints and fingerprint not in benchmarked.fingerprints:
-            why = f"it was trained at another {benchmarked.level}: its card does not have the fingerprint {fingerprint}"
+            why = (
+                f"it was trained at another {benchmarked.level}: its card does not have the fingerprint "
+                f"{fingerprint}"
+            )
         else:
             return None
         return Failure(FailureReason.WRONG_LEVEL, why)
@@ -244,23 +250,35 @@ def _rows(
 
 
 def _column(module: Any, column: str, sources: Sources) -> str:
-    """Say what a value is held against: the key of the reference in its file, or the level of frames."""
+    """Return the reference of a value: its key in the file, or the level of frames."""
     if getattr(module, "NEEDS_DATASET", False):
         return sources.level or ""
     return str(module.reference_key(sources)) if column and hasattr(module, "reference_key") else column
 
 
 def run_benchmark(
-    campaign: Campaign, potential: str, kind: str, shard: int, *, dataset: Path, work: Path, scores: Path
+    settings: Benchmark,
+    benchmarked: BenchmarkedPotential,
+    kind: str,
+    shard: int,
+    *,
+    level: str,
+    seed: int,
+    store: Path,
+    dataset: Path,
+    work: Path,
+    scores: Path,
 ) -> None:
     """Measure one property of one potential on a share of the structures; write table ``scores``.
 
     Parameters
     ----------
-    campaign : the whole configuration, with a section ``benchmark``
-    potential, kind : name of the potential and of the property
+    benchmarked : the potential
+    kind : name of the property
     shard : which share: every so many-th structure from this one on
-    dataset : table ``dataset`` of the level of the benchmarks
+    level, dataset : reference level of the benchmarks, and table ``dataset`` of it
+    seed : of what a property samples
+    store : folder of what is never calculated twice
     work : folder for what is under way
     scores : table to write
 
@@ -269,17 +287,11 @@ def run_benchmark(
     UserError
         If the potential cannot be loaded, or data are missing or of another form.
     """
-    settings = campaign.benchmark
-    if settings is None:
-        raise ValueError("the campaign has no section benchmark")
     check_device(settings.device, "benchmark.device")
-    benchmarked = benchmarked_potential(potential, *benchmarked_potentials(campaign)[potential])
     options = settings.chosen()[kind]
-    sources = Sources(
-        settings.folder, dataset, campaign.train_level, benchmarked.corrected, campaign.campaign.seed
-    )
+    sources = Sources(settings.folder, dataset, level, benchmarked.corrected, seed)
     loaded = load_potential(benchmarked.options, settings.device)
-    place = Workspace.on(settings.device, Path(campaign.campaign.store) / "benchmark", work)
+    place = Workspace.on(settings.device, store / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
         benchmarked, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
@@ -292,7 +304,7 @@ def run_benchmark(
         digest(options.identity(), benchmarked.name, loaded.weights_hash, shard, jobs),
         {"scores": len(rows), "scores_failed": failed},
     )
-    log.info("%s of %s: %d rows, %d without a value", kind, potential, len(rows), failed)
+    log.info("%s of %s: %d rows, %d without a value", kind, benchmarked.name, len(rows), failed)
 
 
 def _pack(result: PropertyResult, wall_s: float) -> bytes:

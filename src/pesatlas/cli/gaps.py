@@ -45,10 +45,13 @@ def show_gaps(
     picture: Path | None,
     console: Console | None,
 ) -> Facts:
-    """Tell what ``dataset`` does not cover, on ``console`` if there is one; write ``table`` and ``picture`` if they are asked for.
+    """Tell what ``dataset`` does not cover, on ``console`` if there is one.
 
-    ``settings`` has ``encoder`` (options of one) and ``device``. ``of`` are files, folders and globs of structures, or one configuration
-    of a campaign, whose cells are taken; without any, only what the dataset has is counted, and nothing is encoded.
+    Write ``table`` and ``picture`` if they are asked for.
+
+    ``settings`` has ``encoder`` (options of one) and ``device``. ``of`` are files, folders and globs of
+    structures, or one configuration of a campaign, whose cells are taken; without any, only what the dataset
+    has is counted, and nothing is encoded.
 
     Raises
     ------
@@ -112,14 +115,24 @@ def _files(dataset: Path) -> list[str]:
 
 
 def _structures(of: list[str], work: Path) -> list[str]:
-    """Return files of structures; a configuration is answered with the cells that its campaign would explore."""
+    """Return files of structures.
+
+    A configuration is answered with the cells that its campaign would explore.
+    """
     configurations = [path for path in of if Path(path).suffix in {".yaml", ".yml"}]
     if not configurations:
         return of
     if len(of) > 1:
         raise UserError(f"--of {configurations[0]}: give either one configuration or files of structures.")
     cells = work / "structures.parquet"
-    prepare_structures(read_campaign(Path(of[0])), cells, work / "structures-failures.parquet")
+    campaign = read_campaign(Path(of[0]))
+    prepare_structures(
+        campaign.structures,
+        campaign.explore,
+        campaign.label.backend,
+        structures=cells,
+        failures=work / "structures-failures.parquet",
+    )
     return [str(cells)]
 
 
@@ -206,13 +219,16 @@ def _differences(frames: list[Facts], others: list[Facts]) -> Facts:
 
 
 def _compare(campaign: Campaign, work: Path, others: list[Facts]) -> tuple[list[dict[str, Any]], Any]:
-    """Encode dataset and others; return the rows of table ``gaps``, and the first two components of all structures."""
+    """Encode dataset and others.
+
+    Return the rows of table ``gaps``, and the first two components of all structures.
+    """
     names = ("dataset", "others")
     features, moments = (
         {name: work / f"{name}.{what}" for name in names} for what in ("features.parquet", "moments.npz")
     )
     for name in names:
-        encode_snapshots(campaign, work / f"{name}.parquet", features[name], moments[name])
+        encode_snapshots(campaign.encode, work / f"{name}.parquet", features[name], moments[name])
     pca = fit_both(moments["dataset"], moments["others"])
     found = {name: read_environments(work / f"{name}.parquet", features[name], pca) for name in names}
     rows = find_gaps(found["dataset"], found["others"])
@@ -244,7 +260,8 @@ def _by_structure(rows: list[dict[str, Any]]) -> list[Facts]:
 
 def _tell(console: Console, facts: Facts) -> None:
     console.print(
-        f"{facts['dataset']}: {facts['frames']:,} frames, {facts['atoms']:,} atoms, {len(facts['elements'])} elements"
+        f"{facts['dataset']}: {facts['frames']:,} frames, {facts['atoms']:,} atoms, "
+        f"{len(facts['elements'])} elements"
     )
     if "structures" in facts:
         console.print(_structure_table(facts["structures"]))

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.layout import below
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.errors import UserError
 from pesatlas.label.archive import unpack
 from pesatlas.label.batch import task_of
@@ -19,14 +20,13 @@ from pesatlas.tables import read_table
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -> list[Path]:
+def unpack_outputs(settings: Label, info: CampaignInfo, results: Path, name: str, folder: Path) -> list[Path]:
     """Unpack what is archived of one calculation into ``folder``; return the files.
 
     Parameters
     ----------
-    name : str
-        The ``label_key`` of a label; or a ``snapshot_id``, or an isolated atom as ``atom:Si``, of which every level gets a folder
-        of its own.
+    name : str The ``label_key`` of a label; or a ``snapshot_id``, or an isolated atom as ``atom:Si``, of
+        which every level gets a folder of its own.
 
     Raises
     ------
@@ -35,21 +35,22 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and is no empty folder. Name another one with --to.")
-    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "outputs")
+    store = stores_at(info.store, info.read_stores, "outputs")
     store.refresh()
-    keys = {"": name} if _KEY.fullmatch(name) else _keys(campaign, results, name)
+    keys = {"": name} if _KEY.fullmatch(name) else _keys(settings, results, name)
     found = {level: payload for level, key in keys.items() if (payload := store.get(key))}
     if not found:
         raise UserError(
-            f"nothing of {name} is archived in {store.folder}. Either it has not been calculated, or label.keep_outputs was false "
+            f"nothing of {name} is archived in {store.folder}. Either it has not been calculated, or "
+            "label.keep_outputs was false "
             "when it was."
         )
     return [path for level, payload in found.items() for path in unpack(payload, folder / level)]
 
 
-def _keys(campaign: Campaign, results: Path, name: str) -> dict[str, str]:
+def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
     """Return the content keys of a snapshot or an isolated atom by level."""
-    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    levels = levels_of(settings.backend, settings.levels)
     try:
         number = number_of_atom(name)
     except ValueError as error:
@@ -62,7 +63,8 @@ def _keys(campaign: Campaign, results: Path, name: str) -> dict[str, str]:
     ).to_pylist()
     if not rows:
         raise UserError(
-            f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an isolated atom as atom:Si, "
+            f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an "
+            "isolated atom as atom:Si, "
             "or the label_key of a label (32 hexadecimal digits)."
         )
     return _of_snapshot(rows[0], levels, results)

@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.layout import below
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Requeued, Result, from_bytes, to_bytes
 from pesatlas.label.batch import task_of
@@ -74,14 +75,19 @@ class MissingLabels:
 
 
 def find_missing_labels(
-    campaign: Campaign, results: Path, reasons: Collection[FailureReason], *, quarantined: bool
+    levels: Sequence[str],
+    batches: int,
+    results: Path,
+    reasons: Collection[FailureReason],
+    *,
+    quarantined: bool,
 ) -> MissingLabels:
     """Return the labels that are missing for one of ``reasons``, and those in quarantine if asked.
 
     Manifests tell which tables have any, so that few are opened.
     """
     found = MissingLabels()
-    for batch in (None, *range(campaign.label_batches)):
+    for batch in (None, *range(batches)):
         failures, labels = _failures(results, batch), _labels(results, batch)
         misses: list[MissingLabel] = []
         if failures.is_file() and any(read_entry(failures).counts.get(reason) for reason in reasons):
@@ -109,14 +115,14 @@ def find_missing_labels(
         if misses:
             found.by_batch[batch] = misses
     if quarantined:
-        _add_quarantined_by_rules(campaign, results, found)
+        _add_quarantined_by_rules(levels, results, found)
     return found
 
 
-def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingLabels) -> None:
+def _add_quarantined_by_rules(levels: Sequence[str], results: Path, found: MissingLabels) -> None:
     """Add the labels that no calculation objected to, but a rule of the dataset did."""
     known = {(miss.snapshot_id, miss.level) for misses in found.by_batch.values() for miss in misses}
-    for level in campaign.label.levels:
+    for level in levels:
         path = below(results, "quarantine", level=level)
         if not path.is_file() or not read_entry(path).rows:
             continue
@@ -141,21 +147,23 @@ def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingL
                 found.by_batch.setdefault(batches[name], []).append(miss)
 
 
-def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
-    """Put ``misses`` back into the queue, and take away the tables that tell of them; return how many calculations that makes.
+def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingLabels) -> int:
+    """Put ``misses`` back into the queue, and take away the tables that tell of them.
 
-    The store keeps what it has: a record is added to each, with what happened before. What the store knows better by now (another
-    campaign may have calculated it) stays as it is, and is found by the next run. Nobody else may work on the campaign. When this is
-    stopped half-way, doing it again does the rest. The records are newer than those that they replace, whatever the clocks of the
-    machines say that wrote them.
+    Return how many calculations that makes.
+
+    The store keeps what it has: a record is added to each, with what happened before. What the store knows
+    better by now (another campaign may have calculated it) stays as it is, and is found by the next run.
+    Nobody else may work on the campaign. When this is stopped half-way, doing it again does the rest. The
+    records are newer than those that they replace, whatever the clocks of the machines say that wrote them.
     """
     if not misses:
         return 0
-    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "labels")
+    store = stores_at(info.store, info.read_stores, "labels")
     store.refresh()
     added = 0
-    with store.writer(f"requeued-{campaign.campaign.name}") as ledger:
-        for key, miss in _keyed(campaign, results, misses):
+    with store.writer(f"requeued-{info.name}") as ledger:
+        for key, miss in _keyed(settings, results, misses):
             record = _record(store, key, miss)
             if record is None:
                 continue
@@ -174,7 +182,10 @@ def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
 
 
 def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
-    """Return the record that puts a calculation back into the queue; None if it is in the queue already, or was made since."""
+    """Return the record that puts a calculation back into the queue.
+
+    None if it is in the queue already, or was made since.
+    """
     known, mishap = (from_bytes(p) if (p := store.get(k)) else None for k in (key, failure_key(key)))
     before = mishap.attempts if isinstance(mishap, Failed | Requeued) else 0
     if miss.reason == FailureReason.QUARANTINED:
@@ -186,9 +197,9 @@ def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
     return Requeued(miss.reason, miss.detail, attempts, time.time()) if attempts else None
 
 
-def _keyed(campaign: Campaign, results: Path, misses: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
+def _keyed(settings: Label, results: Path, misses: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
     """Yield every miss with its content key, each key once."""
-    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    levels = levels_of(settings.backend, settings.levels)
     wanted = [miss for batch, many in misses.by_batch.items() if batch is not None for miss in many]
     rows = _geometries(results, misses, {miss.snapshot_id for miss in wanted if miss.key is None})
     seen: set[str] = set()
@@ -203,7 +214,8 @@ def _keyed(campaign: Campaign, results: Path, misses: MissingLabels) -> Iterator
             key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))
         else:
             raise UserError(
-                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: it was made again since. "
+                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: it "
+                "was made again since. "
                 "Run the campaign first (`pesatlas run`)."
             )
         if key not in seen:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from pesatlas import __version__
-from pesatlas.config.campaign import Campaign
-from pesatlas.config.round import required
+from pesatlas.config.round import Round
 from pesatlas.config.section import digest
 from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
@@ -25,12 +24,15 @@ _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 
 
 def measure_disagreement(
-    campaign: Campaign, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
+    settings: Round, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
 ) -> None:
-    """Write the table ``disagreement``: what the committee of ``round`` makes of the candidates of some shards.
+    """Write the table ``disagreement``.
 
-    Only candidates are asked about, which are a few for each atomic cluster, however many frames there are. One that a member
-    cannot evaluate keeps its row: its numbers are null, ``reason`` says why, and the manifest counts it under that word.
+    What the committee of ``round`` makes of the candidates of some shards.
+
+    Only candidates are asked about, which are a few for each atomic cluster, however many frames there are.
+    One that a member cannot evaluate keeps its row: its numbers are null, ``reason`` says why, and the
+    manifest counts it under that word.
 
     Parameters
     ----------
@@ -41,7 +43,6 @@ def measure_disagreement(
     UserError
         If there is no committee, or a member cannot be loaded.
     """
-    settings = required(campaign.round)
     check_device(settings.device, "round.device")
     members = load_committee(settings.committee, settings.device)
     hashes = [member.weights_hash for member in members]
@@ -57,8 +58,8 @@ def measure_disagreement(
             progress.step(len(predicted))
         writer.counts.update(asked=writer.rows, evaluated=writer.rows - counts.total(), **counts)
     if counts:
-        log.warning("the committee has nothing to say of %d candidates: %s", counts.total(), dict(counts))
-    log.info("%d candidates asked about, %d members", writer.rows, len(members))
+        log.warning("the committee gave no prediction for %d candidates: %s", counts.total(), dict(counts))
+    log.info("%d candidates evaluated, %d members", writer.rows, len(members))
 
 
 def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[list[dict[str, Any]]]:

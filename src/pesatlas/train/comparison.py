@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
@@ -61,21 +61,34 @@ class Contrast:
 
     @property
     def verdict(self) -> str:
-        """Whether the ratio's interval leaves out 1, and on which side; of too few materials nothing is said."""
+        """Whether the ratio's interval leaves out 1, and on which side.
+
+        Of too few materials nothing is said.
+        """
         if self.materials < _FEWEST:
             return "undecided"
         return "lower" if self.ratio_high < 1 else "higher" if self.ratio_low > 1 else "undecided"
 
 
 def compare_arms(
-    campaign: Campaign, arms: Path, errors: Sequence[Path], comparison: Path, contrasts: Path
+    settings: Compare,
+    level: str,
+    seed: int,
+    *,
+    arms: Path,
+    errors: Sequence[Path],
+    comparison: Path,
+    contrasts: Path,
 ) -> None:
     """Write the tables ``comparison``, a row for each potential, and ``contrasts``, a row for each arm.
 
-    Only frames count that every potential could be asked about: one whose arm lacks an element of a frame cannot.
+    Only frames count that every potential could be asked about: one whose arm lacks an element of a frame
+    cannot.
 
     Parameters
     ----------
+    level : reference level of the potentials
+    seed : of the resampling
     arms : table ``arms``
     errors : tables ``arm_errors``, one for each potential
 
@@ -84,10 +97,9 @@ def compare_arms(
     UserError
         If no frame is left.
     """
-    every = read_arms(campaign, arms)
+    every = read_arms(settings, arms)
     table = pa.concat_tables(read_table(path, "arm_errors").replace_schema_metadata(None) for path in errors)
     rows = _common(table.to_pylist(), len(errors))
-    level = campaign.train_level
     runs: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for frames, given in (("dynamics", False), ("equilibrium", True)):
@@ -96,9 +108,9 @@ def compare_arms(
             continue
         head = {"level": level, "frames": frames}
         sums = {what: _sums(chosen, every, what) for what in WHAT}
-        runs += _runs(campaign, head, chosen, every, sums)
-        found += _contrasts(head, every, sums, campaign.campaign.seed)
-    fingerprint = digest(campaign.compare and campaign.compare.identity())
+        runs += _runs(settings.seeds, head, chosen, every, sums)
+        found += _contrasts(head, every, sums, seed)
+    fingerprint = digest(settings.identity())
     write_table(comparison, "comparison", runs, fingerprint)
     write_table(contrasts, "contrasts", found, fingerprint)
     _tell(found)
@@ -107,8 +119,9 @@ def compare_arms(
 def contrast(arm: Sums, reference: Sums, seed: int) -> Contrast:
     """Compare an arm with another on the same materials.
 
-    The intervals are percentiles over resamples: materials are drawn again for both at once, for they are the same, and the
-    potentials (seeds) of each for itself. Potentials are few, so their spread is widened to that of the population they are drawn from.
+    The intervals are percentiles over resamples: materials are drawn again for both at once, for they are the
+    same, and the potentials (seeds) of each for itself. Potentials are few, so their spread is widened to
+    that of the population they are drawn from.
     """
     generator = np.random.default_rng(seed)
     materials = len(arm.weights)
@@ -135,8 +148,10 @@ def _common(rows: list[dict[str, Any]], potentials: int) -> list[dict[str, Any]]
     common = {name for name, count in asked.items() if count == potentials}
     if not common:
         raise UserError(
-            "compare: no frame of the test has only elements that every arm was trained on, so there is nothing to test on. "
-            "Make select.target or the smallest of compare.cost_shares larger, or explore more crystals of the same elements."
+            "compare: no frame of the test has only elements that every arm was trained on, so there is "
+            "nothing to test on. "
+            "Make select.target or the smallest of compare.cost_shares larger, or explore more crystals of "
+            "the same elements."
         )
     log.info("%d of %d frames of the test have elements that all arms know", len(common), len(asked))
     return [row for row in rows if row["snapshot_id"] in common]
@@ -158,13 +173,12 @@ def _sums(rows: list[dict[str, Any]], every: list[Arm], what: str) -> dict[tuple
 
 
 def _runs(
-    campaign: Campaign,
+    seeds: Sequence[int],
     head: dict[str, Any],
     rows: list[dict[str, Any]],
     every: list[Arm],
     sums: dict[str, dict[tuple[str, float], Sums]],
 ) -> list[dict[str, Any]]:
-    assert campaign.compare is not None
     frames = {row["snapshot_id"]: row["structure_id"] for row in rows}
     return [
         head
@@ -172,7 +186,7 @@ def _runs(
         | {"seed": seed, "test_frames": len(frames), "test_materials": len(set(frames.values()))}
         | {what: float(found[arm.policy, arm.cost_share].means[k]) for what, found in sums.items()}
         for arm in every
-        for k, seed in enumerate(campaign.compare.seeds)
+        for k, seed in enumerate(seeds)
     ]
 
 
@@ -209,6 +223,6 @@ def _tell(found: list[dict[str, Any]]) -> None:
         if row["frames"] == "dynamics" and row["error"] == "force_mae_meV_per_A":
             log.info(
                 "%s at %g of the cost: forces %.3g meV/Å (%.3g to %.3g), %.3g of %s (%.3g to %.3g): %s",
-                row["arm"], row["cost_share"], row["mean"], row["low"], row["high"], row["ratio"], row["reference"],
-                row["ratio_low"], row["ratio_high"], row["verdict"],
+                row["arm"], row["cost_share"], row["mean"], row["low"], row["high"], row["ratio"],
+                row["reference"], row["ratio_low"], row["ratio_high"], row["verdict"],
             )  # fmt: skip
