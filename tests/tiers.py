@@ -3,9 +3,9 @@
 ``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all``
 every test. The file has the seconds of each test function with all its cases, and of each fixture that
 several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too;
-it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick. Tests
-on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are.
-``make durations`` writes the file.
+it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick.
+Tests on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are. ``make
+durations`` writes the file.
 """
 
 import json
