@@ -1,5 +1,5 @@
 WITH held AS (
-  -- The demo's dataset has 16 labelled snapshots besides 6 equilibrium crystals, each at both levels; anything less ends with an error.
+  -- The demo's dataset has 8 labelled snapshots besides 4 equilibrium crystals, each at both levels; anything less ends with an error.
   -- A snapshot in it went through every stage. .ci/run asks this with `pesatlas query`.
   SELECT
     count(*) FILTER (level = 'pbe' AND condition <> 'equilibrium') AS pbe,
@@ -11,7 +11,7 @@ WITH held AS (
 SELECT
   *,
   CASE
-    WHEN least(pbe, r2scan) >= 16 AND least(crystals_pbe, crystals_r2scan) >= 6 THEN 'enough'
+    WHEN least(pbe, r2scan) >= 8 AND least(crystals_pbe, crystals_r2scan) >= 4 THEN 'enough'
     ELSE error('the demo holds too little: ' || held::VARCHAR)
   END AS verdict
 FROM held

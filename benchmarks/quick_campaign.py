@@ -19,7 +19,7 @@ from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.quality import draw_frames, measure_selection
 from pesatlas.select.reference import Reference
-from pesatlas.structures.external import read_given
+from pesatlas.structures.external import read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
 
@@ -36,7 +36,7 @@ def explore(campaign: Campaign, folder: Path) -> Path:
         encode_snapshots(campaign, snapshots, *_features(results, f"{batch:05d}"))
     if references(campaign):
         snapshots = results / "snapshots/reference.parquet"
-        read_given(references(campaign), snapshots, results / "failures/reference.parquet")
+        read_external(references(campaign), snapshots, results / "failures/reference.parquet")
         encode_snapshots(campaign, snapshots, *_features(results, "reference"))
     return results
 

@@ -25,7 +25,7 @@ from scipy import stats
 
 from pesatlas.campaign.load import load_campaign
 from pesatlas.config.campaign import Campaign
-from pesatlas.potentials.committee import Opinion, ask
+from pesatlas.potentials.committee import MeanPrediction, predict
 from pesatlas.potentials.kinds import matgl
 from pesatlas.tables import read_table
 from pesatlas.train.training import train_potential
@@ -116,10 +116,10 @@ def errors(potential: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Errors of a potential on labelled rows: of forces root mean square and mean, eV/Å; of energies mean, eV/atom."""
     options = matgl.Options.model_validate({"path": str(potential)})
     member = matgl.load(options, "cpu")
-    said = list(ask([member, member], rows))
+    said = list(predict([member, member], rows))
     forces, energies = [], []
     for row, opinion in zip(rows, said, strict=True):
-        assert isinstance(opinion, Opinion)
+        assert isinstance(opinion, MeanPrediction)
         forces.append(
             np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)) - opinion.forces_eV_per_A, axis=1)
         )

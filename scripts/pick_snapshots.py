@@ -5,7 +5,7 @@ from pathlib import Path
 from pesatlas.campaign.job import job
 
 with job(snakemake) as campaign:
-    from pesatlas.select.disagreement import Committee
+    from pesatlas.select.expected_errors import Committee
     from pesatlas.select.pick import pick_snapshots
     from pesatlas.select.reference import Reference
 

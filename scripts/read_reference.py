@@ -6,9 +6,9 @@ from pesatlas.campaign.job import job
 from pesatlas.campaign.rounds import references
 
 with job(snakemake) as campaign:
-    from pesatlas.structures.external import read_given
+    from pesatlas.structures.external import read_external
 
-    read_given(
+    read_external(
         references(campaign),
         snapshots=Path(snakemake.output.snapshots),
         failures=Path(snakemake.output.failures),

@@ -98,5 +98,5 @@ if __name__ == "__main__":
     folder, most, kind = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     potential = Counting(most or None)
     options = json.loads(sys.argv[4])
-    rows = measured(potential, kind, folder, atoms_together=8, file="argon.json", **options)
+    rows = measured(potential, kind, folder, atoms_per_chunk=8, file="argon.json", **options)
     sys.stdout.write(json.dumps([rows, potential.calls]))

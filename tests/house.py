@@ -15,9 +15,16 @@ STAGES = ("structures", "explore", "encode", "select", "label", "dataset", "trai
 TOOLS = ("dynamics", "levels", "potentials", "frames")
 CAMPAIGN = ("campaign", "config")
 GROUND = ("tables", "storage", "runtime", "atoms", "errors.py")
-FLOORS = (("ground", GROUND), ("campaign", CAMPAIGN), ("tools", TOOLS), ("stages", STAGES), ("doors", DOORS))
+FLOORS = (
+    ("ground", GROUND),
+    ("config", ("config",)),
+    ("campaign", ("campaign",)),
+    ("tools", TOOLS),
+    ("stages", STAGES),
+    ("doors", DOORS),
+)
 FLOOR = {room: height for height, (_, rooms) in enumerate(FLOORS) for room in rooms} | {
-    "__init__.py": 4  # the front door: pesatlas.open
+    "__init__.py": 5  # the front door: pesatlas.open
 }
 
 _CELL, _LEFT, _TOP = 19, 196, 100
@@ -26,6 +33,7 @@ _COLOURS = {
     "stages": "#dcebf7",
     "tools": "#dff1e4",
     "campaign": "#fbf0d4",
+    "config": "#fbf0d4",
     "ground": "#ebe7e1",
 }
 

@@ -62,7 +62,7 @@ class SlurmCampaign(SmallCampaign):
         return self
 
     def __exit__(self, *_):
-        """Leave no head behind when a test fails."""
+        """Leave no controller behind when a test fails."""
         if self._head and self._head.poll() is None:
             self.kill(self._head)
 
@@ -118,7 +118,7 @@ class SlurmCampaign(SmallCampaign):
         return [*run, "-s", str(ROOT / "Snakefile"), *arguments]
 
     def start(self, *arguments):
-        """Start the head in a process group of its own; its output goes to output.txt."""
+        """Start the controller in a process group of its own; its output goes to output.txt."""
         with (self.path / "output.txt").open("wb") as output:
             self._head = subprocess.Popen(
                 self.command(*arguments),
@@ -130,12 +130,12 @@ class SlurmCampaign(SmallCampaign):
             )
         return self._head
 
-    def finish(self, head, expect=0):
-        """Wait for a head to end; return its output."""
+    def finish(self, controller, expect=0):
+        """Wait for a controller to end; return its output."""
         try:
-            status = head.wait(self.patience_s)
+            status = controller.wait(self.patience_s)
         except subprocess.TimeoutExpired:
-            self.kill(head)
+            self.kill(controller)
             status = "out of time"
         assert status == expect, self.output + self.slurm.ask("squeue")
         return self.output
@@ -144,10 +144,10 @@ class SlurmCampaign(SmallCampaign):
         return self.finish(self.start(*arguments), expect)
 
     @staticmethod
-    def kill(head):
-        """`kill -9` of the head and all that it started on this machine, Slurm's jobs apart."""
-        os.killpg(head.pid, signal.SIGKILL)
-        head.wait()
+    def kill(controller):
+        """`kill -9` of the controller and all that it started on this machine, Slurm's jobs apart."""
+        os.killpg(controller.pid, signal.SIGKILL)
+        controller.wait()
 
     @property
     def output(self):

@@ -16,6 +16,7 @@ TINY = {
     "explore.length_ps": 0.1,
     "explore.frame_interval_ps": 0.01,
     "select.target": 4,
+    "label.backend.quality": "demo",  # its k-points are half the cost
     "label.structures_per_job": 2,
     "dataset.exports.formats": ["matpes"],  # all others in tests of their own
 }

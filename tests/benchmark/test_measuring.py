@@ -80,7 +80,7 @@ def test_shares_in_any_order_give_the_same_tables(tmp_path):
 def in_folder(data, file):
     from pesatlas.benchmark.structure_sets import Sources
 
-    return {"file": file, "sources": Sources(data), "atoms_together": 4}
+    return {"file": file, "sources": Sources(data), "atoms_per_chunk": 4}
 
 
 def without_wall(rows):

@@ -62,6 +62,28 @@ def test_if_more_than_half_survive_there_is_no_half_life():
     assert value == low == 1.0
 
 
+def test_the_numbers_are_those_of_reports_made_before():
+    # of the code that drew samples and counted survivors itself, before scipy did: the same samples in the same order
+    values = np.random.default_rng(11).exponential(size=40)
+    expected = (1.0059991373304205, 0.7114505794769896, 1.3403529330099668)
+    assert bootstrap_mean(values, 3) == pytest.approx(expected, rel=1e-12)
+    assert bootstrap_mean([1.0, 2.0, 4.0], 0) == pytest.approx((7 / 3, 1.0, 4.0), rel=1e-12)
+    assert bootstrap_mean([2.0, 2.0, 2.0]) == (2.0, 2.0, 2.0)
+    found = paired_test(values, values + 0.1 * np.random.default_rng(12).standard_normal(40), 2)
+    numbers = (found.difference, found.low, found.high, found.p_value)
+    expected = (7.053551475856637e-05, -0.02710656730926814, 0.02669211020461869, 0.9946976143110078)
+    assert numbers == pytest.approx(expected, rel=1e-9)
+    times = np.random.default_rng(13).integers(1, 20, 30) * 10.0
+    ended = np.random.default_rng(14).random(30) < 0.7
+    at, share = survival(times, ended)
+    assert at.tolist() == [10.0, 20.0, 40.0, 70.0, 100.0, 120.0, 130.0, 150.0, 160.0, 170.0, 180.0, 190.0]
+    expected = [29 / 30, 26 / 30, 0.832, 0.7941818181818182, 0.7544727272727273, 0.7147636363636364]
+    expected += [0.6727187165775401, 0.6306737967914439, 0.4624941176470589, 0.3597176470588236]
+    np.testing.assert_allclose(share, [*expected, 0.1798588235294118, 0.0], rtol=1e-12, atol=1e-15)
+    assert bootstrap_half_life(times, ended, 4) == (160.0, 130.0, 180.0)
+    assert [len(each) for each in survival([1.0, 2.0], [False, False])] == [0, 0]
+
+
 def test_every_published_number_and_threshold_has_a_source():
     assert all(each.source for many in PUBLISHED.values() for each in many)
     assert all(each.source for each in THRESHOLDS.values())

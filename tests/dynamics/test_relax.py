@@ -45,7 +45,7 @@ def test_it_ends_where_ase_ends():
     assert np.linalg.det(found.cell) == pytest.approx(atoms.get_volume(), rel=1e-3)
 
 
-def test_structures_relax_together_as_they_do_alone():
+def test_structures_relax_chunk_as_they_do_alone():
     potential = LennardJones()
     starts = [displaced(potential, length, seed) for seed, length in enumerate((5.1, 5.3, 5.5))]
     together = relax(potential, starts, Settings(0.01, 500))

@@ -74,12 +74,12 @@ class Campaign(SlurmCampaign):
 
     def begin(self, *arguments):
         """Start a run; return when all its jobs run."""
-        head = self.start(*arguments)
+        controller = self.start(*arguments)
         self.slurm.wait_for(
-            lambda: all(self.begun(letter) for letter in self.letters) or head.poll() is not None, 60
+            lambda: all(self.begun(letter) for letter in self.letters) or controller.poll() is not None, 60
         )
-        assert head.poll() is None, self.output
-        return head
+        assert controller.poll() is None, self.output
+        return controller
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +95,16 @@ def test_jobs_that_slurm_has_forgotten_are_done_if_their_results_are_there_and_e
         small_slurm.SmallSlurm(tmp_path / "slurm", min_job_age_s=10) as slurm,
         Campaign(tmp_path / "campaign", slurm, "ab") as campaign,
     ):
-        head = campaign.begin()
-        os.killpg(head.pid, signal.SIGSTOP)
+        controller = campaign.begin()
+        os.killpg(controller.pid, signal.SIGSTOP)
         numbers = {job["comment"][-1]: job["number"] for job in campaign.jobs()}
         slurm.ask("scancel", numbers["b"])
         campaign.go("a")
         slurm.wait_for(lambda: not campaign.jobs(), 140)  # MinJobAge and a minute
         assert campaign.made == "a"
         campaign.go()
-        os.killpg(head.pid, signal.SIGCONT)
-        campaign.finish(head)
+        os.killpg(controller.pid, signal.SIGCONT)
+        campaign.finish(controller)
         assert (
             f"Slurm has forgotten job {numbers['a']} (make a), and its results are there: it is done."
             in campaign.said
@@ -118,7 +118,7 @@ def test_jobs_that_slurm_has_forgotten_are_done_if_their_results_are_there_and_e
 
 def test_stop_lets_running_jobs_end_and_cancels_those_that_wait(slurm, tmp_path):
     with Campaign(tmp_path / "campaign", slurm, "abc") as campaign:
-        head = campaign.start()
+        controller = campaign.start()
         slurm.wait_for(
             lambda: sorted(job["state"] for job in campaign.jobs()) == ["PENDING", "RUNNING", "RUNNING"], 60
         )
@@ -133,7 +133,7 @@ def test_stop_lets_running_jobs_end_and_cancels_those_that_wait(slurm, tmp_path)
         time.sleep(3)
         campaign.go()
         said = " ".join(asked.communicate(timeout=60)[0].split())
-        campaign.finish(head, expect=1)
+        campaign.finish(controller, expect=1)
         assert "It waits for 2 Slurm jobs: make" in said
         assert "The run has ended" in said
         assert "1 Slurm jobs cancelled (make" in campaign.said
@@ -145,16 +145,16 @@ def test_stop_lets_running_jobs_end_and_cancels_those_that_wait(slurm, tmp_path)
 
 def test_stop_now_leaves_no_job_and_take_over_lets_those_that_run_go_on(slurm, tmp_path):
     with Campaign(tmp_path / "campaign", slurm, "ab") as campaign:
-        head = campaign.begin()
+        controller = campaign.begin()
         assert "The run has ended" in campaign.pesatlas("stop", "--now")
-        campaign.finish(head, expect=1)
+        campaign.finish(controller, expect=1)
         assert "Running jobs were cancelled" in campaign.said
         slurm.wait_for(lambda: not campaign.jobs(states="PENDING,RUNNING,COMPLETING"), 30)
         assert campaign.made == ""
         # a job that a killed run left: none looks after it
         (campaign.path / "begun.a").unlink()
-        head = campaign.begin()
-        campaign.kill(head)
+        controller = campaign.begin()
+        campaign.kill(controller)
         assert "2 Slurm jobs that it submitted go on (make" in campaign.pesatlas("stop")
         assert "2 Slurm jobs cancelled (make" in campaign.pesatlas("stop", "--now")
         slurm.wait_for(lambda: not campaign.jobs(states="PENDING,RUNNING,COMPLETING"), 30)
@@ -207,11 +207,11 @@ def test_a_refusal_is_shown_in_the_words_of_sbatch_and_tried_again_with_the_same
 def test_stop_does_not_wait_for_the_next_try_of_a_refused_job(slurm, tmp_path):
     with Campaign(tmp_path / "campaign", slurm, "p") as campaign:
         campaign.environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")  # the waits that users have
-        head = campaign.start()
+        controller = campaign.start()
         slurm.wait_for(lambda: "The same request is made again in 60 s." in campaign.said, 120)
         began = time.monotonic()
         campaign.pesatlas("stop")
-        campaign.finish(head, expect=1)
+        campaign.finish(controller, expect=1)
         assert time.monotonic() - began < 45
         assert "nothing is to be mended" in campaign.said
 
@@ -230,9 +230,9 @@ def test_a_refused_account_is_named_and_the_run_goes_on_when_it_is_there(tmp_pat
         assert "Slurm refused make a: The given account nobody appears to be invalid" in campaign.said
         assert "Set slurm_account in the profile" in campaign.said
         asked = watch_sbatch(campaign)
-        head = campaign.start()
+        controller = campaign.start()
         slurm.wait_for(lambda: "The same request is made again in 4 s." in campaign.said, 60)
         for what in (["account", "nobody"], ["user", "root", "Account=nobody"]):
             slurm.ask("sacctmgr", "-i", "add", *what)
-        campaign.finish(head)
+        campaign.finish(controller)
         assert (campaign.made, asked()) == ("a", ["500"])

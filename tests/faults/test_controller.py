@@ -20,7 +20,7 @@ from rich.console import Console
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.run import _executor
 from pesatlas.errors import UserError
-from pesatlas.monitor.controlling_process import LOCK_FILE, read_head
+from pesatlas.monitor.controlling_process import LOCK_FILE, read_controller
 from small_campaign import ROOT
 
 CONSOLE = Console(file=io.StringIO())
@@ -48,23 +48,23 @@ class Folder:
         """Start `pesatlas run`; return when two jobs run."""
         options = ["--profile", str(ROOT / "profiles" / "local"), "--cores", "2", *arguments]
         with (self.path / "output.txt").open("ab") as output:
-            head = subprocess.Popen(
+            controller = subprocess.Popen(
                 [*RUN, "run", *options],
                 cwd=self.path,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        self._started.append(head)
-        return head
+        self._started.append(controller)
+        return controller
 
     def started(self, *arguments):
         for file in self.path.glob("started.*"):
             file.unlink()
-        head = self.start(*arguments)
-        wait_for(lambda: len(list(self.path.glob("started.*"))) == 2 or head.poll() is not None)
-        assert head.poll() is None, self.output
-        return head
+        controller = self.start(*arguments)
+        wait_for(lambda: len(list(self.path.glob("started.*"))) == 2 or controller.poll() is not None)
+        assert controller.poll() is None, self.output
+        return controller
 
     def pesatlas(self, *arguments, expect=0):
         done = subprocess.run(
@@ -98,18 +98,18 @@ class Folder:
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        for head in self._started:
-            head.wait()
+        for controller in self._started:
+            controller.wait()
 
 
 def orphaned(folder):
     """Kill a run, and suspend its Snakemake before, which then has not heard and lives on; return both."""
-    head = folder.started()
-    snakemake = read_head(folder.path).snakemake
+    controller = folder.started()
+    snakemake = read_controller(folder.path).snakemake
     os.kill(snakemake, signal.SIGSTOP)
-    head.kill()
-    head.wait()
-    return head, snakemake
+    controller.kill()
+    controller.wait()
+    return controller, snakemake
 
 
 def wait_for(condition, seconds=60):
@@ -127,10 +127,10 @@ def folder(tmp_path):
 
 
 def test_a_killed_parent_takes_snakemake_and_its_jobs_along_and_the_same_command_carries_on(folder):
-    head = folder.started()
+    controller = folder.started()
     assert len(folder.processes()) >= 4  # two jobs, their shells
-    head.kill()
-    head.wait()
+    controller.kill()
+    controller.wait()
     wait_for(lambda: not folder.processes(), 10)
     assert "was killed; the same command carries on" in folder.pesatlas("status")
     folder.go()
@@ -150,10 +150,15 @@ def test_a_run_right_after_the_kill_of_another_is_not_refused(folder):
 
 
 def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder):
-    head, snakemake = orphaned(folder)
-    found = read_head(folder.path)
-    assert (found.pid, found.alive, found.orphaned, found.snakemake) == (head.pid, True, True, snakemake)
-    text = f"(process {head.pid}) was killed, but its Snakemake (process {snakemake} on {socket.gethostname()}) lives"
+    controller, snakemake = orphaned(folder)
+    found = read_controller(folder.path)
+    assert (found.pid, found.alive, found.orphaned, found.snakemake) == (
+        controller.pid,
+        True,
+        True,
+        snakemake,
+    )
+    text = f"(process {controller.pid}) was killed, but its Snakemake (process {snakemake} on {socket.gethostname()}) lives"
     assert text in folder.pesatlas("status")
     assert text in folder.pesatlas("run", expect=1)
     folder.go()
@@ -163,9 +168,9 @@ def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder
 
 
 def test_snakemake_killed_alone_ends_the_run_with_its_jobs_and_the_last_line_says_so(folder):
-    head = folder.started()
-    os.kill(read_head(folder.path).snakemake, signal.SIGKILL)
-    assert head.wait(60) == 128 + signal.SIGKILL
+    controller = folder.started()
+    os.kill(read_controller(folder.path).snakemake, signal.SIGKILL)
+    assert controller.wait(60) == 128 + signal.SIGKILL
     wait_for(lambda: not folder.processes(), 10)
     assert "Snakemake was killed (SIGKILL)" in folder.output
     assert folder.output.endswith("The same command carries on.")
@@ -176,24 +181,24 @@ def test_snakemake_killed_alone_ends_the_run_with_its_jobs_and_the_last_line_say
 
 @pytest.mark.parametrize("how", ["SIGTERM", "pesatlas stop"])
 def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(folder, how):
-    head = folder.started()
+    controller = folder.started()
     if how == "SIGTERM":
-        head.terminate()
+        controller.terminate()
         time.sleep(2)
         assert "it was told to end (quietly)" in folder.pesatlas("status")
         folder.go()
     else:
         asked = subprocess.Popen([*RUN, "stop"], cwd=folder.path, stdout=subprocess.PIPE, text=True)
-        wait_for(lambda: read_head(folder.path).stopping == "quietly")
+        wait_for(lambda: read_controller(folder.path).stopping == "quietly")
         time.sleep(2)
-        assert head.poll() is None
+        assert controller.poll() is None
         assert asked.poll() is None
         folder.go()
         said = " ".join(asked.communicate(timeout=60)[0].split())
         assert asked.returncode == 0
         assert "running jobs come to their end" in said
         assert "The run has ended" in said
-    assert head.wait(60) == 1
+    assert controller.wait(60) == 1
     assert len(folder.made) == 2
     assert f"Stopped by {'`' if how != 'SIGTERM' else ''}{how}" in folder.output
     assert "nothing is to be mended. Running jobs came to their end." in folder.output
@@ -204,12 +209,12 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "pesatlas stop --now"])
 def test_stopped_at_once_nothing_is_left_running(folder, how):
-    head = folder.started()
+    controller = folder.started()
     if how == "Ctrl-C":
-        os.killpg(head.pid, signal.SIGINT)  # reaches everything in the terminal
+        os.killpg(controller.pid, signal.SIGINT)  # reaches everything in the terminal
     else:
         folder.pesatlas("stop", "--now")
-    assert head.wait(60) != 0
+    assert controller.wait(60) != 0
     assert not folder.processes()
     assert folder.made == []
     assert f"Stopped by {'`' if how != 'Ctrl-C' else ''}{how}" in folder.output
@@ -223,7 +228,7 @@ def test_stopped_at_once_nothing_is_left_running(folder, how):
 
 @pytest.mark.parametrize("options", ["", "--now"])
 def test_a_run_whose_disk_is_full_can_be_stopped(folder, options):
-    head = folder.started()
+    controller = folder.started()
     if not options:
         folder.go()
     # in its folder nothing can be written
@@ -233,50 +238,50 @@ def test_a_run_whose_disk_is_full_can_be_stopped(folder, options):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "The run has ended" in done.stdout
-    assert head.wait(10) != 0 or folder.made == ["0", "1", "2", "3"]
+    assert controller.wait(10) != 0 or folder.made == ["0", "1", "2", "3"]
     assert not folder.processes()
     assert not list(folder.path.glob(".pesatlas.stop*"))
 
 
 def test_a_quiet_stop_can_be_made_a_hard_one(folder):
-    head = folder.started()
-    head.terminate()
-    wait_for(lambda: read_head(folder.path).stopping == "quietly")
+    controller = folder.started()
+    controller.terminate()
+    wait_for(lambda: read_controller(folder.path).stopping == "quietly")
     assert "The run has ended" in folder.pesatlas("stop", "--now")
-    assert head.wait(60) != 0
+    assert controller.wait(60) != 0
     assert not folder.processes()
 
 
 def test_a_suspended_run_is_told_of_and_can_be_stopped(folder):
-    head = folder.started()
-    os.killpg(head.pid, signal.SIGSTOP)
-    wait_for(lambda: read_head(folder.path).suspended)
-    assert f"(process {head.pid}) is suspended" in folder.pesatlas("status")
+    controller = folder.started()
+    os.killpg(controller.pid, signal.SIGSTOP)
+    wait_for(lambda: read_controller(folder.path).suspended)
+    assert f"(process {controller.pid}) is suspended" in folder.pesatlas("status")
     folder.pesatlas("stop", "--now")
-    assert head.wait(60) != 0
+    assert controller.wait(60) != 0
 
 
 def test_take_over_ends_the_other_run_and_follows_it(folder):
-    head = folder.started()
+    controller = folder.started()
     refused = folder.pesatlas("run", expect=1)
     assert f"another `pesatlas run` works in {folder.path}" in refused
-    assert f"(process {head.pid})" in refused
+    assert f"(process {controller.pid})" in refused
     assert "`pesatlas run --take-over` ends it and carries on" in refused
     folder.go()
     (folder.path / "go").unlink()
     second = folder.start("--take-over")
-    assert head.wait(60) != 0
+    assert controller.wait(60) != 0
     assert "Ended by `pesatlas run --take-over`" in folder.output
-    wait_for(lambda: (found := read_head(folder.path)) and found.pid == second.pid)
+    wait_for(lambda: (found := read_controller(folder.path)) and found.pid == second.pid)
     folder.go()
     assert second.wait(60) == 0
     assert folder.made == ["0", "1", "2", "3"]
 
 
 def test_a_run_whose_lock_was_taken_away_ends_for_another_may_hold_one_of_that_name(folder):
-    head = folder.started()
+    controller = folder.started()
     (folder.path / LOCK_FILE).rename(folder.path / f"{LOCK_FILE}.old")
-    assert head.wait(60) != 0
+    assert controller.wait(60) != 0
     assert "the file of its lock was taken away" in folder.output
     assert not folder.processes()
 
@@ -360,7 +365,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     holder.kill()
     holder.communicate()
     with campaign_lock(tmp_path):
-        assert read_head(tmp_path).pid == os.getpid()
+        assert read_controller(tmp_path).pid == os.getpid()
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ def selected(quiet, campaign):
 def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are_cancelled(
     quiet, slurm, campaign
 ):
-    head = campaign.start()
+    controller = campaign.start()
     for rule in ("run_md", "label_batch"):
         slurm.wait_for(lambda rule=rule: campaign.jobs(rule, "RUNNING"), 600)
         slurm.ask("scancel", campaign.jobs(rule, "RUNNING")[0]["number"])
-    campaign.finish(head)
+    campaign.finish(controller)
     assert verify(campaign.path / "results") == []
     for level in ("pbe", "r2scan"):
         assert len(campaign.dataset(level)) == 8
@@ -63,11 +63,11 @@ def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are
 
 def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice(quiet, slurm, selected):
     selected.environment["VASP_DOUBLE_SECONDS"] = "3"
-    head = selected.start()
+    controller = selected.start()
     slurm.wait_for(
         lambda: {"RUNNING", "PENDING"} <= {job["state"] for job in selected.jobs("label_batch")}, 120
     )
-    selected.kill(head)
+    selected.kill(controller)
     # isolated atoms may be among them
     running = [job["number"] for job in selected.jobs(states="RUNNING")]
     output = selected.run()
@@ -84,7 +84,7 @@ def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice
 
 def test_a_job_held_one_requeued_and_all_nodes_drained_for_a_while(quiet, slurm, selected):
     selected.environment["VASP_DOUBLE_SECONDS"] = "3"
-    head = selected.start()
+    controller = selected.start()
     slurm.wait_for(
         lambda: {"RUNNING", "PENDING"} <= {job["state"] for job in selected.jobs("label_batch")}, 120
     )
@@ -100,7 +100,7 @@ def test_a_job_held_one_requeued_and_all_nodes_drained_for_a_while(quiet, slurm,
         lambda: [job["number"] for job in selected.jobs(states="PENDING,RUNNING,COMPLETING")] == [held], 500
     )
     slurm.ask("scontrol", "release", held)
-    selected.finish(head)
+    selected.finish(controller)
     assert slurm.restarts()[requeued] == 1
     assert {job["state"] for job in selected.jobs()} == {"COMPLETED"}
     assert verify(selected.path / "results") == []
@@ -198,9 +198,9 @@ def test_with_accounting_sacct_tells_the_head_what_became_of_its_jobs(quiet, tmp
         campaign.take_selection(quiet)
         campaign.write_profile(account="lab", slurm_status_command="sacct")
         campaign.environment["VASP_DOUBLE_SECONDS"] = "3"
-        head = campaign.start()
+        controller = campaign.start()
         slurm.wait_for(lambda: {"RUNNING", "PENDING"} <= {job["state"] for job in campaign.jobs()}, 120)
-        campaign.kill(head)
+        campaign.kill(controller)
         campaign.run()
         for level in ("pbe", "r2scan"):
             assert campaign.dataset(level) == quiet.dataset(level)

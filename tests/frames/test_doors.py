@@ -14,7 +14,7 @@ from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.crystal_names import sanitised
-from pesatlas.structures.external import read_given
+from pesatlas.structures.external import read_external
 from pesatlas.structures.sources import files
 from pesatlas.tables import read_table
 from pesatlas.tables.failures import failures_beside
@@ -135,7 +135,7 @@ def by_source(path, folder):
 def by_select(path, folder):
     """The reading of select, gaps and select.reference."""
     snapshots, failures = folder / "given.parquet", folder / "given-failures.parquet"
-    read_given([str(path)], snapshots, failures)
+    read_external([str(path)], snapshots, failures)
     rows = read_table(failures, "failures").to_pylist()
     accepted = read_table(snapshots, "snapshots")["structure_id"].to_pylist()
     return accepted, [(row["structure_id"], row["reason"]) for row in rows]

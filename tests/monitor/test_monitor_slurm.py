@@ -100,12 +100,16 @@ def test_an_allocation_in_which_the_campaign_runs_is_told_from_its_jobs(slurm, h
     assert raw["orphans"]["slurm"] == []
 
     # its process is not to be seen from the login node
-    head = {"host": "node7", "pid": 1, "since": time.time()}
-    (halfway.folder / LOCK_FILE).write_text(json.dumps(head))
-    assert json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["head"]["alive"] is None
+    controller = {"host": "node7", "pid": 1, "since": time.time()}
+    (halfway.folder / LOCK_FILE).write_text(json.dumps(controller))
+    assert (
+        json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["controller"]["alive"] is None
+    )
     running = submit("sleep 600", ALLOCATION)
     slurm.wait_for(lambda: slurm.ask("squeue", "-h", f"--jobs={running}", "--format=%T") == "RUNNING\n", 60)
-    assert json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["head"]["alive"] is True
+    assert (
+        json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["controller"]["alive"] is True
+    )
     assert "`pesatlas run` lives on node7" in pesatlas(slurm, halfway.folder, "status").stdout
 
 

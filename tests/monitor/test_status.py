@@ -17,7 +17,7 @@ from pesatlas.campaign.potentials import benchmarked_potentials
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.errors import UserError
-from pesatlas.monitor.controlling_process import LOCK_FILE, read_head
+from pesatlas.monitor.controlling_process import LOCK_FILE, read_controller
 from pesatlas.monitor.process import is_alive
 from pesatlas.monitor.screen import screen
 from pesatlas.monitor.squeue import parse
@@ -183,7 +183,7 @@ def test_another_process_with_the_same_number_is_not_the_same(running):
     assert is_alive(running.pid, "elsewhere", 4e9) is None
 
 
-HEAD = """
+CONTROLLER = """
 import sys, time
 from pathlib import Path
 from pesatlas.cli.lock import campaign_lock
@@ -194,29 +194,35 @@ with campaign_lock(Path(".")):
 
 
 def test_processes_without_a_head_are_orphans_and_with_one_are_not(look, running, halfway):
-    head = subprocess.Popen([sys.executable, "-c", HEAD], cwd=halfway.folder, stdout=subprocess.PIPE)
-    assert head.stdout.readline() == b"ready\n"
+    controller = subprocess.Popen(
+        [sys.executable, "-c", CONTROLLER], cwd=halfway.folder, stdout=subprocess.PIPE
+    )
+    assert controller.stdout.readline() == b"ready\n"
     status = look()
-    assert (status.head.pid, status.head.alive, status.orphans) == (head.pid, True, ([], []))
-    head.kill()
-    head.communicate()
+    assert (status.controller.pid, status.controller.alive, status.orphans) == (
+        controller.pid,
+        True,
+        ([], []),
+    )
+    controller.kill()
+    controller.communicate()
     status = look()
-    assert status.head.alive is False
+    assert status.controller.alive is False
     assert [job.state.pid for job in status.orphans[1]] == [running.pid]
     console = Console(width=100, file=io.StringIO())
     console.print(screen(status, console))
     text = console.file.getvalue()
-    assert f"process {head.pid}) was killed" in text
+    assert f"process {controller.pid}) was killed" in text
     assert f"`kill {running.pid}` ends them" in " ".join(text.split())
 
 
 def test_the_head_leaves_no_trace_when_it_ends_and_a_second_one_is_refused(tmp_path):
     with campaign_lock(tmp_path):
-        assert read_head(tmp_path).pid == os.getpid()
+        assert read_controller(tmp_path).pid == os.getpid()
         with pytest.raises(UserError, match="another `pesatlas run`"), campaign_lock(tmp_path):
             pass
-        assert read_head(tmp_path).alive  # the second one did not overwrite what the first said
-    assert read_head(tmp_path) is None
+        assert read_controller(tmp_path).alive  # the second one did not overwrite what the first said
+    assert read_controller(tmp_path) is None
 
 
 LOOKS = """
@@ -284,7 +290,7 @@ def test_the_command_prints_a_screen_or_json(halfway, tmp_path):
     assert "label: 1 not_converged, 1 quarantined, 1 timeout" in " ".join(done.stdout.split())
     raw = json.loads(status_command("--json", cwd=halfway.folder).stdout)
     assert next(stage for stage in raw["stages"] if stage["name"] == "label")["left"] == 6
-    assert (raw["head"], raw["finished"]) == (None, False)
+    assert (raw["controller"], raw["head"], raw["finished"]) == (None, None, False)
 
 
 def test_where_there_is_no_campaign_it_says_so(tmp_path):

@@ -13,49 +13,25 @@ import yaml
 from house import CAMPAIGN, FLOOR, GROUND, PICTURE, ROOT, SOURCE, STAGES, draw, imports
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_only_go_down(path):
+def upward(path):
+    """Imports of a file that lead to a room above its own, or to another stage."""
     room = path.relative_to(SOURCE).parts[0]
-    for target in imports(path):
-        if target != room:
-            assert FLOOR[target] <= FLOOR[room], f"{room} imports {target}, which lies above"
-            assert not (room in STAGES and target in STAGES), f"stage {room} imports stage {target}"
+    for target in set(imports(path)) - {room}:
+        if FLOOR[target] > FLOOR[room]:
+            yield f"{path.relative_to(SOURCE)} imports {target}, which lies above"
+        if room in STAGES and target in STAGES:
+            yield f"{path.relative_to(SOURCE)}: stage {room} imports stage {target}"
+
+
+def test_imports_only_go_down():
+    files = sorted(SOURCE.rglob("*.py"))
+    assert len(files) > 300
+    assert [wrong for path in files for wrong in upward(path)] == []
 
 
 def test_a_configuration_knows_no_results():
     for path in (SOURCE / "config").rglob("*.py"):
         assert "campaign" not in imports(path), f"{path.name} imports campaign/, which opens results"
-
-
-def modules():
-    """Path of every module by its name."""
-    found = {}
-    for path in SOURCE.rglob("*.py"):
-        parts = ("pesatlas", *path.relative_to(SOURCE).with_suffix("").parts)
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def imported_modules(path, known):
-    """Modules that one imports, at its top or in its functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names = [f"{node.module}.{name.name}" for name in node.names]
-            yield from (name if name in known else node.module for name in names)
-        elif isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-
-
-def test_no_modules_import_each_other_in_a_circle():
-    known = modules()
-    # the package itself, which has the version, is imported before any of its modules
-    graph = {
-        name: {each for each in imported_modules(path, known) if each in known} - {name, "pesatlas"}
-        for name, path in known.items()
-    }
-    assert len(graph["pesatlas.campaign.layout"]) > 0
-    # names the modules of a circle, if there is one
-    assert list(TopologicalSorter(graph).static_order())
 
 
 def test_every_room_has_a_floor():
@@ -95,6 +71,37 @@ def test_a_room_that_needs_no_configuration_loads_nothing_from_above(room):
 @pytest.mark.parametrize("room", [*GROUND, *CAMPAIGN])
 def test_a_configuration_is_read_without_torch(room):
     assert "torch" not in loaded_with(room)
+
+
+def modules():
+    """Path of every module by its name."""
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = ("pesatlas", *path.relative_to(SOURCE).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported_modules(path, known):
+    """Modules that one imports, at its top or in its functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [f"{node.module}.{name.name}" for name in node.names]
+            yield from (name if name in known else node.module for name in names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    known = modules()
+    # the package itself, which has the version, is imported before any of its modules
+    graph = {
+        name: {each for each in imported_modules(path, known) if each in known} - {name, "pesatlas"}
+        for name, path in known.items()
+    }
+    assert len(graph["pesatlas.campaign.layout"]) > 0
+    # names the modules of a circle, if there is one
+    assert list(TopologicalSorter(graph).static_order())
 
 
 def test_the_citation_has_the_version_and_licence_of_the_package():

@@ -7,9 +7,10 @@ import pytest
 from ase.build import bulk
 
 from pesatlas.config.round import Round
-from pesatlas.potentials.committee import Opinion, ask, load_committee
+from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.potential import VOIGT
-from pesatlas.select.disagreement import Committee, measure_disagreement
+from pesatlas.select.disagreement import measure_disagreement
+from pesatlas.select.expected_errors import Committee
 from pesatlas.tables import FailureReason, read_entry, read_table, write_table
 from small_potentials import rattled_salts, save_tensornet, to_batch
 
@@ -42,12 +43,12 @@ def row_of(atoms):
 
 
 def test_means_and_standard_deviations_are_those_of_the_members_answers(options, monkeypatch):
-    monkeypatch.setattr("pesatlas.potentials.committee.ATOMS_TOGETHER", 10)  # several passes
+    monkeypatch.setattr("pesatlas.potentials.committee.ATOMS_PER_CHUNK", 10)  # several passes
     crystals = rattled_salts()
     members = load_committee(options.committee, "cpu")
-    said = list(ask(members, [row_of(atoms) for atoms in crystals]))
+    said = list(predict(members, [row_of(atoms) for atoms in crystals]))
     for atoms, opinion in zip(crystals, said, strict=True):
-        assert isinstance(opinion, Opinion)
+        assert isinstance(opinion, MeanPrediction)
         alone = [member.evaluate(to_batch([atoms])) for member in members]
         energies = np.array([float(each.energies[0]) / len(atoms) for each in alone])
         forces = np.stack([each.forces.numpy() for each in alone])
@@ -68,7 +69,7 @@ def test_turning_a_structure_changes_nothing_that_is_said_of_it(options):
     turned = atoms.copy()
     turned.rotate(37, (1, 2, 3), rotate_cell=True)
     members = load_committee(options.committee, "cpu")
-    one, other = ask(members, [row_of(atoms), row_of(turned)])
+    one, other = predict(members, [row_of(atoms), row_of(turned)])
     np.testing.assert_allclose(one.force_std_eV_per_A, other.force_std_eV_per_A, rtol=1e-3, atol=1e-5)
     assert one.energy_std_eV_per_atom == pytest.approx(other.energy_std_eV_per_atom, rel=1e-3)
 
@@ -122,7 +123,7 @@ def test_every_candidate_has_a_row_with_the_clusters_of_its_atoms(options, snaps
     said = read_table(out, "disagreement").to_pylist()
     assert [row["snapshot_id"] for row in said] == [rows[i]["snapshot_id"] for i in kept]
     assert read_entry(out).counts == {"asked": 3, "evaluated": 2, "unsupported_element": 1}
-    expected = list(ask(load_committee(options.committee, "cpu"), [row_of(salts[i]) for i in kept]))
+    expected = list(predict(load_committee(options.committee, "cpu"), [row_of(salts[i]) for i in kept]))
     for row, i, opinion in zip(said, kept, expected, strict=True):
         assert row["atom_clusters"] == clusters[i].tolist()
         if opinion is FailureReason.UNSUPPORTED_ELEMENT:

@@ -45,7 +45,7 @@ OTHER = {
     "rattled": {"displacements_A": [0.07]},
     "transition": {"images": 4},
 }
-GIVEN = [(kind, name) for kind, (_, crystals) in CASES.items() for name in crystals]
+EXTERNAL = [(kind, name) for kind, (_, crystals) in CASES.items() for name in crystals]
 
 
 def crystal(name):
@@ -90,7 +90,7 @@ for kind, (options, crystals) in CASES.items():
     )
 
 
-@pytest.mark.parametrize(("kind", "name"), GIVEN)
+@pytest.mark.parametrize(("kind", "name"), EXTERNAL)
 def test_numbers_of_cells_and_refusals(kind, name):
     options, expected = CASES[kind]
     cells, refused = make(kind, name, **options)

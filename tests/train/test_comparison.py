@@ -8,8 +8,9 @@ import pytest
 from labelled_campaign import write_results
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
+from pesatlas.train.arms import read_arms
 from pesatlas.train.comparison import Sums, compare_arms, contrast
-from pesatlas.train.comparison_arm import read_arms, train_arm
+from pesatlas.train.comparison_arm import train_arm
 from training import campaign_in
 
 POLICIES = [{"kind": "matpes"}, {"kind": "cover"}]

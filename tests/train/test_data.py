@@ -15,7 +15,7 @@ from pesatlas.potentials.potential import VOIGT
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.train import data
 from pesatlas.train.data import Batches, Converter, stream
-from pesatlas.train.loss import ask
+from pesatlas.train.loss import predict
 from pesatlas.train.scan import scan
 from small_potentials import rattled, save_m3gnet, save_tensornet, to_batch
 
@@ -66,12 +66,12 @@ def test_matgl_says_of_a_batch_what_this_project_says_of_the_rows(save, tmp_path
     ours = matgl.load(matgl.Options(path=folder), "cpu")
     mine = ours.evaluate(to_batch(crystals))
     saved = load_matgl(folder).double()
-    said = ask(saved, Converter(ELEMENTS_OF[save], float(saved.model.cutoff))(rows))
+    predicted = predict(saved, Converter(ELEMENTS_OF[save], float(saved.model.cutoff))(rows))
     counts = torch.tensor([len(a) for a in crystals])
-    assert torch.allclose(said.energies, mine.energies / counts, atol=1e-4)
-    assert torch.allclose(said.forces, mine.forces, atol=1e-3)
-    assert torch.allclose(said.stresses, mine.stresses[:, *VOIGT] * EV_PER_A3_TO_GPA, atol=1e-2)
-    assert said.stresses.abs().max() > 1  # it is no comparison of zeros
+    assert torch.allclose(predicted.energies, mine.energies / counts, atol=1e-4)
+    assert torch.allclose(predicted.forces, mine.forces, atol=1e-3)
+    assert torch.allclose(predicted.stresses, mine.stresses[:, *VOIGT] * EV_PER_A3_TO_GPA, atol=1e-2)
+    assert predicted.stresses.abs().max() > 1  # it is no comparison of zeros
 
 
 ELEMENTS_OF = dict.fromkeys((save_tensornet, save_m3gnet), ELEMENTS)

@@ -154,7 +154,7 @@ def test_ci_would_notice_a_demo_with_too_few_labels(tiny):
         "the demo holds too little: {'pbe': 3, 'r2scan': 3, 'crystals_pbe': 1, 'crystals_r2scan': 1}"
         in " ".join(done.stderr.split())
     )
-    enough = sql.replace(">= 16", ">= 3").replace(">= 6", ">= 1")
+    enough = sql.replace(">= 8", ">= 3").replace(">= 4", ">= 1")
     assert (
         "enough"
         in subprocess.run(

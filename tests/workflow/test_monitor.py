@@ -80,7 +80,8 @@ def test_a_campaign_is_watched_from_its_start_through_a_kill_to_its_orphans(make
             os.killpg(run.pid, signal.SIGKILL)
         run.wait()
     raw, _ = seen[-1]
-    assert (raw["head"]["pid"], raw["head"]["alive"]) == (run.pid, True)
+    assert (raw["controller"]["pid"], raw["controller"]["alive"]) == (run.pid, True)
+    assert raw["head"] == raw["controller"]
     job = next(job for job in raw["jobs"] if job["rule"] == "label_atoms")
     assert (job["fate"], job["total"]) == ("running", 2)
     # every sum closed at every look, and nothing was ever undone
@@ -97,6 +98,6 @@ def test_a_campaign_is_watched_from_its_start_through_a_kill_to_its_orphans(make
         if all(job["fate"] == "killed" for job in raw["jobs"]):
             break
         time.sleep(0.5)
-    assert raw["head"]["alive"] is False
+    assert raw["controller"]["alive"] is False
     assert [job["rule"] for job in raw["jobs"] if job["fate"] == "killed"]
     assert "was killed; the same command carries on" in pesatlas(folder, "status")

@@ -47,7 +47,7 @@ class CachedEvaluator:
     store : finished results, by key
     writer : where new ones go
     work : folder for what is under way
-    atoms_together : atoms that are evaluated together
+    atoms_per_chunk : atoms that are evaluated together
     seed : of random numbers
     elements : file of elemental crystals, or None for matcalc's
     """
@@ -57,7 +57,7 @@ class CachedEvaluator:
     store: Store
     writer: Ledger
     work: Path
-    atoms_together: int
+    atoms_per_chunk: int
     seed: int
     elements: Path | None = None
 
@@ -80,7 +80,7 @@ class CachedEvaluator:
             stored = {key: self.store.get(key) for key in keys}
             done = {key: _unpack(payload) for key, payload in stored.items() if payload is not None}
             missing = [i for i in range(len(starts)) if keys[i] not in done]
-            for group in chunks_by_atoms([len(starts[i].numbers) for i in missing], self.atoms_together):
+            for group in chunks_by_atoms([len(starts[i].numbers) for i in missing], self.atoms_per_chunk):
                 places = [missing[k] for k in group]
                 found = fire.relax(self.potential, [starts[i] for i in places], settings)
                 for i, result in zip(places, found, strict=True):
@@ -97,7 +97,7 @@ class CachedEvaluator:
 
     def evaluate(self, structures: Sequence[Start]) -> Iterator[Static | Failure]:
         """Evaluate structures; yield one answer for each, in their order."""
-        for group in chunks_by_atoms([len(s.numbers) for s in structures], self.atoms_together):
+        for group in chunks_by_atoms([len(s.numbers) for s in structures], self.atoms_per_chunk):
             batch = fire.to_batch([structures[i] for i in group], self.potential.device)
             found, failures, _ = evaluate(self.potential, batch)
             energies, forces, stresses = (

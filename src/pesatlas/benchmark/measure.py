@@ -44,12 +44,12 @@ class Workspace:
     ----------
     store : folder of finished results; campaigns may share one
     work : folder for what is under way
-    atoms_together : atoms that are evaluated together
+    atoms_per_chunk : atoms that are evaluated together
     """
 
     store: Path
     work: Path
-    atoms_together: int
+    atoms_per_chunk: int
 
     @classmethod
     def on(cls, device: str, store: Path, work: Path) -> "Workspace":
@@ -116,7 +116,7 @@ def measure(
     with store.writer(f"benchmark-{digest(decides)}-{label}") as writer:
         store.refresh()
         bench = CachedEvaluator(
-            potential, identity, store, writer, place.work, place.atoms_together, sources.seed, elements
+            potential, identity, store, writer, place.work, place.atoms_per_chunk, sources.seed, elements
         )
         found = _all(
             module, cases, keys, options=options, bench=bench, benchmarked=benchmarked, sources=sources
@@ -157,7 +157,7 @@ def _all(
     progress = Progress(f"{options.kind} of {benchmarked.name}", len(cases))
     progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
     # groups have the same members whatever is done already: who is evaluated together decides the last bits
-    for group in chunks_by_atoms([len(case.start.numbers) for case in cases], bench.atoms_together):
+    for group in chunks_by_atoms([len(case.start.numbers) for case in cases], bench.atoms_per_chunk):
         missing = [i for i in group if i not in done]
         if not missing:
             continue

@@ -15,21 +15,21 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0) -> tuple[float, float, floa
 
     One value has no interval: its ends are NaN.
     """
+    from scipy.stats import bootstrap  # noqa: PLC0415 - slow to import
+
     each = np.asarray(values, dtype=float)
     if len(each) < 2:
         return float(each.mean()), np.nan, np.nan
-    low, high = np.quantile(_means(each, seed), [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+    low, high = bootstrap(
+        (each,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, _AT_ONCE // len(each)),
+        confidence_level=_CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     return float(each.mean()), float(low), float(high)
-
-
-def _means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    draw = np.random.default_rng(seed)
-    rows = max(1, _AT_ONCE // len(values))
-    parts = [
-        values[draw.integers(len(values), size=(min(rows, RESAMPLES - done), len(values)))].mean(1)
-        for done in range(0, RESAMPLES, rows)
-    ]
-    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,13 @@ def survival(times: ArrayLike, ended: ArrayLike) -> tuple[NDArray[np.float64], N
     at : (m,) times at which something ended, ascending
     share : (m,) that goes on after each
     """
+    from scipy.stats import CensoredData, ecdf  # noqa: PLC0415 - slow to import
+
     times, ended = np.asarray(times, dtype=float), np.asarray(ended, dtype=bool)
-    at = np.unique(times[ended])
-    risk = (times[None, :] >= at[:, None]).sum(1)
-    deaths = ((times[None, :] == at[:, None]) & ended[None, :]).sum(1)
-    return at, np.cumprod(1 - deaths / np.maximum(risk, 1))
+    found = ecdf(CensoredData.right_censored(times, ~ended)).sf
+    # scipy lists the times at which watching stopped too
+    died = np.isin(found.quantiles, times[ended])
+    return found.quantiles[died], found.probabilities[died]
 
 
 def half_life(times: ArrayLike, ended: ArrayLike) -> float:

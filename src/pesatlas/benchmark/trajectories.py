@@ -20,9 +20,9 @@ def repeated(start: Start, length_A: float) -> Start:  # noqa: N803 - a unit
 
 def run_all(bench: CachedEvaluator, runs: Sequence[Run], plan: Plan) -> Iterator[Ended]:
     """Run groups of trajectories; yield what became of each, in their order."""
-    for group in chunks_by_atoms([len(run.start.numbers) for run in runs], bench.atoms_together):
-        together = [runs[i] for i in group]
-        checkpoint = bench.work / f"md-{digest([run.key for run in together])}.npz"
-        yield from run_together(bench.potential, together, plan, checkpoint)
+    for group in chunks_by_atoms([len(run.start.numbers) for run in runs], bench.atoms_per_chunk):
+        chunk = [runs[i] for i in group]
+        checkpoint = bench.work / f"md-{digest([run.key for run in chunk])}.npz"
+        yield from run_together(bench.potential, chunk, plan, checkpoint)
         # only now has the caller kept what the group yielded
         checkpoint.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ def caveats(manifest: dict[str, Any]) -> list[str]:
     """Return what to beware of in the labels of the campaign of this manifest; empty if they are what they seem."""
     found = []
     backend = manifest.get("configuration", {}).get("label", {}).get("backend", {})
-    if backend.get("quality") == "demo":
-        found.append("demo quality: too coarse to train on")
+    quality = backend.get("quality")
+    if quality in {"coarse", "demo"}:
+        found.append(f"{quality} quality: too coarse to train on")
     if MLIP in manifest["levels"]:
         definition = manifest.get("surfaces", {}).get(MLIP, {}).get("definition") or {}
         name = definition.get("code", {}).get(POTENTIAL, "")

@@ -69,7 +69,7 @@ class _Tables:
             if entry["rows"]
         ]
 
-    def ask(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
+    def query(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
         """Return what a query says of ``it``: all files of a table together, or the dataset of a level; nothing if there are none."""
         paths = [
             path
@@ -83,18 +83,18 @@ class _Tables:
 
     def counts(self, sql: str, table: str, level: str = "") -> dict[str, Any]:
         """Return what a query of two columns says, as a mapping."""
-        return {str(name): value for name, value in self.ask(sql, table, level)}
+        return {str(name): value for name, value in self.query(sql, table, level)}
 
     def has(self, table: str, column: str) -> bool:
         """Whether a table has a column; those of older versions may not."""
-        return any(row[0] == column for row in self.ask("DESCRIBE it", table))
+        return any(row[0] == column for row in self.query("DESCRIBE it", table))
 
 
 def _lost(tables: _Tables) -> dict[str, dict[str, int]]:
     """Return how much was lost, by domain and reason."""
     known = tables.counts(_CELLS, "structures")
     lost: dict[str, dict[str, int]] = defaultdict(dict)
-    for stage, cell, reason, count in tables.ask(_LOST, "failures"):
+    for stage, cell, reason, count in tables.query(_LOST, "failures"):
         # a cell that was refused is in no table, but its name begins with its domain
         name = known.get(cell) or (cell.split(":")[1].split("-")[0] if stage == "structures" else "")
         if name:

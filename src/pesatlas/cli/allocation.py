@@ -128,25 +128,25 @@ def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int
     room = share(dict(os.environ))
     command = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", str(profile)]
     limits = ["--resources", f"cores_of_allocation={room.cores}", f"gpu={room.gpus}"]
-    head = subprocess.Popen([*command, *arguments, *limits], cwd=folder, start_new_session=True)
+    controller = subprocess.Popen([*command, *arguments, *limits], cwd=folder, start_new_session=True)
     further = partial(_submit_further, folder, profile, arguments, fruitless, before, console)
-    while head.poll() is None and not told:
+    while controller.poll() is None and not told:
         time.sleep(_TURN_S)
     after = ""
-    if head.poll() is None:
+    if controller.poll() is None:
         if told[0] == signal.SIGUSR1:
             console.print("The time of this allocation ends: no more jobs are started.")
             after = further()
-        head.send_signal(signal.SIGTERM)
-        _wait(head, number)
-    elif head.returncode < 0 or head.returncode > 128:
+        controller.send_signal(signal.SIGTERM)
+        _wait(controller, number)
+    elif controller.returncode < 0 or controller.returncode > 128:
         # killed, for its memory or by somebody: what it started on this node would go on
         with suppress(ProcessLookupError):
-            os.killpg(head.pid, signal.SIGKILL)
+            os.killpg(controller.pid, signal.SIGKILL)
         time.sleep(_TURN_S)  # scancel tells both
         if signal.SIGTERM not in told:
             after = further()
-    status = head.wait()
+    status = controller.wait()
     if status == 0 and after:
         call_slurm("scancel", after)
         console.print(f"The campaign is finished: Slurm job {after} is cancelled.")
@@ -181,13 +181,13 @@ def _submit_further(
     return found
 
 
-def _wait(head: subprocess.Popen[bytes], number: str) -> None:
+def _wait(controller: subprocess.Popen[bytes], number: str) -> None:
     """Wait for running jobs to end, and tell them to stop when time runs out: each keeps what it finished."""
     left = _left_s(number)
     deadline = time.monotonic() + left - min(_STOP_S, left / 3)
-    while head.poll() is None and time.monotonic() < deadline:
+    while controller.poll() is None and time.monotonic() < deadline:
         time.sleep(_TURN_S)
-    if head.poll() is None:
+    if controller.poll() is None:
         # steps alone: not the batch script, which this is
         call_slurm("scancel", "--signal=TERM", number)
 

@@ -60,7 +60,7 @@ def demo(
         "pesatlas-demo"
     ),
 ) -> None:
-    """Run the demo campaign, or carry on where it stopped: real dynamics and real DFT of eight small crystals, some minutes on two cores.
+    """Run the demo campaign, or carry on where it stopped: real dynamics and real DFT of four small crystals, some minutes on two cores.
 
     It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], no licence, no GPU and no network.
     """

@@ -152,7 +152,7 @@ class Controller:
         told: tuple[Stopped, float] | None = None
         cancelled = -_PENDING_S
         while not self._over.wait(LOOK_S):
-            asked = read_request(self._folder, self._lock.head)
+            asked = read_request(self._folder, self._lock.controller)
             if asked is not None:
                 self._stop(Stopped(asked.how, _COMMANDS[asked.how].format(asked.by)))
             elif self._lock.is_lost():

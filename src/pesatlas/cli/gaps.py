@@ -24,7 +24,7 @@ from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError
 from pesatlas.potentials.device import check_device
 from pesatlas.select.coverage_gaps import VERDICTS, find_gaps, fit_both, read_environments, worst
-from pesatlas.structures.external import GIVEN, Origin, read_given
+from pesatlas.structures.external import EXTERNAL, Origin, read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import write_table
 
@@ -126,7 +126,7 @@ def _structures(of: list[str], work: Path) -> list[str]:
 def _read(files: list[str], work: Path, name: str) -> list[Facts]:
     """Read frames into a table of snapshots; return what is known of each."""
     snapshots = work / f"{name}.parquet"
-    origins = read_given(files, snapshots, work / f"{name}-failures.parquet")
+    origins = read_external(files, snapshots, work / f"{name}-failures.parquet")
     told = {path: _told(path) for path in {origin.path for origin in origins}}
     read = pq.read_table(snapshots, columns=["structure_id", "numbers"]).to_pylist()
     return [
@@ -151,7 +151,7 @@ def _told(path: Path) -> list[dict[str, Any]]:
 def _facts(told: dict[Path, list[dict[str, Any]]], origin: Origin) -> Facts:
     row = told[origin.path][origin.place] if told[origin.path] else {}
     at = row.get("conditions") or [row]
-    known: Facts = {"domain": row.get("domain") or GIVEN}
+    known: Facts = {"domain": row.get("domain") or EXTERNAL}
     for name in ("temperature_K", "pressure_GPa"):
         values = [each.get(name) for each in at]
         known[name] = [value for value in values if value is not None and np.isfinite(value)]

@@ -10,7 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pesatlas.errors import UserError
-from pesatlas.monitor.controlling_process import LOCK_FILE, Head, head_text, read_head
+from pesatlas.monitor.controlling_process import (
+    LOCK_FILE,
+    ControllingProcess,
+    controller_text,
+    read_controller,
+)
 
 _PATIENCE_S = 10.0
 """Time for which the lock of a process that was killed, or just ends, may still be held: Snakemake ends a moment after its parent."""
@@ -24,12 +29,12 @@ class Lock:
 
     def __init__(self, folder: Path, descriptor: int) -> None:
         self._path, self._descriptor = folder / LOCK_FILE, descriptor
-        self.head = Head(socket.gethostname(), os.getpid(), time.time(), alive=True)
+        self.controller = ControllingProcess(socket.gethostname(), os.getpid(), time.time(), alive=True)
         """Host, process and start of this holder: no other has the same."""
         self._said: dict[str, str | float] = {
-            "host": self.head.host,
-            "pid": self.head.pid,
-            "since": self.head.since,
+            "host": self.controller.host,
+            "pid": self.controller.pid,
+            "since": self.controller.since,
         }
 
     def fileno(self) -> int:
@@ -90,10 +95,10 @@ def _acquire(folder: Path, descriptor: int) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            head = read_head(folder)
-            ends = head is None or head.alive is False or head.orphaned
+            controller = read_controller(folder)
+            ends = controller is None or controller.alive is False or controller.orphaned
             if not ends or time.monotonic() > deadline:
-                raise UserError(refusal(folder, head)) from None
+                raise UserError(refusal(folder, controller)) from None
             time.sleep(_LOOK_S)
         else:
             return
@@ -109,18 +114,18 @@ def is_free(folder: Path) -> bool:
     return True
 
 
-def refusal(folder: Path, head: Head | None) -> str:
+def refusal(folder: Path, controller: ControllingProcess | None) -> str:
     """Return why the folder is not free, and what can be done."""
     where = folder.resolve()
-    if head is None or (head.alive is False and not head.orphaned):
+    if controller is None or (controller.alive is False and not controller.orphaned):
         return (
             f"another `pesatlas run` works in {where}: the lock {LOCK_FILE} is held, by a process that its file does not name. "
             f"`fuser -v {LOCK_FILE}` on the machine where it runs names it; end that, then try again."
         )
-    text = f"another `pesatlas run` works in {where}: {head_text(head)}."
-    if head.alive is None:
+    text = f"another `pesatlas run` works in {where}: {controller_text(controller)}."
+    if controller.alive is None:
         return (
-            f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends it and carries on. If {head.host} is "
+            f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends it and carries on. If {controller.host} is "
             f"gone for good and its lock is held nevertheless, take the lock's file away: mv {LOCK_FILE} {LOCK_FILE}.old"
         )
     return (

@@ -29,7 +29,7 @@ from pesatlas.select.reference import Reference
 from pesatlas.storage.atomic import atomic_path
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Crystal, Read
-from pesatlas.structures.external import Origin, read_given
+from pesatlas.structures.external import Origin, read_external
 from pesatlas.tables import read_entry, read_table
 
 _POLICIES = "pesatlas.select.policies"
@@ -66,14 +66,14 @@ def select_files(
     find("pesatlas.encode.encoders", model.kind).check(model)
     with tempfile.TemporaryDirectory(prefix="pesatlas-select-") as temporary:
         work = Path(temporary)
-        origins = read_given(files, work / "pool.parquet", work / "pool-failures.parquet")
+        origins = read_external(files, work / "pool.parquet", work / "pool-failures.parquet")
         other = [o.path for o in origins if readers.format_of(o.path) != "parquet"]
         if out.suffix == ".parquet" and other:
             raise UserError(
                 f"{out}: only frames of Parquet files go into one, and {other[0]} is none. Ask for .extxyz."
             )
         if reference:
-            read_given(reference, work / "known.parquet", work / "known-failures.parquet")
+            read_external(reference, work / "known.parquet", work / "known-failures.parquet")
         _run_stage(campaign, work, known=bool(reference))
         picks = read_table(work / "selection.parquet", "selection")
         chosen = [origins[step] for step in picks["step"].to_pylist()]

@@ -17,7 +17,12 @@ from pesatlas.cli.orphans import cancel_jobs, job_names
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.stop_request import How, forget_request, request
 from pesatlas.errors import UserError
-from pesatlas.monitor.controlling_process import LOCK_FILE, Head, head_text, read_head
+from pesatlas.monitor.controlling_process import (
+    LOCK_FILE,
+    ControllingProcess,
+    controller_text,
+    read_controller,
+)
 from pesatlas.monitor.counts import Manifests
 from pesatlas.monitor.jobs import read_jobs
 from pesatlas.monitor.squeue import read_queue
@@ -43,11 +48,11 @@ def stop(folder: Path, console: Console, *, now: bool) -> None:
         raise UserError(
             f"{folder}: no such folder. Name the folder of a campaign, in which `pesatlas run` runs."
         )
-    head = read_head(folder)
-    if head is None or head.alive is False:
-        _no_run(folder, head, console, now=now)
+    controller = read_controller(folder)
+    if controller is None or controller.alive is False:
+        _no_run(folder, controller, console, now=now)
         return
-    end_run(folder, head, "now" if now else "quietly", console)
+    end_run(folder, controller, "now" if now else "quietly", console)
     console.print("The run has ended. Finished work is kept; `pesatlas run` carries on.")
 
 
@@ -59,62 +64,63 @@ def take_over(folder: Path, console: Console) -> None:
     UserError
         If it does not answer.
     """
-    head = read_head(folder)
-    if head is None or head.alive is False:
+    controller = read_controller(folder)
+    if controller is None or controller.alive is False:
         return
     try:
-        end_run(folder, head, "take over", console)
+        end_run(folder, controller, "take over", console)
     except UserError:
-        if head.alive is not None or not is_free(folder):
+        if controller.alive is not None or not is_free(folder):
             raise
         console.print(
-            f"No answer, and nobody holds the lock: {head.host} is gone, or the run has ended.", markup=False
+            f"No answer, and nobody holds the lock: {controller.host} is gone, or the run has ended.",
+            markup=False,
         )
 
 
-def end_run(folder: Path, head: Head, how: How, console: Console) -> None:
-    """End the `pesatlas run` ``head``; return when it has ended.
+def end_run(folder: Path, controller: ControllingProcess, how: How, console: Console) -> None:
+    """End the `pesatlas run` ``controller``; return when it has ended.
 
     Raises
     ------
     UserError
         If it does not answer.
     """
-    console.print(f"{head_text(head)}.", markup=False)
-    here = head.host == socket.gethostname()
-    if head.suspended:
+    console.print(f"{controller_text(controller)}.", markup=False)
+    here = controller.host == socket.gethostname()
+    if controller.suspended:
         console.print("It is continued, for it has to hear this.")
-        for pid in (head.pid, head.snakemake, *(job.pid for job in local_jobs(head.pid))):
+        for pid in (controller.pid, controller.snakemake, *(job.pid for job in local_jobs(controller.pid))):
             _send(pid, signal.SIGCONT)
-    if head.orphaned:
-        _end_snakemake(head.snakemake, how)
+    if controller.orphaned:
+        _end_snakemake(controller.snakemake, how)
     else:
         try:
-            request(folder, head, how)
+            request(folder, controller, how)
         except OSError as error:
-            _signal(head, how, error, here=here)
+            _signal(controller, how, error, here=here)
         try:
-            _wait_for_answer(folder, head, how, ANSWER_S if here else ANSWER_ELSEWHERE_S)
+            _wait_for_answer(folder, controller, how, ANSWER_S if here else ANSWER_ELSEWHERE_S)
         except TimeoutError:
             forget_request(folder)
             if not here or how == "quietly":
-                raise UserError(_no_answer(head, how, here=here)) from None
+                raise UserError(_no_answer(controller, how, here=here)) from None
             console.print("It does not answer; it is killed.")
-            _send(head.pid, signal.SIGKILL)
-            if head.snakemake:
-                kill_with_jobs(head.snakemake)
+            _send(controller.pid, signal.SIGKILL)
+            if controller.snakemake:
+                kill_with_jobs(controller.snakemake)
     if how == "quietly":
-        _wait_quietly(folder, head, console)
+        _wait_quietly(folder, controller, console)
     else:
-        _wait_until(lambda: _has_ended(folder, head), folder, head, _END_S)
+        _wait_until(lambda: _has_ended(folder, controller), folder, controller, _END_S)
     if how == "now":
         cancel_jobs(job_prefix(folder), console)
 
 
-def _no_run(folder: Path, head: Head | None, console: Console, *, now: bool) -> None:
+def _no_run(folder: Path, controller: ControllingProcess | None, console: Console, *, now: bool) -> None:
     """Tell that there is no run to end, and deal with Slurm jobs that it left."""
     console.print(
-        f"No `pesatlas run` is alive in {folder.resolve()}{f': {head_text(head)}' if head else ''}.",
+        f"No `pesatlas run` is alive in {folder.resolve()}{f': {controller_text(controller)}' if controller else ''}.",
         markup=False,
     )
     jobs = read_queue(job_prefix(folder)).jobs
@@ -126,8 +132,8 @@ def _no_run(folder: Path, head: Head | None, console: Console, *, now: bool) -> 
         )
 
 
-def _signal(head: Head, how: How, error: OSError, *, here: bool) -> None:
-    """Tell ``head`` by a signal what cannot be left for it in the folder, whose disk may be full.
+def _signal(controller: ControllingProcess, how: How, error: OSError, *, here: bool) -> None:
+    """Tell ``controller`` by a signal what cannot be left for it in the folder, whose disk may be full.
 
     Raises
     ------
@@ -135,12 +141,12 @@ def _signal(head: Head, how: How, error: OSError, *, here: bool) -> None:
         If it runs elsewhere, or belongs to somebody else.
     """
     number = {"quietly": signal.SIGTERM, "now": signal.SIGINT, "take over": signal.SIGKILL}[how]
-    refused = f"the request to end cannot be written ({error.strerror}): {head_text(head)}"
-    command = f"`kill -{number.name.removeprefix('SIG')} {head.pid}`"
+    refused = f"the request to end cannot be written ({error.strerror}): {controller_text(controller)}"
+    command = f"`kill -{number.name.removeprefix('SIG')} {controller.pid}`"
     if not here:
         raise UserError(f"{refused}. Log in there and type {command}.") from None
     try:
-        _send(head.pid, number)
+        _send(controller.pid, number)
     except PermissionError:
         raise UserError(f"{refused}. Ask its owner to type {command}.") from None
 
@@ -161,17 +167,17 @@ def _send(pid: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _has_ended(folder: Path, head: Head) -> bool:
+def _has_ended(folder: Path, controller: ControllingProcess) -> bool:
     # listing the folder makes network file systems look again
     list(folder.iterdir())
-    now = read_head(folder)
-    return now is None or not head.is_same(now) or now.alive is False
+    now = read_controller(folder)
+    return now is None or not controller.is_same(now) or now.alive is False
 
 
-def _wait_for_answer(folder: Path, head: Head, how: How, patience_s: float) -> None:
+def _wait_for_answer(folder: Path, controller: ControllingProcess, how: How, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
-    while not _has_ended(folder, head):
-        now = read_head(folder)
+    while not _has_ended(folder, controller):
+        now = read_controller(folder)
         if now is not None and now.stopping == how:
             return
         if time.monotonic() > deadline:
@@ -179,24 +185,26 @@ def _wait_for_answer(folder: Path, head: Head, how: How, patience_s: float) -> N
         time.sleep(_POLL_S)
 
 
-def _wait_until(condition: Callable[[], bool], folder: Path, head: Head, patience_s: float) -> None:
+def _wait_until(
+    condition: Callable[[], bool], folder: Path, controller: ControllingProcess, patience_s: float
+) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
             raise UserError(
-                f"the run in {folder.resolve()} was told to end and has not within {patience_s:.0f} s: {head_text(head)}. `pesatlas status` shows "
+                f"the run in {folder.resolve()} was told to end and has not within {patience_s:.0f} s: {controller_text(controller)}. `pesatlas status` shows "
                 "what it is at; try again."
             )
         time.sleep(_POLL_S)
 
 
-def _wait_quietly(folder: Path, head: Head, console: Console) -> None:
+def _wait_quietly(folder: Path, controller: ControllingProcess, console: Console) -> None:
     """Wait until a run has ended that waits for its running jobs, and tell for which."""
     console.print(
         "Nothing new is submitted; running jobs come to their end. Ctrl-C leaves it to that; `pesatlas stop --now` cancels them."
     )
     told, at = "", 0.0
-    while not _has_ended(folder, head):
+    while not _has_ended(folder, controller):
         if time.monotonic() - at > _TOLD_S or not told:
             waited = _waited_for(folder)
             if waited != told:
@@ -218,12 +226,12 @@ def _waited_for(folder: Path) -> str:
     return "; ".join(parts)
 
 
-def _no_answer(head: Head, how: How, *, here: bool) -> str:
+def _no_answer(controller: ControllingProcess, how: How, *, here: bool) -> str:
     if here:
-        return f"no answer within {ANSWER_S:.0f} s: {head_text(head)}. `pesatlas stop --now` ends it by force; what was finished is kept."
+        return f"no answer within {ANSWER_S:.0f} s: {controller_text(controller)}. `pesatlas stop --now` ends it by force; what was finished is kept."
     command = "kill -TERM" if how == "quietly" else "kill -INT"
     return (
-        f"no answer from {head.host} within {ANSWER_ELSEWHERE_S:.0f} s: {head_text(head)}. Log in there and type `{command} {head.pid}`. If that machine is "
+        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: {controller_text(controller)}. Log in there and type `{command} {controller.pid}`. If that machine is "
         f"gone, its lock is too: `pesatlas run` carries on here; where its lock is held nevertheless, take the file away first: mv {LOCK_FILE} "
         f"{LOCK_FILE}.old."
     )

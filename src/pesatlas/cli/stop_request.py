@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pesatlas.monitor.controlling_process import Head
+from pesatlas.monitor.controlling_process import ControllingProcess
 
 REQUEST_FILE = ".pesatlas.stop"
 
@@ -37,9 +37,15 @@ class Request:
     since: float
 
 
-def request(folder: Path, head: Head, how: How) -> None:
-    """Ask the `pesatlas run` ``head`` to end."""
-    asked = Request(how, f"on {socket.gethostname()}, process {os.getpid()}", head.host, head.pid, head.since)
+def request(folder: Path, controller: ControllingProcess, how: How) -> None:
+    """Ask the `pesatlas run` ``controller`` to end."""
+    asked = Request(
+        how,
+        f"on {socket.gethostname()}, process {os.getpid()}",
+        controller.host,
+        controller.pid,
+        controller.since,
+    )
     path = folder / REQUEST_FILE
     temporary = path.with_name(f"{REQUEST_FILE}.{socket.gethostname()}.{os.getpid()}")
     try:
@@ -51,13 +57,17 @@ def request(folder: Path, head: Head, how: How) -> None:
         raise
 
 
-def read_request(folder: Path, head: Head) -> Request | None:
-    """Return what was asked of the `pesatlas run` ``head``; None if nothing was."""
+def read_request(folder: Path, controller: ControllingProcess) -> Request | None:
+    """Return what was asked of the `pesatlas run` ``controller``; None if nothing was."""
     with suppress(OSError, ValueError, TypeError):
         # listing the folder makes network file systems look again; the name alone they would remember as absent for a minute
         if REQUEST_FILE in {path.name for path in folder.iterdir()}:
             found = Request(**json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8")))
-            meant = (found.host, found.pid, found.since) == (head.host, head.pid, head.since)
+            meant = (found.host, found.pid, found.since) == (
+                controller.host,
+                controller.pid,
+                controller.since,
+            )
             return found if meant and found.how in RANK else None
     return None
 

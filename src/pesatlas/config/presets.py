@@ -10,12 +10,12 @@ from pesatlas.errors import UserError
 
 Preset = tuple[dict[str, Any], dict[str, str], str]
 
-# Real parts throughout, scaled to ten minutes on two cores.
+# Real parts throughout, scaled to five minutes on two cores.
 DEMO: Preset = (
     {
         "campaign": {"name": "demo"},
         "structures": {
-            "sources": [{"kind": "demo"}],
+            "sources": [{"kind": "demo", "names": ["NaCl", "Si", "Si-BC8", "SiC"]}],
             "domains": [
                 {
                     "kind": "bulk",
@@ -32,20 +32,20 @@ DEMO: Preset = (
             "structures_per_job": 8,
         },
         "encode": {"encoder": {"kind": "chgnet"}},
-        "select": {"target": 24, "structure": {"threshold": 0.02}, "atoms": {"threshold": 0.01}},
-        "label": {"backend": {"kind": "gpaw", "quality": "demo"}, "structures_per_job": 2},
+        "select": {"target": 12, "structure": {"threshold": 0.02}, "atoms": {"threshold": 0.01}},
+        "label": {"backend": {"kind": "gpaw", "quality": "coarse"}, "structures_per_job": 2},
     },
     {
         "explore.timestep_fs": "Of the demo's crystals: 2 fs, with Li and C 1 fs. MatPES: 2 for all, with which bonds of hydrogen explode.",
         "explore.length_ps": "MatPES: 100. Half a picosecond shows how it works.",
         "structures.domains.0.supercell": "Small, so that DFT of a supercell takes seconds. MatPES has 64 atoms.",
-        "select.target": "8 equilibrium crystals and 16 snapshots.",
+        "select.target": "4 equilibrium crystals and 8 snapshots.",
         "select.structure": "MatPES: 0.5. Half a picosecond moves less than a hundred, so the net is finer.",
         "select.atoms": "MatPES: 0.1.",
         "label.backend.quality": "Coarse k-points and cut-offs, a level of its own: not for training. For data to keep: standard.",
     },
     (
-        "The demo: eight small crystals, chgnet dynamics, GPAW labels. About ten minutes on two cores.\n"
+        "The demo: four small crystals, chgnet dynamics, GPAW labels. At most five minutes on two cores.\n"
         "Check it: pesatlas config check    Look: pesatlas run -n    Run: pesatlas run"
     ),
 )

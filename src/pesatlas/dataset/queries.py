@@ -22,7 +22,7 @@ _ASKING = frozenset({"SELECT", "EXPLAIN", "PRAGMA"})
 """Statements that read; SHOW, DESCRIBE and SUMMARIZE are SELECT to DuckDB. What PRAGMA could set is locked."""
 
 _EXPLAINED = re.compile(r"\s*EXPLAIN(\s+ANALYZE|\s*\([^)]*\))?", re.IGNORECASE)
-_TOGETHER = 2048
+_CHUNK = 2048
 """Rows passed on at once to a file."""
 
 
@@ -103,7 +103,7 @@ def write_rows(rows: "duckdb.DuckDBPyRelation | None", to: Path) -> None:
     if rows is None:
         raise UserError("this gives no rows that could be written. Begin with SELECT, SHOW or DESCRIBE.")
     with duckdb.connect() as connection, atomic_path(to) as temporary:
-        connection.register("rows", rows.to_arrow_reader(_TOGETHER))
+        connection.register("rows", rows.to_arrow_reader(_CHUNK))
         target = str(temporary).replace("'", "''")
         connection.execute(f"COPY (FROM rows) TO '{target}' (FORMAT {to.suffix[1:]}, USE_TMP_FILE false)")
 

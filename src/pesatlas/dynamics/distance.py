@@ -1,7 +1,6 @@
 """The shortest distance between atoms, periodic images included."""
 
 import numpy as np
-from vesin import NeighborList
 
 _FIRST_GUESS = 1.3
 
@@ -14,6 +13,8 @@ def min_distance(cell: np.ndarray, positions: np.ndarray) -> float:
     cell : (3, 3) Å, rows are lattice vectors
     positions : (n, 3) Å, wrapped or not
     """
+    from vesin import NeighborList  # noqa: PLC0415 - it takes torch along
+
     spacing = (abs(np.linalg.det(cell)) / len(positions)) ** (1 / 3)
     # the shortest lattice vector is itself a distance between images
     cutoff = min(_FIRST_GUESS * spacing, float(np.linalg.norm(cell, axis=1).min()))

@@ -29,10 +29,10 @@ def evaluate_equilibrium(
             sound.append(crystal)
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
     for run in chunks_by_atoms((len(crystal.numbers) for crystal in sound), capacity.atoms):
-        _evaluate_together(sound[run.start : run.stop], potential, commit)
+        _evaluate_chunk(sound[run.start : run.stop], potential, commit)
 
 
-def _evaluate_together(
+def _evaluate_chunk(
     crystals: Sequence[Trajectory],
     potential: Potential,
     commit: Commit,

@@ -55,10 +55,10 @@ def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Poten
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
     for run in chunks_by_atoms((len(path.numbers) * path.images for path in sound), capacity.atoms):
         report("trajectories", run.start, len(sound))
-        _relax_together(sound[run.start : run.stop], potential, commit)
+        _relax_chunk(sound[run.start : run.stop], potential, commit)
 
 
-def _relax_together(paths: Sequence[Trajectory], potential: Potential, commit: Commit) -> None:
+def _relax_chunk(paths: Sequence[Trajectory], potential: Potential, commit: Commit) -> None:
     bands = []
     ends = relax(potential, [Start(p.numbers, p.cell, x) for p in paths for x in _states(p)], _STATES)
     for i, path in enumerate(paths):

@@ -34,15 +34,25 @@ MAGNETIC = {
 # Stress needs more plane waves than energy: the basis changes with the cell (Pulay stress). MgO: 40 GPa off at 400 eV, 0.2 at 800.
 _HARD = ("N", "O", "F")
 
+_COARSE: dict[str, Any] = {
+    "cutoff_eV": {"default": 350.0, **dict.fromkeys(_HARD, 500.0)},
+    "width_eV": 0.1,
+    "convergence": {"energy": 1e-5, "density": 1e-5, "eigenstates": 1e-8},
+    "max_iterations": 100,
+    "atom_box_A": [7.0, 7.1, 7.2],
+}
 QUALITIES: dict[str, dict[str, Any]] = {
+    # Of the first demo, whose campaigns go on with it. Its k-points make BC8 the ground state of silicon, by 50 meV/atom.
     "demo": {
         "quality": "demo: coarse, shows how it works, not for training",
-        "cutoff_eV": {"default": 350.0, **dict.fromkeys(_HARD, 500.0)},
+        **_COARSE,
         "kpoint_spacing_per_A": 0.75,
-        "width_eV": 0.1,
-        "convergence": {"energy": 1e-5, "density": 1e-5, "eigenstates": 1e-8},
-        "max_iterations": 100,
-        "atom_box_A": [7.0, 7.1, 7.2],
+    },
+    # With these diamond is: 65 meV/atom below BC8 at PBE (150 with k-points that are converged).
+    "coarse": {
+        "quality": "coarse: shows how it works, not for training",
+        **_COARSE,
+        "kpoint_spacing_per_A": 0.6,
     },
     "standard": {
         "quality": "standard",

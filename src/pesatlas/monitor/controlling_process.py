@@ -13,7 +13,7 @@ LOCK_FILE = ".pesatlas.lock"
 
 
 @dataclass(frozen=True)
-class Head:
+class ControllingProcess:
     """The last `pesatlas run` of a folder.
 
     Attributes
@@ -36,15 +36,15 @@ class Head:
     suspended: bool = False
     stopping: str = ""
 
-    def is_same(self, other: "Head | None") -> bool:
+    def is_same(self, other: "ControllingProcess | None") -> bool:
         """Return whether ``other`` is this `pesatlas run`."""
         return other is not None and (self.host, self.pid, self.since) == (other.host, other.pid, other.since)
 
 
-def read_head(folder: Path) -> Head | None:
-    """Return the head of the campaign in ``folder``; None if the last one came to its end, or there was none.
+def read_controller(folder: Path) -> ControllingProcess | None:
+    """Return the controller of the campaign in ``folder``; None if the last one came to its end, or there was none.
 
-    Its lock is not touched, not even for a moment: a head that is just starting would take that for another head.
+    Its lock is not touched, not even for a moment: a controller that is just starting would take that for another controller.
     """
     try:
         raw = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
@@ -56,7 +56,7 @@ def read_head(folder: Path) -> Head | None:
     alive = is_alive(pid, host, since)
     child = is_alive(snakemake, host, begun) if snakemake else False
     orphaned = alive is False and bool(child)
-    return Head(
+    return ControllingProcess(
         host,
         pid,
         since,
@@ -68,26 +68,26 @@ def read_head(folder: Path) -> Head | None:
     )
 
 
-def head_text(head: Head) -> str:
+def controller_text(controller: ControllingProcess) -> str:
     """Return who works in the folder and whether that lives: the same words wherever it is told."""
-    took = duration(time.time() - head.since)
-    if head.alive is None:
+    took = duration(time.time() - controller.since)
+    if controller.alive is None:
         text = (
-            f"`pesatlas run` was started on {head.host} (process {head.pid}), {took} ago: only there can be seen whether it lives; "
+            f"`pesatlas run` was started on {controller.host} (process {controller.pid}), {took} ago: only there can be seen whether it lives; "
             f"this is {socket.gethostname()}"
         )
-    elif head.orphaned:
+    elif controller.orphaned:
         text = (
-            f"`pesatlas run` (process {head.pid}) was killed, but its Snakemake (process {head.snakemake} on {head.host}) lives and goes "
+            f"`pesatlas run` (process {controller.pid}) was killed, but its Snakemake (process {controller.snakemake} on {controller.host}) lives and goes "
             "on submitting: `pesatlas stop` ends it"
         )
-    elif head.suspended:
+    elif controller.suspended:
         text = (
-            f"`pesatlas run` on {head.host} (process {head.pid}) is suspended (Ctrl-Z?) and does nothing: `kill -CONT {head.pid}`, or `fg` in "
+            f"`pesatlas run` on {controller.host} (process {controller.pid}) is suspended (Ctrl-Z?) and does nothing: `kill -CONT {controller.pid}`, or `fg` in "
             "its terminal"
         )
-    elif head.alive:
-        text = f"`pesatlas run` lives on {head.host} (process {head.pid}), for {took}"
+    elif controller.alive:
+        text = f"`pesatlas run` lives on {controller.host} (process {controller.pid}), for {took}"
     else:
-        return f"`pesatlas run` (process {head.pid}) was killed; the same command carries on"
-    return text + (f"; it was told to end ({head.stopping})" if head.stopping else "")
+        return f"`pesatlas run` (process {controller.pid}) was killed; the same command carries on"
+    return text + (f"; it was told to end ({controller.stopping})" if controller.stopping else "")

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pesatlas.monitor.bar import NARROWEST, StageBar, is_plain, legend
-from pesatlas.monitor.controlling_process import head_text
+from pesatlas.monitor.controlling_process import controller_text
 from pesatlas.monitor.counts import Stage
 from pesatlas.monitor.format import duration
 from pesatlas.monitor.jobs import Job
@@ -41,7 +41,7 @@ def screen(status: Status, console: Console) -> RenderableType:
     """Return the status, to be printed by rich on this console."""
     wide, plain = console.width >= _WIDE, is_plain(console)
     bars = " [dim]|[/dim] ".join(f"[{style}]{text}[/{style}]" for text, style in legend(plain=plain))
-    parts: list[RenderableType] = [_head(status), _stages(status, wide=wide), f"{' ' * 12}{bars}"]
+    parts: list[RenderableType] = [_controller_line(status), _stages(status, wide=wide), f"{' ' * 12}{bars}"]
     at_work = sorted((job for job in status.jobs if job.running), key=lambda job: job.state.started)
     parts += [_at_work(job) for job in at_work[:_AT_WORK]]
     if len(at_work) > _AT_WORK:
@@ -59,17 +59,17 @@ def screen(status: Status, console: Console) -> RenderableType:
     return Group(*parts, *_remarks(status))
 
 
-def _head(status: Status) -> str:
+def _controller_line(status: Status) -> str:
     title = f"[bold]Campaign {status.campaign}[/bold] in {escape(str(status.folder))}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    head = status.head
+    controller = status.controller
     if status.finished:
         said = "[green]finished[/green]"
-    elif head is None:
+    elif controller is None:
         said = "no `pesatlas run` is alive here; the same command carries on"
-    elif head.alive is False or head.orphaned or head.suspended:
-        said = f"[red]{escape(head_text(head))}[/red]"
+    elif controller.alive is False or controller.orphaned or controller.suspended:
+        said = f"[red]{escape(controller_text(controller))}[/red]"
     else:
-        said = escape(head_text(head))
+        said = escape(controller_text(controller))
     return f"{title}\n{said}"
 
 

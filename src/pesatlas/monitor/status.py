@@ -10,7 +10,7 @@ from pesatlas.campaign.layout import path_of
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
-from pesatlas.monitor.controlling_process import Head, read_head
+from pesatlas.monitor.controlling_process import ControllingProcess, read_controller
 from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
 from pesatlas.monitor.squeue import ALLOCATION, Queue, SlurmJob, read_queue
@@ -45,7 +45,7 @@ class Status:
 
     folder: Path
     campaign: str
-    head: Head | None
+    controller: ControllingProcess | None
     stages: list[Stage]
     paces: dict[str, Pace]
     jobs: list[Job]
@@ -66,7 +66,7 @@ class Status:
     @property
     def orphans(self) -> tuple[list[SlurmJob], list[Job]]:
         """Jobs that Slurm has or that run outside it, while no `pesatlas run` looks after them; empty while that is not certain."""
-        if self.head is not None and self.head.alive is not False:
+        if self.controller is not None and self.controller.alive is not False:
             return [], []
         # an allocation that waits has no `pesatlas run` yet
         slurm = [job for job in self.queue.jobs if job.rule != ALLOCATION]
@@ -75,12 +75,14 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """Return the same for programs; times in seconds."""
         slurm, local = self.orphans
+        controller = asdict(self.controller) if self.controller else None
         return {
             "folder": str(self.folder),
             "campaign": self.campaign,
             "at": time.time(),
             "finished": self.finished,
-            "head": asdict(self.head) if self.head else None,
+            "controller": controller,
+            "head": controller,  # the former name, for programs that read it
             "advice": self.advice,
             "stale": [{"file": str(path), "why": list(why)} for path, why in self.stale.items()],
             "stages": [
@@ -105,11 +107,11 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         raise UserError(
             f"{folder}: no such folder. Name the folder of a campaign, in which `pesatlas run` runs."
         )
-    # the head first: what it submits in the meantime is then never taken for an orphan
+    # the controller first: what it submits in the meantime is then never taken for an orphan
     queue = read_queue(prefix)
-    head = read_head(folder)
-    if head is not None and head.alive is None and _in_allocation(queue):
-        head = replace(head, alive=True)
+    controller = read_controller(folder)
+    if controller is not None and controller.alive is None and _in_allocation(queue):
+        controller = replace(controller, alive=True)
     manifests = Manifests(folder)
     stages = count_stages(manifests, campaign)
     stale = stale_files(folder, campaign)
@@ -122,7 +124,9 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         _add(stage, running)
         paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
     advice = read_advice(folder / path_of("advice")) if campaign.round else None
-    return Status(folder.resolve(), campaign.campaign.name, head, stages, paces, jobs, queue, advice, stale)
+    return Status(
+        folder.resolve(), campaign.campaign.name, controller, stages, paces, jobs, queue, advice, stale
+    )
 
 
 def _in_allocation(queue: Queue) -> bool:

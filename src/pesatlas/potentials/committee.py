@@ -14,12 +14,12 @@ from pesatlas.potentials.potential import VOIGT, Potential, batch_of_rows
 from pesatlas.tables import FailureReason
 
 Floats = NDArray[np.float64]
-ATOMS_TOGETHER = 512
+ATOMS_PER_CHUNK = 512
 """Atoms that are evaluated together: near the caches of a CPU; a GPU halves what does not fit."""
 
 
 @dataclass(frozen=True)
-class Opinion:
+class MeanPrediction:
     """What a committee says of one structure of n atoms; standard deviations are those of a sample (M - 1 members).
 
     Attributes
@@ -51,30 +51,32 @@ def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
     return [load_potential(member, device, gate=False) for member in options]
 
 
-def ask(members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]) -> Iterator[Opinion | FailureReason]:
-    """Yield the opinion of the committee on each row with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A``, or why there is none."""
+def predict(
+    members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[MeanPrediction | FailureReason]:
+    """Yield the mean prediction and spread of the committee for each row with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A``, or why there is none."""
     known = frozenset.intersection(*(member.elements for member in members))
-    for run in chunks_by_atoms((row["n_atoms"] for row in rows), ATOMS_TOGETHER):
-        together = rows[run.start : run.stop]
-        mine = [row for row in together if known.issuperset(row["numbers"])]
-        answers = iter(_opinions(members, mine))
-        for row in together:
+    for run in chunks_by_atoms((row["n_atoms"] for row in rows), ATOMS_PER_CHUNK):
+        chunk = rows[run.start : run.stop]
+        mine = [row for row in chunk if known.issuperset(row["numbers"])]
+        answers = iter(_mean_predictions(members, mine))
+        for row in chunk:
             yield next(answers) if known.issuperset(row["numbers"]) else FailureReason.UNSUPPORTED_ELEMENT
 
 
-def _opinions(
+def _mean_predictions(
     members: Sequence[Potential], rows: Sequence[Mapping[str, Any]]
-) -> Iterator[Opinion | FailureReason]:
+) -> Iterator[MeanPrediction | FailureReason]:
     if not rows:
         return
-    said: list[tuple[Floats, Floats, Floats]] = []
+    predicted: list[tuple[Floats, Floats, Floats]] = []
     failed: dict[int, FailureReason] = {}
     for member in members:
         found, failures, _ = evaluate(member, batch_of_rows(rows, member.device))
         failed |= {i: failure.reason for i, failure in failures.items()}
         energies, forces, stresses = (x.cpu().numpy() for x in (found.energies, found.forces, found.stresses))
-        said.append((energies, forces, stresses[:, VOIGT[0], VOIGT[1]]))
-    energies, forces, stresses = (np.stack(each) for each in zip(*said, strict=True))
+        predicted.append((energies, forces, stresses[:, VOIGT[0], VOIGT[1]]))
+    energies, forces, stresses = (np.stack(each) for each in zip(*predicted, strict=True))
     ends = np.cumsum([row["n_atoms"] for row in rows])
     for i, row in enumerate(rows):
         n = row["n_atoms"]
@@ -85,7 +87,7 @@ def _opinions(
             yield FailureReason.NOT_FINITE
         else:
             variances = [values.var(axis=0, ddof=1) for values in mine]
-            yield Opinion(
+            yield MeanPrediction(
                 float(mine[0].mean()),
                 float(np.sqrt(variances[0])),
                 mine[1].mean(axis=0),

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 5_000
 """Rows that are asked about at most: enough for any figure, minutes on one core."""
-_ATOMS_TOGETHER = 512
+_ATOMS_PER_CHUNK = 512
 _KEPT = ["snapshot_id", "structure_id", "domain", "n_atoms", "numbers"]
 
 
@@ -53,7 +53,7 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
     rows: list[dict[str, Any]] = []
     failures: Counter[str] = Counter()
     progress = Progress("evaluated", len(sample))
-    most = settings.max_atoms_in_memory or _ATOMS_TOGETHER
+    most = settings.max_atoms_in_memory or _ATOMS_PER_CHUNK
     for run in chunks_by_atoms(sample["n_atoms"].to_pylist(), most):
         found = _ask(potential, sample.slice(run.start, len(run)).to_pylist())
         failed = [row["reason"] for row in found if row["reason"] is not None]

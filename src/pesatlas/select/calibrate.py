@@ -14,16 +14,13 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
-from pesatlas.potentials.committee import Opinion, ask, load_committee
+from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
 from pesatlas.runtime.progress import Progress
+from pesatlas.select.expected_errors import ALL, ENERGY, FORCES
 from pesatlas.tables import check_entry, read_table, write_table
 
 log = logging.getLogger(__name__)
-
-ALL = 0
-"""The bin of all values together."""
-ENERGY, FORCES = "energy", "forces"
 
 _BINS = 10
 _FEWEST = 5
@@ -58,14 +55,14 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
     rows, held_out = _labels(dataset, campaign.campaign.seed)
     progress = Progress("labels", len(rows))
     parts: dict[str, list[tuple[str, _Floats, _Floats]]] = {ENERGY: [], FORCES: []}
-    for label, opinion in zip(rows, ask(members, rows), strict=True):
+    for label, prediction in zip(rows, predict(members, rows), strict=True):
         progress.step()
-        if isinstance(opinion, Opinion):
-            off = opinion.energy_eV_per_atom - label["energy_eV"] / label["n_atoms"]
-            apart = opinion.forces_eV_per_A - np.reshape(label["forces_eV_per_A"], (-1, 3))
+        if isinstance(prediction, MeanPrediction):
+            off = prediction.energy_eV_per_atom - label["energy_eV"] / label["n_atoms"]
+            apart = prediction.forces_eV_per_A - np.reshape(label["forces_eV_per_A"], (-1, 3))
             name = label["structure_id"]
-            parts[ENERGY].append((name, np.array([opinion.energy_std_eV_per_atom]), np.array([abs(off)])))
-            parts[FORCES].append((name, opinion.force_std_eV_per_A, np.linalg.norm(apart, axis=1)))
+            parts[ENERGY].append((name, np.array([prediction.energy_std_eV_per_atom]), np.array([abs(off)])))
+            parts[FORCES].append((name, prediction.force_std_eV_per_A, np.linalg.norm(apart, axis=1)))
     if not parts[FORCES]:
         raise UserError(
             f"The committee could not evaluate one of {len(rows)} labels in {dataset}: does it know their elements?"
@@ -120,14 +117,6 @@ def reliability(std: _Floats, error: _Floats, crystals: NDArray[Any]) -> list[di
         "rank_correlation": _rank_correlation(std, error),
     }
     return rows
-
-
-def read_factor(calibration: Path, quantity: str) -> float:
-    """Return what a standard deviation of the committee is to be multiplied with."""
-    for row in read_table(calibration, "calibration", ["quantity", "bin", "factor"]).to_pylist():
-        if (row["quantity"], row["bin"]) == (quantity, ALL):
-            return float(row["factor"])
-    raise UserError(f"{calibration} has no factor for {quantity}. Delete it and run again.")
 
 
 def _labels(dataset: Path, seed: int) -> tuple[list[dict[str, Any]], bool]:

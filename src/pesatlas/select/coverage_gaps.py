@@ -21,7 +21,7 @@ VERDICTS = ("inside", "edge", "outside")
 
 _FRAMES_ASKED = 2000
 """Frames of the dataset, for each element, that tell how far they lie from the others."""
-_NEIGHBOURS_TOGETHER = 1 << 22
+_NEIGHBOURS_PER_CHUNK = 1 << 22
 
 
 @dataclass
@@ -156,7 +156,7 @@ def _own_distances(dataset: Environments, number: int) -> NDArray[np.float64]:
     k = int(counts.max()) + 1
     tree = KDTree(points)
     apart = np.empty(len(rows))
-    for part in np.array_split(np.arange(len(rows)), len(rows) * k // _NEIGHBOURS_TOGETHER + 1):
+    for part in np.array_split(np.arange(len(rows)), len(rows) * k // _NEIGHBOURS_PER_CHUNK + 1):
         distances, near = tree.query(points[rows[part]], k)
         distances[frames[near] == frames[rows[part]][:, None]] = np.inf
         apart[part] = distances.min(axis=1)

@@ -4,31 +4,23 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pesatlas import __version__
-from pesatlas.campaign.layout import RESULTS, shown
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.round import required
 from pesatlas.config.section import digest
-from pesatlas.errors import UserError
-from pesatlas.potentials.committee import Opinion, ask, load_committee
+from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
 from pesatlas.runtime.progress import Progress
-from pesatlas.select.calibrate import FORCES, read_factor
 from pesatlas.select.frame_index import look_up
-from pesatlas.tables import TableWriter, iter_table, read_entry, read_table
+from pesatlas.tables import TableWriter, read_entry, read_table
 
 log = logging.getLogger(__name__)
 
-_TOGETHER = 1024
-_UNIT = 2.0**-30
-"""Of squares that are summed, (eV/Å)²."""
+_CHUNK = 1024
 _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 
 
@@ -57,59 +49,16 @@ def measure_disagreement(
     progress = Progress("candidates", read_entry(candidates).rows)
     with TableWriter(disagreement, "disagreement", digest(settings.identity(), hashes)) as writer:
         for rows in _rows(snapshots, clusters, candidates):
-            said = [_row(row, opinion) for row, opinion in zip(rows, ask(members, rows), strict=True)]
-            counts.update(row["reason"] for row in said if row["reason"] is not None)
-            writer.write(said)
-            progress.step(len(said))
+            predicted = [
+                _row(row, prediction) for row, prediction in zip(rows, predict(members, rows), strict=True)
+            ]
+            counts.update(row["reason"] for row in predicted if row["reason"] is not None)
+            writer.write(predicted)
+            progress.step(len(predicted))
         writer.counts.update(asked=writer.rows, evaluated=writer.rows - counts.total(), **counts)
     if counts:
         log.warning("the committee has nothing to say of %d candidates: %s", counts.total(), dict(counts))
     log.info("%d candidates asked about, %d members", writer.rows, len(members))
-
-
-class Committee(NamedTuple):
-    """What a committee says of the candidates: tables ``disagreement`` of all groups, and the table ``calibration``."""
-
-    disagreement: list[Path]
-    calibration: Path
-
-    def expected_errors(self, candidates: pa.ChunkedArray, clusters: int) -> NDArray[np.float64]:
-        """Error of a force (eV/Å) that is expected in each atomic cluster (clusters,): calibrated, root mean square over candidates.
-
-        A cluster none of whose candidates could be evaluated, as the committee does not know their elements, gets the largest of all.
-
-        Parameters
-        ----------
-        candidates : snapshot_id of those that count, so that it does not matter how shards were grouped
-        clusters : how many there are
-
-        Raises
-        ------
-        UserError
-            If not a single candidate was evaluated.
-        """
-        squares, atoms = np.zeros(clusters), np.zeros(clusters)
-        for path in self.disagreement:
-            ids = read_table(path, "disagreement", ["snapshot_id"])["snapshot_id"]
-            counts, row = pc.is_in(ids, value_set=candidates).combine_chunks(), 0
-            for piece in iter_table(path, ["reason", "atom_clusters", "force_std_eV_per_A"]):
-                mine = pc.and_(counts.slice(row, piece.num_rows), piece["reason"].is_null())
-                row += piece.num_rows
-                said = piece.filter(mine)
-                owner = said["atom_clusters"].flatten().to_numpy()
-                std = said["force_std_eV_per_A"].flatten().to_numpy().astype(float)
-                # sums of whole numbers are exact, in whatever order
-                squares += np.bincount(owner, np.rint(std**2 / _UNIT), clusters)
-                atoms += np.bincount(owner, minlength=clusters)
-        known = atoms > 0
-        if not known.any():
-            raise UserError(
-                "The committee could not evaluate one candidate: does it know their elements? The tables in "
-                f"{RESULTS}/{shown('disagreement')} say why."
-            )
-        errors = np.full(clusters, np.nan)
-        errors[known] = read_factor(self.calibration, FORCES) * np.sqrt(_UNIT * squares[known] / atoms[known])
-        return np.where(known, errors, errors[known].max())
 
 
 def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[list[dict[str, Any]]]:
@@ -122,24 +71,24 @@ def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[l
     # tables of clusters have the frames of all shards of the group, one shard after the other
     places = rows + np.array([starts[name] for name in names.tolist()], dtype=np.int64)
     order = np.argsort(places)
-    for start in range(0, len(order), _TOGETHER):
-        some = order[start : start + _TOGETHER]
+    for start in range(0, len(order), _CHUNK):
+        some = order[start : start + _CHUNK]
         frames = look_up(snapshots, names[some], rows[some])
         owners = look_up([clusters], np.full(len(some), clusters.name), places[some])
         frames = frames.select([*_KEPT, "cell_A", "positions_A"])
         yield frames.append_column("atom_clusters", owners["atom_clusters"]).to_pylist()
 
 
-def _row(row: dict[str, Any], opinion: Opinion | Any) -> dict[str, Any]:
+def _row(row: dict[str, Any], prediction: MeanPrediction | Any) -> dict[str, Any]:
     about = {name: row[name] for name in (*_KEPT, "atom_clusters")} | {"code_version": __version__}
-    if not isinstance(opinion, Opinion):
-        return about | {"reason": opinion.value}
-    std = opinion.force_std_eV_per_A
+    if not isinstance(prediction, MeanPrediction):
+        return about | {"reason": prediction.value}
+    std = prediction.force_std_eV_per_A
     return about | {
-        "energy_std_eV_per_atom": opinion.energy_std_eV_per_atom,
+        "energy_std_eV_per_atom": prediction.energy_std_eV_per_atom,
         "force_std_mean_eV_per_A": float(std.mean()),
         "force_std_max_eV_per_A": float(std.max()),
         "force_std_eV_per_A": std,
-        "stress_std_eV_per_A3": opinion.stress_std_eV_per_A3,
+        "stress_std_eV_per_A3": prediction.stress_std_eV_per_A3,
         "reason": None,
     }

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 @njit(cache=True)
 def greedy_cover(
     edges: NDArray[np.int64],
-    meshes: NDArray[np.int64],
+    bins: NDArray[np.int64],
     covered: NDArray[np.bool_],
     cost: NDArray[np.float64],
     distances: NDArray[np.float64],
     used: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows in the order of picking, and the meshes each covered; ``covered`` and ``used`` take notice.
+    """Rows in the order of picking, and the bins each covered; ``covered`` and ``used`` take notice.
 
     Lazy: what a frame would cover only ever falls, so the top of the heap is right as soon as its count is still true.
     """
@@ -26,7 +26,7 @@ def greedy_cover(
     heap.pop()
     for row in range(len(used)):
         if not used[row]:
-            count = _count(edges, meshes, covered, seen, row, row)
+            count = _count(edges, bins, covered, seen, row, row)
             if count > 0:
                 heap.append((-count / cost[row], distances[row], row))
     heapify(heap)
@@ -35,7 +35,7 @@ def greedy_cover(
     while len(heap) > 0:
         value, far, row = heappop(heap)
         stamp += 1
-        count = _count(edges, meshes, covered, seen, row, stamp)
+        count = _count(edges, bins, covered, seen, row, stamp)
         if count == 0:
             continue
         now = -count / cost[row]
@@ -46,14 +46,14 @@ def greedy_cover(
         counts.append(count)
         used[row] = True
         for i in range(edges[row], edges[row + 1]):
-            covered[meshes[i]] = True
+            covered[bins[i]] = True
     return np.array(rows, dtype=np.int64), np.array(counts, dtype=np.int64)
 
 
 @njit(cache=True)
 def _count(
     edges: NDArray[np.int64],
-    meshes: NDArray[np.int64],
+    bins: NDArray[np.int64],
     covered: NDArray[np.bool_],
     seen: NDArray[np.int64],
     row: int,
@@ -62,27 +62,27 @@ def _count(
     """Meshes of a frame that are not covered, each once."""
     count = 0
     for i in range(edges[row], edges[row + 1]):
-        mesh = meshes[i]
-        if not covered[mesh] and seen[mesh] != stamp:
-            seen[mesh] = stamp
+        bin_ = bins[i]
+        if not covered[bin_] and seen[bin_] != stamp:
+            seen[bin_] = stamp
             count += 1
     return count
 
 
 class Shares(NamedTuple):
-    """What frames are worth by the meshes that their atoms lie in: ``worth / (1 + labels)`` for each mesh.
+    """What frames are worth by the bins that their atoms lie in: ``worth / (1 + labels)`` for each bin.
 
     Attributes
     ----------
     edges, clusters : atomic clusters of frame i are clusters[edges[i]:edges[i + 1]]
-    meshes : (resolutions, clusters) int64, mesh of each atomic cluster in each net, numbered through all resolutions
-    worth, labels : (meshes,); labels take notice of what is picked
-    seen : (meshes,) int64, for the functions here alone; -1 at first
+    bins : (resolutions, clusters) int64, bin of each atomic cluster at each resolution, numbered through all resolutions
+    worth, labels : (bins,); labels take notice of what is picked
+    seen : (bins,) int64, for the functions here alone; -1 at first
     """
 
     edges: NDArray[np.int64]
     clusters: NDArray[np.int32]
-    meshes: NDArray[np.int64]
+    bins: NDArray[np.int64]
     worth: NDArray[np.float64]
     labels: NDArray[np.float64]
     seen: NDArray[np.int64]
@@ -128,13 +128,13 @@ def greedy_shares(
 
 @njit(cache=True)
 def _visit(shares: Shares, row: int, stamp: int, labels: float) -> float:
-    """Return what a frame is worth, each mesh once, and add ``labels`` to its meshes; ``stamp`` is a number not in ``seen``."""
+    """Return what a frame is worth, each bin once, and add ``labels`` to its bins; ``stamp`` is a number not in ``seen``."""
     total = 0.0
-    for net in range(len(shares.meshes)):
+    for level in range(len(shares.bins)):
         for i in range(shares.edges[row], shares.edges[row + 1]):
-            mesh = shares.meshes[net, shares.clusters[i]]
-            if shares.seen[mesh] != stamp:
-                shares.seen[mesh] = stamp
-                total += shares.worth[mesh] / (1.0 + shares.labels[mesh])
-                shares.labels[mesh] += labels
+            bin_ = shares.bins[level, shares.clusters[i]]
+            if shares.seen[bin_] != stamp:
+                shares.seen[bin_] = stamp
+                total += shares.worth[bin_] / (1.0 + shares.labels[bin_])
+                shares.labels[bin_] += labels
     return total

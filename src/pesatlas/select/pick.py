@@ -17,7 +17,7 @@ from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
 from pesatlas.select.centres import Centres
-from pesatlas.select.disagreement import Committee
+from pesatlas.select.expected_errors import Committee
 from pesatlas.select.frame_index import look_up
 from pesatlas.select.pool import Known, Pick, Pool, geometries_of, round_robin
 from pesatlas.select.quotas import in_turns, parts

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from vesin import NeighborList
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.structures.crystal import Crystal, Rejected
@@ -71,6 +70,8 @@ def closest_pair(crystal: Crystal, cutoff: float) -> tuple[int, int, float] | No
 
 def _pairs(crystal: Crystal, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pairs of atoms within a radius (Å): indices and distances."""
+    from vesin import NeighborList  # noqa: PLC0415 - it takes torch along
+
     neighbours = NeighborList(cutoff=radius, full_list=False)
     first, second, distances = neighbours.compute(
         points=np.ascontiguousarray(crystal.positions),

@@ -30,11 +30,11 @@ class Origin(NamedTuple):
     place: int
 
 
-GIVEN = "given"
+EXTERNAL = "given"
 """Variant and condition of frames that come from files."""
 
 
-def read_given(paths: list[str], snapshots: Path, failures: Path) -> list[Origin]:
+def read_external(paths: list[str], snapshots: Path, failures: Path) -> list[Origin]:
     """Write the frames of files, folders and globs as table ``snapshots``, without anything that a potential would say of them.
 
     A frame is ``NAME:given:given:NUMBER``, numbered through all files. What is no periodic structure becomes a row of failures.
@@ -94,11 +94,11 @@ def _row(crystal: Crystal, number: int) -> dict[str, Any]:
     """One row of table ``snapshots``."""
     name = sanitised(crystal.structure_id) or "unnamed"
     return {
-        "snapshot_id": f"{name}:{GIVEN}:{GIVEN}:{number}",
+        "snapshot_id": f"{name}:{EXTERNAL}:{EXTERNAL}:{number}",
         "structure_id": name,
-        "variant": GIVEN,
-        "domain": GIVEN,
-        "condition": GIVEN,
+        "variant": EXTERNAL,
+        "domain": EXTERNAL,
+        "condition": EXTERNAL,
         "ensemble": "none",
         "temperature_K": np.nan,
         "pressure_GPa": np.nan,

@@ -103,7 +103,7 @@ def measured(
     kind: str,
     folder: Path,
     *,
-    atoms_together: int = 64,
+    atoms_per_chunk: int = 64,
     share: slice = slice(None),
     sources: Sources | None = None,
     who: BenchmarkedPotential | None = None,
@@ -117,7 +117,7 @@ def measured(
         potential,
         find(PROPERTIES, kind).Options(**options),
         sources or Sources(folder),
-        Workspace(folder / "store", folder / "work", atoms_together),
+        Workspace(folder / "store", folder / "work", atoms_per_chunk),
         share=share,
     )
 

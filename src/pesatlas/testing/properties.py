@@ -124,12 +124,12 @@ class PropertyTests(ExtensionTests):
     ) -> None:
         if not getattr(module, "KEPT", True):
             return  # it measures the machine
-        whole = self._measured(potential, sources, given, tmp_path / "whole", atoms_together=1000)
+        whole = self._measured(potential, sources, given, tmp_path / "whole", atoms_per_chunk=1000)
         shares = [
             row
             for k in range(2)
             for row in self._measured(
-                potential, sources, given, tmp_path / "shares", share=slice(k, None, 2), atoms_together=4
+                potential, sources, given, tmp_path / "shares", share=slice(k, None, 2), atoms_per_chunk=4
             )
         ]
         by_name = {(row["structure_id"], row["quantity"]): row for row in shares}

@@ -13,7 +13,7 @@ from pesatlas.config.select import Select
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
-from pesatlas.select.disagreement import Committee
+from pesatlas.select.expected_errors import Committee
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.reference import Reference

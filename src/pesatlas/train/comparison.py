@@ -14,7 +14,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
-from pesatlas.train.comparison_arm import Arm, read_arms
+from pesatlas.train.arms import Arm, read_arms
 
 log = logging.getLogger(__name__)
 

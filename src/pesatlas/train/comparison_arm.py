@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
-from pesatlas.tables import read_entry, read_table, write_table
+from pesatlas.tables import write_table
+from pesatlas.train.arms import read_arms
 from pesatlas.train.data import Batches, Converter
 from pesatlas.train.error_metrics import of_potential
 from pesatlas.train.loss import labels
@@ -28,38 +28,6 @@ from pesatlas.train.training import train_potential
 log = logging.getLogger(__name__)
 
 ERRORS = file_name("arm_errors")
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What a policy picked for a share of the full cost.
-
-    Attributes
-    ----------
-    picks : snapshots, in the order of picking
-    cost_atoms3 : cube of their numbers of atoms, summed
-    """
-
-    policy: str
-    cost_share: float
-    picks: tuple[str, ...]
-    cost_atoms3: float
-
-
-def read_arms(campaign: Campaign, path: Path) -> list[Arm]:
-    """Return every policy at every share, from the table ``arms``."""
-    compare = campaign.compare
-    assert compare is not None
-    table = read_table(path, "arms")
-    full = read_entry(path).counts["full_cost_atoms3"]
-    found = []
-    for policy in compare.policies:
-        mine = [row for row in table.to_pylist() if row["arm"] == policy.kind]
-        for share in compare.cost_shares:
-            paid = [row for row in mine if row["cost_atoms3"] <= share * full]
-            cost = paid[-1]["cost_atoms3"] if paid else 0.0
-            found.append(Arm(policy.kind, share, tuple(row["snapshot_id"] for row in paid), cost))
-    return found
 
 
 def train_arm(
@@ -112,15 +80,15 @@ def frame_errors(
     size : structures that are evaluated together
     """
     names = (row for piece in pieces for row in _names(piece))
-    ask = of_potential(potential)
+    predict = of_potential(potential)
     converter = Converter(elements_of(potential), float(potential.model.cutoff))
     with reproducible(device):
         for batch in Batches(pieces, converter, size):
             here = batch.to(device)
-            said, right = ask(here), labels(here)
+            predicted, right = predict(here), labels(here)
             energies, forces, stresses = (
                 (value.detach().double() - label).abs().cpu().numpy()
-                for value, label in zip(said[:3], right[:3], strict=True)
+                for value, label in zip(predicted[:3], right[:3], strict=True)
             )
             ends = np.cumsum(batch.n_atoms.numpy())
             for k, atoms in enumerate(np.split(forces, ends[:-1])):

@@ -13,7 +13,7 @@ from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.potentials.batched import reproducible
 from pesatlas.runtime.progress import Progress
 from pesatlas.train.data import Batches, Converter, Labelled
-from pesatlas.train.loss import Prediction, ask, labels
+from pesatlas.train.loss import Prediction, labels, predict
 from pesatlas.train.scan import Piece, Scanned
 
 Guess = Callable[[Labelled], Prediction]
@@ -25,7 +25,7 @@ _NAMES = ("energy_mae_meV_per_atom", "force_mae_meV_per_A", "stress_mae_GPa", "m
 def of_potential(potential: Any) -> Guess:
     """Return what a matgl ``Potential`` says, in evaluation mode."""
     potential.eval()
-    return lambda batch: ask(potential, batch)
+    return lambda batch: predict(potential, batch)
 
 
 def of_means(found: Scanned) -> Guess:
@@ -89,11 +89,11 @@ class _Tally:
         self._sums: dict[tuple[str, str], Floats] = defaultdict(lambda: np.zeros((4, 2)))
         self._rows: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
 
-    def add(self, batch: Labelled, said: Prediction, right: tuple[torch.Tensor, ...]) -> None:
+    def add(self, batch: Labelled, predicted: Prediction, right: tuple[torch.Tensor, ...]) -> None:
         owner = batch.graph.batch.cpu().numpy()
         energy, forces, stress, moments = (
             None if value is None else (value.detach().double() - label).abs().cpu().numpy()
-            for value, label in zip(said, right, strict=True)
+            for value, label in zip(predicted, right, strict=True)
         )
         assert energy is not None
         assert forces is not None

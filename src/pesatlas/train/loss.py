@@ -30,8 +30,8 @@ class Prediction(NamedTuple):
     magmoms: torch.Tensor | None
 
 
-def ask(potential: Any, batch: Labelled) -> Prediction:
-    """Let a matgl ``Potential`` evaluate a batch; differentiable in training mode."""
+def predict(potential: Any, batch: Labelled) -> Prediction:
+    """Return predictions of a matgl ``Potential`` for a batch; differentiable in training mode."""
     energies, forces, stresses, _, *more = potential(g=batch.graph, lat=batch.lattices)
     full = stresses.view(-1, 3, 3)
     return Prediction(
@@ -76,11 +76,11 @@ def losses(potential: Any, batch: Labelled, weights: Loss) -> tuple[torch.Tensor
 
     The loss is the share of this batch in that of the whole step: the shares of several devices add up.
     """
-    said, wanted = ask(potential, batch), labels(batch)
+    predicted, target = predict(potential, batch), labels(batch)
     total, sums = batch.energies.new_zeros(()), []
     structures, atoms, moments = batch.total
     counts = structures, 3 * atoms, 6 * structures, moments
-    for name, count, value, label in zip(PROPERTIES, counts, said, wanted, strict=True):
+    for name, count, value, label in zip(PROPERTIES, counts, predicted, target, strict=True):
         if value is None or not label.numel():
             sums.append(batch.energies.new_zeros(3))
             continue

@@ -24,8 +24,9 @@ class Options(Section):
     """Options of the backend ``gpaw``."""
 
     kind: Literal["gpaw"] = Field("gpaw", description="GPAW: plane waves, PAW; open")
-    quality: Literal["demo", "standard"] = Field(
-        "standard", description="standard: tight settings; demo: coarse, a level of its own, not for training"
+    quality: Literal["coarse", "demo", "standard"] = Field(
+        "standard",
+        description="standard: tight settings; coarse: a level of its own for demonstrations, not for training; demo: coarser still",
     )
 
 

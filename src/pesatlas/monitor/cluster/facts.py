@@ -163,10 +163,10 @@ class Cluster:
 def ask_cluster() -> Cluster | None:
     """Return what Slurm tells of the cluster that this is a login node of; None if it does not answer."""
     partitions, nodes = (
-        ask("scontrol", "--oneliner", "show", "partition"),
-        ask("scontrol", "--oneliner", "show", "node"),
+        command_output("scontrol", "--oneliner", "show", "partition"),
+        command_output("scontrol", "--oneliner", "show", "node"),
     )
-    config = ask("scontrol", "show", "config")
+    config = command_output("scontrol", "show", "config")
     if partitions is None or nodes is None or config is None:
         return None
     settings = read_config(config)
@@ -203,10 +203,12 @@ def ask_cluster() -> Cluster | None:
 
 def _sacctmgr(what: str, *where: str, fields: str) -> str | None:
     condition = ["where", *where] if where else []
-    return ask("sacctmgr", "--noheader", "--parsable2", "show", what, *condition, f"format={fields}")
+    return command_output(
+        "sacctmgr", "--noheader", "--parsable2", "show", what, *condition, f"format={fields}"
+    )
 
 
-def ask(*command: str) -> str | None:
+def command_output(*command: str) -> str | None:
     """Return what a command of Slurm says; None if there is no such command, or no answer."""
     done = call_slurm(*command, patience_s=_PATIENCE_S)
     return done.stdout if done is not None and done.returncode == 0 else None

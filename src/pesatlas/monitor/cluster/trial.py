@@ -18,7 +18,7 @@ from typing import Any
 from pesatlas import __version__
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
-from pesatlas.monitor.cluster.facts import Cluster, ask
+from pesatlas.monitor.cluster.facts import Cluster, command_output
 from pesatlas.monitor.cluster.requests import Request
 from pesatlas.monitor.squeue import call_slurm
 
@@ -342,7 +342,10 @@ def _queue(jobs: list[str]) -> dict[str, tuple[str, str]]:
     if not jobs:
         return {}
     lines = (
-        ask("squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", "--format=%A|%T|%r") or ""
+        command_output(
+            "squeue", "--noheader", "--states=all", f"--jobs={','.join(jobs)}", "--format=%A|%T|%r"
+        )
+        or ""
     ).splitlines()
     return {
         number: (state, reason)

@@ -30,8 +30,8 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
     """Cover the centres of all atomic clusters by resolutions that become finer by √2, the last of which is the clusters themselves.
 
-    In each net the frame comes first that has the most meshes not yet covered, for the cube of its number of atoms (what DFT
-    costs); Chvátal's greedy rule, within ln(meshes) of the cheapest cover. What earlier picks, ``taken`` and ``known`` cover is
+    At each resolution the frame comes first that has the most bins not yet covered, for the cube of its number of atoms (what DFT
+    costs); Chvátal's greedy rule, within ln(bins) of the cheapest cover. What earlier picks, ``taken`` and ``known`` cover is
     covered. So wherever the picks are cut, by count or by budget, they cover everything at the finest resolution that they
     can pay for, and a larger budget keeps the picks of a smaller one.
     """
@@ -41,12 +41,12 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     used = np.zeros(len(pool.ids), dtype=np.bool_)
     used[taken] = True
     picks: list[Pick] = []
-    for resolution, mesh in resolutions(pool):
-        covered = np.zeros(int(mesh.max(initial=-1)) + 1, dtype=np.bool_)
-        covered[mesh[known.atom_clusters]] = True
-        meshes = mesh[pool.atom_clusters]
-        covered[meshes[np.repeat(used, pool.variety)]] = True
-        order, counts = greedy_cover(pool.edges, meshes, covered, pool.cost, pool.centre_distances, used)
+    for resolution, bin_of in resolutions(pool):
+        covered = np.zeros(int(bin_of.max(initial=-1)) + 1, dtype=np.bool_)
+        covered[bin_of[known.atom_clusters]] = True
+        bins = bin_of[pool.atom_clusters]
+        covered[bins[np.repeat(used, pool.variety)]] = True
+        order, counts = greedy_cover(pool.edges, bins, covered, pool.cost, pool.centre_distances, used)
         for row, count in zip(order.tolist(), counts.tolist(), strict=True):
             what = "environment" if count == 1 else "environments"
             picks.append(Pick(row, f"{count} new atomic {what} at resolution {resolution:.2g}", count))

@@ -34,11 +34,11 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
 
     A frame is worth, divided by the cube of its number of atoms (what DFT costs),
 
-        sum over resolutions, sum over meshes m of the net in which it has an atom, of error(m) / (1 + labels(m)).
+        sum over resolutions, sum over bins m at that resolution in which it has an atom, of error(m) / (1 + labels(m)).
 
-    The resolutions are those of the policy ``cover``, each twice as fine as the one before, from one mesh for everything to the atomic
-    clusters. ``error`` is the calibrated error that is expected of a force there: root mean square of the clusters in the mesh,
-    weighted by their numbers of atoms. ``labels`` are picks so far and ``taken`` with an atom in the mesh, and one more if ``known`` has
+    The resolutions are those of the policy ``cover``, each twice as fine as the one before, from one bin for everything to the atomic
+    clusters. ``error`` is the calibrated error that is expected of a force there: root mean square of the clusters in the bin,
+    weighted by their numbers of atoms. ``labels`` are picks so far and ``taken`` with an atom in the bin, and one more if ``known`` has
     any: what more of them brings falls as their number grows. So coverage and disagreement are one number, a few bad environments
     do not take all picks, and wherever the list is cut, a larger budget keeps the picks of a smaller one.
 
@@ -55,14 +55,14 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
         raise UserError(
             "select.policy: disagree needs a committee, which only a round after the first has (section `round`). Take cover or matpes."
         )
-    meshes, worth, first = [], [], 0
-    for _, mesh in resolutions(pool, _FINER):
-        count = int(mesh.max(initial=-1)) + 1
-        weights = np.bincount(mesh, pool.atom_centres.weights, count)
-        worth.append(np.sqrt(np.bincount(mesh, pool.atom_centres.weights * errors**2, count) / weights))
-        meshes.append(mesh + first)
+    bins, worth, first = [], [], 0
+    for _, bin_of in resolutions(pool, _FINER):
+        count = int(bin_of.max(initial=-1)) + 1
+        weights = np.bincount(bin_of, pool.atom_centres.weights, count)
+        worth.append(np.sqrt(np.bincount(bin_of, pool.atom_centres.weights * errors**2, count) / weights))
+        bins.append(bin_of + first)
         first += count
-    at = np.array(meshes, dtype=np.int64)
+    at = np.array(bins, dtype=np.int64)
     labels = np.zeros(first)
     labels[np.unique(at[:, known.atom_clusters])] = 1.0
     used = np.zeros(len(pool.ids), dtype=np.bool_)

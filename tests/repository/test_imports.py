@@ -1,0 +1,60 @@
+"""A job loads the libraries that it needs: torch alone takes seconds, matgl three times as long, in each of thousands of jobs."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "matgl", "pymatgen", "ase", "lightning", "scipy", "duckdb", "sklearn", "numba", "altair"}
+# numba compiles loops over NumPy, and takes scipy along to know its functions.
+LOOPS = {"numba", "scipy"}
+POTENTIAL = {"torch"}
+# vesin comes with ASE, and ASE's units with scipy in places.
+DYNAMICS = {"torch", "ase"}
+# matgl imports lightning itself, in its own __init__: no module of it can be had without.
+TRAINING = {"torch", "matgl", "lightning", "pymatgen", "ase", "scipy", "sklearn", "numba"}
+NEEDED = {
+    "advise_round": {"altair"},
+    "build_report": {"altair", "pymatgen"},
+    "calibrate_disagreement": POTENTIAL,
+    "cluster_atoms": LOOPS,
+    "cluster_structures": LOOPS,
+    "evaluate_potential": POTENTIAL,
+    "grid_atoms": LOOPS,
+    "grid_structures": LOOPS,
+    "measure_disagreement": POTENTIAL,
+    "pick_arms": LOOPS,
+    "pick_snapshots": LOOPS,
+    "prepare_structures": {"pymatgen", "scipy"},
+    "reduce_frames": LOOPS,
+    "run_benchmark": DYNAMICS,
+    "run_md": DYNAMICS,
+    "score_benchmark": {"altair"},
+    "train_arm": TRAINING,
+    "train_potential": TRAINING,
+}
+"""What each script may load before its work begins; those that are not named load none of it."""
+
+
+def imports_of(script):
+    """Return what a script imports of pesatlas, as Python."""
+    nodes = ast.walk(ast.parse(script.read_text()))
+    return [ast.unparse(node) for node in nodes if isinstance(node, ast.ImportFrom | ast.Import)]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda script: script.stem)
+def test_a_job_loads_nothing_heavy_that_it_does_not_need(script):
+    lines = [*imports_of(script), "import json, sys", "print(json.dumps(list(sys.modules)))"]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=120
+    )
+    loaded = HEAVY.intersection(json.loads(done.stdout))
+    assert loaded - NEEDED.get(script.stem, set()) == set()
+
+
+def test_every_script_that_needs_something_is_there():
+    assert NEEDED.keys() <= {script.stem for script in (ROOT / "scripts").glob("*.py")}
