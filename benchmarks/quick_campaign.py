@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pesatlas.campaign.rounds import references
+from pesatlas.campaign.rounds import datasets_before, references
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.encode.encode_shard import encode_snapshots
@@ -105,7 +105,8 @@ def label(campaign: Campaign, folder: Path) -> Path:
     for batch, path in enumerate(files):
         failures = results / f"failures/label/{batch:05d}.parquet"
         label_batch(campaign, batch, results / "selection.parquet", path, failures, work)
-    collect_dataset(campaign, results, files)
+    before = [path for level in campaign.label.levels for path in datasets_before(campaign.round, level)]
+    collect_dataset(campaign, results, files, before)
     return results
 
 

@@ -31,9 +31,6 @@ class CampaignOfTables:
     def identity(self):
         return {"test": 1}
 
-    def before(self, _):
-        return []
-
     def model_dump(self, mode):
         return {
             "dataset": self.dataset.model_dump(mode=mode),
