@@ -50,6 +50,7 @@ format: $(VENV)/.ready
 
 # config.yaml, the presets and the JSON Schema follow from the pydantic models; a test proves them current.
 generate: $(VENV)/.ready
+	python tests/house.py
 	pesatlas config new --preset demo > config.yaml
 	pesatlas config new --preset demo > config/demo.yaml
 	for name in matpes hydrides monolayers battery; do pesatlas config new --preset $$name > config/$$name.yaml; done

@@ -2,9 +2,10 @@
 
     python benchmarks/pick.py [--clusters 360000] [--policies matpes cover random farthest]
 
-Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be kept, each with atoms of one to
-six clusters of its structure cluster (24 of these in one, as in MatPES). Snapshots are one short table that all rows point into, so that reading
-the picks from a large campaign's disk is left out. Every policy runs in a process of its own, on one thread.
+Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be
+kept, each with atoms of one to six clusters of its structure cluster (24 of these in one, as in MatPES).
+Snapshots are one short table that all rows point into, so that reading the picks from a large campaign's disk
+is left out. Every policy runs in a process of its own, on one thread.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")}
 GROUPS, KEPT, TOGETHER, PCS, FRAMES = 24, 8, 24, 16, 20_000
 TARGETS = {"random": 100_000, "farthest": 2_000}
-"""Of policies that no cover ends, whose time grows with the square of the picks, and in proportion to them."""
+"""Policies without an end by coverage: time grows with the square of the picks, or linearly."""
 
 
 def write_candidates(folder: Path, clusters: int) -> None:
@@ -163,7 +164,8 @@ def main() -> None:
             )
             found = json.loads(done.stdout.splitlines()[-1])
             print(
-                f"| {policy} | {found['picks']} | {found['seconds']:.0f} | {found['MB']:.0f} | {found['sha256'][:12]} |",
+                f"| {policy} | {found['picks']} | {found['seconds']:.0f} | {found['MB']:.0f} | "
+                f"{found['sha256'][:12]} |",
                 flush=True,
             )
 

@@ -1,4 +1,7 @@
-"""A whole campaign in this process, without Snakemake: the same functions in the same order, one batch of each kind."""
+"""A whole campaign in this process, without Snakemake.
+
+The same functions in the same order, one batch of each kind.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +17,8 @@ from pesatlas.select.assign import assign_frames
 from pesatlas.select.calibrate import calibrate_disagreement
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
-from pesatlas.select.disagreement import Committee, measure_disagreement
+from pesatlas.select.disagreement import measure_disagreement
+from pesatlas.select.expected_errors import Committee
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.select.quality import draw_frames, measure_selection
@@ -25,7 +29,10 @@ from pesatlas.tables import read_entry
 
 
 def explore(campaign: Campaign, folder: Path) -> Path:
-    """Structures, dynamics and features of every batch, and of the reference; return the folder of results."""
+    """Structures, dynamics and features of every batch, and of the reference.
+
+    Return the folder of results.
+    """
     results = folder / "results"
     structures = results / "structures.parquet"
     prepare_structures(campaign, structures, results / "failures/structures.parquet")

@@ -1,4 +1,5 @@
-"""The layout is the one place that knows the paths of a campaign: rules write those, and nobody else spells them."""
+"""The layout is the one place that knows the paths of a campaign: rules write those, and nobody else spells
+them."""
 
 import ast
 import json
@@ -38,7 +39,8 @@ ROUND = {
 }
 # Files in a potential's folder have the names that matgl.load_model asks for; it writes them itself.
 OF_MATGL = {"model.json", "model.pt", "state.pt"}
-# What has the name of a path of results and is none, or is said to people by those who may not know the layout.
+# What has the name of a path of results and is none, or is said to people by those who may not know the
+# layout.
 ELSEWHERE = {
     "cli/select.py": {"selection.parquet", "quality.parquet"},  # a folder of its own, for picks from files
     "cli/gaps.py": {"structures.parquet"},  # as above
@@ -52,12 +54,8 @@ ELSEWHERE = {
     },  # folders of tests
     "testing/properties.py": {"dataset.parquet"},  # as above
     # the ground and the configuration lie below the layout
-    "config/round.py": {
-        "checksum of the manifest.json of the round before: a run stops if it has changed; null: whatever is there"
-    },
-    "tables/describe.py": {
-        ": no such file. Name a Parquet file below results/, e.g. results/selection.parquet."
-    },
+    "config/round.py": {"manifest.json"},
+    "tables/describe.py": {"results/selection.parquet"},
 }
 
 
@@ -161,7 +159,7 @@ def literals(path):
 
 
 def spelled(path):
-    """Literals of a module that name files or folders of results."""
+    """Words in the literals of a module that name files or folders of results."""
     templates = [layout.within(output.name) for output in layout.all_paths()]
     files = {Path(template).name for template in templates if "{" not in Path(template).name} - OF_MATGL
     folders = {template.partition("{")[0].rpartition("/")[0] for template in templates} - {"", "work/fetched"}
@@ -173,9 +171,9 @@ def spelled(path):
         *layout.WORK.values(),
     )
     for text, divided in literals(path):
-        words = re.split(r"[\s'\"`,:;()]+", text)
-        names = {Path(word).name for word in words if word}
-        if files & names or any(word.startswith(starts) for word in words) or (divided and text in tops):
+        words = [word.rstrip(".") for word in re.split(r"[\s'\"`,:;()]+", text) if word]
+        yield from (word for word in words if Path(word).name in files or word.startswith(starts))
+        if divided and text in tops:
             yield text
 
 

@@ -27,6 +27,7 @@ class CampaignOfTables:
         self.campaign = SimpleNamespace(name="test", seed=7)
         self.label = SimpleNamespace(levels=LEVELS)
         self.dataset = Dataset()
+        self.round = None
 
     def identity(self):
         return {"test": 1}

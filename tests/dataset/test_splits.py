@@ -1,4 +1,5 @@
-"""The split valid has materials wherever there are three; nothing moves between train and test; what is empty is said."""
+"""The split valid has materials wherever there are three; nothing moves between train and test; what is
+empty is said."""
 
 import io
 import json

@@ -1,6 +1,7 @@
 """The house as it was designed: imports only go down, files stay small, scripts stay thin."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from house import CAMPAIGN, FLOOR, GROUND, PICTURE, ROOT, SOURCE, STAGES, draw, imports
+from pesatlas.tables import SCHEMAS
 
 
 def upward(path):
@@ -32,45 +34,6 @@ def test_imports_only_go_down():
 def test_a_configuration_knows_no_results():
     for path in (SOURCE / "config").rglob("*.py"):
         assert "campaign" not in imports(path), f"{path.name} imports campaign/, which opens results"
-
-
-def test_every_room_has_a_floor():
-    rooms = {path.name for path in SOURCE.iterdir() if path.name not in {"__pycache__", "py.typed"}}
-    assert rooms == set(FLOOR)
-
-
-def test_the_picture_of_the_house_is_current():
-    assert PICTURE.read_text() == draw(), "run: python tests/house.py"
-
-
-LOAD = """
-import pkgutil, sys
-from importlib import import_module
-
-room = import_module(f"pesatlas.{sys.argv[1]}")
-for module in pkgutil.walk_packages(getattr(room, "__path__", []), f"{room.__name__}."):
-    import_module(module.name)
-print(*(name for name in sys.modules if name.startswith("pesatlas.") or name in {"torch", "pandas", "pymatgen"}))
-"""
-
-
-@cache
-def loaded_with(room):
-    """Names of modules in a process that imports a whole room."""
-    command = [sys.executable, "-c", LOAD, room.removesuffix(".py")]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-
-
-@pytest.mark.parametrize("room", [*GROUND, "dynamics", "frames"])
-def test_a_room_that_needs_no_configuration_loads_nothing_from_above(room):
-    loaded = {name.split(".")[1] for name in loaded_with(room) if name.startswith("pesatlas.")}
-    floors = FLOOR | {name.removesuffix(".py"): floor for name, floor in FLOOR.items()}
-    assert [name for name in loaded if floors[name] > floors[room]] == []
-
-
-@pytest.mark.parametrize("room", [*GROUND, *CAMPAIGN])
-def test_a_configuration_is_read_without_torch(room):
-    assert "torch" not in loaded_with(room)
 
 
 def modules():
@@ -102,6 +65,58 @@ def test_no_modules_import_each_other_in_a_circle():
     assert len(graph["pesatlas.campaign.layout"]) > 0
     # names the modules of a circle, if there is one
     assert list(TopologicalSorter(graph).static_order())
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.name for path in SOURCE.iterdir() if path.name not in {"__pycache__", "py.typed"}}
+    assert rooms == set(FLOOR)
+
+
+def test_the_picture_of_the_house_is_current():
+    assert PICTURE.read_text() == draw(), "run: python tests/house.py"
+
+
+def test_the_page_of_the_architecture_names_every_room_rule_and_table():
+    names = set(re.findall(r"`(\w+)(?:\.py|\.smk|/)?`", (ROOT / "docs" / "architecture.md").read_text()))
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    optional = {
+        line.split()[1].rstrip(":")
+        for file in ("round", "compare")
+        for line in (ROOT / f"workflow/rules/{file}.smk").read_text().splitlines()
+        if line.startswith("rule ")
+    }
+    rooms = {room.removesuffix(".py") for room in FLOOR} - {"__init__"}
+    assert (rooms | set(SCHEMAS) | (scripts - optional)) - names == set()
+
+
+LOAD = """
+import pkgutil, sys
+from importlib import import_module
+
+room = import_module(f"pesatlas.{sys.argv[1]}")
+for module in pkgutil.walk_packages(getattr(room, "__path__", []), f"{room.__name__}."):
+    import_module(module.name)
+print(*(name for name in sys.modules if name.startswith("pesatlas.") or name in {"torch", "pandas", "pymatgen"}))
+"""
+
+
+@cache
+def loaded_with(room):
+    """Names of modules in a process that imports a whole room."""
+    command = [sys.executable, "-c", LOAD, room.removesuffix(".py")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize("room", [*GROUND, "dynamics", "frames"])
+def test_a_room_that_needs_no_configuration_loads_nothing_from_above(room):
+    loaded = {name.split(".")[1] for name in loaded_with(room) if name.startswith("pesatlas.")}
+    floors = FLOOR | {name.removesuffix(".py"): floor for name, floor in FLOOR.items()}
+    assert [name for name in loaded if floors[name] > floors[room]] == []
+
+
+@pytest.mark.parametrize("room", [*GROUND, *CAMPAIGN])
+def test_a_configuration_is_read_without_torch(room):
+    assert "torch" not in loaded_with(room)
 
 
 def test_the_citation_has_the_version_and_licence_of_the_package():

@@ -37,15 +37,17 @@ def elements_file(data: Path) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"no {FILE}, whose crystals formation energies are counted from, in {data}. Install what benchmarks need with "
-        "`pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a `structure` (or a list) for each element."
+        f"no {FILE}, whose crystals formation energies are counted from, in {data}. Install what benchmarks "
+        "need with "
+        "`pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a `structure` (or "
+        "a list) for each element."
     )
 
 
 def element_energies(
     bench: CachedEvaluator, numbers: Iterable[int], settings: Settings
 ) -> dict[int, float | Failure]:
-    """Relax the crystals of elements and return the lowest energy of each, in eV/atom, or why there is none."""
+    """Relax the elements and return the lowest energy of each (eV/atom), or the failure."""
     if bench.elements is None:
         raise ValueError("the bench has no file of elements")
     with gzip.open(bench.elements, "rt", encoding="utf-8") as handle:

@@ -1,4 +1,7 @@
-"""One figure of a benchmark: errors with their intervals beside published ones, survival when heated, slopes of forces."""
+"""One figure of a benchmark.
+
+Errors with their intervals beside published ones, survival when heated, slopes of forces.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +9,8 @@ from typing import Any
 
 import altair as alt
 
-from pesatlas.benchmark.md import End
 from pesatlas.benchmark.statistics import survival
+from pesatlas.dynamics.ends import SURVIVED
 from pesatlas.storage.atomic import write_text
 
 _WIDTH = 320
@@ -68,7 +71,7 @@ def _survival(rows: Sequence[dict[str, Any]], colour: Any) -> Any:
     last = max(row["value"] for row in heated)
     for name in sorted({row["potential"] for row in heated}):
         own = [row for row in heated if row["potential"] == name]
-        at, share = survival([r["value"] for r in own], [r["outcome"] != End.SURVIVED for r in own])
+        at, share = survival([r["value"] for r in own], [r["outcome"] != SURVIVED for r in own])
         steps = [
             (min(300.0, *[r["value"] for r in own]), 1.0),
             *zip(at.tolist(), share.tolist(), strict=True),
@@ -79,7 +82,7 @@ def _survival(rows: Sequence[dict[str, Any]], colour: Any) -> Any:
         .mark_line(interpolate="step-after")
         .encode(
             x=alt.X("T:Q", title="temperature (K)", scale=alt.Scale(zero=False)),
-            y=alt.Y("share:Q", title="share that goes on", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("share:Q", title="share of running trajectories", scale=alt.Scale(domain=[0, 1])),
             color=colour,
         )
     )

@@ -49,7 +49,7 @@ PUBLISHED: dict[tuple[str, str], tuple[Published, ...]] = {
 
 
 def published_for(potential: str, which: tuple[str, str]) -> Published | None:
-    """Return the published value of ``potential`` itself if there is one, else that of the model that did best."""
+    """Return the published value of ``potential``, else that of the best published model."""
     known = PUBLISHED.get(which, ())
     words = potential.lower()
     for each in known:
@@ -61,7 +61,10 @@ def published_for(potential: str, which: tuple[str, str]) -> Published | None:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Up to ``good`` a statistic is coloured good, from ``poor`` on poor; reversed if ``good`` is the larger."""
+    """Up to ``good`` a statistic is coloured good, from ``poor`` on poor.
+
+    Reversed if ``good`` is the larger.
+    """
 
     good: float
     poor: float

@@ -1,67 +1,36 @@
 """Batched molecular dynamics with a temperature ramp, until each structure ends or turns unphysical."""
 
-import json
 import logging
 import time
-import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase.data import atomic_masses
 
-from pesatlas.dynamics.distance import min_distance
-from pesatlas.dynamics.md_state import State, initial_state, join
-from pesatlas.dynamics.noise import Noise, initial_velocities
+from pesatlas.dynamics.checkpoint_file import UNREADABLE, read_checkpoint, state_of, write_checkpoint
+from pesatlas.dynamics.driver import Driver
+from pesatlas.dynamics.ends import LEFT_PHYSICS, SURVIVED, current_name
+from pesatlas.dynamics.group import Group, Running
+from pesatlas.dynamics.limits import Limits
+from pesatlas.dynamics.md_state import State, initial_state
+from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import NpT
 from pesatlas.dynamics.relax import Start
-from pesatlas.potentials.oom_retry import evaluate
-from pesatlas.potentials.potential import Evaluation, Potential
-from pesatlas.storage.atomic import atomic_path
+from pesatlas.potentials.potential import Potential
 from pesatlas.tables.failures import Failure
+from pesatlas.tables.schemas import FailureReason
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0
-_STANDARD_DEVIATIONS = 5.0
-
-
-class End(StrEnum):
-    """How a trajectory ended."""
-
-    SURVIVED = "survived"
-    VOLUME = "exploded_volume"
-    LOST = "lost_atoms"
-    CLOSE = "atoms_too_close"
-    HOT = "exploded_temperature"
-    NOT_FINITE = "not_finite"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a trajectory has left physics.
-
-    Attributes
-    ----------
-    volume_ratio : volume relative to the start, either way
-    jump_A : a distance that no atom goes in one step; LAMMPS loses such atoms
-    distance_A : two atoms are never closer; looked at every ``distance_every`` steps
-    temperature_ratio : kinetic temperature relative to the target, beyond natural fluctuations
-    """
-
-    volume_ratio: float = 2.0
-    jump_A: float = 1.0
-    distance_A: float = 0.5
-    distance_every: int = 10
-    temperature_ratio: float = 5.0
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be run.
+    """A trajectory to run.
 
     Attributes
     ----------
@@ -77,17 +46,35 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Ended:
-    """What became of a run: how it ended, after how many steps, at which target temperature; what was watched (frames, n, 3) in Å."""
+    """A trajectory that has ended.
 
-    end: End | Failure
+    Attributes
+    ----------
+    failure : why it did not survive; None if it did
+    steps : done by then
+    temperature_K : target at that step
+    frames : (frames, n, 3) positions, Å
+    """
+
+    failure: Failure | None
     steps: int
     temperature_K: float
     frames: np.ndarray
 
+    @property
+    def outcome(self) -> str | None:
+        """How the dynamics ended, as a word.
+
+        None if it was no end of the dynamics: memory ran out, a program crashed.
+        """
+        if self.failure is None:
+            return SURVIVED
+        return self.failure.reason.value if self.failure.reason in LEFT_PHYSICS else None
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How runs advance.
+    """Integrator, length, temperatures and limits of runs.
 
     Attributes
     ----------
@@ -110,8 +97,62 @@ class Plan:
         return first + (last - first) * step / self.steps
 
 
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """A run with its plan, as the driver takes it; ``index`` is its place among the runs."""
+
+    index: int
+    run: Run
+    plan: Plan
+    cell_motion: str = "all"
+    same_compressibility: bool = True
+    is_ramped: bool = True
+
+    @property
+    def random_key(self) -> int:
+        return int(self.run.key, 16)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        return self.run.start.numbers
+
+    @property
+    def cell(self) -> np.ndarray:
+        return self.run.start.cell
+
+    @property
+    def timestep_fs(self) -> float:
+        return self.plan.npt.timestep_fs
+
+    @property
+    def compressibility_per_GPa(self) -> float:  # noqa: N802 - a unit
+        return self.plan.npt.compressibility_per_GPa
+
+    @property
+    def limits(self) -> Limits:
+        return self.plan.limits
+
+    def temperature_at(self, step: int) -> float:
+        """Return the target (K) of a step: that of where it begins."""
+        return self.plan.temperature(step - 1)
+
+    def start(self, device: torch.device) -> State:
+        numbers, kelvin = self.numbers, self.run.temperature_K
+        return initial_state(
+            numbers,
+            self.cell,
+            self.run.start.positions,
+            initial_velocities(self.random_key, atomic_masses[numbers], kelvin),
+            temperature=kelvin,
+            pressure=0.0,
+            device=device,
+        )
+
+
 def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> list[Ended]:
-    """Advance runs together until all have ended; a killed job goes on from its checkpoint, bit for bit on a CPU.
+    """Advance runs together until all have ended.
+
+    A killed job goes on from its checkpoint, bit for bit on a CPU.
 
     Parameters
     ----------
@@ -120,161 +161,95 @@ def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoi
     plan : Plan
     checkpoint : file for what is under way, removed by the caller once results are kept
     """
-    group = _Together(potential, runs, plan)
-    if not group.load(checkpoint):
-        group.start()
-    saved = time.monotonic()
-    while group.active and group.step < plan.steps:
-        group.advance()
-        if time.monotonic() - saved > CHECKPOINT_S:
-            group.save(checkpoint)
-            saved = time.monotonic()
-    return group.result()
+    together = _Together(potential, runs, plan, checkpoint)
+    together.run()
+    return together.result()
 
 
 class _Together:
-    """Runs that advance together: the state of those that have not ended, and what became of the others."""
+    """Runs that advance together: those that have not ended, and what became of the others."""
 
-    _state: State
-    _noise: Noise
-    _ends: list[int]
+    _group: Group[_Planned]
 
-    def __init__(self, potential: Potential, runs: Sequence[Run], plan: Plan) -> None:
-        self._potential = potential
-        self._runs = runs
+    def __init__(self, potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> None:
+        self._device = potential.device
+        self._planned = [_Planned(i, run, plan) for i, run in enumerate(runs)]
         self._plan = plan
-        self._volumes = np.array([abs(np.linalg.det(run.start.cell)) for run in runs])
-        self._frames: list[list[np.ndarray]] = [[] for _ in runs]
-        self._ended: dict[int, tuple[End | Failure, int]] = {}
-        self.active = list(range(len(runs)))
-        self.step = 0
+        self._path = checkpoint
+        self._driver = Driver[_Planned](plan.npt, potential, self._end)
+        self._ended: dict[int, tuple[Running[_Planned], Failure]] = {}
 
-    def start(self) -> None:
-        """Put all at their starts."""
-        self._set(join([_start(run, self._potential.device) for run in self._runs]))
-        self._evaluate(lambda old, new: old.evaluated(new))
-
-    def advance(self) -> None:
-        """Take one step, and let go whoever left physics in it."""
-        drive = torch.as_tensor(self._noise.at([self.step] * len(self.active)), device=self._potential.device)
-        target = torch.full_like(self._state.temperature, self._plan.temperature(self.step))
-        self._state = self._plan.npt.move(replace(self._state, temperature=target), drive)
-        self.step += 1
-        self._look()
-        if self.active:
-            self._evaluate(self._plan.npt.complete)
-        if self._plan.watch_every and self.step % self._plan.watch_every == 0:
-            positions = self._state.positions.cpu().numpy()
-            for k, i in enumerate(self.active):
-                self._frames[i].append(positions[self._ends[k] : self._ends[k + 1]])
+    def run(self) -> None:
+        """Take all steps, from the checkpoint on if there is one."""
+        if not self._load():
+            self._group = self._driver.start(self._planned)
+        saved = time.monotonic()
+        while self._group.runs and self._group.runs[0].step < self._plan.steps:
+            self._group = self._driver.advance(self._group)
+            self._watch()
+            if time.monotonic() - saved > CHECKPOINT_S:
+                self._save()
+                saved = time.monotonic()
 
     def result(self) -> list[Ended]:
-        """Return what became of each; those that go on have survived."""
-        survived = dict.fromkeys(self.active, (End.SURVIVED, self.step))
-        ended = self._ended | survived
-        results = []
-        for i, run in enumerate(self._runs):
-            end, steps = ended[i]
-            frames = np.array(self._frames[i]).reshape(-1, *run.start.positions.shape)
-            results.append(Ended(end, steps, self._plan.temperature(steps), frames))
-        return results
-
-    def _set(self, state: State) -> None:
-        self._state = state
-        keys = [int(self._runs[i].key, 16) for i in self.active]
-        self._noise = Noise(keys, [int(x) for x in state.degrees_of_freedom])
-        self._ends = [0, *state.n_atoms.cumsum(0).tolist()]
-
-    def _let_go(self, found: dict[int, End | Failure]) -> None:
-        """Take those that have ended, by place, out of the state."""
-        if not found:
-            return
-        self._ended |= {self.active[k]: (why, self.step) for k, why in found.items()}
-        staying = torch.tensor(
-            [k not in found for k in range(len(self.active))], device=self._state.cells.device
-        )
-        self.active = [i for k, i in enumerate(self.active) if k not in found]
-        self._set(self._state.keep(staying))
-
-    def _look(self) -> None:
-        """Look at moved structures before the potential does."""
-        limits, state = self._plan.limits, self._state
-        ratios = state.volumes / torch.as_tensor(self._volumes[self.active], device=state.cells.device)
-        # by velocity: a strained cell takes atoms with it, far from its origin by any distance
-        speeds = torch.zeros_like(ratios).scatter_reduce(0, state.owner, state.velocities.norm(dim=1), "amax")
-        jumps = self._plan.npt.timestep_fs * speeds
-        finite = torch.isfinite(ratios + jumps) & torch.isfinite(state.per_structure(state.velocities.sum(1)))
-        room = state.unusual_heat(_STANDARD_DEVIATIONS)
-        hot = state.kinetic_temperature() > limits.temperature_ratio * state.temperature * room
-        close = (
-            self._too_close(finite) if self.step % limits.distance_every == 0 else torch.zeros_like(finite)
-        )
-        far = (ratios > limits.volume_ratio) | (ratios < 1 / limits.volume_ratio)
-        found: dict[int, End | Failure] = {}
-        # the last word counts: what is listed later says more of why
-        for broken, why in (
-            (hot, End.HOT),
-            (close, End.CLOSE),
-            (far, End.VOLUME),
-            (jumps > limits.jump_A, End.LOST),
-            (~finite, End.NOT_FINITE),
-        ):
-            found |= dict.fromkeys(broken.nonzero().flatten().tolist(), why)
-        self._let_go(found)
-
-    def _too_close(self, finite: torch.Tensor) -> torch.Tensor:
-        cells, positions = self._state.cells.cpu().numpy(), self._state.positions.cpu().numpy()
-        shortest = [
-            min_distance(cells[k], positions[self._ends[k] : self._ends[k + 1]]) if finite[k] else np.inf
-            for k in range(len(self.active))
+        """Return what became of each, in their order; those that go on have survived."""
+        survived = {run.trajectory.index: (run, None) for run in self._group.runs}
+        every: dict[int, tuple[Running[_Planned], Failure | None]] = {**self._ended, **survived}
+        return [
+            Ended(
+                failure,
+                run.step,
+                self._plan.temperature(run.step),
+                np.array(run.frames).reshape(-1, *run.trajectory.run.start.positions.shape),
+            )
+            for run, failure in (every[each.index] for each in self._planned)
         ]
-        return torch.as_tensor(np.array(shortest) < self._plan.limits.distance_A, device=finite.device)
 
-    def _evaluate(self, use: Callable[[State, Evaluation], State]) -> None:
-        evaluation, failures, _ = evaluate(self._potential, self._state.batch)
-        self._state = use(self._state, evaluation)
-        self._let_go({**dict.fromkeys(self._state.without_sense(), End.NOT_FINITE), **failures})
+    def _end(self, run: Running[_Planned], failure: Failure) -> None:
+        self._ended[run.trajectory.index] = run, failure
 
-    def save(self, path: Path) -> None:
-        """Write all that is under way; not if a machine failed, which is not to be remembered."""
-        ended = {i: [why.value, at] for i, (why, at) in self._ended.items() if isinstance(why, End)}
-        if len(ended) < len(self._ended):
+    def _watch(self) -> None:
+        """Keep the positions that are due."""
+        runs, every = self._group.runs, self._plan.watch_every
+        if not (runs and every) or runs[0].step % every:
             return
-        keys = [run.key for run in self._runs]
-        head = {"keys": keys, "step": self.step, "active": self.active, "ended": ended}
-        frames = {f"frames-{i}": np.array(each) for i, each in enumerate(self._frames)}
-        arrays = self._state.arrays() | frames
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, allow_pickle=False, head=np.asarray(json.dumps(head)), **arrays)
+        state = self._group.state
+        ends = state.n_atoms.cumsum(0).tolist()[:-1]
+        for run, positions in zip(runs, np.split(state.positions.cpu().numpy(), ends), strict=True):
+            run.frames.append(positions)
 
-    def load(self, path: Path) -> bool:
-        """Go on from what ``save`` wrote; say whether there was anything of these runs."""
+    def _save(self) -> None:
+        """Write all that is under way; not if a machine failed, which is not to be remembered."""
+        if any(failure.reason not in LEFT_PHYSICS for _, failure in self._ended.values()):
+            return
+        active = self._group.runs
+        head = {
+            "keys": [each.run.key for each in self._planned],
+            "step": active[0].step if active else self._plan.steps,
+            "active": [run.trajectory.index for run in active],
+            "ended": {i: [failure.reason.value, run.step] for i, (run, failure) in self._ended.items()},
+        }
+        every = [*active, *(run for run, _ in self._ended.values())]
+        frames = {f"frames-{run.trajectory.index}": np.array(run.frames) for run in every}
+        write_checkpoint(self._path, head, {"": self._group.state if active else None}, frames)
+
+    def _load(self) -> bool:
+        """Go on from what ``_save`` wrote; return whether there was anything of these runs."""
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
-            head = json.loads(str(arrays["head"]))
-            if head["keys"] != [run.key for run in self._runs]:
+            head, arrays = read_checkpoint(self._path)
+            if head["keys"] != [each.run.key for each in self._planned]:
                 return False
-            frames = [list(arrays[f"frames-{i}"]) for i in range(len(self._runs))]
-            state = State.from_arrays(arrays, self._potential.device)
-        except (FileNotFoundError, ValueError, KeyError, OSError, zipfile.BadZipFile):
+            at = dict.fromkeys(head["active"], head["step"])
+            at |= {int(i): step for i, (_, step) in head["ended"].items()}
+            runs = {
+                each.index: Running(each, at[each.index], list(arrays[f"frames-{each.index}"]))
+                for each in self._planned
+            }
+            active = [runs[i] for i in head["active"]]
+            self._group = Group(active, state_of(arrays, "", self._device)) if active else Group()
+            ends = {int(i): FailureReason(current_name(end)) for i, (end, _) in head["ended"].items()}
+        except UNREADABLE:
             return False
-        self.step, self.active, self._frames = head["step"], head["active"], frames
-        self._ended = {int(i): (End(why), at) for i, (why, at) in head["ended"].items()}
-        self._set(state)
-        log.info("going on at step %d of %d", self.step, self._plan.steps)
+        self._ended = {i: (runs[i], Failure(end, "")) for i, end in ends.items()}
+        log.info("going on at step %d of %d", head["step"], self._plan.steps)
         return True
-
-
-def _start(run: Run, device: torch.device) -> State:
-    start = run.start
-    velocities = initial_velocities(int(run.key, 16), atomic_masses[start.numbers], run.temperature_K)
-    return initial_state(
-        start.numbers,
-        start.cell,
-        start.positions,
-        velocities,
-        temperature=run.temperature_K,
-        pressure=0.0,
-        device=device,
-    )

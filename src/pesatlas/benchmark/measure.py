@@ -22,6 +22,7 @@ from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
 from pesatlas.dynamics import relax as fire
+from pesatlas.dynamics.ends import current_name
 from pesatlas.potentials.chunks import chunks_by_atoms
 from pesatlas.potentials.device import check_device
 from pesatlas.potentials.loading import load_potential
@@ -53,7 +54,10 @@ class Workspace:
 
     @classmethod
     def on(cls, device: str, store: Path, work: Path) -> "Workspace":
-        """Return the place with as many atoms together as suit a device; what does not fit into its memory is halved."""
+        """Return the place with as many atoms together as suit a device.
+
+        What does not fit into its memory is halved.
+        """
         return cls(store, work, _ATOMS_ON_CPU if device == "cpu" else _ATOMS_ON_GPU)
 
 
@@ -82,13 +86,15 @@ def measure(
     share: slice = slice(None),
     label: str = "all",
 ) -> list[dict[str, Any]]:
-    """Return rows of table ``scores`` of one potential and property, in the order of the cases; what the store has is not computed again.
+    """Return rows of table ``scores`` of one potential and property, in the order of the cases.
+
+    What the store has is not computed again.
 
     Parameters
     ----------
     benchmarked, potential : the potential
     options : of one of the properties
-    sources : what it is held against
+    sources : structures and references
     place : where results are kept
     share : which of the cases
     label : of the share; two jobs of one label wait for each other
@@ -191,7 +197,10 @@ def _refused(
         if benchmarked.level != sources.level:
             why = f"it was trained at {benchmarked.level}, these labels are {sources.level}"
         elif benchmarked.fingerprints and fingerprint not in benchmarked.fingerprints:
-            why = f"it was trained at another {benchmarked.level}: its card does not have the fingerprint {fingerprint}"
+            why = (
+                f"it was trained at another {benchmarked.level}: its card does not have the fingerprint "
+                f"{fingerprint}"
+            )
         else:
             return None
         return Failure(FailureReason.WRONG_LEVEL, why)
@@ -243,7 +252,7 @@ def _rows(
 
 
 def _column(module: Any, column: str, sources: Sources) -> str:
-    """Say what a value is held against: the key of the reference in its file, or the level of frames."""
+    """Return the reference of a value: its key in the file, or the level of frames."""
     if getattr(module, "NEEDS_DATASET", False):
         return sources.level or ""
     return str(module.reference_key(sources)) if column and hasattr(module, "reference_key") else column
@@ -252,7 +261,7 @@ def _column(module: Any, column: str, sources: Sources) -> str:
 def run_benchmark(
     campaign: Campaign, potential: str, kind: str, shard: int, *, dataset: Path, work: Path, scores: Path
 ) -> None:
-    """Measure one property of one potential of a campaign on its share of the structures, and write table ``scores``.
+    """Measure one property of one potential on a share of the structures; write table ``scores``.
 
     Parameters
     ----------
@@ -310,4 +319,5 @@ def _pack(result: PropertyResult, wall_s: float) -> bytes:
 def _unpack(payload: bytes) -> tuple[PropertyResult, float]:
     found = json.loads(payload)
     failure = Failure.from_json(found["failure"]) if found["failure"] else None
-    return PropertyResult(found["values"], failure, found["outcome"], found["detail"]), found["wall_s"]
+    outcome = current_name(found["outcome"]) if found["outcome"] else None
+    return PropertyResult(found["values"], failure, outcome, found["detail"]), found["wall_s"]

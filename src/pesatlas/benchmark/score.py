@@ -9,19 +9,19 @@ import numpy as np
 
 from pesatlas.benchmark.error_figure import draw
 from pesatlas.benchmark.literature import published_for, verdict
-from pesatlas.benchmark.md import End
 from pesatlas.benchmark.statistics import bootstrap_half_life, bootstrap_mean, paired_test
 from pesatlas.campaign.layout import file_name
 from pesatlas.config.benchmark import PROPERTIES
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
+from pesatlas.dynamics.ends import SURVIVED
 from pesatlas.tables import read_table, write_table
 
 _ORDER = ("potential", "property", "quantity", "structure_id")
 
 
 def score_benchmark(parts: Iterable[Path], folder: Path) -> None:
-    """Write ``scores.parquet``, ``differences.parquet``, ``figure.svg`` and ``summary.parquet`` into ``folder`` from shards in any order."""
+    """Write scores, differences, figure and summary into ``folder`` from shards in any order."""
     write_scores([row for path in parts for row in read_table(path, "scores").to_pylist()], folder)
 
 
@@ -81,7 +81,7 @@ def _statistic(
     if not rows:
         return None, None, None
     if statistic == "half_life":
-        ended = [row["outcome"] != End.SURVIVED for row in rows]
+        ended = [row["outcome"] != SURVIVED for row in rows]
         found = bootstrap_half_life([row["value"] for row in rows], ended)
     else:
         found = bootstrap_mean([row["error" if statistic == "mae" else "value"] for row in rows])
@@ -90,7 +90,10 @@ def _statistic(
 
 
 def differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of table ``differences``: each pair of potentials on the structures that both have a value of."""
+    """Return rows of table ``differences``.
+
+    Each pair of potentials on the structures that both have a value of.
+    """
     found = []
     for (which, quantity), group in _grouped(rows, ("property", "quantity")).items():
         errors: dict[str, dict[str, float]] = {}

@@ -18,7 +18,7 @@ def trained_potentials(campaign: Campaign) -> dict[str, Path]:
 
 
 def benchmarked_potentials(campaign: Campaign) -> dict[str, tuple[Any, bool | None]]:
-    """Return options of every benchmarked potential by name, and whether its energies are declared as corrected."""
+    """Return options of every benchmarked potential, and whether its energies are corrected."""
     if campaign.benchmark is None:
         return {}
     matgl = plugins.find("pesatlas.potentials.kinds", "matgl").Options

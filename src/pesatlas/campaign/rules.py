@@ -29,12 +29,16 @@ RULES = {
     "round": ("measure_disagreement", "calibrate_disagreement", "advise_round"),
     "report": ("evaluate_potential", "build_report"),
 }
-"""The rules of each stage; isolated atoms are counted apart from the labels of the selection, and what a round after the first has beside its selection."""
+"""The rules of each stage.
+
+Isolated atoms are counted apart from the labels of the selection, and what a round after the first has beside
+its selection.
+"""
 
 _SOURCE_BYTES = 2_000_000
 """Files with this much are checked, and made into cells, in seconds."""
 _SNAPSHOTS = 20_000
-"""So many are selected from in 6 s (0.3 ms each), beside the start of each job, and in less than a gigabyte."""
+"""Number of frames selected from in 6 s (0.3 ms each) and in less than a gigabyte."""
 _LABELS = 2_000
 """So many are collected and exported in 10 s (up to 5 ms each, all formats)."""
 _EVALUATIONS = 200
@@ -42,13 +46,14 @@ _EVALUATIONS = 200
 
 
 def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
-    """Return the rules whose jobs take seconds in this campaign, so that a queue would take longer than they do.
+    """Return the rules whose jobs take only seconds in this campaign.
 
     What runs on a GPU is never among them, nor dynamics, labels and training.
 
     Parameters
     ----------
-    counts : of the table ``structures``; empty while it is not made, and then what depends on it is not among the rules
+    counts : of the table ``structures``; empty while it is not made, and then what depends on it is not among
+        the rules
     """
     quick: set[str] = set()
     labels = campaign.most_labels * len(campaign.label.levels)

@@ -19,11 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Map the potential energy surface of materials: explore, select, label, deliver.\n\n"
     "A campaign is a [bold]config.yaml[/bold] in a folder. [bold]pesatlas run[/bold] runs or resumes it, "
-    "[bold]pesatlas summary[/bold] tells what came of it, [bold]pesatlas verify[/bold] checks every file and row.",
+    "[bold]pesatlas summary[/bold] shows its results, [bold]pesatlas verify[/bold] checks every file and "
+    "row.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
 app.add_typer(config_app, name="config")
-store_app = typer.Typer(no_args_is_help=True, help="Look after a store of finished results.")
+store_app = typer.Typer(no_args_is_help=True, help="Maintain a store of finished results.")
 app.add_typer(store_app, name="store")
 _GROUPS = {"": app, "config": config_app, "store": store_app}
 # what users named is shown as they did: `:x:` is no picture
@@ -31,9 +32,9 @@ console = Console(emoji=False)
 
 Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the campaign, where it is run.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the campaign.")]
 
-Config = Annotated[Path | None, typer.Option(help="Configuration, if it is not config.yaml in that folder.")]
+Config = Annotated[Path | None, typer.Option(help="Configuration file, if not config.yaml in that folder.")]
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -16,18 +16,19 @@ def run(
         str, typer.Option(help="Snakemake profile: where and how jobs run.")
     ] = "profiles/local",
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="End another run of this folder first, wherever it is.")
+        bool, typer.Option("--take-over", help="End another run of this folder first, on any machine.")
     ] = False,
 ) -> None:
-    """Run the campaign of this folder, or carry on where it stopped.
+    """Run the campaign of this folder, or resume it.
 
-    Everything after the options goes to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
-    config/matpes.yaml[/bold] takes another configuration, [bold]--until run_md[/bold] stops early. The lock of a run
-    that was killed is cleared; a second run in the same folder is refused while the first one lives.
+    Arguments after the options go to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
+    config/matpes.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early. The lock of
+    a killed run is removed; a second run in the same folder is refused while the first one is alive.
 
-    It ends with status 0 if everything is made, and otherwise tells in its last lines why it ended and whether anything is to be mended.
-    Ctrl-C cancels running jobs; [bold]pesatlas stop[/bold] ends it from anywhere. With [bold]--take-over[/bold], another run of this folder ends at
-    once: its Slurm jobs that run go on and this run takes what they finish, those that wait are submitted anew.
+    The exit status is 0 if everything is made. Otherwise the last lines say why the run ended and what needs
+    repair. Ctrl-C cancels running jobs; [bold]pesatlas stop[/bold] ends the run from anywhere. With
+    [bold]--take-over[/bold] another run of this folder ends at once: its running Slurm jobs continue and this
+    run uses their results; its waiting jobs are submitted again.
     """
     from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
 
@@ -38,16 +39,17 @@ def run(
 def stop(
     folder: Folder = Path(),
     now: Annotated[
-        bool, typer.Option("--now", help="Cancel running jobs in place of waiting for them.")
+        bool, typer.Option("--now", help="Cancel running jobs instead of waiting for them.")
     ] = False,
 ) -> None:
-    """End the run of a campaign from anywhere: another terminal, or another login node that sees the folder.
+    """End the run of a campaign from another terminal, or from another login node that sees the folder.
 
-    Nothing new is submitted, jobs that wait in the queue are cancelled, those that run come to their end, and what is waited for is told.
-    Ctrl-C ends this waiting, not the request. With [bold]--now[/bold] running jobs are cancelled as well: what they had finished is kept. Either
-    way [bold]pesatlas run[/bold] carries on later. Where no run is alive, [bold]--now[/bold] cancels Slurm jobs that a killed one left.
+    No new jobs are submitted, waiting jobs are cancelled, running jobs finish, and the command shows which
+    jobs it waits for. Ctrl-C ends the waiting, not the request. With [bold]--now[/bold] running jobs are
+    cancelled as well; their finished results are kept. [bold]pesatlas run[/bold] resumes later. Without a
+    live run, [bold]--now[/bold] cancels Slurm jobs that a killed run left.
 
-    Ends with status 0 when the run has ended, or there was none; with status 1 if it does not answer.
+    The exit status is 0 when the run has ended or there was none, and 1 if it does not answer.
     """
     from pesatlas.cli.stop import stop as end  # noqa: PLC0415
 
@@ -56,13 +58,14 @@ def stop(
 
 @command("demo")
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Folder to run it in; made if it is not there.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="Folder of the demo; created if missing.")] = Path(
         "pesatlas-demo"
     ),
 ) -> None:
-    """Run the demo campaign, or carry on where it stopped: real dynamics and real DFT of four small crystals, some minutes on two cores.
+    """Run or resume the demo campaign: real dynamics and DFT of four small crystals, some minutes.
 
-    It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], no licence, no GPU and no network.
+    It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], but no licence, GPU or
+    network.
     """
     from pesatlas.cli.demo import run_demo  # noqa: PLC0415
 
@@ -74,14 +77,15 @@ def status(
     folder: Folder = Path(),
     config: Config = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every 5 s, until the end or Ctrl-C.")
+        bool, typer.Option("--watch", help="Repeat every 5 s, until the end or Ctrl-C.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
 ) -> None:
-    """Tell how far a campaign is: each stage, its pace and time left, its Slurm jobs, what failed and why.
+    """Show the progress of a campaign: stages, pace and time left, Slurm jobs, failures and their reasons.
 
-    Looking never disturbs the run: nothing is written, no lock is taken, no table is opened. Counts are of what is on file
-    plus what running jobs say every ten seconds. Jobs that go on after their [bold]pesatlas run[/bold] was killed are named.
+    The run is not disturbed: nothing is written, no lock is taken, no table is opened. Counts come from files
+    and from running jobs, which report every ten seconds. Jobs that continue after their [bold]pesatlas
+    run[/bold] was killed are named.
     """
     from pesatlas.cli.status import show_status  # noqa: PLC0415
 
@@ -93,22 +97,24 @@ def doctor(
     config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
     profile: Annotated[
         Path,
-        typer.Option(help="Profile that the campaign is to run with; with Slurm, that is looked at too."),
+        typer.Option(help="Profile of the campaign; for Slurm, the cluster is checked too."),
     ] = Path("profiles/local"),
     reference: Annotated[
         bool,
-        typer.Option("--reference-labels", help="Instead, label a few elements and compare with MatPES."),
+        typer.Option("--reference-labels", help="Only label a few elements and compare with MatPES."),
     ] = False,
 ) -> None:
-    """Look at everything that a campaign in this folder needs, before it begins: one line each, with a remedy where it is wrong.
+    """Check everything that a campaign needs before it begins, with a remedy for each problem.
 
-    Configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in work/doctor),
-    store and scratch, room on the disk, locks between processes, and with [bold]--profile profiles/slurm[/bold] account,
-    accounting, and what jobs of every rule will ask for, attempt by attempt, beside what their partition gives. Ends with status 1 if
-    anything is wrong. Run it where `pesatlas run` will run.
+    Checked are configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and
+    dry inputs in work/doctor), store and scratch, disk space, locks between processes, and with
+    [bold]--profile profiles/slurm[/bold] account, accounting, and the resources that jobs of every rule
+    request, attempt by attempt, against the limits of their partition. The exit status is 1 if there is a
+    problem. Run it on the machine of `pesatlas run`.
 
-    With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy, forces and stress are compared with
-    the records that MatPES published. It takes minutes, and runs where VASP can: in a job.
+    With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy,
+    forces and stress are compared with the published MatPES records. This takes minutes and runs where VASP
+    can run: in a job.
     """
     from pesatlas.cli.doctor import run_doctor, run_reference_labels  # noqa: PLC0415
 
@@ -124,18 +130,19 @@ def cluster(
         bool, typer.Option("--force", help="Overwrite a profile that was changed by hand.")
     ] = False,
     trial: Annotated[
-        bool, typer.Option("--try", help="Instead, send a small job to each partition of the profile.")
+        bool, typer.Option("--try", help="Only send a small job to each partition of the profile.")
     ] = False,
-    profile: Annotated[Path, typer.Option(help="Profile to try.")] = Path("profiles/slurm"),
-    wait: Annotated[float, typer.Option(min=0.1, help="Minutes to wait for these jobs.")] = 30,
+    profile: Annotated[Path, typer.Option(help="Profile to test.")] = Path("profiles/slurm"),
+    wait: Annotated[float, typer.Option(min=0.1, help="Time limit for these jobs (minutes).")] = 30,
 ) -> None:
-    """Write the Slurm profile of the campaign in this folder, profiles/slurm/config.yaml, from what the cluster tells.
+    """Write the Slurm profile of this campaign, profiles/slurm/config.yaml, from the facts of the cluster.
 
-    scontrol and sacctmgr tell accounts, partitions, their time and memory, GPUs; config.yaml and the rules tell what jobs need. Every
-    key has its reason beside it, and what the cluster leaves open is marked CHOOSE.
+    scontrol and sacctmgr give accounts, partitions, their time and memory, GPUs; config.yaml and the rules
+    give the needs of jobs. Every key has its reason beside it, and open choices are marked CHOOSE.
 
-    With [bold]--try[/bold], a small job in each partition that the profile uses looks at the environment, GPU, scratch, locks between two
-    nodes, and labels one atom. Ends with status 1 if anything is wrong; jobs are cancelled at the end, or at Ctrl-C.
+    With [bold]--try[/bold] a small job in each partition of the profile checks environment, GPU, scratch and
+    locks between two nodes, and labels one atom. The exit status is 1 if there is a problem; jobs are
+    cancelled at the end, or at Ctrl-C.
     """
     from pesatlas.cli.cluster import try_profile, write_profile  # noqa: PLC0415 - starting is quick
 
@@ -150,27 +157,28 @@ def plan(
     *,
     config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
     calibration: Annotated[
-        Path | None, typer.Option("--from", help="Folder of a campaign that was run: its rates are taken.")
+        Path | None,
+        typer.Option("--from", help="Folder of a finished campaign whose measured rates are used."),
     ] = None,
-    structures: Annotated[int | None, typer.Option(min=1, help="How many crystals there are.")] = None,
+    structures: Annotated[int | None, typer.Option(min=1, help="Number of crystals.")] = None,
     atoms: Annotated[float | None, typer.Option(min=1, help="Atoms in a cell, on average.")] = None,
     md_rate: Annotated[
-        float | None, typer.Option(min=1e-9, help="MD steps times atoms a second in one job.")
+        float | None, typer.Option(min=1e-9, help="MD steps times atoms per second in one job.")
     ] = None,
     encode_rate: Annotated[
-        float | None, typer.Option(min=1e-9, help="Atoms encoded a second in one job.")
+        float | None, typer.Option(min=1e-9, help="Atoms encoded per second in one job.")
     ] = None,
     label_seconds: Annotated[
-        float | None, typer.Option(min=1e-9, help="Seconds for a label, the same at every level.")
+        float | None, typer.Option(min=1e-9, help="Seconds per label, at every level.")
     ] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="GPUs at work at the same time.")] = 1,
-    cores: Annotated[int, typer.Option(min=1, help="Cores at work at the same time.")] = 1,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs in use at the same time.")] = 1,
+    cores: Annotated[int, typer.Option(min=1, help="Number of cores in use at the same time.")] = 1,
 ) -> None:
-    """Tell what a campaign will take before it is submitted: jobs, GPU and core hours, time and disk of each stage.
+    """Estimate jobs, GPU and core hours, time and disk of each stage of a campaign.
 
-    Every number comes from somewhere, and the plan says where: measured in a small campaign of the same kind on the same machine
-    ([bold]--from ../calibration[/bold]), given as an option, or assumed. So: run a hundredth first, then plan the whole. What is not
-    known is a question mark, never a guess.
+    Every number has a source, which the plan names: measured in a small campaign of the same kind on the same
+    machine ([bold]--from ../calibration[/bold]), set by an option, or assumed. So run a hundredth first, then
+    plan the whole. Unknown numbers are question marks, never guesses.
     """
     from pesatlas.cli.plan import show_plan  # noqa: PLC0415
     from pesatlas.config.label import LEVELS  # noqa: PLC0415
@@ -184,20 +192,21 @@ def plan(
 @command("retry")
 def retry(
     reason: Annotated[
-        list[str] | None, typer.Option(help="Why the labels are missing, e.g. timeout; may be given again.")
+        list[str] | None, typer.Option(help="Reason of the failures, e.g. timeout; may be repeated.")
     ] = None,
     quarantined: Annotated[
-        bool, typer.Option("--quarantined", help="Labels in quarantine too: finished, but not accepted.")
+        bool, typer.Option("--quarantined", help="Also quarantined labels: finished, but not accepted.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: Config = None,
 ) -> None:
-    """Put failed labels of the campaign of this folder back into the queue; [bold]pesatlas run[/bold] then calculates them again, and nothing else.
+    """Requeue failed labels of this campaign; [bold]pesatlas run[/bold] then calculates only these again.
 
-    Without a reason, it tells which there are. What failed for what it is (not_converged) fails again unless something was
-    changed; what the machine did (timeout, crashed) is worth another try, perhaps with a longer label.timeout_min. The limit
-    label.attempts starts anew, and the attempts before stay on record: failures tell how many were made in all. This is about
-    labels only: a failed trajectory gives the same again with the same settings. Refused while jobs of the campaign are alive.
+    Without a reason, the command lists the reasons there are. Physical failures (not_converged) recur unless
+    settings change; machine failures (timeout, crashed) are worth retrying, perhaps with a longer
+    label.timeout_min. The limit label.attempts starts anew, and earlier attempts stay on record. Only labels
+    can be retried: a failed trajectory fails again with the same settings. Refused while jobs of the campaign
+    are alive.
     """
     from pesatlas.cli.retry import retry as put_back  # noqa: PLC0415
 
@@ -209,13 +218,14 @@ def outputs(
     name: Annotated[
         str, typer.Argument(help="A snapshot_id, an isolated atom as atom:Si, or the label_key of a label.")
     ],
-    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not be there.")],
+    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or missing.")],
     config: Config = None,
 ) -> None:
-    """Get back the inputs and outputs of a calculation, which are archived compressed in the store.
+    """Extract the archived inputs and outputs of a calculation from the store.
 
-    Of a snapshot or an atom, every level gets a folder of its own. It is the last attempt that is kept, also of a calculation that
-    failed: its snapshot_id is the key in results/failures/label/. Archives are written while label.keep_outputs is true.
+    For a snapshot or an atom, every level gets its own folder. The archive holds the last attempt, also of a
+    failed calculation: its snapshot_id is the key in results/failures/label/. Archives are written while
+    label.keep_outputs is true.
     """
     from pesatlas.cli.outputs import show_outputs  # noqa: PLC0415
 
@@ -225,17 +235,15 @@ def outputs(
 @command("store repair")
 def store_repair(
     store: Annotated[
-        Path | None, typer.Argument(help="Folder of a store; else that of the campaign of this folder.")
+        Path | None, typer.Argument(help="Folder of a store; default: that of the campaign of this folder.")
     ] = None,
     config: Config = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be done, and change nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
-    """Save what can be saved of a damaged store: sound records that were cut off (*.torn) go back into their ledgers.
+    """Repair a damaged store: intact records that were cut off (*.torn) go back into their ledgers.
 
-    Needed only after damage, by a disk or by hand: a run steps over what is damaged and makes that again, nothing else. May be done
-    while campaigns run; ledgers that a job works on are left alone, and told of.
+    Needed only after damage by a disk or by hand: a run skips damaged records and makes their results again.
+    It is safe while campaigns run; ledgers in use by a job are skipped and named.
     """
     from pesatlas.cli.repair import repair  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from pesatlas.cli.app import Results, command, console
 
 @command("summary")
 def summary(results: Results = Path("results")) -> None:
-    """Tell what came of a finished campaign: counts from structures to labels, failures, where things are."""
+    """Show the results of a finished campaign: counts from structures to labels, failures, paths."""
     from pesatlas.report.summary import summary as summarize  # noqa: PLC0415
 
     console.print(summarize(results))
@@ -19,9 +19,11 @@ def summary(results: Results = Path("results")) -> None:
 
 @command("verify")
 def verify(results: Results = Path("results")) -> None:
-    """Check a finished campaign again: checksums, schemas, sums, the physics of every row, and that config.yaml still makes it.
+    """Check a finished campaign.
 
-    Ends with status 1 and the reasons if anything is wrong.
+    Checksums, schemas, sums, the physics of every row, and agreement with config.yaml.
+
+    The exit status is 1 if there is a problem; the reasons are listed.
     """
     from pesatlas.cli.again import stale_problems  # noqa: PLC0415
     from pesatlas.dataset.verify import verify as check  # noqa: PLC0415
@@ -41,9 +43,11 @@ def query(
     results: Results = Path("results"),
     to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
 ) -> None:
-    """Ask the tables of a campaign in SQL: structures, snapshots, selection, labels, dataset, quarantine, failures, ...
+    """Query the tables of a campaign in SQL.
 
-    "SHOW TABLES" names the tables, "DESCRIBE dataset" the columns. On the screen come the first rows; --to writes all.
+    Structures, snapshots, selection, labels, dataset, quarantine, failures, ...
+
+    "SHOW TABLES" lists the tables, "DESCRIBE dataset" the columns. The first rows are shown; --to writes all.
     """
     from pesatlas.cli.query import query as answer  # noqa: PLC0415
 
@@ -52,24 +56,24 @@ def query(
 
 @command("explain")
 def explain(
-    snapshot_id: Annotated[str, typer.Argument(help="structure:variant:condition:step, e.g. of a row.")],
+    snapshot_id: Annotated[str, typer.Argument(help="snapshot_id, structure:variant:condition:step.")],
     results: Results = Path("results"),
 ) -> None:
-    """Tell the whole story of a row, from source crystal to label; of a missing one, where it ended and why."""
-    from pesatlas.cli.query import tell  # noqa: PLC0415
+    """Show the history of a row from source crystal to label; for a missing row, where it ended and why."""
+    from pesatlas.cli.query import explain_row  # noqa: PLC0415
 
-    tell(snapshot_id, results, console)
+    explain_row(snapshot_id, results, console)
 
 
 @command("reproduce")
 def reproduce(
     snapshot_id: Annotated[
-        str, typer.Argument(help="structure:variant:condition:step, of a row with a label.")
+        str, typer.Argument(help="snapshot_id, structure:variant:condition:step, of a row with a label.")
     ],
-    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or not be there.")],
+    to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or missing.")],
     results: Results = Path("results"),
 ) -> None:
-    """Write the inputs that give the labels of a row again, with what to run and the label to compare with."""
+    """Write the inputs that reproduce the labels of a row, with a command and the label to compare with."""
     from pesatlas.cli.reproduce import reproduce as write  # noqa: PLC0415
 
     write(snapshot_id, results, to, console)
@@ -85,15 +89,17 @@ def export(
     ],
     results: Results = Path("results"),
     to: Annotated[
-        Path | None, typer.Option(help=f"Folder; else {folder_of('export')}/FORMAT below the results.")
+        Path | None,
+        typer.Option(help=f"Folder to write to; default: {folder_of('export')}/FORMAT in the results."),
     ] = None,
     flagged: Annotated[
-        bool, typer.Option("--flagged", help="Rows that a rule flagged too, not accepted ones only.")
+        bool, typer.Option("--flagged", help="Include flagged rows, not only accepted ones.")
     ] = False,
 ) -> None:
-    """Write the dataset in a form that people train on; export.json beside it has rows, sizes and checksums.
+    """Write the dataset in a format for training; export.json beside it has rows, sizes and checksums.
 
-    A campaign writes those of dataset.exports.formats by itself. Each has its own units and sign of stress: see docs/dataset.md.
+    A campaign writes the formats of dataset.exports.formats itself. Each has its own units and sign of
+    stress: see docs/dataset.md.
     """
     from pesatlas.cli.import_export import export as write  # noqa: PLC0415
 
@@ -106,12 +112,13 @@ def release(
     results: Results = Path("results"),
     to: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("releases"),
     since: Annotated[
-        Path | None, typer.Option(help="An earlier release to compare with; else the latest in that folder.")
+        Path | None, typer.Option(help="Earlier release to compare with; default: the latest in that folder.")
     ] = None,
 ) -> None:
-    """Copy the dataset for good: read-only, with checksums, and with what is new since an earlier release and why.
+    """Make a read-only copy of the dataset with checksums, and list changes since an earlier release.
 
-    The campaign is verified first. A release opens as results do: pesatlas verify, query, explain, reproduce, pesatlas.open.
+    The campaign is verified first. A release opens like results: pesatlas verify, query, explain, reproduce,
+    pesatlas.open.
     """
     from pesatlas.cli.release import make_release  # noqa: PLC0415
 
@@ -121,10 +128,10 @@ def release(
 @command("diff")
 def diff(
     before: Annotated[Path, typer.Argument(help="Folder of results or of a release.")],
-    after: Annotated[Path, typer.Argument(help="The later one.")] = Path("results"),
+    after: Annotated[Path, typer.Argument(help="The later dataset.")] = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
 ) -> None:
-    """Tell what was added, removed and changed between two datasets, and why."""
+    """List the rows added, removed and changed between two datasets, with reasons."""
     from pesatlas.cli.release import show_changes  # noqa: PLC0415
 
     show_changes(before, after, console, as_json=as_json)
@@ -136,27 +143,30 @@ def import_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP calculations.",
+            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP "
+            "calculations.",
         ),
     ],
-    level: Annotated[str, typer.Option(help="Which level its labels are of, e.g. pbe.")],
+    level: Annotated[str, typer.Option(help="Reference level of the labels, e.g. pbe.")],
     to: Annotated[
-        Path | None, typer.Option(help="Table to write; else results/imported/NAME.parquet.")
+        Path | None, typer.Option(help="Table to write; default: results/imported/NAME.parquet.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--format", help="matpes or extxyz, if its name does not tell.")
+        str | None, typer.Option("--format", help="matpes or extxyz, if not clear from the file name.")
     ] = None,
     vasp_version: Annotated[
-        str | None, typer.Option(help="Of VASP calculations: only those of this version, e.g. 6.4.3.")
+        str | None, typer.Option(help="Only VASP calculations of this version, e.g. 6.4.3.")
     ] = None,
 ) -> None:
-    """Read somebody else's labels into a table: to query and compare, or as structures to explore and select from.
+    """Read external labels into a table: to query and compare, or as structures to explore and select from.
 
-    The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a campaign's own.
+    The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a
+    campaign's own.
 
-    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and atomate2, archives of
-    ours), verified as own labels are, and compared with the level key by key: for pbe and r2scan with MatPESStaticSet; for any other
-    name all have to have the settings of the first. What is no row is one of FILE.failures.parquet, with the reason.
+    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and
+    atomate2, archives of pesatlas), verified like own labels, and compared with the level key by key: for pbe
+    and r2scan with MatPESStaticSet; for any other name all runs must have the settings of the first. Rejected
+    runs are in FILE.failures.parquet, with the reason.
     """
     from pesatlas.cli.import_export import import_  # noqa: PLC0415
 
@@ -168,24 +178,25 @@ def compatible(
     path: Annotated[
         str,
         typer.Argument(
-            help="Folder, glob or archive of VASP calculations; a table or results of ours; MatPES JSON; extended XYZ."
+            help="Folder, glob or archive of VASP calculations; a table or results of pesatlas; MatPES "
+            "JSON; extended XYZ."
         ),
     ],
     level: Annotated[
-        str, typer.Option(help="Reference level: pbe or r2scan; of --with any that it has.")
+        str, typer.Option(help="Reference level: pbe or r2scan; with --with any level of that set.")
     ] = "pbe",
     other: Annotated[
         str | None,
         typer.Option(
-            "--with", help="Compare with these labels, e.g. the results of a campaign; else with MatPES."
+            "--with", help="Labels to compare with, e.g. the results of a campaign; default: MatPES."
         ),
     ] = None,
 ) -> None:
-    """Tell whether labels are on the surface of MatPES, or of a campaign, so that they may be trained on together.
+    """Test whether labels have the level of theory of MatPES, or of a campaign.
 
-    Labels that tell their settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with --with the version of
-    VASP); the others by their energies where both sets have the same geometry: without --with those are the elements that
-    matcalc ships. Ends with status 1 unless they are compatible.
+    Labels with known settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with
+    --with the version of VASP); others by their energies where both sets have the same geometry. Without
+    --with those are the elements that matcalc ships. The exit status is 1 unless the labels are compatible.
     """
     from pesatlas.cli.compatible import show_compatible  # noqa: PLC0415
 
@@ -194,7 +205,7 @@ def compatible(
 
 
 @command("describe")
-def describe(table: Annotated[Path, typer.Argument(help="A Parquet file below results/.")]) -> None:
+def describe(table: Annotated[Path, typer.Argument(help="A Parquet file in results/.")]) -> None:
     """Show the columns of a table file with their types, units and meanings."""
     from pesatlas.tables.describe import describe as describe_table  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from pesatlas.campaign.layout import RESULTS, folder_of, path_of
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("pesatlas run -n", "what would be done"),
-        ("pesatlas run", "do it, or carry on"),
+        ("pesatlas run", "run or resume"),
         ("pesatlas run --profile profiles/slurm", "on a cluster"),
         ("pesatlas run --until run_md", "stop after the dynamics"),
         ("pesatlas run --take-over", "in place of one in another terminal"),
@@ -17,25 +17,25 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "demo": (("pesatlas demo", "in ./pesatlas-demo"), ("pesatlas demo /scratch/demo", "")),
     "status": (
-        ("pesatlas status --watch", "look again every 5 s"),
+        ("pesatlas status --watch", "repeat every 5 s"),
         ("pesatlas status /scratch/campaign", "of a campaign elsewhere"),
         ("pesatlas status --json", "for programs, times in s"),
     ),
     "doctor": (
         ("pesatlas doctor", ""),
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
-        ("pesatlas doctor --reference-labels", "does my VASP give MatPES' numbers?"),
+        ("pesatlas doctor --reference-labels", "compare my VASP with MatPES"),
     ),
     "cluster": (
         ("pesatlas cluster", "write profiles/slurm/config.yaml"),
-        ("pesatlas cluster --try", "a small job in each partition: does all work there?"),
+        ("pesatlas cluster --try", "test each partition with a small job"),
     ),
     "plan": (
         ("pesatlas plan --from ../pilot --structures 150000 --gpus 16 --cores 4096", ""),
         ("pesatlas plan --structures 5000 --atoms 30 --label-seconds 900", "without a pilot"),
     ),
     "retry": (
-        ("pesatlas retry", "what failed, and why"),
+        ("pesatlas retry", "list failures and reasons"),
         ("pesatlas retry --reason timeout --reason crashed", ""),
     ),
     "outputs": (
@@ -43,7 +43,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas outputs atom:Si --to silicon", "an isolated atom"),
     ),
     "store repair": (
-        ("pesatlas store repair --dry-run", "is anything damaged?"),
+        ("pesatlas store repair --dry-run", "check for damage"),
         ("pesatlas store repair /scratch/shared-store", ""),
     ),
     "summary": (("pesatlas summary", ""), ("pesatlas summary releases/2026.1", "")),
@@ -86,13 +86,17 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "benchmark": (
         ("pesatlas benchmark --potential chgnet --data sets --out scores", ""),
         (
-            "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets --out scores",
+            (
+                "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets "
+                "--out "
+                "scores"
+            ),
             "",
         ),
     ),
     "gaps": (
-        ("pesatlas gaps results", "what our dataset has and lacks"),
-        ("pesatlas gaps results --of my-crystals.extxyz --map gaps.html", "may I trust it for these?"),
+        ("pesatlas gaps results", "coverage of our dataset"),
+        ("pesatlas gaps results --of my-crystals.extxyz --map gaps.html", "coverage of these structures"),
         ("pesatlas gaps MatPES-PBE-2025.2.json.gz --of config.yaml --to gaps.parquet", ""),
     ),
     "config new": (
@@ -102,7 +106,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "config check": (("pesatlas config check config/matpes.yaml", ""),),
     "config schema": (("pesatlas config schema > config.schema.json", ""),),
 }
-"""Of each command: what to type, and what it is for where that is not plain."""
+"""For each command: examples, with a purpose where it is not plain."""
 
 
 def epilog(command: str) -> str:

@@ -29,7 +29,10 @@ def local_jobs(pid: int) -> Iterator[psutil.Process]:
 
 
 def interrupt(pid: int) -> None:
-    """Interrupt the Snakemake of process ``pid`` as Ctrl-C does: it cancels its Slurm jobs; those that run here are told to end."""
+    """Interrupt the Snakemake of process ``pid`` as Ctrl-C does: it cancels its Slurm jobs.
+
+    Those that run here are told to end.
+    """
     jobs = list(local_jobs(pid))
     with suppress(*_GONE):
         psutil.Process(pid).send_signal(signal.SIGINT)
@@ -40,7 +43,7 @@ def interrupt(pid: int) -> None:
 
 
 def kill_jobs(pid: int) -> None:
-    """Kill the jobs below process ``pid``, again and again, for a process may start another while it is looked for."""
+    """Kill the jobs below process ``pid``, repeatedly, as they may start others meanwhile."""
     deadline = time.monotonic() + _PATIENCE_S
     while (jobs := list(local_jobs(pid))) and time.monotonic() < deadline:
         for job in jobs:
@@ -64,7 +67,7 @@ def kill_with_jobs(pid: int) -> None:
 
 
 def end_jobs(pid: int, patience_s: float, spare: Collection[psutil.Process] = ()) -> None:
-    """End what is left below process ``pid``, supervised programs too, but not the children to ``spare`` and what is below those."""
+    """End all processes below ``pid``, supervised programs too, but those in ``spare`` and below."""
     left = [child for child in psutil.Process(pid).children() if child not in spare]
     below = [job for child in left for job in local_jobs(child.pid)]
     supervised = [each for child in left for each in _supervised(child)]

@@ -13,7 +13,7 @@ from pesatlas.storage.salvage import Repair, repair_store
 
 
 def repair(folder: Path | None, config: Path | None, console: Console, *, dry_run: bool) -> None:
-    """Put sound records of cut-off tails back into their ledgers, take damaged bytes out, and tell what was found.
+    """Move intact records of cut-off tails back into their ledgers; remove damaged bytes; report.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def repair(folder: Path | None, config: Path | None, console: Console, *, dry_ru
         return
     went = "would go" if dry_run else "went"
     console.print(
-        f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} are damaged for good: their "
+        f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} "
+        "are damaged for good: their "
         "results are made again when a campaign asks for them."
     )
 

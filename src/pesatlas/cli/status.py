@@ -16,7 +16,7 @@ WATCH_S = 5.0
 
 
 def show_status(folder: Path, config: Path | None, console: Console, *, watch: bool, as_json: bool) -> None:
-    """Print the status of the campaign in ``folder`` once, or again and again until it has finished or Ctrl-C."""
+    """Print the status of the campaign in ``folder`` once, or repeatedly until its end or Ctrl-C."""
     campaign = campaign_of(folder, config)
 
     def look() -> Status:

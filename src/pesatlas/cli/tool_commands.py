@@ -19,28 +19,32 @@ def select(
         ),
     ],
     *,
-    count: Annotated[int, typer.Option(min=1, help="Frames to pick.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of frames to pick.")],
     out: Annotated[
-        Path, typer.Option(help="Where they go: .extxyz, or .parquet for frames of Parquet files.")
+        Path, typer.Option(help="File to write: .extxyz, or .parquet for frames of Parquet files.")
     ],
     reference: Annotated[
-        list[str] | None, typer.Option(help="Frames that you have labelled already: pick what is new.")
+        list[str] | None,
+        typer.Option(help="Frames that are labelled already; picks are new compared with these."),
     ] = None,
-    policy: Annotated[str, typer.Option(help="cover, matpes, random or farthest.")] = "cover",
+    policy: Annotated[
+        str, typer.Option(help="Selection policy: cover, matpes, random or farthest.")
+    ] = "cover",
     weights: Annotated[
         Path | None,
-        typer.Option(help="Folder of M3GNet-Eform weights, MatPES' encoder, in place of chgnet's."),
+        typer.Option(help="Folder of M3GNet-Eform weights (MatPES' encoder), instead of chgnet."),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where features are computed: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device of the encoder: cpu, cuda, cuda:1.")] = "cpu",
     min_distance: Annotated[
         float, typer.Option(min=0, help="Frames with two atoms closer than this (Å) are not picked.")
     ] = 0.7,
-    seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random numbers.")] = 2026,
 ) -> None:
-    """Thin a dataset: pick the frames that cover most atomic environments for what DFT of them costs.
+    """Thin a dataset: pick the frames that cover the most atomic environments per DFT cost.
 
-    No campaign is needed. Frames of extended XYZ and ASE databases keep what is known of them (energy, forces, ...); the most
-    wanted comes first. A table shows how near the picks come to everything, beside as many frames drawn by lot.
+    No campaign is needed. Frames of extended XYZ and ASE databases keep their properties (energy, forces,
+    ...); the best pick comes first. A table shows the distance of all frames to the picks, compared with the
+    same number of random frames.
     """
     from pesatlas.cli.select import select_files  # noqa: PLC0415 - starting is quick
 
@@ -62,17 +66,15 @@ def benchmark(
     potential: Annotated[
         list[str],
         typer.Option(
-            help="chgnet, matgl:FOLDER, or a YAML file of options as in explore.potential; may be given again."
+            help="chgnet, matgl:FOLDER, or a YAML file of options as in explore.potential; may be repeated."
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder of structures and references in matcalc's formats.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to; run again with the same, it carries on.")],
-    suite: Annotated[
-        str, typer.Option(help="quick: minutes on a core; full: all structures there are.")
-    ] = "quick",
+    out: Annotated[Path, typer.Option(help="Folder to write to; a second run with the same folder resumes.")],
+    suite: Annotated[str, typer.Option(help="quick: minutes on a core; full: all structures.")] = "quick",
     prop: Annotated[
         list[str] | None,
-        typer.Option("--property", help="Only this one, e.g. elasticity; may be given again."),
+        typer.Option("--property", help="Only this property, e.g. elasticity; may be repeated."),
     ] = None,
     dataset: Annotated[
         Path | None, typer.Option(help="Table dataset of a campaign, for errors on its held-out frames.")
@@ -81,16 +83,17 @@ def benchmark(
     corrected: Annotated[
         bool | None,
         typer.Option(
-            help="Whether its energies have the Materials Project's corrections; else what is known of it."
+            help="Whether its energies include the Materials Project's corrections; default: as known "
+            "for its kind."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where it runs: cpu, cuda, cuda:1.")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Of random numbers.")] = 2026,
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1.")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of random numbers.")] = 2026,
 ) -> None:
-    """Benchmark potentials: relaxation, formation energy, moduli, heat capacity, stability of dynamics, speed.
+    """Benchmark potentials: relaxation, energies, moduli, heat capacity, stability of dynamics, speed.
 
-    No campaign is needed. Each number comes with its interval and, beside it, what was published of MatPES' models; two potentials
-    are compared on the structures that both have. What was measured is kept in the folder, by structure.
+    No campaign is needed. Each number has its interval, and beside it the published number of MatPES' models;
+    two potentials are compared on their common structures. Results are cached in the folder, by structure.
     """
     from pesatlas.benchmark.structure_sets import Sources  # noqa: PLC0415 - starting is quick
     from pesatlas.cli.benchmark import benchmark_potentials  # noqa: PLC0415
@@ -122,22 +125,22 @@ def gaps(
     *,
     of: Annotated[
         list[str] | None,
-        typer.Option(help="Structures that you mean to calculate, or a config.yaml; may be given again."),
+        typer.Option(help="Structures to be calculated, or a config.yaml; may be repeated."),
     ] = None,
-    to: Annotated[Path | None, typer.Option(help="Write the table: .parquet.")] = None,
+    to: Annotated[Path | None, typer.Option(help="File for the table: .parquet.")] = None,
     picture: Annotated[
-        Path | None, typer.Option("--map", help="Draw the map: .html (needs no network) or .png.")
+        Path | None, typer.Option("--map", help="File for the map: .html (needs no network) or .png.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of M3GNet-Eform weights, in place of chgnet's encoder.")
+        Path | None, typer.Option(help="Folder of M3GNet-Eform weights, instead of chgnet's encoder.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where features are computed: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device of the encoder: cpu, cuda, cuda:1.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
 ) -> None:
-    """Tell what a dataset does not cover: whether a potential that was trained on it can be trusted for your material.
+    """Show what a dataset does not cover: whether a potential trained on it can be trusted for your material.
 
-    With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset, element by element. Without, the
-    elements, pairs, domains and conditions that it has and lacks are counted.
+    With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset,
+    element by element. Without it, covered and missing elements, pairs, domains and conditions are counted.
     """
     from pesatlas.cli.gaps import print_json, show_gaps  # noqa: PLC0415 - starting is quick
 
@@ -163,13 +166,14 @@ def config_new(
     previous: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of a campaign that has finished: the round that goes on from it, in place of a preset."
+            help="Folder of a finished campaign: write the configuration of its next round instead of "
+            "a preset."
         ),
     ] = None,
 ) -> None:
-    """Print a commented configuration, to be written into the config.yaml of a campaign.
+    """Print a commented configuration, for the config.yaml of a campaign.
 
-    With [bold]--previous[/bold], type it in the folder in which the next round is to run: paths are as seen from there.
+    With [bold]--previous[/bold], run this in the folder of the next round: paths are relative to it.
     """
     from pesatlas.cli.checkout import schema_for  # noqa: PLC0415
     from pesatlas.cli.next_round import next_round  # noqa: PLC0415

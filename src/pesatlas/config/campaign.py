@@ -19,20 +19,21 @@ from pesatlas.config.train import Train
 
 
 class CampaignInfo(Section):
-    """Who this campaign is, and where it keeps what it never computes twice."""
+    """Name, seed and stores of the campaign."""
 
     name: str = Field(
         "campaign",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
         description="short name: letters, digits, - and _",
     )
-    seed: int = Field(2026, ge=0, description="every random number of the campaign follows from this one")
+    seed: int = Field(2026, ge=0, description="seed of all random numbers of the campaign")
     store: str = Runtime(
         "store",
-        description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
+        description="folder of finished trajectories and labels, addressed by content; campaigns may share "
+        "one",
     )
     read_stores: list[str] = Runtime(
-        [], description="stores of others: what is finished there is taken, and nothing is written there"
+        [], description="other stores to read finished results from; nothing is written there"
     )
 
 
@@ -49,22 +50,26 @@ class Campaign(Section):
     # trained and benchmarked potentials change nothing in the dataset
     train: Train | None = Runtime(
         None,
-        description="potentials that are trained on the dataset of one level (docs/train.md); null: none",
+        description="potentials trained on the dataset of one level (docs/train.md); null: none",
     )
     benchmark: Benchmark | None = Runtime(
         None, description="benchmarks of potentials (docs/benchmark.md); null: none"
     )
     compare: Compare | None = Field(
         None,
-        description="selection policies compared by what is trained on their picks (docs/compare.md); null: no comparison",
+        description="comparison of selection policies by potentials trained on their picks "
+        "(docs/compare.md); null: none",
     )
     round: Round | None = Field(
         None,
-        description="what this campaign takes from the one before it (docs/rounds.md); null: it is the first round",
+        description="previous round (docs/rounds.md); null: this is the first round",
     )
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides results; a section that is null is left out, so that campaigns without it keep their keys."""
+        """Return what decides results.
+
+        A section that is null is left out, so that campaigns without it keep their keys.
+        """
         return {name: value for name, value in super().identity().items() if value is not None}
 
     @model_validator(mode="after")
@@ -78,7 +83,8 @@ class Campaign(Section):
             )
         if self.train_level == MLIP and train.base is None and train.references == "atoms":
             raise ValueError(
-                "train.references: a potential that labels says nothing of isolated atoms, so there are none at the level mlip; write fit"
+                "train.references: a potential that labels says nothing of isolated atoms, so there are "
+                "none at the level mlip; write fit"
             )
         return self
 
@@ -88,7 +94,8 @@ class Campaign(Section):
         for name in self.select.quotas:
             if name not in kinds:
                 raise ValueError(
-                    f"select.quotas: there is no domain '{name}' in structures.domains, which has {', '.join(kinds)}"
+                    f"select.quotas: there is no domain '{name}' in structures.domains, which has "
+                    f"{', '.join(kinds)}"
                 )
         return self
 
@@ -106,7 +113,10 @@ class Campaign(Section):
 
     @property
     def potentials(self) -> list[Any]:
-        """Options of every potential: the one that explores, the one that labels, if it is a potential that does, and a committee."""
+        """Options of every potential.
+
+        The one that explores, the one that labels, if it is a potential that does, and a committee.
+        """
         labels = getattr(self.label.backend, "potential", None)
         committee = self.round.committee if self.round else []
         return [self.explore.potential, *([labels] if labels is not None else []), *committee]
@@ -118,11 +128,14 @@ class Campaign(Section):
 
     @property
     def most_labels(self) -> int:
-        """Structures that are labelled at most: the target, or what all arms of a comparison and its test may need."""
+        """Structures that are labelled at most.
+
+        The target, or what all arms of a comparison and its test may need.
+        """
         target = self.select.target
         return self.compare.most_labels(target) if self.compare else target
 
     @property
     def label_batches(self) -> int:
-        """Batches of labels: as many as the most structures fill, so that the DAG need not wait for the selection."""
+        """Number of label batches, set by the target, so that the DAG need not wait for the selection."""
         return math.ceil(self.most_labels / self.label.structures_per_job)

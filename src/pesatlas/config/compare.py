@@ -11,29 +11,35 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Compare(Section):
-    """Policies compared at equal DFT cost: the picks of each are labelled and trained on; errors are compared on unseen materials."""
+    """Policies compared at equal DFT cost: the picks of each are labelled and trained on.
+
+    Errors are compared on unseen materials.
+    """
 
     policies: list[Policy] = Field(
         [{"kind": "matpes"}, {"kind": "cover"}, {"kind": "random"}],
         min_length=2,
-        description="arms of the comparison, as select.policy, which is not looked at; the others are held against the first",
+        description="policies to compare, written as select.policy (which is ignored); all others are "
+        "compared with the first",
     )
     cost_shares: list[Share] = Field(
         [0.67, 1.0],
         min_length=1,
-        description="shares of the full cost that each arm may spend; the full cost is the most (the cube of atoms, added up) "
-        "that every policy can spend within select.target labels and select.budget",
+        description="shares of the full cost that each arm may spend; the full cost (cubes of atom "
+        "numbers, summed) is the largest that every policy can spend within select.target and "
+        "select.budget",
     )
     seeds: list[int] = Field(
         [0, 1, 2],
         min_length=2,
-        description="a potential for each, in every arm at every share; as train.seeds",
+        description="seeds: one potential each, in every arm at every share; as train.seeds",
     )
     test_frames: int = Field(
         200,
         ge=1,
-        description="frames of dynamics of held-out materials (dataset.split.test) to test all potentials on, chosen at random; at most as many "
-        "crystals as given are labelled beside them",
+        description="test frames, chosen at random from the dynamics of held-out materials "
+        "(dataset.split.test); at most as many crystals in equilibrium are labelled in "
+        "addition",
     )
 
     @field_validator("policies")

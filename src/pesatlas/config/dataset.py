@@ -24,10 +24,13 @@ class Split(Section):
 
     by: Literal["structure", "chemical_system"] = Field(
         "structure",
-        description="what is never divided between splits: structure (a source crystal with all its cells and frames) or chemical_system (all crystals of the same elements)",
+        description="unit that is never divided between splits: structure (a source crystal with all its "
+        "cells and frames) or chemical_system (all crystals of the same elements)",
     )
-    valid: float = Field(0.05, ge=0, lt=1, description="share of them for validation")
-    test: float = Field(0.05, ge=0, lt=1, description="share of them for the test split; the rest trains")
+    valid: float = Field(0.05, ge=0, lt=1, description="share of these units for validation")
+    test: float = Field(
+        0.05, ge=0, lt=1, description="share of these units for the test split; the rest is for training"
+    )
 
     @model_validator(mode="after")
     def _leave_some_to_train(self) -> "Split":
@@ -37,26 +40,26 @@ class Split(Section):
 
 
 class Rule(Section):
-    """A number that a label is held against, what follows from breaking it, and who says so."""
+    """A limit on a quantity of labels, the verdict beyond it, and the source of the limit."""
 
-    limit: float = Field(gt=0, description="the largest that passes")
-    then: Consequence = Field("flag", description="what becomes of a label that breaks it")
-    source: str = Field(OWN, description="where the limit comes from; change it with the limit")
+    limit: float = Field(gt=0, description="largest accepted value")
+    then: Consequence = Field("flag", description="verdict on labels beyond the limit")
+    source: str = Field(OWN, description="source of the limit; change it with the limit")
 
 
 class AtLeast(Rule):
-    """A rule with a smallest number that passes."""
+    """A rule with a smallest accepted value."""
 
-    limit: float = Field(gt=0, description="the smallest that passes")
+    limit: float = Field(gt=0, description="smallest accepted value")
 
 
 class Window(Section):
-    """A rule with a smallest and a largest number that pass."""
+    """A rule with a smallest and a largest accepted value."""
 
-    lowest: float = Field(description="the smallest that passes")
-    highest: float = Field(description="the largest that passes")
-    then: Consequence = Field("flag", description="what becomes of a label that breaks it")
-    source: str = Field(OWN, description="where the limits come from; change it with the limits")
+    lowest: float = Field(description="smallest accepted value")
+    highest: float = Field(description="largest accepted value")
+    then: Consequence = Field("flag", description="verdict on labels beyond the limit")
+    source: str = Field(OWN, description="source of the limits; change it with the limits")
 
     @model_validator(mode="after")
     def _has_an_inside(self) -> "Window":
@@ -66,10 +69,11 @@ class Window(Section):
 
 
 class Rules(Section):
-    """What a label is held against. ``quarantine`` keeps a label out of the dataset, ``flag`` marks it there.
+    """Limits on labels. ``quarantine`` keeps a label out of the dataset, ``flag`` marks it there.
 
-    These speak always and quarantine: ``converged`` (this attempt's own output says so), ``calculation`` (nothing that defines the
-    level was changed to make it succeed), ``structure`` (it is the one that was selected), ``finite`` (every number).
+    These are always applied and quarantine: ``converged`` (this attempt's own output says so),
+    ``calculation`` (nothing that defines the level was changed to make it succeed), ``structure`` (it is the
+    one that was selected), ``finite`` (every number).
     """
 
     net_force: Rule = Field(
@@ -78,15 +82,18 @@ class Rules(Section):
             then="quarantine",
             source=f"{OWN}; exact forces sum to zero; a converged calculation leaves a few meV per A",
         ),
-        description="length of the sum of all forces (eV/Å)",
+        description="magnitude of the sum of all forces (eV/Å)",
     )
     stress_symmetry: Rule = Field(
         Rule(
             limit=2.0,
             then="quarantine",
-            source=f"{OWN}; a stress is as symmetric as its crystal, but for k-points that are not; a wrong order of components is tens of GPa",
+            source=f"{OWN}; a stress is as symmetric as its crystal, but for k-points that are not; a wrong "
+            "order of components is tens of GPa",
         ),
-        description="largest change of a component of the stress under the operations of the crystal's space group (GPa)",
+        description="largest change of a component of the stress under the operations of the crystal's "
+        "space group "
+        "(GPa)",
     )
     force: Rule = Field(
         Rule(limit=50.0, source=f"{OWN}; ten times what MD at 2000 K reaches"),
@@ -111,28 +118,34 @@ class Rules(Section):
     level_gap: Rule = Field(
         Rule(
             limit=0.5,
-            source=f"{OWN}; cohesive energies of PBE and r2SCAN differ by some 0.1 eV/atom; far more is another magnetic or SCF solution",
+            source=f"{OWN}; cohesive energies of PBE and r2SCAN differ by some 0.1 eV/atom; far more is "
+            "another magnetic or SCF solution",
         ),
-        description="difference of the cohesive energies at the first two levels, less the median of all such differences, either sign (eV/atom)",
+        description="difference of the cohesive energies at the first two levels, minus the median of all "
+        "such differences, either sign (eV/atom)",
     )
     entropy: Rule = Field(
         Rule(
             limit=0.02,
             source=f"{OWN}; more makes the extrapolation to zero smearing doubtful",
         ),
-        description="T·S of the electrons: twice the energy at zero smearing less the free energy, either sign (eV/atom)",
+        description="electronic T·S: twice the difference of the energy at zero smearing and the free "
+        "energy, either sign (eV/atom)",
     )
 
 
 class Exports(Section):
-    """In which forms the dataset is written besides its own tables."""
+    """Export formats of the dataset, besides its own tables."""
 
     formats: list[Format] = Field(
         plugins.available(EXPORTERS),
-        description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: for ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; pymatgen: entries",
+        description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: "
+        "for "
+        "ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; "
+        "pymatgen: entries",
     )
     verdicts: list[Literal["accepted", "flagged"]] = Field(
-        ["accepted"], min_length=1, description="rows with these are exported"
+        ["accepted"], min_length=1, description="verdicts of exported rows"
     )
 
 
@@ -145,24 +158,23 @@ class Author(Section):
 
 
 class Card(Section):
-    """What the dataset says of itself beyond what the campaign knows: who, under which licence, what to beware of."""
+    """Authors, licence, DOI and known limits for the dataset card."""
 
     title: str | None = Field(None, description="title; null: from the campaign's name and levels")
-    authors: list[Author] = Field([], description="who made it, for its citation (given, family, orcid)")
+    authors: list[Author] = Field([], description="authors for the citation (given, family, orcid)")
     licence: str = Field("CC-BY-4.0", min_length=1, description="licence of the data, as SPDX names it")
-    doi: str | None = Field(
-        None, pattern=r"^10\.\d{4,9}/\S+$", description="DOI of the dataset, once it has one"
-    )
-    remarks: list[str] = Field([], description="known limits, and whatever else its users should know")
+    doi: str | None = Field(None, pattern=r"^10\.\d{4,9}/\S+$", description="DOI of the dataset")
+    remarks: list[str] = Field([], description="known limits and other remarks for users")
 
 
 class Dataset(Section):
-    """Which labels enter the dataset. Changing any of this labels nothing again."""
+    """Acceptance of labels, splits and exports. Changes here cause no new labels."""
 
     rules: Rules = Rules()
     patch_versions: list[str] = Field(
         [],
-        description="codes and libraries (e.g. gpaw-data) whose labels are merged although their patch version differs; recorded in the manifest. Everything else that differs stops the campaign",
+        description="codes and libraries (e.g. gpaw-data) whose labels are merged although their patch "
+        "versions differ; recorded in the manifest. Any other difference stops the campaign",
     )
     split: Split = Split()
     exports: Exports = Exports()

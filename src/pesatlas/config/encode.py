@@ -9,14 +9,15 @@ Encoder = options_of("pesatlas.encode.encoders")
 
 
 class Encode(Section):
-    """Which model describes structures and atoms, and where it runs."""
+    """Encoder of structures and atoms."""
 
-    encoder: Encoder = Field({"kind": "chgnet"}, description="model whose features describe frames")  # type: ignore[valid-type]
+    encoder: Encoder = Field({"kind": "chgnet"}, description="model that gives the feature vectors of frames")  # type: ignore[valid-type]
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the encoder runs: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the encoder: cpu, cuda, cuda:1"
     )
     atoms_per_evaluation: int = Runtime(
         400,
         ge=1,
-        description="atoms that are encoded together: a few hundred suit the caches of a CPU, a GPU takes what its memory holds",
+        description="atoms per batch: a few hundred fit the caches of a CPU; on a GPU its memory is the "
+        "limit",
     )

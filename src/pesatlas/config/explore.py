@@ -12,10 +12,13 @@ AUTO = "auto"
 """The time step that the lightest element of each cell allows."""
 
 _TIMESTEPS_FS = ((1, 0.5), (7, 1.0), (118, 2.0))
-"""Up to which atomic number of the lightest element which time step (fs): a tenth or less of the fastest vibration's period.
+"""Up to which atomic number of the lightest element which time step (fs).
 
-Velocity Verlet is stable up to a third of it; the energy of a vibration fluctuates by 5 % at a tenth, by 2 % at a fifteenth. Hydrogen: O-H 9 fs, N-H 10, C-H 11, H-H 8.
-Helium to nitrogen: N-N 14, C-N and C-O 15, C-C 20, B-N 24, Li-O 45 fs. Oxygen and heavier: O-O 21, S-O and P-O 28, Si-O 30 fs.
+A tenth or less of the fastest vibration's period.
+
+Velocity Verlet is stable up to a third of it; the energy of a vibration fluctuates by 5 % at a tenth, by 2 %
+at a fifteenth. Hydrogen: O-H 9 fs, N-H 10, C-H 11, H-H 8. Helium to nitrogen: N-N 14, C-N and C-O 15, C-C 20,
+B-N 24, Li-O 45 fs. Oxygen and heavier: O-O 21, S-O and P-O 28, Si-O 30 fs.
 """
 
 HYDROGEN = 1
@@ -50,7 +53,7 @@ LAST_STEP = 9_999_999
 
 
 class Abort(Section):
-    """When a trajectory has left physics: it ends as a failure row and keeps the frames it has."""
+    """Limits of a trajectory: beyond them it ends as a failure row and keeps its frames."""
 
     max_volume_ratio: float = Field(
         2.0,
@@ -62,7 +65,8 @@ class Abort(Section):
         0.5,
         ge=0,
         le=3,
-        description="end a trajectory with two atoms closer than this (Å), looked at in its start and every frame",
+        description="end a trajectory with two atoms closer than this (Å); checked at its start and at "
+        "every frame",
     )
     max_temperature_factor: float = Field(
         10.0,
@@ -78,19 +82,19 @@ class Explore(Section):
 
     potential: Potential = Field({"kind": "chgnet"}, description="potential that drives the dynamics")
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the dynamics run: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the dynamics: cpu, cuda, cuda:1"
     )
     timestep_fs: Timestep = Field(
         "auto",
-        description="time step (fs); auto: by the lightest element of each cell, 0.5 with hydrogen, 1 with helium to nitrogen, else 2; more "
+        description="time step (fs); auto: by the lightest element of each cell, 0.5 with hydrogen, 1 with "
+        "helium "
+        "to nitrogen, else 2; more "
         "than 10 needs allow_long_timestep",
     )
-    allow_long_timestep: bool = Field(
-        default=False, description="say true to mean a time step of more than 10 fs"
-    )
+    allow_long_timestep: bool = Field(default=False, description="allow a time step of more than 10 fs")
     length_ps: float = Field(100.0, gt=0, description="length of a trajectory (ps)")
     frame_interval_ps: float = Field(
-        0.1, gt=0, description="time between the frames that are kept (ps): a multiple of the time step"
+        0.1, gt=0, description="time between stored frames (ps): a multiple of the time step"
     )
     thermostat_tau_fs: float = Field(100.0, gt=0, description="relaxation time of the thermostat (fs)")
     barostat_tau_fs: float = Field(
@@ -101,19 +105,21 @@ class Explore(Section):
     compressibility_per_GPa: float = Field(
         0.01,
         gt=0,
-        description="isothermal compressibility (1/GPa), 1 / bulk modulus; sets the pace of the barostat, not what it samples",
+        description="isothermal compressibility (1/GPa), 1 / bulk modulus; sets the speed of the "
+        "barostat, not the ensemble",
     )
     abort: Abort = Abort()
     structures_per_job: int = Field(
         400,
         ge=1,
-        description="cells in one job: 400 keep 150,000 cells at 375 jobs; small campaigns want fewer, so that there are as many jobs as GPUs or nodes",
+        description="cells per job: 400 give 375 jobs for 150,000 cells; use fewer in small campaigns, to "
+        "have as many jobs as GPUs or nodes",
     )
     max_atoms_in_memory: int | None = Runtime(
-        None, ge=1, description="atoms that advance together; null: as many as fit on a GPU, 512 on a CPU"
+        None, ge=1, description="atoms per batch of dynamics; null: as many as fit on a GPU, 512 on a CPU"
     )
     checkpoint_interval_s: float = Runtime(
-        60.0, ge=0, description="time between checkpoints (s): what a killed job loses at most"
+        60.0, ge=0, description="time between checkpoints (s): the most that a killed job loses"
     )
     progress_interval_s: float = Runtime(
         30.0, ge=0, description="time between lines of progress in the log (s)"
@@ -127,7 +133,8 @@ class Explore(Section):
     def of(self, numbers: Iterable[int]) -> Self:
         """Return the section with the time step of a cell with these elements in place of ``auto``.
 
-        Trajectories follow from the number alone, so that ``auto`` finds those that were made with the same number.
+        Trajectories follow from the number alone, so that ``auto`` finds those that were made with the same
+        number.
         """
         if self.timestep_fs != AUTO:
             return self
@@ -146,7 +153,10 @@ class Explore(Section):
         return self.steps_of()
 
     def steps_of(self, ramp_ps: Iterable[float] = (), length_ps: float | None = None) -> int:
-        """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's): whole frames."""
+        """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's).
+
+        Whole frames.
+        """
         fs = sum(self.ramp_steps(ps) for ps in ramp_ps) * self.longest_timestep_fs
         fs += (length_ps or self.length_ps) * 1000
         return max(1, round(fs / (self.frame_interval_ps * 1000))) * self.frame_steps
@@ -178,28 +188,32 @@ class Explore(Section):
         if not _divides(step, interval_fs):
             near = max(1, round(interval_fs / step)) * step / 1000
             raise ValueError(
-                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of {step:g} fs; use {near:g}"
+                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of "
+                f"{step:g} fs; use {near:g}"
             )
         if not _divides(self.frame_interval_ps, self.length_ps):
             near = max(1, round(self.length_ps / self.frame_interval_ps)) * self.frame_interval_ps
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, {self.frame_interval_ps:g} ps; use {near:g}"
+                f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, "
+                f"{self.frame_interval_ps:g} ps; use {near:g}"
             )
         if self.total_steps > LAST_STEP:
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have room for {LAST_STEP}: make it shorter"
+                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have "
+                f"room for {LAST_STEP}: make it shorter"
             )
         return self
 
 
 def hydrogen_warning(timestep_fs: float | str, numbers: Iterable[int]) -> str:
-    """Return what is wrong with a time step (fs) given as a number where there is hydrogen; nothing if nothing is."""
+    """Return the problem of a fixed time step (fs) with hydrogen; empty if there is none."""
     if not isinstance(timestep_fs, float | int) or timestep_fs <= LONGEST_WITH_HYDROGEN_FS:
         return ""
     if HYDROGEN not in {int(z) for z in numbers}:
         return ""
     return (
-        f"there is hydrogen, and explore.timestep_fs is {timestep_fs:g} fs: O-H, N-H and C-H bonds vibrate in 9 to 12 fs, and trajectories with "
+        f"there is hydrogen, and explore.timestep_fs is {timestep_fs:g} fs: O-H, N-H and C-H bonds vibrate "
+        "in 9 to 12 fs, and trajectories with "
         "them heat up or explode; set it to auto, or 0.5"
     )
 

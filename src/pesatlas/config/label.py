@@ -28,24 +28,29 @@ class Label(Section):
     levels: list[LevelName] = Field(
         ["pbe", "r2scan"],
         min_length=1,
-        description="reference levels; each gives a dataset of its own: pbe and r2scan by DFT, or mlip alone by the backend mlip",
+        description="reference levels, one dataset each: pbe and r2scan by DFT, or mlip alone by the "
+        "backend mlip",
     )
     structures_per_job: int = Field(
         400,
         ge=1,
-        description="snapshots in one job: 400 keep 500,000 labels at 1,250 jobs; small campaigns want fewer, so that there are as many jobs as nodes",
+        description="snapshots per job: 400 give 1,250 jobs for 500,000 labels; use fewer in small "
+        "campaigns, to have as many jobs as nodes",
     )
-    attempts: int = Field(2, ge=1, le=10, description="attempts at a label that crashed or ran out of time")
-    parallel: int = Runtime(1, ge=1, le=1000, description="calculations side by side in one job")
+    attempts: int = Field(
+        2, ge=1, le=10, description="attempts at a label whose calculation crashed or ran out of time"
+    )
+    parallel: int = Runtime(1, ge=1, le=1000, description="parallel calculations in one job")
     cores: int = Runtime(1, ge=1, le=100_000, description="cores of each calculation")
     scratch: Path | None = Runtime(
         None,
-        description="folder on the node's own disk where calculations run; null: that of the job ($TMPDIR, or /tmp)",
+        description="scratch folder on the node's own disk for calculations; null: that of the job "
+        "($TMPDIR, or /tmp)",
     )
     keep_outputs: bool = Runtime(
         default=True, description="archive inputs and outputs of every calculation in the store"
     )
-    timeout_min: float = Runtime(240.0, gt=0, description="longest time for one calculation (minutes)")
+    timeout_min: float = Runtime(240.0, gt=0, description="time limit of one calculation (minutes)")
 
     @field_validator("levels")
     @classmethod
@@ -58,12 +63,14 @@ class Label(Section):
     def _a_potential_is_not_called_dft(self) -> Self:
         if self.backend.kind == MLIP and self.levels != [MLIP]:
             raise ValueError(
-                f"levels: labels by the backend mlip are a potential's, not DFT, so they are of the level mlip alone, not {self._named}; "
+                "levels: labels by the backend mlip are a potential's, not DFT, so they are of the level "
+                f"mlip alone, not {self._named}; "
                 "write levels: [mlip]"
             )
         if self.backend.kind != MLIP and MLIP in self.levels:
             raise ValueError(
-                f"levels: mlip is the level of labels by a potential, and the backend {self.backend.kind} calculates DFT; write "
+                f"levels: mlip is the level of labels by a potential, and the backend {self.backend.kind} "
+                "calculates DFT; write "
                 "levels: [pbe, r2scan], or take the backend mlip with levels: [mlip]"
             )
         return self

@@ -13,12 +13,14 @@ class FromFile(Section):
     """Structures of a file in matcalc's formats, in an order that is the same everywhere."""
 
     file: str | None = Field(
-        None, description="file in the folder of data; null: the usual names of this property are looked for"
+        None, description="file in the folder of data; null: the usual names for this property"
     )
     structures: int | None = Field(
-        None, ge=1, description="at most so many, drawn by a hash of their ids; null: all"
+        None,
+        ge=1,
+        description="number of structures at most, chosen at random by a hash of their ids; null: all",
     )
-    max_atoms: int | None = Field(None, ge=1, description="only cells of at most so many atoms; null: all")
+    max_atoms: int | None = Field(None, ge=1, description="largest number of atoms in a cell; null: no limit")
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the result of a structure: all but which structures there are."""
@@ -28,22 +30,24 @@ class FromFile(Section):
 class Relaxed(FromFile):
     """Structures of a file that are relaxed first."""
 
-    fmax_eV_per_A: float = Field(0.05, gt=0, description="largest force on an atom when relaxed (eV/Å)")
-    max_steps: int = Field(500, ge=1, description="steps after which a relaxation has failed")
+    fmax_eV_per_A: float = Field(0.05, gt=0, description="force tolerance of relaxations (eV/Å)")
+    max_steps: int = Field(500, ge=1, description="step limit of relaxations")
 
 
 class Displaced(Relaxed):
     """Structures of a file that are displaced, and then relaxed."""
 
     perturb_A: float = Field(
-        0.1, ge=0, le=0.5, description="every atom is first moved so far (Å), in a direction drawn by lot"
+        0.1, ge=0, le=0.5, description="initial displacement of every atom (Å), in a random direction"
     )
 
 
 class FromFrames(Section):
     """Frames of the test split of a campaign's dataset."""
 
-    frames: int | None = Field(None, ge=1, description="at most so many frames, drawn by lot; null: all")
+    frames: int | None = Field(
+        None, ge=1, description="number of frames at most, chosen at random; null: all"
+    )
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the result of a frame: nothing."""

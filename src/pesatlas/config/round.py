@@ -11,33 +11,41 @@ from pesatlas.errors import UserError
 
 
 class Round(Section):
-    """A round after the first: what the round before trained explores and disagrees, and its labels are never made again."""
+    """A round after the first: potentials of the previous round explore and form the committee.
 
-    number: int = Field(ge=2, le=99, description="which round this is; the first one has no section `round`")
+    Its labels are reused.
+    """
+
+    number: int = Field(
+        ge=2, le=99, description="number of this round; the first round has no section `round`"
+    )
     previous: Path = Field(
-        description="folder of the round before, which has finished; it is only read, and what its datasets hold counts as covered"
+        description="folder of the finished previous round; it is only read, and frames in its datasets "
+        "count as covered"
     )
     manifest_sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-f]{64}$",
-        description="checksum of the manifest.json of the round before: a run stops if it has changed; null: whatever is there",
+        description="checksum of manifest.json of the previous round: a run stops if it has changed; "
+        "null: not checked",
     )
     committee: list[Potential] = Field(
         min_length=2,
-        description="potentials that differ by the seed of their training alone: where they disagree, labels are missing",
+        description="potentials that differ only in their training seed; their disagreement shows where "
+        "labels are missing",
     )
     level: LevelName | None = Field(
         None,
-        description="reference level that the committee was trained at, and is compared with; null: the first of label.levels",
+        description="reference level of the committee's training; null: the first of label.levels",
     )
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where the committee is asked: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the committee: cpu, cuda, cuda:1"
     )
     stop_below_eV_per_A: float = Field(
         0.002,
         gt=0,
-        description="say stop when a thousand labels more are expected to bring the forces of the committee nearer to the "
-        "labels by less than this (eV/Å, root mean square over the candidates)",
+        description="advise to stop when a thousand more labels are expected to reduce the force error of "
+        "the committee by less than this (eV/Å, root mean square over the candidates)",
     )
 
 
@@ -51,6 +59,7 @@ def required(settings: Round | None) -> Round:
     """
     if settings is None:
         raise UserError(
-            "round: there is no such section, and so no committee that could disagree. `pesatlas config new --previous FOLDER` writes one."
+            "round: there is no such section, and so no committee that could disagree. `pesatlas config new "
+            "--previous FOLDER` writes one."
         )
     return settings

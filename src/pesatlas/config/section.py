@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
 
 
 def Runtime(default: Any, **kwargs: Any) -> Any:  # noqa: N802 - reads like pydantic's Field
-    """Return a field that says how to compute, not what: changing it reruns nothing and changes no key."""
+    """Return a field without influence on results: changing it reruns nothing and changes no key."""
     return Field(default, json_schema_extra={"runtime": True}, **kwargs)
 
 

@@ -10,8 +10,10 @@ from pesatlas.config.section import Section
 Policy = options_of("pesatlas.select.policies")
 
 Components = Literal["kaiser"] | Annotated[int, Field(ge=1)]
-_COMPONENTS = "principal components kept: a number, or kaiser (those with an eigenvalue above 1)"
-_CLUSTERS = "clusters to make instead, over all: the threshold that gives them is found by bisection; null: as the threshold says"
+_COMPONENTS = "number of principal components: a number, or kaiser (those with an eigenvalue above 1)"
+_CLUSTERS = (
+    "number of clusters instead of a threshold, which is then found by bisection; null: by the threshold"
+)
 _THRESHOLD = "BIRCH threshold, in weighted principal components: smaller means more clusters"
 
 
@@ -32,26 +34,28 @@ class AtomStage(Section):
 
 
 class Budget(Section):
-    """How much DFT the selection may cost."""
+    """Limit of the DFT cost of the selection."""
 
-    core_hours: float = Field(gt=0, description="core hours for all labels together")
+    core_hours: float = Field(gt=0, description="core hours for all labels")
     core_hours_of_64_atoms: float = Field(
         gt=0,
-        description="what a structure of 64 atoms takes at all levels together; others go as the cube of their atoms",
+        description="core hours for a structure of 64 atoms at all levels; the cost grows with the cube "
+        "of the number of atoms",
     )
 
 
 class Select(Section):
-    """Two-stage DIRECT sampling, the policy that picks from its clusters, and how many labels may be spent."""
+    """Two-stage DIRECT sampling, the selection policy, and the number of labels."""
 
     target: int = Field(
         1000,
         ge=1,
-        description="most structures to label, equilibrium crystals included; fixes the number of label jobs",
+        description="number of structures to label at most, equilibrium crystals included; sets the "
+        "number of label jobs",
     )
     include_equilibrium: bool = Field(
         True,
-        description="always pick the crystals as given (condition equilibrium), before anything else, as MatPES does",
+        description="always pick the unmoved crystals (condition equilibrium) first, as MatPES does",
     )
     structure: StructureStage = StructureStage()
     atoms: AtomStage = AtomStage()
@@ -59,18 +63,22 @@ class Select(Section):
         0.7, ge=0, description="frames with two atoms closer than this (Å) are never picked"
     )
     budget: Budget | None = Field(
-        None, description="pick no more than DFT can pay for, by the estimate given; null: only target counts"
+        None,
+        description="limit of the DFT cost of the picks, by the estimate given here; null: only target "
+        "counts",
     )
     quotas: dict[str, Annotated[float, Field(gt=0, le=1)]] = Field(
         {},
-        description="shares for domains, such as {surface: 0.2}: of the picks, or with a budget of what DFT costs; a domain with a share "
-        "is selected from by itself, the others together have what is left; what a domain has no frames for goes to the others",
+        description="shares of domains, such as {surface: 0.2}: of the number of picks, or with a budget "
+        "of the DFT cost; frames of such a domain are selected separately, all others share "
+        "the rest; an unused share goes to the others",
     )
     reference: list[str] = Field(
         [],
-        description="datasets that are labelled already (files, folders and globs as for structures): what is in them counts as covered",
+        description="labelled datasets (files, folders and globs as for structures) whose frames count as "
+        "covered",
     )
-    policy: Policy = Field({"kind": "matpes"}, description="how frames are picked from the clusters")  # type: ignore[valid-type]
+    policy: Policy = Field({"kind": "matpes"}, description="policy to pick frames from the clusters")  # type: ignore[valid-type]
 
     @field_validator("quotas")
     @classmethod

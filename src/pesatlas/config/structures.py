@@ -18,21 +18,22 @@ else:
 
 
 class Structures(Section):
-    """Crystals from any number of sources, checked, and turned into the cells that are explored."""
+    """Sources of crystals, their checks, and the cells and conditions to explore."""
 
     sources: list[Source] = Field(
         min_length=1,
-        description="where crystals come from; of equal crystals the one with the smallest cell is kept, and of those the earliest in this order",
+        description="sources of crystals; of equal crystals the one with the smallest cell is used, and "
+        "of those the first in this order",
     )
     domains: list[Domain] = Field(
         [{"kind": "bulk"}],
         min_length=1,
-        description="where on the surface to look: the cells and conditions made of every crystal",
+        description="regions of the PES to explore: the cells and conditions made of every crystal",
     )
     elements: Symbols | None = Field(
         None,
         min_length=1,
-        description="keep only crystals made of these elements; null: all that the potential and the backend know",
+        description="use only crystals of these elements; null: all that the potential and the backend know",
     )
     max_atoms: int = Field(200, ge=1, description="larger crystals become failure rows (too_many_atoms)")
     min_distance_A: float = Field(
@@ -43,7 +44,9 @@ class Structures(Section):
     )
     remove_duplicates: bool = Field(
         default=True,
-        description="turn crystals that equal another one into failure rows (duplicate): same reduced formula, space group and "
+        description="turn crystals that equal another one into failure rows (duplicate): same reduced "
+        "formula, "
+        "space group and "
         "primitive cell, lattice lengths within 2 % and atoms within 5 % of the mean spacing",
     )
 
@@ -54,6 +57,7 @@ class Structures(Section):
         for kind in kinds:
             if kinds.count(kind) > 1:
                 raise ValueError(
-                    f"the domain '{kind}' is listed twice, which would make the same cells twice; merge the two entries"
+                    f"the domain '{kind}' is listed twice, which would make the same cells twice; merge the "
+                    "two entries"
                 )
         return domains

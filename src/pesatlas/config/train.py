@@ -19,7 +19,7 @@ else:
 
 
 class Loss(Section):
-    """What is made small: weighted means of Huber losses, over structures, components of forces and components of stresses."""
+    """Weights of the loss: means of Huber losses over structures, force components and stress components."""
 
     energy: float = Field(1.0, ge=0, description="weight of energies (eV/atom)")
     forces: float = Field(1.0, ge=0, description="weight of force components (eV/Å)")
@@ -27,63 +27,70 @@ class Loss(Section):
     magmoms: float = Field(
         0.0,
         ge=0,
-        description="weight of magnetic moments, without their sign (μB); chgnet alone predicts them",
+        description="weight of absolute magnetic moments (μB); only chgnet predicts them",
     )
     huber_delta: float = Field(
         0.01,
         gt=0,
-        description="an error beyond this counts linearly, below quadratically; in the unit of each",
+        description="errors above this count linearly, below quadratically; in the unit of each quantity",
     )
 
 
 class Train(Section):
-    """Potentials of matgl: one for each seed, trained on the split train of one level, stopped by the split valid."""
+    """Potentials of matgl, one per seed, trained on one level, with early stopping on the split valid."""
 
     level: LevelName | None = Field(
-        None, description="level whose labels it learns, and no other; null: the first of label.levels"
+        None, description="level of the training labels; null: the first of label.levels"
     )
     architecture: Architecture = Field(
-        {"kind": "tensornet"}, description="what is trained from scratch; not looked at with a base"
+        {"kind": "tensornet"},
+        description="architecture of a potential trained from scratch; ignored with a base",
     )
     base: Base | None = Field(
         None,
-        description="weights to start from instead, as explore.potential of kind matgl names them (path or name): their architecture, "
-        "elements, scaling and references stay",
+        description="weights to fine-tune, named as in explore.potential of kind matgl (path or name); "
+        "their architecture, elements, scaling and references are kept",
     )
     retention_set: Path | None = Renamed(
         None,
         now="retention_set",
         before="kept",
-        description="with a base: file or folder of a table dataset or imported, of the same level; errors on it before and after "
+        description="with a base: file or folder of a table dataset or imported, of the same level; errors "
+        "on it "
+        "before and after "
         "fine-tuning measure forgetting",
     )
     references: Literal["atoms", "fit"] = Field(
         "atoms",
-        description="energies that each element starts from: atoms (isolated, at the same level) or fit (least squares on the split train, where there are no atoms, as at mlip)",
+        description="reference energies of the elements: atoms (isolated, at the same level) or fit "
+        "(least squares on the split train; needed at mlip, which has no atoms)",
     )
     seeds: list[int] = Field(
         [0],
         min_length=1,
-        description="a potential for each: initial weights and order of the data; several are a committee",
+        description="seeds of initial weights and data order, one potential each; several potentials are "
+        "a committee",
     )
-    epochs: int = Field(200, ge=1, description="most times that every row is seen")
+    epochs: int = Field(200, ge=1, description="largest number of epochs")
     patience: int = Field(
         30,
         ge=1,
-        description="stop after so many epochs in which the loss of the split valid did not become smaller",
+        description="stop after this number of epochs without a smaller loss of the split valid",
     )
-    batch_size: int = Field(32, ge=1, description="structures in one step, on all devices together")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="of Adam at the start")
+    batch_size: int = Field(32, ge=1, description="structures per step, over all devices")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="initial learning rate of Adam")
     final_learning_rate: float = Field(
-        0.01, gt=0, le=1, description="share of it that is left after all epochs, along a cosine"
+        0.01, gt=0, le=1, description="final learning rate as a share of the initial one; cosine schedule"
     )
-    gradient_norm: float = Field(10.0, gt=0, description="longer gradients are cut to this")
+    gradient_norm: float = Field(
+        10.0, gt=0, description="largest norm of the gradient; longer ones are clipped"
+    )
     loss: Loss = Loss()
     precision: Literal["float32", "float64"] = Field(
-        "float32", description="numbers while it is trained; what is saved is float32"
+        "float32", description="precision of training; saved weights are float32"
     )
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where it is trained: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of training: cpu, cuda, cuda:1"
     )
     devices: int = Runtime(
         1, ge=1, description="GPUs (or processes on a CPU) of one node that share each step"
@@ -91,12 +98,12 @@ class Train(Section):
     loaders: int = Runtime(
         0,
         ge=0,
-        description="processes for each device that find neighbours ahead; 0: none, for a CPU; a GPU wants some",
+        description="processes per device that build neighbour lists in advance; 0 for a CPU, some for a GPU",
     )
     checkpoint_interval_s: float = Runtime(
         300.0,
         ge=0,
-        description="time between checkpoints within an epoch (s): what a killed job loses at most",
+        description="time between checkpoints within an epoch (s): the most that a killed job loses",
     )
 
     @field_validator("seeds")
@@ -110,22 +117,26 @@ class Train(Section):
     def _fits_together(self) -> Self:
         if self.retention_set is not None and self.base is None:
             raise ValueError(
-                "retention_set: a potential trained from scratch has nothing to forget; set a base, or remove this key"
+                "retention_set: a potential trained from scratch has nothing to forget; set a base, or "
+                "remove this key"
             )
         if self.base is not None and self.base.older_convention:
             raise ValueError(
-                "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load the result under its present "
+                "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load "
+                "the result under its present "
                 "convention, and wrongly; take weights made for matgl 4, or train from scratch"
             )
         if self.loss.magmoms and self.base is None and self.architecture.kind != "chgnet":
             raise ValueError(
-                f"loss: {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or take the architecture chgnet"
+                f"loss: {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or "
+                "take the architecture chgnet"
             )
         if self.device != "cpu" and ":" in self.device and self.devices > 1:
             raise ValueError(f"devices: {self.device} is one GPU; write device: cuda for {self.devices}")
         if self.devices > self.batch_size:
             raise ValueError(
-                f"devices: a batch of {self.batch_size} cannot be shared by {self.devices}; make batch_size larger"
+                f"devices: a batch of {self.batch_size} cannot be shared by {self.devices}; make batch_size "
+                "larger"
             )
         if not (self.loss.energy or self.loss.forces or self.loss.stress):
             raise ValueError("loss: all weights are 0, so there is nothing to learn")

@@ -19,12 +19,14 @@ from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
+from pesatlas.runtime.templates import render
 from pesatlas.storage.atomic import write_text
 from pesatlas.tables.manifest import read_entry, read_json, sha256_of
 
 log = logging.getLogger(__name__)
 
 RECORD, README = file_name("export"), "README.md"
+_TEMPLATE = Path(__file__).with_name("export.md.j2")
 MARK = ".pesatlas-export"
 """Says that a folder may be replaced; the record cannot, for Snakemake takes it away before a rerun."""
 
@@ -44,9 +46,13 @@ def formats() -> list[str]:
 
 
 def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence[str]) -> list[Path]:
-    """Write the dataset of every level below ``results`` into ``folder``, with a record of what was written: ``export.json``.
+    """Write the dataset of every level below ``results`` into ``folder``, with a record of what was written.
 
-    A README says what is in it, and what has to be known to train on it: splits that are empty, and what the format leaves out. What is in the folder is replaced; the record comes last, so that an export without one is not whole.
+    ``export.json``.
+
+    A README says what is in it, and what has to be known to train on it: splits that are empty, and what the
+    format leaves out. What is in the folder is replaced; the record comes last, so that an export without one
+    is not whole.
 
     Parameters
     ----------
@@ -103,7 +109,9 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
 
 
 def remove_export(folder: Path) -> list[Path]:
-    """Take away an export: the files that its record lists, if they are as it tells; return the files that stay, for they are not ours.
+    """Take away an export: the files that its record lists, if they are as it tells.
+
+    Return the files that stay, for they are not ours.
 
     The record goes last, so that what is stopped half-way is done by doing it again.
     """
@@ -149,30 +157,21 @@ def _write_readme(
     rows: dict[str, dict[str, int]],
     remarks: Sequence[str],
 ) -> Path:
-    """Write what the export holds and what to know of it; below what the format's own README says, if it has one."""
+    """Write what the export holds and what to know of it.
+
+    Below what the format's own README says, if it has one.
+    """
     path = folder / README
-    lines = [path.read_text(encoding="utf-8")] if path.is_file() else _title(kind, sources)
-    lines += ["| level | train | valid | test |", "|---|---|---|---|"]
-    lines += [
-        f"| {level} | {' | '.join(str(counts.get(split, 0)) for split in SPLITS)} |"
-        for level, counts in rows.items()
-    ]
-    if remarks:
-        lines += ["", "## Before you train", "", *(f"- {remark}" for remark in remarks)]
-    write_text(path, "\n".join(lines) + "\n")
+    values = {
+        "own": path.read_text(encoding="utf-8") if path.is_file() else "",
+        "kind": kind,
+        "source": sources[0],
+        "rows": rows,
+        "splits": SPLITS,
+        "remarks": remarks,
+    }
+    write_text(path, render(_TEMPLATE, values))
     return path
-
-
-def _title(kind: str, sources: Sequence[Source]) -> list[str]:
-    name, version = sources[0].name, sources[0].version
-    return [
-        f"# {name} for {kind}",
-        "",
-        *(line for caveat in sources[0].caveats for line in (f"**Warning: {caveat}.**", "")),
-        f"Rows by split and level of campaign {name}, made with pesatlas {version}. What it is and how it was made: the dataset card.",
-        "Units, signs and what each program needs beyond these files: docs/dataset.md of pesatlas.",
-        "",
-    ]
 
 
 def _is_ours(folder: Path, kind: str) -> bool:

@@ -10,7 +10,7 @@ from pesatlas.tables import read_entry
 
 
 def made_otherwise(root: Path, names: Iterable[str], campaign: Campaign) -> list[str]:
-    """Say which of the tables ``names`` below ``root`` were not made with the settings of ``campaign``, or not of the others.
+    """Return tables ``names`` below ``root`` made with other settings, or from other inputs.
 
     Nothing is said of tables whose entries do not tell, as those of an older pesatlas.
     """
@@ -25,6 +25,7 @@ def made_otherwise(root: Path, names: Iterable[str], campaign: Campaign) -> list
         if why:
             found.setdefault("; ".join(why), []).append(name)
     return [
-        f"{root / names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}. `pesatlas run` makes it again."
+        f"{root / names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}. `pesatlas run` "
+        "makes it again."
         for why, names in found.items()
     ]

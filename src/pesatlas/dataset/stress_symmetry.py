@@ -53,7 +53,7 @@ def symmetry_of(numbers: NDArray[np.int_], cell: NDArray, positions: NDArray) ->
 
 
 def asymmetry(stress: NDArray, rotations: NDArray[np.float64]) -> float:
-    """Return the largest change of a component of ``stress`` (6, Voigt) under ``rotations`` (m, 3, 3), in its unit."""
+    """Return the largest change of a component of ``stress`` (6, Voigt) under ``rotations`` (m, 3, 3)."""
     if len(rotations) == 1:
         return 0.0
     tensor = np.empty((3, 3))

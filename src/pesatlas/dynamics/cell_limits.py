@@ -31,7 +31,7 @@ class CellLimits:
 
     @classmethod
     def of(cls, motions: Sequence[str], compressibilities: Sequence[float], device: torch.device) -> Self:
-        """Build from a name (all, isotropic, in_plane, none) and a compressibility (1/GPa) for each structure."""
+        """Build from a name (all, isotropic, in_plane, none) and compressibilities (1/GPa)."""
         return cls(
             torch.tensor([_MOVES[name] for name in motions], dtype=torch.float64, device=device),
             torch.tensor([name == "isotropic" for name in motions], device=device),
@@ -39,6 +39,9 @@ class CellLimits:
         )
 
     def project(self, strain: torch.Tensor) -> torch.Tensor:
-        """Project strains (B, 3, 3), orthogonally, onto those that are allowed; a free one is returned bit for bit."""
+        """Project strains (B, 3, 3), orthogonally, onto those that are allowed.
+
+        A free one is returned bit for bit.
+        """
         size = strain.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
         return torch.where(self.isotropic[:, None, None], size * self.moves, strain * self.moves)

@@ -1,27 +1,24 @@
 """Checkpoints of running trajectories, from which a killed job resumes.
 
-Two files in the work folder. ``frames.ledger`` grows by one record of new frames at each checkpoint; ``checkpoint.npz`` is replaced
-atomically and says how many of these records are its own, so that records of a checkpoint that was never finished do not count.
+Two files in the work folder. ``frames.ledger`` grows by one record of new frames at each checkpoint;
+``checkpoint.npz`` is replaced atomically and says how many of these records are its own, so that records of a
+checkpoint that was never finished do not count.
 """
 
-import json
 import logging
-import zipfile
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 
-from pesatlas.dynamics.md_state import State
-from pesatlas.explore.group import Group, Running
+from pesatlas.dynamics.checkpoint_file import UNREADABLE, read_checkpoint, state_of, write_checkpoint
+from pesatlas.dynamics.group import Group, Running
 from pesatlas.explore.stored_frames import frames_table, from_bytes, table_frames, to_bytes
 from pesatlas.explore.trajectory import Trajectory
-from pesatlas.storage.atomic import atomic_path
 from pesatlas.storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -31,8 +28,8 @@ log = logging.getLogger(__name__)
 class Progress:
     """All that is under way: who advances, who waits half-way for memory, who has not begun."""
 
-    active: Group = field(default_factory=Group)
-    paused: Group = field(default_factory=Group)
+    active: Group[Trajectory] = field(default_factory=Group)
+    paused: Group[Trajectory] = field(default_factory=Group)
     queue: deque[Trajectory] = field(default_factory=deque)
 
     @property
@@ -77,14 +74,11 @@ class Checkpoint:
             "chunks": self._chunks,
             "queue": [each.key for each in progress.queue],
         }
-        arrays: dict[str, np.ndarray] = {}
+        states = {}
         for name, group in (("active", progress.active), ("paused", progress.paused)):
             head[name] = [[run.trajectory.key, run.step, len(run.frames)] for run in group.runs]
-            if group.runs:
-                arrays |= {f"{name}.{k}": v for k, v in group.state.arrays().items()}
-        arrays["head"] = np.array(json.dumps(head))
-        with atomic_path(self._path) as temporary, temporary.open("wb") as handle:
-            np.savez(handle, allow_pickle=False, **arrays)
+            states[f"{name}."] = group.state if group.runs else None
+        write_checkpoint(self._path, head, states)
         for run in runs:
             run.saved = len(run.frames)
 
@@ -95,7 +89,7 @@ class Checkpoint:
             return None
         try:
             progress = self._read(trajectories)
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
+        except (*UNREADABLE, pa.ArrowInvalid) as error:
             log.warning(
                 "%s is not a checkpoint of this batch (%s): starting from the beginning", self._path, error
             )
@@ -114,23 +108,20 @@ class Checkpoint:
         return progress
 
     def _read(self, trajectories: Mapping[str, Trajectory]) -> Progress:
-        with np.load(self._path, allow_pickle=False) as data:
-            arrays = dict(data)
-        head = json.loads(str(arrays["head"]))
+        head, arrays = read_checkpoint(self._path)
         if head["identity"] != self._identity:
             raise ValueError("other structures, settings or potential")
         self._chunks = head["chunks"]
         frames = self._read_frames(self._chunks)
-        groups: list[Group] = []
+        groups: list[Group[Trajectory]] = []
         for name in ("active", "paused"):
-            own = {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(f"{name}.")}
             runs = [
                 Running(trajectories[key], step, frames.get(key, [])[:count], count)
                 for key, step, count in head[name]
             ]
             if any(len(run.frames) != run.saved for run in runs):
                 raise ValueError("frames are missing")
-            groups.append(Group(runs, State.from_arrays(own, self._device)) if runs else Group())
+            groups.append(Group(runs, state_of(arrays, f"{name}.", self._device)) if runs else Group())
         active, paused = groups
         return Progress(active, paused, deque(trajectories[key] for key in head["queue"]))
 

@@ -3,22 +3,20 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
 
 from pesatlas.config.explore import Explore
-from pesatlas.dynamics.md_state import State
+from pesatlas.dynamics.driver import Driver
+from pesatlas.dynamics.group import Group, Running
+from pesatlas.dynamics.memory import Capacity, load_of
 from pesatlas.dynamics.npt import NpT
-from pesatlas.explore import limits
 from pesatlas.explore.checkpoint import Checkpoint, Progress
-from pesatlas.explore.group import Group, start_group
-from pesatlas.explore.memory import Capacity, load_of
+from pesatlas.explore.frame_checks import check_frame, check_start, with_cause
 from pesatlas.explore.stored_frames import take_frames
 from pesatlas.explore.trajectory import Commit, Trajectory
-from pesatlas.potentials.oom_retry import evaluate
 from pesatlas.potentials.potential import Potential
 from pesatlas.runtime.progress import report
 from pesatlas.tables.failures import Failure
@@ -29,8 +27,8 @@ log = logging.getLogger(__name__)
 class Engine:
     """Run trajectories to their ends.
 
-    Which trajectories share a batch at which step follows from their order and the capacity alone, and is restored from the
-    checkpoint: a potential's last bits may depend on what it evaluates together.
+    Which trajectories share a batch at which step follows from their order and the capacity alone, and is
+    restored from the checkpoint: a potential's last bits may depend on what it evaluates together.
 
     Parameters
     ----------
@@ -44,23 +42,25 @@ class Engine:
         self, settings: Explore, potential: Potential, checkpoint: Checkpoint, commit: Commit
     ) -> None:
         self._settings = settings
-        self._potential = potential
         self._checkpoint = checkpoint
         self._commit = commit
-        self._npt = NpT(
+        npt = NpT(
             settings.longest_timestep_fs,
             settings.thermostat_tau_fs,
             settings.barostat_tau_fs,
             settings.compressibility_per_GPa,
         )
         self._capacity = Capacity(potential.device, settings.max_atoms_in_memory)
+        self._driver = Driver(npt, potential, self._end, self._capacity)
         self._failed = 0
 
     def run(self, trajectories: Mapping[str, Trajectory], missing: Collection[str]) -> None:
-        """Go on from the checkpoint; without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+        """Go on from the checkpoint.
 
-        What was to be computed is decided once, at the start: a resumed job that left out what was finished since would
-        evaluate other structures together than the job it goes on for.
+        Without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+
+        What was to be computed is decided once, at the start: a resumed job that left out what was finished
+        since would evaluate other structures together than the job it goes on for.
         """
         progress = self._checkpoint.load(trajectories)
         if progress is None:
@@ -74,12 +74,13 @@ class Engine:
             self._fill(progress)
             if progress.active.runs:
                 meter.count(progress.active.atoms)
-                self._advance(progress)
+                group = self._keep_frames(self._driver.advance(progress.active))
+                progress.active, progress.paused = self._shed(group, progress.paused)
             if time.monotonic() - saved >= self._settings.checkpoint_interval_s:
                 self._checkpoint.save(progress)
                 saved = time.monotonic()
             meter.report(progress, self._failed)
-        meter.publish(progress, self._failed)
+        meter.write_progress(progress, self._failed)
         self._checkpoint.save(progress)
 
     def _fill(self, progress: Progress) -> None:
@@ -107,7 +108,7 @@ class Engine:
         entering: list[Trajectory] = []
         while progress.queue:
             first = progress.queue[0]
-            failure = limits.check_start(first.cell, first.positions, first.abort)
+            failure = check_start(first.cell, first.positions, first.abort)
             if failure:
                 self._failed += 1
                 self._commit(progress.queue.popleft(), [], failure)
@@ -118,49 +119,16 @@ class Engine:
             entering.append(progress.queue.popleft())
             atoms, pairs = atoms + more[0], pairs + more[1]
         if entering:
-            group = self._evaluate(
-                start_group(entering, self._potential.device), lambda old, new: old.evaluated(new)
-            )
-            progress.active += group
+            progress.active += self._driver.start(entering)
 
-    def _advance(self, progress: Progress) -> None:
-        """Take one step with all active trajectories."""
-        group = progress.active
-        noise = torch.as_tensor(group.noise.at(group.steps), device=self._potential.device)
-        for run in group.runs:
-            run.step += 1
-        steps = group.timesteps(self._npt)
-        group.state = self._npt.move(group.aimed(), noise, group.cell_limits, steps)
-        group = self._drop(
-            group, limits.check_motion(group.state, group.steps, group.start_volumes, group.limits)
-        )
-        group = self._keep_frames(
-            self._evaluate(group, partial(self._npt.complete, timesteps=group.timesteps(self._npt)))
-        )
-        progress.active, progress.paused = self._shed(group, progress.paused)
-
-    def _evaluate(self, group: Group, use: Callable[..., State]) -> Group:
-        """Ask the potential, and return those of which it had something finite to say."""
-        if not group.runs:
-            return group
-        pairs = group.pairs
-        evaluation, failures, too_large = evaluate(self._potential, group.state.batch)
-        if not too_large:
-            self._capacity.observe(pairs)
-        elif not failures:
-            # with a failure, one cell was too much by itself, which says nothing of the others
-            self._capacity.shrink(group.atoms, pairs)
-        group.state = use(group.state, evaluation)
-        return self._drop(group, limits.check_evaluated(group.state, group.steps) | failures)
-
-    def _keep_frames(self, group: Group) -> Group:
+    def _keep_frames(self, group: Group[Trajectory]) -> Group[Trajectory]:
         """Keep the frames that are due; let go whoever is done or should not be kept."""
         failures: dict[int, Failure] = {}
         done = []
         due = {i: run.step for i, run in enumerate(group.runs) if run.step % run.trajectory.frame_steps == 0}
         for i, frame in (take_frames(group.state, due) if due else {}).items():
             run = group.runs[i]
-            failure = limits.check_frame(frame, run.trajectory.abort)
+            failure = check_frame(frame, run.trajectory.abort)
             if failure:
                 failures[i] = failure
                 continue
@@ -168,19 +136,18 @@ class Engine:
             if run.step == run.trajectory.steps:
                 self._commit(run.trajectory, run.frames, None)
                 done.append(i)
-        return self._drop(group, failures, done)
+        return self._driver.drop(group, failures, done)
 
-    def _drop(self, group: Group, failures: Mapping[int, Failure], done: Iterable[int] = ()) -> Group:
-        for i, found in failures.items():
-            run = group.runs[i]
-            failure = limits.with_cause(found, run.trajectory.numbers, run.trajectory.timestep_fs)
-            log.warning("%s failed: %s, %s", run.trajectory.name, failure.reason.value, failure.detail)
-            self._commit(run.trajectory, run.frames, failure)
-        self._failed += len(failures)
-        gone = {*failures, *done}
-        return group.split(gone)[1] if gone else group
+    def _end(self, run: Running[Trajectory], found: Failure) -> None:
+        """Commit a trajectory that failed."""
+        failure = with_cause(found, run.trajectory.numbers, run.trajectory.timestep_fs)
+        log.warning("%s failed: %s, %s", run.trajectory.name, failure.reason.value, failure.detail)
+        self._commit(run.trajectory, run.frames, failure)
+        self._failed += 1
 
-    def _shed(self, group: Group, paused: Group) -> tuple[Group, Group]:
+    def _shed(
+        self, group: Group[Trajectory], paused: Group[Trajectory]
+    ) -> tuple[Group[Trajectory], Group[Trajectory]]:
         """Let the last trajectories wait if there are more than fit since memory ran out."""
         if len(group.runs) <= 1 or self._capacity.fits(group.atoms, group.pairs):
             return group, paused
@@ -209,7 +176,7 @@ class Meter:
         self._settings = settings
         self._begun = self._said = time.monotonic()
         self._work = 0
-        self.publish(progress, 0)
+        self.write_progress(progress, 0)
 
     def count(self, atoms: int) -> None:
         """Take note of one step with so many atoms."""
@@ -231,10 +198,10 @@ class Meter:
             rate,
             _duration(self._left(progress) / rate) if rate else "unknown time",
         )
-        self.publish(progress, failed)
+        self.write_progress(progress, failed)
 
-    def publish(self, progress: Progress, failed: int) -> None:
-        """Tell ``pesatlas status``."""
+    def write_progress(self, progress: Progress, failed: int) -> None:
+        """Write the progress file for ``pesatlas status``."""
         rate = self._rate()
         report(
             "trajectories",

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from pesatlas.config.explore import Explore
-from pesatlas.explore.group import start_group
-from pesatlas.explore.limits import check_evaluated, check_start
-from pesatlas.explore.memory import Capacity
+from pesatlas.dynamics.group import start_group
+from pesatlas.dynamics.limits import check_evaluated
+from pesatlas.dynamics.memory import Capacity
+from pesatlas.explore.frame_checks import check_start
 from pesatlas.explore.stored_frames import take_frames
 from pesatlas.explore.trajectory import Commit, Trajectory
 from pesatlas.potentials.chunks import chunks_by_atoms

@@ -15,6 +15,7 @@ from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.explore import Abort, Explore
 from pesatlas.config.section import digest
 from pesatlas.dynamics.distance import min_distance
+from pesatlas.dynamics.limits import Limits
 from pesatlas.dynamics.md_state import State, initial_state
 from pesatlas.dynamics.noise import initial_velocities
 from pesatlas.dynamics.npt import VERSION
@@ -27,6 +28,8 @@ PATHS_VERSION = 1
 """Raise it when the same two states would give another path: stored paths are then computed anew."""
 
 EQUILIBRIUM = "equilibrium"
+_LOWEST_LIMIT_K = 300.0
+"""A target below counts as this one where a temperature is compared with its limit."""
 
 
 _OF_THE_KEY = (
@@ -49,7 +52,7 @@ _ENSEMBLES = {
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A cell at a condition: one trajectory to run, a path to find, or (``static``) a cell to evaluate as it is.
+    """A cell at a condition: a trajectory, a path, or (``static``) a cell to evaluate unmoved.
 
     Attributes
     ----------
@@ -116,6 +119,23 @@ class Trajectory:
         return not self.static and self.path_end is None
 
     @property
+    def is_ramped(self) -> bool:
+        """Whether the target temperature changes."""
+        return bool(self.ramp)
+
+    @property
+    def limits(self) -> Limits:
+        """When it has left physics; distances are looked at in its frames."""
+        return Limits(
+            volume_ratio=self.abort.max_volume_ratio,
+            jump_A=np.inf,
+            distance_A=self.abort.min_distance_A,
+            distance_every=0,
+            temperature_ratio=self.abort.max_temperature_factor,
+            lowest_K=_LOWEST_LIMIT_K,
+        )
+
+    @property
     def random_key(self) -> int:
         """128 bits that decide the trajectory's random numbers."""
         return int(self.key, 16)
@@ -151,7 +171,7 @@ Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
 def read_trajectories(
     structures: Path, batch: int, settings: Explore, seed: int, potential: Potential
 ) -> tuple[list[Trajectory], int]:
-    """Return what is to be computed for ``batch`` of the table ``structures``, and how many of its rows belong to it."""
+    """Return trajectories and static cells of ``batch`` in the table ``structures``, and its row count."""
     rows = read_table(structures, "structures", filters=[("batch", "=", batch)]).to_pylist()
     made_by = [potential.name, potential.weights_hash, settings.potential.identity()]
     found: list[Trajectory] = []
@@ -194,7 +214,10 @@ def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Ite
 
 
 def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
-    """Return what a condition says, completed by section ``explore``; times are rounded to whole frames and steps."""
+    """Return what a condition says, completed by section ``explore``.
+
+    Times are rounded to whole frames and steps.
+    """
     of_abort = {name: condition[name] for name in Abort.model_fields if condition.get(name) is not None}
     ramp = condition.get("ramp") or ()
     compressibility = condition.get("compressibility_per_GPa")
@@ -222,8 +245,9 @@ def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
 def displacement_ratios(trajectory: Trajectory, frames: pa.Table) -> list[float]:
     """Return, for each frame, how far atoms are from where they started, over the shortest distance there.
 
-    Root mean square in scaled coordinates, so that a strain of the cell does not count, in the cell of the frame, and without the
-    drift of the centre of mass. Crystals melt where the vibrations reach 0.1 to 0.15 (F. A. Lindemann, Phys. Z. 11, 609 (1910)).
+    Root mean square in scaled coordinates, so that a strain of the cell does not count, in the cell of the
+    frame, and without the drift of the centre of mass. Crystals melt where the vibrations reach 0.1 to 0.15
+    (F. A. Lindemann, Phys. Z. 11, 609 (1910)).
     """
     scaled = trajectory.positions @ np.linalg.inv(trajectory.cell)
     nearest = min_distance(trajectory.cell, trajectory.positions)

@@ -35,7 +35,7 @@ def write_tables(
     snapshots: Path,
     failures: Path,
 ) -> None:
-    """Write both tables; ``outcomes`` come sorted by the names of their trajectories, as ``snapshot_id`` is to be."""
+    """Write both tables; ``outcomes`` are sorted by the names of their trajectories."""
     counts = Counter(
         dict.fromkeys(
             (

@@ -35,7 +35,7 @@ with open(sys.argv[1], "r+b") as handle:
 
 
 def check_folder(what: str, folder: Path, *, private: bool) -> Iterator[Check]:
-    """Check that ``folder`` (or where it would be made) can be written, has room, and, if ``private``, is not everybody's to write."""
+    """Check ``folder`` or its parent: writable, free space, and, if ``private``, not writable by all."""
     there = _nearest(folder)
     name = f"{what} {folder}"
     if not os.access(there, os.W_OK | os.X_OK):
@@ -56,11 +56,12 @@ def check_folder(what: str, folder: Path, *, private: bool) -> Iterator[Check]:
 
 
 def check_locks(what: str, folder: Path) -> Check:
-    """Check that two processes can't hold one lock in ``folder`` (or where it would be made), and that it is free when its holder is killed."""
+    """Check that locks in ``folder`` or its parent are exclusive, and free when their holder is killed."""
     there = _nearest(folder)
     name = f"locks in the {what} {folder}"
     remedy = (
-        "put it on a file system with working flock (on NFS: mounted without nolock and local_lock; on Lustre: with -o flock); "
+        "put it on a file system with working flock (on NFS: mounted without nolock and local_lock; on "
+        "Lustre: with -o flock); "
         "without locks two jobs may write the same file"
     )
     try:

@@ -16,7 +16,7 @@ from pesatlas.potentials.graph import Graph
 
 
 def load_model(path: Path, version: str) -> CHGNet:
-    """Load the weights ``version`` of the package from ``path``, as ``CHGNet.load`` does but restricted to tensors and numbers."""
+    """Load weights ``version`` from ``path`` like ``CHGNet.load``, but only tensors and numbers."""
     saved = torch.load(path, map_location="cpu", weights_only=True)["model"]
     with contextlib.redirect_stdout(io.StringIO()):  # it announces itself
         # The output bias is for 0.2.0 alone, as in CHGNet.load.
@@ -86,7 +86,7 @@ def to_batched_graph(model: Any, graph: Graph, vectors: torch.Tensor) -> Batched
 
 
 def _angles(centres: torch.Tensor, lengths: torch.Tensor, cutoff: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """All ordered pairs of different directed bonds shorter than ``cutoff`` that share their centre, as bond indices."""
+    """Ordered pairs of directed bonds shorter than ``cutoff`` with a common centre, as bond indices."""
     short = torch.nonzero(lengths < cutoff).squeeze(1)
     short = short[torch.argsort(centres[short], stable=True)]
     counts = torch.bincount(centres[short]) if len(short) else short

@@ -8,7 +8,7 @@ from pesatlas.potentials.loading import identify
 
 
 def state_of_committee(campaign: Campaign) -> str:
-    """Return a hash that changes with the round before, and with weights of the committee that are given by path.
+    """Return a hash of the previous round, and of the committee's weights that are given by path.
 
     Weights given by name appear in the course of the first run, which would look like a change to the second.
     """

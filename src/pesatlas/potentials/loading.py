@@ -22,7 +22,7 @@ _passed: set[str] = set()
 
 
 def load_potential(options: Any, device: str, *, gate: bool = True) -> "Potential":
-    """Load the potential that ``options`` (of one of the kinds) describe onto ``device``, and let it through the gate if it may explore.
+    """Load the potential of ``options`` onto ``device``, and pass it through the gate.
 
     Raises
     ------
@@ -59,7 +59,8 @@ def identify(options: Any) -> Identity:
     kind = find(POTENTIALS, options.kind)
     if not hasattr(kind, "identify"):
         raise UserError(
-            f"the potential '{options.kind}' cannot label: its module {kind.__name__} has no function identify(options), which the "
+            f"the potential '{options.kind}' cannot label: its module {kind.__name__} has no function "
+            "identify(options), which the "
             "fingerprint of its level comes from. Add one, or take another potential."
         )
     identity: Identity = kind.identify(options)

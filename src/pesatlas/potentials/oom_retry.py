@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(potential: Potential, batch: Batch) -> tuple[Evaluation, dict[int, Failure], bool]:
-    """Evaluate a batch; one that does not fit into memory, or stops the potential, is halved until the culprit is alone.
+    """Evaluate a batch; halve it when it fails or exceeds memory, until the culprit is alone.
 
     Returns
     -------

@@ -34,7 +34,7 @@ class Batch:
 
 
 def batch_of_rows(rows: Sequence[Mapping[str, Any]], device: torch.device) -> Batch:
-    """Put rows of a table with ``n_atoms``, ``numbers``, ``cell_A`` and ``positions_A`` one after the other, on ``device``."""
+    """Concatenate rows of a table with geometries into a batch on ``device``."""
 
     def joined(name: str) -> torch.Tensor:
         return torch.tensor(np.concatenate([np.asarray(row[name]) for row in rows]), device=device)

@@ -74,7 +74,10 @@ class Figure:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The chart as Vega-Lite's JSON, without data and as wide as its place; what cannot be drawn says why."""
+        """The chart as Vega-Lite's JSON, without data and as wide as its place.
+
+        What cannot be drawn says why.
+        """
         chart = self.chart
         if chart is None:
             note = alt.Chart(alt.Data(values=[{"text": self.empty}])).mark_text(size=13, limit=WIDTH)
@@ -91,7 +94,7 @@ def plain(value: Any) -> Any:
 
 
 def base(data: str, *, level: bool = False) -> alt.Chart:
-    """Return a chart of the rows ``data`` that the page filters by element and domain, and by level if they have one."""
+    """Return a chart of the rows ``data``, which the page filters by element, domain and level."""
     chart = alt.Chart(alt.NamedData(data)).add_params(
         alt.param(name="element", value=""), alt.param(name="domain", value="")
     )
@@ -114,9 +117,10 @@ def histogram(
     *,
     bins: int = 50,
 ) -> alt.Chart:
-    """Return the distribution of ``field`` at each level, over the range of all ``values``, whatever is filtered.
+    """Return the distribution of ``field`` at each level, over the unfiltered range of ``values``.
 
-    The number of rows is on an axis that is logarithmic with a place for zero: tails of a few rows are what one looks for.
+    The number of rows is on an axis that is logarithmic with a place for zero: tails of a few rows are what
+    one looks for.
     """
     known = [value for value in values if value is not None and np.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)

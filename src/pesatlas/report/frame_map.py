@@ -81,7 +81,10 @@ def _structure(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
-    """Return how frames of dynamics compare with their targets: temperature, and volume of the cell they started from."""
+    """Return how frames of dynamics compare with their targets.
+
+    Temperature, and volume of the cell they started from.
+    """
     names = ["structure_id", "variant", "domain", "numbers", "cell_A", "n_atoms"]
     starts = {
         (row["structure_id"], row["variant"]): volume_A3(row)
@@ -108,7 +111,7 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
 
 
 def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
-    """Return in how many rows of the pool, the selection and each dataset every element is, with its place in the periodic table."""
+    """Return row counts of every element in pool, selection and datasets, with its table position."""
     selection = (piece["numbers"] for piece in iter_table(below(reader.results, "selection"), ["numbers"]))
     counts = {
         "pool": count_elements([pool["numbers"]]),

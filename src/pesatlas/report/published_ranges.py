@@ -1,7 +1,7 @@
 """Published ranges of other datasets, for comparison; only numbers from their own files or texts.
 
-No range of OMat24 is here: its filters are told of another set (sAlex), and its distributions are pictures without numbers.
-Nor is one of volumes: nobody states it.
+No range of OMat24 is here: its filters are told of another set (sAlex), and its distributions are pictures
+without numbers. Nor is one of volumes: nobody states it.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Span:
-    """A range of one quantity in one dataset, in the unit of the figure, with what it is and where it is said."""
+    """A published range of one quantity in one dataset, in the unit of the figure, with its source."""
 
     figure: str
     dataset: str

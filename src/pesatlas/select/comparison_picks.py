@@ -49,11 +49,12 @@ class Explored:
 
 
 def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Path) -> None:
-    """Write the tables ``selection``, with all that a comparison needs labelled, each geometry once, and ``arms``: who picked what.
+    """Write table ``selection`` of all geometries to label, and table ``arms`` with the picks of each.
 
-    An arm is what a campaign with that policy would pick, had it only the materials that are not held out. Its order is that of
-    the policy, and a smaller share of the cost is a beginning of it. The full cost is the most that every policy can spend within
-    ``select.target`` and ``select.budget``; it is counted in the manifest of ``arms``.
+    An arm is what a campaign with that policy would pick, had it only the materials that are not held out.
+    Its order is that of the policy, and a smaller share of the cost is a beginning of it. The full cost is
+    the most that every policy can spend within ``select.target`` and ``select.budget``; it is counted in the
+    manifest of ``arms``.
 
     Raises
     ------
@@ -95,9 +96,10 @@ def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Pat
 
 
 def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
-    """Return the crystals that may be learned from, and those that are held out, as the splits of the dataset have them.
+    """Return the crystals for training and the held-out ones, by the splits of the dataset.
 
-    A crystal of which some cells are held out and others are not, as may be where a domain changes elements, is in neither.
+    A crystal of which some cells are held out and others are not, as may be where a domain changes elements,
+    is in neither.
     """
     split, seed = campaign.dataset.split, campaign.campaign.seed
     sides: dict[str, set[bool]] = {}
@@ -107,7 +109,8 @@ def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
     learned, held_out = ({name for name, found in sides.items() if found == {side}} for side in (False, True))
     if not learned or not held_out:
         raise UserError(
-            f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be learned from: nothing to compare. "
+            f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be "
+            "learned from: nothing to compare. "
             "Explore more crystals, or change dataset.split.test."
         )
     return learned, held_out
@@ -116,7 +119,7 @@ def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
 def _pick(
     campaign: Campaign, changes: dict[str, Any], explored: Explored, only: Collection[str], folder: Path
 ) -> pa.Table:
-    """Return the table ``selection`` of a campaign that has only some materials, and other options of select."""
+    """Return the table ``selection`` for some materials and changed options of select."""
     select = type(campaign.select).model_validate(campaign.select.model_dump() | changes)
     other = campaign.model_copy(update={"select": select})
     folder.mkdir()
@@ -156,7 +159,7 @@ def _test(table: pa.Table, frames: int) -> pa.Table:
 
 
 def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
-    """Raise a UserError if an arm that may spend ``least`` has no pick, or no frame of the test has only elements that every arm has."""
+    """Raise a UserError if an arm of cost ``least`` has no pick, or arms and test share no elements."""
     known: list[set[int]] = []
     for arm, table in cut.items():
         if arm != TEST:
@@ -165,13 +168,18 @@ def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
     common = set.intersection(*known)
     if not any(common.issuperset(numbers) for numbers in cut[TEST]["numbers"].to_pylist()):
         raise UserError(
-            "compare: no held-out frame has only elements that every arm has picked at the smallest of compare.cost_shares, so there would be "
-            "nothing to test on. Make select.target or that share larger, or explore more crystals of the same elements."
+            "compare: no held-out frame has only elements that every arm has picked at the smallest of "
+            "compare.cost_shares, so there would be "
+            "nothing to test on. Make select.target or that share larger, or explore more crystals of the "
+            "same elements."
         )
 
 
 def _union(cut: dict[str, pa.Table]) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Return the rows of all arms, each geometry once, and the rows of table ``arms``; what an arm has, the test has not."""
+    """Return the rows of all arms, each geometry once, and the rows of table ``arms``.
+
+    What an arm has, the test has not.
+    """
     names: dict[str, str] = {}
     kept: list[pa.Table] = []
     rows: list[dict[str, Any]] = []

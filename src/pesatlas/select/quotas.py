@@ -26,10 +26,11 @@ def in_turns(
     cost: NDArray[np.float64],
     quotas: Mapping[str, float],
 ) -> list[int]:
-    """Return the rows of all parts in one order, of which every beginning keeps the shares as well as whole picks can.
+    """Return the rows of all parts interleaved, so that every beginning keeps the shares.
 
-    The k-th pick of a part comes when the part has spent that much over its share; a part that has run out of picks leaves its
-    share to the others. So a smaller target, or a smaller budget, is the beginning of a larger one.
+    The k-th pick of a part comes when the part has spent that much over its share; a part that has run out of
+    picks leaves its share to the others. So a smaller target, or a smaller budget, is the beginning of a
+    larger one.
 
     Parameters
     ----------

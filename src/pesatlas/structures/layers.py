@@ -30,8 +30,9 @@ class Layered:
 def find_layers(crystal: Crystal) -> Layered | str:
     """Return a crystal by its layers, or why it has none, in words.
 
-    Bonds are pairs closer than a multiple of the sum of their covalent radii; which multiple, and whether they make layers, is
-    decided by the score of Larsen, Pandey, Strange & Jacobsen, Phys. Rev. Mater. 3, 034003 (2019), as in ASE.
+    Bonds are pairs closer than a multiple of the sum of their covalent radii; which multiple, and whether
+    they make layers, is decided by the score of Larsen, Pandey, Strange & Jacobsen, Phys. Rev. Mater. 3,
+    034003 (2019), as in ASE.
     """
     from ase.geometry.dimensionality import (  # noqa: PLC0415 - reading a configuration imports this module, not ASE
         analyze_dimensionality,
@@ -48,7 +49,10 @@ def find_layers(crystal: Crystal) -> Layered | str:
         return "its layers do not lie in one plane"
     basis = _basis(normal, crystal.cell)
     if basis is None:
-        return f"its layers lie in the plane {tuple(normal.tolist())}, for which no short lattice vectors were found"
+        return (
+            f"its layers lie in the plane {tuple(normal.tolist())}, for which no short lattice vectors were "
+            "found"
+        )
     whole = replace(crystal, positions=crystal.positions + offsets @ crystal.cell)
     whole = laid_flat(replace(whole, cell=basis @ crystal.cell))
     layers = [np.flatnonzero(best.components == name) for name in np.unique(best.components)]
@@ -63,7 +67,7 @@ def find_layers(crystal: Crystal) -> Layered | str:
 def _unwrapped(
     crystal: Crystal, factor: float, components: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return lattice translations (n, 3) that make each component whole, and those by which components are connected to themselves."""
+    """Return translations (n, 3) that make components whole, and their periods."""
     from ase.data import covalent_radii  # noqa: PLC0415 - as above
     from vesin import NeighborList  # noqa: PLC0415 - as above
 
@@ -98,7 +102,7 @@ def _unwrapped(
 
 
 def _normal(cycles: list[np.ndarray]) -> np.ndarray | None:
-    """Return the primitive integer vector perpendicular, in reciprocal lattice units, to all cycles, or None if they are not of one plane."""
+    """Return the primitive reciprocal vector normal to all cycles, or None if they are not coplanar."""
     distinct = np.unique(np.array(cycles).reshape(-1, 3), axis=0)
     if np.linalg.matrix_rank(distinct) != 2:
         return None
@@ -108,7 +112,7 @@ def _normal(cycles: list[np.ndarray]) -> np.ndarray | None:
 
 
 def _basis(normal: np.ndarray, cell: np.ndarray) -> np.ndarray | None:
-    """Return integer rows of a right-handed basis of the same lattice, the first two shortest in the plane of ``normal``."""
+    """Return a right-handed integer basis whose first two rows are shortest in the plane of ``normal``."""
     if not normal[:2].any():
         return np.eye(3, dtype=int)
     range_ = range(-_LONGEST, _LONGEST + 1)

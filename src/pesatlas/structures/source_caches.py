@@ -29,16 +29,16 @@ def fetch_structures(campaign: Campaign) -> None:
 
 
 def state_of_sources(campaign: Campaign) -> str:
-    """Return a hash that changes when a file of a source is added, removed or edited (by name, size and time).
+    """Return a hash of the files of sources: names, sizes and times.
 
-    A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are not among them: they
-    appear in the course of the first run, which would look like a change to the second.
+    A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are
+    not among them: they appear in the course of the first run, which would look like a change to the second.
     """
     return _state(_inputs(campaign))
 
 
 def content_of_sources(campaign: Campaign) -> str:
-    """Return a hash that changes when a file of a source is added, removed or edited, but not when all are copied."""
+    """Return a hash of the files of sources that does not change when all are copied."""
     files = _inputs(campaign)
     return _content(tuple(files), _state(files))
 

@@ -1,7 +1,10 @@
 """Model card of a trained potential."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from pesatlas.runtime.templates import render
 
 _HEADS = ("rows", "energy (meV/atom)", "forces (meV/Å)", "stress (GPa)", "moments (μB)")
 _KEYS = ("rows", "energy_mae_meV_per_atom", "force_mae_meV_per_A", "stress_mae_GPa", "magmom_mae_muB")
@@ -13,65 +16,53 @@ _GUESSES = {
 }
 
 
+_SPLITS = {
+    "valid": "",
+    "test": "",
+    "kept": " (retention set: rows of another dataset, to measure forgetting)",
+}
+_TEMPLATE = Path(__file__).with_name("model_card.md.j2")
+
+
 def page(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
-    data, training, gate = card["data"], card["training"], card["gate"]
-    rows = ", ".join(f"{count} {split}" for split, count in data["rows"].items())
-    settings = card["settings"]
     made = (
         f"fine-tuned from weights {card['base_sha256'][:16]}"
         if card["base_sha256"]
-        else f"{settings['architecture']['kind']}, trained from scratch"
+        else f"{card['settings']['architecture']['kind']}, trained from scratch"
     )
-    parts = [
-        f"# {card['name']}",
-        (
-            f"A potential of level **{card['level']}** (fingerprint {', '.join(card['level_fingerprints'])}): {made}, with "
-            f"matgl {card['versions']['matgl']} and pesatlas {card['versions']['pesatlas']}."
+    values = {
+        "card": card,
+        "made": made,
+        "rows": ", ".join(f"{count} {split}" for split, count in card["data"]["rows"].items()),
+        "against": _against(card),
+        "splits": [
+            {"name": split, "remark": remark, "tables": tables}
+            for split, remark in _SPLITS.items()
+            if (tables := _tables(card, split))
+        ],
+    }
+    return render(_TEMPLATE, values)
+
+
+def _tables(card: Mapping[str, Any], split: str) -> list[str]:
+    """Return errors on a split: of the potential and its baselines, then by domain and by element."""
+    scores = [each for each in card["scores"] if each["split"] == split]
+    if not scores:
+        return []
+    total = [each for each in scores if each["group"] == "all"]
+    trained = [each for each in scores if each["of"] == "trained"]
+    return [
+        _scores(("potential", *_HEADS), total, lambda each: _GUESSES[each["of"]]),
+        *(
+            _scores(
+                (group, *_HEADS),
+                [each for each in trained if each["group"] == group],
+                lambda each: each["name"],
+            )
+            for group in ("domain", "element")
         ),
-        *(f"**Warning: {each}.**" for each in card["caveats"]),
-        _table(
-            ("", ""),
-            [
-                ("elements", " ".join(card["elements"])),
-                ("weights (sha256)", f"`{card['weights_sha256']}`"),
-                (
-                    "dataset",
-                    f"campaign {data['campaign']}; rows: {rows}; sha256 {', '.join(data['sha256'].values())}",
-                ),
-                ("energies measured against", _against(card)),
-                ("scale of forces", f"{card['scaling']['data_std_eV']:.4g} eV/Å"),
-                ("seed", str(card["seed"])),
-                (
-                    "trained",
-                    f"{training['epochs']} epochs, {training['steps']} steps; weights of epoch {training['best_epoch']}",
-                ),
-                ("fit to explore", "yes: it passed the gate" if gate["passed"] else "**no**, see below"),
-            ],
-        ),
-        '```python\nimport matgl\n\npotential = matgl.load_model("FOLDER")\n```',
-        f"```yaml\nexplore:\n  potential: {{kind: matgl, path: FOLDER, sha256: {card['weights_sha256']}}}\n```",
-        "## Errors",
-        "Mean absolute errors at level " + card["level"] + " on rows that it was not trained on.",
     ]
-    for split in ("valid", "test", "kept"):
-        scores = [each for each in card["scores"] if each["split"] == split]
-        if not scores:
-            continue
-        total = [each for each in scores if each["group"] == "all"]
-        about = " (retention set: rows of another dataset, to measure forgetting)" if split == "kept" else ""
-        parts += [
-            f"### Split {split}{about}",
-            _scores(("potential", *_HEADS), total, lambda each: _GUESSES[each["of"]]),
-        ]
-        for group in ("domain", "element"):
-            mine = [each for each in scores if each["group"] == group and each["of"] == "trained"]
-            parts.append(_scores((group, *_HEADS), mine, lambda each: each["name"]))
-    if not card["scores"]:
-        parts.append("None: the splits valid and test are empty.")
-    if not gate["passed"]:
-        parts += ["## Why it cannot explore", f"```text\n{gate['said']}\n```"]
-    return "\n\n".join(parts) + "\n"
 
 
 def _against(card: Mapping[str, Any]) -> str:

@@ -19,23 +19,29 @@ FILES = ("ionic-conductivity.json.gz", "ionic-conductivity.json")
 QUANTITIES = {"log10_conductivity": ("log10(S/cm)", "mae", "log10_conductivity_S_per_cm")}
 _NEEDED = ("ion", "charge", "temperature_K")
 ON_REQUEST = True
-"""matcalc has no such set, so that no suite has it: it is measured where a file of conductivities is given."""
+"""matcalc has no such set, so that no suite has it.
+
+It is measured where a file of conductivities is given.
+"""
 
 
 class Options(FromFile):
-    """NVT at the temperature of the entry; entries have ``ion`` (a symbol), ``charge``, ``temperature_K`` and the reference."""
+    """NVT at the temperature of the entry.
+
+    Entries have ``ion`` (a symbol), ``charge``, ``temperature_K`` and the reference.
+    """
 
     kind: Literal["conductivity"] = Field(
         "conductivity", description="log10 of the ionic conductivity (S/cm)"
     )
     length_ps: float = Field(100.0, gt=0, description="length of the trajectory (ps)")
-    equilibration_ps: float = Field(10.0, ge=0, description="time at its start that is not used (ps)")
+    equilibration_ps: float = Field(10.0, ge=0, description="equilibration time at the start, not used (ps)")
     timestep_fs: float = Field(2.0, gt=0, le=10, description="time step (fs)")
     frame_fs: float = Field(100.0, gt=0, description="time between the positions that are used (fs)")
     min_length_A: float = Field(
-        10.0, ge=0, description="cells are repeated until their edges are as long (Å)"
+        10.0, ge=0, description="cells are repeated to edges of at least this length (Å)"
     )
-    blocks: int = Field(5, ge=2, description="pieces of the trajectory, whose scatter is the error")
+    blocks: int = Field(5, ge=2, description="pieces of the trajectory; their scatter gives the error")
 
     @property
     def steps(self) -> int:
@@ -52,7 +58,8 @@ class Options(FromFile):
         frames = (self.length_ps - self.equilibration_ps) * 1000 / (self.every * self.timestep_fs)
         if frames / self.blocks < _FRAMES_OF_BLOCK + 1:
             raise ValueError(
-                f"length_ps: after equilibration {max(frames, 0):.0f} positions are left, too few for {self.blocks} blocks of "
+                f"length_ps: after equilibration {max(frames, 0):.0f} positions are left, too few for "
+                f"{self.blocks} blocks of "
                 f"{_FRAMES_OF_BLOCK}; make it longer, or frame_fs shorter"
             )
         return self
@@ -91,9 +98,10 @@ def measure(
     """Run at the temperature of each case, and follow the ions."""
     from math import inf  # noqa: PLC0415 - as the others
 
-    from pesatlas.benchmark.md import Limits, Plan, Run  # noqa: PLC0415 - heavy
+    from pesatlas.benchmark.md import Plan, Run  # noqa: PLC0415 - heavy
     from pesatlas.benchmark.trajectories import repeated, run_all  # noqa: PLC0415
     from pesatlas.config.section import digest  # noqa: PLC0415
+    from pesatlas.dynamics.limits import Limits  # noqa: PLC0415
     from pesatlas.dynamics.npt import NpT  # noqa: PLC0415
 
     npt = NpT(options.timestep_fs, 100.0, inf, 0.01)
@@ -113,15 +121,15 @@ def _of_trajectory(run: "Run", ended: "Ended", case: "BenchmarkItem", options: O
 
     from pesatlas.benchmark.diffusion import conductivity, diffusion  # noqa: PLC0415
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.md import End  # noqa: PLC0415
+    from pesatlas.dynamics.ends import SURVIVED  # noqa: PLC0415
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    if isinstance(ended.end, Failure):
-        return PropertyResult(failure=ended.end)
-    if ended.end is not End.SURVIVED:
-        detail = f"the dynamics ended after {ended.steps} of {options.steps} steps: {ended.end.value}"
-        return PropertyResult(failure=Failure(FailureReason.NOT_FINITE, detail), outcome=ended.end.value)
+    if ended.outcome is None:
+        return PropertyResult(failure=ended.failure)
+    if ended.outcome != SURVIVED:
+        detail = f"the dynamics ended after {ended.steps} of {options.steps} steps: {ended.outcome}"
+        return PropertyResult(failure=Failure(FailureReason.NOT_FINITE, detail), outcome=ended.outcome)
     mobile = run.start.numbers == case.conditions["ion"]
     if not mobile.any():
         return PropertyResult(failure=Failure(FailureReason.BAD_OUTPUT, "no such ion in the crystal"))

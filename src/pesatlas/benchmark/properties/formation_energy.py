@@ -17,7 +17,7 @@ FILES = ("wbm-equilibrium.json.gz", "wbm-random-pbe52-equilibrium-2025.1.json.gz
 QUANTITIES = {"formation_energy": ("eV/atom", "mae", "formation_energy_per_atom")}
 NEEDS_ELEMENTS = True
 CORRECTED = "corrected_formation_energy_per_atom"
-"""Key of the reference of potentials that were trained on energies with the corrections of the Materials Project."""
+"""Reference key of potentials trained on energies with the Materials Project's corrections."""
 
 
 class Options(Displaced):
@@ -30,7 +30,7 @@ SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
 
 
 def reference_key(sources: "Sources") -> str:
-    """Return the column of the file that the potential is held against."""
+    """Return the column of the file with the reference of the potential."""
     return CORRECTED if sources.corrected else QUANTITIES["formation_energy"][2]
 
 

@@ -21,12 +21,15 @@ _IMAGINARY_THZ = -0.01
 
 
 class Options(Relaxed):
-    """The procedure of matcalc's PhononCalc: relax, displace atoms in a supercell, force constants, frequencies."""
+    """The procedure of matcalc's PhononCalc.
+
+    Relax, displace atoms in a supercell, force constants, frequencies.
+    """
 
     kind: Literal["heat_capacity"] = Field(
         "heat_capacity", description="heat capacity of the cell at 300 K (J/mol/K)"
     )
-    displacement_A: float = Field(0.015, gt=0, le=0.1, description="displacement of an atom (Å)")
+    displacement_A: float = Field(0.015, gt=0, le=0.1, description="finite displacement of an atom (Å)")
     min_length_A: float = Field(20.0, gt=0, description="shortest edge of the supercell (Å)")
     temperature_K: float = Field(300.0, gt=0, description="temperature (K)")
 

@@ -18,23 +18,29 @@ QUANTITIES = {"end_temperature": ("K", "half_life", "")}
 
 
 class Options(FromFile):
-    """NpT at no pressure, the target rising in a straight line; it ends at exploded volume, lost or overlapping atoms, heat, NaN."""
+    """NpT at no pressure, the target rising in a straight line.
+
+    It ends at exploded volume, lost or overlapping atoms, heat, NaN.
+    """
 
     kind: Literal["md_stability"] = Field(
-        "md_stability", description="temperature at which heated dynamics end; half of all at T1/2 (K)"
+        "md_stability",
+        description="temperature at which heated dynamics fail; half of all have failed at T1/2 (K)",
     )
     first_K: float = Field(300.0, gt=0, description="temperature at the start (K)")
     last_K: float = Field(2100.0, gt=0, description="temperature at the end (K)")
-    length_ps: float = Field(100.0, gt=0, description="time from one to the other (ps)")
+    length_ps: float = Field(100.0, gt=0, description="time of the ramp (ps)")
     timestep_fs: float = Field(2.0, gt=0, le=10, description="time step (fs)")
-    min_length_A: float = Field(8.0, ge=0, description="cells are repeated until their edges are as long (Å)")
-    max_volume_ratio: float = Field(2.0, gt=1, description="ends when the volume grows or shrinks so much")
-    min_distance_A: float = Field(0.5, ge=0, description="ends when two atoms are closer (Å)")
-    max_jump_A: float = Field(
-        1.0, gt=0, description="ends when an atom goes so far in a step (Å): it is lost"
+    min_length_A: float = Field(
+        8.0, ge=0, description="cells are repeated to edges of at least this length (Å)"
     )
+    max_volume_ratio: float = Field(
+        2.0, gt=1, description="failed when the volume grows or shrinks by this factor"
+    )
+    min_distance_A: float = Field(0.5, ge=0, description="failed when two atoms are closer (Å)")
+    max_jump_A: float = Field(1.0, gt=0, description="failed when an atom moves farther in one step (Å)")
     max_temperature_ratio: float = Field(
-        5.0, gt=1, description="ends when it is so much hotter than its target"
+        5.0, gt=1, description="failed when it is hotter than its target by this factor"
     )
 
 
@@ -56,11 +62,11 @@ def measure(
 ) -> "Iterator[PropertyResult]":
     """Heat, and see who survives."""
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
-    from pesatlas.benchmark.md import Limits, Plan, Run  # noqa: PLC0415
+    from pesatlas.benchmark.md import Plan, Run  # noqa: PLC0415
     from pesatlas.benchmark.trajectories import repeated, run_all  # noqa: PLC0415
     from pesatlas.config.section import digest  # noqa: PLC0415
+    from pesatlas.dynamics.limits import Limits  # noqa: PLC0415
     from pesatlas.dynamics.npt import NpT  # noqa: PLC0415
-    from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     steps = max(1, round(1000 * options.length_ps / options.timestep_fs))
     plan = Plan(
@@ -83,11 +89,11 @@ def measure(
         for case in cases
     ]
     for ended in run_all(bench, runs, plan):
-        if isinstance(ended.end, Failure):
-            yield PropertyResult(failure=ended.end)
+        if ended.outcome is None:
+            yield PropertyResult(failure=ended.failure)
             continue
         yield PropertyResult(
             {"end_temperature": ended.temperature_K},
-            outcome=ended.end.value,
+            outcome=ended.outcome,
             detail=f"{ended.steps} of {steps} steps",
         )

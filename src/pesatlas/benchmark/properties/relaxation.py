@@ -19,7 +19,7 @@ QUANTITIES = {"distance": ("", "mean", "")}
 
 
 class Options(Displaced):
-    """Crystals displaced by ``perturb_A``, relaxed, and compared with those of the file by their fingerprints."""
+    """Fingerprint distance of crystals displaced by ``perturb_A`` and relaxed to those of the file."""
 
     kind: Literal["relaxation"] = Field(
         "relaxation", description="fingerprint distance d of relaxed crystals"

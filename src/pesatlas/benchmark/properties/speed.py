@@ -23,8 +23,8 @@ class Options(FromFile):
     """Evaluations of copies of a crystal side by side; the median of several."""
 
     kind: Literal["speed"] = Field("speed", description="wall time of an atom and step (ms)")
-    atoms: int = Field(256, ge=1, description="atoms that are evaluated together, at least")
-    repeats: int = Field(5, ge=1, description="evaluations, after one that is not counted")
+    atoms: int = Field(256, ge=1, description="smallest number of atoms in a batch")
+    repeats: int = Field(5, ge=1, description="number of timed evaluations, after one warm-up")
 
 
 SUITES = {

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.dataset.rows import Source
+from pesatlas.runtime.templates import render
 from pesatlas.tables import SCHEMAS
 
 ROWS_IN_A_SHARD = 100_000
 ROWS_IN_A_GROUP = 5_000
+_TEMPLATE = Path(__file__).with_name("huggingface.md.j2")
 _NAMES = {"train": "train", "valid": "validation", "test": "test"}
 
 
@@ -41,7 +43,7 @@ class _Shards:
         self._waiting: list[pa.RecordBatch] = []
 
     def write(self, piece: pa.RecordBatch) -> None:
-        """Append rows; they are written a group at a time, for each group of a file costs memory until it is closed."""
+        """Append rows, which are written in groups: each group of a file costs memory until it is closed."""
         if piece.num_rows:
             self._waiting.append(piece)
         if sum(each.num_rows for each in self._waiting) >= ROWS_IN_A_GROUP:
@@ -74,24 +76,9 @@ class _Shards:
 
 def _readme(source: Source, folder: Path) -> str:
     """Return the README for all levels that are in the folder by now."""
-    lines = ["---", "configs:"]
-    for level in sorted(path for path in folder.iterdir() if path.is_dir()):
-        lines += [f"- config_name: {level.name}", "  data_files:"]
-        for name in _NAMES.values():
-            if any(level.glob(f"{name}-*.parquet")):
-                lines += [f"  - split: {name}", f"    path: {level.name}/{name}-*.parquet"]
-    lines += [
-        "tags:",
-        "- materials",
-        "- interatomic-potentials",
-        "---",
-        "",
-        f"# {source.name}",
-        "",
-        *(line for caveat in source.caveats for line in (f"**Warning: {caveat}.**", "")),
-        f"Labels of campaign {source.name}, a configuration for each reference level, made with pesatlas {source.version}. Units: eV,",
-        "Å, eV/Å; stress in eV/Å³, tension positive, Voigt xx yy zz yz xz xy. Positions are Cartesian, 3n numbers atom by atom.",
-        "What it is and how it was made: the dataset card beside this export.",
-        "",
-    ]
-    return "\n".join(lines)
+    levels = sorted(path for path in folder.iterdir() if path.is_dir())
+    configs = {
+        level.name: [name for name in _NAMES.values() if any(level.glob(f"{name}-*.parquet"))]
+        for level in levels
+    }
+    return render(_TEMPLATE, {"source": source, "configs": configs})

@@ -26,7 +26,7 @@ else:
     Potential = plugins.options_of(POTENTIALS)
 
 _EVALUATING = Lock()
-"""One evaluation at a time: each has all threads of the job, and switches of torch that hold for the whole process."""
+"""Lock for one evaluation at a time: each uses all threads and process-wide switches of torch."""
 
 
 class Options(Section):
@@ -34,13 +34,15 @@ class Options(Section):
 
     kind: Literal["mlip"] = Field(
         "mlip",
-        description="a machine-learning potential in place of DFT, for demonstrations and tests; needs levels: [mlip]",
+        description="a machine-learning potential in place of DFT, for demonstrations and tests; needs "
+        "levels: "
+        "[mlip]",
     )
     potential: Potential = Field(
-        description="potential whose energies, forces and stresses are the labels: another than explores, or they tell nothing new"
+        description="potential whose energies, forces and stresses are the labels; not the one that explores"
     )
     device: str = Runtime(
-        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where it is evaluated: cpu, cuda, cuda:1"
+        "cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="device of the potential: cpu, cuda, cuda:1"
     )
 
 
@@ -57,17 +59,19 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
     Raises
     ------
     UserError
-        If the potential cannot be loaded, is wrong about known crystals, or has other weights than the level says.
+        If the potential cannot be loaded, is wrong about known crystals, or has other weights than the level
+        says.
     """
     if task.isolated:
         return Failed(
             FailureReason.MISSING_REFERENCE_ATOM,
-            "not calculated: what a potential says of an isolated atom means nothing; cohesive energies stay empty",
+            "not calculated: predictions for isolated atoms are meaningless; cohesive energies stay empty",
         )
     potential = _load(options.potential, options.device)
     if potential.weights_hash != task.level.pseudopotentials:
         raise UserError(
-            f"the weights of {potential.name} were changed while the job ran: they are {potential.weights_hash[:12]}, its level "
+            f"the weights of {potential.name} were changed while the job ran: they are "
+            f"{potential.weights_hash[:12]}, its level "
             f"{task.level.fingerprint} has {task.level.pseudopotentials[:12]}. Run again."
         )
     unknown = {int(number) for number in task.numbers} - potential.elements
@@ -102,7 +106,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
 def evaluate(
     potential: Any, numbers: np.ndarray, cell: np.ndarray, positions: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the energy (eV), forces (n, 3) in eV/Å, and stress (6,) in eV/Å³, tension positive, xx yy zz yz xz xy.
+    """Return energy (eV), forces (n, 3) (eV/Å), stress (6,) (eV/Å³, tension positive, Voigt).
 
     Parameters
     ----------
@@ -133,6 +137,9 @@ def _loaded(potential: Any, device: str) -> Any:
 
 
 def _load(potential: Any, device: str) -> Any:
-    """Return the potential, loaded once in a process for each device; the first of several threads loads it."""
+    """Return the potential, loaded once in a process for each device.
+
+    The first of several threads loads it.
+    """
     with _EVALUATING:
         return _loaded(potential, device)

@@ -22,13 +22,14 @@ class Options(Section):
     command: str = Runtime(
         # Snakemake's job is a step of its own, which holds the cores: without --overlap, srun waits for ever.
         "srun --overlap --ntasks {cores} --cpus-per-task 1 vasp_std",
-        description="how VASP is started, without a shell; {cores} is label.cores, {cpus} which ones, e.g. 4,5,6,7",
+        description="command that starts VASP, without a shell; {cores} is label.cores, {cpus} their "
+        "list, e.g. 4,5,6,7",
     )
     vasp_version: str = Field(
-        description="version of VASP, as its vasprun.xml says it, e.g. 6.4.3; another version is another level"
+        description="version of VASP as in vasprun.xml, e.g. 6.4.3; another version is another level"
     )
     allow_unknown_potcars: bool = Field(
-        default=False, description="take POTCARs that pymatgen does not know: for tests, never for data"
+        default=False, description="accept POTCARs unknown to pymatgen: for tests, never for data"
     )
 
     @field_validator("command")
@@ -48,7 +49,9 @@ def check(options: Options) -> None:
 
 
 def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
-    """Prepare, run, parse and verify one calculation; r2SCAN starts from the PBE solution, which is made if it is not handed over.
+    """Prepare, run, parse and verify one calculation.
+
+    R2SCAN starts from the PBE solution, which is made if it is not handed over.
 
     Raises
     ------

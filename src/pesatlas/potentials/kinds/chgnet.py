@@ -29,9 +29,7 @@ class Options(Section):
     """CHGNet, trained on energies of the Materials Project with its corrections; somewhat soft."""
 
     kind: Literal["chgnet"] = "chgnet"
-    version: Literal["0.3.0", "0.2.0", "r2scan"] = Field(
-        "0.3.0", description="which of the package's weights"
-    )
+    version: Literal["0.3.0", "0.2.0", "r2scan"] = Field("0.3.0", description="weights of the package")
 
 
 def check(options: Options) -> None:  # noqa: ARG001 - every kind is asked in the same way
@@ -44,7 +42,8 @@ def check(options: Options) -> None:  # noqa: ARG001 - every kind is asked in th
     """
     if find_spec("chgnet") is None:
         raise UserError(
-            "chgnet is not installed. Install it with `pip install 'pesatlas[chgnet]'`, or choose another potential."
+            "chgnet is not installed. Install it with `pip install 'pesatlas[chgnet]'`, or choose another "
+            "potential."
         )
 
 
@@ -69,7 +68,10 @@ def identify(options: Options) -> Identity:
 
 
 def trained_on(options: Options) -> TrainedOn:
-    """Return what it was trained on: MPtrj, whose energies have the corrections of the Materials Project; r2scan was tuned to those without."""
+    """Return what it was trained on: MPtrj, whose energies have the corrections of the Materials Project.
+
+    R2scan was tuned to those without.
+    """
     if options.version == "r2scan":
         return TrainedOn("r2scan of the Materials Project", corrected=False)
     return TrainedOn("PBE(+U) of the Materials Project", corrected=True)

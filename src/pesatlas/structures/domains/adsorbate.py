@@ -24,12 +24,10 @@ class Options(Section):
     adsorbates: list[str] = Field(
         ["H", "O"],
         min_length=1,
-        description="what: atoms (H) and small molecules (H2O, CO, NH3, ...) by formula",
+        description="adsorbates by formula: atoms (H) and small molecules (H2O, CO, NH3, ...)",
     )
     sites: list[Site] = Field(["ontop", "bridge", "hollow"], min_length=1, description="kinds of sites")
-    sites_of_a_kind: int = Field(
-        1, ge=1, description="different sites of each kind, as many as there are at most"
-    )
+    sites_of_a_kind: int = Field(1, ge=1, description="number of distinct sites of each kind, at most")
     height_A: float = Field(1.5, ge=0.5, le=5, description="height of the lowest atom above the surface (Å)")
     miller: list[Miller] | None = Field(None, min_length=1, description="as of surface")
     max_index: int = Field(1, ge=1, le=3, description="as of surface")
@@ -50,7 +48,7 @@ class Options(Section):
 
 
 def molecule(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return atomic numbers and positions (Å) of an atom or of a molecule that ASE knows, its lowest atom at height 0."""
+    """Return atomic numbers and positions (Å) of an adsorbate, its lowest atom at height 0."""
     from ase.build import molecule as of_ase  # noqa: PLC0415 - only a campaign that has adsorbates needs it
     from ase.data import atomic_numbers  # noqa: PLC0415 - as above
     from ase.data.g2 import molecule_names  # noqa: PLC0415 - as above
@@ -59,7 +57,8 @@ def molecule(name: str) -> tuple[np.ndarray, np.ndarray]:
         return np.array([atomic_numbers[name]]), np.zeros((1, 3))
     if name not in molecule_names:
         raise ValueError(
-            f"'{name}' is neither an element nor a molecule of the G2 set; those are {', '.join(molecule_names)}"
+            f"'{name}' is neither an element nor a molecule of the G2 set; those are "
+            f"{', '.join(molecule_names)}"
         )
     found = of_ase(name)
     return found.numbers, found.positions - [*found.positions[0, :2], found.positions[:, 2].min()]

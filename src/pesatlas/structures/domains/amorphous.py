@@ -1,7 +1,8 @@
 """Glasses: crystals melted and quenched by one schedule.
 
-The rate of the quench, (melt_K - final_K) / quench_ps, is that of simulations, 1e13 to 1e14 K/s, and far above that of experiments:
-what comes out is a liquid that froze, with more defects than a real glass, which is what a potential has to see.
+The rate of the quench, (melt_K - final_K) / quench_ps, is that of simulations, 1e13 to 1e14 K/s, and far
+above that of experiments: what comes out is a liquid that froze, with more defects than a real glass, which
+is what a potential has to see.
 """
 
 from collections.abc import Iterator
@@ -23,11 +24,11 @@ class Options(Section):
     melt_K: Temperature = Field(4000.0, description="temperature (K) at which crystals are melted")
     melt_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     quench_ps: float = Field(40.0, gt=0, description="time of the quench (ps)")
-    final_K: Temperature = Field(300.0, description="temperature (K) that it ends at")
+    final_K: Temperature = Field(300.0, description="final temperature (K)")
     anneal_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
     max_volume_ratio: float = Field(
-        3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort"
+        3.0, gt=1, le=100, description="limits of trajectories in this domain, as explore.abort"
     )
 
     @model_validator(mode="after")

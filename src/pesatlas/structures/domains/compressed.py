@@ -1,9 +1,10 @@
 """Crystals under pressure: one cell per pressure, which starts at about its final volume.
 
-A crystal that is put under 300 GPa at its volume of 0 GPa is hit by a shock, heats up and may fall apart. So the start is scaled to
-V(P) by Murnaghan's equation of state (Proc. Natl. Acad. Sci. 30, 244 (1944)), B(P) = B0 + B' P, with a bulk modulus that need only
-be roughly right: the barostat, whose pace is set by 1/B(P), does the rest. Layered crystals start as they are: they give way between their
-layers, and scaled evenly, the layers would be hit. The barostat compresses them at V'/V = P / (B(P) tau), some tenths in a picosecond.
+A crystal that is put under 300 GPa at its volume of 0 GPa is hit by a shock, heats up and may fall apart. So
+the start is scaled to V(P) by Murnaghan's equation of state (Proc. Natl. Acad. Sci. 30, 244 (1944)), B(P) =
+B0 + B' P, with a bulk modulus that need only be roughly right: the barostat, whose pace is set by 1/B(P),
+does the rest. Layered crystals start as they are: they give way between their layers, and scaled evenly, the
+layers would be hit. The barostat compresses them at V'/V = P / (B(P) tau), some tenths in a picosecond.
 """
 
 from collections.abc import Iterator
@@ -21,27 +22,28 @@ from pesatlas.structures.layers import find_layers
 class Options(Section):
     """Options of the domain ``compressed``."""
 
-    kind: Literal["compressed"] = Field("compressed", description="crystals on a ladder of pressures")
+    kind: Literal["compressed"] = Field("compressed", description="crystals at a series of pressures")
     supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as of bulk; null: unit cells")
     temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
     pressures_GPa: list[Pressure] = Field(
-        [10.0, 25.0, 50.0, 100.0, 200.0, 300.0], min_length=1, description="the ladder (GPa)"
+        [10.0, 25.0, 50.0, 100.0, 200.0, 300.0], min_length=1, description="pressures (GPa)"
     )
     given_at_GPa: Pressure = Field(
         0.0, description="pressure (GPa) at which the crystals have the volume that their source gives"
     )
     bulk_modulus_GPa: float = Field(
-        100.0, ge=1, le=500, description="guess of the bulk modulus at 0 GPa, for the volumes to start from"
+        100.0, ge=1, le=500, description="guess of the bulk modulus at 0 GPa, for the initial volumes"
     )
     bulk_modulus_derivative: float = Field(
-        4.0, ge=1, le=10, description="guess of its derivative by pressure, which is about 4 for most solids"
+        4.0, ge=1, le=10, description="guess of its pressure derivative, about 4 for most solids"
     )
 
     max_volume_ratio: float = Field(
         4.0,
         gt=1,
         le=100,
-        description="what counts as exploded here, as explore.abort: layered crystals shrink a lot",
+        description="limits of trajectories in this domain, as explore.abort: layered crystals shrink "
+        "strongly",
     )
 
     @field_validator("pressures_GPa", "temperatures_K")
@@ -53,7 +55,10 @@ class Options(Section):
 
 
 def modulus(options: Options, pressure: float) -> float:
-    """Return the bulk modulus (GPa) at a pressure (GPa) by the guess; never below a tenth of that at 0 GPa."""
+    """Return the bulk modulus (GPa) at a pressure (GPa) by the guess.
+
+    Never below a tenth of that at 0 GPa.
+    """
     b, slope = options.bulk_modulus_GPa, options.bulk_modulus_derivative
     return max(b + slope * pressure, 0.1 * b)
 

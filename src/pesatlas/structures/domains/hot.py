@@ -1,6 +1,7 @@
 """Crystals at a series of temperatures up to melting.
 
-Whether one has melted shows in column ``lindemann`` of the snapshots: frames with molten cells stay, for they are physics.
+Whether one has melted shows in column ``lindemann`` of the snapshots: frames with molten cells stay, for they
+are physics.
 """
 
 from collections.abc import Iterator
@@ -17,14 +18,17 @@ from pesatlas.structures.domains.bulk import Pressure, Supercell, Temperatures, 
 class Options(Section):
     """Options of the domain ``hot``."""
 
-    kind: Literal["hot"] = Field("hot", description="crystals on a ladder of temperatures, through melting")
+    kind: Literal["hot"] = Field("hot", description="crystals at a series of temperatures, through melting")
     supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as of bulk; null: unit cells")
     temperatures_K: Temperatures = Field(
-        [600.0, 1000.0, 1500.0, 2000.0], min_length=1, description="the ladder (K)"
+        [600.0, 1000.0, 1500.0, 2000.0], min_length=1, description="temperatures (K)"
     )
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
     max_volume_ratio: float = Field(
-        3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort: a melt expands"
+        3.0,
+        gt=1,
+        le=100,
+        description="limits of trajectories in this domain, as explore.abort: a melt expands",
     )
 
 

@@ -18,9 +18,9 @@ from pesatlas.tables.schemas import FailureReason
 class Options(Section):
     """Options of the domain ``interstitial``."""
 
-    kind: Literal["interstitial"] = Field("interstitial", description="one atom more")
+    kind: Literal["interstitial"] = Field("interstitial", description="one additional atom")
     elements: Symbols | None = Field(
-        None, min_length=1, description="what is put in; null: the elements of the crystal"
+        None, min_length=1, description="elements of the additional atom; null: those of the crystal"
     )
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")

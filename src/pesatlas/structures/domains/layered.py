@@ -1,7 +1,7 @@
 """Layered crystals: forces between layers, which bulk dynamics at 300 K hardly visits.
 
-Layers are moved as a whole, apart (``spacing``) and along each other (``slide``), and the cell with them; these cells are not moved
-further. Dynamics are those of the crystal as it is.
+Layers are moved as a whole, apart (``spacing``) and along each other (``slide``), and the cell with them;
+these cells are not moved further. Dynamics are those of the crystal as it is.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,9 @@ from pesatlas.tables.schemas import FailureReason
 class Options(Section):
     """Options of the domain ``layered``."""
 
-    kind: Literal["layered"] = Field("layered", description="layered crystals, their layers apart and slid")
+    kind: Literal["layered"] = Field(
+        "layered", description="layered crystals with layers moved apart and slid"
+    )
     supercell: Supercell | None = Field(
         Supercell(min_length_A=6, max_atoms=96), description="of the dynamics, as of bulk; null: unit cells"
     )
@@ -32,7 +34,8 @@ class Options(Section):
     )
     slides: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.25, 0.5],
-        description="each layer slid along the one below, by this share of the sum of the two vectors in the plane",
+        description="slide of each layer along the one below, as a share of the sum of the two in-plane "
+        "vectors",
     )
 
     @field_validator("spacings_A", "slides")

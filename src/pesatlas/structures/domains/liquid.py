@@ -1,6 +1,7 @@
 """Liquids: crystals melted far above their melting point, then brought to the temperatures of interest.
 
-A liquid has no shape to restore, so that with all angles free its cell would flow: only the size of the cell changes.
+A liquid has no shape to restore, so that with all angles free its cell would flow: only the size of the cell
+changes.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Options(Section):
     )
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
     max_volume_ratio: float = Field(
-        3.0, gt=1, le=100, description="what counts as exploded here, as explore.abort"
+        3.0, gt=1, le=100, description="limits of trajectories in this domain, as explore.abort"
     )
 
 

@@ -17,10 +17,10 @@ class Options(Section):
     """Options of the domain ``monolayer``."""
 
     kind: Literal["monolayer"] = Field("monolayer", description="single layers of layered crystals")
-    vacuum_A: float = Field(15.0, ge=5, le=50, description="empty space between a layer and its image (Å)")
-    supercell: InPlane = Field(InPlane(), description="how often the layer is repeated in its plane")
+    vacuum_A: float = Field(15.0, ge=5, le=50, description="vacuum between a layer and its image (Å)")
+    supercell: InPlane = Field(InPlane(), description="in-plane repetitions of the layer")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
-    vacancies: bool = Field(default=False, description="also the layer with one atom less, for each element")
+    vacancies: bool = Field(default=False, description="also the layer with one vacancy, for each element")
 
 
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:

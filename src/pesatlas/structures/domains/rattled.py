@@ -1,7 +1,7 @@
 """Crystals with atoms displaced at random: forces in all directions, without dynamics.
 
-Every coordinate is drawn from a normal distribution; the cell stays. Random numbers follow from the id of the crystal, the
-displacement and the number of the copy.
+Every coordinate is drawn from a normal distribution; the cell stays. Random numbers follow from the id of the
+crystal, the displacement and the number of the copy.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Options(Section):
     displacements_A: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [0.05, 0.1, 0.2], min_length=1, description="standard deviations of a coordinate (Å)"
     )
-    copies: int = Field(2, ge=1, le=100, description="cells for each of them")
+    copies: int = Field(2, ge=1, le=100, description="cells per standard deviation")
 
     @field_validator("displacements_A")
     @classmethod

@@ -1,7 +1,8 @@
 """Crystals under finite strain: the stresses that determine elastic constants, and larger ones.
 
-The cell is h (1 + e) with a symmetric strain e, and is held there; atoms move along. ``volume`` is a change of all lengths,
-``xx`` ... of one, ``yz`` ... a shear, whose magnitude is the tensor's component (half the engineering strain).
+The cell is h (1 + e) with a symmetric strain e, and is held there; atoms move along. ``volume`` is a change
+of all lengths, ``xx`` ... of one, ``yz`` ... a shear, whose magnitude is the tensor's component (half the
+engineering strain).
 """
 
 from collections.abc import Iterator
@@ -26,10 +27,12 @@ class Options(Section):
         ["volume", "xx", "yy", "zz", "yz", "xz", "xy"], min_length=1, description="kinds of strain"
     )
     magnitudes: list[float] = Field(
-        [-0.06, -0.03, 0.03, 0.06], min_length=1, description="strains of each kind, without unit"
+        [-0.06, -0.03, 0.03, 0.06],
+        min_length=1,
+        description="magnitudes of each kind of strain, dimensionless",
     )
     temperatures_K: Temperatures = Field(
-        [], description="dynamics in the strained cell at these temperatures (K); none: the cells alone"
+        [], description="temperatures of dynamics in the strained cell (K); none: static cells only"
     )
 
     @field_validator("magnitudes")

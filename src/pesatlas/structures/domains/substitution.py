@@ -22,7 +22,8 @@ class Options(Section):
     replace: dict[str, Symbols] | None = Field(
         None,
         min_length=1,
-        description="element: those that take its place, e.g. {Mg: [Ca, Zn]}; null: antisites, the elements of the crystal",
+        description="substituting elements of each element, e.g. {Mg: [Ca, Zn]}; null: antisites, with "
+        "the elements of the crystal",
     )
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")

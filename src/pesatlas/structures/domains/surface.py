@@ -1,7 +1,8 @@
 """Slabs: surfaces by Miller index and termination, with pymatgen's ``SlabGenerator``.
 
-The barostat moves the cell in the plane alone, so that the vacuum stays; so do both surfaces, which are free. A slab with a dipole
-across it is refused: its energy depends on the vacuum, and mending that with a dipole correction would be another reference level.
+The barostat moves the cell in the plane alone, so that the vacuum stays; so do both surfaces, which are free.
+A slab with a dipole across it is refused: its energy depends on the vacuum, and mending that with a dipole
+correction would be another reference level.
 """
 
 import warnings
@@ -39,10 +40,10 @@ class Options(Section):
         description="indices (of the conventional cell); null: all different ones up to max_index",
     )
     max_index: int = Field(1, ge=1, le=3, description="largest Miller index, if none are listed")
-    max_terminations: int = Field(2, ge=1, description="terminations of each, as many as there are at most")
-    thickness_A: float = Field(8.0, ge=3, le=60, description="thickness of the slab, at least (Å)")
-    vacuum_A: float = Field(12.0, ge=5, le=50, description="empty space between a slab and its image (Å)")
-    supercell: InPlane = Field(InPlane(), description="how often the slab is repeated in its plane")
+    max_terminations: int = Field(2, ge=1, description="number of terminations of each, at most")
+    thickness_A: float = Field(8.0, ge=3, le=60, description="smallest thickness of the slab (Å)")
+    vacuum_A: float = Field(12.0, ge=5, le=50, description="vacuum between a slab and its image (Å)")
+    supercell: InPlane = Field(InPlane(), description="in-plane repetitions of the slab")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
 
 
@@ -55,7 +56,8 @@ def slabs(options: Any, crystal: Crystal) -> Iterator[tuple[str, Crystal | Refus
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415 - as above
 
     with warnings.catch_warnings():
-        # pymatgen says what it guesses; here the guess is used for one question, which has an answer in the table
+        # pymatgen says what it guesses; here the guess is used for one question, which has an answer in the
+        # table
         warnings.simplefilter("ignore")
         conventional = SpacegroupAnalyzer(to_pymatgen(crystal)).get_conventional_standard_structure()
         conventional.add_oxidation_state_by_guess()
@@ -89,7 +91,8 @@ def _checked(name: str, slab: Any, options: Any, crystal: Crystal) -> Crystal | 
         return Refused(name, FailureReason.POLAR, detail)
     if abs(dipole) > _DIPOLE_E_PER_A:
         detail = (
-            f"by its formal charges the slab has a dipole of {dipole:.2g} e/Å across it, so that its energy depends on the vacuum; "
+            f"by its formal charges the slab has a dipole of {dipole:.2g} e/Å across it, so that its energy "
+            "depends on the vacuum; "
             "a dipole correction would be another reference level"
         )
         return Refused(name, FailureReason.POLAR, detail)
@@ -97,7 +100,10 @@ def _checked(name: str, slab: Any, options: Any, crystal: Crystal) -> Crystal | 
 
 
 def _in_one_piece(crystal: Crystal) -> Crystal:
-    """Return a flat slab not cut by the boundary of the cell: heights are counted from the middle of the largest gap."""
+    """Return a flat slab not cut by the boundary of the cell.
+
+    Heights are counted from the middle of the largest gap.
+    """
     scaled = crystal.positions @ np.linalg.inv(crystal.cell)
     heights = np.sort(scaled[:, 2] % 1)
     gaps = np.diff(np.append(heights, heights[0] + 1))

@@ -1,6 +1,7 @@
 """Transition states: an atom hops into a neighbouring vacancy along the minimum energy path.
 
-Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.minimum_energy_paths`` relaxes both and finds the path.
+Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.minimum_energy_paths``
+relaxes both and finds the path.
 """
 
 from collections import Counter
@@ -23,10 +24,10 @@ class Options(Section):
 
     kind: Literal["transition"] = Field(
         "transition",
-        description="an atom on its way into a vacancy beside it, along the path of least energy",
+        description="an atom hops into a neighbouring vacancy, along the minimum energy path",
     )
-    elements: Symbols | None = Field(None, min_length=1, description="of these elements; null: of all")
-    images: int = Field(5, ge=3, le=21, description="images of each hop, both ends included")
+    elements: Symbols | None = Field(None, min_length=1, description="elements; null: all")
+    images: int = Field(5, ge=3, le=21, description="images of each path, both ends included")
     max_hop_A: float = Field(5.0, gt=0, le=10, description="longest hop (Å)")
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
 
@@ -65,7 +66,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
 
 
 def _nearest_alike(crystal: Crystal, atom: int) -> tuple[int, np.ndarray] | None:
-    """Return the nearest other atom of the same element, the first of equal ones, and the way from it to ``atom`` (Å)."""
+    """Return the nearest other atom of the same element, and the vector from it to ``atom`` (Å)."""
     best: tuple[float, int, np.ndarray] | None = None
     for j in np.flatnonzero(crystal.numbers == crystal.numbers[atom]).tolist():
         if j == atom:

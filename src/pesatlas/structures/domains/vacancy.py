@@ -19,7 +19,7 @@ class Options(Section):
     """Options of the domain ``vacancy``."""
 
     kind: Literal["vacancy"] = Field("vacancy", description="one atom missing, for every different site")
-    elements: Symbols | None = Field(None, min_length=1, description="of these elements; null: of all")
+    elements: Symbols | None = Field(None, min_length=1, description="elements; null: all")
     supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")

@@ -23,13 +23,15 @@ class Options(Section):
     kind: Literal["files"] = Field("files", description="files, folders and globs")
     paths: list[str] = Field(
         min_length=1,
-        description="files, folders (with all below them) and globs such as cells/**/*.cif, relative to the working directory; "
+        description="files, folders (with all below them) and globs such as cells/**/*.cif, relative to the "
+        "working "
+        "directory; "
         f"formats: {readers.FORMATS}",
     )
     licence: str | None = Runtime(
         None,
         min_length=1,
-        description="licence under which these files are given, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
+        description="licence of these files, for the dataset's card, e.g. CC-BY-4.0; null: not stated",
     )
 
 
@@ -39,7 +41,7 @@ def licence(options: Options) -> str:
 
 
 def check(options: Options) -> None:
-    """Raise a UserError for a path that does not exist or a folder or glob without any file that can be read."""
+    """Raise a UserError for a missing path, or a folder or glob without a readable file."""
     for text in options.paths:
         expand(text)
 
@@ -79,7 +81,8 @@ def expand(text: str) -> list[Path]:
         what = f"matches {len(found)} files"
     else:
         raise UserError(
-            f"paths: '{text}' does not exist (looked from the working directory {Path.cwd()}). Correct the path."
+            f"paths: '{text}' does not exist (looked from the working directory {Path.cwd()}). Correct the "
+            "path."
         )
     # names that start with a dot are hidden, and temporary files of this program among them
     visible = [p for p in found if not any(part.startswith(".") and part != ".." for part in p.parts)]
@@ -87,7 +90,8 @@ def expand(text: str) -> list[Path]:
     files = sorted(p for p in tables if readers.format_of(p) is not None)
     if not files:
         raise UserError(
-            f"paths: '{text}' {what}, and none of them has a known format. Known: {readers.FORMATS}. Correct the path."
+            f"paths: '{text}' {what}, and none of them has a known format. Known: {readers.FORMATS}. "
+            "Correct the path."
         )
     if len(files) < len(found):
         log.info(

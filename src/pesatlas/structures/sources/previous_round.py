@@ -23,7 +23,10 @@ from pesatlas.tables import check_entry, iter_table, read_table
 log = logging.getLogger(__name__)
 
 _MORE = 20
-"""So many times the frames that are wanted are compared with one another; of the others only their distance to the picks counts."""
+"""So many times the frames that are wanted are compared with one another.
+
+Of the others only their distance to the picks counts.
+"""
 _COLUMNS = ["snapshot_id", "structure_id", "numbers", "cell_A", "positions_A"]
 
 
@@ -31,15 +34,15 @@ class Options(Section):
     """Options of the source ``previous_round``."""
 
     kind: Literal["previous_round"] = Field(
-        "previous_round", description="frames of a finished campaign that lie farthest from all its picks"
+        "previous_round", description="frames of a finished campaign farthest from all its picks"
     )
-    previous: Path = Field(description="folder of that campaign; it is only read")
-    count: int = Field(50, ge=1, le=100_000, description="frames to start from")
+    previous: Path = Field(description="folder of the finished campaign; it is only read")
+    count: int = Field(50, ge=1, le=100_000, description="number of starting frames")
     domains: list[str] = Field(
         ["bulk"],
         min_length=1,
-        description="frames of these domains alone: what starts from them is explored by this campaign's domains, so a slab must not be given "
-        "to bulk",
+        description="only frames of these domains: they are explored by this campaign's domains, and a "
+        "slab must not go to bulk",
     )
 
 
@@ -61,8 +64,8 @@ def licence(options: Options) -> str:
 def load(options: Options) -> Iterator[Read]:
     """Yield the frames, farthest first, named after their crystal and a hash of their ``snapshot_id``.
 
-    Distances are between structures in the weighted principal components that the campaign selected in. A frame that is taken counts as
-    a pick for the next one, so that no trajectory gives all of them.
+    Distances are between structures in the weighted principal components that the campaign selected in. A
+    frame that is taken counts as a pick for the next one, so that no trajectory gives all of them.
 
     Raises
     ------
@@ -108,7 +111,8 @@ def _files(results: Path, manifest: dict[str, Any], table: str) -> list[Path]:
     missing = [path for path in found if not path.is_file()]
     if missing or not found:
         raise UserError(
-            f"{(missing or [results])[0]}: the table '{table}' is not there, and frames to start from cannot be found without it. A release has "
+            f"{(missing or [results])[0]}: the table '{table}' is not there, and frames to start from "
+            "cannot be found without it. A release has "
             "no pool; name the folder of the campaign itself."
         )
     return found
@@ -124,7 +128,7 @@ def _cells(structures: Path, domains: list[str]) -> set[str]:
 def _thin(
     clusters: Sequence[Path], picked: set[str], allowed: set[str], count: int
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Names of the frames farthest from all picks, in their order, and their components with that distance as the last column."""
+    """Names of the frames farthest from all picks, and their components with that distance."""
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
     tree = KDTree(np.concatenate([points[[n in picked for n in ids]] for ids, points in _pieces(clusters)]))

@@ -12,14 +12,13 @@ class Options(Section):
 
     kind: Literal["chgnet"] = Field(
         "chgnet",
-        description="predicts magnetic moments too; matgl compares all pairs of short bonds of a batch, so keep batches small",
+        description="predicts magnetic moments too; use small batches, because matgl compares all pairs "
+        "of short bonds of a batch",
     )
     features: int = Field(64, ge=4, description="length of the features of atoms, bonds and angles")
-    blocks: int = Field(4, ge=2, description="interactions, one after the other")
-    cutoff_A: float = Field(6.0, ge=2, le=12, description="neighbours up to here (Å)")
-    threebody_cutoff_A: float = Field(
-        3.0, ge=1, le=12, description="angles between neighbours up to here (Å)"
-    )
+    blocks: int = Field(4, ge=2, description="number of interaction layers")
+    cutoff_A: float = Field(6.0, ge=2, le=12, description="cutoff radius of neighbours (Å)")
+    threebody_cutoff_A: float = Field(3.0, ge=1, le=12, description="cutoff radius of three-body terms (Å)")
 
 
 def build(options: Options, elements: tuple[str, ...]) -> Any:

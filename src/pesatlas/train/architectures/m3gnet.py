@@ -13,11 +13,9 @@ class Options(Section):
     kind: Literal["m3gnet"] = Field("m3gnet", description="three-body terms; MatPES' has 128 units")
     units: int = Field(64, ge=4, description="length of hidden layers")
     features: int = Field(64, ge=4, description="length of the features of atoms and bonds")
-    blocks: int = Field(3, ge=1, description="interactions, one after the other")
-    cutoff_A: float = Field(5.0, ge=2, le=12, description="neighbours up to here (Å)")
-    threebody_cutoff_A: float = Field(
-        4.0, ge=1, le=12, description="angles between neighbours up to here (Å)"
-    )
+    blocks: int = Field(3, ge=1, description="number of interaction layers")
+    cutoff_A: float = Field(5.0, ge=2, le=12, description="cutoff radius of neighbours (Å)")
+    threebody_cutoff_A: float = Field(4.0, ge=1, le=12, description="cutoff radius of three-body terms (Å)")
 
 
 def build(options: Options, elements: tuple[str, ...]) -> Any:

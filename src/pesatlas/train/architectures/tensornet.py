@@ -13,10 +13,12 @@ class Options(Section):
     kind: Literal["tensornet"] = Field(
         "tensornet", description="equivariant, fast on GPUs; MatPES' has 128 units"
     )
-    units: int = Field(64, ge=4, description="length of a feature")
-    blocks: int = Field(2, ge=1, description="interactions, one after the other")
-    radial_functions: int = Field(8, ge=1, description="smooth spherical Bessel functions of the distance")
-    cutoff_A: float = Field(5.0, ge=2, le=12, description="neighbours up to here (Å)")
+    units: int = Field(64, ge=4, description="length of the features")
+    blocks: int = Field(2, ge=1, description="number of interaction layers")
+    radial_functions: int = Field(
+        8, ge=1, description="use smooth spherical Bessel functions of the distance"
+    )
+    cutoff_A: float = Field(5.0, ge=2, le=12, description="cutoff radius of neighbours (Å)")
 
 
 def build(options: Options, elements: tuple[str, ...]) -> Any:

@@ -1,23 +1,71 @@
-"""Running trajectories that share one state."""
+"""Running trajectories of exploration and benchmarks that share one state."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+import numpy as np
 import torch
 
 from pesatlas.dynamics.cell_limits import CellLimits
+from pesatlas.dynamics.limits import GroupLimits, Limits
 from pesatlas.dynamics.md_state import State, join
+from pesatlas.dynamics.memory import load_of
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.npt import NpT, Timesteps
-from pesatlas.explore.limits import Limits
-from pesatlas.explore.memory import load_of
-from pesatlas.explore.stored_frames import Frame
-from pesatlas.explore.trajectory import Trajectory
+
+
+class Dynamics(Protocol):
+    """What decides a trajectory, but for the potential and the integrator."""
+
+    @property
+    def random_key(self) -> int:
+        """128 bits that decide its random numbers."""
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(n,) atomic numbers."""
+
+    @property
+    def cell(self) -> np.ndarray:
+        """(3, 3) Å, at the start."""
+
+    @property
+    def timestep_fs(self) -> float:
+        """Time step, fs."""
+
+    @property
+    def cell_motion(self) -> str:
+        """What the barostat may do: all, isotropic, in_plane, none."""
+
+    @property
+    def compressibility_per_GPa(self) -> float:  # noqa: N802 - a unit
+        """For the pace of the barostat, 1/GPa."""
+
+    @property
+    def same_compressibility(self) -> bool:
+        """Whether that is the one of the integrator."""
+
+    @property
+    def is_ramped(self) -> bool:
+        """Whether the target temperature changes."""
+
+    @property
+    def limits(self) -> Limits:
+        """When it has left physics."""
+
+    def temperature_at(self, step: int) -> float:
+        """Return the target (K) of the step that makes ``step`` steps done."""
+
+    def start(self, device: torch.device) -> State:
+        """Make the state at step 0."""
+
+
+Moving = TypeVar("Moving", bound=Dynamics)
 
 
 @dataclass(eq=False)
-class Running:
+class Running(Generic[Moving]):
     """One trajectory under way.
 
     Attributes
@@ -28,16 +76,16 @@ class Running:
     saved : how many of them the checkpoint has
     """
 
-    trajectory: Trajectory
+    trajectory: Moving
     step: int = 0
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[Any] = field(default_factory=list)
     saved: int = 0
 
 
-class Group:
+class Group(Generic[Moving]):
     """Trajectories and their common state, in the same order; it may be empty (``state`` is None then)."""
 
-    def __init__(self, runs: Sequence[Running] = (), state: State | None = None) -> None:
+    def __init__(self, runs: Sequence[Running[Moving]] = (), state: State | None = None) -> None:
         self.runs = list(runs)
         self._state = state
         self._timesteps: Timesteps | None = None
@@ -48,9 +96,9 @@ class Group:
             self.noise = Noise(
                 [run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom]
             )
-            self.limits = Limits([run.trajectory.abort for run in self.runs], state.cells.device)
+            self.limits = GroupLimits([run.trajectory.limits for run in self.runs], state.cells.device)
             self.cell_limits = _cell_limits([run.trajectory for run in self.runs], state.cells.device)
-            self._ramps = any(run.trajectory.ramp for run in self.runs)
+            self._ramps = any(run.trajectory.is_ramped for run in self.runs)
 
     @property
     def state(self) -> State:
@@ -117,7 +165,7 @@ class Group:
         return type(self)(self.runs + other.runs, join([self.state, other.state]))
 
 
-def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Group:
+def start_group(trajectories: Sequence[Moving], device: torch.device) -> Group[Moving]:
     """Put trajectories at their starts; no potential has seen them yet."""
     if not trajectories:
         return Group()
@@ -126,8 +174,8 @@ def start_group(trajectories: Sequence[Trajectory], device: torch.device) -> Gro
     )
 
 
-def _cell_limits(trajectories: Sequence[Trajectory], device: torch.device) -> CellLimits | None:
-    """Return what the cells may do; None where all are free and as compressible as section ``explore`` says."""
+def _cell_limits(trajectories: Sequence[Dynamics], device: torch.device) -> CellLimits | None:
+    """Return what the cells may do; None where all are free and as compressible as the integrator has it."""
     if all(each.cell_motion == "all" and each.same_compressibility for each in trajectories):
         return None
     return CellLimits.of(
@@ -137,5 +185,5 @@ def _cell_limits(trajectories: Sequence[Trajectory], device: torch.device) -> Ce
     )
 
 
-def _volume(run: Running) -> float:
+def _volume(run: Running[Any]) -> float:
     return abs(float(torch.linalg.det(torch.as_tensor(run.trajectory.cell))))
