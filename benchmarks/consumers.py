@@ -31,6 +31,7 @@ from quick_campaign import explore, label, select
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import load_campaign
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.rows import FUNCTIONALS
@@ -374,7 +375,7 @@ def try_consumer(name: str, results: Path, level: str, envs: Path, python: str, 
             path.unlink()
         elif path.is_dir() and path.name not in {stem, level}:
             shutil.rmtree(path)
-    table = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
+    table = read_table(below(results, "dataset", level=level), "dataset").to_pylist()
     rows = {row["snapshot_id"]: row for row in table if row["verdict"] in VERDICTS}
     run(
         [str(interpreter), str(HERE / "consumer_readers.py"), name, str(export), str(folder / "read.json")],

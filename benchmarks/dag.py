@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from pesatlas import __version__
-from pesatlas.campaign.layout import groups
+from pesatlas.campaign.layout import groups, path_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.explore import Explore
@@ -68,7 +68,7 @@ def build(folder: Path, size: Size) -> None:
     values["label"]["structures_per_job"] = size.labels_per_job
     Campaign.model_validate(values)
     (folder / "config.yaml").write_text(yaml.safe_dump(values))
-    _write_cells(folder / "results" / "structures.parquet", size)
+    _write_cells(folder / path_of("structures"), size)
 
 
 def _write_cells(path: Path, size: Size) -> None:
@@ -94,33 +94,33 @@ def targets(size: Size, state: str) -> Iterator[tuple[str, ...]]:
     """Yield the outputs of each job that is done in ``state``, in the order in which they were made."""
     yield ("work/fetched/structures.txt",)
     yield ("work/fetched/potential.txt",)
-    yield ("results/structures.parquet", "results/failures/structures.parquet")
+    yield (path_of("structures"), path_of("structure_failures"))
     if state == "before":
         return
-    yield ("results/labels/atoms.parquet", "results/failures/atoms.parquet")
+    yield (path_of("atoms"), path_of("atom_failures"))
     batches = [f"{i:05d}" for i in range(size.explore_batches)]
-    yield from ((f"results/snapshots/{b}.parquet", f"results/failures/explore/{b}.parquet") for b in batches)
-    yield from ((f"results/features/{b}.parquet", f"results/features/{b}.moments.npz") for b in batches)
-    yield ("results/select/pca.npz",)
+    yield from ((path_of("snapshots", batch=b), path_of("explore_failures", batch=b)) for b in batches)
+    yield from ((path_of("features", batch=b), path_of("moments", batch=b)) for b in batches)
+    yield (path_of("pca"),)
     names = groups(size.explore_batches)
-    yield from ((f"results/select/grid/{g}.structures.npz",) for g in names)
-    yield ("results/select/structures.npz",)
-    yield from ((f"results/select/grid/{g}.atoms.npz",) for g in names)
-    yield ("results/select/atoms.npz",)
+    yield from ((path_of("structure_grid", group=g),) for g in names)
+    yield (path_of("structure_centres"),)
+    yield from ((path_of("atom_grid", group=g),) for g in names)
+    yield (path_of("atom_centres"),)
     yield from (
         (
-            f"results/select/clusters/{g}.parquet",
-            f"results/select/candidates/{g}.parquet",
-            f"results/select/candidates/{g}.npy",
-            f"results/select/drawn/{g}.npz",
+            path_of("clusters", group=g),
+            path_of("candidates", group=g),
+            path_of("geometries", group=g),
+            path_of("drawn", group=g),
         )
         for g in names
     )
-    yield ("results/selection.parquet",)
-    yield ("results/select/quality.parquet",)
+    yield (path_of("selection"),)
+    yield (path_of("quality"),)
     done = size.label_batches // 2 if state == "half-way" else size.label_batches - 1
     for i in range(done):
-        yield (f"results/labels/{i:05d}.parquet", f"results/failures/label/{i:05d}.parquet")
+        yield (path_of("labels", batch=i), path_of("label_failures", batch=i))
 
 
 def advance(folder: Path, size: Size, state: str) -> int:

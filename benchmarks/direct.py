@@ -267,7 +267,7 @@ class RealPool:
         self.work = work
         self.features = sorted((results / "features").glob("[0-9]*.parquet"))
         self.snapshots = [results / "snapshots" / path.name for path in self.features]
-        self.pca = results / "select" / "pca.npz"
+        self.pca = below(results, "pca")
         pca = Pca.read(self.pca)
         frames = [part for path in self.features for part in read_projected(path, pca)]
         self.ids = [name for part in frames for name in part.ids]

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.layout import below, path_of
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.tables import SCHEMAS, TableWriter
@@ -83,7 +84,7 @@ def make(results: Path, rows: int) -> None:
     """Write a dataset and the manifest that exporters need."""
     rng = np.random.default_rng(1)
     with TableWriter(
-        results / "dataset/pbe/part-00000.parquet", "dataset", "s", {"pesatlas.level": "pbe"}
+        below(results, "dataset", level="pbe"), "dataset", "s", {"pesatlas.level": "pbe"}
     ) as writer:
         for start in range(0, rows, PIECE):
             writer.write(piece(rng, start, min(PIECE, rows - start)))
@@ -95,7 +96,7 @@ def make(results: Path, rows: int) -> None:
         "files": [],
         "references": {"atoms_eV": {"pbe": {symbol_of(z): -1.0 for z in range(1, 90)}}},
     }
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
 
 
 def step(name: str, folder: Path) -> None:
@@ -130,7 +131,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
-        if not (folder / "results/manifest.json").is_file():
+        if not (folder / path_of("manifest")).is_file():
             make(folder / "results", given.rows)
         print(f"{given.rows} rows, {size_of(folder / 'results'):.0f} MB as Parquet\n")
         print(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pesatlas.campaign.layout import REFERENCE, below, numbered
-from pesatlas.campaign.rounds import references
+from pesatlas.campaign.layout import REFERENCE, RESULTS, WORK, below, numbered
+from pesatlas.campaign.rounds import datasets_before, references
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.encode.encode_shard import encode_snapshots
@@ -28,13 +28,13 @@ def explore(campaign: Campaign, folder: Path) -> Path:
 
     Return the folder of results.
     """
-    results = folder / "results"
-    structures = results / "structures.parquet"
-    failures = results / "failures/structures.parquet"
+    results = folder / RESULTS
+    structures = below(results, "structures")
+    failures = below(results, "structure_failures")
     prepare_structures(campaign.structures, campaign.explore, campaign.label.backend, structures, failures)
     for batch in range(read_entry(structures).counts["batches"]):
-        snapshots = results / f"snapshots/{batch:05d}.parquet"
-        failures = results / f"failures/explore/{batch:05d}.parquet"
+        snapshots = below(results, "snapshots", batch=batch)
+        failures = below(results, "explore_failures", batch=batch)
         run_md(
             campaign.explore,
             campaign.campaign,
@@ -42,19 +42,19 @@ def explore(campaign: Campaign, folder: Path) -> Path:
             structures=structures,
             snapshots=snapshots,
             failures=failures,
-            work=folder / "work/explore",
+            work=folder / WORK["run_md"],
         )
         encode_snapshots(campaign.encode, snapshots, *_features(results, f"{batch:05d}"))
     if references(campaign):
-        snapshots = results / "snapshots/reference.parquet"
-        read_external(references(campaign), snapshots, results / "failures/reference.parquet")
+        snapshots = below(results, "reference_snapshots")
+        read_external(references(campaign), snapshots, below(results, "reference_failures"))
         encode_snapshots(campaign.encode, snapshots, *_features(results, "reference"))
     return results
 
 
 def select(campaign: Campaign, folder: Path) -> Path:
     """Pick frames of what was explored; return the selection."""
-    results = folder / "results"
+    results = folder / RESULTS
     committee = None
     if campaign.round:
         committee = Disagreement(partial(measure_disagreement, campaign.round), below(results, "calibration"))
@@ -74,33 +74,34 @@ def select(campaign: Campaign, folder: Path) -> Path:
 
 def label(campaign: Campaign, folder: Path) -> Path:
     """Label what was picked, and collect the dataset; return the folder of results."""
-    results, work = folder / "results", folder / "work/label"
+    results, work = folder / RESULTS, folder / WORK["label_batch"]
     label_atoms(
         campaign.label,
         campaign.campaign,
-        structures=results / "structures.parquet",
-        atoms=results / "labels/atoms.parquet",
-        failures=results / "failures/atoms.parquet",
+        structures=below(results, "structures"),
+        atoms=below(results, "atoms"),
+        failures=below(results, "atom_failures"),
         work=work,
     )
-    files = [results / f"labels/{batch:05d}.parquet" for batch in range(campaign.label_batches)]
+    files = [below(results, "labels", batch=batch) for batch in range(campaign.label_batches)]
     for batch, path in enumerate(files):
-        failures = results / f"failures/label/{batch:05d}.parquet"
+        failures = below(results, "label_failures", batch=batch)
         label_batch(
             campaign.label,
             campaign.campaign,
             batch,
-            selection=results / "selection.parquet",
+            selection=below(results, "selection"),
             labels=path,
             failures=failures,
             work=work,
         )
-    collect_dataset(campaign, results, files)
+    before = [path for level in campaign.label.levels for path in datasets_before(campaign.round, level)]
+    collect_dataset(campaign, results, files, before)
     return results
 
 
 def _features(results: Path, batch: str) -> tuple[Path, Path]:
-    return results / f"features/{batch}.parquet", results / f"features/{batch}.moments.npz"
+    return below(results, "features", batch=batch), below(results, "moments", batch=batch)
 
 
 def _encoded(results: Path, batches: Sequence[str]) -> EncodedFrames:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.config.presets import preset
 from pesatlas.structures.sources.demo import CRYSTALS
 from pesatlas.tables import read_entry
@@ -91,8 +92,8 @@ def main() -> None:
         wall, cpu = (sum(float(job[name]) for job in jobs) for name in ("s", "cpu_time"))
         memory = max(float(job["max_rss"]) for job in jobs)
         print(f"| {rule} | {len(jobs)} | {wall:.0f} | {cpu:.0f} | {memory:.0f} |")
-    rows = read_entry(folder / "results/dataset/mlip/part-00000.parquet").rows
-    size = (folder / "results/report.html").stat().st_size
+    rows = read_entry(folder / path_of("dataset", level="mlip")).rows
+    size = (folder / path_of("report")).stat().st_size
     print(f"\n{rows} rows in the dataset; report.html has {size / 1e6:.2f} MB")
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from synthetic_campaign import Campaign
 
+from pesatlas.campaign.layout import below
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SOME = "[...document.querySelectorAll('figure')].some((figure) => figure.view)"
 ALL = "[...document.querySelectorAll('figure:has(.chart)')].every((figure) => figure.view)"
@@ -27,7 +29,7 @@ def build(results: Path) -> None:
     """Make a report and say what it took."""
     from pesatlas.report.build import build_report  # noqa: PLC0415 - its import is measured too
 
-    build_report(results, results / "report.html", results / "figures")
+    build_report(results, below(results, "report"), results / "figures")
     print(json.dumps([time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
 
 
@@ -72,7 +74,7 @@ def main() -> None:
             ).stdout
             wall = time.perf_counter() - started
             cpu, memory = json.loads(said.splitlines()[-1])
-            report = results / "report.html"
+            report = below(results, "report")
             seen = " | ".join(f"{seconds:.1f}" for seconds in look(report)) if CHROMIUM else "- | -"
             size = report.stat().st_size / 1e6
             print(

@@ -26,6 +26,7 @@ from ase.io import write
 from quick_campaign import explore, label, select
 from scipy import stats
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.campaign import Campaign
@@ -170,7 +171,7 @@ def made(folder: Path, raw: dict[str, Any], crystals: tuple[int, int]) -> Campai
 
 def labelled(campaign: Campaign, folder: Path, picking: Campaign | None = None) -> None:
     """Select and label, unless it was done."""
-    if not (folder / "results/manifest.json").is_file():
+    if not (folder / path_of("manifest")).is_file():
         select(picking or campaign, folder)
         label(campaign, folder)
 
@@ -221,7 +222,7 @@ def main() -> None:
     raw = configuration(test, options, EVERYWHERE, options.ps)
     raw["select"] |= {"target": 1000, "policy": {"kind": "random"}}
     labelled(made(test, raw, (300, counts[2])), test)
-    held = read_table(test / "results/dataset/mlip/part-00000.parquet", "dataset").to_pylist()
+    held = read_table(test / path_of("dataset", level="mlip"), "dataset").to_pylist()
     found: dict[str, list[dict[str, float]]] = {"round 1": [errors(path, held) for path in committee]}
     print(f"{len(held)} held-out frames; round 1: {found['round 1']}", flush=True)
 

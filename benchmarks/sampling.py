@@ -27,13 +27,15 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from pesatlas.campaign.layout import below, path_of
+
 if TYPE_CHECKING:
     from pesatlas.config.campaign import Campaign
 
 ROOT = Path(__file__).parents[1]
 NEEDED = (
     "config.yaml",
-    "results/manifest.json",
+    path_of("manifest"),
     "results/dataset",
     "results/labels/atoms.parquet*",
     "results/compare/arms.parquet*",
@@ -112,7 +114,6 @@ def load() -> "Campaign":
 
 def select(results: Path) -> None:
     """Cluster the pool and pick the arms, as the rules of select and compare do."""
-    from pesatlas.campaign.layout import below  # noqa: PLC0415
     from pesatlas.select.candidates import find_candidates  # noqa: PLC0415
     from pesatlas.select.comparison_picks import Explored, pick_arms  # noqa: PLC0415
     from pesatlas.select.quality import draw_frames, measure_selection  # noqa: PLC0415
@@ -149,11 +150,11 @@ def label(results: Path) -> None:
     from pesatlas.label.isolated_atoms import label_atoms  # noqa: PLC0415
 
     campaign, work, failures = load(), Path("work/label"), results / "failures"
-    labels, atoms = results / "labels" / "00000.parquet", results / "labels" / "atoms.parquet"
+    labels, atoms = below(results, "labels", batch=0), below(results, "atoms")
     label_atoms(
         campaign.label,
         campaign.campaign,
-        structures=results / "structures.parquet",
+        structures=below(results, "structures"),
         atoms=atoms,
         failures=failures / "atoms.parquet",
         work=work,
@@ -162,7 +163,7 @@ def label(results: Path) -> None:
         campaign.label,
         campaign.campaign,
         0,
-        selection=results / "selection.parquet",
+        selection=below(results, "selection"),
         labels=labels,
         failures=failures / "label/00000.parquet",
         work=work,
@@ -239,7 +240,7 @@ def train_one(options: argparse.Namespace) -> None:
     campaign = load()
     settings = campaign.train.model_copy(update={"device": options.device})
     run = (options.policy, options.share, options.seed)
-    arms = Path("results/compare/arms.parquet")
+    arms = Path(path_of("arms"))
     train_arm(
         settings,
         campaign.compare,

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pesatlas.atoms.elements import reduced_formula
-from pesatlas.campaign.layout import BATCHES_IN_GROUP, groups
+from pesatlas.campaign.layout import BATCHES_IN_GROUP, below, groups, within
 from pesatlas.campaign.splits import chemical_system
 from pesatlas.config.presets import preset
 from pesatlas.dataset.chemistry import material_group
@@ -118,13 +118,13 @@ class Campaign:
         failed: list[str] = []
         selected = 0
         with ExitStack() as stack:
-            selection = self._open(stack, "selection.parquet", "selection")
-            labels = self._open(stack, "labels/00000.parquet", "labels")
-            dataset = self._open(stack, f"dataset/{LEVEL}/part-00000.parquet", "dataset")
+            selection = self._open(stack, within("selection"), "selection")
+            labels = self._open(stack, within("labels", batch=0), "labels")
+            dataset = self._open(stack, within("dataset", level=LEVEL), "dataset")
             for group in groups(self.batches):
                 first = BATCHES_IN_GROUP * int(group)
                 with ExitStack() as inside:
-                    clusters = self._open(inside, f"select/clusters/{group}.parquet", "clusters")
+                    clusters = self._open(inside, within("clusters", group=group), "clusters")
                     for batch in range(first, min(first + BATCHES_IN_GROUP, self.batches)):
                         frames = self._frames(batch)
                         clusters.write(self._columns("clusters", frames))
@@ -143,10 +143,10 @@ class Campaign:
             labels.counts.update({f"labelled_{LEVEL}": labels.rows, f"failed_{LEVEL}": len(failed)})
             dataset.counts.update(accepted=dataset.rows, flagged=0)
         reasons = ["not_converged", "timeout"] * len(failed)
-        self._failures("failures/label/00000.parquet", "label", reasons, failed, LEVEL)
-        self._failures("failures/explore/00000.parquet", "explore", ["exploded_volume"], ["syn-0"])
-        self._table("labels/atoms.parquet", "atoms", fill("atoms", 0, {}))
-        self._table(f"quarantine/{LEVEL}.parquet", "dataset", fill("dataset", 0, {}))
+        self._failures(within("label_failures", batch=0), "label", reasons, failed, LEVEL)
+        self._failures(within("explore_failures", batch=0), "explore", ["exploded_volume"], ["syn-0"])
+        self._table(within("atoms"), "atoms", fill("atoms", 0, {}))
+        self._table(within("quarantine", level=LEVEL), "dataset", fill("dataset", 0, {}))
         self._quality(selected)
         self._manifest(selected)
 
@@ -164,9 +164,9 @@ class Campaign:
         ]
         counts = {"accepted": n, "batches": self.batches, "cells": n, "failed": 2, "sources_read": n + 2}
         cells = fill("structures", n, {name: [each[name] for each in self.structures] for name in names})
-        self._table("structures.parquet", "structures", cells, counts | {"trajectories": n})
+        self._table(within("structures"), "structures", cells, counts | {"trajectories": n})
         reasons = ["duplicate", "overlapping_atoms"]
-        self._failures("failures/structures.parquet", "structures", reasons, ["x-1", "x-2"])
+        self._failures(within("structure_failures"), "structures", reasons, ["x-1", "x-2"])
 
     def _snapshots(self, batch: int, frames: Sequence[dict[str, Any]]) -> None:
         trajectories, failed = len(frames) // FRAMES, int(batch == 0)
@@ -176,7 +176,7 @@ class Campaign:
             "trajectories_failed": failed,
         }
         counts |= {"frames": len(frames), "equilibrium": 0}
-        self._table(f"snapshots/{batch:05d}.parquet", "snapshots", self._columns("snapshots", frames), counts)
+        self._table(within("snapshots", batch=batch), "snapshots", self._columns("snapshots", frames), counts)
 
     def _frames(self, batch: int) -> list[dict[str, Any]]:
         """Return the frames of a batch, the same ones at every call."""
@@ -229,9 +229,7 @@ class Campaign:
                     }
                     row[f"coverage_{part}"] = 1 - distance / 2
                 rows.append(row | {"gain_per_1000_labels": min(0.4 * 1000 / (step + 1000), 0.9)})
-        self._table(
-            "select/quality.parquet", "quality", pa.Table.from_pylist(rows, schema=SCHEMAS["quality"])
-        )
+        self._table(within("quality"), "quality", pa.Table.from_pylist(rows, schema=SCHEMAS["quality"]))
 
     def _dataset(self, frames: Sequence[dict[str, Any]]) -> pa.Table:
         """Return the labels of some picks; that of the last one failed."""
@@ -278,7 +276,7 @@ class Campaign:
             }
             for frame in frames
         ]
-        path = self.results / "report" / "parity.parquet"  # made from the dataset, so not in its manifest
+        path = below(self.results, "parity")  # made from the dataset, so not in its manifest
         write_table(path, "parity", pa.Table.from_pylist(rows, schema=SCHEMAS["parity"]), "synthetic")
 
     def _failures(

@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 from pymatgen.core import Lattice, Structure
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.tables import read_table
 
 # Shannon's crystal radii for six neighbours (Å): Acta Cryst. A 32, 751 (1976)
@@ -131,15 +132,15 @@ def second_round(folder: Path, first: Path, ids: list[str]) -> None:
         {"kind": "bulk", "supercell": {"min_length_A": 6.0, "max_atoms": 32}, "temperatures_K": [300.0]}
     ]
     raw["explore"] |= {
-        "potential": {"kind": "matgl", "path": str(first / "results" / "potentials" / NAME)},
+        "potential": {"kind": "matgl", "path": str(first / "results/potentials" / NAME)},
         "length_ps": 1.0,
         "barostat_tau_fs": 1000.0,
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    run(folder, "results/snapshots/00000.parquet")
-    frames = read_table(folder / "results/snapshots/00000.parquet", "snapshots").to_pylist()
-    failed = read_table(folder / "results/failures/explore/00000.parquet", "failures").to_pylist()
+    run(folder, path_of("snapshots", batch=0))
+    frames = read_table(folder / path_of("snapshots", batch=0), "snapshots").to_pylist()
+    failed = read_table(folder / path_of("explore_failures", batch=0), "failures").to_pylist()
     print(
         f"\nsecond round: {len(frames)} frames of {', '.join(ids)} with {frames[0]['potential']}, "
         f"{len(failed)} failures"
@@ -169,10 +170,8 @@ def main() -> None:
         yaml.safe_dump(campaign(options.target, options.epochs), sort_keys=False)
     )
     run(folder, f"results/potentials/{NAME}/card.json")
-    card = json.loads((folder / "results" / "potentials" / NAME / "card.json").read_text())
-    rows = read_table(
-        folder / "results/dataset/mlip/part-00000.parquet", "dataset", ["split", "structure_id"]
-    )
+    card = json.loads((folder / "results/potentials" / NAME / "card.json").read_text())
+    rows = read_table(folder / path_of("dataset", level="mlip"), "dataset", ["split", "structure_id"])
     print(
         f"\nlevel {card['level']}; rows {card['data']['rows']}; epochs {card['training']['epochs']}, ", end=""
     )

@@ -134,17 +134,16 @@ def test_a_share_of_zero_is_a_choice_and_stays(campaign, six):
     assert "dataset.split.valid is 0" in said(results)
 
 
-def test_a_material_of_a_round_before_keeps_its_split(campaign, six, tmp_path, write_tables, monkeypatch):
+def test_a_material_of_a_round_before_keeps_its_split(campaign, six, tmp_path, write_tables):
     first, files, _ = six
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.0))
     collect_dataset(campaign, first, files)
     before = splits_of(first)
     results, files, _ = write_tables(tmp_path / "second/results", ("X", "Y", "A", "B", "C", "D"), (50,))
-    earlier = lambda _, level: [first / f"dataset/{level}/part-00000.parquet"]  # noqa: E731
-    monkeypatch.setattr("pesatlas.dataset.collect.datasets_before", earlier)
+    rounds = [first / f"dataset/{level}/part-00000.parquet" for level in campaign.label.levels]
     # other shares: without the round before, all would be tested on
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.999))
-    collect_dataset(campaign, results, files)
+    collect_dataset(campaign, results, files, rounds)
     found = splits_of(results)
     assert {name: found[name] for name in ("A", "B")} == {name: before[name] for name in ("A", "B")}
     # of the two new ones, at most

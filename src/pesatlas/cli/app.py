@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pesatlas.campaign.layout import within
 from pesatlas.cli.error_messages import message_for_people
 from pesatlas.cli.examples import epilog
 from pesatlas.runtime.terminal import console_progress
@@ -30,7 +31,7 @@ _GROUPS = {"": app, "config": config_app, "store": store_app}
 # what users named is shown as they did: `:x:` is no picture
 console = Console(emoji=False)
 
-Results = Annotated[Path, typer.Argument(help="Folder of results, with manifest.json.")]
+Results = Annotated[Path, typer.Argument(help=f"Folder of results, with {within('manifest')}.")]
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the campaign.")]
 

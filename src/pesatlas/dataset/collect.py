@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,6 @@ from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.campaign.dataset_state import state_of
 from pesatlas.campaign.layout import Results
 from pesatlas.campaign.made_with import deciding
-from pesatlas.campaign.rounds import datasets_before
 from pesatlas.campaign.splits import Materials, material_column, splits_before
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins_used import plugins_in
@@ -36,12 +36,19 @@ from pesatlas.tables.manifest import check_content, in_manifest
 log = logging.getLogger(__name__)
 
 
-def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> None:
+def collect_dataset(
+    campaign: Campaign, results: Path, labels: list[Path], before: Sequence[Path] = ()
+) -> None:
     """Write the datasets, quarantine, failures and ``manifest.json`` of a campaign.
 
     Every label is checked by the rules of ``campaign.dataset.rules`` and becomes a row of the dataset
     (accepted or flagged) or of the quarantine. Those in quarantine are failures too, with the rules that
     spoke.
+
+    Parameters
+    ----------
+    labels : tables of all batches of labels
+    before : datasets of the rounds before, at all levels
 
     Raises
     ------
@@ -76,11 +83,8 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     merged_levels = find_levels(tables, layout.levels, campaign.dataset.patch_versions)
     references = find_references(layout.path("atoms"), layout.of_label_batches("labels"), layout.levels)
     selected = _geometries(layout.path("selection"))
-    before = splits_before(
-        [path for level in layout.levels for path in datasets_before(campaign.round, level)],
-        campaign.dataset.split,
-    )
-    materials = Materials(campaign.dataset.split, campaign.campaign.seed, layout.levels, before)
+    settled = splits_before(before, campaign.dataset.split)
+    materials = Materials(campaign.dataset.split, campaign.campaign.seed, layout.levels, settled)
     _write_rows(campaign, layout, references, selected, materials)
     # only small datasets have an empty split valid, so that writing their rows again takes no time
     if materials.fill_valid():

@@ -108,6 +108,7 @@ def build_report(
         ],
         "configuration": json.dumps(manifest["configuration"], indent=1),
         "table": _table,
+        "card": path_of("card_page"),
         "data": _json(_page(manifest["campaign"], data, figures, structures)),
         "style": Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         "script": _script((PAGE / "report.js").read_text(encoding="utf-8")),
