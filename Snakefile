@@ -1,4 +1,4 @@
-"""PES Atlas: explore, select, label, deliver. Configuration, rules, targets; everything else is in workflow/rules."""
+"""PES Atlas: configuration, rule files and targets; the rules are in workflow/rules."""
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version

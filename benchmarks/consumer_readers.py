@@ -1,7 +1,8 @@
 """Read an export as a program's own loader does: python benchmarks/consumer_readers.py NAME PATH OUT.json.
 
-benchmarks/consumers.py runs this in the environment of that program, where there is no pesatlas. By ``snapshot_id``: energy (eV), forces
-(eV/Å), stress (eV/Å³, tension positive, three rows of three). Conversions are those that the program's documentation gives.
+benchmarks/consumers.py runs this in the environment of that program, where there is no pesatlas. By
+``snapshot_id``: energy (eV), forces (eV/Å), stress (eV/Å³, tension positive, three rows of three).
+Conversions are those that the program's documentation gives.
 """
 
 # ruff: noqa: PLC0415 - an environment has the imports of its own programs alone
@@ -28,7 +29,10 @@ def label(energy: Any, forces: Any, stress: Any) -> dict[str, Any]:
 
 
 def names_of(path: Path) -> list[str]:
-    """Return the ids of the frames of a file in their order, without isolated atoms: trainers keep no names."""
+    """Return the ids of the frames of a file in their order, without isolated atoms.
+
+    Trainers keep no names.
+    """
     from ase.io import read
 
     frames = read(path, ":")
@@ -71,7 +75,10 @@ def nequip(path: Path) -> Labels:
 
 
 def metatrain(path: Path) -> Labels:
-    """Read the export ``extxyz`` as ``mtt train`` does: gradients of the energy by positions and by strain."""
+    """Read the export ``extxyz`` as ``mtt train`` does.
+
+    Gradients of the energy by positions and by strain.
+    """
     from metatrain.utils.data.readers import read_systems, read_targets
     from omegaconf import OmegaConf
 
@@ -146,7 +153,10 @@ def datasets(path: Path) -> Labels:
 
 
 def dpdata(path: Path) -> Labels:
-    """Read the export ``extxyz`` with ``dpdata.MultiSystems``; it has virials (eV), positive under compression."""
+    """Read the export ``extxyz`` with ``dpdata.MultiSystems``.
+
+    It has virials (eV), positive under compression.
+    """
     import dpdata as library
     from ase.io import read
 
@@ -166,7 +176,10 @@ def dpdata(path: Path) -> Labels:
 
 
 def _same(waiting: list[Any], symbols: list[str], positions: Any) -> tuple[Any, Any]:
-    """Take the frame with these atoms out of the list; return it and the order of its atoms here, which dpdata sorts by element."""
+    """Take the frame with these atoms out of the list.
+
+    Return it and the order of its atoms here, which dpdata sorts by element.
+    """
     for atoms in waiting:
         if len(atoms) != len(symbols):
             continue

@@ -1,11 +1,14 @@
-"""Train and read with the real programs on a campaign's exports: python benchmarks/consumers.py --results FOLDER --envs FOLDER.
+"""Train and read with the real programs on a campaign's exports.
 
-Each program gets an environment of its own with the versions below (about 1 GB each; kept in ``--envs``, else temporary), is given the
-export as its documentation says, and trains for an epoch or two on one CPU core. What its loader read is compared row by row with our
-tables. Without ``--results`` a small campaign with GPAW is made first: five crystals, some minutes.
+Python benchmarks/consumers.py --results FOLDER --envs FOLDER.
 
-pip takes torch from where it takes everything; on a machine without a GPU let it find the build for CPUs (PIP_FIND_LINKS or the like), for
-the usual one brings 3 GB of CUDA along.
+Each program gets an environment of its own with the versions below (about 1 GB each; kept in ``--envs``, else
+temporary), is given the export as its documentation says, and trains for an epoch or two on one CPU core.
+What its loader read is compared row by row with our tables. Without ``--results`` a small campaign with GPAW
+is made first: five crystals, some minutes.
+
+pip takes torch from where it takes everything; on a machine without a GPU let it find the build for CPUs
+(PIP_FIND_LINKS or the like), for the usual one brings 3 GB of CUDA along.
 """
 
 import argparse
@@ -45,7 +48,8 @@ ENVIRONMENTS = {
 }
 """Programs that agree on versions share one; MACE wants e3nn 0.4, nequip and fairchem 0.5 and later."""
 
-# As in docs/dataset.md: extended XYZ has all splits in one file, and some trainers stop at elements that they have not learned.
+# As in docs/dataset.md: extended XYZ has all splits in one file, and some trainers stop at elements that they
+# have not learned.
 SPLIT = """
 import sys
 from ase.io import read, write
@@ -177,7 +181,10 @@ def train_nequip(given: Given, folder: Path) -> list[str]:
 
 
 def train_metatrain(given: Given, folder: Path) -> list[str]:
-    """Write a file for each split and the options; return the command. The keys are those of ASE: energy, forces, stress."""
+    """Write a file for each split and the options; return the command.
+
+    The keys are those of ASE: energy, forces, stress.
+    """
     split_by_hand(given, folder)
 
     def of(split: str) -> dict[str, Any]:
@@ -219,7 +226,8 @@ atoms = json.loads((folder / (stem + "-atoms.json")).read_text())
 model = TensorNet(element_types=data.element_types, units=8, nblocks=1, num_rbf=4, is_intensive=False)
 quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
 trainer = MGLPotentialTrainer(
-    model, max_epochs=1, batch_size=2, accelerator="cpu", trainer_kwargs=quiet, loader_kwargs=dict(num_workers=0)
+    model, max_epochs=1, batch_size=2, accelerator="cpu", trainer_kwargs=quiet,
+    loader_kwargs=dict(num_workers=0)
 )
 atomrefs = [atoms[s] for s in data.element_types] if set(data.element_types) <= set(atoms) else None
 trainer.fit(dataset=splits, atomrefs=atomrefs)
@@ -311,7 +319,9 @@ def version_of(python: Path, package: str) -> str:
 
 
 def small_campaign(folder: Path) -> Path:
-    """Make a campaign of five crystals with GPAW: a metal, whose free energy differs, and one of the split test with elements of its own.
+    """Make a campaign of five crystals with GPAW.
+
+    A metal, whose free energy differs, and one of the split test with elements of its own.
 
     Return its results.
     """
@@ -327,7 +337,10 @@ def small_campaign(folder: Path) -> Path:
 
 
 def deviations(found: dict[str, Any], rows: dict[str, Any]) -> dict[str, float]:
-    """Return the largest differences between what a program read and our tables; of energy also from the free energy."""
+    """Return the largest differences between what a program read and our tables.
+
+    Of energy also from the free energy.
+    """
     if set(found) != set(rows):
         raise RuntimeError(f"it read {len(found)} rows of {len(rows)}")
     worst = {"energy": 0.0, "free energy": 0.0, "forces": 0.0, "stress": 0.0}
@@ -411,7 +424,8 @@ def main() -> None:
         envs.mkdir(parents=True, exist_ok=True)
         results = (given.results or small_campaign(folder / "campaign")).resolve()
         print(
-            "| program | export | what reads it | training | rows | energy (eV) | forces (eV/Å) | stress (eV/Å³) |\n"
+            "| program | export | what reads it | training | rows | energy (eV) | forces (eV/Å) | stress "
+            "(eV/Å³) |\n"
             "|---|---|---|---|---|---|---|---|",
             flush=True,
         )

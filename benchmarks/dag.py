@@ -1,10 +1,11 @@
-"""What Snakemake's DAG costs at full size: jobs, CPU time and memory of a dry run, without computing anything.
+"""Cost of Snakemake's DAG at full size: jobs, CPU time and memory of a dry run, without any results.
 
     python benchmarks/dag.py [--cells 150000] [--labels 500000] [--shrink 100]
 
-Builds the files of a campaign as they would be before its start, half-way and nearly done, with Snakemake's own records of them, and
-runs `pesatlas run -n` on it: once with the default batch sizes, once with one job for each structure, at 1/shrink of the size because
-that is slow. It stops with an error unless the dry run finds just the jobs that are left.
+Builds the files of a campaign as they would be before its start, half-way and nearly done, with Snakemake's
+own records of them, and runs `pesatlas run -n` on it: once with the default batch sizes, once with one job
+for each structure, at 1/shrink of the size because that is slow. It stops with an error unless the dry run
+finds just the jobs that are left.
 """
 
 import argparse
@@ -33,7 +34,8 @@ PROFILE, SNAKEFILE = str(ROOT / "profiles/local"), str(ROOT / "Snakefile")
 DRY_RUN = [sys.executable, "-m", "pesatlas.cli.main", "run", "--profile", PROFILE, "-s", SNAKEFILE, "-n"]
 # `snakemake --touch` sleeps a tenth of a second for each job
 TOUCH = "import snakemake.executors.touch as t, snakemake.cli as c; t.Executor.SLEEPING_TIME = 0; c.main()"
-# From a small process of its own: what a child is said to have used at most includes what its parent had when it started it.
+# From a small process of its own: what a child is said to have used at most includes what its parent had when
+# it started it.
 MEASURED = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[1:])
@@ -140,13 +142,16 @@ def advance(folder: Path, size: Size, state: str) -> int:
 def jobs_in_all(size: Size) -> int:
     """Return how many jobs a campaign has, the target `all` included."""
     batches = 2 * size.explore_batches + 3 * len(groups(size.explore_batches)) + size.label_batches
-    # fetching twice, preparing; fitting, clustering twice, picking, measuring, isolated atoms, collecting, card,
-    # the potential against DFT, report, all
+    # fetching twice, preparing; fitting, clustering twice, picking, measuring, isolated atoms, collecting,
+    # card, the potential against DFT, report, all
     return batches + 3 + 11 + len(Dataset().exports.formats)
 
 
 def call(command: list[str], folder: Path) -> tuple[str, float, float]:
-    """Run a command in ``folder``; return its output, CPU seconds and peak memory (MB), its children included."""
+    """Run a command in ``folder``.
+
+    Return its output, CPU seconds and peak memory (MB), its children included.
+    """
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *command], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -157,7 +162,10 @@ def call(command: list[str], folder: Path) -> tuple[str, float, float]:
 
 
 def measure(size: Size) -> Iterator[tuple[str, int, int, float, float]]:
-    """Yield, for each state of a campaign: its name, jobs in all, jobs left, CPU seconds and memory (MB) of a dry run."""
+    """Yield, for each state of a campaign.
+
+    Its name, jobs in all, jobs left, CPU seconds and memory (MB) of a dry run.
+    """
     with tempfile.TemporaryDirectory(prefix="pesatlas-dag-") as temporary:
         folder = Path(temporary)
         build(folder, size)

@@ -1,4 +1,6 @@
-"""Selection against maml, the reference code of DIRECT: time and memory at equal thresholds, and quality at equal DFT cost.
+"""Selection against maml, the reference code of DIRECT.
+
+Time and memory at equal thresholds, and quality at equal DFT cost.
 
     python benchmarks/direct.py speed [--maml PYTHON] [--rows 10000 100000 300000]
     python benchmarks/direct.py large [--rows 1000000 10000000]
@@ -6,11 +8,13 @@
     python benchmarks/direct.py quality FOLDER [--maml PYTHON]
     python benchmarks/direct.py clusters FOLDER [--structures 0.5 ...] [--atoms 0.1 ...]
 
-``speed``: scaling, principal components, BIRCH, assignment and one pick a cluster, of vectors of 128 numbers. ``large``: 16
-principal components, clustering and assignment. ``scan``: moments, reading and projecting of features. ``quality``: on the features of a campaign, e.g. of
-`benchmarks/real_features.py`. ``clusters``: on the same features, clusters and picks of the recipe by scikit-learn's Birch, which maml
-uses, and by ours, at equal thresholds. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
-memory is its own. PYTHON is the interpreter of an environment with `maml==2025.4.3`; without it maml is left out.
+``speed``: scaling, principal components, BIRCH, assignment and one pick a cluster, of vectors of 128 numbers.
+``large``: 16 principal components, clustering and assignment. ``scan``: moments, reading and projecting of
+features. ``quality``: on the features of a campaign, e.g. of `benchmarks/real_features.py`. ``clusters``: on
+the same features, clusters and picks of the recipe by scikit-learn's Birch, which maml uses, and by ours, at
+equal thresholds. All on one thread; CPU seconds; every measurement is a process of its own, so that its peak
+memory is its own. PYTHON is the interpreter of an environment with `maml==2025.4.3`; without it maml is left
+out.
 """
 
 import argparse
@@ -183,7 +187,8 @@ selected = [held, len(centres.weights), level]
 def large(options: argparse.Namespace) -> None:
     """Print times and memory for millions of rows, and what follows for MatPES."""
     print(
-        "| rows | grid | tree | assignment | clustering CPU s per 1e6 rows | with assignment | cells | clusters | MB |"
+        "| rows | grid | tree | assignment | clustering CPU s per 1e6 rows | with assignment | cells | "
+        "clusters | MB |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for rows in options.rows or [1_000_000, 10_000_000]:
@@ -198,8 +203,10 @@ def large(options: argparse.Namespace) -> None:
     for what, count in (("281 million structures", 281e6), ("16 billion atoms", 16e9)):
         hours = ((grid + assign) / rows * count + tree) / 3600
         print(
-            f"\n{what}: {count:.3g} x ({grid / rows * 1e6:.2f} + {assign / rows * 1e6:.2f}) CPU s per 1e6 + {tree:.0f} s for one tree"
-            f" = {hours:.1f} CPU h, of which {hours - tree / 3600:.1f} h are shared by as many jobs as there are groups."
+            f"\n{what}: {count:.3g} x ({grid / rows * 1e6:.2f} + {assign / rows * 1e6:.2f}) CPU s per 1e6 + "
+            f"{tree:.0f} s for one tree"
+            f" = {hours:.1f} CPU h, of which {hours - tree / 3600:.1f} h are shared by as many jobs as "
+            "there are groups."
         )
 
 
@@ -226,7 +233,10 @@ mark()
 selected = [m.n, sum(p.stat().st_size for p in paths), m.dimension, len(pca.atoms.axes)]
 """
 PASSES = 3
-"""Jobs that read the features of all atoms: grids, assignment, and the drawing of frames to measure the choice with."""
+"""Jobs that read the features of all atoms.
+
+Grids, assignment, and the drawing of frames to measure the choice with.
+"""
 
 
 def scan(_: argparse.Namespace) -> None:
@@ -239,9 +249,12 @@ def scan(_: argparse.Namespace) -> None:
     atoms, size, dimension, components = found["selected"]
     moments, project, read = (1e6 * t / atoms for t in found["times"])
     print(
-        f"{atoms} atoms with {dimension} numbers each, {components} principal components, {size / atoms:.0f} bytes an atom.\n"
-        f"CPU s per million atoms: moments {moments:.2f}, reading and projecting {read:.2f}, of which projecting {project:.2f}.\n"
-        f"16 billion atoms: 1.6e4 x ({moments:.2f} + {PASSES} x {read:.2f}) s = {4.44 * (moments + PASSES * read):.0f} CPU h"
+        f"{atoms} atoms with {dimension} numbers each, {components} principal components, "
+        f"{size / atoms:.0f} bytes an atom.\n"
+        f"CPU s per million atoms: moments {moments:.2f}, reading and projecting {read:.2f}, of which "
+        f"projecting {project:.2f}.\n"
+        f"16 billion atoms: 1.6e4 x ({moments:.2f} + {PASSES} x {read:.2f}) s = "
+        f"{4.44 * (moments + PASSES * read):.0f} CPU h"
     )
 
 
@@ -323,7 +336,8 @@ def quality(options: argparse.Namespace) -> None:
         work = Path(temporary)
         pool = RealPool(options.folder, work)
         print(
-            f"{len(pool.ids)} frames, {len(pool.atoms)} atoms; {pool.structures.shape[1]} and {pool.atoms.shape[1]} "
+            f"{len(pool.ids)} frames, {len(pool.atoms)} atoms; {pool.structures.shape[1]} and "
+            f"{pool.atoms.shape[1]} "
             "principal components. Distances to the nearest pick in weighted components."
         )
         order = {
@@ -337,7 +351,8 @@ def quality(options: argparse.Namespace) -> None:
         for by in ("cost", "count"):
             print(f"\nEqual {by}:\n")
             print(
-                "| recipe's threshold | policy | picks | Σn³ | atoms: mean | p99 | max | structures: mean | p99 | max |"
+                "| recipe's threshold | policy | picks | Σn³ | atoms: mean | p99 | max | structures: mean | "
+                "p99 | max |"
             )
             print("|---|---|---|---|---|---|---|---|---|---|")
             for threshold in options.thresholds:
@@ -373,7 +388,8 @@ def clusters(options: argparse.Namespace) -> None:
         pool = RealPool(options.folder, Path(temporary))
         print(f"{len(pool.ids)} frames, {len(pool.atoms)} atoms\n")
         print(
-            "| thresholds | Birch | clusters of structures | of atoms | picks | Σn³ |\n|---|---|---|---|---|---|"
+            "| thresholds | Birch | clusters of structures | of atoms | picks | Σn³ "
+            "|\n|---|---|---|---|---|---|"
         )
         owner = np.repeat(np.arange(len(pool.ids)), pool.sizes)
         for first, second in zip(options.structures, options.atoms, strict=True):
@@ -383,13 +399,17 @@ def clusters(options: argparse.Namespace) -> None:
                 picks = recipe(pool.sizes, owner, atoms)
                 counts = " | ".join(str(len(np.unique(found))) for found in (structures, atoms))
                 print(
-                    f"| {first:g}, {second:g} | {name} | {counts} | {len(picks)} | {pool.cost(picks)[-1]:.0f} |",
+                    f"| {first:g}, {second:g} | {name} | {counts} | {len(picks)} | "
+                    f"{pool.cost(picks)[-1]:.0f} |",
                     flush=True,
                 )
 
 
 def by_sklearn(points: np.ndarray, owners: np.ndarray, threshold: float) -> np.ndarray:
-    """Cluster as maml does, within each owner: Birch without a global step, rows as they come, then the nearest centre."""
+    """Cluster as maml does, within each owner.
+
+    Birch without a global step, rows as they come, then the nearest centre.
+    """
     found = np.zeros(len(points), np.int32)
     start = 0
     for owner in np.unique(owners):
@@ -413,7 +433,10 @@ def by_tree(points: np.ndarray, owners: np.ndarray, threshold: float) -> np.ndar
 
 
 def recipe(sizes: np.ndarray, owner: np.ndarray, atoms: np.ndarray) -> list[int]:
-    """Pick a frame with the fewest atoms for each atomic cluster; of such frames one that is there already, else the first."""
+    """Pick a frame with the fewest atoms for each atomic cluster.
+
+    Of such frames one that is there already, else the first.
+    """
     picked: dict[int, None] = {}
     order = np.argsort(atoms, kind="stable")
     for members in np.split(owner[order], np.flatnonzero(np.diff(atoms[order])) + 1):

@@ -1,11 +1,15 @@
-"""Every domain on two crystals through a whole campaign; the ready campaigns scaled down; one cell of each domain by DFT.
+"""Every domain on two crystals through a whole campaign; the ready campaigns scaled down.
 
-    python benchmarks/domains.py explore FOLDER       every domain on MgO and Al, or on MoS2 and WS2 where layers are wanted
-    python benchmarks/domains.py campaign FOLDER hydrides|monolayers|battery
-    python benchmarks/domains.py label FOLDER [--seconds 600]    the smallest cell of each domain of `explore`, GPAW at PBE, coarse
+One cell of each domain by DFT.
 
-The first two run `pesatlas run` with chgnet, from structures to report, with chgnet's own energies for labels (level mlip: nothing here is about
-DFT), a few steps of dynamics and small cells, and print what became of each domain. The third makes real labels of what the first explored.
+    python benchmarks/domains.py explore FOLDER       every domain on MgO and Al, or on MoS2 and WS2 where
+    layers are wanted python benchmarks/domains.py campaign FOLDER hydrides|monolayers|battery python
+    benchmarks/domains.py label FOLDER [--seconds 600]    the smallest cell of each domain of `explore`, GPAW
+    at PBE, coarse
+
+The first two run `pesatlas run` with chgnet, from structures to report, with chgnet's own energies for labels
+(level mlip: nothing here is about DFT), a few steps of dynamics and small cells, and print what became of
+each domain. The third makes real labels of what the first explored.
 """
 
 import argparse
@@ -65,7 +69,8 @@ def run(folder: Path, configuration: dict[str, Any]) -> None:
     results = folder / "results"
     print(f"\n{time.monotonic() - started:.0f} s\n")
     print(
-        "| domain | cells | frames | left_sites | picks | share of cost | rows | lost |\n|---|---|---|---|---|---|---|---|"
+        "| domain | cells | frames | left_sites | picks | share of cost | rows | lost "
+        "|\n|---|---|---|---|---|---|---|---|"
     )
     for row in count_by_domain(results, read_campaign_manifest(results)):
         counts = " | ".join(str(row[name]) for name in ("cells", "frames", "left_sites", "picks"))
@@ -129,7 +134,8 @@ def label(folder: Path, seconds: float) -> None:
     options = backend.Options(quality="demo")
     level = levels.levels(options, ["pbe"])["pbe"]
     print(
-        "| domain | snapshot | atoms | SCF steps | energy (eV/atom) | largest force (eV/Å) | s |\n|---|---|---|---|---|---|---|",
+        "| domain | snapshot | atoms | SCF steps | energy (eV/atom) | largest force (eV/Å) | s "
+        "|\n|---|---|---|---|---|---|---|",
         flush=True,
     )
     for name, row in sorted(rows.items(), key=lambda item: item[1]["n_atoms"]):

@@ -1,4 +1,6 @@
-"""Time and memory of every export and of the checks beside them, for synthetic rows: python benchmarks/export.py --rows 500000.
+"""Time and memory of every export and of the checks beside them, for synthetic rows.
+
+Python benchmarks/export.py --rows 500000.
 
 Each step runs in a process of its own, whose largest resident memory is what the table shows.
 """
@@ -24,7 +26,10 @@ PIECE = 5000
 
 
 def piece(rng: np.random.Generator, start: int, count: int) -> pa.Table:
-    """Return rows of a dataset with 2 to 30 atoms, 16 on average; numbers are random, their shapes are those of real ones."""
+    """Return rows of a dataset with 2 to 30 atoms, 16 on average.
+
+    Numbers are random, their shapes are those of real ones.
+    """
     sizes = rng.integers(2, 31, count)
     ends = np.concatenate([[0], np.cumsum(sizes)])
     atoms = int(ends[-1])
@@ -129,7 +134,8 @@ def main() -> None:
             make(folder / "results", given.rows)
         print(f"{given.rows} rows, {size_of(folder / 'results'):.0f} MB as Parquet\n")
         print(
-            "| step | CPU time (s) | time (s) | rows a CPU second | largest memory (MB) | on the disk (MB) |\n|---|---|---|---|---|---|",
+            "| step | CPU time (s) | time (s) | rows a CPU second | largest memory (MB) | on the disk (MB) "
+            "|\n|---|---|---|---|---|---|",
             flush=True,
         )
         for name in given.only or [*formats(), "import matpes", "import extxyz"]:
@@ -138,7 +144,8 @@ def main() -> None:
             wall, seconds, memory = json.loads(said.splitlines()[-1])
             disk = f"{size_of(folder / name):.0f}" if (folder / name).is_dir() else ""
             print(
-                f"| {name} | {seconds:.0f} | {wall:.0f} | {given.rows / seconds:.0f} | {memory:.0f} | {disk} |",
+                f"| {name} | {seconds:.0f} | {wall:.0f} | {given.rows / seconds:.0f} | {memory:.0f} | "
+                f"{disk} |",
                 flush=True,
             )
 

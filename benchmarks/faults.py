@@ -2,10 +2,10 @@
 
     python benchmarks/faults.py [--labels 200] [--only kill,node]
 
-Needs root and the programs of Slurm (`apt-get install slurm-wlm munge`). A quiet run explores and labels first, without Slurm. Each
-disturbance then starts from its selection and labels again, with the double of VASP, of whose calculations a tenth fail in one of
-the ways of `tests/vasp_faults.py`. Prints the table of docs/measurements.md; ends with status 1 if anything is lost, twice, or
-unexplained.
+Needs root and the programs of Slurm (`apt-get install slurm-wlm munge`). A quiet run explores and labels
+first, without Slurm. Each disturbance then starts from its selection and labels again, with the double of
+VASP, of whose calculations a tenth fail in one of the ways of `tests/vasp_faults.py`. Prints the table of
+docs/measurements.md; ends with status 1 if anything is lost, twice, or unexplained.
 """
 
 import argparse
@@ -373,7 +373,10 @@ SEEN = {
     "disk": "failed",
     "requeue": "restarted",
 }
-"""What Slurm has to say of some label jobs, or a disturbance did not happen; the others look for themselves."""
+"""What Slurm has to say of some label jobs, or a disturbance did not happen.
+
+The others look for themselves.
+"""
 
 
 def reasons(campaign: Campaign) -> list[tuple[str, str, str]]:
@@ -444,7 +447,8 @@ def disturb(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels:
             print(
                 f"| {what} | {', '.join(f'{n} {fate}' for fate, n in sorted(ended.items()))} "
                 f"| {sum(campaign.runs_of_double().values())} "
-                f"| {', '.join(str(len(campaign.dataset(level))) for level in LEVELS)} | {len(campaign.failures())} "
+                f"| {', '.join(str(len(campaign.dataset(level))) for level in LEVELS)} | "
+                f"{len(campaign.failures())} "
                 f"| {'; '.join(problems) or 'equal'} | {time.monotonic() - begun:.0f} |",
                 flush=True,
             )
@@ -482,7 +486,8 @@ def main() -> None:
                 f"quiet run, without Slurm: {sum(quiet.runs_of_double().values())} calculations, "
                 f"{[len(quiet.dataset(level)) for level in LEVELS]} rows, "
                 f"failures {dict(Counter(reason for _, _, reason in reasons(quiet)))}\n\n"
-                "| what was done | label jobs | calculations | rows | failures | against the quiet run | s |\n"
+                "| what was done | label jobs | calculations | rows | failures | against the quiet run | s "
+                "|\n"
                 "|---|---|---|---|---|---|---|",
                 flush=True,
             )

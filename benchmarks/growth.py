@@ -2,10 +2,11 @@
 
     python benchmarks/growth.py [--crystals 1000] [--frames 100]
 
-Trajectories are made up: frames that wander around crystals of 2 to 16 atoms in feature space, in shards of 50 crystals. A tenth of
-the new crystals were in the first campaign already, so that some of its picks are asked for again. Selection runs as the rules run it, on
-one thread, and is measured in CPU seconds; explored, encoded and labelled frames are counted: those that no store and no file has.
-Ends with an error if a frame that the first campaign picked is picked again.
+Trajectories are made up: frames that wander around crystals of 2 to 16 atoms in feature space, in shards of
+50 crystals. A tenth of the new crystals were in the first campaign already, so that some of its picks are
+asked for again. Selection runs as the rules run it, on one thread, and is measured in CPU seconds; explored,
+encoded and labelled frames are counted: those that no store and no file has. Ends with an error if a frame
+that the first campaign picked is picked again.
 """
 
 import argparse
@@ -248,7 +249,8 @@ def grow(crystals: int, frames: int, policy: str, folder: Path) -> None:
         share = sum(found.seconds) / sum(first.seconds)
         cells = " | ".join(f"{second:.1f}" for second in found.seconds)
         print(
-            f"| {policy} | {name} | {explored} | {encoded} | {labelled} | {stay} | {cells} | {sum(found.seconds):.1f} | {share:.0%} |",
+            f"| {policy} | {name} | {explored} | {encoded} | {labelled} | {stay} | {cells} | "
+            f"{sum(found.seconds):.1f} | {share:.0%} |",
             flush=True,
         )
     print(
@@ -268,7 +270,8 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", default=["matpes", "cover"])
     options = parser.parse_args()
     print(
-        f"| policy | campaign | explored | encoded | labelled | earlier picks that stay | {' | '.join(STAGES)} | all, CPU s | of the first |"
+        "| policy | campaign | explored | encoded | labelled | earlier picks that stay | "
+        f"{' | '.join(STAGES)} | all, CPU s | of the first |"
     )
     print("|" + "---|" * 13)
     for policy in options.policies:

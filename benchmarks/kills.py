@@ -3,11 +3,12 @@
     python benchmarks/kills.py --kills 10 [--config config.yaml]
     python benchmarks/kills.py --points [--only release]
 
-With ``--kills``: runs the campaign twice in a temporary folder, once undisturbed, once with `kill -9` of its whole process group at
-random moments, started again each time. Prints a table of what was under way at each kill, and whether the datasets are equal.
+With ``--kills``: runs the campaign twice in a temporary folder, once undisturbed, once with `kill -9` of its
+whole process group at random moments, started again each time. Prints a table of what was under way at each
+kill, and whether the datasets are equal.
 
-With ``--points``: kills a tiny campaign, and commands on it, at moments chosen by what the process is doing, each in a copy of its
-own, and gives the same command again. Prints a line for each moment.
+With ``--points``: kills a tiny campaign, and commands on it, at moments chosen by what the process is doing,
+each in a copy of its own, and gives the same command again. Prints a line for each moment.
 """
 
 import argparse
@@ -96,7 +97,10 @@ def kill_at_random(root: Path, kills_wanted: int, config: Path, seed: int) -> bo
 
 
 def kill_at_points(root: Path, only: str) -> bool:
-    """Kill at every moment whose words begin with ``only``, each in a copy of one finished campaign; return whether all is equal."""
+    """Kill at every moment whose words begin with ``only``, each in a copy of one finished campaign.
+
+    Return whether all is equal.
+    """
     campaign = KilledCampaign(root / "finished")
     campaign.do("run")
     quiet: dict[tuple[str, ...], Any] = {}

@@ -1,10 +1,12 @@
-"""CPU time of a label beyond VASP itself: PBE and r2SCAN of a snapshot, custodian, supervisor, store and archive included.
+"""CPU time of a label beyond VASP itself.
+
+PBE and r2SCAN of a snapshot, custodian, supervisor, store and archive included.
 
     python benchmarks/label_overhead.py [--snapshots 20] [--atoms 64]
 
-The double of VASP calculates every snapshot once, and its files are brought to the size of real ones (64 atoms: a
-vasprun.xml of 25 MB). Then the same batch is labelled again, with a command that only puts these files in place. Its own CPU
-time is measured alone and subtracted.
+The double of VASP calculates every snapshot once, and its files are brought to the size of real ones (64
+atoms: a vasprun.xml of 25 MB). Then the same batch is labelled again, with a command that only puts these
+files in place. Its own CPU time is measured alone and subtracted.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/md.py [--potential FOLDER] [--device cuda] [--structures 32] [--steps 50]
 
-Both run NpT at 300 K and 2 fs on the same crystals with the same weights, in turns of a few steps, so that what else the
-machine does falls on both. matgl's loop is its ``MolecularDynamics`` with ``npt_nose_hoover`` (ASE's NPT, one evaluation
-a step). On a CPU the measure is CPU seconds on one thread; on a GPU, wall seconds.
+Both run NpT at 300 K and 2 fs on the same crystals with the same weights, in turns of a few steps, so that
+what else the machine does falls on both. matgl's loop is its ``MolecularDynamics`` with ``npt_nose_hoover``
+(ASE's NPT, one evaluation a step). On a CPU the measure is CPU seconds on one thread; on a GPU, wall seconds.
 """
 
 import argparse
@@ -218,7 +218,8 @@ def report(
     n_atoms, steps = sum(map(len, atoms)), per_turn * len(spent)
     unit = "wall s" if potential.device.type == "cuda" else "CPU s"
     print(
-        f"{potential.name} on {potential.device}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
+        f"{potential.name} on {potential.device}, torch {torch.__version__}, {torch.get_num_threads()} "
+        "thread(s)"
     )
     print(
         f"{len(atoms)} structures of {min(map(len, atoms))}-{max(map(len, atoms))} atoms, {n_atoms} in all; "

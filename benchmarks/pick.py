@@ -2,9 +2,10 @@
 
     python benchmarks/pick.py [--clusters 360000] [--policies matpes cover random farthest]
 
-Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be kept, each with atoms of one to
-six clusters of its structure cluster (24 of these in one, as in MatPES). Snapshots are one short table that all rows point into, so that reading
-the picks from a large campaign's disk is left out. Every policy runs in a process of its own, on one thread.
+Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be
+kept, each with atoms of one to six clusters of its structure cluster (24 of these in one, as in MatPES).
+Snapshots are one short table that all rows point into, so that reading the picks from a large campaign's disk
+is left out. Every policy runs in a process of its own, on one thread.
 """
 
 import argparse
@@ -163,7 +164,8 @@ def main() -> None:
             )
             found = json.loads(done.stdout.splitlines()[-1])
             print(
-                f"| {policy} | {found['picks']} | {found['seconds']:.0f} | {found['MB']:.0f} | {found['sha256'][:12]} |",
+                f"| {policy} | {found['picks']} | {found['seconds']:.0f} | {found['MB']:.0f} | "
+                f"{found['sha256'][:12]} |",
                 flush=True,
             )
 

@@ -1,11 +1,14 @@
 """Published potentials on parts of matcalc's sets: errors with bootstrap intervals beside what was published.
 
-    python benchmarks/potentials.py [--data ../shared/data] [--models ../shared/models] [--work build/potentials]
+    python benchmarks/potentials.py [--data ../shared/data] [--models ../shared/models] [--work
+    build/potentials]
 
-chgnet 0.3.0 and TensorNet-MatPES-PBE-v2025.1 (whose older convention is restored) on WBM crystals (relaxation, formation energy),
-Materials Project elasticity and Alexandria phonons. Which crystals: those of at most so many atoms as below, in the order of a hash of
-their ids, so that nobody chose them and everybody gets the same. Then three potentials are heated: these two, and the TensorNet as it
-is loaded without its convention, which is broken for compounds. It may be stopped and run again: what was measured is kept in --work.
+chgnet 0.3.0 and TensorNet-MatPES-PBE-v2025.1 (whose older convention is restored) on WBM crystals
+(relaxation, formation energy), Materials Project elasticity and Alexandria phonons. Which crystals: those of
+at most so many atoms as below, in the order of a hash of their ids, so that nobody chose them and everybody
+gets the same. Then three potentials are heated: these two, and the TensorNet as it is loaded without its
+convention, which is broken for compounds. It may be stopped and run again: what was measured is kept in
+--work.
 """
 
 import argparse
@@ -74,8 +77,10 @@ def main() -> None:
     for row in write_scores(rows, given.work / "scores"):
         interval = f"[{_shown(row['low'])}, {_shown(row['high'])}]"
         print(
-            f"{row['potential']:34} {row['quantity']:18} {row['statistic']:9} {_shown(row['value']):>7} {interval:16} {row['unit']:8} "
-            f"n {row['n']} of {row['n'] + row['n_failed']}; published {_shown(row['published'])} ({row['published_model']})"
+            f"{row['potential']:34} {row['quantity']:18} {row['statistic']:9} {_shown(row['value']):>7} "
+            f"{interval:16} {row['unit']:8} "
+            f"n {row['n']} of {row['n'] + row['n_failed']}; published {_shown(row['published'])} "
+            f"({row['published_model']})"
         )
     for row in read_table(given.work / "scores" / "differences.parquet", "differences").to_pylist():
         print(

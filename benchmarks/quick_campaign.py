@@ -1,4 +1,7 @@
-"""A whole campaign in this process, without Snakemake: the same functions in the same order, one batch of each kind."""
+"""A whole campaign in this process, without Snakemake.
+
+The same functions in the same order, one batch of each kind.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +29,10 @@ from pesatlas.tables import read_entry
 
 
 def explore(campaign: Campaign, folder: Path) -> Path:
-    """Structures, dynamics and features of every batch, and of the reference; return the folder of results."""
+    """Structures, dynamics and features of every batch, and of the reference.
+
+    Return the folder of results.
+    """
     results = folder / "results"
     structures = results / "structures.parquet"
     prepare_structures(campaign, structures, results / "failures/structures.parquet")

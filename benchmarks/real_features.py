@@ -1,9 +1,12 @@
-"""Features of real dynamics, for `benchmarks/direct.py`: cells of the Materials Project explored and encoded by this project.
+"""Features of real dynamics, for `benchmarks/direct.py`.
+
+Cells of the Materials Project explored and encoded by this project.
 
     python benchmarks/real_features.py FOLDER [--crystals 170] [--shared ../shared]
 
-Writes a campaign into FOLDER and runs its first stages: 300 K NpT with M3GNet-MP-2021.2.8 of every cell of up to 8 atoms and
-a supercell, a frame each 20 fs, features of M3GNet's formation-energy model, as MatPES. An hour on two cores; run it again to go on.
+Writes a campaign into FOLDER and runs its first stages: 300 K NpT with M3GNet-MP-2021.2.8 of every cell of up
+to 8 atoms and a supercell, a frame each 20 fs, features of M3GNet's formation-energy model, as MatPES. An
+hour on two cores; run it again to go on.
 """
 
 import argparse

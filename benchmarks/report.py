@@ -2,9 +2,10 @@
 
     python benchmarks/report.py --rows 5000 --folder DIR
 
-Every built-in crystal, cells of up to eight atoms, hot and cold, free and compressed, explored with chgnet 0.3.0; labels are those of
-chgnet 0.2.0 (level ``mlip``), so that potential and label differ as they do in earnest. 5,000 rows take a quarter of an hour of two cores. The
-same command carries on where it was stopped, and measures again if all is there.
+Every built-in crystal, cells of up to eight atoms, hot and cold, free and compressed, explored with chgnet
+0.3.0; labels are those of chgnet 0.2.0 (level ``mlip``), so that potential and label differ as they do in
+earnest. 5,000 rows take a quarter of an hour of two cores. The same command carries on where it was stopped,
+and measures again if all is there.
 """
 
 import argparse

@@ -1,6 +1,9 @@
-"""Time, memory and size of the report of campaigns of any size, made of random numbers: python benchmarks/report_at_size.py --rows 5000 500000.
+"""Time, memory and size of the report of campaigns of any size, made of random numbers.
 
-Each report is made in a process of its own, and opened in Chromium if it is there: until the first chart is drawn, and until all are.
+Python benchmarks/report_at_size.py --rows 5000 500000.
+
+Each report is made in a process of its own, and opened in Chromium if it is there: until the first chart is
+drawn, and until all are.
 """
 
 import argparse

@@ -1,12 +1,15 @@
 """Error reduction by the picks of a second round, against as many random picks of the same pool.
 
-    python benchmarks/rounds.py FOLDER [--picks 20] [--seeds 3] [--epochs 100] [--ps 0.2] [--arms random cover]
+    python benchmarks/rounds.py FOLDER [--picks 20] [--seeds 3] [--epochs 100] [--ps 0.2] [--arms random
+    cover]
 
-Rock-salt crystals of 8 displaced atoms in which Li and Na, F and Cl share their sites at random. Round 1 explores 8 of them at 300 K and three pressures with chgnet
-0.3.0, labels 40 frames by chgnet 0.2.0 (level `mlip`, no DFT) and trains a committee of small TensorNets, one for each seed. The pool are frames of 10
-others, half of them at 1200 K. Round 2 picks from it by `disagree` and at random, once for each seed. Every choice is labelled, and a
-potential is trained on it and round 1 for each seed. Errors are of forces on frames of 6 crystals more that nobody saw. All cells are equally
-large, so that as many picks cost the same. Run it again to go on where it was ended.
+Rock-salt crystals of 8 displaced atoms in which Li and Na, F and Cl share their sites at random. Round 1
+explores 8 of them at 300 K and three pressures with chgnet 0.3.0, labels 40 frames by chgnet 0.2.0 (level
+`mlip`, no DFT) and trains a committee of small TensorNets, one for each seed. The pool are frames of 10
+others, half of them at 1200 K. Round 2 picks from it by `disagree` and at random, once for each seed. Every
+choice is labelled, and a potential is trained on it and round 1 for each seed. Errors are of forces on frames
+of 6 crystals more that nobody saw. All cells are equally large, so that as many picks cost the same. Run it
+again to go on where it was ended.
 """
 
 import argparse
@@ -113,7 +116,10 @@ def train(campaign: Campaign, folder: Path, seeds: Sequence[int]) -> list[Path]:
 
 
 def errors(potential: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Errors of a potential on labelled rows: of forces root mean square and mean, eV/Å; of energies mean, eV/atom."""
+    """Errors of a potential on labelled rows: of forces root mean square and mean, eV/Å.
+
+    Of energies mean, eV/atom.
+    """
     options = matgl.Options.model_validate({"path": str(potential)})
     member = matgl.load(options, "cpu")
     said = list(predict([member, member], rows))
@@ -231,7 +237,8 @@ def main() -> None:
         print("random", seed, found["random"][-1], flush=True)
 
     print(
-        f"\nerrors on {len(held)} held-out frames, mean and 95 % interval over {len(seeds)} seeds; {options.picks} picks"
+        f"\nerrors on {len(held)} held-out frames, mean and 95 % interval over {len(seeds)} seeds; "
+        f"{options.picks} picks"
     )
     for name, each in found.items():
         print(f"{name:10}", "   ".join(f"{what} {interval([e[what] for e in each])}" for what in each[0]))

@@ -1,13 +1,16 @@
-"""Selection policies by outcome: the same TensorNet trained on what `matpes`, `cover` and `random` pick at equal cost from real dynamics.
+"""Selection policies by outcome.
 
-    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 500] [--test-frames 400]
-    python benchmarks/sampling.py train FOLDER [--device cpu] [--jobs 2]
-    python benchmarks/sampling.py report FOLDER
+The same TensorNet trained on what `matpes`, `cover` and `random` pick at equal cost from real dynamics.
 
-POOL is a campaign made by `benchmarks/real_features.py`. The first part clusters its features, picks, and labels with
-TensorNet-MatPES-PBE (level `mlip`, no DFT); minutes. The second trains a potential for each policy, share of the cost and seed, `--jobs`
-at a time, and goes on where it was killed; it needs torch, matgl and pyarrow, `PYTHONPATH=$PWD/src` and of FOLDER what `prepare` prints: another
-machine may do it. The third prints the tables.
+    python benchmarks/sampling.py prepare FOLDER --pool POOL [--shared ../shared] [--target 500]
+    [--test-frames 400] python benchmarks/sampling.py train FOLDER [--device cpu] [--jobs 2] python
+    benchmarks/sampling.py report FOLDER
+
+POOL is a campaign made by `benchmarks/real_features.py`. The first part clusters its features, picks, and
+labels with TensorNet-MatPES-PBE (level `mlip`, no DFT); minutes. The second trains a potential for each
+policy, share of the cost and seed, `--jobs` at a time, and goes on where it was killed; it needs torch, matgl
+and pyarrow, `PYTHONPATH=$PWD/src` and of FOLDER what `prepare` prints: another machine may do it. The third
+prints the tables.
 """
 
 import argparse
@@ -269,19 +272,23 @@ def report(options: argparse.Namespace) -> None:
         some = [row for row in rows if row["frames"] == frames]
         if some:
             print(
-                f"{frames}: {some[0]['test_frames']} frames of {some[0]['test_materials']} held-out materials; ",
+                f"{frames}: {some[0]['test_frames']} frames of {some[0]['test_materials']} held-out "
+                "materials; ",
                 end="",
             )
     picks = {(row["arm"], row["cost_share"]): row["picks"] for row in rows}
     print(
-        "\n\n| frames | error | arm | share | cost (atoms³) | picks | mean | 95 % | of the reference | 95 % | verdict |"
+        "\n\n| frames | error | arm | share | cost (atoms³) | picks | mean | 95 % | of the reference | 95 % "
+        "| verdict |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for row in read_table(contrasts, "contrasts").to_pylist():
         key = row["arm"], row["cost_share"]
         print(
-            f"| {row['frames']} | {row['error']} | {row['arm']} | {row['cost_share']:g} | {row['cost_atoms3']:.0f} | {picks[key]} "
-            f"| {row['mean']:.4g} | {row['low']:.4g} to {row['high']:.4g} | {row['ratio']:.3f} | {row['ratio_low']:.3f} to {row['ratio_high']:.3f} "
+            f"| {row['frames']} | {row['error']} | {row['arm']} | {row['cost_share']:g} | "
+            f"{row['cost_atoms3']:.0f} | {picks[key]} "
+            f"| {row['mean']:.4g} | {row['low']:.4g} to {row['high']:.4g} | {row['ratio']:.3f} | "
+            f"{row['ratio_low']:.3f} to {row['ratio_high']:.3f} "
             f"| {row['verdict']} |"
         )
 

@@ -1,6 +1,9 @@
-"""How long `pesatlas status` takes in a large campaign: python benchmarks/status.py [--labels 500000] [--per-job 50].
+"""Time of `pesatlas status` in a large campaign: python benchmarks/status.py [--labels N] [--per-job N].
 
-The campaign is made up: manifests and the files of progress are real, tables are empty files, for `status` never opens them.
+Python benchmarks/status.py [--labels 500000] [--per-job 50].
+
+The campaign is made up: manifests and the files of progress are real, tables are empty files, for `status`
+never opens them.
 """
 
 import argparse
@@ -42,13 +45,17 @@ def main() -> None:
         label = next(stage for stage in json.loads(done.stdout)["stages"] if stage["name"] == "label")
     print(f"{arguments.labels} structures to label in {batches} jobs, {label['batches_done']} of them done")
     print(
-        f"{label['done']} labels done, {label['failed']} failed, {label['under_way']} running, {label['left']} left"
+        f"{label['done']} labels done, {label['failed']} failed, {label['under_way']} running, "
+        f"{label['left']} left"
     )
     print(f"pesatlas status: {', '.join(f'{each:.2f}' for each in times)} s")
 
 
 def build(folder: Path, labels: int, per_job: int, share: float) -> int:
-    """Make up a campaign that labels ``labels`` structures, of which it has done ``share``; return its label jobs."""
+    """Make up a campaign that labels ``labels`` structures, of which it has done ``share``.
+
+    Return its label jobs.
+    """
     campaign = preset("demo")[0].model_dump(mode="json")
     campaign["select"]["target"] = labels
     campaign["label"]["structures_per_job"] = per_job

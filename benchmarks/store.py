@@ -1,10 +1,11 @@
-"""What a job pays for the label store: reading its index, looking keys up, memory; at two sizes, to see how it grows.
+"""Cost of the label store for a job: reading its index, looking keys up, memory, at two sizes.
 
     python benchmarks/store.py --folder /tmp --labels 50000 500000
 
-Fills a store with labels at two levels, of 2 to 3 kB each, in ledgers of 500 records (500,000 labels: 1,000,000 records, 2,000 ledgers,
-2.6 GB), measures each line in a process of its own, and removes the store. Times are for files in the page cache: what a network file
-system adds is its time to list a folder of ledgers, to read the index, and to open one file a look-up.
+Fills a store with labels at two levels, of 2 to 3 kB each, in ledgers of 500 records (500,000 labels:
+1,000,000 records, 2,000 ledgers, 2.6 GB), measures each line in a process of its own, and removes the store.
+Times are for files in the page cache: what a network file system adds is its time to list a folder of
+ledgers, to read the index, and to open one file a look-up.
 """
 
 import argparse

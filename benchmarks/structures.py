@@ -1,12 +1,15 @@
 """Time and memory of ``prepare_structures``, and how they grow with the number of crystals.
 
-    python benchmarks/structures.py [--counts 1000 10000 150000] [--kinds database polymorphs] [--crystals FOLDER]
+    python benchmarks/structures.py [--counts 1000 10000 150000] [--kinds database polymorphs] [--crystals
+    FOLDER]
 
-Crystals are those of FOLDER/*.json.gz (../shared/data; without it the built-in ones) and, as more are wanted, variants of them that are crystals of
-their own: strained by 3 % or more, atoms moved by 0.05 Å, a quarter of them as they are but for strain, so that symmetry stays. ``database``
-gives most of them other elements, as in a database, where a formula comes a few times; ``polymorphs`` keeps formulas, as in a search for
-structures: 150,000 crystals have some 1,900. One in fifty is another one again, turned and renumbered. Each measurement is a
-process of its own, on one thread, from a Parquet file to the two tables, supercells of domain ``bulk`` included.
+Crystals are those of FOLDER/*.json.gz (../shared/data; without it the built-in ones) and, as more are wanted,
+variants of them that are crystals of their own: strained by 3 % or more, atoms moved by 0.05 Å, a quarter of
+them as they are but for strain, so that symmetry stays. ``database`` gives most of them other elements, as in
+a database, where a formula comes a few times; ``polymorphs`` keeps formulas, as in a search for structures:
+150,000 crystals have some 1,900. One in fifty is another one again, turned and renumbered. Each measurement
+is a process of its own, on one thread, from a Parquet file to the two tables, supercells of domain ``bulk``
+included.
 """
 
 import argparse
@@ -164,7 +167,8 @@ def main() -> None:
                 )
             found = json.loads(done.stdout.splitlines()[-1])
             print(
-                f"| {count:,} | {kind} | {found['cpu_s']:.1f} | {1000 * found['cpu_s'] / count:.2f} | {found['peak_MB']:.0f} | "
+                f"| {count:,} | {kind} | {found['cpu_s']:.1f} | {1000 * found['cpu_s'] / count:.2f} | "
+                f"{found['peak_MB']:.0f} | "
                 f"{found['accepted']:,} | {found['failed']:,} | {found['cells']:,} |",
                 flush=True,
             )

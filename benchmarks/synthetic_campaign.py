@@ -1,7 +1,9 @@
-"""The tables of a finished campaign of any size, made of random numbers: for measuring and testing what reads them.
+"""The tables of a finished campaign of any size, made of random numbers.
 
-Crystals of two or three elements on random lattices; energies, forces and stresses have the spread of real ones and mean nothing. The level
-is ``mlip``, so that nobody takes them for DFT.
+For measuring and testing what reads them.
+
+Crystals of two or three elements on random lattices; energies, forces and stresses have the spread of real
+ones and mean nothing. The level is ``mlip``, so that nobody takes them for DFT.
 """
 
 import json
@@ -58,7 +60,10 @@ FRAMES = 20
 
 
 def fill(table: str, count: int, known: dict[str, Any]) -> pa.Table:
-    """Return ``count`` rows of a table with the columns ``known``; all others are null where they may be, or empty, or zero."""
+    """Return ``count`` rows of a table with the columns ``known``.
+
+    All others are null where they may be, or empty, or zero.
+    """
     columns = []
     for field in SCHEMAS[table]:
         if field.name in known:
@@ -105,7 +110,10 @@ class Campaign:
         }
 
     def write(self) -> None:
-        """Write every table that a report or a query reads, and the manifest; no more of them is held than a batch."""
+        """Write every table that a report or a query reads, and the manifest.
+
+        No more of them is held than a batch.
+        """
         self._structures()
         failed: list[str] = []
         selected = 0

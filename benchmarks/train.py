@@ -2,9 +2,10 @@
 
     python benchmarks/train.py FOLDER [--target 1600] [--epochs 40]
 
-Writes a campaign into FOLDER and runs it: 36 salts of nine cations and eight anions in five structures, short dynamics
-with chgnet 0.3.0 at three pressures, labels by chgnet 0.2.0 (level `mlip`, no DFT), splits by crystal, training. Then a second campaign explores two
-crystals that were held out with the trained potential. Run it again to go on. It prints errors on held-out salts.
+Writes a campaign into FOLDER and runs it: 36 salts of nine cations and eight anions in five structures, short
+dynamics with chgnet 0.3.0 at three pressures, labels by chgnet 0.2.0 (level `mlip`, no DFT), splits by
+crystal, training. Then a second campaign explores two crystals that were held out with the trained potential.
+Run it again to go on. It prints errors on held-out salts.
 """
 
 import argparse
@@ -32,7 +33,10 @@ NAME = "mlip-0"
 
 
 def crystals(cation: str, anion: str, bond: float) -> dict[str, Structure]:
-    """Return a salt in five structures; ``bond`` (Å) is for six neighbours, 3 % more for eight and 5 % less for four."""
+    """Return a salt in five structures.
+
+    ``bond`` (Å) is for six neighbours, 3 % more for eight and 5 % less for four.
+    """
     a, b, z = 2 * bond, 2 * 1.03 * bond / 3**0.5, 4 * 0.95 * bond / 3**0.5
     w, n = 0.95 * bond * (8 / 3) ** 0.5, bond * 2**0.5
     half, one = [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]], [cation, anion]
@@ -137,14 +141,16 @@ def second_round(folder: Path, first: Path, ids: list[str]) -> None:
     frames = read_table(folder / "results/snapshots/00000.parquet", "snapshots").to_pylist()
     failed = read_table(folder / "results/failures/explore/00000.parquet", "failures").to_pylist()
     print(
-        f"\nsecond round: {len(frames)} frames of {', '.join(ids)} with {frames[0]['potential']}, {len(failed)} failures"
+        f"\nsecond round: {len(frames)} frames of {', '.join(ids)} with {frames[0]['potential']}, "
+        f"{len(failed)} failures"
     )
     for name in ids:
         mine = [row for row in frames if row["structure_id"] == name and row["step"] > 0]
         hot = [row["instant_temperature_K"] for row in mine if row["instant_temperature_K"] is not None]
         closest = min(row["min_distance_A"] for row in mine)
         print(
-            f"  {name}: {len(mine)} frames, mean temperature {sum(hot) / len(hot):.0f} K, closest atoms {closest:.2f} Å"
+            f"  {name}: {len(mine)} frames, mean temperature {sum(hot) / len(hot):.0f} K, closest atoms "
+            f"{closest:.2f} Å"
         )
 
 
@@ -171,7 +177,8 @@ def main() -> None:
         f"\nlevel {card['level']}; rows {card['data']['rows']}; epochs {card['training']['epochs']}, ", end=""
     )
     print(
-        f"best {card['training']['best_epoch']}, {card['training']['wall_s']:.0f} s; gate passed: {card['gate']['passed']}"
+        f"best {card['training']['best_epoch']}, {card['training']['wall_s']:.0f} s; gate passed: "
+        f"{card['gate']['passed']}"
     )
     print("split  potential     rows   meV/atom   meV/Å    GPa")
     for score in card["scores"]:

@@ -1,4 +1,7 @@
-"""Fetch weights that the configuration names, once: of the potential that explores, and of the one that labels, if one does."""
+"""Fetch weights that the configuration names, once.
+
+Of the potential that explores, and of the one that labels, if one does.
+"""
 
 from pesatlas.campaign.job import job
 

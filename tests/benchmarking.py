@@ -1,4 +1,7 @@
-"""A bench for analytic potentials, files of data, and potentials that break in known ways. Run as a program, it measures once."""
+"""A bench for analytic potentials, files of data, and potentials that break in known ways.
+
+Run as a program, it measures once.
+"""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""A headless Chromium for tests of pages, and what a page must never do: complain, or ask a network for anything."""
+"""A headless Chromium for tests of pages, and what a page must never do: complain, or ask a network for
+anything."""
 
 import shutil
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ _DRIVER = "GL Driver Message"
 
 @contextmanager
 def opened(path, **settings):
-    """Open a file in a new window, wait for its first chart, and check at the end that it neither complained nor asked for anything."""
+    """Open a file in a new window, wait for its first chart, and check at the end that it neither complained
+    nor asked for anything."""
     from playwright.sync_api import sync_playwright
 
     said, asked = [], []

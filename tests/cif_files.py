@@ -25,7 +25,8 @@ def operations(texts=IDENTITY, tag="_symmetry_equiv_pos_as_xyz"):
 
 
 def block(*parts, name="one", **tags):
-    """A data block; keys are tags without their first underscore, HM and IT are symbol and number of the space group."""
+    """A data block; keys are tags without their first underscore, HM and IT are symbol and number of the
+    space group."""
     names = {
         "HM": "symmetry_space_group_name_H-M",
         "IT": "symmetry_Int_Tables_number",

@@ -1,4 +1,5 @@
-"""Plugins of pytest that all tests share: tiers by measured durations, and the stopwatch that measures them."""
+"""Plugins of pytest that all tests share: tiers by measured durations, and the stopwatch that measures
+them."""
 
 import tiers
 

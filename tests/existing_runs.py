@@ -1,4 +1,5 @@
-"""Finished runs of the double, as people keep them: with POTCARs that are called as VASP's own, and settings that may be others."""
+"""Finished runs of the double, as people keep them: with POTCARs that are called as VASP's own, and settings
+that may be others."""
 
 import gzip
 import shutil
@@ -74,7 +75,8 @@ def archive(folder, path):
 
 
 def collection(top):
-    """Some runs below ``top/runs`` as the documentation shows them: four of MatPES' PBE, others, and one without vasprun.xml."""
+    """Some runs below ``top/runs`` as the documentation shows them: four of MatPES' PBE, others, and one
+    without vasprun.xml."""
     runs = top / "runs"
     with potcars_called_as_vasps(top / "potcars"):
         make_run(runs / "metal")

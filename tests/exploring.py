@@ -1,4 +1,7 @@
-"""A batch of cells to explore, small enough to run to its end again and again. Run as a program, it explores one."""
+"""A batch of cells to explore, small enough to run to its end again and again.
+
+Run as a program, it explores one.
+"""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Exports read back by the libraries that people use for them.
 
-Each reader takes the folder of an export, the level, and the ids of the rows in their order (matgl keeps no names), and returns
-by ``snapshot_id`` atoms, energy (eV), forces (eV/Å), stress (eV/Å³, tension positive, Voigt) and split, which may be None.
+Each reader takes the folder of an export, the level, and the ids of the rows in their order (matgl keeps no
+names), and returns by ``snapshot_id`` atoms, energy (eV), forces (eV/Å), stress (eV/Å³, tension positive,
+Voigt) and split, which may be None.
 """
 
 import numpy as np
@@ -152,5 +153,6 @@ TOLERANCES = {
 
 
 def check_same(kind, found, rows):
-    """What a library read is what the rows of the dataset are, by snapshot_id: units, signs, order of atoms, splits."""
+    """What a library read is what the rows of the dataset are, by snapshot_id: units, signs, order of atoms,
+    splits."""
     type(kind, (ExporterTests,), TOLERANCES.get(kind, {})).check_same(found, rows)

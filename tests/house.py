@@ -1,4 +1,5 @@
-"""The floors and rooms of the library, and the picture of their imports: ``python tests/house.py`` draws it again."""
+"""The floors and rooms of the library, and the picture of their imports: ``python tests/house.py`` draws it
+again."""
 
 import ast
 import re
@@ -71,7 +72,8 @@ def rooms_loaded_by_name() -> set[str]:
 
 
 def draw() -> str:
-    """Return the picture: a row for each room, a column for each room, a dot where the row imports the column."""
+    """Return the picture: a row for each room, a column for each room, a dot where the row imports the
+    column."""
     floors = [*reversed(FLOORS)]
     rooms = [room for _, members in floors for room in members]
     at = {room: i for i, room in enumerate(rooms)}
@@ -79,15 +81,26 @@ def draw() -> str:
     width, font = _LEFT + end + 36, 'font-family="sans-serif" font-size="12"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_TOP + end + 44}" {font}>',
-        "<title>Imports between the rooms of pesatlas: every dot lies right of the diagonal, or on its own floor</title>",
+        (
+            "<title>Imports between the rooms of pesatlas: every dot lies right of the diagonal, or on its "
+            "own "
+            "floor</title>"
+        ),
         '<rect width="100%" height="100%" fill="#ffffff"/>',
     ]
     for name, members in floors:
         start, size = at[members[0]] * _CELL, len(members) * _CELL
         colour = _COLOURS[name]
         parts += [
-            f'<rect x="8" y="{_TOP + start}" width="{_LEFT + end - 8}" height="{size}" fill="{colour}" opacity="0.45"/>',
-            f'<rect x="{_LEFT + start}" y="{_TOP + start}" width="{size}" height="{size}" fill="{colour}" stroke="#999"/>',
+            (
+                f'<rect x="8" y="{_TOP + start}" width="{_LEFT + end - 8}" height="{size}" fill="{colour}" '
+                'opacity="0.45"/>'
+            ),
+            (
+                f'<rect x="{_LEFT + start}" y="{_TOP + start}" width="{size}" height="{size}" '
+                f'fill="{colour}" '
+                'stroke="#999"/>'
+            ),
             f'<text x="14" y="{_TOP + start + size / 2 + 4:g}" font-weight="bold">{name}</text>',
         ]
     for room, i in at.items():
@@ -107,7 +120,10 @@ def draw() -> str:
     parts += [
         f'<circle cx="{_LEFT + 6}" cy="{below - 4}" r="4" fill="#1f3a5f"/>',
         f'<text x="{_LEFT + 16}" y="{below}">the row imports the column</text>',
-        f'<circle cx="{_LEFT + 206}" cy="{below - 4}" r="4" fill="none" stroke="#b03a2e" stroke-width="1.5"/>',
+        (
+            f'<circle cx="{_LEFT + 206}" cy="{below - 4}" r="4" fill="none" stroke="#b03a2e" '
+            'stroke-width="1.5"/>'
+        ),
         f'<text x="{_LEFT + 216}" y="{below}">extensions, loaded by name</text>',
         "</svg>",
     ]

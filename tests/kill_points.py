@@ -115,7 +115,8 @@ COMMANDS = (
 
 
 class KilledCampaign(SmallCampaign):
-    """A tiny campaign of silicon, labelled by the double of VASP, of whose calculations some do not converge."""
+    """A tiny campaign of silicon, labelled by the double of VASP, of whose calculations some do not
+    converge."""
 
     def __init__(self, path, changes=None):
         super().__init__(path, CHANGES | (changes or {}))
@@ -187,7 +188,8 @@ class KilledCampaign(SmallCampaign):
             self.index.unlink(missing_ok=True)
 
     def damage_store(self):
-        """Flip a bit in the result of a record, and cut the tail of another ledger off, as a power cut would leave it."""
+        """Flip a bit in the result of a record, and cut the tail of another ledger off, as a power cut would
+        leave it."""
         ledgers = sorted((self.path / "store/labels").glob("batch-*.ledger"))
         content = bytearray(ledgers[0].read_bytes())
         content[content.index(b"\n") + 10] ^= 4
@@ -239,7 +241,8 @@ def prepare(campaign, command):
 
 
 def end(campaign, command):
-    """Give a command to its end, and return what it is for: what has to be equal to that of a campaign never killed."""
+    """Give a command to its end, and return what it is for: what has to be equal to that of a campaign never
+    killed."""
     if command == _RELEASE:
         # a release that was whole when it was killed is refused to be made again
         campaign.do(*command, statuses=(0, 1))

@@ -24,8 +24,9 @@ class IdealGas(Analytic):
 class ElasticCrystal(Analytic):
     """Atoms on springs to sites that move with the cell; an energy quadratic in volume, and one in shape.
 
-    U = K (V - V0)^2 / (2 V0) + G V0 |C - 1|^2 / 2 + k/2 sum |r - s h|^2, with C the metric of the cell relative to a cube
-    of the same volume. Cubes of n atoms of V0 = n * volume_per_atom with sites on the first n points of a fixed list.
+    U = K (V - V0)^2 / (2 V0) + G V0 |C - 1|^2 / 2 + k/2 sum |r - s h|^2, with C the metric of the cell
+    relative to a cube of the same volume. Cubes of n atoms of V0 = n * volume_per_atom with sites on the
+    first n points of a fixed list.
     """
 
     name = "analytic/elastic"

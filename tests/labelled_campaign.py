@@ -24,7 +24,8 @@ CRYSTALS = {
 
 
 def pair_labels(crystals: list[Atoms]) -> SimpleNamespace:
-    """Morse pairs whose depth depends on the elements, cut off smoothly, and an energy for each atom: eV, eV/Å, eV/Å³ tension positive."""
+    """Morse pairs whose depth depends on the elements, cut off smoothly, and an energy for each atom: eV,
+    eV/Å, eV/Å³ tension positive."""
     import torch
 
     batch = to_batch(crystals)
@@ -92,7 +93,10 @@ def write_dataset(path, rows, level="pbe"):
 
 
 def write_results(results, count=60, level="pbe", **labels):
-    """Write what ``train_potential`` reads: manifest, dataset, isolated atoms. Every crystal is in all splits."""
+    """Write what ``train_potential`` reads: manifest, dataset, isolated atoms.
+
+    Every crystal is in all splits.
+    """
     crystals, names = frames(count)
     splits = ["valid" if k % 10 == 8 else "test" if k % 10 == 9 else "train" for k in range(count)]
     write_dataset(

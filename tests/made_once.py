@@ -1,4 +1,5 @@
-"""Outputs that take long to make and are only read: the first worker that needs one makes it for all of them."""
+"""Outputs that take long to make and are only read: the first worker that needs one makes it for all of
+them."""
 
 import fcntl
 import os
@@ -7,7 +8,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def made_once(tmp_path_factory, name):
-    """Give a folder of all workers of pytest-xdist, and whether what belongs in it is there; one at a time is in this context.
+    """Give a folder of all workers of pytest-xdist, and whether what belongs in it is there; one at a time
+    is in this context.
 
     Once the context was left without an exception it is there.
     """

@@ -1,4 +1,4 @@
-"""What is in the page of a report: its words, its queries, its data."""
+"""Contents of a report's page: words, queries, data."""
 
 import json
 import re

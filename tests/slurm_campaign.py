@@ -1,4 +1,5 @@
-"""A campaign on a small Slurm, as a user runs it: profiles/slurm with its own lines set, chgnet dynamics, the double of VASP."""
+"""A campaign on a small Slurm, as a user runs it: profiles/slurm with its own lines set, chgnet dynamics,
+the double of VASP."""
 
 import json
 import os
@@ -154,7 +155,8 @@ class SlurmCampaign(SmallCampaign):
         return (self.path / "output.txt").read_text()
 
     def pesatlas(self, *arguments, expect=0, within_s=120):
-        """Run another command in the campaign's folder, as from another terminal; return what it says, in one line."""
+        """Run another command in the campaign's folder, as from another terminal; return what it says, in
+        one line."""
         done = subprocess.run(
             [sys.executable, "-m", "pesatlas.cli.main", *arguments],
             cwd=self.path,
@@ -188,7 +190,8 @@ class SlurmCampaign(SmallCampaign):
 
 
 def quiet_campaign(tmp_path_factory, name, slurm, changes):
-    """Return a finished campaign that ran on this machine without Slurm, made once under this name, only to be read."""
+    """Return a finished campaign that ran on this machine without Slurm, made once under this name, only to
+    be read."""
     with made_once(tmp_path_factory, name) as (place, is_made):
         campaign = SlurmCampaign(place / "campaign", slurm, changes)
         with campaign:

@@ -1,4 +1,5 @@
-"""The folder of a small campaign: the demo's configuration with some values changed, and the dataset that it makes."""
+"""The folder of a small campaign: the demo's configuration with some values changed, and the dataset that it
+makes."""
 
 import copy
 import re

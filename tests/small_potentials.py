@@ -18,7 +18,8 @@ SHARED_MODELS = Path(__file__).parents[2] / "shared" / "models"
 
 
 def rattled_salts() -> list[Atoms]:
-    """Rattled cells of NaCl and MgO of 2 to 16 atoms, one of them skewed, one with atoms outside of the cell."""
+    """Rattled cells of NaCl and MgO of 2 to 16 atoms, one of them skewed, one with atoms outside of the
+    cell."""
     cells = [
         bulk("NaCl", "rocksalt", 5.69, cubic=True),
         bulk("MgO", "rocksalt", 4.25),
@@ -51,7 +52,8 @@ def save_m3gnet(folder: Path, *, smooth: bool = True) -> Path:
 
 
 def save_tensornet(folder: Path, *, steps: int = 0, seed: int = 1) -> Path:
-    """Save a TensorNet potential: random, or after ``steps`` of training it knows where NaCl and MgO have their minimum."""
+    """Save a TensorNet potential: random, or after ``steps`` of training it knows where NaCl and MgO have
+    their minimum."""
     from matgl.apps.pes import Potential
     from matgl.models import TensorNet
 

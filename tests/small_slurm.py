@@ -1,10 +1,10 @@
-"""A real Slurm on this machine: one slurmctld and three slurmd (cpu1, cpu2, gpu1 with fake GPUs), in a folder of its own.
+"""A real Slurm on this machine: one slurmctld and three slurmd (cpu1, cpu2, gpu1 with fake GPUs), in a
+folder of its own.
 
-Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue), short (the same nodes, for
-an hour and 16 GB at most), gpu. Accounting
-(slurmdbd and a MariaDB of its own, account ``lab``) only if it is asked for.
-Nothing of it touches a Slurm that may be installed: configuration, ports, keys and state are its own. Daemons end with the
-process that started them.
+Partitions: cpu (the default), low (the same nodes; the others preempt its jobs, which go back to the queue),
+short (the same nodes, for an hour and 16 GB at most), gpu. Accounting (slurmdbd and a MariaDB of its own,
+account ``lab``) only if it is asked for. Nothing of it touches a Slurm that may be installed: configuration,
+ports, keys and state are its own. Daemons end with the process that started them.
 """
 
 import os
@@ -54,7 +54,8 @@ def missing(*, accounting: bool = False) -> str:
 
 
 def can_limit_memory() -> bool:
-    """Whether the kernel holds jobs to their memory here: tried on a process that asks for more than it may."""
+    """Whether the kernel holds jobs to their memory here: tried on a process that asks for more than it
+    may."""
     top = Path("/sys/fs/cgroup/memory")
     if os.geteuid() or not all(os.access(path, os.W_OK) for path in (top / "tasks", top.parent / "freezer")):
         return False
@@ -81,7 +82,8 @@ class SmallSlurm:
 
     Parameters
     ----------
-    cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm kills the whole job
+    cgroups : the kernel holds jobs to their memory, and kills the process that asks for more; else Slurm
+        kills the whole job
     accounting : sacct answers, and jobs belong to the account ``lab``
     min_job_age_s : how long Slurm knows jobs that are over, s; it forgets them within a minute after that
     """
@@ -136,7 +138,8 @@ class SmallSlurm:
                 lock.close()
 
     def _reserve_ports(self, count: int) -> list[int]:
-        """Return ports for daemons that start later: a name of each is held, so that another Slurm, of another test, takes others.
+        """Return ports for daemons that start later: a name of each is held, so that another Slurm, of
+        another test, takes others.
 
         They are below those that the kernel gives to whoever asks for any.
         """
@@ -179,7 +182,8 @@ class SmallSlurm:
         prolog.write_text(f'#!/bin/sh\n[ ! -e "{folder}/starts_nothing.$SLURMD_NODENAME" ]\n')
         prolog.chmod(0o755)
         nodes = "\n".join(
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 CoresPerSocket=4 RealMemory=64000"
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 CoresPerSocket=4 "
+            "RealMemory=64000"
             f"{' Gres=gpu:fake:4' if node.startswith('gpu') else ''} State=UNKNOWN"
             for node, port in zip(NODES, ports[1:-2], strict=True)
         )
@@ -227,7 +231,8 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
         )
 
     def _wrap_srun(self) -> None:
-        """Snakemake's job steps take every SLURM_ variable away from srun, which then looks for its configuration elsewhere."""
+        """Snakemake's job steps take every SLURM_ variable away from srun, which then looks for its
+        configuration elsewhere."""
         srun = self.folder / "bin" / "srun"
         srun.parent.mkdir()
         real = shutil.which("srun", path=_PATH)
@@ -285,9 +290,11 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
         settings = self.folder / "slurmdbd.conf"
         settings.touch(mode=0o600)
         settings.write_text(
-            f"AuthType=auth/munge\nAuthInfo=socket={self.folder}/munge/socket\nDbdHost=localhost\nDbdPort={self._accounts_port}\n"
+            f"AuthType=auth/munge\nAuthInfo=socket={self.folder}/munge/socket\n"
+            f"DbdHost=localhost\nDbdPort={self._accounts_port}\n"
             f"SlurmUser=root\nPidFile={self.folder}/slurmdbd.pid\nStorageType=accounting_storage/mysql\n"
-            f"StorageHost=127.0.0.1\nStoragePort={self._database_port}\nStorageUser=slurm\nStoragePass={password}\nStorageLoc=accounts\n"
+            f"StorageHost=127.0.0.1\nStoragePort={self._database_port}\n"
+            f"StorageUser=slurm\nStoragePass={password}\nStorageLoc=accounts\n"
         )
         self._start("slurmdbd", "-D")
         self.wait_for(lambda: self.ask("sacctmgr", "-n", "show", "user") is not None, _START_S)
@@ -355,7 +362,8 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
         return {number: int(count) for number, count in map(str.split, lines)}
 
     def killed_for_memory(self) -> set[str]:
-        """Return the numbers of jobs that were ended for their memory, which without cgroups only the nodes' logs tell."""
+        """Return the numbers of jobs that were ended for their memory, which without cgroups only the nodes'
+        logs tell."""
         logs = "".join(path.read_text() for path in (self.folder / "log").glob("slurmd.cpu?"))
         return set(re.findall(r"StepId=(\d+)\.\S+ exceeded memory limit", logs))
 

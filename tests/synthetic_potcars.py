@@ -1,6 +1,8 @@
-"""Synthetic POTCARs, which pymatgen reads and does not know: ``python tests/synthetic_potcars.py FOLDER Mg O Fe ...``.
+"""Synthetic POTCARs, which pymatgen reads and does not know: ``python tests/synthetic_potcars.py FOLDER Mg O
+Fe ...``.
 
-``export PMG_VASP_PSP_DIR=FOLDER`` uses them. Their headers have what a header has; their data are no potential.
+``export PMG_VASP_PSP_DIR=FOLDER`` uses them. Their headers have what a header has; their data are no
+potential.
 """
 
 import sys

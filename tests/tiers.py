@@ -1,8 +1,10 @@
-"""Tiers of tests by measured durations: ``durations.json`` decides which tests are marked ``quick`` and ``slow``.
+"""Tiers of tests by measured durations: ``durations.json`` decides which tests are marked ``quick`` and
+``slow``.
 
-``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all`` every test. The file has
-the seconds of each test function with all its cases, fixtures included (a fixture that several tests share counts for the first of
-them); functions of less than ``LISTED_S`` are left out. A test that is not in the file counts as quick. ``make durations`` writes it.
+``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all``
+every test. The file has the seconds of each test function with all its cases, fixtures included (a fixture
+that several tests share counts for the first of them); functions of less than ``LISTED_S`` are left out. A
+test that is not in the file counts as quick. ``make durations`` writes it.
 """
 
 import json
@@ -55,7 +57,8 @@ class Tiers:
         return self.durations.get(function_of(item.nodeid), 0.0)
 
     def pytest_itemcollected(self, item):
-        """Mark a test ``quick`` or ``slow``; marked ``proof`` it is part of ``make test`` whatever it takes."""
+        """Mark a test ``quick`` or ``slow``; marked ``proof`` it is part of ``make test`` whatever it
+        takes."""
         seconds = self.seconds(item)
         if seconds <= QUICK_S:
             item.add_marker("quick")
@@ -64,7 +67,8 @@ class Tiers:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
-        """Put files first that wait for Slurm, then files with long tests: all workers end at about the same time.
+        """Put files first that wait for Slurm, then files with long tests: all workers end at about the same
+        time.
 
         Within each of the three the order stays random.
         """
@@ -76,7 +80,8 @@ class Tiers:
 class Stopwatch:
     """A plugin of pytest: writes the durations of the tests that ran to the file, beside those of all others.
 
-    Cases that failed or were skipped are not counted, so that a machine without Slurm does not make its tests quick.
+    Cases that failed or were skipped are not counted, so that a machine without Slurm does not make its tests
+    quick.
     """
 
     def __init__(self):

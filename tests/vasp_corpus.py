@@ -1,8 +1,8 @@
 """Outputs of VASP 4.6 to 6.6 from public test suites: our readers and pymatgen's say the same, or why not.
 
-Each case is one run as a test suite keeps it: an OUTCAR, a vasprun.xml, or both. What pymatgen does otherwise is told by
-rules, which hold for any other file of the same kind; there is no list of exceptions. ``python tests/vasp_corpus.py [FOLDER]``
-prints the table.
+Each case is one run as a test suite keeps it: an OUTCAR, a vasprun.xml, or both. What pymatgen does otherwise
+is told by rules, which hold for any other file of the same kind; there is no list of exceptions. ``python
+tests/vasp_corpus.py [FOLDER]`` prints the table.
 """
 
 import re
@@ -23,7 +23,8 @@ CORPUS = Path(__file__).parents[1].parent / "shared" / "data" / "vasp"
 
 
 def cases(corpus=CORPUS):
-    """Folders below ``real`` and single files, by name: an OUTCAR and a vasprun.xml, either of which may be None."""
+    """Folders below ``real`` and single files, by name: an OUTCAR and a vasprun.xml, either of which may be
+    None."""
     found = {}
     for folder in sorted((corpus / "real").iterdir()):
         files = [folder / f"{name}.gz" for name in ("OUTCAR", "vasprun.xml")]

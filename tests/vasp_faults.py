@@ -1,9 +1,10 @@
-"""What the double of VASP does wrong, on demand.
+"""Faults of the double of VASP, on demand.
 
-``VASP_DOUBLE_FAULTS`` names a JSON file: ``{"structures": {NAME: FAULT}, "fraction": 0.1, "faults": [FAULT, ...]}``. A structure is
-named by ``vasp_double.Inputs.name``, or ``*`` for all; of the others, ``fraction`` gets one of ``faults``, by its name and
-functional. A FAULT is one of ``FAULTS``, or ``FAULT:2``: the first two runs only; ``r2scan/FAULT`` is for that functional only.
-Runs are counted in the folder ``VASP_DOUBLE_MEMORY``, one file for each structure and functional.
+``VASP_DOUBLE_FAULTS`` names a JSON file: ``{"structures": {NAME: FAULT}, "fraction": 0.1, "faults": [FAULT,
+...]}``. A structure is named by ``vasp_double.Inputs.name``, or ``*`` for all; of the others, ``fraction``
+gets one of ``faults``, by its name and functional. A FAULT is one of ``FAULTS``, or ``FAULT:2``: the first
+two runs only; ``r2scan/FAULT`` is for that functional only. Runs are counted in the folder
+``VASP_DOUBLE_MEMORY``, one file for each structure and functional.
 """
 
 import json

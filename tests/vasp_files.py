@@ -1,4 +1,5 @@
-"""Writes the files of a VASP run as VASP formats them, of what the double calculated; OUTCAR is in ``vasp_outcar``.
+"""Writes the files of a VASP run as VASP formats them, of what the double calculated; OUTCAR is in
+``vasp_outcar``.
 
 ``run["layout"]`` is ``vasp6``, ``profile`` (VASP 6 built with profiling), or ``vasp5`` (5.4.4).
 """
@@ -113,7 +114,8 @@ def energy_block(values, pad, terms=()):
 
 
 def final_energies(run):
-    """Of the last block. VASP 5 has the energy for zero smearing under another name, and the entropy under its own."""
+    """Of the last block. VASP 5 has the energy for zero smearing under another name, and the entropy under
+    its own."""
     free, without, zero = energies(run, run["steps"] - 1)
     return (free, zero, free - without) if run["layout"] == "vasp5" else (free, without, zero)
 
@@ -208,7 +210,8 @@ def vasprun(inputs, run):
         '   <field type="string">pseudopotential</field>',
         "   <set>",
         *(
-            f"    <rc><c>{counts[symbol]:4d}</c><c>{symbol:2s}</c><c>      1.00000000</c><c>{valence:16.8f}</c><c> {title:40s}</c></rc>"
+            f"    <rc><c>{counts[symbol]:4d}</c><c>{symbol:2s}</c><c>      "
+            f"1.00000000</c><c>{valence:16.8f}</c><c> {title:40s}</c></rc>"
             for symbol, valence, title in zip(counts, inputs.valences, inputs.titles, strict=True)
         ),
         "   </set>",

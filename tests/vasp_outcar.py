@@ -1,4 +1,5 @@
-"""Writes the OUTCAR of the double: VASP 6 with and without a profile, VASP 5; one ion and many; with and without spin."""
+"""Writes the OUTCAR of the double: VASP 6 with and without a profile, VASP 5; one ion and many; with and
+without spin."""
 
 import re
 
@@ -32,7 +33,10 @@ def head(inputs, run):
         *(f"   {key} = {value}" for key, value in inputs.incar.items()),
         "",
         *(f" POTCAR:    {title}" for title in inputs.titles),
-        f"   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1   number of bands    NBANDS= {bands(inputs):6d}",
+        (
+            "   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1   number of bands    "
+            f"NBANDS= {bands(inputs):6d}"
+        ),
         f"   number of dos      NEDOS =    301   number of ions     NIONS = {len(inputs.symbols):6d}",
         "   total plane-waves  NPLWV = ******",
         f"   ISPIN  = {spin:>6s}    spin polarized calculation?",
@@ -49,7 +53,10 @@ def scf_step(run, step):
 
     free, without, zero = energies(run, step)
     return [
-        f"--------------------------------------- Iteration      1({step + 1:4d})  ---------------------------------------",
+        (
+            f"--------------------------------------- Iteration      1({step + 1:4d})  "
+            "---------------------------------------"
+        ),
         "",
         "",
         "    POTLOK:  cpu time    0.0263: real time    0.0345",
@@ -176,7 +183,8 @@ def final(run):
 
 
 def with_vdw(text, vdw):
-    """An OUTCAR of a build that writes the final energies and forces without van der Waals, too, which are higher by ``vdw`` eV."""
+    """An OUTCAR of a build that writes the final energies and forces without van der Waals, too, which are
+    higher by ``vdw`` eV."""
 
     def energies(found):
         value = float(found[2])
@@ -197,7 +205,8 @@ def with_vdw(text, vdw):
 
 
 def as_vasp_4(text, stress=None):
-    """An OUTCAR with the fewer decimals of VASP 4: 6 of energies, 2 of stress; or with another row of stress."""
+    """An OUTCAR with the fewer decimals of VASP 4: 6 of energies, 2 of stress; or with another row of
+    stress."""
     text = re.sub(r"-?\d+\.\d{8}\b", lambda found: f"{float(found[0]):.6f}", text)
     numbers = re.compile(r"  in kB  (.*)")
 

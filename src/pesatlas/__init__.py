@@ -11,7 +11,9 @@ __version__ = version("pesatlas")
 
 
 def open(results: str | Path = "results") -> "Atlas":  # noqa: A001 - read as pesatlas.open
-    """Open a finished campaign, a release or a folder of older tables; nothing is read before it is asked for.
+    """Open a finished campaign, a release or a folder of older tables.
+
+    Nothing is read before it is asked for.
 
     Raises
     ------

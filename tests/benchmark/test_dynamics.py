@@ -1,4 +1,5 @@
-"""Dynamics of benchmarks: the target rises by step, and a trajectory that was stopped goes on as if it had not been."""
+"""Dynamics of benchmarks: the target rises by step, and a trajectory that was stopped goes on as if it had
+not been."""
 
 import json
 

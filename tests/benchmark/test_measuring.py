@@ -22,7 +22,8 @@ from pesatlas.tables import read_table
 
 
 def run(folder, most, kind, **options):
-    """Measure in a process of its own that is killed after so many evaluations; return its status, rows and evaluations."""
+    """Measure in a process of its own that is killed after so many evaluations; return its status, rows and
+    evaluations."""
     done = subprocess.run(
         [sys.executable, benchmarking.__file__, str(folder), str(most), kind, json.dumps(options)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

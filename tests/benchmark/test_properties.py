@@ -1,4 +1,5 @@
-"""Properties of potentials whose answers are known in closed form, or from the programs that the procedures come from."""
+"""Properties of potentials whose answers are known in closed form, or from the programs that the procedures
+come from."""
 
 import gzip
 import json
@@ -110,7 +111,8 @@ def test_moduli_and_heat_capacity_are_those_of_matcalc(tmp_path, monkeypatch):
 
 
 def test_the_fingerprint_is_that_of_matminer():
-    # matminer 0.10.1: SiteStatsFingerprint(CrystalNNFingerprint.from_preset("ops", distance_cutoffs=None, x_diff_weight=0), mean, ...)
+    # matminer 0.10.1: SiteStatsFingerprint(CrystalNNFingerprint.from_preset("ops", distance_cutoffs=None,
+    # x_diff_weight=0), mean, ...)
     a = 5.69
     corners = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     sites = np.concatenate([corners, corners + 0.5])
@@ -297,7 +299,8 @@ def test_a_potential_of_another_level_is_not_asked_about_these_labels(tmp_path):
 
 
 def _write_dataset(path, crystal, about):
-    """A table ``dataset`` of one frame whose label has forces 1.25 times as large as argon's, energy and stress off by a known amount."""
+    """A table ``dataset`` of one frame whose label has forces 1.25 times as large as argon's, energy and
+    stress off by a known amount."""
 
     from pesatlas.dynamics.relax import to_batch
     from pesatlas.potentials.potential import VOIGT

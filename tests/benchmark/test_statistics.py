@@ -1,4 +1,5 @@
-"""Intervals hold what they promise, tests see what is there, and survival counts those that were not watched to the end."""
+"""Intervals hold what they promise, tests see what is there, and survival counts those that were not watched
+to the end."""
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_no_difference_is_no_finding():
 
 
 def test_survival_is_that_of_kaplan_and_meier():
-    # Kaplan & Meier 1958, section 1: losses (censored) at 1.0, 2.7 and 12.1; deaths at 0.8, 3.1, 5.4, 7.0 and 9.2
+    # Kaplan & Meier 1958, section 1: losses (censored) at 1.0, 2.7 and 12.1; deaths at 0.8, 3.1, 5.4, 7.0 and
+    # 9.2
     times = [0.8, 1.0, 2.7, 3.1, 5.4, 7.0, 9.2, 12.1]
     ended = [True, False, False, True, True, True, True, False]
     at, share = survival(times, ended)
@@ -63,7 +65,8 @@ def test_if_more_than_half_survive_there_is_no_half_life():
 
 
 def test_the_numbers_are_those_of_reports_made_before():
-    # of the code that drew samples and counted survivors itself, before scipy did: the same samples in the same order
+    # of the code that drew samples and counted survivors itself, before scipy did: the same samples in the
+    # same order
     values = np.random.default_rng(11).exponential(size=40)
     expected = (1.0059991373304205, 0.7114505794769896, 1.3403529330099668)
     assert bootstrap_mean(values, 3) == pytest.approx(expected, rel=1e-12)

@@ -1,4 +1,5 @@
-"""The layout is the one place that knows the paths of a campaign: rules write those, and nobody else spells them."""
+"""The layout is the one place that knows the paths of a campaign: rules write those, and nobody else spells
+them."""
 
 import ast
 import json
@@ -38,7 +39,8 @@ ROUND = {
 }
 # Files in a potential's folder have the names that matgl.load_model asks for; it writes them itself.
 OF_MATGL = {"model.json", "model.pt", "state.pt"}
-# What has the name of a path of results and is none, or is said to people by those who may not know the layout.
+# What has the name of a path of results and is none, or is said to people by those who may not know the
+# layout.
 ELSEWHERE = {
     "cli/select.py": {"selection.parquet", "quality.parquet"},  # a folder of its own, for picks from files
     "cli/gaps.py": {"structures.parquet"},  # as above
@@ -53,7 +55,11 @@ ELSEWHERE = {
     "testing/properties.py": {"dataset.parquet"},  # as above
     # the ground and the configuration lie below the layout
     "config/round.py": {
-        "checksum of the manifest.json of the round before: a run stops if it has changed; null: whatever is there"
+        (
+            "checksum of the manifest.json of the round before: a run stops if it has changed; null: "
+            "whatever "
+            "is there"
+        )
     },
     "tables/describe.py": {
         ": no such file. Name a Parquet file below results/, e.g. results/selection.parquet."

@@ -1,4 +1,7 @@
-"""The command line as a program: version, messages without tracebacks, exit status. What goes wrong is in test_wrong.py."""
+"""The command line as a program: version, messages without tracebacks, exit status.
+
+What goes wrong is in test_wrong.py.
+"""
 
 import subprocess
 import sys
@@ -55,7 +58,10 @@ def _checked(folder, text):
 
 
 def test_parsing_a_configuration_imports_nothing_heavy():
-    program = "import sys; from pesatlas.config.presets import preset; preset('demo'); print(sorted({'torch', 'ase', 'pymatgen', 'gpaw', 'sklearn', 'pandas', 'numba', 'scipy'} & set(sys.modules)))"
+    program = (
+        "import sys; from pesatlas.config.presets import preset; preset('demo'); print(sorted({'torch', "
+        "'ase', 'pymatgen', 'gpaw', 'sklearn', 'pandas', 'numba', 'scipy'} & set(sys.modules)))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -1,4 +1,5 @@
-"""`pesatlas compatible`: sets on the surface of MatPES or of another set, sets that are not, and sets of which it cannot be told."""
+"""`pesatlas compatible`: sets on the surface of MatPES or of another set, sets that are not, and sets of
+which it cannot be told."""
 
 import os
 import shutil
@@ -31,7 +32,8 @@ def run(command, *arguments, cwd, columns=200):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """``good`` is on the surface of MatPES, ``plus_u`` has U on iron, ``coarse`` k-points and smearing of its own."""
+    """``good`` is on the surface of MatPES, ``plus_u`` has U on iron, ``coarse`` k-points and smearing of
+    its own."""
     top = tmp_path_factory.mktemp("sets")
     with potcars_called_as_vasps(top / "potcars"):
         for name in ("metal", "halide", "magnetic oxide"):
@@ -44,7 +46,8 @@ def sets(tmp_path_factory):
 
 
 def labelled(name, shift=0.0, *, turned=False):
-    """A crystal with the label that the double gives it, energies shifted by ``shift`` eV/atom; maybe in another setting."""
+    """A crystal with the label that the double gives it, energies shifted by ``shift`` eV/atom; maybe in
+    another setting."""
     numbers, cell, positions = crystal(name)
     atoms = Atoms(numbers, positions, cell=cell, pbc=True)
     energy, forces, stress = energy_forces_stress(cell, positions, atoms.get_chemical_symbols(), "PBE")

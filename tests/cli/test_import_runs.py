@@ -1,4 +1,5 @@
-"""`pesatlas import` of finished VASP calculations, from outside: names that people give them, archives, what is no label, counts."""
+"""`pesatlas import` of finished VASP calculations, from outside: names that people give them, archives, what
+is no label, counts."""
 
 import bz2
 import gzip
@@ -363,7 +364,8 @@ def test_of_two_copies_the_one_with_an_outcar_is_the_row_in_any_order(tmp_path):
 
 @pytest.mark.parametrize(("told", "vdw", "status"), [("12", 0.25, 1), (None, 0.25, 1), (None, 0.0, 0)])
 def test_a_run_with_van_der_waals_is_read_and_of_another_level(tmp_path, told, vdw, status):
-    """Builds that write energies and forces twice: with van der Waals, which is the calculation's, and without."""
+    """Builds that write energies and forces twice: with van der Waals, which is the calculation's, and
+    without."""
     with potcars_called_as_vasps(tmp_path / "potcars"):
         run = make_run(tmp_path / "runs" / "1", IVDW=told)
     (run / "OUTCAR").write_text(with_vdw((run / "OUTCAR").read_text(), vdw))

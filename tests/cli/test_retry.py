@@ -1,4 +1,4 @@
-"""What `pesatlas retry` answers: which failures there are, which words it knows, and when it must not."""
+"""Answers of `pesatlas retry`: failures there are, words it knows, and refusals."""
 
 import subprocess
 import sys

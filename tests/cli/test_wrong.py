@@ -1,4 +1,4 @@
-"""What a new user does wrong is answered with what is wrong, where, and what to do; never with a traceback, never with status 0."""
+"""Mistakes of a new user: each answer names the mistake, its place and the remedy, without a traceback."""
 
 import errno
 import shlex
@@ -18,7 +18,8 @@ FRAME = '2\nLattice="4 0 0 0 4 0 0 0 4" pbc="T T T"\nNa 0 0 0\nCl 2 2 2\n'
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with a finished campaign, one that has not finished, one that was damaged, and files that are no good."""
+    """A folder with a finished campaign, one that has not finished, one that was damaged, and files that are
+    no good."""
     monkeypatch.chdir(tmp_path)
     for name in ("results", "unfinished", "damaged"):
         shutil.copytree(FINISHED, name)

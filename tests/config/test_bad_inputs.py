@@ -21,7 +21,8 @@ def cases():
 
 
 def apply(raw, change):
-    """Apply 'section.key: value' to a raw configuration; the value is YAML, 'section.key -' removes the key."""
+    """Apply 'section.key: value' to a raw configuration; the value is YAML, 'section.key -' removes the
+    key."""
     remove = change.endswith(" -")
     key, value = (change.removesuffix(" -"), None) if remove else change.split(": ", 1)
     *parents, last = [int(part) if part.isdigit() else part for part in key.split(".")]

@@ -1,4 +1,4 @@
-"""What is generated from the models is current: config.yaml, presets, schema."""
+"""Files generated from the models are current: config.yaml, presets, schema."""
 
 import re
 from pathlib import Path
@@ -99,7 +99,8 @@ def test_every_key_says_what_it_means():
 
 
 def test_matpes_preset_has_the_published_numbers():
-    # Kaplan et al., arXiv 2503.04070: 300 K, 1 atm, 2 fs, 100 ps, a frame each 0.1 ps; 16 PCs at 0.5; 8 PCs at 0.1; 358,031 + 151,768
+    # Kaplan et al., arXiv 2503.04070: 300 K, 1 atm, 2 fs, 100 ps, a frame each 0.1 ps; 16 PCs at 0.5; 8 PCs
+    # at 0.1; 358,031 + 151,768
     campaign, _, _ = preset("matpes")
     bulk = campaign.structures.domains[0]
     assert (bulk.temperatures_K, bulk.pressures_GPa) == ([300.0], [pytest.approx(0.000101325)])

@@ -1,4 +1,4 @@
-"""What decides results changes keys; what only says how to compute does not."""
+"""Keys of results change with settings that decide results, and with no others."""
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.presets import preset

@@ -1,4 +1,5 @@
-"""Settings that results are made with: those that decide them, and no others, compared with a configuration of later."""
+"""Settings that results are made with: those that decide them, and no others, compared with a configuration
+of later."""
 
 import json
 import re

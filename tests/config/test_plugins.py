@@ -1,4 +1,5 @@
-"""Extensions of other distributions: found by name, harmless until they are asked for, and never in the place of ours."""
+"""Extensions of other distributions: found by name, harmless until they are asked for, and never in the
+place of ours."""
 
 import json
 import sys
@@ -76,7 +77,8 @@ def forget():
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Lay down distributions as pip does; each has modules by name and entry points as (word of the kind, name, place)."""
+    """Lay down distributions as pip does; each has modules by name and entry points as (word of the kind,
+    name, place)."""
 
     def lay(distribution, version, modules, entries):
         folder = tmp_path / distribution

@@ -27,12 +27,10 @@ class CampaignOfTables:
         self.campaign = SimpleNamespace(name="test", seed=7)
         self.label = SimpleNamespace(levels=LEVELS)
         self.dataset = Dataset()
+        self.round = None
 
     def identity(self):
         return {"test": 1}
-
-    def before(self, _):
-        return []
 
     def model_dump(self, mode):
         return {

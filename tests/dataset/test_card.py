@@ -1,4 +1,4 @@
-"""What a dataset says of itself is true, and its machine-readable parts are read by the libraries for them."""
+"""Statements of the card are true, and libraries read its machine-readable parts."""
 
 import hashlib
 import json

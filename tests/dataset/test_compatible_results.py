@@ -1,4 +1,5 @@
-"""`pesatlas compatible` of our own results: by their levels' definitions, and an export of them by its energies."""
+"""`pesatlas compatible` of our own results: by their levels' definitions, and an export of them by its
+energies."""
 
 import shutil
 from io import StringIO
@@ -77,7 +78,8 @@ def test_runs_of_vasp_are_of_another_code_than_a_campaign_of_none(results, tmp_p
 
 
 def test_failures_beside_an_imported_table_are_no_rows_and_no_crystals(results):
-    """Whoever reads a folder of imported tables: the campaign, the training's retention set, structures to explore."""
+    """Whoever reads a folder of imported tables: the campaign, the training's retention set, structures to
+    explore."""
     row = pesatlas.open(results).table("dataset").to_table().to_pylist()[0]
     table = results / "imported" / "theirs.parquet"
     runs = [

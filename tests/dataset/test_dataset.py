@@ -1,4 +1,5 @@
-"""The dataset: derived columns, splits, losses accounted for, and a verifier that finds each known corruption."""
+"""The dataset: derived columns, splits, losses accounted for, and a verifier that finds each known
+corruption."""
 
 import json
 import random

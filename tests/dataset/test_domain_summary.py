@@ -1,4 +1,4 @@
-"""What became of each domain, counted in tables made by hand."""
+"""Counts by domain, from tables made by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Every export is read back by the library that people use for it; units and signs are checked by finite strain."""
+"""Every export is read back by the library that people use for it; units and signs are checked by finite
+strain."""
 
 import gzip
 import json
@@ -36,7 +37,8 @@ def test_every_form_has_a_reader():
 
 @pytest.fixture
 def emt(finished, tmp_path, monkeypatch):
-    """Put labels of EMT, which obey physics to machine precision, in place of the dataset; return the results."""
+    """Put labels of EMT, which obey physics to machine precision, in place of the dataset; return the
+    results."""
     monkeypatch.chdir(tmp_path)  # matgl makes folders where it is
     for level in ("pbe", "r2scan"):
         path = finished / f"dataset/{level}/part-00000.parquet"
@@ -200,7 +202,8 @@ def elements_in(folder, *splits):
 
 @pytest.fixture
 def three_crystals(emt):
-    """Put Ni into the split valid, and Pd into test alone; energies of isolated atoms are given for these, and for Pt."""
+    """Put Ni into the split valid, and Pd into test alone; energies of isolated atoms are given for these,
+    and for Pt."""
     path = emt / "dataset/pbe/part-00000.parquet"
     rows = read_table(path, "dataset").to_pylist()
     for row in rows:

@@ -45,7 +45,7 @@ def mixed(tables, definitions):
 def test_labels_of_different_surfaces_are_not_merged_and_the_keys_are_named(campaign, mixed, changes, named):
     results, files, _ = mixed(**changes)
     campaign.dataset = Dataset(patch_versions=["double", "library"])
-    with pytest.raises(UserError, match=f"different surfaces.*{named}"):
+    with pytest.raises(UserError, match=f"different settings.*{named}"):
         collect_dataset(campaign, results, files)
     assert not (results / "manifest.json").exists()
 

@@ -1,6 +1,7 @@
 """Tables of every schema version that there was still open: one folder of results is kept for each.
 
-When the schema changes, raise SCHEMA_VERSION and add a folder that the version before wrote; never write an old one again.
+When the schema changes, raise SCHEMA_VERSION and add a folder that the version before wrote; never write an
+old one again.
 """
 
 from pathlib import Path

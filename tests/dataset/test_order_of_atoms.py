@@ -1,4 +1,5 @@
-"""Inputs are written again with each moment on the atom that had it, whatever the order of atoms in the row."""
+"""Inputs are written again with each moment on the atom that had it, whatever the order of atoms in the
+row."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""The split valid has materials wherever there are three; nothing moves between train and test; what is empty is said."""
+"""The split valid has materials wherever there are three; nothing moves between train and test; what is
+empty is said."""
 
 import io
 import json
@@ -133,13 +134,14 @@ def test_a_share_of_zero_is_a_choice_and_stays(campaign, six):
     assert "dataset.split.valid is 0" in said(results)
 
 
-def test_a_material_of_a_round_before_keeps_its_split(campaign, six, tmp_path, write_tables):
+def test_a_material_of_a_round_before_keeps_its_split(campaign, six, tmp_path, write_tables, monkeypatch):
     first, files, _ = six
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.0))
     collect_dataset(campaign, first, files)
     before = splits_of(first)
     results, files, _ = write_tables(tmp_path / "second/results", ("X", "Y", "A", "B", "C", "D"), (50,))
-    campaign.before = lambda level: [first / f"dataset/{level}/part-00000.parquet"]
+    earlier = lambda _, level: [first / f"dataset/{level}/part-00000.parquet"]  # noqa: E731
+    monkeypatch.setattr("pesatlas.dataset.collect.datasets_before", earlier)
     # other shares: without the round before, all would be tested on
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.999))
     collect_dataset(campaign, results, files)

@@ -15,7 +15,8 @@ from pesatlas.tables.manifest import read_entry
 
 
 def rewrite(results, level, change):
-    """Change rows of a dataset and its manifests, as somebody would who edits it by hand and hides the traces."""
+    """Change rows of a dataset and its manifests, as somebody would who edits it by hand and hides the
+    traces."""
     _rewrite(results, f"dataset/{level}/part-00000.parquet", "dataset", change)
 
 
@@ -179,7 +180,8 @@ def test_verify_names_each_corruption(finished, complaint, monkeypatch):
 
 
 def test_offsets_between_crystals_are_no_flipped_sign(finished, monkeypatch):
-    """Each row is of a crystal of its own: stresses of relaxed crystals differ between a level and a potential by their lattice constants, in any direction."""
+    """Each row is of a crystal of its own: stresses of relaxed crystals differ between a level and a
+    potential by their lattice constants, in any direction."""
     monkeypatch.setattr(physics, "ENOUGH_ROWS", 4)
     everywhere(finished, "pbe", flip)
     assert not [problem for problem in verify(finished) if "run against" in problem]
@@ -201,7 +203,8 @@ def test_r2scan_may_keep_the_moments_that_pbe_handed_over(finished, vasp_table, 
 
 @pytest.mark.parametrize("handed", [[4.102, -0.031], [0.001, 0.0]])
 def test_r2scan_with_the_moments_of_its_levels_table_is_refused(finished, vasp_table, handed):
-    """As a reader would give them that takes MAGMOM of the input set for the result: 5 for the table's, 0.6 for all others."""
+    """As a reader would give them that takes MAGMOM of the input set for the result: 5 for the table's, 0.6
+    for all others."""
     everywhere(finished, "r2scan", lambda rows: start_from_pbe(rows, [5.0, 0.6], handed))
     problems = verify(finished)
     assert len(problems) == 4

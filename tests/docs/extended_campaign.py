@@ -1,4 +1,5 @@
-"""A campaign with the extensions of docs/extending.md, stage by stage, in the current folder: what came of it is in found.json.
+"""A campaign with the extensions of docs/extending.md, stage by stage, in the current folder: what came of
+it is in found.json.
 
 Run by test_extending.py in a process of its own, which finds the package of these extensions.
 """

@@ -134,7 +134,7 @@ from pathlib import Path
 
 from pesatlas.monitor.doctor import doctor
 
-for check in islice(doctor(Path("config.yaml"), Path("profiles/local"), Path("Snakefile")), 6):
+for check in islice(doctor(Path("config.yaml"), Path("profiles/local"), Path("Snakefile")), 7):
     print(check.ok, check.text)
 """
     said = run(["-c", ask], campaign, installed)
@@ -163,7 +163,8 @@ def test_the_potential_drives_dynamics_and_knows_solid_argon(found):
     assert {row["potential"] for row in frames} == {"lennard_jones/kittel"}
     assert any(row["step"] > 0 for row in frames)
     crystal = next(row for row in frames if row["snapshot_id"].startswith("rare-gas-Ar-0:unit:equilibrium"))
-    # lattice sums of the face-centred cubic lattice (Kittel, chapter 3); neighbours beyond the cutoff are worth 5 %
+    # lattice sums of the face-centred cubic lattice (Kittel, chapter 3); neighbours beyond the cutoff are
+    # worth 5 %
     sixth = (3.40 / (5.31 / 2**0.5)) ** 6
     energy = 2 * 0.0104 * (12.13188 * sixth**2 - 14.45392 * sixth)
     assert crystal["mlip_energy_eV"] / 4 == pytest.approx(energy, rel=0.07)

@@ -1,4 +1,4 @@
-"""What domains say of their conditions: which strains, ramps, lengths, limits, no dynamics at all; and bulk as ever."""
+"""Conditions of domains: strains, ramps, lengths, limits, static cells; and bulk as ever."""
 
 from pathlib import Path
 

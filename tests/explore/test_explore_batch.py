@@ -1,4 +1,4 @@
-"""What a batch becomes: frames, failures, counts; what is stored and found again; what memory does to it."""
+"""Results of a batch: frames, failures, counts; what is stored and found again; limits of memory."""
 
 from typing import ClassVar
 

@@ -1,4 +1,5 @@
-"""Paths of least energy between two states: a vacancy's hop in a Lennard-Jones crystal, whose saddle symmetry tells."""
+"""Paths of least energy between two states: a vacancy's hop in a Lennard-Jones crystal, whose saddle
+symmetry tells."""
 
 import dataclasses
 

@@ -1,4 +1,5 @@
-"""Time steps by the lightest element: which they are, that a batch mixes them, and that hydrogen stays where it belongs."""
+"""Time steps by the lightest element: which they are, that a batch mixes them, and that hydrogen stays where
+it belongs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""A campaign in allocations of a real Slurm with two nodes: its jobs are steps on both, and a further allocation ends what one did not."""
+"""A campaign in allocations of a real Slurm with two nodes: its jobs are steps on both, and a further
+allocation ends what one did not."""
 
 import importlib.util
 import json
@@ -132,7 +133,7 @@ def test_two_allocations_that_finish_nothing_are_followed_by_none(slurm, quiet, 
         assert "told to stop" in log.read_text()
 
 
-def test_an_allocation_whose_controller_is_killed_is_followed_by_another_and_one_that_somebody_cancels_by_none(
+def test_an_allocation_with_a_killed_controller_is_followed_by_another_and_a_cancelled_one_by_none(
     slurm, quiet, tmp_path
 ):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:

@@ -1,4 +1,5 @@
-"""The controlling process on a real Slurm: asleep while Slurm forgets its jobs, refused, stopped, taken over."""
+"""The controlling process on a real Slurm: asleep while Slurm forgets its jobs, refused, stopped, taken
+over."""
 
 import json
 import os
@@ -110,8 +111,8 @@ def test_jobs_that_slurm_has_forgotten_are_done_if_their_results_are_there_and_e
             in campaign.said
         )
         assert (
-            f"Slurm has forgotten job {numbers['b']} (make b), and its results are not there: it is submitted again."
-            in campaign.said
+            f"Slurm has forgotten job {numbers['b']} (make b), and its results are not there: it is "
+            "submitted again." in campaign.said
         )
         assert (campaign.made, campaign.begun("a"), campaign.begun("b")) == ("ab", 1, 2)
 
@@ -174,7 +175,8 @@ def test_stop_now_leaves_no_job_and_take_over_lets_those_that_run_go_on(slurm, t
 
 
 def watch_sbatch(campaign):
-    """Let the real sbatch be called by way of a script that notes its arguments; return a function that reads them."""
+    """Let the real sbatch be called by way of a script that notes its arguments; return a function that
+    reads them."""
     spy = campaign.path / "bin" / "sbatch"
     spy.parent.mkdir()
     real = shutil.which("sbatch", path=campaign.environment["PATH"])

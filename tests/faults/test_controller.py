@@ -1,4 +1,7 @@
-"""The controlling process of a campaign, `pesatlas run`: told to stop, killed, taken over. Snakemake and its jobs are real, on this machine."""
+"""The controlling process of a campaign, `pesatlas run`: told to stop, killed, taken over.
+
+Snakemake and its jobs are real, on this machine.
+"""
 
 import contextlib
 import fcntl
@@ -158,7 +161,10 @@ def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder
         True,
         snakemake,
     )
-    text = f"(process {controller.pid}) was killed, but its Snakemake (process {snakemake} on {socket.gethostname()}) lives"
+    text = (
+        f"(process {controller.pid}) was killed, but its Snakemake (process {snakemake} on "
+        f"{socket.gethostname()}) lives"
+    )
     assert text in folder.pesatlas("status")
     assert text in folder.pesatlas("run", expect=1)
     folder.go()

@@ -1,7 +1,9 @@
-"""What docs/clusters.md, docs/vasp.md and docs/reliability.md tell people to type, in a folder like a checkout, on a real Slurm.
+"""Commands of docs/clusters.md, docs/vasp.md and docs/reliability.md, in a folder like a checkout, on a
+real Slurm.
 
-Blocks marked ``bash`` are run by tests/workflow/test_docs.py. Here: those marked ``sh`` (in one shell, for they need a cluster and
-follow from each other) and benchmarks (with fewer labels). YAML: tests/docs/test_configurations.py.
+Blocks marked ``bash`` are run by tests/workflow/test_docs.py. Here: those marked ``sh`` (in one shell, for
+they need a cluster and follow from each other) and benchmarks (with fewer labels). YAML:
+tests/docs/test_configurations.py.
 """
 
 import os
@@ -34,10 +36,12 @@ SMALLER = {
     "python benchmarks/kills.py --points": ["--points", "--only", "import"],
     "python benchmarks/faults.py --labels 200": ["--labels", "12", "--only", "cancel"],
 }
-# What a person changes in files that a command wrote: in the test, the tiny campaign, and no waiting between questions.
+# What a person changes in files that a command wrote: in the test, the tiny campaign, and no waiting between
+# questions.
 CHANGED = {
     "pesatlas config new > config.yaml": "cp ~/tiny.yaml config.yaml",
-    "pesatlas cluster": "sed -i -e 's/60.1m/20\\/1s/' -e 's/checks: 20/checks: 2\\nseconds-between-status-checks: 1/' "
+    "pesatlas cluster": "sed -i -e 's/60.1m/20\\/1s/' -e 's/checks: 20/checks: "
+    "2\\nseconds-between-status-checks: 1/' "
     "-e 's/latency-wait: 90/latency-wait: 5/' profiles/slurm/config.yaml",
 }
 NO_SLURM = small_slurm.missing()

@@ -1,4 +1,5 @@
-"""Campaigns and commands killed at moments chosen by what they are doing: the same command again ends as if nothing had been."""
+"""Campaigns and commands killed at moments chosen by what they are doing: the same command again ends as if
+nothing had been."""
 
 from itertools import groupby
 

@@ -1,4 +1,5 @@
-"""Campaigns on a real Slurm, without accounting and with: they end as local ones do, whatever is killed in between."""
+"""Campaigns on a real Slurm, without accounting and with: they end as local ones do, whatever is killed in
+between."""
 
 import shutil
 
@@ -158,14 +159,16 @@ def test_a_label_whose_vasp_the_kernel_kills_for_its_memory_is_made_by_the_next_
     ):
         campaign.faults()
         campaign.take_selection(quiet)
-        # one job, for the machine has little memory, and Slurm's nodes on one machine trip over each other's cgroups
+        # one job, for the machine has little memory, and Slurm's nodes on one machine trip over each other's
+        # cgroups
         campaign.change({"select.target": 2})
         campaign.write_profile(rules={"label_batch": {"mem_mb": "1500 * attempt ** 2"}})
         campaign.environment["VASP_DOUBLE_MB"] = "3000"
         campaign.run("results/labels/00000.parquet")
         states = [job["state"] for job in campaign.jobs("label_batch")]
         assert (len(states), states.count("COMPLETED")) == (2, 1)
-        # killed at least once, then made; the kernel may take the job's own process too, and then the rest was not yet tried
+        # killed at least once, then made; the kernel may take the job's own process too, and then the rest
+        # was not yet tried
         runs = [count for name, count in campaign.runs_of_double().items() if name.endswith("PBE")]
         assert len(runs) == 2
         assert 2 <= max(runs) <= 3
@@ -207,5 +210,6 @@ def test_with_accounting_sacct_tells_the_head_what_became_of_its_jobs(quiet, tmp
         assert verify(campaign.path / "results") == []
         told = slurm.ask("sacct", "--noheader", "--parsable2", "-X", "--format=Account,State").splitlines()
         assert {line.split("|")[0] for line in told} == {"lab"}
-        # why docs/clusters.md advises squeue: the executor compares whole words, and waits for ever for a job of this state
+        # why docs/clusters.md advises squeue: the executor compares whole words, and waits for ever for a job
+        # of this state
         assert {line.split("|")[1] for line in told} == {"COMPLETED", "CANCELLED by 0"}

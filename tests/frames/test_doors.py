@@ -1,4 +1,5 @@
-"""Sources of a campaign, ``select``/``gaps``/``select.reference`` and ``import`` accept and refuse the same entries for the same reasons."""
+"""Sources of a campaign, ``select``/``gaps``/``select.reference`` and ``import`` accept and refuse the same
+entries for the same reasons."""
 
 import json
 import time

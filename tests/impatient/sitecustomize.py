@@ -1,8 +1,9 @@
-"""On the path of campaigns of tests: Snakemake asks every two seconds what became of its jobs in Slurm, and refused jobs wait for seconds.
+"""On the path of campaigns of tests: Snakemake asks every two seconds what became of its jobs in Slurm, and
+refused jobs wait for seconds.
 
-Its executor asks after the seconds of its setting, and each time without news 10 s later than before, which nothing sets: of a job of 9 s
-it hears after 26, and a campaign is a chain of such jobs. What Slurm refuses is tried again after minutes. Nothing else changes. Python
-imports a module of this name at its start.
+Its executor asks after the seconds of its setting, and each time without news 10 s later than before, which
+nothing sets: of a job of 9 s it hears after 26, and a campaign is a chain of such jobs. What Slurm refuses is
+tried again after minutes. Nothing else changes. Python imports a module of this name at its start.
 """
 
 import asyncio

@@ -1,10 +1,11 @@
-"""On the path of processes that tests kill: at a chosen moment of its own work a process kills itself and its process group,
+"""On the path of processes that tests kill: at a chosen moment of its own work a process kills itself and
+its process group,
 or waits to be killed.
 
-``KILL_AT`` is JSON: an audit event of Python (``os.rename``, ``open``, ...), which is raised before the thing is done; a regular
-expression for its path; which time of those it is (1 if not given); a file that says that it happened; and whether it ``waits``. Without ``KILL_AT``
-nothing changes. ``STORE_INDEX_AFTER``: records after which the index of a store is written. Python imports a module of this name at
-its start.
+``KILL_AT`` is JSON: an audit event of Python (``os.rename``, ``open``, ...), which is raised before the thing
+is done; a regular expression for its path; which time of those it is (1 if not given); a file that says that
+it happened; and whether it ``waits``. Without ``KILL_AT`` nothing changes. ``STORE_INDEX_AFTER``: records
+after which the index of a store is written. Python imports a module of this name at its start.
 """
 
 import importlib.abc

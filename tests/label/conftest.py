@@ -39,7 +39,8 @@ ROW = {
 
 @dataclass
 class Double:
-    """Stands for a code: positions of atoms pull on each other, so that forces sum to zero and differ between atoms."""
+    """Stands for a code: positions of atoms pull on each other, so that forces sum to zero and differ
+    between atoms."""
 
     calls: Path
     fail: dict = field(default_factory=dict)

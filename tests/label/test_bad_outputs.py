@@ -1,4 +1,5 @@
-"""No error of reading one calculation's outputs leaves its label, whatever the backend: it is a failure row, the others go on."""
+"""No error of reading one calculation's outputs leaves its label, whatever the backend: it is a failure row,
+the others go on."""
 
 import numpy as np
 import pytest

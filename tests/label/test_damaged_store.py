@@ -1,4 +1,5 @@
-"""Bits flipped in the store of a campaign that has labels: what was hit is calculated again, with a warning, and nothing else."""
+"""Bits flipped in the store of a campaign that has labels: what was hit is calculated again, with a warning,
+and nothing else."""
 
 import random
 import shutil
@@ -11,7 +12,8 @@ from pesatlas.tables import read_table
 
 @pytest.fixture
 def labelled(campaign, select, double, tmp_path):
-    """A batch with its labels; ``again`` makes its tables again and returns which were calculated, and the rows."""
+    """A batch with its labels; ``again`` makes its tables again and returns which were calculated, and the
+    rows."""
     selection = select(3.0, 3.5, 4.0, 4.5)
 
     def again():

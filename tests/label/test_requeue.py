@@ -1,4 +1,5 @@
-"""Failed labels back in the queue: only those that were asked for, tried anew, with their history on record."""
+"""Failed labels back in the queue: only those that were asked for, tried anew, with their history on
+record."""
 
 import json
 import time

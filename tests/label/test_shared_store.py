@@ -1,4 +1,5 @@
-"""Two campaigns on one store, one of them killed again and again: both get what they get alone, and nothing is calculated anew."""
+"""Two campaigns on one store, one of them killed again and again: both get what they get alone, and nothing
+is calculated anew."""
 
 import os
 import random
@@ -75,7 +76,8 @@ class Labelling:
 
 
 def kill_while_it_calculates(labelling, dice):
-    """Start it, and kill it in the middle of one of its first calculations; return whether that was before its end."""
+    """Start it, and kill it in the middle of one of its first calculations; return whether that was before
+    its end."""
     process = labelling.start(0.15)
     until, deadline = dice.randint(1, 3), time.monotonic() + 120
     while len(labelling.made(process)) < until and process.poll() is None:
@@ -107,7 +109,8 @@ def test_two_campaigns_on_one_store_one_of_them_killed_throughout(campaign, sele
     assert calm.rows() == quiet[0].rows()
     assert killed.rows() == quiet[1].rows()
     assert len(killed.rows()[1]) == 2, "what fails, fails at both levels"
-    # by itself nobody calculates twice what was finished; what the other is just calculating is not known to it
+    # by itself nobody calculates twice what was finished; what the other is just calculating is not known to
+    # it
     assert len(calm.made()) == len(set(calm.made()))
     assert len(killed.made()) <= len(set(killed.made())) + kills
     # nothing is left to do for a third, whoever killed whom

@@ -1,4 +1,5 @@
-"""A batch of labels with VASP: retries, verdicts, the store, the archive; faults on the way change no label."""
+"""A batch of labels with VASP: retries, verdicts, the store, the archive; faults on the way change no
+label."""
 
 import json
 
@@ -26,7 +27,8 @@ MENDED = [
 
 @pytest.fixture
 def batch(campaign, select, tmp_path, monkeypatch):
-    """Return a function that labels a batch, each time with a store of its own, and returns its tables as rows."""
+    """Return a function that labels a batch, each time with a store of its own, and returns its tables as
+    rows."""
     set_up(tmp_path, monkeypatch)
 
     def run(name, *xs, plan=None, memory_mb=0, **label):

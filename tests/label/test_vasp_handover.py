@@ -1,4 +1,5 @@
-"""r2SCAN starts from PBE's wavefunction and final moments, whoever calculated PBE; side by side; under a campaign."""
+"""r2SCAN starts from PBE's wavefunction and final moments, whoever calculated PBE; side by side; under a
+campaign."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,5 @@
-"""Inputs are exactly ``MatPESStaticSet``, results come back in the task's order, POTCARs are those of the level."""
+"""Inputs are exactly ``MatPESStaticSet``, results come back in the task's order, POTCARs are those of the
+level."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""The layouts in which builds of VASP write the same result: one label, whatever the build, and for one ion as for many.
+"""The layouts in which builds of VASP write the same result: one label, whatever the build, and for one ion
+as for many.
 
 The double's layouts are those of real outputs, line by line.
 """
@@ -109,7 +110,8 @@ def test_vasp_5_says_that_ediff_is_reached_where_it_is_not(tmp_path, monkeypatch
 
 @pytest.fixture
 def campaign_of(campaign, select, tmp_path, monkeypatch):
-    """A function that labels a batch of crystals, and isolated atoms, in a layout; returns rows and failures."""
+    """A function that labels a batch of crystals, and isolated atoms, in a layout; returns rows and
+    failures."""
     set_up(tmp_path, monkeypatch)
 
     def run(layout, plan=None):

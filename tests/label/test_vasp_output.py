@@ -298,7 +298,8 @@ def test_algorithms_that_are_no_ground_state_are_refused(tmp_path, monkeypatch):
 
 
 def test_the_last_energies_of_old_versions_are_those_of_new_ones(tmp_path, monkeypatch):
-    """VASP 5 calls the energy for zero smearing e_wo_entrp; a value that is neither old nor new is no label."""
+    """VASP 5 calls the energy for zero smearing e_wo_entrp; a value that is neither old nor new is no
+    label."""
     set_up(tmp_path, monkeypatch, "entropy")
     found = []
     for layout in ("vasp6", "vasp5"):

@@ -1,4 +1,4 @@
-"""Where calculations run: side by side, in folders that go when the job goes, with outputs archived and nothing left running."""
+"""Work folders of calculations: parallel, removed with the job, outputs archived, no process left."""
 
 import io
 import json
@@ -20,7 +20,8 @@ from pesatlas.label.workdir import scratch_folder
 from pesatlas.storage.store import Store
 from pesatlas.tables import read_table
 
-# A label job under the guard of `pesatlas.campaign.job`, with a backend that runs a program: `sleep`, then a result, or a crash if it is ended.
+# A label job under the guard of `pesatlas.campaign.job`, with a backend that runs a program: `sleep`, then a
+# result, or a crash if it is ended.
 JOB = """
 import sys, time, types
 from pathlib import Path

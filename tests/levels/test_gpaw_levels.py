@@ -21,7 +21,10 @@ def demo():
 
 
 def test_fingerprints_are_the_same_in_another_process(demo):
-    program = "from pesatlas.label.backends.gpaw import Options; from pesatlas.levels.gpaw import levels; print(levels(Options(quality='demo'), ['pbe'])['pbe'].fingerprint)"
+    program = (
+        "from pesatlas.label.backends.gpaw import Options; from pesatlas.levels.gpaw import levels; "
+        "print(levels(Options(quality='demo'), ['pbe'])['pbe'].fingerprint)"
+    )
     other = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -1,4 +1,5 @@
-"""A cluster as it is, on a real Slurm: the doctor's table, the profile that is written, the jobs that are tried."""
+"""A cluster as it is, on a real Slurm: the doctor's table, the profile that is written, the jobs that are
+tried."""
 
 import os
 import signal

@@ -1,6 +1,8 @@
-"""Clusters other than the small Slurm of the tests: what their scontrol and sacctmgr print, and the profile that comes of it.
+"""Clusters other than the small Slurm of the tests: what their scontrol and sacctmgr print, and the profile
+that comes of it.
 
-The stand-ins print what sites of versions 20.02 and 24.05 do (shown in their documentation and in issues), with other names and numbers.
+The stand-ins print what sites of versions 20.02 and 24.05 do (shown in their documentation and in issues),
+with other names and numbers.
 """
 
 import getpass
@@ -65,10 +67,14 @@ PartitionName=scavenge AllowGroups=ALL AllowAccounts=ALL AllowQos=ALL AllocNodes
 PartitionName=theirs AllowGroups=ALL AllowAccounts=owners AllowQos=ALL AllocNodes=ALL Default=NO QoS=N/A DefaultTime=01:00:00 DisableRootJobs=NO ExclusiveUser=NO ExclusiveTopo=NO GraceTime=0 Hidden=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED MinNodes=0 LLN=NO MaxCPUsPerNode=UNLIMITED MaxCPUsPerSocket=UNLIMITED Nodes=n3 PriorityJobFactor=1 PriorityTier=3 RootOnly=NO ReqResv=NO OverSubscribe=NO OverTimeLimit=NONE PreemptMode=OFF State=UP TotalCPUs=256 TotalNodes=1 SelectTypeParameters=NONE JobDefaults=DefCpuPerGPU=36 DefMemPerCPU=1930 MaxMemPerNode=UNLIMITED TRES=cpu=256,mem=750G,node=1,billing=256
 """,
     "node": "".join(
-        f"NodeName=n{i} Arch=x86_64 CoresPerSocket=64  CPUAlloc=88 CPUEfctv=252 CPUTot=256 CPULoad=18.41 AvailableFeatures=(null) "
-        "ActiveFeatures=(null) Gres=(null) NodeAddr=n NodeHostName=n Version=24.05.4 OS=Linux 5.14.0 #1 SMP RealMemory=768000 AllocMem=706560 "
-        "FreeMem=224124 Sockets=2 Boards=1 CoreSpecCount=4 CPUSpecList=96-99 MemSpecLimit=65536 State=MIXED ThreadsPerCore=2 TmpDisk=0 "
-        f"Weight=1 Owner=N/A MCS_label=N/A Partitions=debug,batch,scavenge{',theirs' if i == 3 else ''}  BootTime=2025-01-01T00:00:00\n"
+        f"NodeName=n{i} Arch=x86_64 CoresPerSocket=64  CPUAlloc=88 CPUEfctv=252 CPUTot=256 CPULoad=18.41 "
+        "AvailableFeatures=(null) "
+        "ActiveFeatures=(null) Gres=(null) NodeAddr=n NodeHostName=n Version=24.05.4 OS=Linux 5.14.0 #1 SMP "
+        "RealMemory=768000 AllocMem=706560 "
+        "FreeMem=224124 Sockets=2 Boards=1 CoreSpecCount=4 CPUSpecList=96-99 MemSpecLimit=65536 State=MIXED "
+        "ThreadsPerCore=2 TmpDisk=0 "
+        f"Weight=1 Owner=N/A MCS_label=N/A Partitions=debug,batch,scavenge{',theirs' if i == 3 else ''}  "
+        "BootTime=2025-01-01T00:00:00\n"
         for i in (1, 2, 3)
     ),
     "assoc": "chem||||normal|normal,long\n",
@@ -84,12 +90,17 @@ def cluster_of(tmp_path, monkeypatch):
     def cluster_of(texts):
         for name, text in texts.items():
             (tmp_path / name).write_text(text)
-        # `scontrol --oneliner show WHAT` or `scontrol show config`; `sacctmgr --noheader --parsable2 show WHAT ...`
-        scontrol = f'#!/bin/sh\n[ "$1" = show ] && exec cat {tmp_path}/$2\n[ "$1 $2" = "--oneliner show" ] && exec cat {tmp_path}/$3\nexit 1\n'
+        # `scontrol --oneliner show WHAT` or `scontrol show config`; `sacctmgr --noheader --parsable2 show
+        # WHAT ...`
+        scontrol = (
+            f'#!/bin/sh\n[ "$1" = show ] && exec cat {tmp_path}/$2\n[ "$1 $2" = "--oneliner show" ] && exec '
+            f"cat {tmp_path}/$3\nexit 1\n"
+        )
         user = getpass.getuser()
         sacctmgr = (
             f'#!/bin/sh\n[ "$1 $2 $3" = "--noheader --parsable2 show" ] || exit 1\n'
-            f'case "$4 $6" in "assoc user={user}"|"user name={user}"|"qos "*) exec cat {tmp_path}/$4;; esac\nexit 1\n'
+            f'case "$4 $6" in "assoc user={user}"|"user name={user}"|"qos "*) exec cat {tmp_path}/$4;; '
+            "esac\nexit 1\n"
         )
         for name, script in (("scontrol", scontrol), ("sacctmgr", sacctmgr)):
             (tmp_path / name).write_text(script)
@@ -115,7 +126,8 @@ def test_a_cluster_with_time_limits_by_partition_user_and_quality_of_service(clu
     assert [node.memory_mb for node in small.nodes] == [190_000 - 5120, 382_000]
     assert (small.cores, small.memory_mb, small.gpus) == (40, 382_000, 0)
     assert (gpu.gpus, gpu.gpu_types) == (4, ["a100", "v100"])
-    # three days of the partition, two of the user in this account, one and a half of the partition's quality of service
+    # three days of the partition, two of the user in this account, one and a half of the partition's quality
+    # of service
     assert (small.minutes, cluster.minutes(small, "physics"), cluster.minutes(gpu, "physics")) == (
         4320,
         2880,
@@ -212,7 +224,8 @@ def test_what_others_wrote_need_not_be_utf_8(cluster_of, tmp_path):
     nodes.write_bytes(nodes.read_bytes().replace(b" State=", b" Comment=M\xe9moire State="))
     squeue = tmp_path / "squeue"
     squeue.write_bytes(
-        b"#!/bin/sh\nprintf '7|RUNNING|batch|1:00|None|n1|calcul \351tat|\\n8|RUNNING|batch|1:00|None|n1|mine|\\n'\n"
+        b"#!/bin/sh\nprintf '7|RUNNING|batch|1:00|None|n1|calcul "
+        b"\351tat|\\n8|RUNNING|batch|1:00|None|n1|mine|\\n'\n"
     )
     squeue.chmod(0o755)
     assert ask_cluster().partitions["batch"].cores == 64

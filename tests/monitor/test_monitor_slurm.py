@@ -81,7 +81,8 @@ def test_jobs_of_the_campaign_are_told_from_others_and_from_the_dead(slurm, half
     screen = pesatlas(slurm, halfway.folder, "status").stdout
     assert "2 Slurm jobs have no `pesatlas run` that looks after them" in screen
 
-    # seen from a machine where its process is not to be seen, the queue tells that it lives, and that it does not
+    # seen from a machine where its process is not to be seen, the queue tells that it lives, and that it does
+    # not
     state = json.loads(file.read_text())
     assert state["slurm_job"] == running
     file.write_text(json.dumps(state | {"host": "node7"}))

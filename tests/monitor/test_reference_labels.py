@@ -1,4 +1,5 @@
-"""`pesatlas doctor --reference-labels`: the user's VASP, here the double, against the records that MatPES published."""
+"""`pesatlas doctor --reference-labels`: the user's VASP, here the double, against the records that MatPES
+published."""
 
 import json
 import os
@@ -72,7 +73,8 @@ def doctor(folder, change=lambda record: record):
 def test_a_vasp_that_gives_the_published_numbers_is_well(folder):
     status, said = doctor(folder)
     assert status == 0, said
-    # silicon is the campaign's, aluminium cheap; on arsenic's atoms there are forces; iron is magnetic, oxygen has too many atoms
+    # silicon is the campaign's, aluminium cheap; on arsenic's atoms there are forces; iron is magnetic,
+    # oxygen has too many atoms
     assert "reference labels: Si, Al, As at pbe, r2scan" in said
     for element in ("Si", "Al", "As"):
         for level in FUNCTIONALS:

@@ -1,4 +1,5 @@
-"""The status on a screen: bars that sum, that fit, and that are letters where there is no terminal; and below a run."""
+"""The status on a screen: bars that sum, that fit, and that are letters where there is no terminal; and
+below a run."""
 
 import io
 import itertools
@@ -13,7 +14,7 @@ from rich.console import Console
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.ending import closing_lines, failed_before
-from pesatlas.cli.live_view import campaign_of_run, follow, is_shown, looker
+from pesatlas.cli.live_view import campaign_of_run, is_shown, looker, show_live
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.monitor.bar import cells
 from pesatlas.monitor.jobs import Job
@@ -95,7 +96,10 @@ def test_jobs_at_work_tell_what_they_are_at(status):
     assert "and 2 more jobs at work" in text
 
 
-SAYS = "import time; print('job one of two', flush=True); time.sleep(1); print('\\x1b[31mjob two'); raise SystemExit(3)"
+SAYS = (
+    "import time; print('job one of two', flush=True); time.sleep(1); print('\\x1b[31mjob two'); raise "
+    "SystemExit(3)"
+)
 
 
 def test_a_run_on_a_terminal_shows_its_lines_and_below_them_the_stages(halfway, campaign):
@@ -104,7 +108,7 @@ def test_a_run_on_a_terminal_shows_its_lines_and_below_them_the_stages(halfway, 
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", SAYS], stdout=output, stderr=output)
     look = looker(halfway.folder, campaign, terminal.console)
-    assert follow(process, log, look, 0.1, terminal.console) == 3
+    assert show_live(process, log, look, 0.1, terminal.console) == 3
     lines = terminal.close()
     assert lines.count("job one of two") == 1
     assert lines.count("job two") == 1

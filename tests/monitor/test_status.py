@@ -93,7 +93,8 @@ def test_what_a_round_and_a_benchmark_have_to_do_is_counted(halfway):
         assert sums_close(status)
         return [(s.name, s.total, s.done) for s in status.stages if s.name in {"benchmark", "round"}]
 
-    # two shares of relaxation and one of speed for each potential; calibration, a group's disagreement, advice
+    # two shares of relaxation and one of speed for each potential; calibration, a group's disagreement,
+    # advice
     shares = sum(campaign.benchmark.jobs(options) for options in campaign.benchmark.chosen().values())
     assert found() == [("benchmark", 2 * shares, 0), ("round", 3, 0)]
     for name in (

@@ -1,4 +1,5 @@
-"""Labels are physics: forces and stress are derivatives of the free energy, lattice constants are where they belong."""
+"""Labels are physics: forces and stress are derivatives of the free energy, lattice constants are where they
+belong."""
 
 import re
 
@@ -38,7 +39,8 @@ def aluminium_phosphide(level, cell=CELL, positions=POSITIONS):
 @pytest.mark.proof
 @pytest.mark.parametrize("name", ["pbe", "r2scan"])
 def test_forces_and_stress_are_derivatives_of_the_free_energy(name, tmp_path):
-    # FACTS of this project: forces agree to 1e-3 eV/Å. A cut-off high enough that the basis hardly changes with the cell.
+    # FACTS of this project: forces agree to 1e-3 eV/Å. A cut-off high enough that the basis hardly changes
+    # with the cell.
     level = level_of(name, cutoff_eV={"default": 500.0}, kpoint_spacing_per_A=1.2)
     base = calculate(aluminium_phosphide(level), tmp_path / "base")
     step = 0.01
@@ -50,7 +52,8 @@ def test_forces_and_stress_are_derivatives_of_the_free_energy(name, tmp_path):
             calculate(aluminium_phosphide(level, positions=moved), tmp_path / f"f{sign}").free_energy_eV
         )
     assert base.forces_eV_per_A[1][0] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=3e-3)
-    # stress: tension positive, sigma_ij = dF/dε_ij / V; one normal and one shear component fix sign and Voigt order
+    # stress: tension positive, sigma_ij = dF/dε_ij / V; one normal and one shear component fix sign and Voigt
+    # order
     for component in (0, 5):
         i, j = VOIGT[component]
         energies = []

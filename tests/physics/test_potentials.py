@@ -1,4 +1,5 @@
-"""Crystals have their known size; that forces and stress are derivatives of the energy, tests/potentials/test_interface.py tells."""
+"""Crystals have their known size; that forces and stress are derivatives of the energy,
+tests/potentials/test_interface.py tells."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Batched evaluation equals what the packages say of one structure; test_interface.py has what every potential keeps."""
+"""Batched evaluation equals what the packages say of one structure; test_interface.py has what every
+potential keeps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Named weights: kept once fetched, never replaced in silence, and without a network the message says what to do."""
+"""Named weights: kept once fetched, never replaced in silence, and without a network the message says what
+to do."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""Weights are what their checksum says, load without running code, and keep their convention to themselves."""
+"""Weights are what their checksum says, load without running code, and keep their convention to
+themselves."""
 
 import json
 import shutil

@@ -1,4 +1,5 @@
-"""The report as a person uses it: opened in a browser without a network, filtered, clicked at, saved from, read aloud."""
+"""The report as a person uses it: opened in a browser without a network, filtered, clicked at, saved from,
+read aloud."""
 
 import csv
 import io
@@ -14,7 +15,8 @@ def rows_shown(page, figure, table):
     """Number of rows that are left of a table in a figure's view."""
     return page.evaluate(
         "([figure, table]) => { const view = document.querySelector(`#figure-${figure}`).view;"
-        " return Object.entries(view.getState({data: () => true}).data).filter(([name]) => name === table).map(([, rows]) => rows.length)[0] }",
+        " return Object.entries(view.getState({data: () => true}).data).filter(([name]) => name === "
+        "table).map(([, rows]) => rows.length)[0] }",
         [figure, table],
     )
 

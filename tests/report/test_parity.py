@@ -1,4 +1,5 @@
-"""The exploring potential on labelled rows: what it says, of which rows, and what becomes of those it cannot evaluate."""
+"""The exploring potential on labelled rows: what it says, of which rows, and what becomes of those it cannot
+evaluate."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,8 @@ def campaign_with(**settings):
 
 @pytest.fixture
 def write_dataset(tmp_path):
-    """Write a dataset of some geometries, everything else as in a row of the campaign that is kept for tests."""
+    """Write a dataset of some geometries, everything else as in a row of the campaign that is kept for
+    tests."""
     template = pq.read_table(DATASET).to_pylist()[0]
 
     def write(rows, name="dataset"):

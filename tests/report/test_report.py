@@ -1,4 +1,4 @@
-"""What the report says: every loss, how many rows, where they come from; and what it refuses to say."""
+"""Statements of the report: losses, row counts, origins; and its refusals."""
 
 import json
 import re
@@ -120,7 +120,10 @@ def test_the_same_figures_are_pictures_for_snakemakes_report(small):
 
 
 def test_names_of_figures_cost_a_dry_run_nothing():
-    program = "import sys, pesatlas.report.figure_names; print(any(name in sys.modules for name in ('altair', 'pymatgen', 'torch')))"
+    program = (
+        "import sys, pesatlas.report.figure_names; print(any(name in sys.modules for name in ('altair', "
+        "'pymatgen', 'torch')))"
+    )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
 
 

@@ -1,4 +1,5 @@
-"""Libraries are dependencies where they are used: what is imported is declared, what is declared is imported."""
+"""Libraries are dependencies where they are used: what is imported is declared, what is declared is
+imported."""
 
 import ast
 import re

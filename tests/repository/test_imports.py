@@ -1,4 +1,5 @@
-"""A job loads the libraries that it needs: torch alone takes seconds, matgl three times as long, in each of thousands of jobs."""
+"""A job loads the libraries that it needs: torch alone takes seconds, matgl three times as long, in each of
+thousands of jobs."""
 
 import ast
 import json

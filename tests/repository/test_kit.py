@@ -1,4 +1,5 @@
-"""The kit for authors of extensions finds what is wrong: each of these extensions breaks one promise, and one of its tests says so."""
+"""The kit for authors of extensions finds what is wrong: each of these extensions breaks one promise, and
+one of its tests says so."""
 
 import itertools
 import subprocess
@@ -14,7 +15,7 @@ from pesatlas import testing
 from pesatlas.config import plugins
 from pesatlas.label.backend import Failed, Result
 from pesatlas.levels.level import Level
-from pesatlas.select.policies import random as by_lot
+from pesatlas.select.policies import random as random_policy
 from pesatlas.structures.crystal import Cell, Condition, make_crystal
 from pesatlas.tables import FailureReason
 from pesatlas.testing.analytic import LennardJones
@@ -150,7 +151,7 @@ def policy(monkeypatch):
 
     def put(**changes):
         names = ("PER_CLUSTER", "order", "choose")
-        module = SimpleNamespace(**({name: getattr(by_lot, name) for name in names} | changes))
+        module = SimpleNamespace(**({name: getattr(random_policy, name) for name in names} | changes))
         for place in ("pick", "candidates"):
             monkeypatch.setattr(f"pesatlas.select.{place}.find", lambda *_: module)
 
@@ -163,7 +164,7 @@ def policy(monkeypatch):
 
 def test_a_policy_of_its_own_luck_is_found_out(policy, tmp_path):
     draw = np.random.default_rng()
-    policy(choose=lambda *given: [each for each in by_lot.choose(*given) if draw.random() < 0.7])
+    policy(choose=lambda *given: [each for each in random_policy.choose(*given) if draw.random() < 0.7])
     with pytest.raises(AssertionError):
         policy.tests.test_ten_orders_and_partitions_give_the_identical_selection(
             {}, frames_of_twelve_crystals(), tmp_path
@@ -171,7 +172,7 @@ def test_a_policy_of_its_own_luck_is_found_out(policy, tmp_path):
 
 
 def test_a_policy_whose_smaller_target_is_no_beginning_is_found_out(policy, tmp_path):
-    policy(choose=lambda pool, *rest: by_lot.choose(pool, *rest)[:: 1 if pool.target > 20 else -1])
+    policy(choose=lambda pool, *rest: random_policy.choose(pool, *rest)[:: 1 if pool.target > 20 else -1])
     with pytest.raises(AssertionError):
         policy.tests.test_no_geometry_is_picked_twice_and_a_smaller_target_is_a_beginning(
             {}, frames_of_twelve_crystals(), tmp_path
@@ -180,7 +181,9 @@ def test_a_policy_whose_smaller_target_is_no_beginning_is_found_out(policy, tmp_
 
 def test_a_policy_that_looks_at_one_domain_alone_breaks_quotas(policy, tmp_path):
     def bulk(pool, *rest):
-        return [each for each in by_lot.choose(pool, *rest) if pool.domains[each.row].as_py() == "bulk"]
+        return [
+            each for each in random_policy.choose(pool, *rest) if pool.domains[each.row].as_py() == "bulk"
+        ]
 
     policy(choose=bulk)
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""What has to be there before GPAW is built: looked for with the compiler that builds it, also in a conda environment."""
+"""Requirements of building GPAW: found with its compiler, also in a conda environment."""
 
 import os
 import subprocess

@@ -11,7 +11,8 @@ import pytest
 
 from pesatlas.runtime.supervise import TIMED_OUT, share_cores, start, stop
 
-# Ignores SIGTERM and leaves a child in a session of its own, which ignores it too: each writes its process id.
+# Ignores SIGTERM and leaves a child in a session of its own, which ignores it too: each writes its process
+# id.
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -103,7 +104,8 @@ def test_stop_ends_all_of_it(tmp_path):
 def test_when_the_job_dies_everything_does(tmp_path, number):
     job = (
         "import sys; from pathlib import Path; from pesatlas.runtime.supervise import start\n"
-        f"start([sys.executable, '-c', {STUBBORN!r}, 'stay'], Path(), Path('out.txt'), 600.0, grace_s=0.3).wait()"
+        f"start([sys.executable, '-c', {STUBBORN!r}, 'stay'], Path(), Path('out.txt'), 600.0, "
+        "grace_s=0.3).wait()"
     )
     process = subprocess.Popen([sys.executable, "-c", job], cwd=tmp_path)
     both = pids(tmp_path, "program", "ghost")

@@ -25,7 +25,8 @@ def campaign_of(target=40, **compare):
 
 @pytest.fixture
 def pool(snapshot, write_clusters, tmp_path):
-    """Cells of 1 to 5 atoms, a crystal as given and eleven frames of each; atoms in 60 clusters drawn by lot."""
+    """Cells of 1 to 5 atoms, a crystal as given and eleven frames of each; atoms in 60 clusters drawn by
+    lot."""
     rng = np.random.default_rng(5)
     rows, clusters = [], {}
     for crystal in range(CRYSTALS):

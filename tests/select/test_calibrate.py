@@ -10,9 +10,11 @@ CRYSTALS = 60
 
 
 def committee(rng, members, factor, *, trust=1.0, size=100):
-    """Disagreement of some members and error of their mean: errors are ``factor`` times the true spread, or noise without ``trust``.
+    """Disagreement of some members and error of their mean: errors are ``factor`` times the true spread, or
+    noise without ``trust``.
 
-    The spread varies over a decade; ``trust`` below 1 mixes in errors of the mean spread that the committee does not see.
+    The spread varies over a decade; ``trust`` below 1 mixes in errors of the mean spread that the committee
+    does not see.
     """
     spread = 10 ** rng.uniform(-2, -1, CRYSTALS * size)
     said = spread[:, None, None] / np.sqrt(3) * rng.normal(size=(len(spread), members, 3))

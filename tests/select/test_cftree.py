@@ -7,7 +7,8 @@ from pesatlas.select.cftree import CFs, build
 
 
 def cloud(n, groups, seed=0, dimension=16):
-    """Points like weighted principal components: groups of them, with less and less spread along each axis."""
+    """Points like weighted principal components: groups of them, with less and less spread along each
+    axis."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(groups, dimension))
     points = centres[rng.integers(0, groups, n)] + 0.2 * rng.normal(size=(n, dimension))

@@ -86,7 +86,8 @@ def test_a_grid_too_fine_for_memory_is_the_same_for_any_order_and_parts(room):
 
 
 def test_two_stages_with_a_known_answer(campaign_with, write_features, tmp_path, run):
-    # structures: two groups along the first axis; atoms: kinds 0 and 1, seen in both groups, and kind 2 in the second only
+    # structures: two groups along the first axis; atoms: kinds 0 and 1, seen in both groups, and kind 2 in
+    # the second only
     kinds = np.array([[0.0, 1.0], [1.0, 0.0], [5.0, 5.0]])
     contents = {"a:u:T:0": [0, 1, 1], "b:u:T:0": [0, 2, 2], "b:u:T:1": [2, 2, 2, 1, 1], "b:u:T:2": [2]}
     structures = np.array([[0.0, 1.0], [10.0, -1.0], [10.0, -1.0], [10.0, -1.0]])
@@ -95,7 +96,8 @@ def test_two_stages_with_a_known_answer(campaign_with, write_features, tmp_path,
     features, moments = write_features(tmp_path / "f", list(contents), structures, atoms)
     fit_pca(campaign, moments, tmp_path / "pca.npz")
     rows, counts = run(campaign, tmp_path, features, tmp_path / "pca.npz")
-    # clusters are numbered by how many they hold; the same kind in another structure cluster is another cluster
+    # clusters are numbered by how many they hold; the same kind in another structure cluster is another
+    # cluster
     assert [r["structure_cluster"] for r in rows] == [1, 0, 0, 0]
     assert [r["atom_clusters"] for r in rows] == [[4, 3, 3], [2, 0, 0], [0, 0, 0, 1, 1], [0]]
     assert counts == {"not_finite": 0, "structures": 2, "atoms": 5}

@@ -1,4 +1,4 @@
-"""What a committee of real potentials says of candidates: as their own answers are apart, and never lost."""
+"""Disagreement of a committee of real potentials: equal to the spread of its predictions, never lost."""
 
 from types import SimpleNamespace
 
@@ -64,7 +64,8 @@ def test_means_and_standard_deviations_are_those_of_the_members_answers(options,
 
 
 def test_turning_a_structure_changes_nothing_that_is_said_of_it(options):
-    """Standard deviations are of vectors and tensors, so they do not depend on the axes; that of six components does, by nature."""
+    """Standard deviations are of vectors and tensors, so they do not depend on the axes; that of six
+    components does, by nature."""
     atoms = rattled_salts()[0]
     turned = atoms.copy()
     turned.rotate(37, (1, 2, 3), rotate_cell=True)
@@ -75,7 +76,8 @@ def test_turning_a_structure_changes_nothing_that_is_said_of_it(options):
 
 
 def test_every_candidate_has_a_row_with_the_clusters_of_its_atoms(options, snapshot, tmp_path):
-    """Two shards of a group; one candidate of an element that the committee does not know; frames that are no candidates."""
+    """Two shards of a group; one candidate of an element that the committee does not know; frames that are
+    no candidates."""
     salts = [*rattled_salts(), bulk("Si", "diamond", 5.43)]
     rows = []
     for i, atoms in enumerate(salts):
@@ -131,7 +133,8 @@ def test_every_candidate_has_a_row_with_the_clusters_of_its_atoms(options, snaps
         else:
             np.testing.assert_allclose(row["force_std_eV_per_A"], opinion.force_std_eV_per_A, rtol=1e-4)
             assert row["force_std_max_eV_per_A"] == pytest.approx(opinion.force_std_eV_per_A.max(), rel=1e-4)
-    # what it means for the clusters: root mean square of their atoms, times the factor; the unknown ones get the largest
+    # what it means for the clusters: root mean square of their atoms, times the factor; the unknown ones get
+    # the largest
     numbers = ("values", "std", "expected", "error", "error_low", "error_high")
     whole = dict.fromkeys(numbers, 1.0) | {"quantity": "forces", "bin": 0, "factor": 3.0, "values": 1}
     calibration = tmp_path / "calibration.parquet"

@@ -67,10 +67,11 @@ def example(snapshot):
 def test_matpes_picks_what_was_worked_out_by_hand(campaign_with, example, write_clusters, tmp_path):
     rows, clusters = example
     found, counts = pick(campaign_with(include_equilibrium=False), *write_clusters(rows, clusters), tmp_path)
-    # cluster 0: atomic clusters 0 and 1 have smallest cells of 2 atoms, 2 and 3 of 4 atoms. Both a:unit:300K serve 0 and 1;
-    # a:unit:300K:2 lies nearer to the centre (0.16, 0.02). a:sc:300K:2 alone serves 2 and 3.
-    # cluster 1: b:unit:300K:2 and :1 serve 4, the centre is (3, 0.233): :1 is nearer by 0.233 against 0.267. b:sc:300K:1 serves 5.
-    # a:sc:300K:2 and a:unit:300K:2 serve two each: the nearer to the centre first. Cluster 0 is larger, so first in each round.
+    # cluster 0: atomic clusters 0 and 1 have smallest cells of 2 atoms, 2 and 3 of 4 atoms. Both a:unit:300K
+    # serve 0 and 1; a:unit:300K:2 lies nearer to the centre (0.16, 0.02). a:sc:300K:2 alone serves 2 and 3.
+    # cluster 1: b:unit:300K:2 and :1 serve 4, the centre is (3, 0.233): :1 is nearer by 0.233 against 0.267.
+    # b:sc:300K:1 serves 5. a:sc:300K:2 and a:unit:300K:2 serve two each: the nearer to the centre first.
+    # Cluster 0 is larger, so first in each round.
     assert [row["snapshot_id"] for row in found] == [
         "a:unit:300K:2",
         "b:sc:300K:1",

@@ -54,7 +54,8 @@ def test_cover_reaches_every_atomic_cluster_for_less_than_matpes(campaign_with, 
 
 
 def test_disagree_goes_where_the_committee_is_expected_to_be_wrong(campaign_with, frames, tmp_path):
-    """One crystal of twelve has a disagreement ten times that of the others; frames cost the same but for their number of atoms."""
+    """One crystal of twelve has a disagreement ten times that of the others; frames cost the same but for
+    their number of atoms."""
     wrong = "x-3"
 
     def said(row):
@@ -88,7 +89,8 @@ def test_what_is_labelled_already_is_not_picked_again(policy, campaign_with, fra
     picked = [place[row["snapshot_id"]] for row in first]
     known = [rows[i] for i in picked], structures[picked], [atoms[i] for i in picked]
     again, after = select(campaign, tmp_path / "again", frames, reference=known)
-    # the reference adds weight to what it covers, so that clusters may shift a little, but hardly anything is new
+    # the reference adds weight to what it covers, so that clusters may shift a little, but hardly anything is
+    # new
     assert after["known"] == len(first)
     assert len(again) <= 0.15 * len(first)
     half = [i for i in picked if structures[i][0] > np.median(structures[picked, 0])]

@@ -1,4 +1,5 @@
-"""A store that others may not read or write: who owns what is in the way is told; and the two ways to share one work."""
+"""A store that others may not read or write: who owns what is in the way is told; and the two ways to share
+one work."""
 
 import os
 import shutil
@@ -109,7 +110,8 @@ def test_two_users_write_together_in_a_store_of_their_group(place, umask, monkey
         write(store / "labels", "a", "key", b"of Anna")
         assert (
             os.system(
-                f"chgrp -R {GROUP} {store}; chmod -R g+rwX {store}; find {store} -type d -exec chmod g+s {{}} +"
+                f"chgrp -R {GROUP} {store}; chmod -R g+rwX {store}; find {store} -type d -exec chmod g+s "
+                f"{{}} +"
             )
             == 0
         )

@@ -29,7 +29,10 @@ def filled(tmp_path_factory):
 
 @pytest.fixture
 def folder(filled, tmp_path):
-    """A store as ``filled``, for one test. Its index is made anew, for that of another folder does not fit."""
+    """A store as ``filled``, for one test.
+
+    Its index is made anew, for that of another folder does not fit.
+    """
     copy = tmp_path / "store"
     shutil.copytree(filled, copy, ignore=shutil.ignore_patterns(f"{INDEX}*"))
     look(copy)
@@ -248,7 +251,8 @@ def test_a_damaged_record_is_as_if_it_had_never_been_written_and_is_told_of(fold
 
 
 def test_of_a_damaged_record_the_one_before_it_counts(folder):
-    """Whatever went back into the queue, or failed and was made again, is then done again; a neighbour's result serves."""
+    """Whatever went back into the queue, or failed and was made again, is then done again; a neighbour's
+    result serves."""
     with Ledger(folder / "newer.ledger") as ledger:
         ledger.append("key7", b"newer")
     path = folder / "newer.ledger"

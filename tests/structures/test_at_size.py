@@ -1,4 +1,5 @@
-"""Many crystals: the search for duplicates finds what comparing all with all finds, at the cost of a few comparisons."""
+"""Many crystals: the search for duplicates finds what comparing all with all finds, at the cost of a few
+comparisons."""
 
 import time
 import tracemalloc
@@ -136,7 +137,8 @@ def many_of_one_formula(count):
 
 
 def test_hundreds_of_one_formula_cost_milliseconds_each():
-    """Comparing each with each took the square of their number: 16 s for these on the machine of the test below."""
+    """Comparing each with each took the square of their number: 16 s for these on the machine of the test
+    below."""
     crystals = list(many_of_one_formula(600))
     begun = time.process_time()
     found = list(find_duplicates(crystals))

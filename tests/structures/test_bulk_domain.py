@@ -26,11 +26,13 @@ def rule(min_length, max_atoms):
         (np.eye(3) * 10.0, 8, 10, 200, (1, 1, 1)),
         # each direction for itself: ceil(10 / 3), ceil(10 / 5), ceil(10 / 12)
         (np.diag([3.0, 5.0, 12.0]), 2, 10, 200, (4, 2, 1)),
-        # the next step of the shortest direction would make 2 * 27 > 40 atoms from 2 * 18: a has grown to 3, b to 3, c stays at 2
+        # the next step of the shortest direction would make 2 * 27 > 40 atoms from 2 * 18: a has grown to 3,
+        # b to 3, c stays at 2
         (np.eye(3) * 3.0, 2, 10, 40, (3, 3, 2)),
         # not even one repetition fits
         (np.eye(3) * 3.0, 30, 10, 40, (1, 1, 1)),
-        # a sheared cell: vectors a = (4, 0, 0), b = (20, 4, 0): |b| = 20.4 but its width is 4, and that of a is 4 * 4 / 20.4 = 0.784
+        # a sheared cell: vectors a = (4, 0, 0), b = (20, 4, 0): |b| = 20.4 but its width is 4, and that of a
+        # is 4 * 4 / 20.4 = 0.784
         (np.array([[4.0, 0, 0], [20.0, 4, 0], [0, 0, 10]]), 1, 4, 200, (6, 1, 1)),
         # primitive fcc of a = 4: widths are a / sqrt(3) = 2.309
         (np.array([[0, 2.0, 2.0], [2.0, 0, 2.0], [2.0, 2.0, 0]]), 1, 6.9, 200, (3, 3, 3)),

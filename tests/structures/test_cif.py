@@ -56,7 +56,8 @@ def closest(crystal):
 
 
 def test_the_article_of_a_journal_is_no_crystal_and_costs_none():
-    article = "data_global\n_publ_section_title\n;\nOn data_ and loop_ in text\nby M\u00fcller\n;\n_journal_year 2031\n"
+    title = "_publ_section_title\n;\nOn data_ and loop_ in text\nby M\u00fcller\n;\n"
+    article = f"data_global\n{title}_journal_year 2031\n"
     crystal = block(cell(), operations(FACES), ROCK_SALT, name="I", formula="K1 Br1", Z=4)
     (found,) = load(article + crystal, "paper.cif")
     assert found.structure_id == "paper"
@@ -339,7 +340,8 @@ def test_a_list_of_the_whole_cell_under_a_symmetry_that_makes_more_of_it():
         refused(
             one(tetragonal, listed, **tags), "ambiguous_setting", "list has 4 atoms", "makes 8", "Tl2 and Tl3"
         )
-    # what tells how many there are: formula units, a density, a formula that the list alone does not have, or that all are listed
+    # what tells how many there are: formula units, a density, a formula that the list alone does not have, or
+    # that all are listed
     assert counts(one(tetragonal, listed, HM="F m m m")) == {"Tl": 4}
     corners = sites([f"K{i} K {place}" for i, place in enumerate(FACE_CENTRED[:2])] + ["Br Br .5 .5 .5"])
     for tags in ({"formula": "K Br"}, {"formula": "K Br", "Z": 4}, {"exptl_crystal_density_diffrn": "5.96"}):

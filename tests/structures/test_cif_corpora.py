@@ -1,4 +1,5 @@
-"""CIFs of public data written and read again, and cases from public reports; they skip where ``../shared`` is not there."""
+"""CIFs of public data written and read again, and cases from public reports; they skip where ``../shared``
+is not there."""
 
 import gzip
 import json

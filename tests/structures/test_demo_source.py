@@ -6,7 +6,8 @@ from pesatlas import testing
 from pesatlas.structures.checks import closest_pair
 from pesatlas.structures.sources import demo
 
-# space group, atoms in the primitive cell, nearest neighbours (Å; Wyckoff 1963, Kittel 2005 and the papers named in demo.py)
+# space group, atoms in the primitive cell, nearest neighbours (Å; Wyckoff 1963, Kittel 2005 and the papers
+# named in demo.py)
 EXPECTED = {
     "Al": (225, 1, 2.864),
     "AlP": (216, 2, 2.360),

@@ -113,7 +113,8 @@ def test_neither_key_nor_cache():
     for function in (mp.check, mp.fetch):
         with pytest.raises(
             UserError,
-            match=r"cache: 'here.parquet' does not exist.*MP_API_KEY is not set.*Get a key.*export MP_API_KEY.*structure_id",
+            match=r"cache: 'here.parquet' does not exist.*MP_API_KEY is not set.*Get a key.*export "
+            r"MP_API_KEY.*structure_id",
         ):
             function(options)
     with pytest.raises(UserError, match="fetch_structures makes it"):

@@ -147,7 +147,9 @@ def test_what_is_read_is_accepted_or_failed_with_its_reason():
 def test_nothing_left_is_an_error_that_says_why():
     with pytest.raises(
         UserError,
-        match=r"(?s)no crystal is left of the 8 .*8 unsupported_element.*demo-AlP: unsupported_element: Al, P not known to structures.elements",
+        match=r"(?s)no crystal is left of the 8 .*8 unsupported_element.*demo-AlP: unsupported_element: Al, "
+        r"P "
+        r"not known to structures.elements",
     ) as caught:
         prepare(campaign(elements=["Xe"]))
     assert not Path("results").exists(), caught.value

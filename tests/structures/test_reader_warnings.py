@@ -1,4 +1,5 @@
-"""A warning of a library while it reads an entry is a warning of that entry, with the file's name; ids of tables are text."""
+"""A warning of a library while it reads an entry is a warning of that entry, with the file's name; ids of
+tables are text."""
 
 import warnings
 from pathlib import Path

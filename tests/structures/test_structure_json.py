@@ -41,7 +41,8 @@ def planted(tmp_path, monkeypatch):
     (tmp_path / f"{PLANTED}.py").write_text(
         "from pathlib import Path\n"
         "Path('it_ran').touch()\n"
-        "class Thing:\n    @classmethod\n    def from_dict(cls, found):\n        Path('it_was_built').touch()\n        return cls()\n"
+        "class Thing:\n    @classmethod\n    def from_dict(cls, found):\n"
+        "        Path('it_was_built').touch()\n        return cls()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield {"@module": PLANTED, "@class": "Thing", "@version": "1", "value": 3}

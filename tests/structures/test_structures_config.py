@@ -41,8 +41,10 @@ def test_bad_input(wrong, message):
 
 def test_reading_a_configuration_imports_nothing_heavy():
     code = (
-        "import sys; from pesatlas.config.structures import Structures; Structures(sources=[{'kind': 'demo'}]);"
-        "print([m for m in ('torch', 'pymatgen', 'ase', 'gpaw', 'mp_api', 'spglib', 'vesin') if m in sys.modules])"
+        "import sys; from pesatlas.config.structures import Structures; Structures(sources=[{'kind': "
+        "'demo'}]);"
+        "print([m for m in ('torch', 'pymatgen', 'ase', 'gpaw', 'mp_api', 'spglib', 'vesin') if m in "
+        "sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,5 @@
-"""Crystals in vacuum are told from crystals, layered and porous ones included, and the domain that fits is named."""
+"""Crystals in vacuum are told from crystals, layered and porous ones included, and the domain that fits is
+named."""
 
 import logging
 import time

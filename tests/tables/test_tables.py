@@ -144,7 +144,8 @@ def test_changed_and_truncated_files_differ_from_their_manifest(tmp_path):
 @pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o664), (0o022, 0o644), (0o077, 0o600)])
 def test_files_are_as_shared_as_the_umask_allows_but_never_world_writable(tmp_path, umask, mode):
     code = (
-        f"import os; os.umask({umask}); from pathlib import Path; from pesatlas.storage.atomic import write_text;"
+        f"import os; os.umask({umask}); from pathlib import Path; from pesatlas.storage.atomic import "
+        "write_text;"
         "write_text(Path('a.txt'), 'x')"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

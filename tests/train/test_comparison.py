@@ -1,4 +1,5 @@
-"""A comparison: who is trained on what, how long, and whether its statistics are right where the answer is known."""
+"""A comparison: who is trained on what, how long, and whether its statistics are right where the answer is
+known."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a model is given: units, signs, neighbours; every row once, in an order that can be returned to."""
+"""Model inputs: units, signs, neighbours; every row once, in an order that can be resumed."""
 
 import itertools
 
@@ -128,7 +128,7 @@ def test_rows_of_another_level_or_surface_are_refused(tmp_path):
         scan([path], "r2scan")
     write_dataset(path, rows[:5] + [row | {"level_fingerprint": "f2"} for row in rows[5:]])
     with pytest.raises(
-        UserError, match=r"different surfaces: level_fingerprint is f1 \(5 rows\), f2 \(3 rows\)"
+        UserError, match=r"different settings: level_fingerprint is f1 \(5 rows\), f2 \(3 rows\)"
     ):
         scan([path], "pbe")
     assert scan([path], "pbe", ["f1", "f2"]).fingerprints == ("f1", "f2")

@@ -1,4 +1,5 @@
-"""Potentials that are trained: the same after a kill, what fine-tuning keeps, what they say of themselves, who takes them."""
+"""Potentials that are trained: the same after a kill, what fine-tuning keeps, what they say of themselves,
+who takes them."""
 
 import json
 import os
@@ -46,7 +47,10 @@ def score(card, of, split="test", group="all", name=""):
     return found
 
 
-PROGRAM = "import sys; from pathlib import Path; from training import train; train(Path(sys.argv[1]), epochs=4, checkpoint_interval_s=0.0)"
+PROGRAM = (
+    "import sys; from pathlib import Path; from training import train; train(Path(sys.argv[1]), epochs=4, "
+    "checkpoint_interval_s=0.0)"
+)
 
 
 def test_a_killed_training_gives_the_same_weights_to_the_last_bit(tmp_path):

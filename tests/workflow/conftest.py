@@ -13,7 +13,8 @@ from small_campaign import TINY, SmallCampaign
 
 
 class Folder(SmallCampaign):
-    """A small campaign that is started as a user starts it, in a folder with nothing but its configuration."""
+    """A small campaign that is started as a user starts it, in a folder with nothing but its
+    configuration."""
 
     def command(self, *arguments):
         return [sys.executable, "-m", "pesatlas.cli.main", "run", *arguments]
@@ -27,7 +28,8 @@ class Folder(SmallCampaign):
         return output
 
     def kill_after(self, seconds, *arguments):
-        """Start a run in a process group of its own and kill all of it; return whether it was still running."""
+        """Start a run in a process group of its own and kill all of it; return whether it was still
+        running."""
         process = subprocess.Popen(
             self.command(*arguments),
             cwd=self.path,
@@ -50,7 +52,8 @@ class Folder(SmallCampaign):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A finished campaign. Tests that change it, or run it once more, work on a copy: workers read it at the same time."""
+    """A finished campaign. Tests that change it, or run it once more, work on a copy: workers read it at the
+    same time."""
     with made_once(tmp_path_factory, "tiny") as (place, is_made):
         folder = Folder(place / "campaign", TINY)
         if not is_made:

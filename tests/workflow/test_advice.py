@@ -1,4 +1,5 @@
-"""Each advice of a message tried word by word: damage, the message, what it advises, and the campaign is whole."""
+"""Each advice of a message tried word by word: damage, the message, what it advises, and the campaign is
+whole."""
 
 import json
 import re
@@ -46,7 +47,8 @@ def cut(path):
 
 
 def change_entry(path, **values):
-    """Let the entry tell something else; what was written is as it tells, so that nothing but this is wrong."""
+    """Let the entry tell something else; what was written is as it tells, so that nothing but this is
+    wrong."""
     entry = json.loads(entry_path(path).read_text())
     entry |= {"bytes": path.stat().st_size, "sha256": sha256_of(path), **values}
     entry_path(path).write_text(json.dumps(entry))

@@ -1,4 +1,5 @@
-"""Tables that rot or go missing after a campaign has finished: the advice of every message, followed, gives the same campaign."""
+"""Tables that rot or go missing after a campaign has finished: the advice of every message, followed, gives
+the same campaign."""
 
 import ast
 import re
@@ -16,8 +17,8 @@ from small_campaign import copy_of, jobs
 
 ROOT = Path(__file__).parents[2]
 LEVELS = ("pbe", "r2scan")
-# Where a message of these modules tells to delete something, and what that is in a finished campaign; None: what Snakemake asks
-# for anyway, or what is no file of a campaign's results and has a test of its own.
+# Where a message of these modules tells to delete something, and what that is in a finished campaign; None:
+# what Snakemake asks for anyway, or what is no file of a campaign's results and has a test of its own.
 ADVICE = {
     "tables/io.py": ["labels/00000.parquet", "structures.parquet"],
     "tables/arrays.py": ["select/pca.npz", "features/00000.moments.npz", "select/atoms.npz"],
@@ -93,14 +94,16 @@ def verify(folder):
 
 
 def assert_whole(folder, tiny):
-    """Check a mended campaign: `verify` objects to nothing, and its datasets are those of the undamaged one."""
+    """Check a mended campaign: `verify` objects to nothing, and its datasets are those of the undamaged
+    one."""
     assert verify(folder).returncode == 0
     for level in LEVELS:
         assert folder.dataset(level) == tiny.dataset(level)
 
 
 def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
-    """One bit of every table, and of no array, for those are not in the manifest; arrays go missing by themselves."""
+    """One bit of every table, and of no array, for those are not in the manifest; arrays go missing by
+    themselves."""
     folder = copy_of(tiny, tmp_path / "campaign")
     results = folder.path / "results"
     tables = sorted(results.rglob("*.parquet"))

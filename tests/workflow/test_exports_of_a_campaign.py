@@ -1,4 +1,4 @@
-"""What a campaign calculated with GPAW reaches people unchanged, in every form and at both levels."""
+"""GPAW labels of a campaign in every export and at both levels, unchanged."""
 
 import pyarrow.parquet as pq
 import pytest

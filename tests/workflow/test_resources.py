@@ -1,4 +1,4 @@
-"""What jobs ask a cluster for."""
+"""Resource requests of jobs to a cluster."""
 
 import shutil
 
@@ -65,7 +65,8 @@ def test_one_key_caps_time_and_one_memory_for_all_rules(tmp_path):
         assert len(request.minutes) == 48
         assert max(request.minutes) <= 60
         assert max(request.memory_mb) <= 7000
-    # what it would ask for without: memory grows thrice, and no further, for most of many attempts follow from their time
+    # what it would ask for without: memory grows thrice, and no further, for most of many attempts follow
+    # from their time
     profile["default-resources"] = {"slurm_partition": "short", "max_runtime": 60}
     (tmp_path / "profile" / "config.yaml").write_text(yaml.safe_dump(profile))
     found = requests_of(read_campaign(config), config, tmp_path / "profile", ROOT / "Snakefile")

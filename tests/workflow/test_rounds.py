@@ -1,4 +1,5 @@
-"""A second round for real: it goes on from a finished campaign, which it only reads, and can be made again alone."""
+"""A second round for real: it goes on from a finished campaign, which it only reads, and can be made again
+alone."""
 
 import contextlib
 import json

@@ -1,4 +1,5 @@
-"""Results that are not what the configuration makes today: named, made again, refused by a release; also where Snakemake knows nothing."""
+"""Results that are not what the configuration makes today: named, made again, refused by a release; also
+where Snakemake knows nothing."""
 
 import json
 import os
@@ -106,8 +107,8 @@ def test_a_release_of_a_campaign_that_was_killed_before_its_card_is_refused(copi
     said = pesatlas(copied, "verify", expect=1)
     for name in ("card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json", "report.html"):
         assert (
-            f"results/{name}: tells of another state of the dataset than manifest.json. `pesatlas run` makes it again."
-            in said
+            f"results/{name}: tells of another state of the dataset than manifest.json. `pesatlas run` "
+            "makes it again." in said
         )
     assert "results/exports/matpes/export.json: tells of another state of the dataset" in said
     said = pesatlas(copied, "release", "2026.1", expect=1)

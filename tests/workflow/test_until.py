@@ -1,4 +1,5 @@
-"""``pesatlas run --until RULE`` runs what it names, in a new folder too, or says that there is nothing to run: never success with nothing made."""
+"""``pesatlas run --until RULE`` runs what it names, in a new folder too, or says that there is nothing to
+run: never success with nothing made."""
 
 import subprocess
 import sys

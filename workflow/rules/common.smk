@@ -24,7 +24,8 @@ wildcard_constraints:
     group=WILDCARDS["group"],
 
 
-# Compute nodes often have no network: what fetches runs where `pesatlas run` runs. So does the sum of a few hundred small files.
+# Compute nodes often have no network, so rules that fetch run on the machine of `pesatlas run`;
+# so does the sum of a few hundred small files.
 localrules:
     all,
     fetch_structures,
@@ -38,8 +39,8 @@ localrules:
 workflow.localrules(*quick_rules(campaign, {}))
 
 
-# `conda:` on every rule is for sites that run jobs in conda environments (--sdm conda); everybody else runs jobs in the
-# environment of `pesatlas run`.
+# `conda:` on every rule is for sites that run jobs in conda environments (--sdm conda); without it jobs run
+# in the environment of `pesatlas run`.
 
 
 def identity(*sections):
@@ -93,7 +94,7 @@ def of_round(files):
 
 
 def label_batches():
-    """Return the batches of labels. The configuration tells their number, so that the DAG needs no second checkpoint."""
+    """Return the batches of labels; the configuration sets their number, so there is no second checkpoint."""
     return [f"{i:05d}" for i in range(campaign.label_batches)]
 
 
@@ -139,16 +140,17 @@ def compared(pattern):
 
 
 def at_most(value, limit, rulename):
-    """Return `value`, or what `default-resources` or `set-resources` of the profile name as `limit` of a rule, if that is less.
+    """Return `value`, or the `limit` of the profile (`default-resources`, `set-resources`), if smaller.
 
-    The one place in which a cluster's limits are: the rule asks for what it needs, and never for more than any node or partition gives.
+    This is the only place with limits of a cluster: a rule requests what it needs, and never more than any
+    node or partition has.
     """
     given = workflow.get_rule(rulename).resources.get(limit).value
     return value if given is None else min(value, given)
 
 
 def retry_memory(start, factor=2, each_core=0):
-    """Return memory (MB) that grows with the attempt, thrice, up to `max_mem_mb` of the profile; `each_core` for jobs with many cores."""
+    """Return memory (MB) that grows with the attempt, up to `max_mem_mb`; `each_core`: per core."""
 
     def mem_mb(wildcards, threads, attempt, rulename):
         # with short jobs, most attempts follow from their time, not from their memory
@@ -159,7 +161,7 @@ def retry_memory(start, factor=2, each_core=0):
 
 
 def retry_runtime(minutes):
-    """Return a runtime that grows with the attempt, up to a day and to `max_runtime` (minutes) of the profile."""
+    """Return a runtime that grows with the attempt, up to a day and `max_runtime` (minutes)."""
     return lambda wildcards, attempt, rulename: at_most(
         min(minutes * 2 ** (attempt - 1), 1440), "max_runtime", rulename
     )

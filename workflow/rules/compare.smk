@@ -1,4 +1,4 @@
-"""Compare: selection policies at equal DFT cost, by the potentials trained on what they pick. There with a section `compare` alone."""
+"""Compare: selection policies at equal DFT cost, by potentials trained on their picks (section `compare`)."""
 
 
 # all that the arms need is the selection, so that labels flow as ever

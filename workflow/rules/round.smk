@@ -1,4 +1,4 @@
-"""Round: what the committee of the round before says of the candidates, and whether it is worth to go on. Only with a section `round`."""
+"""Round: committee of the previous round on the candidates, advice on further labels (section `round`)."""
 
 from pesatlas.potentials.committee_state import state_of_committee
 

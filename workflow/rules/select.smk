@@ -1,4 +1,4 @@
-"""Select: two-stage DIRECT sampling over all snapshots. Every step is a map over groups of batches or one merge, in bounded memory."""
+"""Select: two-stage DIRECT sampling; each step maps over groups of batches or merges, in bounded memory."""
 
 
 rule fit_pca:

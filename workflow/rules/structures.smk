@@ -4,7 +4,8 @@ from pesatlas.structures.source_caches import state_of_files, state_of_sources
 
 
 rule fetch_structures:
-    # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have been filled by hand.
+    # The caches are no outputs: Snakemake deletes outputs before it runs a rule again, and a cache may have
+    # been filled by hand.
     output:
         done=touch(path_of("structures_fetched")),
     log:
@@ -50,7 +51,8 @@ checkpoint prepare_structures:
 
 
 rule read_reference:
-    # Its frames are a batch of their own for encode and select, with a name in place of a number; they are never picked.
+    # Its frames are a separate batch for encode and select, with a name instead of a number; they are never
+    # picked.
     output:
         snapshots=path_of("reference_snapshots"),
         failures=path_of("reference_failures"),

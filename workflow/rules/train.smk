@@ -1,4 +1,4 @@
-"""Train: potentials on the dataset of one level, a job for each seed. Nothing of it runs without a section `train`."""
+"""Train: potentials on the dataset of one level, a job for each seed (section `train`)."""
 
 
 rule fetch_base:
@@ -24,7 +24,11 @@ rule train_potential:
         manifest=path_of("manifest"),
         dataset=path_of("dataset"),
         atoms=path_of("atoms"),
-        before=list(map(str, datasets_before(campaign.round, campaign.train_level))) if campaign.train else [],
+        before=(
+            [str(path) for path in datasets_before(campaign.round, campaign.train_level)]
+            if campaign.train
+            else []
+        ),
         base=path_of("base_fetched") if campaign.train and campaign.train.base else [],
         retention_set=campaign.train.retention_set if campaign.train and campaign.train.retention_set else [],
     output:

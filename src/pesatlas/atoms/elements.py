@@ -75,7 +75,10 @@ def atomic_number(symbol: str) -> int:
 
 
 def symbol_of(number: int) -> str:
-    """Return the chemical symbol of an atomic number; ``Z=0`` and the like for numbers that are no element."""
+    """Return the chemical symbol of an atomic number.
+
+    ``Z=0`` and the like for numbers that are no element.
+    """
     return SYMBOLS[number - 1] if 1 <= number <= len(SYMBOLS) else f"Z={number}"
 
 

@@ -43,7 +43,9 @@ def repeated(
 
 
 def canonical_order(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return the permutation that sorts atoms by element and position (1e-8 Å): the same for any order of the same atoms.
+    """Return the permutation that sorts atoms by element and position (1e-8 Å).
+
+    The same for any order of the same atoms.
 
     Calculations are made in this order: atom ``i`` of a calculation is atom ``order[i]`` of its row.
 

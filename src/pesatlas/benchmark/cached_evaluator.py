@@ -24,12 +24,18 @@ from pesatlas.tables.failures import Failure
 log = logging.getLogger(__name__)
 
 PASSING = {FailureReason.OUT_OF_MEMORY, FailureReason.CRASHED}
-"""Failures of a machine or a program rather than of the physics: never stored, so that the next run tries again."""
+"""Failures of a machine or a program rather than of the physics.
+
+Never stored, so that the next run tries again.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Static:
-    """What a potential says of one structure: energy in eV, forces (n, 3) in eV/Å, stress (3, 3) in eV/Å³, tension positive."""
+    """What a potential says of one structure.
+
+    Energy in eV, forces (n, 3) in eV/Å, stress (3, 3) in eV/Å³, tension positive.
+    """
 
     energy_eV: float
     forces: np.ndarray
@@ -90,7 +96,10 @@ class CachedEvaluator:
         return [done[key] for key in keys]
 
     def relaxed(self, starts: Sequence[Start], options: Any) -> Iterator[Start | Failure]:
-        """Yield relaxed structures, or why they are not, in their order; ``options`` are those of a property that relaxes."""
+        """Yield relaxed structures, or why they are not, in their order.
+
+        ``options`` are those of a property that relaxes.
+        """
         found = self.relax(starts, Settings(options.fmax_eV_per_A, options.max_steps))
         for start, each in zip(starts, found, strict=True):
             yield each if isinstance(each, Failure) else Start(start.numbers, each.cell, each.positions)

@@ -7,7 +7,10 @@ import numpy as np
 from pesatlas.atoms.units import BOLTZMANN_EV_PER_K
 
 _SHORTEST, _LONGEST = 0.1, 0.5
-"""Lags that the slope is fitted to, as shares of a block: ballistic motion before, few independent pairs after."""
+"""Lags that the slope is fitted to, as shares of a block.
+
+Ballistic motion before, few independent pairs after.
+"""
 _S_PER_CM = 1.602176634e4
 """From e²/(eV Å fs), which is e/(V Å fs), to S/cm: 1.602e-19 C / (1e-8 cm 1e-15 s V)."""
 
@@ -57,7 +60,9 @@ def conductivity(
     charge: float,
     temperature_K: float,  # noqa: N803
 ) -> tuple[float, float]:
-    """Conductivity and its standard error in S/cm by Nernst and Einstein: n q² D / (V kT), ions moving independently.
+    """Conductivity and its standard error in S/cm by Nernst and Einstein.
+
+    N q² D / (V kT), ions moving independently.
 
     Parameters
     ----------

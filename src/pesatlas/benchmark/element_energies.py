@@ -37,8 +37,10 @@ def elements_file(data: Path) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"no {FILE}, whose crystals formation energies are counted from, in {data}. Install what benchmarks need with "
-        "`pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a `structure` (or a list) for each element."
+        f"no {FILE}, whose crystals formation energies are counted from, in {data}. Install what benchmarks "
+        "need with "
+        "`pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a `structure` (or "
+        "a list) for each element."
     )
 
 

@@ -1,4 +1,7 @@
-"""One figure of a benchmark: errors with their intervals beside published ones, survival when heated, slopes of forces."""
+"""One figure of a benchmark.
+
+Errors with their intervals beside published ones, survival when heated, slopes of forces.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +82,7 @@ def _survival(rows: Sequence[dict[str, Any]], colour: Any) -> Any:
         .mark_line(interpolate="step-after")
         .encode(
             x=alt.X("T:Q", title="temperature (K)", scale=alt.Scale(zero=False)),
-            y=alt.Y("share:Q", title="share that goes on", scale=alt.Scale(domain=[0, 1])),
+            y=alt.Y("share:Q", title="share of running trajectories", scale=alt.Scale(domain=[0, 1])),
             color=colour,
         )
     )

@@ -1,9 +1,10 @@
 """Distance between two crystals by their atomic environments: the distance ``d`` of MatPES' benchmark.
 
-The fingerprint of a site (Zimmermann & Jain 2020, doi:10.1039/C9RA07755C) has the likelihood of every coordination number from
-CrystalNN and, for each, local order parameters of its usual polyhedra times that likelihood; that of a structure has mean, standard
-deviation, minimum and maximum over its sites. These are matminer's ``CrystalNNFingerprint.from_preset("ops", distance_cutoffs=None,
-x_diff_weight=0)`` and ``SiteStatsFingerprint``, as matcalc's equilibrium benchmark uses them, on pymatgen alone: matminer asks for
+The fingerprint of a site (Zimmermann & Jain 2020, doi:10.1039/C9RA07755C) has the likelihood of every
+coordination number from CrystalNN and, for each, local order parameters of its usual polyhedra times that
+likelihood; that of a structure has mean, standard deviation, minimum and maximum over its sites. These are
+matminer's ``CrystalNNFingerprint.from_preset("ops", distance_cutoffs=None, x_diff_weight=0)`` and
+``SiteStatsFingerprint``, as matcalc's equilibrium benchmark uses them, on pymatgen alone: matminer asks for
 pandas < 3, which nothing else here does. A test holds its numbers.
 """
 

@@ -31,7 +31,9 @@ _COLUMNS = [
 
 
 def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[BenchmarkItem]:
-    """Return frames of the split, drawn by a hash of their names: never more than a row group and those chosen are in memory.
+    """Return frames of the split, drawn by a hash of their names.
+
+    Never more than a row group and those chosen are in memory.
 
     Raises
     ------
@@ -41,7 +43,8 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
     path = sources.dataset
     if path is None:
         raise UserError(
-            "this property is measured on held-out frames of a campaign's dataset, and there is none: give --dataset "
+            "this property is measured on held-out frames of a campaign's dataset, and there is none: give "
+            "--dataset "
             f"{path_of('dataset', level='LEVEL')}, or leave the property out."
         )
     check_metadata(path, "dataset")

@@ -61,7 +61,10 @@ def published_for(potential: str, which: tuple[str, str]) -> Published | None:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Up to ``good`` a statistic is coloured good, from ``poor`` on poor; reversed if ``good`` is the larger."""
+    """Up to ``good`` a statistic is coloured good, from ``poor`` on poor.
+
+    Reversed if ``good`` is the larger.
+    """
 
     good: float
     poor: float

@@ -39,7 +39,8 @@ def fetch_data(folder: Path, properties: Iterable[Any]) -> None:
     changed = sorted(name for name, sha in known.items() if found.get(name, sha) != sha)
     if changed:
         raise UserError(
-            f"{folder / changed[0]}: changed since it was fetched. Remove it to fetch it again; remove {note} if the change is meant."
+            f"{folder / changed[0]}: changed since it was fetched. Remove it to fetch it again; remove "
+            f"{note} if the change is meant."
         )
     if known != found and folder.is_dir():
         write_text(note, "".join(f"{sha}  {name}\n" for name, sha in found.items()))
@@ -55,8 +56,10 @@ def _download(folder: Path, name: str) -> None:
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
-            f"{name} is not in {folder} and could not be fetched ({type(error).__name__}: {first}). On a machine with a network, fetch it "
-            f"from the dataset {HUB} of huggingface.co and put it there, or name a folder of such files with benchmark.data."
+            f"{name} is not in {folder} and could not be fetched ({type(error).__name__}: {first}). On a "
+            "machine with a network, fetch it "
+            f"from the dataset {HUB} of huggingface.co and put it there, or name a folder of such files "
+            "with benchmark.data."
         ) from error
     Path(fetched).replace(folder / name)
     shutil.rmtree(partial, ignore_errors=True)

@@ -63,7 +63,10 @@ class Ended:
 
     @property
     def outcome(self) -> str | None:
-        """How the dynamics ended, as a word; None if it was no end of the dynamics: memory ran out, a program crashed."""
+        """How the dynamics ended, as a word.
+
+        None if it was no end of the dynamics: memory ran out, a program crashed.
+        """
         if self.failure is None:
             return SURVIVED
         return self.failure.reason.value if self.failure.reason in LEFT_PHYSICS else None
@@ -147,7 +150,9 @@ class _Planned:
 
 
 def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> list[Ended]:
-    """Advance runs together until all have ended; a killed job goes on from its checkpoint, bit for bit on a CPU.
+    """Advance runs together until all have ended.
+
+    A killed job goes on from its checkpoint, bit for bit on a CPU.
 
     Parameters
     ----------

@@ -54,7 +54,10 @@ class Workspace:
 
     @classmethod
     def on(cls, device: str, store: Path, work: Path) -> "Workspace":
-        """Return the place with as many atoms together as suit a device; what does not fit into its memory is halved."""
+        """Return the place with as many atoms together as suit a device.
+
+        What does not fit into its memory is halved.
+        """
         return cls(store, work, _ATOMS_ON_CPU if device == "cpu" else _ATOMS_ON_GPU)
 
 
@@ -83,13 +86,15 @@ def measure(
     share: slice = slice(None),
     label: str = "all",
 ) -> list[dict[str, Any]]:
-    """Return rows of table ``scores`` of one potential and property, in the order of the cases; what the store has is not computed again.
+    """Return rows of table ``scores`` of one potential and property, in the order of the cases.
+
+    What the store has is not computed again.
 
     Parameters
     ----------
     benchmarked, potential : the potential
     options : of one of the properties
-    sources : what it is held against
+    sources : structures and references
     place : where results are kept
     share : which of the cases
     label : of the share; two jobs of one label wait for each other
@@ -192,7 +197,10 @@ def _refused(
         if benchmarked.level != sources.level:
             why = f"it was trained at {benchmarked.level}, these labels are {sources.level}"
         elif benchmarked.fingerprints and fingerprint not in benchmarked.fingerprints:
-            why = f"it was trained at another {benchmarked.level}: its card does not have the fingerprint {fingerprint}"
+            why = (
+                f"it was trained at another {benchmarked.level}: its card does not have the fingerprint "
+                f"{fingerprint}"
+            )
         else:
             return None
         return Failure(FailureReason.WRONG_LEVEL, why)
@@ -244,7 +252,7 @@ def _rows(
 
 
 def _column(module: Any, column: str, sources: Sources) -> str:
-    """Say what a value is held against: the key of the reference in its file, or the level of frames."""
+    """Return the reference of a value: its key in the file, or the level of frames."""
     if getattr(module, "NEEDS_DATASET", False):
         return sources.level or ""
     return str(module.reference_key(sources)) if column and hasattr(module, "reference_key") else column

@@ -90,7 +90,10 @@ def _statistic(
 
 
 def differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of table ``differences``: each pair of potentials on the structures that both have a value of."""
+    """Return rows of table ``differences``.
+
+    Each pair of potentials on the structures that both have a value of.
+    """
     found = []
     for (which, quantity), group in _grouped(rows, ("property", "quantity")).items():
         errors: dict[str, dict[str, float]] = {}

@@ -11,7 +11,9 @@ _CONFIDENCE = 0.95
 
 
 def bootstrap_mean(values: ArrayLike, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of ``values`` and its 95 % interval: percentiles of means of samples drawn with replacement (Efron 1979).
+    """Mean of ``values`` and its 95 % interval.
+
+    Percentiles of means of samples drawn with replacement (Efron 1979).
 
     One value has no interval: its ends are NaN.
     """
@@ -34,7 +36,10 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0) -> tuple[float, float, floa
 
 @dataclass(frozen=True)
 class Paired:
-    """Two potentials on the same structures: mean of |error| of the first less that of the second, interval, and a p-value."""
+    """Two potentials on the same structures.
+
+    Mean of |error| of the first less that of the second, interval, and a p-value.
+    """
 
     n: int
     difference: float
@@ -44,7 +49,9 @@ class Paired:
 
 
 def paired_test(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
-    """Compare errors of the same structures: bootstrap of the differences, and Wilcoxon's signed-rank test (1945).
+    """Compare errors of the same structures.
+
+    Bootstrap of the differences, and Wilcoxon's signed-rank test (1945).
 
     Parameters
     ----------
@@ -60,7 +67,9 @@ def paired_test(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
 
 
 def survival(times: ArrayLike, ended: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share that is still going after each time, by Kaplan and Meier (1958): those that only stopped being watched count until then.
+    """Share that is still going after each time, by Kaplan and Meier (1958).
+
+    Those that only stopped being watched count until then.
 
     Parameters
     ----------

@@ -55,7 +55,8 @@ def find_file(folder: Path, names: tuple[str, ...], file: str | None, what: str)
     there = ", ".join(sorted(path.name for path in folder.glob("*.json*"))) if folder.is_dir() else ""
     raise UserError(
         f"{folder}: no {' or '.join((file,) if file else names)}, which {what} is measured on. "
-        f"{f'There is {there}' if there else 'There are no .json or .json.gz files there'}. Put the file there ({_HUB}), name another "
+        f"{f'There is {there}' if there else 'There are no .json or .json.gz files there'}. Put the file "
+        f"there ({_HUB}), name another "
         "with the option `file` of that property, or leave the property out."
     )
 
@@ -76,14 +77,16 @@ def read_entries(path: Path, needed: tuple[str, ...]) -> list[dict[str, Any]]:
         raise UserError(f"{path} cannot be read as JSON ({error}). Fetch it again.") from None
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         raise UserError(
-            f"{path} holds no list of entries but {type(entries).__name__}. Files of matcalc's benchmarks are lists with one entry for each structure."
+            f"{path} holds no list of entries but {type(entries).__name__}. Files of matcalc's benchmarks "
+            "are lists with one entry for each structure."
         )
     for i, entry in enumerate(entries):
         missing = [key for key in ("structure", *needed) if key not in entry]
         if missing or identifier(entry) is None:
             what = ", ".join(missing) or f"id (one of {', '.join(_IDS)})"
             raise UserError(
-                f"{path}: entry {i} has no {what}; it has {', '.join(sorted(entry))}. Is it the file of another property?"
+                f"{path}: entry {i} has no {what}; it has {', '.join(sorted(entry))}. Is it the file of "
+                "another property?"
             )
     return entries
 
@@ -96,7 +99,10 @@ def identifier(entry: dict[str, Any]) -> str | None:
 def choose(
     entries: list[dict[str, Any]], structures: int | None, max_atoms: int | None
 ) -> list[dict[str, Any]]:
-    """Take at most so many entries of at most so many atoms: in the order of a hash of their ids, the same everywhere and biased by nothing."""
+    """Take at most so many entries of at most so many atoms.
+
+    In the order of a hash of their ids, the same everywhere and biased by nothing.
+    """
     fitting = [e for e in entries if max_atoms is None or len(e["structure"].get("sites", ())) <= max_atoms]
     fitting.sort(key=lambda e: sha256(str(identifier(e)).encode()).digest())
     return fitting[:structures]

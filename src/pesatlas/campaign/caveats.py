@@ -9,7 +9,10 @@ POTENTIAL = "machine-learning potential"
 
 
 def caveats(manifest: dict[str, Any]) -> list[str]:
-    """Return what to beware of in the labels of the campaign of this manifest; empty if they are what they seem."""
+    """Return warnings on the labels of the campaign of this manifest.
+
+    Empty if they are what they seem.
+    """
     found = []
     backend = manifest.get("configuration", {}).get("label", {}).get("backend", {})
     quality = backend.get("quality")

@@ -1,6 +1,7 @@
 """The state of a dataset, carried by card, citation, crate, report and exports.
 
-A run that was killed between the dataset and its card leaves a card of the dataset before; the state tells the two apart.
+A run that was killed between the dataset and its card leaves a card of the dataset before; the state tells
+the two apart.
 """
 
 import re
@@ -17,12 +18,18 @@ _IN_TEXT = re.compile(PREFIX + r"([0-9a-f]{16})")
 
 
 def state_of(manifest: Mapping[str, Any]) -> str:
-    """Return a hash of everything that the manifest of a campaign tells: its tables, its settings, its sums."""
+    """Return a hash of everything that the manifest of a campaign tells.
+
+    Its tables, its settings, its sums.
+    """
     return digest({key: value for key, value in manifest.items() if key != "state"})
 
 
 def identifier(manifest: Mapping[str, Any]) -> str | None:
-    """Return the name of the state of a dataset in texts; None for one of an older pesatlas, which has none."""
+    """Return the name of the state of a dataset in texts.
+
+    None for one of an older pesatlas, which has none.
+    """
     return f"{PREFIX}{manifest['state']}" if "state" in manifest else None
 
 
@@ -46,7 +53,8 @@ def other_states(results: Path, manifest: Mapping[str, Any]) -> list[str]:
     state = manifest.get("state")
     formats = manifest["configuration"]["dataset"].get("exports", {}).get("formats", [])
     return [
-        f"{results / name}: tells of another state of the dataset than manifest.json. `pesatlas run` makes it again."
+        f"{results / name}: tells of another state of the dataset than manifest.json. `pesatlas run` makes "
+        "it again."
         for name in (files_that_show(formats) if state else ())
         if (results / name).is_file() and state_shown(results / name) != state
     ]

@@ -14,9 +14,9 @@ GONE = 0.2
 def count_by_domain(results: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each domain of the campaign below ``results``, in alphabetical order.
 
-    Each has ``domain``, ``cells``, ``frames``, ``left_sites`` (trajectories, see ``GONE``), ``picks``, ``cost_share`` (of what all picks cost
-    by the cube of their atoms), ``rows`` (of each level) and ``lost`` (how many, by reason). Crystals that were lost before a
-    domain saw them belong to none.
+    Each has ``domain``, ``cells``, ``frames``, ``left_sites`` (trajectories, see ``GONE``), ``picks``,
+    ``cost_share`` (of what all picks cost by the cube of their atoms), ``rows`` (of each level) and ``lost``
+    (how many, by reason). Crystals that were lost before a domain saw them belong to none.
     """
     tables = _Tables(results, manifest)
     found = {name: tables.counts(sql, table) for name, (table, sql) in _COUNTS.items()}
@@ -45,15 +45,23 @@ _COUNTS = {
     "picks": ("selection", _ROWS),
     "cost_share": (
         "selection",
-        "SELECT domain, sum(n_atoms::DOUBLE ^ 3) / (SELECT sum(n_atoms::DOUBLE ^ 3) FROM it) FROM it GROUP BY domain",
+        (
+            "SELECT domain, sum(n_atoms::DOUBLE ^ 3) / (SELECT sum(n_atoms::DOUBLE ^ 3) FROM it) FROM it "
+            "GROUP "
+            "BY domain"
+        ),
     ),
 }
 _LEFT = (
-    "SELECT domain, count(*) FROM (SELECT domain, arg_max(lindemann, step) AS last FROM it WHERE lindemann IS NOT NULL "  # noqa: S608 - our own number
+    "SELECT domain, count(*) FROM (SELECT domain, arg_max(lindemann, step) AS last FROM it "  # noqa: S608 - our own number
+    "WHERE lindemann IS NOT NULL "
     f"GROUP BY domain, structure_id, variant, condition) WHERE last > {GONE} GROUP BY domain"
 )
 _CELLS = "SELECT structure_id || ':' || variant, domain FROM it"
-_LOST = "SELECT stage, split_part(key, ':', 1) || ':' || split_part(key, ':', 2) AS cell, reason, count(*) FROM it GROUP BY ALL ORDER BY ALL"
+_LOST = (
+    "SELECT stage, split_part(key, ':', 1) || ':' || split_part(key, ':', 2) AS cell, reason, count(*) FROM "
+    "it GROUP BY ALL ORDER BY ALL"
+)
 
 
 class _Tables:
@@ -70,7 +78,10 @@ class _Tables:
         ]
 
     def query(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
-        """Return what a query says of ``it``: all files of a table together, or the dataset of a level; nothing if there are none."""
+        """Return what a query says of ``it``: all files of a table together, or the dataset of a level.
+
+        Nothing if there are none.
+        """
         paths = [
             path
             for name, file, path in self._files

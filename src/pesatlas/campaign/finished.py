@@ -25,11 +25,13 @@ def read_campaign_manifest(results: Path) -> dict[str, Any]:
         raise UserError(_no_campaign(results)) from None
     except ValueError as error:
         raise UserError(
-            f"{path} is not readable ({error}): it was changed or truncated. Delete it; `pesatlas run` writes it again from the labels."
+            f"{path} is not readable ({error}): it was changed or truncated. Delete it; `pesatlas run` "
+            "writes it again from the labels."
         ) from None
     if not isinstance(manifest, dict) or not manifest.keys() >= _IN_EVERY_MANIFEST:
         raise UserError(
-            f"{path} is no manifest of a campaign: it has no {', '.join(sorted(_IN_EVERY_MANIFEST))}. Name a folder of results or a release."
+            f"{path} is no manifest of a campaign: it has no {', '.join(sorted(_IN_EVERY_MANIFEST))}. Name "
+            "a folder of results or a release."
         )
     return manifest
 
@@ -43,7 +45,8 @@ def _no_campaign(results: Path) -> str:
         near = f"{results} is a file"
     elif below(results, "structures").is_file():
         return (
-            f"{below(results, 'manifest')} is not there: this campaign has not finished. `pesatlas status` tells how far it is, `pesatlas run` "
+            f"{below(results, 'manifest')} is not there: this campaign has not finished. `pesatlas status` "
+            "tells how far it is, `pesatlas run` "
             "carries on."
         )
     else:
@@ -52,6 +55,7 @@ def _no_campaign(results: Path) -> str:
         if below(folder, "manifest").is_file():
             return f"no finished campaign: {near}. Did you mean {folder}?"
     return (
-        f"no finished campaign: {near}. Name the folder of its results (`{RESULTS}` where `pesatlas run` ran) or of a release; "
+        f"no finished campaign: {near}. Name the folder of its results (`{RESULTS}` where `pesatlas run` "
+        "ran) or of a release; "
         "`pesatlas run` makes one."
     )

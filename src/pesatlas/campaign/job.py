@@ -16,8 +16,8 @@ from pesatlas.tables.manifest import made_by_job
 def job(snakemake: Any) -> Iterator[Campaign]:
     """Run a script's call inside this: yields the checked configuration of the campaign.
 
-    Log, threads, progress and messages are those of ``run_job``; manifest entries of the tables that are written tell what they
-    were made with and of.
+    Log, threads, progress and messages are those of ``run_job``; manifest entries of the tables that are
+    written tell what they were made with and of.
     """
     with run_job(snakemake.rule, Path(snakemake.log[0]), snakemake.threads):
         campaign = load_campaign(snakemake.config)

@@ -1,6 +1,7 @@
 """Layout of a campaign: paths of every rule below ``results/`` and ``work/``, and logs of its jobs.
 
-Rules, monitor, dataset, report, commands and benchmarks take every path from here: renaming a file is an edit of ``PATHS``.
+Rules, monitor, dataset, report, commands and benchmarks take every path from here: renaming a file is an edit
+of ``PATHS``.
 """
 
 import re
@@ -18,7 +19,10 @@ FAILURES = "failures"
 REFERENCE = "reference"
 """Batch and group of frames that are labelled already: ``select.reference`` and the rounds before."""
 BATCHES_IN_GROUP = 16
-"""Batches of explore that one job of select reads: it takes minutes for each, and the largest campaign has 24 groups."""
+"""Batches of explore that one job of select reads.
+
+It takes minutes for each, and the largest campaign has 24 groups.
+"""
 WILDCARDS = {
     "batch": rf"\d{{5}}|{REFERENCE}",
     "group": rf"\d{{5}}|{REFERENCE}",
@@ -131,8 +135,8 @@ PATHS: Mapping[str, Mapping[str, str]] = {
 }
 """Paths that each rule writes, as seen from the campaign's folder, each by a name of its own.
 
-The first path of a rule is there once its job is done. The selection has two rules; ``pick_arms`` takes the place of ``pick_snapshots`` in a
-comparison.
+The first path of a rule is there once its job is done. The selection has two rules; ``pick_arms`` takes the
+place of ``pick_snapshots`` in a comparison.
 """
 
 JOBS = {
@@ -190,7 +194,10 @@ class Output:
 
 
 def path_of(name: str, **wildcards: str | int) -> str:
-    """Return a path as seen from the campaign's folder; wildcards without a value stay as they are, for Snakemake."""
+    """Return a path as seen from the campaign's folder.
+
+    Wildcards without a value stay as they are, for Snakemake.
+    """
     template = _TEMPLATES[name]
     return _fill(template, wildcards) if wildcards else template
 
@@ -206,7 +213,10 @@ def within(name: str, **wildcards: str | int) -> str:
 
 
 def folder_of(name: str, **wildcards: str | int) -> str:
-    """Return the folder of a path, as seen from the folder of results: the part before its file name or its first wildcard."""
+    """Return the folder of a path, as seen from the folder of results.
+
+    The part before its file name or its first wildcard.
+    """
     return within(name, **wildcards).partition("{")[0].rpartition("/")[0]
 
 
@@ -216,7 +226,10 @@ def file_name(name: str) -> str:
 
 
 def shown(*names: str) -> str:
-    """Return paths as people are told of them, as seen from the folder of results: a folder with a slash where there are many files."""
+    """Return paths as people are told of them, as seen from the folder of results.
+
+    A folder with a slash where there are many files.
+    """
     return ", ".join(f"{folder_of(name)}/" if "{" in within(name) else within(name) for name in names)
 
 
@@ -228,7 +241,10 @@ def all_paths() -> Iterator[Output]:
 
 
 def output_of(found: str | Path) -> Output | None:
-    """Return which rule writes a path, as seen from the campaign's folder, and for which wildcards; None if no rule does."""
+    """Return which rule writes a path, as seen from the campaign's folder, and for which wildcards.
+
+    None if no rule does.
+    """
     text = str(found)
     literal, patterns = _patterns()
     if text in literal:
@@ -240,7 +256,10 @@ def output_of(found: str | Path) -> Output | None:
 
 
 def done_by(rule: str, job: str = "") -> str | None:
-    """Return the path that is there once a job of a rule is done, as seen from the campaign's folder; None if no job is called so."""
+    """Return the path that is there once a job of a rule is done, as seen from the campaign's folder.
+
+    None if no job is called so.
+    """
     if rule not in PATHS:
         return None
     template = next(iter(PATHS[rule].values()))

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 
 def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
-    """Read and check the YAML file ``path``; without ``extensions``, named files and programs are not checked.
+    """Read and check the YAML file ``path``.
+
+    Without ``extensions``, named files and programs are not checked.
 
     Raises
     ------
@@ -109,7 +111,8 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
     retention_set = campaign.train.retention_set if campaign.train else None
     if retention_set is not None and not retention_set.exists():
         problems.append(
-            f"  - train.retention_set = '{retention_set}': no such file or folder. Name a table dataset, or one that `pesatlas import` wrote."
+            f"  - train.retention_set = '{retention_set}': no such file or folder. Name a table dataset, or "
+            "one that `pesatlas import` wrote."
         )
     problems += _check_elements(campaign) if not problems else []
     if problems:
@@ -124,7 +127,10 @@ def _check_round(campaign: Campaign) -> list[str]:
             return []
         wrong = "only a round after the first has a committee that could disagree"
         return [
-            f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas config new --previous` does."
+            (
+                f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas "
+                "config new --previous` does."
+            )
         ]
     try:
         references(campaign)
@@ -151,7 +157,9 @@ def _check_elements(campaign: Campaign) -> list[str]:
         try:
             numbers = elements()
         except UserError:
-            continue  # weights given by name are not there before their rule has fetched them: prepare_structures asks again
+            # weights given by name are not there before their rule has fetched them: prepare_structures asks
+            # again
+            continue
         problems += [
             f"  - structures.elements: {who} does not know {symbol}. Remove it, or choose another."
             for symbol in campaign.structures.elements or []

@@ -1,6 +1,7 @@
 """Settings that results were made with: stored beside every table, compared with later configurations.
 
-Only those that decide results are kept, section by section as in ``config.yaml``, so that a difference can be named by its key.
+Only those that decide results are kept, section by section as in ``config.yaml``, so that a difference can be
+named by its key.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,8 @@ def deciding(campaign: Campaign) -> dict[str, Any]:
 def differences(made: Mapping[str, Any], campaign: Campaign) -> list[str]:
     """Return the differences of the settings ``made`` of results to those of ``campaign``, a phrase each.
 
-    What an older pesatlas had no setting for counts as its default. What it had other settings for is not compared.
+    What an older pesatlas had no setting for counts as its default. What it had other settings for is not
+    compared.
     """
     found = []
     for key, was in made.items():

@@ -24,13 +24,16 @@ def read_previous(settings: Round) -> tuple[Path, dict[str, Any]]:
     Raises
     ------
     UserError
-        If it has not finished, is another round than the one before, or has changed since this round was written.
+        If it has not finished, is another round than the one before, or has changed since this round was
+        written.
     """
     return _read(settings.previous, settings.number, settings.manifest_sha256)
 
 
 def datasets_before(settings: Round | None, level: str) -> list[Path]:
-    """Return the datasets of all rounds before, the first round's last: their rows at ``level``, or at their first level without it.
+    """Return the datasets of all rounds before, the first round's last.
+
+    Their rows at ``level``, or at their first level without it.
 
     The first round, which has no settings, has none before it.
 
@@ -55,25 +58,34 @@ def datasets_before(settings: Round | None, level: str) -> list[Path]:
 
 
 def references(campaign: "Campaign") -> list[str]:
-    """Return the datasets that are labelled already: those of ``select.reference``, and of the rounds before."""
+    """Return the datasets that are labelled already.
+
+    Those of ``select.reference``, and of the rounds before.
+    """
     return [*campaign.select.reference, *map(str, datasets_before(campaign.round, campaign.label.levels[0]))]
 
 
 def _read(previous: Path, number: int, sha256: str | None) -> tuple[Path, dict[str, Any]]:
-    """Read what round ``number`` goes on from; numbers fall from one to the next, so that this comes to an end."""
+    """Read what round ``number`` goes on from.
+
+    Numbers fall from one to the next, so that this comes to an end.
+    """
     results = results_of(previous)
     manifest = read_campaign_manifest(results)
     there = (manifest["configuration"].get("round") or {"number": 1})["number"]
     if there != number - 1:
         raise UserError(
-            f"round.previous: {previous} is round {there}, so what goes on from it is round {there + 1}, not {number}. Correct round.number "
+            f"round.previous: {previous} is round {there}, so what goes on from it is round {there + 1}, "
+            f"not {number}. Correct round.number "
             "or round.previous."
         )
     found = sha256_of(below(results, "manifest"))
     if sha256 not in {None, found}:
         raise UserError(
-            f"round.previous: {below(results, 'manifest')} has changed since round {number} was written: its sha256 is {found[:12]}..., not "
-            f"{str(sha256)[:12]}.... To go on from what is there now, put the new sum into round.manifest_sha256 (or null); the selection "
+            f"round.previous: {below(results, 'manifest')} has changed since round {number} was written: "
+            f"its sha256 is {found[:12]}..., not "
+            f"{str(sha256)[:12]}.... To go on from what is there now, put the new sum into "
+            "round.manifest_sha256 (or null); the selection "
             "and all that follows is then made again."
         )
     return results, manifest

@@ -29,7 +29,11 @@ RULES = {
     "round": ("measure_disagreement", "calibrate_disagreement", "advise_round"),
     "report": ("evaluate_potential", "build_report"),
 }
-"""The rules of each stage; isolated atoms are counted apart from the labels of the selection, and what a round after the first has beside its selection."""
+"""The rules of each stage.
+
+Isolated atoms are counted apart from the labels of the selection, and what a round after the first has beside
+its selection.
+"""
 
 _SOURCE_BYTES = 2_000_000
 """Files with this much are checked, and made into cells, in seconds."""
@@ -48,7 +52,8 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
 
     Parameters
     ----------
-    counts : of the table ``structures``; empty while it is not made, and then what depends on it is not among the rules
+    counts : of the table ``structures``; empty while it is not made, and then what depends on it is not among
+        the rules
     """
     quick: set[str] = set()
     labels = campaign.most_labels * len(campaign.label.levels)

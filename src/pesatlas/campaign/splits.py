@@ -1,13 +1,14 @@
 """Splits by material: set by name and seed, the same at every level, stable when a dataset grows.
 
-The hash of a material's name is a number between 0 and 1: below ``test`` it is in the split test, below ``test + valid`` in valid, else in
-train. Two things come before the number:
+The hash of a material's name is a number between 0 and 1: below ``test`` it is in the split test, below
+``test + valid`` in valid, else in train. Two things come before the number:
 
 - A material that a dataset of a round before holds keeps the split that it has there.
-- Where three materials or more have accepted rows and none of them is in valid, one is moved there from train. Of the materials that
-  no round before holds it is the one next to valid: first those that every level has accepted rows of, then those that leave train half of
-  its rows, then those whose elements other materials of train have too, then those of the smallest number. From test none is moved but
-  where train has at most one.
+- Where three materials or more have accepted rows and none of them is in valid, one is moved there from
+  train. Of the materials that no round before holds it is the one next to valid: first those that every level
+  has accepted rows of, then those that leave train half of its rows, then those whose elements other
+  materials of train have too, then those of the smallest number. From test none is moved but where train has
+  at most one.
 """
 
 import hashlib
@@ -26,7 +27,10 @@ ENOUGH_FOR_VALID = 3
 
 
 def split_of(name: str, split: Split, seed: int) -> str:
-    """Return the split that the number of a material gives; it is never divided: a ``structure_id`` or a chemical system."""
+    """Return the split that the number of a material gives.
+
+    It is never divided: a ``structure_id`` or a chemical system.
+    """
     number = _number(name, seed)
     if number < split.test:
         return "test"
@@ -86,7 +90,9 @@ class Materials:
         self._rows[level][name] += 1
 
     def fill_valid(self) -> bool:
-        """Move a material to valid at each level where it is empty and may be filled; return whether any was moved.
+        """Move a material to valid at each level where it is empty and may be filled.
+
+        Return whether any was moved.
 
         The rows have to be written again then, and counted again.
         """
@@ -105,7 +111,10 @@ class Materials:
         return True
 
     def as_json(self) -> dict[str, Any]:
-        """Return what the manifest keeps: which materials were moved, and how many materials and accepted rows each split has."""
+        """Return what the manifest keeps.
+
+        Which materials were moved, and how many materials and accepted rows each split has.
+        """
         return {
             "moved_to_valid": self.moved,
             "accepted": {
@@ -138,7 +147,10 @@ class Materials:
 
 
 def empty_splits(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the splits without an accepted row by level, as the manifest of a campaign counts them; older ones do not."""
+    """Return the splits without an accepted row by level, as the manifest of a campaign counts them.
+
+    Older ones do not.
+    """
     counts = manifest.get("splits", {}).get("accepted", {})
     return {
         level: [split for split in SPLITS if not found[split]["rows"]]
@@ -180,7 +192,7 @@ def _why(splits: Sequence[str], counts: Mapping[str, Mapping[str, int]], shares:
     told = "; ".join([why, *chosen])
     follows = {
         "train": "nothing can be trained",
-        "valid": "nothing tells a training when to stop",
+        "valid": "training has no early stopping",
         "test": "nothing is left to test on",
     }
     return f"{told}: {', '.join(follows[split] for split in splits)}."

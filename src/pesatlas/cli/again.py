@@ -1,9 +1,10 @@
 """Lost and stale files that a run has to make again although Snakemake would keep them.
 
-Lost ones had been made and are not there; stale ones are not what the configuration and the other results make today.
+Lost ones had been made and are not there; stale ones are not what the configuration and the other results
+make today.
 
-Snakemake is told by ``--forcerun``, which makes every file that it names a target as well. So it names none that what was asked for does
-not need: a run of one table makes no other that somebody deleted.
+Snakemake is told by ``--forcerun``, which makes every file that it names a target as well. So it names none
+that what was asked for does not need: a run of one table makes no other that somebody deleted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,7 +77,8 @@ def files_to_make_again(
 def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, console: Console) -> None:
     """Remove exports in formats that the configuration no longer names, and report it.
 
-    Those that somebody made with ``pesatlas export`` stay. The dataset is collected again afterwards, and then tells the formats of today.
+    Those that somebody made with ``pesatlas export`` stay. The dataset is collected again afterwards, and
+    then tells the formats of today.
     """
     results = folder / RESULTS
     if campaign is None or Path(path_of("manifest")) not in again.stale:
@@ -89,30 +91,35 @@ def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, co
             continue
         left = remove_export(where)
         console.print(
-            f"{RESULTS}/{folder_of('export')}/{kind} is not asked for any more (dataset.exports.formats): removed."
-            + (f" These stay, for no export made them: {_names(left)}" if left else ""),
+            f"{RESULTS}/{folder_of('export')}/{kind} is not asked for any more (dataset.exports.formats): "
+            "removed." + (f" These stay, for no export made them: {_names(left)}" if left else ""),
             markup=False,
         )
 
 
-def tell(again: Again, options: Sequence[str], console: Console) -> None:
+def explain_again(again: Again, options: Sequence[str], console: Console) -> None:
     """Say what is made again, and why."""
     far = " as far as --until goes" if until_of(options) else ""
     if again.lost:
         console.print(
-            f"Files that had been made and are not there are made again{far} ({len(again.lost)}): {_names(again.lost)}",
+            f"Files that had been made and are not there are made again{far} ({len(again.lost)}): "
+            f"{_names(again.lost)}",
             markup=False,
         )
     for why, paths in _by_reason(again.stale).items():
         said = "; ".join(why[:_NAMED]) + (f" and {len(why) - _NAMED} more" if len(why) > _NAMED else "")
         console.print(
-            f"Files that are not what would be made today are made again{far} ({len(paths)}): {_names(paths)}\n  {said}",
+            f"Files that are not what would be made today are made again{far} ({len(paths)}): "
+            f"{_names(paths)}\n  {said}",
             markup=False,
         )
 
 
 def stale_problems(results: Path) -> list[str]:
-    """Say which results of a campaign are not what its config.yaml makes today, a sentence for each reason; of a release, nothing."""
+    """Say which results of a campaign are not what its config.yaml makes today, a sentence for each reason.
+
+    Of a release, nothing.
+    """
     folder = results.resolve().parent
     if results.resolve().name != RESULTS or not (folder / "config.yaml").is_file():
         return []

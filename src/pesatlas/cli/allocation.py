@@ -1,7 +1,8 @@
 """A campaign inside one Slurm allocation: jobs run as steps, and further allocations continue it.
 
-``pesatlas run --profile profiles/allocation`` on a login node submits ``job.sh`` of the profile, which runs this module on the first node
-of the allocation. It starts the controlling process (``pesatlas run`` again) and watches it and the time.
+``pesatlas run --profile profiles/allocation`` on a login node submits ``job.sh`` of the profile, which runs
+this module on the first node of the allocation. It starts the controlling process (``pesatlas run`` again)
+and watches it and the time.
 """
 
 import os
@@ -29,7 +30,10 @@ EXECUTOR = "cluster-sync"
 MOST_FRUITLESS = 2
 """Allocations in a row that finish nothing, after which none is submitted."""
 _STOP_S = 120.0
-"""Time before the end at which jobs that still run are told to stop; a third of the time left, if that is less."""
+"""Time before the end at which jobs that still run are told to stop.
+
+A third of the time left, if that is less.
+"""
 _TURN_S = 1.0
 
 
@@ -48,18 +52,21 @@ def submit(folder: Path, profile: Path, arguments: list[str], console: Console) 
     """
     if shutil.which("sbatch") is None:
         raise UserError(
-            f"--profile {profile} submits an allocation to Slurm, and there is no sbatch here. Start on a login node of the cluster, or take "
+            f"--profile {profile} submits an allocation to Slurm, and there is no sbatch here. Start on a "
+            "login node of the cluster, or take "
             "another profile, e.g. --profile profiles/local."
         )
     there = [job for job in read_queue(job_prefix(folder)).jobs if job.rule == ALLOCATION]
     if there:
         raise UserError(
-            f"an allocation of this campaign is there already: Slurm job {there[0].job}, {there[0].state.lower()}. `pesatlas status` shows how "
+            f"an allocation of this campaign is there already: Slurm job {there[0].job}, "
+            f"{there[0].state.lower()}. `pesatlas status` shows how "
             f"far it is; `scancel {there[0].job}` ends it, and what was finished is kept."
         )
     number = _sbatch(folder, profile, arguments, 0, [])
     console.print(
-        f"Submitted: Slurm job {number}. The campaign runs in it to its end, or as far as its time goes; then a further one carries on by "
+        f"Submitted: Slurm job {number}. The campaign runs in it to its end, or as far as its time goes; "
+        "then a further one carries on by "
         f"itself. `pesatlas status` shows how far it is; its output: logs/slurm/allocation-{number}.log."
     )
     return 0
@@ -87,7 +94,8 @@ def _sbatch(folder: Path, profile: Path, arguments: list[str], fruitless: int, o
     )
     if done.returncode:
         raise UserError(
-            f"Slurm does not take {profile / 'job.sh'}: {done.stderr.strip()}. Mend its lines #SBATCH; the same command submits it."
+            f"Slurm does not take {profile / 'job.sh'}: {done.stderr.strip()}. Mend its lines #SBATCH; the "
+            "same command submits it."
         )
     return done.stdout.strip().partition(";")[0]
 
@@ -113,8 +121,8 @@ def share(environment: dict[str, str]) -> Share:
 def run_inside(folder: Path, profile: Path, arguments: list[str], fruitless: int, console: Console) -> int:
     """Run the campaign in ``folder`` in this allocation; return the exit status of its controlling process.
 
-    SIGUSR1, by Slurm some time before the end, lets no more jobs start, and submits a further allocation. SIGTERM (somebody's ``scancel``)
-    submits none.
+    SIGUSR1, by Slurm some time before the end, lets no more jobs start, and submits a further allocation.
+    SIGTERM (somebody's ``scancel``) submits none.
 
     Parameters
     ----------
@@ -165,7 +173,8 @@ def _submit_further(
     count = 0 if _finished(folder, arguments) > before else fruitless + 1
     if count >= MOST_FRUITLESS:
         console.print(
-            f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the reason; the same command goes on."
+            f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the "
+            "reason; the same command goes on."
         )
         return ""
     after_this = f"--dependency=afterany:{os.environ['SLURM_JOB_ID']}"

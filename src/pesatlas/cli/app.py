@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Map the potential energy surface of materials: explore, select, label, deliver.\n\n"
     "A campaign is a [bold]config.yaml[/bold] in a folder. [bold]pesatlas run[/bold] runs or resumes it, "
-    "[bold]pesatlas summary[/bold] shows its results, [bold]pesatlas verify[/bold] checks every file and row.",
+    "[bold]pesatlas summary[/bold] shows its results, [bold]pesatlas verify[/bold] checks every file and "
+    "row.",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Write, check and describe configurations.")
 app.add_typer(config_app, name="config")

@@ -41,7 +41,7 @@ def benchmark_potentials(
     out : folder to write to
     which : suite
     only : kinds of properties; none: all of the suite that there are data for
-    sources : what potentials are held against, but for ``corrected``
+    sources : structures and references, but for ``corrected``
     corrected : overrides what is known of the potentials
     device : cpu, cuda, cuda:1
 
@@ -71,13 +71,16 @@ def benchmark_potentials(
     failed = [row for row in rows if row["reason"] is not None]
     if failed:
         console.print(
-            f"{len(failed)} of {len(rows)} have no value; their reasons are in {out / file_name('benchmark_scores')}."
+            f"{len(failed)} of {len(rows)} have no value; their reasons are in "
+            f"{out / file_name('benchmark_scores')}."
         )
     console.print(f"Tables and {file_name('benchmark_figure')} are in {out}.")
 
 
 def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPotential:
-    """Return the potential that ``text`` names: ``kind``, ``kind:folder or version``, or a YAML or JSON file of options.
+    """Return the potential that ``text`` names.
+
+    ``kind``, ``kind:folder or version``, or a YAML or JSON file of options.
 
     Raises
     ------
@@ -124,13 +127,17 @@ def _named(benchmarked: list[BenchmarkedPotential]) -> list[BenchmarkedPotential
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise UserError(
-            f"--potential: {', '.join(double)} is there twice. Give different files of options, which are named after the file."
+            f"--potential: {', '.join(double)} is there twice. Give different files of options, which are "
+            "named after the file."
         )
     return benchmarked
 
 
 def _properties(which: Any, only: list[str], sources: Sources) -> list[Any]:
-    """Return the options of those properties that are wanted; of a suite, what needs frames of a dataset waits for --dataset."""
+    """Return the options of those properties that are wanted.
+
+    Of a suite, what needs frames of a dataset waits for --dataset.
+    """
     options = suite(which)
     if only:
         return [options.get(kind) or plugins.find(PROPERTIES, kind).SUITES[which] for kind in only]

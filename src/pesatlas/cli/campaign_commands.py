@@ -22,12 +22,13 @@ def run(
     """Run the campaign of this folder, or resume it.
 
     Arguments after the options go to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
-    config/matpes.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early. The lock of a killed
-    run is removed; a second run in the same folder is refused while the first one is alive.
+    config/matpes.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early. The lock of
+    a killed run is removed; a second run in the same folder is refused while the first one is alive.
 
-    The exit status is 0 if everything is made. Otherwise the last lines say why the run ended and what needs repair. Ctrl-C
-    cancels running jobs; [bold]pesatlas stop[/bold] ends the run from anywhere. With [bold]--take-over[/bold] another run of
-    this folder ends at once: its running Slurm jobs continue and this run uses their results; its waiting jobs are submitted again.
+    The exit status is 0 if everything is made. Otherwise the last lines say why the run ended and what needs
+    repair. Ctrl-C cancels running jobs; [bold]pesatlas stop[/bold] ends the run from anywhere. With
+    [bold]--take-over[/bold] another run of this folder ends at once: its running Slurm jobs continue and this
+    run uses their results; its waiting jobs are submitted again.
     """
     from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
 
@@ -43,9 +44,10 @@ def stop(
 ) -> None:
     """End the run of a campaign from another terminal, or from another login node that sees the folder.
 
-    No new jobs are submitted, waiting jobs are cancelled, running jobs finish, and the command shows which jobs it waits for.
-    Ctrl-C ends the waiting, not the request. With [bold]--now[/bold] running jobs are cancelled as well; their finished results
-    are kept. [bold]pesatlas run[/bold] resumes later. Without a live run, [bold]--now[/bold] cancels Slurm jobs that a killed run left.
+    No new jobs are submitted, waiting jobs are cancelled, running jobs finish, and the command shows which
+    jobs it waits for. Ctrl-C ends the waiting, not the request. With [bold]--now[/bold] running jobs are
+    cancelled as well; their finished results are kept. [bold]pesatlas run[/bold] resumes later. Without a
+    live run, [bold]--now[/bold] cancels Slurm jobs that a killed run left.
 
     The exit status is 0 when the run has ended or there was none, and 1 if it does not answer.
     """
@@ -62,7 +64,8 @@ def demo(
 ) -> None:
     """Run or resume the demo campaign: real dynamics and DFT of four small crystals, some minutes.
 
-    It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], but no licence, GPU or network.
+    It needs the extras [bold]chgnet[/bold], [bold]gpaw[/bold] and [bold]report[/bold], but no licence, GPU or
+    network.
     """
     from pesatlas.cli.demo import run_demo  # noqa: PLC0415
 
@@ -80,8 +83,9 @@ def status(
 ) -> None:
     """Show the progress of a campaign: stages, pace and time left, Slurm jobs, failures and their reasons.
 
-    The run is not disturbed: nothing is written, no lock is taken, no table is opened. Counts come from files and from running
-    jobs, which report every ten seconds. Jobs that continue after their [bold]pesatlas run[/bold] was killed are named.
+    The run is not disturbed: nothing is written, no lock is taken, no table is opened. Counts come from files
+    and from running jobs, which report every ten seconds. Jobs that continue after their [bold]pesatlas
+    run[/bold] was killed are named.
     """
     from pesatlas.cli.status import show_status  # noqa: PLC0415
 
@@ -102,13 +106,15 @@ def doctor(
 ) -> None:
     """Check everything that a campaign needs before it begins, with a remedy for each problem.
 
-    Checked are configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and dry inputs in
-    work/doctor), store and scratch, disk space, locks between processes, and with [bold]--profile profiles/slurm[/bold] account,
-    accounting, and the resources that jobs of every rule request, attempt by attempt, against the limits of their partition. The
-    exit status is 1 if there is a problem. Run it on the machine of `pesatlas run`.
+    Checked are configuration, elements, potential, encoder, reference levels (with VASP: command, POTCARs and
+    dry inputs in work/doctor), store and scratch, disk space, locks between processes, and with
+    [bold]--profile profiles/slurm[/bold] account, accounting, and the resources that jobs of every rule
+    request, attempt by attempt, against the limits of their partition. The exit status is 1 if there is a
+    problem. Run it on the machine of `pesatlas run`.
 
-    With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy, forces and stress are
-    compared with the published MatPES records. This takes minutes and runs where VASP can run: in a job.
+    With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy,
+    forces and stress are compared with the published MatPES records. This takes minutes and runs where VASP
+    can run: in a job.
     """
     from pesatlas.cli.doctor import run_doctor, run_reference_labels  # noqa: PLC0415
 
@@ -131,11 +137,12 @@ def cluster(
 ) -> None:
     """Write the Slurm profile of this campaign, profiles/slurm/config.yaml, from the facts of the cluster.
 
-    scontrol and sacctmgr give accounts, partitions, their time and memory, GPUs; config.yaml and the rules give the needs of
-    jobs. Every key has its reason beside it, and open choices are marked CHOOSE.
+    scontrol and sacctmgr give accounts, partitions, their time and memory, GPUs; config.yaml and the rules
+    give the needs of jobs. Every key has its reason beside it, and open choices are marked CHOOSE.
 
-    With [bold]--try[/bold] a small job in each partition of the profile checks environment, GPU, scratch and locks between two nodes,
-    and labels one atom. The exit status is 1 if there is a problem; jobs are cancelled at the end, or at Ctrl-C.
+    With [bold]--try[/bold] a small job in each partition of the profile checks environment, GPU, scratch and
+    locks between two nodes, and labels one atom. The exit status is 1 if there is a problem; jobs are
+    cancelled at the end, or at Ctrl-C.
     """
     from pesatlas.cli.cluster import try_profile, write_profile  # noqa: PLC0415 - starting is quick
 
@@ -169,9 +176,9 @@ def plan(
 ) -> None:
     """Estimate jobs, GPU and core hours, time and disk of each stage of a campaign.
 
-    Every number has a source, which the plan names: measured in a small campaign of the same kind on the same machine
-    ([bold]--from ../calibration[/bold]), set by an option, or assumed. So run a hundredth first, then plan the whole.
-    Unknown numbers are question marks, never guesses.
+    Every number has a source, which the plan names: measured in a small campaign of the same kind on the same
+    machine ([bold]--from ../calibration[/bold]), set by an option, or assumed. So run a hundredth first, then
+    plan the whole. Unknown numbers are question marks, never guesses.
     """
     from pesatlas.cli.plan import show_plan  # noqa: PLC0415
     from pesatlas.config.label import LEVELS  # noqa: PLC0415
@@ -195,10 +202,11 @@ def retry(
 ) -> None:
     """Requeue failed labels of this campaign; [bold]pesatlas run[/bold] then calculates only these again.
 
-    Without a reason, the command lists the reasons there are. Physical failures (not_converged) recur unless settings change;
-    machine failures (timeout, crashed) are worth retrying, perhaps with a longer label.timeout_min. The limit label.attempts
-    starts anew, and earlier attempts stay on record. Only labels can be retried: a failed trajectory fails again with the same
-    settings. Refused while jobs of the campaign are alive.
+    Without a reason, the command lists the reasons there are. Physical failures (not_converged) recur unless
+    settings change; machine failures (timeout, crashed) are worth retrying, perhaps with a longer
+    label.timeout_min. The limit label.attempts starts anew, and earlier attempts stay on record. Only labels
+    can be retried: a failed trajectory fails again with the same settings. Refused while jobs of the campaign
+    are alive.
     """
     from pesatlas.cli.retry import retry as put_back  # noqa: PLC0415
 
@@ -215,8 +223,9 @@ def outputs(
 ) -> None:
     """Extract the archived inputs and outputs of a calculation from the store.
 
-    For a snapshot or an atom, every level gets its own folder. The archive holds the last attempt, also of a failed
-    calculation: its snapshot_id is the key in results/failures/label/. Archives are written while label.keep_outputs is true.
+    For a snapshot or an atom, every level gets its own folder. The archive holds the last attempt, also of a
+    failed calculation: its snapshot_id is the key in results/failures/label/. Archives are written while
+    label.keep_outputs is true.
     """
     from pesatlas.cli.outputs import show_outputs  # noqa: PLC0415
 
@@ -233,8 +242,8 @@ def store_repair(
 ) -> None:
     """Repair a damaged store: intact records that were cut off (*.torn) go back into their ledgers.
 
-    Needed only after damage by a disk or by hand: a run skips damaged records and makes their results again. It is safe while
-    campaigns run; ledgers in use by a job are skipped and named.
+    Needed only after damage by a disk or by hand: a run skips damaged records and makes their results again.
+    It is safe while campaigns run; ledgers in use by a job are skipped and named.
     """
     from pesatlas.cli.repair import repair  # noqa: PLC0415
 

@@ -20,7 +20,10 @@ def profile_folder(profile: Path) -> Path:
 
 
 def schema_for(folder: Path) -> str:
-    """Return where an editor finds the JSON Schema of a config.yaml in ``folder``: relative in the checkout, which may be moved."""
+    """Return where an editor finds the JSON Schema of a config.yaml in ``folder``.
+
+    Relative in the checkout, which may be moved.
+    """
     schema = CHECKOUT / SCHEMA_FILE
     return SCHEMA_FILE if folder.resolve() == CHECKOUT.resolve() or not schema.is_file() else str(schema)
 
@@ -52,7 +55,8 @@ def snakefile_of(folder: Path) -> Path:
             return folder / name
     if not (CHECKOUT / "Snakefile").is_file():
         raise UserError(
-            f"there is no Snakefile here, and none in {CHECKOUT}: this installation of pesatlas is not whole. Install it again, or name the "
+            f"there is no Snakefile here, and none in {CHECKOUT}: this installation of pesatlas is not "
+            "whole. Install it again, or name the "
             "Snakefile of a checkout: pesatlas run -s CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
         )
     return CHECKOUT / "Snakefile"

@@ -25,12 +25,15 @@ PROFILE = Path("profiles/slurm")
 
 
 def write_profile(config: Path, console: Console, *, force: bool) -> None:
-    """Write the Slurm profile of the campaign of this folder; print what was chosen, and what is left to choose.
+    """Write the Slurm profile of the campaign of this folder.
+
+    Print what was chosen, and what is left to choose.
 
     Raises
     ------
     UserError
-        If there is no campaign, Slurm does not answer, no partition gives what the campaign needs, or the profile was changed by hand.
+        If there is no campaign, Slurm does not answer, no partition gives what the campaign needs, or the
+        profile was changed by hand.
     """
     campaign = read_campaign(config)
     cluster = cluster_here()
@@ -65,13 +68,16 @@ def cluster_here() -> Cluster:
     cluster = ask_cluster()
     if cluster is None:
         raise UserError(
-            "Slurm does not answer (scontrol). Start on a login node of the cluster, `module load slurm` where that is needed."
+            "Slurm does not answer (scontrol). Start on a login node of the cluster, `module load slurm` "
+            "where that is needed."
         )
     return cluster
 
 
 def try_profile(config: Path, named: Path, wait_min: float, console: Console) -> bool:
-    """Send a small job to each partition that a profile uses, print a table of what they found; return whether all is well.
+    """Send a small job to each partition that a profile uses, print a table of what they found.
+
+    Return whether all is well.
 
     Raises
     ------

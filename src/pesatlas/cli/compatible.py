@@ -18,7 +18,10 @@ from pesatlas.levels.matpes_records import element_records, records_file
 from pesatlas.levels.vasp import FUNCTIONALS
 
 SAME_MEV = 1.0
-"""Energies of the same geometry at the same level agree to this, meV per atom: machines and versions differ by less."""
+"""Energies of the same geometry at the same level agree to this, meV per atom.
+
+Machines and versions differ by less.
+"""
 _SHOWN = 5
 
 
@@ -47,7 +50,8 @@ class Findings:
     Attributes
     ----------
     agree, differ : labels whose settings are known
-    same, apart, alone : labels whose settings are not known, by the energy of the same geometry in the other set; alone: it has none
+    same, apart, alone : labels whose settings are not known, by the energy of the same geometry in the other
+        set; alone: it has none
     failed : runs without a label, by reason
     keys : how many labels differ in a key, with an example
     differences_meV : of energies, by label, meV per atom
@@ -77,7 +81,9 @@ class Findings:
 
 
 def show_compatible(place: str, level: str, other: str | None, console: Console) -> bool:
-    """Compare every label of ``place`` with ``level`` of MatPES, or of ``other``; show a table and a verdict, which is returned.
+    """Compare every label of ``place`` with ``level`` of MatPES, or of ``other``.
+
+    Show a table and a verdict, which is returned.
 
     Raises
     ------
@@ -93,7 +99,10 @@ def show_compatible(place: str, level: str, other: str | None, console: Console)
 
 
 def compare(place: str, level: str, wanted: Wanted) -> Findings:
-    """Return how the labels of ``place`` compare: by their settings where they are known, else by energies."""
+    """Return how the labels of ``place`` compare.
+
+    By their settings where they are known, else by energies.
+    """
     found = Findings()
     for label in labels_from(place, level):
         if label.failed is not None:
@@ -206,7 +215,10 @@ def _show(found: Findings, wanted: Wanted, console: Console) -> None:
         (found.differ, "have other settings"),
         (
             found.same,
-            f"do not tell their settings, and have the energy of the same geometry there ({SAME_MEV:g} meV/atom)",
+            (
+                f"do not tell their settings, and have the energy of the same geometry there ({SAME_MEV:g} "
+                "meV/atom)"
+            ),
         ),
         (found.apart, "do not tell their settings, and have another energy for the same geometry"),
         (found.alone, "cannot be told: neither settings, nor the same geometry there"),
@@ -228,7 +240,8 @@ def _show(found: Findings, wanted: Wanted, console: Console) -> None:
     if found.differences_meV:
         values = np.array(list(found.differences_meV.values()))
         console.print(
-            f"\nenergies of {len(values)} geometries that both have: mean difference {values.mean():+.1f}, largest "
+            f"\nenergies of {len(values)} geometries that both have: mean difference {values.mean():+.1f}, "
+            "largest "
             f"{values[np.abs(values).argmax()]:+.1f} meV/atom"
         )
         worst = sorted(found.differences_meV.items(), key=lambda each: -abs(each[1]))[:_SHOWN]
@@ -257,7 +270,8 @@ def verdict(found: Findings, name: str) -> str:
         return f"Not compatible with {name}: {' and '.join(filter(None, (what, energies)))}."
     if found.labels:
         return (
-            f"Not shown to be compatible with {name}: the labels do not tell their settings, and no geometry is in both. Name a set "
+            f"Not shown to be compatible with {name}: the labels do not tell their settings, and no "
+            "geometry is in both. Name a set "
             "with the same geometries by --with, or the folders of the runs themselves."
         )
     return f"Not shown to be compatible with {name}: no run has a label."

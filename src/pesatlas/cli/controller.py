@@ -91,9 +91,12 @@ class Controller:
         self._stack.close()
 
     def run(self, arguments: list[str], show: Show | None = None) -> int:
-        """Run Snakemake with ``arguments`` to its end, whatever this process is told meanwhile; return its exit status.
+        """Run Snakemake with ``arguments`` to its end, whatever this process is told meanwhile.
 
-        Snakemake holds the campaign's lock too, and ends with this process, however suddenly that dies. It has time to cancel its jobs.
+        Return its exit status.
+
+        Snakemake holds the campaign's lock too, and ends with this process, however suddenly that dies. It
+        has time to cancel its jobs.
 
         Parameters
         ----------

@@ -19,7 +19,9 @@ def summary(results: Results = Path("results")) -> None:
 
 @command("verify")
 def verify(results: Results = Path("results")) -> None:
-    """Check a finished campaign: checksums, schemas, sums, the physics of every row, and agreement with config.yaml.
+    """Check a finished campaign.
+
+    Checksums, schemas, sums, the physics of every row, and agreement with config.yaml.
 
     The exit status is 1 if there is a problem; the reasons are listed.
     """
@@ -41,7 +43,9 @@ def query(
     results: Results = Path("results"),
     to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
 ) -> None:
-    """Query the tables of a campaign in SQL: structures, snapshots, selection, labels, dataset, quarantine, failures, ...
+    """Query the tables of a campaign in SQL.
+
+    Structures, snapshots, selection, labels, dataset, quarantine, failures, ...
 
     "SHOW TABLES" lists the tables, "DESCRIBE dataset" the columns. The first rows are shown; --to writes all.
     """
@@ -56,9 +60,9 @@ def explain(
     results: Results = Path("results"),
 ) -> None:
     """Show the history of a row from source crystal to label; for a missing row, where it ended and why."""
-    from pesatlas.cli.query import tell  # noqa: PLC0415
+    from pesatlas.cli.query import explain_row  # noqa: PLC0415
 
-    tell(snapshot_id, results, console)
+    explain_row(snapshot_id, results, console)
 
 
 @command("reproduce")
@@ -94,7 +98,8 @@ def export(
 ) -> None:
     """Write the dataset in a format for training; export.json beside it has rows, sizes and checksums.
 
-    A campaign writes the formats of dataset.exports.formats itself. Each has its own units and sign of stress: see docs/dataset.md.
+    A campaign writes the formats of dataset.exports.formats itself. Each has its own units and sign of
+    stress: see docs/dataset.md.
     """
     from pesatlas.cli.import_export import export as write  # noqa: PLC0415
 
@@ -112,7 +117,8 @@ def release(
 ) -> None:
     """Make a read-only copy of the dataset with checksums, and list changes since an earlier release.
 
-    The campaign is verified first. A release opens like results: pesatlas verify, query, explain, reproduce, pesatlas.open.
+    The campaign is verified first. A release opens like results: pesatlas verify, query, explain, reproduce,
+    pesatlas.open.
     """
     from pesatlas.cli.release import make_release  # noqa: PLC0415
 
@@ -137,7 +143,8 @@ def import_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP calculations.",
+            help="A dataset (MatPES JSON or extended XYZ); or folders, globs and archives of VASP "
+            "calculations.",
         ),
     ],
     level: Annotated[str, typer.Option(help="Reference level of the labels, e.g. pbe.")],
@@ -153,11 +160,13 @@ def import_command(
 ) -> None:
     """Read external labels into a table: to query and compare, or as structures to explore and select from.
 
-    The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a campaign's own.
+    The table is a source of structures: kind files, paths with its name. Its labels are never mixed with a
+    campaign's own.
 
-    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and atomate2, archives
-    of pesatlas), verified like own labels, and compared with the level key by key: for pbe and r2scan with MatPESStaticSet; for
-    any other name all runs must have the settings of the first. Rejected runs are in FILE.failures.parquet, with the reason.
+    Of VASP calculations, every run in the folders and archives is found (plain or .gz, names of custodian and
+    atomate2, archives of pesatlas), verified like own labels, and compared with the level key by key: for pbe
+    and r2scan with MatPESStaticSet; for any other name all runs must have the settings of the first. Rejected
+    runs are in FILE.failures.parquet, with the reason.
     """
     from pesatlas.cli.import_export import import_  # noqa: PLC0415
 
@@ -185,9 +194,9 @@ def compatible(
 ) -> None:
     """Test whether labels have the level of theory of MatPES, or of a campaign.
 
-    Labels with known settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with --with the version of
-    VASP); others by their energies where both sets have the same geometry. Without --with those are the elements that matcalc
-    ships. The exit status is 1 unless the labels are compatible.
+    Labels with known settings are compared key by key (INCAR, k-spacing, POTCARs, +U, smearing, and with
+    --with the version of VASP); others by their energies where both sets have the same geometry. Without
+    --with those are the elements that matcalc ships. The exit status is 1 unless the labels are compatible.
     """
     from pesatlas.cli.compatible import show_compatible  # noqa: PLC0415
 

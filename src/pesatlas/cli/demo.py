@@ -30,7 +30,8 @@ def run_demo(folder: Path, console: Console) -> int:
         config.write_text(render_yaml(*made, schema=schema_for(folder)), encoding="utf-8")
     elif read_campaign(config, extensions=False) != made[0]:
         raise UserError(
-            f"{config} is not that of the demo: to run it, type `pesatlas run` in {folder}; for the demo, name another folder."
+            f"{config} is not that of the demo: to run it, type `pesatlas run` in {folder}; for the demo, "
+            "name another folder."
         )
     os.chdir(folder)  # the store and everything else that a configuration names is as seen from there
     status = run_campaign(Path(), "profiles/local", [], console)

@@ -13,12 +13,18 @@ from pesatlas.runtime.progress import Progress
 
 
 def run_doctor(config: Path, profile: Path, console: Console) -> bool:
-    """Print one line for each check of the campaign of this folder, as it is done; return whether all is well."""
+    """Print one line for each check of the campaign of this folder, as it is done.
+
+    Return whether all is well.
+    """
     return show_checks(doctor(config, profile_folder(profile), snakefile_of(Path())), console)
 
 
 def run_reference_labels(config: Path, console: Console) -> bool:
-    """Label a few elements with the campaign's VASP, print how each compares with MatPES; return whether all agree."""
+    """Label a few elements with the campaign's VASP, print how each compares with MatPES.
+
+    Return whether all agree.
+    """
     from pesatlas.monitor.reference_labels import reference_labels  # noqa: PLC0415 - pymatgen is slow to import
 
     return show_checks(reference_labels(config, Path("work/doctor")), console)

@@ -46,7 +46,10 @@ def closing_lines(
     refused : submissions that Slurm refused for good
     """
     if status == MISUSED:
-        return "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it takes."
+        return (
+            "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it "
+            "takes."
+        )
     lost = [job for job in jobs_without_results(folder) if not job.running and which(job) not in before]
     if stopped is not None:
         # what was cancelled is no failure
@@ -55,7 +58,8 @@ def closing_lines(
     if status < 0:
         name = signal.Signals(-status).name
         killed = (
-            f"[bold]Snakemake was killed ({name})[/bold], by somebody, or by the system for its memory. Its jobs on this machine were ended, "
+            f"[bold]Snakemake was killed ({name})[/bold], by somebody, or by the system for its memory. Its "
+            "jobs on this machine were ended, "
             "Slurm jobs go on; what was finished is kept."
         )
         failed = [job for job in lost if job.fate == "failed"]
@@ -70,7 +74,11 @@ def closing_lines(
 def _stopped(stopped: Stopped) -> list[str]:
     if stopped.how == "take over":
         return [
-            f"[bold]Ended by {escape(stopped.by)}.[/bold] Nothing is to be mended: another `pesatlas run` carries on, Slurm jobs that run go on."
+            (
+                f"[bold]Ended by {escape(stopped.by)}.[/bold] Nothing is to be mended: another `pesatlas "
+                "run` "
+                "carries on, Slurm jobs that run go on."
+            )
         ]
     running = (
         "Running jobs came to their end"

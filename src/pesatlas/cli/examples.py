@@ -86,7 +86,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "benchmark": (
         ("pesatlas benchmark --potential chgnet --data sets --out scores", ""),
         (
-            "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets --out scores",
+            (
+                "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets "
+                "--out "
+                "scores"
+            ),
             "",
         ),
     ),

@@ -45,10 +45,13 @@ def show_gaps(
     picture: Path | None,
     console: Console | None,
 ) -> Facts:
-    """Tell what ``dataset`` does not cover, on ``console`` if there is one; write ``table`` and ``picture`` if they are asked for.
+    """Tell what ``dataset`` does not cover, on ``console`` if there is one.
 
-    ``settings`` has ``encoder`` (options of one) and ``device``. ``of`` are files, folders and globs of structures, or one configuration
-    of a campaign, whose cells are taken; without any, only what the dataset has is counted, and nothing is encoded.
+    Write ``table`` and ``picture`` if they are asked for.
+
+    ``settings`` has ``encoder`` (options of one) and ``device``. ``of`` are files, folders and globs of
+    structures, or one configuration of a campaign, whose cells are taken; without any, only what the dataset
+    has is counted, and nothing is encoded.
 
     Raises
     ------
@@ -112,7 +115,10 @@ def _files(dataset: Path) -> list[str]:
 
 
 def _structures(of: list[str], work: Path) -> list[str]:
-    """Return files of structures; a configuration is answered with the cells that its campaign would explore."""
+    """Return files of structures.
+
+    A configuration is answered with the cells that its campaign would explore.
+    """
     configurations = [path for path in of if Path(path).suffix in {".yaml", ".yml"}]
     if not configurations:
         return of
@@ -206,7 +212,10 @@ def _differences(frames: list[Facts], others: list[Facts]) -> Facts:
 
 
 def _compare(campaign: Campaign, work: Path, others: list[Facts]) -> tuple[list[dict[str, Any]], Any]:
-    """Encode dataset and others; return the rows of table ``gaps``, and the first two components of all structures."""
+    """Encode dataset and others.
+
+    Return the rows of table ``gaps``, and the first two components of all structures.
+    """
     names = ("dataset", "others")
     features, moments = (
         {name: work / f"{name}.{what}" for name in names} for what in ("features.parquet", "moments.npz")
@@ -244,7 +253,8 @@ def _by_structure(rows: list[dict[str, Any]]) -> list[Facts]:
 
 def _tell(console: Console, facts: Facts) -> None:
     console.print(
-        f"{facts['dataset']}: {facts['frames']:,} frames, {facts['atoms']:,} atoms, {len(facts['elements'])} elements"
+        f"{facts['dataset']}: {facts['frames']:,} frames, {facts['atoms']:,} atoms, "
+        f"{len(facts['elements'])} elements"
     )
     if "structures" in facts:
         console.print(_structure_table(facts["structures"]))

@@ -19,7 +19,9 @@ _DRAWN = 5000
 def draw_map(
     path: Path, points: Mapping[str, NDArray[np.float32]], rows: list[dict[str, Any]], names: list[str]
 ) -> None:
-    """Write an HTML page that needs no network, or a PNG: the first two principal components of all structures.
+    """Write an HTML page that needs no network, or a PNG.
+
+    The first two principal components of all structures.
 
     Parameters
     ----------
@@ -64,7 +66,10 @@ def draw_map(
 
 
 def _two(point: NDArray[np.float32]) -> tuple[float | None, float | None]:
-    """Return the first two components, zero where there is only one; null where the encoder could not describe it."""
+    """Return the first two components, zero where there is only one.
+
+    Null where the encoder could not describe it.
+    """
     found = [float(x) if np.isfinite(x) else None for x in point[:2]]
     first, second = (*found, 0.0)[:2]
     return first, second

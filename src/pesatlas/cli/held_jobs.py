@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from pesatlas.monitor.squeue import SlurmJob, call_slurm, complaint, read_queue
+from pesatlas.monitor.squeue import SlurmJob, call_slurm, error_of, read_queue
 
 EVERY_S = 30.0
 MOST = 3
@@ -41,7 +41,7 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
     times[job.job] += 1
     name = f"Slurm job {job.job} ({f'{job.rule} {job.batch}'.strip()})"
     if times[job.job] <= MOST:
-        said = complaint(call_slurm("scontrol", "release", job.job))
+        said = error_of(call_slurm("scontrol", "release", job.job))
         console.print(
             f"{name} could not be started on its node and was held; "
             + (f"it cannot be released: {said}" if said else "it is released, to be tried again."),
@@ -49,7 +49,8 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
         )
     elif times[job.job] == MOST + 1:
         console.print(
-            f"{name} could not be started {MOST + 1} times and stays held. Ask who runs the cluster (`scontrol show job {job.job}`), then "
+            f"{name} could not be started {MOST + 1} times and stays held. Ask who runs the cluster "
+            f"(`scontrol show job {job.job}`), then "
             f"`scontrol release {job.job}`; `scancel {job.job}` lets it be submitted anew.",
             markup=False,
         )

@@ -36,7 +36,9 @@ def import_(
     version: str | None,
     console: Console,
 ) -> None:
-    """Read labels of somebody else into a table, and say where: one dataset, or any number of VASP calculations.
+    """Read labels of somebody else into a table, and say where.
+
+    One dataset, or any number of VASP calculations.
 
     Raises
     ------
@@ -47,7 +49,8 @@ def import_(
     for each in map(Path, paths):
         if kind is None and each.expanduser().is_file() and is_crystal(each):
             raise UserError(
-                f"{each}: a crystal file has no labels to import. Name it as a source of a campaign (docs/your-structures.md)."
+                f"{each}: a crystal file has no labels to import. Name it as a source of a campaign "
+                "(docs/your-structures.md)."
             )
     if kind is None and not any(is_dataset(Path(each)) for each in paths):
         from pesatlas.cli.import_runs import import_runs  # noqa: PLC0415 - pymatgen is slow to import

@@ -51,14 +51,16 @@ def import_runs(
         runs, where, level=level, source=source, fingerprint=digest(level, version, list(places))
     )
     if not counts.runs:
+        aside = f", but {search.put_aside} that were put aside (OUTCAR.orig, error.1.tar.gz)"
         raise UserError(
             f"no run of VASP in {', '.join(places)}: there is no vasprun.xml and no OUTCAR, packed or not"
-            f"{f', but {search.put_aside} that were put aside (OUTCAR.orig, error.1.tar.gz)' if search.put_aside else ''}."
+            f"{aside if search.put_aside else ''}."
         )
     _show(counts, told, search, where, level, console)
     if not counts.rows:
         raise UserError(
-            f"none of {counts.runs} runs is a label of level {level}; {failures_beside(where)} has the reason of each."
+            f"none of {counts.runs} runs is a label of level {level}; {failures_beside(where)} has the "
+            "reason of each."
         )
 
 
@@ -125,6 +127,7 @@ def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, 
     if len(told.versions) > 1:
         versions = ", ".join(f"{version} ({count} rows)" for version, count in told.versions.most_common())
         console.print(
-            f"[yellow]Warning: several versions of VASP: {versions}. Each has a level_fingerprint of its own; take one with "
+            f"[yellow]Warning: several versions of VASP: {versions}. Each has a level_fingerprint of its "
+            "own; take one with "
             "--vasp-version.[/yellow]"
         )

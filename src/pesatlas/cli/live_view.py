@@ -20,7 +20,10 @@ from pesatlas.monitor.status import read_status
 from pesatlas.runtime.terminal import is_watched
 
 LOG = Path("logs/run.log")
-"""Where the lines go, below the folder of a campaign: into a file, so that a terminal that is closed harms no job."""
+"""Where the lines go, below the folder of a campaign.
+
+Into a file, so that a terminal that is closed harms no job.
+"""
 
 _POLL_S = 0.2
 LOOK_S, LOOK_SLURM_S = 1.0, 30.0
@@ -40,7 +43,10 @@ def is_shown(arguments: list[str], console: Console) -> bool:
 
 
 def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
-    """Return the campaign that a run with these arguments of Snakemake's is of; None if that is not known, or it is not valid."""
+    """Return the campaign that a run with these arguments of Snakemake's is of.
+
+    None if that is not known, or it is not valid.
+    """
     if _names(arguments) & _ELSEWHERE:
         return None
     file, changes = _configuration(folder, arguments), find_options(arguments, *_CHANGES)
@@ -66,7 +72,7 @@ def _configuration(folder: Path, arguments: list[str]) -> Path:
     return folder / (named[0] if named else "config.yaml")
 
 
-def follow(
+def show_live(
     process: subprocess.Popen[bytes],
     log: Path,
     look: Callable[[], RenderableType],
@@ -101,7 +107,10 @@ def follow(
 
 
 def looker(folder: Path, campaign: Campaign, console: Console) -> Callable[[], RenderableType]:
-    """Return a function that looks how far the campaign is; whatever is wrong with a look, the run goes on."""
+    """Return a function that looks how far the campaign is.
+
+    Whatever is wrong with a look, the run goes on.
+    """
 
     def look() -> RenderableType:
         try:

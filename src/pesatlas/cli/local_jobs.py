@@ -29,7 +29,10 @@ def local_jobs(pid: int) -> Iterator[psutil.Process]:
 
 
 def interrupt(pid: int) -> None:
-    """Interrupt the Snakemake of process ``pid`` as Ctrl-C does: it cancels its Slurm jobs; those that run here are told to end."""
+    """Interrupt the Snakemake of process ``pid`` as Ctrl-C does: it cancels its Slurm jobs.
+
+    Those that run here are told to end.
+    """
     jobs = list(local_jobs(pid))
     with suppress(*_GONE):
         psutil.Process(pid).send_signal(signal.SIGINT)

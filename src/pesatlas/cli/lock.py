@@ -18,7 +18,10 @@ from pesatlas.monitor.controlling_process import (
 )
 
 _PATIENCE_S = 10.0
-"""Time for which the lock of a process that was killed, or just ends, may still be held: Snakemake ends a moment after its parent."""
+"""Time for which the lock of a process that was killed, or just ends, may still be held.
+
+Snakemake ends a moment after its parent.
+"""
 _LOOK_S = 0.1
 _ROOM = 1024
 """Bytes in its file, always as many: whoever reads it while it is written finds no half of it."""
@@ -50,7 +53,10 @@ class Lock:
             os.fsync(self._descriptor)  # other machines see it on a network file system
 
     def is_lost(self) -> bool:
-        """Tell whether its file was taken away or replaced: then others may hold a lock of that name, and this one protects nothing."""
+        """Tell whether its file was taken away or replaced.
+
+        Then others may hold a lock of that name, and this one protects nothing.
+        """
         try:
             return not os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
         except FileNotFoundError:
@@ -68,8 +74,8 @@ class Lock:
 def campaign_lock(folder: Path) -> Iterator[Lock]:
     """Hold the lock of the campaign in ``folder``, and say in its file who does, for those who only look.
 
-    The lock is the operating system's: it ends with the process that holds it, or with the last one that was given the file
-    descriptor of the lock that this yields.
+    The lock is the operating system's: it ends with the process that holds it, or with the last one that was
+    given the file descriptor of the lock that this yields.
 
     Raises
     ------
@@ -105,7 +111,10 @@ def _acquire(folder: Path, descriptor: int) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Tell whether nobody holds the lock of ``folder``. It is taken for a moment: not to be asked while a run may be starting."""
+    """Tell whether nobody holds the lock of ``folder``.
+
+    It is taken for a moment: not to be asked while a run may be starting.
+    """
     with (folder / LOCK_FILE).open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -119,16 +128,20 @@ def refusal(folder: Path, controller: ControllingProcess | None) -> str:
     where = folder.resolve()
     if controller is None or (controller.alive is False and not controller.orphaned):
         return (
-            f"another `pesatlas run` works in {where}: the lock {LOCK_FILE} is held, by a process that its file does not name. "
+            f"another `pesatlas run` works in {where}: the lock {LOCK_FILE} is held, by a process that its "
+            "file does not name. "
             f"`fuser -v {LOCK_FILE}` on the machine where it runs names it; end that, then try again."
         )
     text = f"another `pesatlas run` works in {where}: {controller_text(controller)}."
     if controller.alive is None:
         return (
-            f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends it and carries on. If {controller.host} is "
-            f"gone for good and its lock is held nevertheless, take the lock's file away: mv {LOCK_FILE} {LOCK_FILE}.old"
+            f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends "
+            f"it and carries on. If {controller.host} is "
+            f"gone for good and its lock is held nevertheless, take the lock's file away: mv {LOCK_FILE} "
+            f"{LOCK_FILE}.old"
         )
     return (
-        f"{text} Wait for it; or `pesatlas stop` ends it (quietly; at once: `--now`), and `pesatlas run --take-over` ends it and carries "
+        f"{text} Wait for it; or `pesatlas stop` ends it (quietly; at once: `--now`), and `pesatlas run "
+        "--take-over` ends it and carries "
         "on."
     )

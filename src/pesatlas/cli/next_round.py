@@ -1,4 +1,7 @@
-"""`pesatlas config new --previous`: the configuration of the next round, from a campaign that has finished."""
+"""`pesatlas config new --previous`.
+
+The configuration of the next round, from a campaign that has finished.
+"""
 
 import json
 import os
@@ -24,8 +27,9 @@ _PATHS = {"store", "read_stores", "paths", "reference"}
 def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     """Return the next round of the campaign in ``previous``, remarks on its keys, and a title.
 
-    The potentials that were trained there are the committee; the first that passed the gate explores, and if none did, what explored before.
-    Paths are made relative to the working directory, where the new campaign is to run.
+    The potentials that were trained there are the committee; the first that passed the gate explores, and if
+    none did, what explored before. Paths are made relative to the working directory, where the new campaign
+    is to run.
 
     Raises
     ------
@@ -57,11 +61,14 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
     }
     notes = {
         "campaign.store": "The same as before: whatever was calculated once is found there.",
-        f"structures.sources.{len(sources)}": "Where the surface was thin.",
-        "explore.potential": "The first of the committee that passed the gate; any other potential that knows the elements may explore."
+        f"structures.sources.{len(sources)}": "The least covered regions of the PES.",
+        "explore.potential": "The first of the committee that passed the gate; any other potential that "
+        "knows the elements "
+        "may explore."
         if fit
         else "As before: none of the committee passed the gate, which its cards tell more of.",
-        "select.include_equilibrium": "The crystals are labelled already; what starts from them is picked if it is worth it.",
+        "select.include_equilibrium": "The crystals are labelled already; what starts from them is picked "
+        "if it is worth it.",
     }
     title = f"Round {number}, which goes on from {previous}.\nWhat its keys mean: docs/rounds.md"
     return load_campaign(moved, "the next round", extensions=False), notes, title
@@ -75,7 +82,8 @@ def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[di
     ]
     if len(cards) < 2:
         raise UserError(
-            f"{results / folder_of('potential_card')}: a committee needs two potentials of level {level} or more, and there are {len(cards)}. Add seeds to "
+            f"{results / folder_of('potential_card')}: a committee needs two potentials of level {level} or "
+            f"more, and there are {len(cards)}. Add seeds to "
             "train.seeds (four make a good committee), and run that campaign again."
         )
     found, fit = [], []

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from pesatlas.monitor.squeue import PATIENCE_S, SlurmJob, call_slurm, complaint, read_queue
+from pesatlas.monitor.squeue import PATIENCE_S, SlurmJob, call_slurm, error_of, read_queue
 
 _CANCEL_S = 6 * PATIENCE_S
 
@@ -10,7 +10,8 @@ _CANCEL_S = 6 * PATIENCE_S
 def sort_out_orphans(prefix: str, console: Console) -> None:
     """Cancel jobs of a run that was killed if they still wait; leave those that run, for they are half-way.
 
-    This run submits the batches of both again. A second job on a batch waits for the first one to end, and finds its results.
+    This run submits the batches of both again. A second job on a batch waits for the first one to end, and
+    finds its results.
     """
     orphans = read_queue(prefix).jobs
     waiting = [job.job for job in orphans if job.state == "PENDING"]
@@ -24,8 +25,10 @@ def sort_out_orphans(prefix: str, console: Console) -> None:
         )
     if running:
         console.print(
-            f"{len(running)} Slurm jobs of the earlier run still run ({job_names(running)}). They go on; a new job on the same batch waits for "
-            f"them and takes what they finish. To start those over instead: scancel {' '.join(job.job for job in running)}"
+            f"{len(running)} Slurm jobs of the earlier run still run ({job_names(running)}). They go on; a "
+            "new job on the same batch waits for "
+            "them and takes what they finish. To start those over instead: scancel "
+            f"{' '.join(job.job for job in running)}"
         )
 
 
@@ -35,7 +38,10 @@ def job_names(jobs: list[SlurmJob]) -> str:
 
 
 def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[SlurmJob]:
-    """Cancel the jobs whose names begin with ``prefix``; only those in some ``states`` if given. Return them."""
+    """Cancel the jobs whose names begin with ``prefix``; only those in some ``states`` if given.
+
+    Return them.
+    """
     queue = read_queue(prefix)
     jobs = [job for job in queue.jobs if not states or job.state in states.split(",")]
     if queue.problem:
@@ -44,7 +50,8 @@ def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[Slur
         return []
     said = _cancel([job.job for job in jobs], *([f"--state={states}"] if states else []))
     console.print(
-        f"{len(jobs)} Slurm jobs {'could not be ' if said else ''}cancelled{': ' + said if said else ''} ({job_names(jobs)}).",
+        f"{len(jobs)} Slurm jobs {'could not be ' if said else ''}cancelled{': ' + said if said else ''} "
+        f"({job_names(jobs)}).",
         markup=False,
     )
     return jobs
@@ -52,4 +59,4 @@ def cancel_jobs(prefix: str, console: Console, *, states: str = "") -> list[Slur
 
 def _cancel(jobs: list[str], *options: str) -> str:
     """Cancel jobs; return what Slurm complains of."""
-    return complaint(call_slurm("scancel", *options, *jobs, patience_s=_CANCEL_S), _CANCEL_S)
+    return error_of(call_slurm("scancel", *options, *jobs, patience_s=_CANCEL_S), _CANCEL_S)

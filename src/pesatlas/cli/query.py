@@ -36,7 +36,7 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
         console.print(f"The first {SHOWN} of {len(found)} rows. All of them: --to rows.csv")
 
 
-def tell(snapshot_id: str, results: Path, console: Console) -> None:
+def explain_row(snapshot_id: str, results: Path, console: Console) -> None:
     """Print the story of a row."""
     for title, lines in explain(pesatlas.open(results), snapshot_id):
         console.print(f"[bold]{escape(title)}[/bold]")

@@ -18,11 +18,17 @@ _REMEDIES = (
     (r"partition", "Set slurm_partition in the profile; `sinfo` lists those that there are"),
     (
         r"time limit",
-        "Lower runtime in the profile, also of rules that it does not name yet; `sinfo -o '%P %l'` lists the limits",
+        (
+            "Lower runtime in the profile, also of rules that it does not name yet; `sinfo -o '%P %l'` lists "
+            "the limits"
+        ),
     ),
     (
         r"memory|node configuration|CPU count|processors|cpus",
-        "Lower mem_mb or the cores of that rule to what a node of the partition has: `sinfo -o '%P %c %m %G'`",
+        (
+            "Lower mem_mb or the cores of that rule to what a node of the partition has: `sinfo -o '%P %c %m "
+            "%G'`"
+        ),
     ),
     (
         r"qos|limit|policy",

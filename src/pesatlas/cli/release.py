@@ -16,7 +16,8 @@ def make_release(results: Path, version: str, folder: Path, since: Path | None, 
     if (made / CHANGES).is_file():
         console.print(Markdown((made / CHANGES).read_text(encoding="utf-8")))
     console.print(
-        f"[green]{made}[/green]: check it with `pesatlas verify {made}`, or `sha256sum --check SHA256SUMS` in it."
+        f"[green]{made}[/green]: check it with `pesatlas verify {made}`, or `sha256sum --check SHA256SUMS` "
+        "in it."
     )
 
 

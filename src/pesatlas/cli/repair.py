@@ -43,7 +43,8 @@ def repair(folder: Path | None, config: Path | None, console: Console, *, dry_ru
         return
     went = "would go" if dry_run else "went"
     console.print(
-        f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} are damaged for good: their "
+        f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} "
+        "are damaged for good: their "
         "results are made again when a campaign asks for them."
     )
 

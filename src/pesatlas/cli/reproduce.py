@@ -65,7 +65,9 @@ Path("out.json").write_text(json.dumps(made))
 
 
 def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -> None:
-    """Write a folder for each level of a snapshot: inputs as they were, the label to compare with, and what to run.
+    """Write a folder for each level of a snapshot.
+
+    Inputs as they were, the label to compare with, and what to run.
 
     Raises
     ------
@@ -97,7 +99,10 @@ def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -
 
 
 def _order(row: dict[str, Any], settings: dict[str, Any]) -> list[int]:
-    """Return which atom of the row each atom of the calculation is: moments in the settings belong to the calculation's."""
+    """Return which atom of the row each atom of the calculation is.
+
+    Moments in the settings belong to the calculation's.
+    """
     positions = np.reshape(row["positions_A"], (-1, 3))
     order = canonical_order(np.array(row["numbers"]), positions)
     if "incar" in settings:
@@ -178,7 +183,10 @@ def _write_vasp(row: dict[str, Any], settings: dict[str, Any], place: Path) -> s
     spec = {"titles": settings.get("potcars", []), "sha256": json.loads(row["pseudopotentials"])}
     _write_json(place / "POTCAR.spec", spec)
     start = settings.get("start", "atomic densities and the moments in INCAR")
-    return f"join the POTCARs of POTCAR.spec in the order of POSCAR, start from {start}, run VASP ({row['code']})"
+    return (
+        f"join the POTCARs of POTCAR.spec in the order of POSCAR, start from {start}, run VASP "
+        f"({row['code']})"
+    )
 
 
 def _readme(row: dict[str, Any], how: str) -> str:
@@ -190,8 +198,15 @@ def _readme(row: dict[str, Any], how: str) -> str:
             "",
             f"To give it again: `{how}`" if "python" in how else f"To give it again: {how}.",
             "",
-            "`label.json` is what the dataset has, `level.json` the level in full, `structure.extxyz` the structure with its label.",
-            "Atoms are everywhere in the order of the calculation: its atom i is atom `order[i]` (in `label.json`) of the dataset's row.",
+            (
+                "`label.json` is what the dataset has, `level.json` the level in full, `structure.extxyz` "
+                "the "
+                "structure with its label."
+            ),
+            (
+                "Atoms are everywhere in the order of the calculation: its atom i is atom `order[i]` (in "
+                "`label.json`) of the dataset's row."
+            ),
             "The snapshot itself comes from the dynamics of `../campaign.json`, with its seed.",
             "",
         ]

@@ -37,13 +37,15 @@ def retry(
     if not wanted and not quarantined:
         there = find_missing_labels(campaign, results, KNOWN, quarantined=True)
         raise UserError(
-            f"say what to try again, with --reason or --quarantined. In {results} there are: {_counted(there)}."
+            f"say what to try again, with --reason or --quarantined. In {results} there are: "
+            f"{_counted(there)}."
         )
     misses = find_missing_labels(campaign, results, wanted, quarantined=quarantined)
     if not misses:
         there = find_missing_labels(campaign, results, KNOWN, quarantined=True)
         raise UserError(
-            f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted when they end."
+            f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted "
+            "when they end."
         )
     tables = f"{len(misses.by_batch)} of the tables of labels"
     if dry_run:
@@ -54,15 +56,19 @@ def retry(
         running = [job for job in status.jobs if job.running]
         if running or status.queue.jobs:
             raise UserError(
-                f"{max(len(running), len(status.queue.jobs))} jobs of this campaign are alive although no `pesatlas run` is: they would "
-                "write what is taken away here. `pesatlas status` names them; wait for them or end them, then try again."
+                f"{max(len(running), len(status.queue.jobs))} jobs of this campaign are alive although no "
+                "`pesatlas run` is: they would "
+                "write what is taken away here. `pesatlas status` names them; wait for them or end them, "
+                "then try again."
             )
         # again, for a run may just have ended
         misses = find_missing_labels(campaign, results, wanted, quarantined=quarantined)
         made = requeue(campaign, results, misses)
     console.print(
-        f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what happened before on record in "
-        f"{campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written again by `pesatlas run`; everything else in them "
+        f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what "
+        "happened before on record in "
+        f"{campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written again by `pesatlas "
+        "run`; everything else in them "
         "comes from the store."
     )
 
@@ -79,7 +85,8 @@ def _reason(word: str) -> FailureReason:
     about = ""
     if word in set(FailureReason):
         about = (
-            " It is a reason of another stage: crystals that were refused and trajectories that failed give the same again"
+            " It is a reason of another stage: crystals that were refused and trajectories that failed give "
+            "the same again"
             " with the same settings."
         )
     raise UserError(f"--reason {word}: labels fail for one of {known}.{about}")

@@ -12,13 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.campaign.layout import RESULTS, below
-from pesatlas.cli.again import Again, files_to_make_again, forcing, remove_old_exports, tell
+from pesatlas.cli.again import Again, explain_again, files_to_make_again, forcing, remove_old_exports
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller
 from pesatlas.cli.ending import closing_lines, failed_before
 from pesatlas.cli.held_jobs import held_jobs_released
-from pesatlas.cli.live_view import LOOK_S, LOOK_SLURM_S, campaign_of_run, follow, is_shown, looker
+from pesatlas.cli.live_view import LOOK_S, LOOK_SLURM_S, campaign_of_run, is_shown, looker, show_live
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.orphans import sort_out_orphans
 from pesatlas.cli.refusals import given_up
@@ -54,10 +54,12 @@ SLURM_PREFIX = "--slurm-jobname-prefix"
 def run_campaign(
     folder: Path, profile: str, arguments: list[str], console: Console, *, take_over: bool = False
 ) -> int:
-    """Run Snakemake in ``folder``; return its exit status. What ``folder`` lacks, Snakefile or profile, is the checkout's.
+    """Run Snakemake in ``folder``; return its exit status.
 
-    Two runs in one folder would fight over the same files. A lock of Snakemake's that is found while we hold the campaign's was
-    left by a run that was killed.
+    What ``folder`` lacks, Snakefile or profile, is the checkout's.
+
+    Two runs in one folder would fight over the same files. A lock of Snakemake's that is found while we hold
+    the campaign's was left by a run that was killed.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ def run_campaign(
     Raises
     ------
     UserError
-        If configuration, profile, Snakefile or the libraries of the report are not there, another run of this folder is alive, or
-        ``--until`` names a rule that has no job in this campaign.
+        If configuration, profile, Snakefile or the libraries of the report are not there, another run of this
+        folder is alive, or ``--until`` names a rule that has no job in this campaign.
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
@@ -85,12 +87,13 @@ def run_campaign(
     if looks:
         planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) else None
         again = files_to_make_again(command, options, folder, planned)
-        tell(again, options, console)
+        explain_again(again, options, console)
         shown = _to_look_at(command, forcing(again, options), folder, console)
         return subprocess.call([*command, *shown], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
-            f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node of the cluster (`module load slurm` "
+            f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node "
+            "of the cluster (`module load slurm` "
             "where that is needed), or take another profile, e.g. --profile profiles/local."
         )
     if take_over:
@@ -111,7 +114,7 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
         campaign = campaign_of_run(folder, arguments)
         again = files_to_make_again(command, options, folder, campaign)
-        tell(again, options, console)
+        explain_again(again, options, console)
         remove_old_exports(again, folder, campaign, console)
         with ExitStack() as stack:
             if prefix:
@@ -121,7 +124,7 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
             show = None
             if campaign is not None and is_shown(arguments, console):
                 look, every_s = looker(folder, campaign, console), LOOK_SLURM_S if prefix else LOOK_S
-                show = partial(follow, look=look, every_s=every_s, console=console)
+                show = partial(show_live, look=look, every_s=every_s, console=console)
             for part in _parts(command, options, again, folder, campaign, console):
                 status = run.run(part, show)
                 if status:
@@ -144,7 +147,10 @@ def _parts(
     campaign: Campaign | None,
     console: Console,
 ) -> Iterator[list[str]]:
-    """Yield the options of the runs to make, one after the other; the next may be asked for only once the one before has succeeded."""
+    """Yield the options of the runs to make, one after the other.
+
+    The next may be asked for only once the one before has succeeded.
+    """
     if any((folder / ".snakemake" / "locks").glob("*")):
         console.print("An earlier run was killed: its lock is cleared, finished work is kept.")
         yield [*options, "--unlock", "--quiet"]
@@ -155,7 +161,7 @@ def _parts(
         if again.open:
             # structures are prepared: what is behind them, and nobody could know of, is known now
             rest = files_to_make_again(command, options, folder, campaign)
-            tell(rest, options, console)
+            explain_again(rest, options, console)
             if rest.files:
                 yield forcing(rest, options)
         return
@@ -168,7 +174,10 @@ def _parts(
 
 
 def _to_look_at(command: list[str], options: list[str], folder: Path, console: Console) -> list[str]:
-    """Return the options of a dry run: of its first part, where ``--until`` names rules whose jobs are not known before."""
+    """Return the options of a dry run.
+
+    Of its first part, where ``--until`` names rules whose jobs are not known before.
+    """
     wanted = DRY_RUN.intersection(options) and until_of(options)
     dag = read_dag(command, options, folder) if wanted else None
     if dag is None or not behind(options):
@@ -176,7 +185,8 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
     if not dag.open:
         return second_part(options, dag)
     console.print(
-        f"Jobs of {', '.join(behind(options))} are known once the structures are prepared. A run does that first, which is shown here, and "
+        f"Jobs of {', '.join(behind(options))} are known once the structures are prepared. A run does that "
+        "first, which is shown here, and "
         "then goes on."
     )
     return first_part(options)
@@ -190,14 +200,18 @@ def _find_profile(profile: str) -> Path:
 
 
 def _check_configuration(folder: Path, arguments: list[str]) -> None:
-    """Say where to start if this is no folder of a campaign; Snakemake only says which file it did not find."""
+    """Say where to start if this is no folder of a campaign.
+
+    Snakemake only says which file it did not find.
+    """
     named = {argument.partition("=")[0] for argument in arguments}
     if (
         not named & {"--configfile", "--configfiles", "-h", "--help"}
         and not (folder / "config.yaml").is_file()
     ):
         raise UserError(
-            f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder that has it, or make one here: "
+            f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder "
+            "that has it, or make one here: "
             "pesatlas config new > config.yaml."
         )
 
@@ -205,8 +219,9 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
 def _triggers(profile: Path, arguments: list[str]) -> list[str]:
     """Return Snakemake's option for what makes a job run again, unless the profile or an argument has it.
 
-    A script that reads differently is no reason: the scripts only call the library, which Snakemake does not look at, and a new
-    version of PES Atlas must not make a finished campaign again. Settings decide, which are parameters of the rules.
+    A script that reads differently is no reason: the scripts only call the library, which Snakemake does not
+    look at, and a new version of PES Atlas must not make a finished campaign again. Settings decide, which
+    are parameters of the rules.
     """
     if find_options(arguments, "--rerun-triggers") or "rerun-triggers" in read_profile(profile):
         return []
@@ -214,6 +229,9 @@ def _triggers(profile: Path, arguments: list[str]) -> list[str]:
 
 
 def _executor(profile: Path, arguments: list[str]) -> str:
-    """Return which executor of Snakemake is asked for, by an argument or else by the profile; empty if none is."""
+    """Return which executor of Snakemake is asked for, by an argument or else by the profile.
+
+    Empty if none is.
+    """
     asked = [value for option in find_options(arguments, "--executor", "-e") for value in option.values]
     return asked[0] if asked else str(read_profile(profile).get("executor", ""))

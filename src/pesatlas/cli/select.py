@@ -33,7 +33,8 @@ from pesatlas.structures.external import Origin, read_external
 from pesatlas.tables import read_entry, read_table
 
 _POLICIES = "pesatlas.select.policies"
-# Clusters of structures and of atoms for each frame that is wanted: resolutions of the policy `cover` become as fine as the latter.
+# Clusters of structures and of atoms for each frame that is wanted: resolutions of the policy `cover` become
+# as fine as the latter.
 _STRUCTURES, _ATOMS = 0.25, 16
 
 
@@ -42,12 +43,14 @@ def select_files(
 ) -> None:
     """Pick frames of ``files`` that cover most of them, and write these to ``out``, most wanted first.
 
-    ``settings`` has ``count``, ``policy``, ``encoder`` (options of one), ``device``, ``min_distance_A`` and ``seed``.
+    ``settings`` has ``count``, ``policy``, ``encoder`` (options of one), ``device``, ``min_distance_A`` and
+    ``seed``.
 
     Raises
     ------
     UserError
-        If ``out`` exists, has no known format or cannot hold frames of these files, or if there is nothing to read.
+        If ``out`` exists, has no known format or cannot hold frames of these files, or if there is nothing to
+        read.
     """
     if out.exists():
         raise UserError(f"{out} exists already. Choose another name, or move it away.")
@@ -58,7 +61,8 @@ def select_files(
         raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(policies)}.")
     if settings["policy"] == "disagree":
         raise UserError(
-            "--policy disagree: it needs a committee of potentials, which rounds of a campaign have. Take cover."
+            "--policy disagree: it needs a committee of potentials, which rounds of a campaign have. Take "
+            "cover."
         )
     campaign = _campaign(settings)
     check_device(campaign.encode.device, "--device")
@@ -161,7 +165,10 @@ def _write(out: Path, chosen: list[Origin], about: list[dict[str, Any]]) -> None
 
 
 def _extxyz(frame: Any, about: dict[str, Any]) -> str:
-    """Return an entry as extended XYZ, with more in its comment: what was extended XYZ keeps its text, ids and labels as they were."""
+    """Return an entry as extended XYZ, with more in its comment.
+
+    What was extended XYZ keeps its text, ids and labels as they were.
+    """
     from ase.io.extxyz import key_val_dict_to_str, write_extxyz  # noqa: PLC0415 - ase is slow to import
 
     if isinstance(frame, xyz.Entry):
@@ -185,7 +192,10 @@ def _rows(chosen: list[Origin]) -> pa.Table:
 
 
 def _frames(chosen: list[Origin]) -> dict[Origin, Any]:
-    """Return the chosen entries as they are in extended XYZ, else as ASE atoms; what a database says beside the geometry is kept."""
+    """Return the chosen entries as they are in extended XYZ, else as ASE atoms.
+
+    What a database says beside the geometry is kept.
+    """
     found = {}
     for path in dict.fromkeys(origin.path for origin in chosen):
         wanted = {origin.place for origin in chosen if origin.path == path}
@@ -227,9 +237,10 @@ def _of_crystal(found: Read) -> Any:
 
 def _quality_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(
-        title="Distance of the atoms of all frames to the nearest atom of a pick, in weighted principal components"
+        title="Distance of the atoms of all frames to the nearest atom of a pick, in weighted principal "
+        "components"
     )
-    for name in ("frames", "picked: mean", "99 %", "largest", "by lot: mean", "99 %", "largest"):
+    for name in ("frames", "picked: mean", "99 %", "largest", "random: mean", "99 %", "largest"):
         table.add_column(name, justify="right")
     found = {(row["of"], row["picks"]): row for row in rows}
     for count in sorted({row["picks"] for row in rows}):

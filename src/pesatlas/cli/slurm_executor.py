@@ -1,7 +1,8 @@
 """Snakemake's Slurm executor, tolerant of rejected submissions and of jobs that Slurm has forgotten.
 
-Of version 2.8.0: while squeue does not answer, jobs are lost, and waited for for ever; what sbatch refuses counts as a job that failed, so that
-it is asked for at once with twice the memory, three times; and a job that neither squeue nor sacct knows any more is waited for for ever.
+Of version 2.8.0: while squeue does not answer, jobs are lost, and waited for for ever; what sbatch refuses
+counts as a job that failed, so that it is asked for at once with twice the memory, three times; and a job
+that neither squeue nor sacct knows any more is waited for for ever.
 """
 
 import asyncio
@@ -66,7 +67,10 @@ class PatientExecutor(plugin.Executor):
         super().run_job(job)
 
     def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
-        """Take notice of a job that could not be submitted, and submit it again a while later; the last time, it failed for good."""
+        """Take notice of a job that could not be submitted, and submit it again a while later.
+
+        The last time, it failed for good.
+        """
         job = job_info.job
         tries = self._tries[job] = self._tries.get(job, 0) + 1
         kind = (job.name, refusals.words_of_sbatch(msg))
@@ -107,7 +111,10 @@ class PatientExecutor(plugin.Executor):
         super().shutdown()
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncIterator[SubmittedJobInfo]:
-        """Yield the jobs that still run; those that Slurm has forgotten are done if their results are there, and failed if not."""
+        """Yield the jobs that still run.
+
+        Those that Slurm has forgotten are done if their results are there, and failed if not.
+        """
         check = super().check_active_jobs
         self._settled.clear()
         still = [info async for info in check(active_jobs)]
@@ -133,7 +140,10 @@ class PatientExecutor(plugin.Executor):
         super().report_job_success(job_info)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
-        """Tell of a job that failed, in Slurm's words, which the profile's `quiet` hides: it may have ended before its script began."""
+        """Tell of a job that failed, in Slurm's words, which the profile's `quiet` hides.
+
+        It may have ended before its script began.
+        """
         self._settled.add(id(job_info))
         if job_info.external_jobid is not None and msg:
             print(f"{_name(job_info.job)}: {msg.strip()}", file=sys.stderr, flush=True)  # noqa: T201
@@ -171,7 +181,10 @@ def _name(job: Job) -> str:
 
 
 def _outputs(job: Job) -> Outputs:
-    """Return what tells the files that a job makes from later ones of the same names; None for those that are not there."""
+    """Return what tells the files that a job makes from later ones of the same names.
+
+    None for those that are not there.
+    """
     found: Outputs = {}
     for each in _jobs(job):
         for output in each.output:
@@ -204,7 +217,10 @@ def _broke_off(job: Job, number: str) -> bool:
 
 
 async def _known_to_slurm() -> set[str] | None:
-    """Return the numbers of all jobs of this user that Slurm still knows, also of those that are over; None if it does not answer."""
+    """Return the numbers of all jobs of this user that Slurm still knows, also of those that are over.
+
+    None if it does not answer.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *_SQUEUE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL

@@ -1,6 +1,7 @@
 """Snakemake started by `pesatlas run`: ``python -m pesatlas.cli.snakemake_child PIPE ARGUMENTS``.
 
-It ends with the process that started it, however that dies, and with its jobs on this machine; Slurm jobs go on. Its Slurm executor is ours.
+It ends with the process that started it, however that dies, and with its jobs on this machine; Slurm jobs go
+on. Its Slurm executor is ours.
 """
 
 import importlib.util
@@ -14,13 +15,19 @@ from types import FrameType
 from pesatlas.cli.local_jobs import kill_jobs
 
 _TWICE_S = 5.0
-"""One Ctrl-C reaches this process from the terminal and from its parent. A second one would break off the cancelling of jobs."""
+"""One Ctrl-C reaches this process from the terminal and from its parent.
+
+A second one would break off the cancelling of jobs.
+"""
 
 _LATER_S = 0.1
 
 
 def end_with_parent(pipe: int) -> None:
-    """Wait until the other end of ``pipe`` is closed, which the parent alone has; then end this process and its jobs here."""
+    """Wait until the other end of ``pipe`` is closed, which the parent alone has.
+
+    Then end this process and its jobs here.
+    """
     os.set_inheritable(pipe, False)
     os.read(pipe, 1)
     os.kill(os.getpid(), signal.SIGTERM)  # nothing more is started

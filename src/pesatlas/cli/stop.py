@@ -120,7 +120,8 @@ def end_run(folder: Path, controller: ControllingProcess, how: How, console: Con
 def _no_run(folder: Path, controller: ControllingProcess | None, console: Console, *, now: bool) -> None:
     """Tell that there is no run to end, and deal with Slurm jobs that it left."""
     console.print(
-        f"No `pesatlas run` is alive in {folder.resolve()}{f': {controller_text(controller)}' if controller else ''}.",
+        "No `pesatlas run` is alive in "
+        f"{folder.resolve()}{f': {controller_text(controller)}' if controller else ''}.",
         markup=False,
     )
     jobs = read_queue(job_prefix(folder)).jobs
@@ -128,7 +129,8 @@ def _no_run(folder: Path, controller: ControllingProcess | None, console: Consol
         cancel_jobs(job_prefix(folder), console)
     elif jobs:
         console.print(
-            f"{len(jobs)} Slurm jobs that it submitted go on ({job_names(jobs)}): what they finish is kept. `pesatlas stop --now` cancels them."
+            f"{len(jobs)} Slurm jobs that it submitted go on ({job_names(jobs)}): what they finish is kept. "
+            "`pesatlas stop --now` cancels them."
         )
 
 
@@ -192,7 +194,8 @@ def _wait_until(
     while not condition():
         if time.monotonic() > deadline:
             raise UserError(
-                f"the run in {folder.resolve()} was told to end and has not within {patience_s:.0f} s: {controller_text(controller)}. `pesatlas status` shows "
+                f"the run in {folder.resolve()} was told to end and has not within {patience_s:.0f} s: "
+                f"{controller_text(controller)}. `pesatlas status` shows "
                 "what it is at; try again."
             )
         time.sleep(_POLL_S)
@@ -201,7 +204,8 @@ def _wait_until(
 def _wait_quietly(folder: Path, controller: ControllingProcess, console: Console) -> None:
     """Wait until a run has ended that waits for its running jobs, and tell for which."""
     console.print(
-        "Nothing new is submitted; running jobs come to their end. Ctrl-C leaves it to that; `pesatlas stop --now` cancels them."
+        "Nothing new is submitted; running jobs come to their end. Ctrl-C leaves it to that; `pesatlas stop "
+        "--now` cancels them."
     )
     told, at = "", 0.0
     while not _has_ended(folder, controller):
@@ -228,10 +232,16 @@ def _waited_for(folder: Path) -> str:
 
 def _no_answer(controller: ControllingProcess, how: How, *, here: bool) -> str:
     if here:
-        return f"no answer within {ANSWER_S:.0f} s: {controller_text(controller)}. `pesatlas stop --now` ends it by force; what was finished is kept."
+        return (
+            f"no answer within {ANSWER_S:.0f} s: {controller_text(controller)}. `pesatlas stop --now` ends "
+            "it by force; what was finished is kept."
+        )
     command = "kill -TERM" if how == "quietly" else "kill -INT"
     return (
-        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: {controller_text(controller)}. Log in there and type `{command} {controller.pid}`. If that machine is "
-        f"gone, its lock is too: `pesatlas run` carries on here; where its lock is held nevertheless, take the file away first: mv {LOCK_FILE} "
+        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: "
+        f"{controller_text(controller)}. Log in there and type `{command} {controller.pid}`. If that "
+        "machine is "
+        "gone, its lock is too: `pesatlas run` carries on here; where its lock is held nevertheless, take "
+        f"the file away first: mv {LOCK_FILE} "
         f"{LOCK_FILE}.old."
     )

@@ -13,8 +13,12 @@ from pesatlas.monitor.controlling_process import ControllingProcess
 REQUEST_FILE = ".pesatlas.stop"
 
 How = Literal["quietly", "now", "take over"]
-"""Ways for a run to end. Quietly: nothing new is submitted, running jobs come to their end. Now: running jobs are cancelled. Take over: the controlling
-process ends at once for another one; Slurm jobs that run go on."""
+"""Ways for a run to end.
+
+Quietly: nothing new is submitted, running jobs come to their end. Now: running jobs are cancelled. Take over:
+the controlling
+process ends at once for another one; Slurm jobs that run go on.
+"""
 
 RANK = {how: rank for rank, how in enumerate(get_args(How))}
 """A request that is harder replaces the one before."""
@@ -60,7 +64,8 @@ def request(folder: Path, controller: ControllingProcess, how: How) -> None:
 def read_request(folder: Path, controller: ControllingProcess) -> Request | None:
     """Return what was asked of the `pesatlas run` ``controller``; None if nothing was."""
     with suppress(OSError, ValueError, TypeError):
-        # listing the folder makes network file systems look again; the name alone they would remember as absent for a minute
+        # listing the folder makes network file systems look again; the name alone they would remember as
+        # absent for a minute
         if REQUEST_FILE in {path.name for path in folder.iterdir()}:
             found = Request(**json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8")))
             meant = (found.host, found.pid, found.since) == (

@@ -42,8 +42,9 @@ def select(
 ) -> None:
     """Thin a dataset: pick the frames that cover the most atomic environments per DFT cost.
 
-    No campaign is needed. Frames of extended XYZ and ASE databases keep their properties (energy, forces, ...); the best pick
-    comes first. A table shows the distance of all frames to the picks, compared with the same number of random frames.
+    No campaign is needed. Frames of extended XYZ and ASE databases keep their properties (energy, forces,
+    ...); the best pick comes first. A table shows the distance of all frames to the picks, compared with the
+    same number of random frames.
     """
     from pesatlas.cli.select import select_files  # noqa: PLC0415 - starting is quick
 
@@ -91,8 +92,8 @@ def benchmark(
 ) -> None:
     """Benchmark potentials: relaxation, energies, moduli, heat capacity, stability of dynamics, speed.
 
-    No campaign is needed. Each number has its interval, and beside it the published number of MatPES' models; two potentials
-    are compared on their common structures. Results are cached in the folder, by structure.
+    No campaign is needed. Each number has its interval, and beside it the published number of MatPES' models;
+    two potentials are compared on their common structures. Results are cached in the folder, by structure.
     """
     from pesatlas.benchmark.structure_sets import Sources  # noqa: PLC0415 - starting is quick
     from pesatlas.cli.benchmark import benchmark_potentials  # noqa: PLC0415
@@ -138,8 +139,8 @@ def gaps(
 ) -> None:
     """Show what a dataset does not cover: whether a potential trained on it can be trusted for your material.
 
-    With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset, element by element.
-    Without it, covered and missing elements, pairs, domains and conditions are counted.
+    With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset,
+    element by element. Without it, covered and missing elements, pairs, domains and conditions are counted.
     """
     from pesatlas.cli.gaps import print_json, show_gaps  # noqa: PLC0415 - starting is quick
 

@@ -1,8 +1,9 @@
 """``--until RULE`` for rules whose jobs Snakemake knows only once the structures are prepared.
 
-How many batches of structures there are, the checkpoint tells. Snakemake looks for the jobs of ``--until`` before it takes that into account, and
-finds none of a rule with a job for each batch or group: it ends with success, and has made nothing. So such a run is made in two: until the
-checkpoint, then until the files of that rule, which Snakemake lists by then.
+How many batches of structures there are, the checkpoint tells. Snakemake looks for the jobs of ``--until``
+before it takes that into account, and finds none of a rule with a job for each batch or group: it ends with
+success, and has made nothing. So such a run is made in two: until the checkpoint, then until the files of
+that rule, which Snakemake lists by then.
 """
 
 import subprocess
@@ -54,7 +55,9 @@ def first_part(arguments: Sequence[str]) -> list[str]:
 
 
 def second_part(arguments: Sequence[str], dag: Dag) -> list[str]:
-    """Return the arguments of the second run: files in place of the rules behind the checkpoint, which has run.
+    """Return the arguments of the second run.
+
+    Files in place of the rules behind the checkpoint, which has run.
 
     Raises
     ------
@@ -66,7 +69,9 @@ def second_part(arguments: Sequence[str], dag: Dag) -> list[str]:
 
 
 def read_dag(command: list[str], arguments: Sequence[str], folder: Path) -> Dag | None:
-    """Return what Snakemake knows of the jobs that ``--until`` would be looked for in; None if it refuses the other arguments.
+    """Return what Snakemake knows of the jobs that ``--until`` would be looked for in.
+
+    None if it refuses the other arguments.
 
     Parameters
     ----------
@@ -98,7 +103,8 @@ def _check_there_are_jobs(named: Sequence[str], dag: Dag) -> None:
     if missing:
         known = {*dag.files, *(BEHIND_IT if dag.open else ())} - set(missing)
         raise UserError(
-            f"--until {' '.join(missing)}: this campaign has no job of that rule, so there is nothing to run. It has jobs of: "
+            f"--until {' '.join(missing)}: this campaign has no job of that rule, so there is nothing to "
+            "run. It has jobs of: "
             f"{', '.join(sorted(known))}. Name one of these, or a file, e.g. {path_of('snapshots', batch=0)}."
         )
 

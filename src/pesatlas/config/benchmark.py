@@ -72,12 +72,19 @@ class Benchmark(Section):
         return min(self.jobs_per_property, most or self.jobs_per_property)
 
     def problems(self) -> list[str]:
-        """Say which files are missing in the folder of data, a sentence each; those that are fetched are not asked for."""
+        """Say which files are missing in the folder of data, a sentence each.
+
+        Those that are fetched are not asked for.
+        """
         if self.data is None:
             return []
         if not self.data.is_dir():
             return [
-                f"data = '{self.data}': no such folder. Name one with files in matcalc's formats, or remove the key"
+                (
+                    f"data = '{self.data}': no such folder. Name one with files in matcalc's formats, or "
+                    "remove "
+                    "the key"
+                )
             ]
         missing = []
         for options in self.chosen().values():
@@ -85,7 +92,8 @@ class Benchmark(Section):
             names = (options.file,) if getattr(options, "file", None) else files
             if names and not any((self.data / name).is_file() for name in names):
                 missing.append(
-                    f"data = '{self.data}': no {' or '.join(names)}, which {options.kind} is measured on. Put it there, name another with "
+                    f"data = '{self.data}': no {' or '.join(names)}, which {options.kind} is measured on. "
+                    "Put it there, name another with "
                     "the option `file` of that property, or leave the property out"
                 )
         return missing
@@ -106,6 +114,9 @@ class Benchmark(Section):
 
 
 def suite(name: Suite) -> dict[str, Any]:
-    """Return the options of every property of a suite, by its kind; those that need a file of one's own are in none."""
+    """Return the options of every property of a suite, by its kind.
+
+    Those that need a file of one's own are in none.
+    """
     modules = [plugins.find(PROPERTIES, kind) for kind in plugins.available(PROPERTIES)]
     return {m.SUITES[name].kind: m.SUITES[name] for m in modules if not getattr(m, "ON_REQUEST", False)}

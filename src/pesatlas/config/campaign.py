@@ -29,7 +29,8 @@ class CampaignInfo(Section):
     seed: int = Field(2026, ge=0, description="seed of all random numbers of the campaign")
     store: str = Runtime(
         "store",
-        description="folder of finished trajectories and labels, addressed by content; campaigns may share one",
+        description="folder of finished trajectories and labels, addressed by content; campaigns may share "
+        "one",
     )
     read_stores: list[str] = Runtime(
         [], description="other stores to read finished results from; nothing is written there"
@@ -65,7 +66,10 @@ class Campaign(Section):
     )
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides results; a section that is null is left out, so that campaigns without it keep their keys."""
+        """Return what decides results.
+
+        A section that is null is left out, so that campaigns without it keep their keys.
+        """
         return {name: value for name, value in super().identity().items() if value is not None}
 
     @model_validator(mode="after")
@@ -79,7 +83,8 @@ class Campaign(Section):
             )
         if self.train_level == MLIP and train.base is None and train.references == "atoms":
             raise ValueError(
-                "train.references: a potential that labels says nothing of isolated atoms, so there are none at the level mlip; write fit"
+                "train.references: a potential that labels says nothing of isolated atoms, so there are "
+                "none at the level mlip; write fit"
             )
         return self
 
@@ -89,7 +94,8 @@ class Campaign(Section):
         for name in self.select.quotas:
             if name not in kinds:
                 raise ValueError(
-                    f"select.quotas: there is no domain '{name}' in structures.domains, which has {', '.join(kinds)}"
+                    f"select.quotas: there is no domain '{name}' in structures.domains, which has "
+                    f"{', '.join(kinds)}"
                 )
         return self
 
@@ -107,7 +113,10 @@ class Campaign(Section):
 
     @property
     def potentials(self) -> list[Any]:
-        """Options of every potential: the one that explores, the one that labels, if it is a potential that does, and a committee."""
+        """Options of every potential.
+
+        The one that explores, the one that labels, if it is a potential that does, and a committee.
+        """
         labels = getattr(self.label.backend, "potential", None)
         committee = self.round.committee if self.round else []
         return [self.explore.potential, *([labels] if labels is not None else []), *committee]
@@ -119,7 +128,10 @@ class Campaign(Section):
 
     @property
     def most_labels(self) -> int:
-        """Structures that are labelled at most: the target, or what all arms of a comparison and its test may need."""
+        """Structures that are labelled at most.
+
+        The target, or what all arms of a comparison and its test may need.
+        """
         target = self.select.target
         return self.compare.most_labels(target) if self.compare else target
 

@@ -11,7 +11,10 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Compare(Section):
-    """Policies compared at equal DFT cost: the picks of each are labelled and trained on; errors are compared on unseen materials."""
+    """Policies compared at equal DFT cost: the picks of each are labelled and trained on.
+
+    Errors are compared on unseen materials.
+    """
 
     policies: list[Policy] = Field(
         [{"kind": "matpes"}, {"kind": "cover"}, {"kind": "random"}],

@@ -71,8 +71,9 @@ class Window(Section):
 class Rules(Section):
     """Limits on labels. ``quarantine`` keeps a label out of the dataset, ``flag`` marks it there.
 
-    These speak always and quarantine: ``converged`` (this attempt's own output says so), ``calculation`` (nothing that defines the
-    level was changed to make it succeed), ``structure`` (it is the one that was selected), ``finite`` (every number).
+    These are always applied and quarantine: ``converged`` (this attempt's own output says so),
+    ``calculation`` (nothing that defines the level was changed to make it succeed), ``structure`` (it is the
+    one that was selected), ``finite`` (every number).
     """
 
     net_force: Rule = Field(
@@ -87,9 +88,12 @@ class Rules(Section):
         Rule(
             limit=2.0,
             then="quarantine",
-            source=f"{OWN}; a stress is as symmetric as its crystal, but for k-points that are not; a wrong order of components is tens of GPa",
+            source=f"{OWN}; a stress is as symmetric as its crystal, but for k-points that are not; a wrong "
+            "order of components is tens of GPa",
         ),
-        description="largest change of a component of the stress under the operations of the crystal's space group (GPa)",
+        description="largest change of a component of the stress under the operations of the crystal's "
+        "space group "
+        "(GPa)",
     )
     force: Rule = Field(
         Rule(limit=50.0, source=f"{OWN}; ten times what MD at 2000 K reaches"),
@@ -114,7 +118,8 @@ class Rules(Section):
     level_gap: Rule = Field(
         Rule(
             limit=0.5,
-            source=f"{OWN}; cohesive energies of PBE and r2SCAN differ by some 0.1 eV/atom; far more is another magnetic or SCF solution",
+            source=f"{OWN}; cohesive energies of PBE and r2SCAN differ by some 0.1 eV/atom; far more is "
+            "another magnetic or SCF solution",
         ),
         description="difference of the cohesive energies at the first two levels, minus the median of all "
         "such differences, either sign (eV/atom)",
@@ -134,7 +139,10 @@ class Exports(Section):
 
     formats: list[Format] = Field(
         plugins.available(EXPORTERS),
-        description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: for ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; pymatgen: entries",
+        description="matpes: JSON as published; matgl: the same with stresses that matgl trains on; extxyz: "
+        "for "
+        "ASE; mace: extended XYZ with REF_ keys; aselmdb: for fairchem; huggingface: Parquet by split; "
+        "pymatgen: entries",
     )
     verdicts: list[Literal["accepted", "flagged"]] = Field(
         ["accepted"], min_length=1, description="verdicts of exported rows"

@@ -12,10 +12,13 @@ AUTO = "auto"
 """The time step that the lightest element of each cell allows."""
 
 _TIMESTEPS_FS = ((1, 0.5), (7, 1.0), (118, 2.0))
-"""Up to which atomic number of the lightest element which time step (fs): a tenth or less of the fastest vibration's period.
+"""Up to which atomic number of the lightest element which time step (fs).
 
-Velocity Verlet is stable up to a third of it; the energy of a vibration fluctuates by 5 % at a tenth, by 2 % at a fifteenth. Hydrogen: O-H 9 fs, N-H 10, C-H 11, H-H 8.
-Helium to nitrogen: N-N 14, C-N and C-O 15, C-C 20, B-N 24, Li-O 45 fs. Oxygen and heavier: O-O 21, S-O and P-O 28, Si-O 30 fs.
+A tenth or less of the fastest vibration's period.
+
+Velocity Verlet is stable up to a third of it; the energy of a vibration fluctuates by 5 % at a tenth, by 2 %
+at a fifteenth. Hydrogen: O-H 9 fs, N-H 10, C-H 11, H-H 8. Helium to nitrogen: N-N 14, C-N and C-O 15, C-C 20,
+B-N 24, Li-O 45 fs. Oxygen and heavier: O-O 21, S-O and P-O 28, Si-O 30 fs.
 """
 
 HYDROGEN = 1
@@ -83,7 +86,9 @@ class Explore(Section):
     )
     timestep_fs: Timestep = Field(
         "auto",
-        description="time step (fs); auto: by the lightest element of each cell, 0.5 with hydrogen, 1 with helium to nitrogen, else 2; more "
+        description="time step (fs); auto: by the lightest element of each cell, 0.5 with hydrogen, 1 with "
+        "helium "
+        "to nitrogen, else 2; more "
         "than 10 needs allow_long_timestep",
     )
     allow_long_timestep: bool = Field(default=False, description="allow a time step of more than 10 fs")
@@ -128,7 +133,8 @@ class Explore(Section):
     def of(self, numbers: Iterable[int]) -> Self:
         """Return the section with the time step of a cell with these elements in place of ``auto``.
 
-        Trajectories follow from the number alone, so that ``auto`` finds those that were made with the same number.
+        Trajectories follow from the number alone, so that ``auto`` finds those that were made with the same
+        number.
         """
         if self.timestep_fs != AUTO:
             return self
@@ -147,7 +153,10 @@ class Explore(Section):
         return self.steps_of()
 
     def steps_of(self, ramp_ps: Iterable[float] = (), length_ps: float | None = None) -> int:
-        """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's): whole frames."""
+        """Return the steps of a trajectory with these ramps before ``length_ps`` (null: the section's).
+
+        Whole frames.
+        """
         fs = sum(self.ramp_steps(ps) for ps in ramp_ps) * self.longest_timestep_fs
         fs += (length_ps or self.length_ps) * 1000
         return max(1, round(fs / (self.frame_interval_ps * 1000))) * self.frame_steps
@@ -179,16 +188,19 @@ class Explore(Section):
         if not _divides(step, interval_fs):
             near = max(1, round(interval_fs / step)) * step / 1000
             raise ValueError(
-                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of {step:g} fs; use {near:g}"
+                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of "
+                f"{step:g} fs; use {near:g}"
             )
         if not _divides(self.frame_interval_ps, self.length_ps):
             near = max(1, round(self.length_ps / self.frame_interval_ps)) * self.frame_interval_ps
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, {self.frame_interval_ps:g} ps; use {near:g}"
+                f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, "
+                f"{self.frame_interval_ps:g} ps; use {near:g}"
             )
         if self.total_steps > LAST_STEP:
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have room for {LAST_STEP}: make it shorter"
+                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have "
+                f"room for {LAST_STEP}: make it shorter"
             )
         return self
 
@@ -200,7 +212,8 @@ def hydrogen_warning(timestep_fs: float | str, numbers: Iterable[int]) -> str:
     if HYDROGEN not in {int(z) for z in numbers}:
         return ""
     return (
-        f"there is hydrogen, and explore.timestep_fs is {timestep_fs:g} fs: O-H, N-H and C-H bonds vibrate in 9 to 12 fs, and trajectories with "
+        f"there is hydrogen, and explore.timestep_fs is {timestep_fs:g} fs: O-H, N-H and C-H bonds vibrate "
+        "in 9 to 12 fs, and trajectories with "
         "them heat up or explode; set it to auto, or 0.5"
     )
 

@@ -1,11 +1,13 @@
 """Extensions found by name: one module in a package is one extension; no list of them is kept.
 
-An extension module is light to import (torch, pymatgen and the like are imported inside its functions) and has
-a class ``Options`` (a ``Section`` with ``kind: Literal["<module name>"]``), which is how it appears in ``config.yaml``.
+An extension module is light to import (torch, pymatgen and the like are imported inside its functions) and
+has a class ``Options`` (a ``Section`` with ``kind: Literal["<module name>"]``), which is how it appears in
+``config.yaml``.
 
-Extensions of other distributions are entry points of the groups in ``GROUPS``. They are looked for only when a name is none
-of ours, so that nobody can put another thing in the place of ours; and only those that are asked for are imported, so that
-one that is broken harms no campaign but its own. A configuration has names: what is imported is what is installed.
+Extensions of other distributions are entry points of the groups in ``GROUPS``. They are looked for only when
+a name is none of ours, so that nobody can put another thing in the place of ours; and only those that are
+asked for are imported, so that one that is broken harms no campaign but its own. A configuration has names:
+what is imported is what is installed.
 """
 
 import sys
@@ -108,7 +110,10 @@ def _entry_points() -> Any:  # of another class since Python 3.12
 
 @cache
 def _installed(package: str) -> dict[str, list[EntryPoint]]:
-    """Entry points of the installed distributions by their name; several of one name are of several distributions."""
+    """Entry points of the installed distributions by their name.
+
+    Several of one name are of several distributions.
+    """
     found: dict[str, list[EntryPoint]] = {}
     if package in GROUPS:
         for each in _entry_points().select(group=GROUPS[package].name):
@@ -117,7 +122,10 @@ def _installed(package: str) -> dict[str, list[EntryPoint]]:
 
 
 def installed(package: str) -> list[str]:
-    """Names of extensions that other distributions add to ``package``, sorted; those that have a name of ours do not count."""
+    """Names of extensions that other distributions add to ``package``, sorted.
+
+    Those that have a name of ours do not count.
+    """
     return sorted(set(_installed(package)) - set(available(package)))
 
 
@@ -127,7 +135,10 @@ def known(package: str) -> list[str]:
 
 
 def plugins(package: str, *, shadowed: bool = False) -> list[Plugin]:
-    """Return extensions that other distributions add to ``package``; or those that are left alone for having a name of ours."""
+    """Return extensions that other distributions add to ``package``.
+
+    Or those that are left alone for having a name of ours.
+    """
     own = set(available(package))
     return [
         _described(package, each)
@@ -148,7 +159,8 @@ def find(package: str, name: str) -> Any:
     Raises
     ------
     UserError
-        If there is no such extension, the message lists those there are; or if it is of another distribution and cannot be used.
+        If there is no such extension, the message lists those there are; or if it is of another distribution
+        and cannot be used.
     """
     if name in available(package):
         return import_module(f"{package}.{name}")
@@ -178,12 +190,14 @@ def _load(package: str, name: str) -> Any:
             found = first.load()
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"the {who} cannot be imported from {who.place}: {type(error).__name__}: {error}. Install what it needs, "
+            f"the {who} cannot be imported from {who.place}: {type(error).__name__}: {error}. Install what "
+            "it needs, "
             f"or another version of {who.distribution}; or do not ask for it."
         ) from error
     if wrong := _wrong(GROUPS[package], name, found):
         raise UserError(
-            f"the {who} cannot be used: {who.place} {wrong}. That is a mistake of {who.distribution}: tell its authors; docs/extending.md says "
+            f"the {who} cannot be used: {who.place} {wrong}. That is a mistake of {who.distribution}: tell "
+            "its authors; docs/extending.md says "
             f"what a {who.word} has to have."
         )
     return found
@@ -192,7 +206,10 @@ def _load(package: str, name: str) -> Any:
 def _wrong(group: Group, name: str, found: Any) -> str:
     """Return the problem of an extension; empty if there is none."""
     if not (name.isidentifier() and name == name.lower() and name.isascii()):
-        return f"has the name '{name}', where lower-case letters, digits and _ are allowed (tables and files are called after it)"
+        return (
+            f"has the name '{name}', where lower-case letters, digits and _ are allowed (tables and files "
+            "are called after it)"
+        )
     missing = [each for each in group.has if not hasattr(found, each)]
     if missing:
         return f"has no {', no '.join(missing)}"

@@ -36,13 +36,18 @@ DEMO: Preset = (
         "label": {"backend": {"kind": "gpaw", "quality": "coarse"}, "structures_per_job": 2},
     },
     {
-        "explore.timestep_fs": "Of the demo's crystals: 2 fs, with Li and C 1 fs. MatPES: 2 for all, with which bonds of hydrogen explode.",
+        "explore.timestep_fs": "Of the demo's crystals: 2 fs, with Li and C 1 fs. MatPES: 2 for all, with "
+        "which bonds of "
+        "hydrogen explode.",
         "explore.length_ps": "MatPES: 100. Half a picosecond shows how it works.",
-        "structures.domains.0.supercell": "Small, so that DFT of a supercell takes seconds. MatPES has 64 atoms.",
+        "structures.domains.0.supercell": "Small, so that DFT of a supercell takes seconds. MatPES has 64 "
+        "atoms.",
         "select.target": "4 equilibrium crystals and 8 snapshots.",
         "select.structure": "MatPES: 0.5. Half a picosecond moves less than a hundred, so the net is finer.",
         "select.atoms": "MatPES: 0.1.",
-        "label.backend.quality": "Coarse k-points and cut-offs, a level of its own: not for training. For data to keep: standard.",
+        "label.backend.quality": "Coarse k-points and cut-offs, a level of its own: not for training. For "
+        "data to keep: "
+        "standard.",
     },
     (
         "The demo: four small crystals, chgnet dynamics, GPAW labels. At most five minutes on two cores.\n"
@@ -86,37 +91,53 @@ MATPES: Preset = (
         "label": {"backend": {"kind": "vasp", "vasp_version": "6.4.3"}},
     },
     {
-        "structures.sources.0": "Published: ground states of the Materials Project, v2022.10.28. The API serves the current version; the version fetched is in the cache.",
-        "structures.domains.0.supercell": "Published: unit cells and supercells, e.g. 8 and 64 atoms by 2x2x2. The rule for others is not published; this is this project's choice.",
+        "structures.sources.0": "Published: ground states of the Materials Project, v2022.10.28. The API "
+        "serves the current "
+        "version; the version fetched is in the cache.",
+        "structures.domains.0.supercell": "Published: unit cells and supercells, e.g. 8 and 64 atoms by "
+        "2x2x2. The rule for others is not "
+        "published; this is this project's choice.",
         "structures.domains.0.temperatures_K": PUBLISHED,
         "structures.domains.0.pressures_GPa": "Published: 1 atm.",
         "explore.potential": "Published: M3GNet-MP-2021.2.8-DIRECT.",
-        "explore.timestep_fs": "Published. Too long for bonds of hydrogen (9 to 12 fs), whose trajectories heat up or explode and become failures; auto keeps them.",
+        "explore.timestep_fs": "Published. Too long for bonds of hydrogen (9 to 12 fs), whose trajectories "
+        "heat up or explode "
+        "and become failures; auto keeps them.",
         "explore.length_ps": PUBLISHED,
-        "explore.frame_interval_ps": "Published: 1001 frames of a trajectory, the first of them the crystal as given.",
+        "explore.frame_interval_ps": "Published: 1001 frames of a trajectory, the first of them the crystal "
+        "as given.",
         "structures.max_atoms": UNKNOWN,
         "structures.min_distance_A": UNKNOWN,
-        "structures.remove_duplicates": "Not published; this project's choice. MatPES 2025.2 says that duplicates were removed, not how.",
+        "structures.remove_duplicates": "Not published; this project's choice. MatPES 2025.2 says that "
+        "duplicates were removed, not "
+        "how.",
         "structures.sources.0.max_energy_above_hull_eV_per_atom": (
-            "Not published: 154,718 ground states are mentioned, but no limit above the hull. null takes every material."
+            "Not published: 154,718 ground states are mentioned, but no limit above the hull. null takes "
+            "every material."
         ),
         "explore.thermostat_tau_fs": UNKNOWN,
         "explore.barostat_tau_fs": UNKNOWN,
         "explore.compressibility_per_GPa": UNKNOWN,
         "explore.abort": UNKNOWN,
-        "encode.encoder": "Published: the formation-energy M3GNet; 128 features of a structure, 64 of an atom.",
+        "encode.encoder": "Published: the formation-energy M3GNet; 128 features of a structure, 64 of an "
+        "atom.",
         "select.target": "Published: 358,031 snapshots and 151,768 ground states.",
         "select.include_equilibrium": PUBLISHED,
         "select.structure": "Published: 16 components, threshold 0.5, which gave 15,192 clusters.",
-        "select.atoms": "Published: 8 components, threshold 0.1. There the components were fitted on ground states alone; here on every snapshot.",
+        "select.atoms": "Published: 8 components, threshold 0.1. There the components were fitted on ground "
+        "states "
+        "alone; here on every snapshot.",
         "select.min_distance_A": UNKNOWN,
-        "label.backend": "Published: VASP with pymatgen's MatPESStaticSet. Set your version of VASP; POTCARs: docs/vasp.md.",
+        "label.backend": "Published: VASP with pymatgen's MatPESStaticSet. Set your version of VASP; "
+        "POTCARs: "
+        "docs/vasp.md.",
         "label.levels": PUBLISHED,
         "dataset.rules": UNKNOWN,
         "dataset.split": UNKNOWN,
     },
     (
-        "MatPES as published (Kaplan et al., arXiv 2503.04070). Every key says whether its value is published;\n"
+        "MatPES as published (Kaplan et al., arXiv 2503.04070). Every key says whether its value is "
+        "published;\n"
         "docs/selection.md says what the published thresholds give here."
     ),
 )
@@ -148,8 +169,14 @@ PUBLISHED_KEYS = frozenset(
 )
 """Keys of ``MATPES`` whose value is published: all others are this project's choice."""
 
-_OWN = "Two to begin with. Your own beside them: {kind: files, paths: [folder]} or {kind: materials_project, ...}."
-_DRIVER = "Runs everywhere. A potential that was trained on more of this regime explores better: {kind: matgl, path: ...}."
+_OWN = (
+    "Two to begin with. Your own beside them: {kind: files, paths: [folder]} or {kind: materials_project, "
+    "...}."
+)
+_DRIVER = (
+    "Runs everywhere. A potential that was trained on more of this regime explores better: {kind: matgl, "
+    "path: ...}."
+)
 
 HYDRIDES: Preset = (
     {
@@ -202,10 +229,15 @@ HYDRIDES: Preset = (
     },
     {
         "structures.sources.0": _OWN,
-        "structures.domains.0.pressures_GPa": "Where superhydrides are made and superconduct: H3S at 90-200, LaH10 at 130-220 GPa.",
-        "structures.domains.0.given_at_GPa": "H3S is given at 200, LaH10 at 150 GPa; 25 GPa off are 3 % of the volume, which the barostat mends.",
-        "structures.domains.0.temperatures_K": "Where they superconduct and are studied; and where hydrogen begins to diffuse.",
-        "structures.domains.1.displacements_A": "Zero-point motion of H is about 0.15 Å in a coordinate, which classical dynamics miss.",
+        "structures.domains.0.pressures_GPa": "Where superhydrides are made and superconduct: H3S at "
+        "90-200, LaH10 at 130-220 GPa.",
+        "structures.domains.0.given_at_GPa": "H3S is given at 200, LaH10 at 150 GPa; 25 GPa off are 3 % of "
+        "the volume, which the barostat "
+        "mends.",
+        "structures.domains.0.temperatures_K": "Where they superconduct and are studied; and where hydrogen "
+        "begins to diffuse.",
+        "structures.domains.1.displacements_A": "Zero-point motion of H is about 0.15 Å in a coordinate, "
+        "which classical dynamics miss.",
         "structures.domains.2.pressure_GPa": "That of given_at_GPa.",
         "explore.potential": _DRIVER,
         "explore.timestep_fs": "A twentieth of the fastest vibration of H (about 10 fs).",
@@ -247,16 +279,24 @@ MONOLAYERS: Preset = (
     },
     {
         "structures.sources.0": _OWN,
-        "structures.domains.1.vacuum_A": "Twice the range of the potential and more, so that a layer does not see its image.",
-        "structures.domains.1.supercell": "3 x 3: a vacancy is 9.5 Å from its image; 27 atoms are a DFT calculation of minutes.",
-        "structures.domains.1.temperatures_K": "Room temperature, and that at which such layers are grown and annealed.",
-        "structures.domains.1.vacancies": "One atom of each element less: a missing S is the commonest defect of MoS2.",
+        "structures.domains.1.vacuum_A": "Twice the range of the potential and more, so that a layer does "
+        "not see its image.",
+        "structures.domains.1.supercell": "3 x 3: a vacancy is 9.5 Å from its image; 27 atoms are a DFT "
+        "calculation of minutes.",
+        "structures.domains.1.temperatures_K": "Room temperature, and that at which such layers are grown "
+        "and annealed.",
+        "structures.domains.1.vacancies": "One atom of each element less: a missing S is the commonest "
+        "defect of MoS2.",
         "structures.domains.2.supercell": "3 x 3 x 1.",
         "explore.potential": _DRIVER,
         "explore.timestep_fs": "The fastest vibration takes 70 fs.",
         "select.quotas": "Single layers first, then what binds layers; 15 % are left for the crystals.",
     },
-    "Single layers of dichalcogenides, with vacancies: docs/monolayers.md says why each number is what it is.",
+    (
+        "Single layers of dichalcogenides, with vacancies: docs/monolayers.md says why each number is what "
+        "it "
+        "is."
+    ),
 )
 
 BATTERY: Preset = (
@@ -308,8 +348,10 @@ BATTERY: Preset = (
     },
     {
         "structures.sources.0": _OWN,
-        "structures.domains.0.supercell": "As of the others, so that defects differ from it by the defect alone.",
-        "structures.domains.1.temperatures_K": "Up to where Li2O and Li2S are fast ion conductors (about 1200 and 800 K).",
+        "structures.domains.0.supercell": "As of the others, so that defects differ from it by the defect "
+        "alone.",
+        "structures.domains.1.temperatures_K": "Up to where Li2O and Li2S are fast ion conductors (about "
+        "1200 and 800 K).",
         "structures.domains.2.elements": "Li moves; the other ions hardly do.",
         "structures.domains.2.temperatures_K": "Hot enough that hops happen within 20 ps.",
         "structures.domains.4.images": "An odd number has one on top of the barrier.",

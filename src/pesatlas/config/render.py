@@ -28,9 +28,8 @@ def render_yaml(
     ----------
     campaign : Campaign
         The values to write.
-    notes : mapping of str to str
-        Remarks by dotted key (e.g. ``explore.thermostat_tau_fs``), written above the key; those in brackets, such as ``[published]``,
-        beside it.
+    notes : mapping of str to str Remarks by dotted key (e.g. ``explore.thermostat_tau_fs``), written above
+        the key; those in brackets, such as ``[published]``, beside it.
     title : str
         First comment of the file.
     schema : str
@@ -70,7 +69,10 @@ def _section(section: Section, notes: Mapping[str, str], path: str, indent: int)
 
 
 def _module_purpose(value: Any, annotation: Any) -> list[str]:
-    """Return the first line of a section's docstring as a comment; of one that may be null, whether it is or not."""
+    """Return the first line of a section's docstring as a comment.
+
+    Of one that may be null, whether it is or not.
+    """
     kinds = [type(value)] if value is not None else [*get_args(annotation)]
     text = (kinds[0].__doc__ or "").strip().splitlines()
     return [f"# {text[0]}"] if text else []

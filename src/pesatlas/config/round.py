@@ -11,7 +11,10 @@ from pesatlas.errors import UserError
 
 
 class Round(Section):
-    """A round after the first: potentials of the previous round explore and form the committee; its labels are reused."""
+    """A round after the first: potentials of the previous round explore and form the committee.
+
+    Its labels are reused.
+    """
 
     number: int = Field(
         ge=2, le=99, description="number of this round; the first round has no section `round`"
@@ -56,6 +59,7 @@ def required(settings: Round | None) -> Round:
     """
     if settings is None:
         raise UserError(
-            "round: there is no such section, and so no committee that could disagree. `pesatlas config new --previous FOLDER` writes one."
+            "round: there is no such section, and so no committee that could disagree. `pesatlas config new "
+            "--previous FOLDER` writes one."
         )
     return settings

@@ -44,7 +44,9 @@ class Structures(Section):
     )
     remove_duplicates: bool = Field(
         default=True,
-        description="turn crystals that equal another one into failure rows (duplicate): same reduced formula, space group and "
+        description="turn crystals that equal another one into failure rows (duplicate): same reduced "
+        "formula, "
+        "space group and "
         "primitive cell, lattice lengths within 2 % and atoms within 5 % of the mean spacing",
     )
 
@@ -55,6 +57,7 @@ class Structures(Section):
         for kind in kinds:
             if kinds.count(kind) > 1:
                 raise ValueError(
-                    f"the domain '{kind}' is listed twice, which would make the same cells twice; merge the two entries"
+                    f"the domain '{kind}' is listed twice, which would make the same cells twice; merge the "
+                    "two entries"
                 )
         return domains

@@ -55,7 +55,9 @@ class Train(Section):
         None,
         now="retention_set",
         before="kept",
-        description="with a base: file or folder of a table dataset or imported, of the same level; errors on it before and after "
+        description="with a base: file or folder of a table dataset or imported, of the same level; errors "
+        "on it "
+        "before and after "
         "fine-tuning measure forgetting",
     )
     references: Literal["atoms", "fit"] = Field(
@@ -115,22 +117,26 @@ class Train(Section):
     def _fits_together(self) -> Self:
         if self.retention_set is not None and self.base is None:
             raise ValueError(
-                "retention_set: a potential trained from scratch has nothing to forget; set a base, or remove this key"
+                "retention_set: a potential trained from scratch has nothing to forget; set a base, or "
+                "remove this key"
             )
         if self.base is not None and self.base.older_convention:
             raise ValueError(
-                "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load the result under its present "
+                "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load "
+                "the result under its present "
                 "convention, and wrongly; take weights made for matgl 4, or train from scratch"
             )
         if self.loss.magmoms and self.base is None and self.architecture.kind != "chgnet":
             raise ValueError(
-                f"loss: {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or take the architecture chgnet"
+                f"loss: {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or "
+                "take the architecture chgnet"
             )
         if self.device != "cpu" and ":" in self.device and self.devices > 1:
             raise ValueError(f"devices: {self.device} is one GPU; write device: cuda for {self.devices}")
         if self.devices > self.batch_size:
             raise ValueError(
-                f"devices: a batch of {self.batch_size} cannot be shared by {self.devices}; make batch_size larger"
+                f"devices: a batch of {self.batch_size} cannot be shared by {self.devices}; make batch_size "
+                "larger"
             )
         if not (self.loss.energy or self.loss.forces or self.loss.stress):
             raise ValueError("loss: all weights are 0, so there is nothing to learn")

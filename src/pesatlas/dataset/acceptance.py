@@ -29,7 +29,7 @@ _NUMBERS = ("energy_eV", "free_energy_eV", "cell_A", "positions_A", "forces_eV_p
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that spoke against a label: its name, what follows, and why in words."""
+    """A rule that a label triggered: its name, its consequence, and the reason."""
 
     rule: str
     then: str
@@ -37,7 +37,9 @@ class Violation:
 
 
 def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Violation]:
-    """Yield the rules without a limit that speak: what makes a number no label of this structure at this level.
+    """Yield triggered rules that have no limit.
+
+    What makes a number no label of this structure at this level.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Violation]:
     asked_for : whether its geometry is the one that was selected
     """
     if not row["converged"]:
-        yield Violation("converged", "quarantine", "the output does not say that it converged")
+        yield Violation("converged", "quarantine", "the output does not report convergence")
     # what the backend objects to; that it did not converge was said
     for objection in json.loads(row["verdict_rules"]):
         if objection != "not converged":
@@ -58,7 +60,10 @@ def always(row: Mapping[str, Any], asked_for: bool) -> Iterator[Violation]:
 
 
 def check_limits(row: Mapping[str, Any], rules: Rules) -> Iterator[Violation]:
-    """Yield the configured rules that speak against a row with its derived columns; what has no value (null) breaks no rule."""
+    """Yield the configured rules that a row with its derived columns triggers.
+
+    What has no value (null) breaks no rule.
+    """
     for name, (column, unit) in LIMITS.items():
         rule = getattr(rules, name)
         value = row[column]
@@ -69,7 +74,7 @@ def check_limits(row: Mapping[str, Any], rules: Rules) -> Iterator[Violation]:
 
 
 def decide_verdict(violations: list[Violation]) -> tuple[str, str]:
-    """Return the verdict, and as JSON the rules that spoke."""
+    """Return the verdict, and as JSON the triggered rules."""
     consequences = {each.then for each in violations}
     verdict = QUARANTINED if "quarantine" in consequences else FLAGGED if consequences else ACCEPTED
     return verdict, json.dumps([asdict(each) for each in violations], ensure_ascii=False)

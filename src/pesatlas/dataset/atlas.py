@@ -59,7 +59,9 @@ class Atlas:
         return list(self.files())
 
     def table(self, name: str) -> ds.Dataset:
-        """Return a table as a pyarrow dataset: nothing is read before ``to_table``, ``scanner`` or ``to_batches`` is called.
+        """Return a table as a pyarrow dataset.
+
+        Nothing is read before ``to_table``, ``scanner`` or ``to_batches`` is called.
 
         Columns that an older schema version did not have are null.
 
@@ -75,7 +77,10 @@ class Atlas:
         return ds.dataset(files[name], schema=pa.schema(fields), format="parquet")
 
     def connect(self) -> "duckdb.DuckDBPyConnection":
-        """Return a DuckDB connection in which every table is a view of its name; what else it may do is up to you."""
+        """Return a DuckDB connection in which every table is a view of its name.
+
+        What else it may do is up to you.
+        """
         import duckdb  # noqa: PLC0415 - slow to import
 
         connection = duckdb.connect()
@@ -85,18 +90,19 @@ class Atlas:
     def query(self, sql: str, to: Path | None = None) -> pa.Table:
         """Return what a query in DuckDB's SQL gives, as a pyarrow table (``.to_pandas()``, ``.to_pylist()``).
 
-        A query reads tables in the campaign's folder of results and nothing else: no other file, nothing of the program that asks, and
-        it writes nothing.
+        A query reads tables in the campaign's folder of results and nothing else: no other file, nothing of
+        the program that asks, and it writes nothing.
 
         Parameters
         ----------
-        to : Path, optional
-            Write it to this ``.csv`` or ``.parquet`` file, which may be larger than the memory; the table is then empty.
+        to : Path, optional Write it to this ``.csv`` or ``.parquet`` file, which may be larger than the
+            memory; the table is then empty.
 
         Raises
         ------
         UserError
-            If it is not a query that the tables can answer, with what DuckDB says; or ``to`` is in the campaign's folder of results.
+            If it is not a query that the tables can answer, with what DuckDB says; or ``to`` is in the
+            campaign's folder of results.
         """
         import duckdb  # noqa: PLC0415 - slow to import
 
@@ -118,7 +124,8 @@ class Atlas:
             raise UserError(f"{to}: end the name with .csv or .parquet.")
         if to.resolve().is_relative_to(self.root.resolve()):
             raise UserError(
-                f"--to {to}: this is in {self.root}, where the campaign's own files are. Name a file elsewhere."
+                f"--to {to}: this is in {self.root}, where the campaign's own files are. Name a file "
+                "elsewhere."
             )
 
     def files(self) -> dict[str, list[str]]:
@@ -167,14 +174,18 @@ class Atlas:
             chosen = chosen if more is None else chosen & more
         names = None if columns is None else list(columns)
         table = self.table("dataset")
-        # a scan of the whole table reads ahead and keeps 0.9 GB of 500,000 rows; a row group at a time, it is a few MB
+        # a scan of the whole table reads ahead and keeps 0.9 GB of 500,000 rows; a row group at a time, it is
+        # a few MB
         for fragment in table.get_fragments(filter=chosen):
             for group in fragment.split_by_row_group(chosen, schema=table.schema):
                 piece = group.to_table(schema=table.schema, columns=names, filter=chosen)
                 yield from piece.to_pylist()
 
     def atoms(self, level: str, **chosen: Any) -> Iterator["Atoms"]:
-        """Yield ASE's atoms with a calculator that holds the label, and the row's names in ``info``; choose as for ``rows``."""
+        """Yield ASE's atoms with a calculator that holds the label, and the row's names in ``info``.
+
+        Choose as for ``rows``.
+        """
         for row in self.rows(level, **chosen):
             atoms = to_ase(row)
             atoms.info = {
@@ -188,7 +199,10 @@ class Atlas:
             yield to_pymatgen(row), row
 
     def find(self, name: str, **keys: Any) -> list[dict[str, Any]]:
-        """Return the rows of a table in which columns have these values; no rows of a table that is not there."""
+        """Return the rows of a table in which columns have these values.
+
+        No rows of a table that is not there.
+        """
         if name not in self.files():
             return []
         chosen = None

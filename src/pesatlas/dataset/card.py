@@ -24,9 +24,20 @@ from pesatlas.tables.manifest import check_content
 from pesatlas.tables.schemas import SOURCES
 
 LIMITS = [
-    "Each level is one surface of its own: energies of different levels, codes or pseudopotentials cannot be mixed.",
-    "Energies are total energies, never corrected: compare them with corrected ones (Materials Project) only after the same correction.",
-    "Formation energies are relative to this campaign's crystals of the elements, as given, not relaxed at the level.",
+    (
+        "Each level is a separate level of theory: energies of different levels, codes or pseudopotentials "
+        "cannot "
+        "be mixed."
+    ),
+    (
+        "Energies are total energies, never corrected: compare them with corrected ones (Materials Project) "
+        "only after the same correction."
+    ),
+    (
+        "Formation energies are relative to this campaign's crystals of the elements, as given, not relaxed "
+        "at "
+        "the level."
+    ),
     "Structures come from dynamics with the potential named above: what it never visits is not in here.",
 ]
 
@@ -92,7 +103,10 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
 
 
 def _made_with(manifest: dict[str, Any]) -> str:
-    """Name the version of pesatlas, and whose extensions took part; manifests of older versions tell of none."""
+    """Name the version of pesatlas, and whose extensions took part.
+
+    Manifests of older versions tell of none.
+    """
     others = manifest.get("plugins", [])
     return f"pesatlas {manifest['code_version']}{' with ' if others else ''}{', '.join(others)}"
 
@@ -102,10 +116,14 @@ def _level(atlas: Atlas, level: str) -> dict[str, Any]:
     here = f"FROM dataset WHERE level = '{level}'"
     (numbers,) = _ask(
         atlas,
-        "SELECT count(*) AS rows, count(DISTINCT structure_id) AS crystals, count(DISTINCT chemical_system) AS chemical_systems, "
-        "coalesce(sum(n_atoms), 0)::BIGINT AS atoms, max(n_atoms) AS largest_cell, min(cohesive_energy_eV_per_atom) AS lowest_cohesive_energy_eV_per_atom, "
-        "max(cohesive_energy_eV_per_atom) AS highest_cohesive_energy_eV_per_atom, max(max_force_eV_per_A) AS largest_force_eV_per_A, "
-        f"min(static_pressure_GPa) AS lowest_pressure_GPa, max(static_pressure_GPa) AS highest_pressure_GPa {here}",
+        "SELECT count(*) AS rows, count(DISTINCT structure_id) AS crystals, count(DISTINCT chemical_system) "
+        "AS chemical_systems, "
+        "coalesce(sum(n_atoms), 0)::BIGINT AS atoms, max(n_atoms) AS largest_cell, "
+        "min(cohesive_energy_eV_per_atom) AS lowest_cohesive_energy_eV_per_atom, "
+        "max(cohesive_energy_eV_per_atom) AS highest_cohesive_energy_eV_per_atom, max(max_force_eV_per_A) "
+        "AS largest_force_eV_per_A, "
+        "min(static_pressure_GPa) AS lowest_pressure_GPa, max(static_pressure_GPa) AS highest_pressure_GPa "
+        f"{here}",
     )
     by = {
         what: {
@@ -130,7 +148,8 @@ def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
     """Return in how many rows each element is, by level."""
     rows = _ask(
         atlas,
-        "SELECT number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS number FROM dataset) "
+        "SELECT number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS "
+        "number FROM dataset) "
         "GROUP BY ALL ORDER BY number, level",
     )
     found: dict[str, dict[str, int]] = {}
@@ -140,14 +159,15 @@ def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
 
 
 def _filters(atlas: Atlas) -> list[dict[str, Any]]:
-    """Return how many rows each rule spoke against, by level."""
+    """Return how many rows triggered each rule, by level."""
     every = " UNION ALL ".join(
         f"SELECT level, unnest(from_json(verdict_rules, '[\"JSON\"]')) AS violations FROM {table}"  # noqa: S608 - two names of ours
         for table in ("dataset", "quarantine")
     )
     return _ask(
         atlas,
-        f"SELECT level, violations->>'rule' AS rule, violations->>'then' AS consequence, count(*) AS rows FROM ({every}) GROUP BY ALL ORDER BY ALL",  # noqa: S608 - as above
+        "SELECT level, violations->>'rule' AS rule, violations->>'then' AS consequence, count(*) AS rows "  # noqa: S608 - as above
+        f"FROM ({every}) GROUP BY ALL ORDER BY ALL",
     )
 
 
@@ -177,7 +197,8 @@ def _licences(atlas: Atlas) -> list[dict[str, Any]]:
     stated = {each["kind"]: each for each in json.loads(stored)} if stored else {}
     rows = _ask(
         atlas,
-        "SELECT split_part(source, ' ', 1) AS kind, count(DISTINCT structure_id) AS crystals FROM structures GROUP BY ALL ORDER BY ALL",
+        "SELECT split_part(source, ' ', 1) AS kind, count(DISTINCT structure_id) AS crystals FROM "
+        "structures GROUP BY ALL ORDER BY ALL",
     )
     crystals = {row["kind"]: row["crystals"] for row in rows}
     return [
@@ -192,7 +213,10 @@ def _licences(atlas: Atlas) -> list[dict[str, Any]]:
 
 
 def _encoder(atlas: Atlas) -> dict[str, Any]:
-    """Return which model described the frames: its options, its name and the hash of its weights, as the features have them."""
+    """Return which model described the frames.
+
+    Its options, its name and the hash of its weights, as the features have them.
+    """
     options: dict[str, Any] = atlas.manifest["configuration"].get("encode", {}).get("encoder", {})
     found: list[str] = [*atlas.table("features").files] if "features" in atlas.tables else []
     for path in found[:1]:
@@ -207,7 +231,10 @@ def _encoder(atlas: Atlas) -> dict[str, Any]:
 
 
 def _coverage(atlas: Atlas) -> dict[str, dict[str, Any]]:
-    """Return the last rows of table ``quality``: what all the picks cover, and what frames drawn by lot do, as many if there were."""
+    """Return the last rows of table ``quality``.
+
+    What all the picks cover, and what the same number of random frames does.
+    """
     last: dict[str, dict[str, Any]] = {}
     for row in sorted(atlas.find("quality"), key=lambda row: row["picks"]):
         last[row["of"]] = {name: value for name, value in row.items() if name != "of"}
@@ -259,7 +286,8 @@ def _citation(card: dict[str, Any], settings: Card) -> str:
         "license": card["licence"],
         **({"doi": card["doi"]} if card["doi"] else {}),
         **({"identifiers": [_identifier(card)]} if card["identifier"] else {}),
-        "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with {card['made_with']}.{_beware(card)}",
+        "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with "
+        f"{card['made_with']}.{_beware(card)}",
     }
     return yaml.safe_dump(cited, sort_keys=False, allow_unicode=True)
 
@@ -273,7 +301,10 @@ def _identifier(card: dict[str, Any]) -> dict[str, str]:
 
 
 def _crate(atlas: Atlas, card: dict[str, Any]) -> str:
-    """Return an RO-Crate's metadata: the dataset, its files with their checksums, who and under which licence."""
+    """Return an RO-Crate's metadata.
+
+    The dataset, its files with their checksums, who and under which licence.
+    """
     from rocrate.model.person import Person  # noqa: PLC0415 - slow to import
     from rocrate.rocrate import ROCrate  # noqa: PLC0415
 

@@ -38,7 +38,9 @@ Hashes = dict[str, tuple[bytes, ...]]
 
 
 def compare(before: Path, after: Path) -> dict[str, Any]:
-    """Return what is new in ``after``: by level added, removed and changed rows with their reasons; changed settings.
+    """Return what is new in ``after``: by level added, removed and changed rows with their reasons.
+
+    Changed settings.
 
     Parameters
     ----------
@@ -121,7 +123,10 @@ def _hashes(atlas: Atlas, level: str) -> Hashes:
 
 
 def _whereabouts(atlas: Atlas, level: str, names: set[str]) -> dict[str, str]:
-    """Return, of snapshots that are not in a dataset, why not: the rules that quarantine them, or the reason of their failure."""
+    """Return, of snapshots that are not in a dataset, why not.
+
+    The rules that quarantine them, or the reason of their failure.
+    """
     found: dict[str, str] = {}
     if not names or level not in atlas.levels:
         return found

@@ -19,7 +19,8 @@ _ANIONS = {
 }
 _NOBLE = frozenset({"He", "Ne", "Ar", "Kr", "Xe", "Rn"})
 _METALS = frozenset(SYMBOLS) - _NOBLE - {symbol for anions in _ANIONS.values() for symbol in anions}
-# Salts of several of these have no one anion; S, P, N and C beside O are sulfates, phosphates, ... and count as oxides.
+# Salts of several of these have no one anion; S, P, N and C beside O are sulfates, phosphates, ... and count
+# as oxides.
 _MIXED = ("fluoride", "oxide", "halide")
 
 

@@ -23,7 +23,7 @@ from pesatlas.config.section import digest
 from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, decide_verdict
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
-from pesatlas.dataset.level_consistency import Surface, find_surfaces
+from pesatlas.dataset.level_consistency import LevelInTables, find_levels
 from pesatlas.dataset.mixed import made_otherwise
 from pesatlas.dataset.references import References, find_references
 from pesatlas.errors import UserError
@@ -39,14 +39,17 @@ log = logging.getLogger(__name__)
 def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> None:
     """Write the datasets, quarantine, failures and ``manifest.json`` of a campaign.
 
-    Every label is held against the rules of ``campaign.dataset.rules`` and becomes a row of the dataset (accepted or flagged) or of
-    the quarantine. Those in quarantine are failures too, with the rules that spoke.
+    Every label is checked by the rules of ``campaign.dataset.rules`` and becomes a row of the dataset
+    (accepted or flagged) or of the quarantine. Those in quarantine are failures too, with the rules that
+    spoke.
 
     Raises
     ------
     UserError
-        If rows were lost on the way, tables were made with other settings than ``campaign`` has or of other tables than there are, labels of one level are of different surfaces, or a table is not what its manifest entry says.
-        Snapshots, features and what was selected from are not read here: whoever reads them checks them.
+        If rows were lost on the way, tables were made with other settings than ``campaign`` has or of other
+        tables than there are, labels of one level have different fingerprints, or a table is not what its
+        manifest entry says. Snapshots, features and what was selected from are not read here: whoever reads
+        them checks them.
     """
     layout = Results(results, len(labels), tuple(campaign.label.levels))
     for path in (
@@ -70,7 +73,7 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
         *((path, "labels") for path in layout.of_label_batches("labels")),
         (layout.path("atoms"), "atoms"),
     ]
-    surfaces = find_surfaces(tables, layout.levels, campaign.dataset.patch_versions)
+    merged_levels = find_levels(tables, layout.levels, campaign.dataset.patch_versions)
     references = find_references(layout.path("atoms"), layout.of_label_batches("labels"), layout.levels)
     selected = _geometries(layout.path("selection"))
     before = splits_before(
@@ -82,7 +85,7 @@ def collect_dataset(campaign: Campaign, results: Path, labels: list[Path]) -> No
     # only small datasets have an empty split valid, so that writing their rows again takes no time
     if materials.fill_valid():
         _write_rows(campaign, layout, references, selected, materials)
-    _write_manifest(campaign, layout, surfaces, references, materials)
+    _write_manifest(campaign, layout, merged_levels, references, materials)
 
 
 def _write_rows(
@@ -187,7 +190,7 @@ def _failure(row: dict[str, Any]) -> dict[str, Any]:
 def _write_manifest(
     campaign: Campaign,
     layout: Results,
-    surfaces: dict[str, Surface],
+    merged_levels: dict[str, LevelInTables],
     references: References,
     materials: Materials,
 ) -> None:
@@ -201,7 +204,7 @@ def _write_manifest(
         "plugins": [str(each) for each in plugins_in(configuration)],
         "levels": list(layout.levels),
         "label_batches": layout.label_batches,
-        "surfaces": {level: surface.as_json() for level, surface in surfaces.items()},
+        "surfaces": {level: found.as_json() for level, found in merged_levels.items()},
         "references": references.as_json(),
         "configuration": configuration,
         "splits": materials.as_json(),

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def to_ase(row: dict[str, Any], *, results: bool = True) -> "Atoms":
-    """Return the atoms of a row, with a calculator that holds its label: eV, eV/Å, eV/Å³ tension positive, μB.
+    """Return the atoms of a row, with a calculator that holds its label.
+
+    EV, eV/Å, eV/Å³ tension positive, μB.
 
     Parameters
     ----------
@@ -42,7 +44,9 @@ def to_ase(row: dict[str, Any], *, results: bool = True) -> "Atoms":
 
 
 def text_info(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the provenance of a row for ``Atoms.info`` in extended XYZ: text that ASE reads back as the same text.
+    """Return the provenance of a row for ``Atoms.info`` in extended XYZ.
+
+    Text that ASE reads back as the same text.
 
     An id such as ``0012345``, ``12e4`` or ``T`` would come back as a number or a boolean.
     """

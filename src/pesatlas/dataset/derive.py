@@ -59,7 +59,8 @@ def chemistry_of(numbers: list[int]) -> dict[str, str]:
 def derived(row: Mapping[str, Any], geometry: Geometry | None, references: References) -> dict[str, Any]:
     """Return the columns that the dataset has beyond a label, but verdict and split.
 
-    Without a geometry (not finite) those that need one are not a number, and the rule ``finite`` speaks.
+    Without a geometry (not finite) those that need one are not a number, and the rule ``finite`` is
+    triggered.
     """
     numbers, level, energy = row["numbers"], row["level"], row["energy_eV"]
     forces = np.array(row["forces_eV_per_A"]).reshape(-1, 3)
@@ -85,15 +86,19 @@ def derived(row: Mapping[str, Any], geometry: Geometry | None, references: Refer
 def entropy(energy: float, free_energy: float) -> float:
     """Return T·S of the electrons in eV, from the energy extrapolated to zero smearing and the free energy.
 
-    The free energy is F = E - TS, and for Fermi-Dirac and Gaussian smearing E0 = (E + F) / 2 is the energy at zero smearing but for
-    higher orders of its width (M. J. Gillan, J. Phys.: Condens. Matter 1, 689 (1989)). So E0 - F is only half of T·S. GPAW's levels
-    smear with Fermi-Dirac (``extrapolate_factor = -0.5``), VASP's with ISMEAR = 0, and both give this E0 as ``energy_eV``.
+    The free energy is F = E - TS, and for Fermi-Dirac and Gaussian smearing E0 = (E + F) / 2 is the energy at
+    zero smearing but for higher orders of its width (M. J. Gillan, J. Phys.: Condens. Matter 1, 689 (1989)).
+    So E0 - F is only half of T·S. GPAW's levels smear with Fermi-Dirac (``extrapolate_factor = -0.5``),
+    VASP's with ISMEAR = 0, and both give this E0 as ``energy_eV``.
     """
     return 2 * (energy - free_energy)
 
 
 def _asymmetry(row: Mapping[str, Any], stress: NDArray, geometry: Geometry | None) -> float:
-    """Return how far the stress is from the symmetry of its crystal, in GPa; moments may make that lower than the geometry's."""
+    """Return how far the stress is from the symmetry of its crystal, in GPa.
+
+    Moments may make that lower than the geometry's.
+    """
     if geometry is None:
         return float("nan")
     rotations = geometry.symmetry.rotations

@@ -71,7 +71,8 @@ def _snapshot(row: dict[str, Any]) -> list[tuple[str, str]]:
         how = f"{row['variant']} as made by domain {row['domain']}, without dynamics"
     else:
         how = (
-            f"{row['ensemble']} dynamics at {row['temperature_K']:g} K and {row['pressure_GPa']:g} GPa, step {row['step']} "
+            f"{row['ensemble']} dynamics at {row['temperature_K']:g} K and {row['pressure_GPa']:g} GPa, "
+            f"step {row['step']} "
             f"of {row['variant']}"
         )
     return [
@@ -122,7 +123,10 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
         ("split", row["split"]),
         (
             "calculation",
-            f"{row['code']}; {row['scf_steps']} SCF steps, {row['wall_s']:.0f} s, converged: {row['converged']}",
+            (
+                f"{row['code']}; {row['scf_steps']} SCF steps, {row['wall_s']:.0f} s, converged: "
+                f"{row['converged']}"
+            ),
         ),
         ("corrections", "; ".join(corrections) or "none"),
         ("level", f"fingerprint {row['level_fingerprint']}"),
@@ -180,7 +184,13 @@ def _unknown(atlas: Atlas, snapshot_id: str, structure_id: str) -> str:
         near = (
             difflib.get_close_matches(snapshot_id, names[:5000], n=_SUSPECT, cutoff=0.3) or names[:_SUSPECT]
         )
-        return f"{atlas.root} has no snapshot {snapshot_id}. Of {structure_id} there are {len(names)}, e.g. {', '.join(near)}."
+        return (
+            f"{atlas.root} has no snapshot {snapshot_id}. Of {structure_id} there are {len(names)}, e.g. "
+            f"{', '.join(near)}."
+        )
     known = sorted(set(atlas.table("structures").to_table(columns=["structure_id"]).column(0).to_pylist()))
     near = difflib.get_close_matches(structure_id, known, n=_SUSPECT, cutoff=0.3) or known[:_SUSPECT]
-    return f"{atlas.root} has no crystal '{structure_id}'. There are {len(known)}, e.g. {', '.join(near)}. A snapshot_id is structure:variant:condition:step."
+    return (
+        f"{atlas.root} has no crystal '{structure_id}'. There are {len(known)}, e.g. {', '.join(near)}. A "
+        "snapshot_id is structure:variant:condition:step."
+    )

@@ -46,9 +46,13 @@ def formats() -> list[str]:
 
 
 def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence[str]) -> list[Path]:
-    """Write the dataset of every level below ``results`` into ``folder``, with a record of what was written: ``export.json``.
+    """Write the dataset of every level below ``results`` into ``folder``, with a record of what was written.
 
-    A README says what is in it, and what has to be known to train on it: splits that are empty, and what the format leaves out. What is in the folder is replaced; the record comes last, so that an export without one is not whole.
+    ``export.json``.
+
+    A README says what is in it, and what has to be known to train on it: splits that are empty, and what the
+    format leaves out. What is in the folder is replaced; the record comes last, so that an export without one
+    is not whole.
 
     Parameters
     ----------
@@ -105,7 +109,9 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
 
 
 def remove_export(folder: Path) -> list[Path]:
-    """Take away an export: the files that its record lists, if they are as it tells; return the files that stay, for they are not ours.
+    """Take away an export: the files that its record lists, if they are as it tells.
+
+    Return the files that stay, for they are not ours.
 
     The record goes last, so that what is stopped half-way is done by doing it again.
     """
@@ -151,7 +157,10 @@ def _write_readme(
     rows: dict[str, dict[str, int]],
     remarks: Sequence[str],
 ) -> Path:
-    """Write what the export holds and what to know of it; below what the format's own README says, if it has one."""
+    """Write what the export holds and what to know of it.
+
+    Below what the format's own README says, if it has one.
+    """
     path = folder / README
     values = {
         "own": path.read_text(encoding="utf-8") if path.is_file() else "",

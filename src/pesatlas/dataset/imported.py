@@ -39,8 +39,9 @@ class Counts(NamedTuple):
 def import_dataset(path: Path, level: str, table: Path, kind: str | None = None) -> int:
     """Read a dataset and write it as the table ``imported``; return the number of rows.
 
-    An entry that is no row becomes one of a table of failures beside it, ``failures_beside(table)``; the others are kept. Rows have a level
-    fingerprint of their own, from the bytes of the file, so that nothing takes them for this campaign's surface.
+    An entry that is no row becomes one of a table of failures beside it, ``failures_beside(table)``; the
+    others are kept. Rows have a level fingerprint of their own, from the bytes of the file, so that nothing
+    takes them for this campaign's level.
 
     Parameters
     ----------
@@ -81,7 +82,9 @@ def write_imported(
     fingerprint: str,
     what: str,
 ) -> Counts:
-    """Write rows as the table ``imported``, and entries that are no rows as a table of failures beside it; log what came of them.
+    """Write rows as the table ``imported``, and entries that are no rows as a table of failures beside it.
+
+    Log what came of them.
 
     A row may have a list ``notes`` of sentences, which are counted and logged.
 
@@ -161,7 +164,8 @@ def _no_rows(what: str, refused: list[Refusal]) -> str:
         return f"{what} holds no rows: it is empty. Name another file."
     examples = "\n".join(f"  - {entry.key}: {entry.reason.value}: {entry.detail}" for entry in refused[:5])
     return (
-        f"{what} holds no rows that can be used ({_reasons(refused)}). A row needs a periodic structure, an energy and forces; name "
+        f"{what} holds no rows that can be used ({_reasons(refused)}). A row needs a periodic structure, an "
+        "energy and forces; name "
         f"another file, or mend it. The first:\n{examples}"
     )
 
@@ -196,7 +200,10 @@ def _checked(entries: Iterator[dict[str, Any] | Refusal]) -> Iterator[dict[str, 
         n = len(entry["numbers"])
         lengths = [len(entry[name]) for name in ("positions_A", "forces_eV_per_A", "cell_A")]
         if lengths != [3 * n, 3 * n, 9]:
-            detail = f"{n} atoms, and {lengths[0]}, {lengths[1]} and {lengths[2]} numbers of positions, forces and cell"
+            detail = (
+                f"{n} atoms, and {lengths[0]}, {lengths[1]} and {lengths[2]} numbers of positions, forces "
+                "and cell"
+            )
             yield Refusal(entry["snapshot_id"], entry["structure_id"], FailureReason.INCOMPLETE, detail)
         else:
             yield entry

@@ -20,7 +20,10 @@ EXAMPLES = 10
 
 
 def check_against_labels(layout: Results) -> list[str]:
-    """Return how the rows of dataset and quarantine differ from the labels they were made of; in pieces, a hash of each row is kept."""
+    """Return how the rows of dataset and quarantine differ from the labels they were made of.
+
+    In pieces, a hash of each row is kept.
+    """
     known: dict[tuple[str, str], tuple[bytes, Path]] = {}
     for level in layout.levels:
         for path in (layout.path("quarantine", level=level), layout.path("dataset", level=level)):

@@ -1,6 +1,7 @@
 """One level per dataset: labels with different level fingerprints are not merged; differences are named.
 
-Every table of labels has the definition of its levels in its metadata, so that a difference can be told key by key.
+Every table of labels has the definition of its levels in its metadata, so that a difference can be told key
+by key.
 """
 
 import json
@@ -20,7 +21,7 @@ _COLUMNS = ["level", "level_fingerprint", "code", "pseudopotentials"]
 
 
 @dataclass(frozen=True)
-class Surface:
+class LevelInTables:
     """What the rows of one level have in common.
 
     Attributes
@@ -35,7 +36,7 @@ class Surface:
     differences: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the surface for the manifest."""
+        """Return the level's definition and fingerprints for the manifest."""
         return asdict(self)
 
 
@@ -49,10 +50,10 @@ class _Found:
     example: dict[str, str]
 
 
-def find_surfaces(
+def find_levels(
     paths: Iterable[tuple[Path, str]], levels: Sequence[str], patch_versions: Sequence[str]
-) -> dict[str, Surface]:
-    """Return the surface of each level in tables of labels and of isolated atoms.
+) -> dict[str, LevelInTables]:
+    """Return the definition and fingerprints of each level in tables of labels and of isolated atoms.
 
     Parameters
     ----------
@@ -62,8 +63,8 @@ def find_surfaces(
     Raises
     ------
     UserError
-        If labels of one level have different fingerprints and the difference is not one in allowed patch versions; the message
-        names every key that differs.
+        If labels of one level have different fingerprints and the difference is not one in allowed patch
+        versions; the message names every key that differs.
     """
     found: dict[str, list[_Found]] = {level: [] for level in levels}
     for path, table in paths:
@@ -75,7 +76,7 @@ def find_surfaces(
             known = found.setdefault(level, [])
             if fingerprint not in {each.fingerprint for each in known}:
                 known.append(_Found(fingerprint, path, definitions.get(fingerprint), row))
-    return {level: _surface(level, each, patch_versions) for level, each in found.items()}
+    return {level: _level(level, each, patch_versions) for level, each in found.items()}
 
 
 def definitions_in(path: Path) -> dict[str, dict[str, Any]]:
@@ -86,9 +87,9 @@ def definitions_in(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _surface(level: str, found: list[_Found], patch_versions: Sequence[str]) -> Surface:
+def _level(level: str, found: list[_Found], patch_versions: Sequence[str]) -> LevelInTables:
     if not found:
-        return Surface((), None)
+        return LevelInTables((), None)
     first, *others = found
     allowed: list[str] = []
     for other in others:
@@ -100,13 +101,17 @@ def _surface(level: str, found: list[_Found], patch_versions: Sequence[str]) -> 
         ]
         if refused or not keys:
             raise UserError(
-                f"labels of level {level} are of different surfaces: {first.fingerprint} in {first.path} and {other.fingerprint} in "
-                f"{other.path} differ in {'; '.join(refused) or 'their fingerprint'}. One dataset shows one surface: label again with "
-                "one set (`pesatlas run --forcerun label_batch label_atoms`; what has the current fingerprint is found in the store), "
-                "or, if only patch versions of a code differ and they give the same numbers, name it in dataset.patch_versions."
+                f"labels of level {level} have different settings: {first.fingerprint} in {first.path} "
+                f"and {other.fingerprint} in "
+                f"{other.path} differ in {'; '.join(refused) or 'their fingerprint'}. A dataset has one "
+                "level: label again with "
+                "one set (`pesatlas run --forcerun label_batch label_atoms`; what has the current "
+                "fingerprint is found in the store), "
+                "or, if only patch versions of a code differ and they give the same numbers, name it in "
+                "dataset.patch_versions."
             )
         allowed += words
-    return Surface(tuple(each.fingerprint for each in found), first.definition, tuple(allowed))
+    return LevelInTables(tuple(each.fingerprint for each in found), first.definition, tuple(allowed))
 
 
 def _differences(first: _Found, second: _Found) -> tuple[list[str], list[str]]:
@@ -128,7 +133,10 @@ def _value(definition: dict[str, Any], dotted: str) -> str:
 
 
 def _is_patch(key: str, first: _Found, second: _Found, allowed: Sequence[str]) -> bool:
-    """Whether a key is the version of an allowed code that differs in its last part alone: 26.7.0 and 26.7.1."""
+    """Whether a key is the version of an allowed code that differs in its last part alone.
+
+    26.7.0 and 26.7.1.
+    """
     kind, _, code = key.partition(".")
     if kind != "code" or code not in allowed or not (first.definition and second.definition):
         return False

@@ -25,6 +25,7 @@ def made_otherwise(root: Path, names: Iterable[str], campaign: Campaign) -> list
         if why:
             found.setdefault("; ".join(why), []).append(name)
     return [
-        f"{root / names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}. `pesatlas run` makes it again."
+        f"{root / names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {why}. `pesatlas run` "
+        "makes it again."
         for why, names in found.items()
     ]

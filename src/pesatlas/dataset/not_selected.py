@@ -39,7 +39,10 @@ def rejection_reason(atlas: Atlas, row: Mapping[str, Any], clusters: list[dict[s
     options = atlas.manifest["configuration"].get("select", {})
     least = options.get("min_distance_A", 0.0)
     if row["min_distance_A"] < least:
-        return f"too_close: two atoms are {row['min_distance_A']:.3f} Å apart, select.min_distance_A is {least:g}"
+        return (
+            f"too_close: two atoms are {row['min_distance_A']:.3f} Å apart, select.min_distance_A is "
+            f"{least:g}"
+        )
     twin = min(_twins(atlas, row), default=None)
     if twin is not None and twin < _place(row):
         return f"duplicate: the same geometry as {twin[1]}, which stands for both"
@@ -55,7 +58,10 @@ def _unneeded(atlas: Atlas, row: Mapping[str, Any], options: Mapping[str, Any]) 
     beyond, redundant = counts.get("over_target", 0), counts.get("redundant", 0)
     budget = options.get("budget")
     allowed = f"select.target ({options.get('target')})" + (" or select.budget" if budget else "")
-    spared = f"redundant: policy {options.get('policy', {}).get('kind', '?')} did not need it, for picks stand for its clusters"
+    spared = (
+        f"redundant: policy {options.get('policy', {}).get('kind', '?')} did not need it, for picks stand "
+        "for its clusters"
+    )
     if atlas.manifest["configuration"].get("compare"):
         return "redundant: no arm of the comparison needed it"
     late = f"over_target: it comes after the {counts['selected']} picks that {allowed} allows"
@@ -78,9 +84,12 @@ def _digest(row: Mapping[str, Any]) -> str:
 
 
 def _twins(atlas: Atlas, row: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
-    """Yield the places of other frames with this geometry: of the same crystal, and of all that are candidates.
+    """Yield the places of other frames with this geometry.
 
-    A twin of another crystal that was no candidate is not found: that would take a look at the geometry of every frame.
+    Of the same crystal, and of all that are candidates.
+
+    A twin of another crystal that was no candidate is not found: that would take a look at the geometry of
+    every frame.
     """
     mine = _digest(row)
     if "candidates" in atlas.tables:

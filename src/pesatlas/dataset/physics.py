@@ -21,10 +21,12 @@ from pesatlas.tables import iter_table
 # Two functionals that give the same energies to this (eV/atom) are one functional under two names.
 SAME_ENERGY = 1e-6
 
-# Signs are compared if there are as many rows, and called wrong at such a correlation: a potential that explored knows better.
+# Signs are compared if there are as many rows, and called wrong at such a correlation: a potential that
+# explored knows better.
 ENOUGH_ROWS, WRONG_SIGN = 8, -0.5
 
-# Moments below this (μB) are noise of the SCF. Two calculations that are not magnetic may well agree in it, to VASP's three decimals.
+# Moments below this (μB) are noise of the SCF. Two calculations that are not magnetic may well agree in it,
+# to VASP's three decimals.
 MAGNETIC = 0.5
 
 # MatPESStaticSet starts elements that its table does not have with this moment (μB).
@@ -44,7 +46,8 @@ class RowCheck:
     fingerprints : of the level, as the manifest has them
     atoms : energies of isolated atoms in eV by symbol
     net_force : the rule of that name
-    starts : moments (μB) by symbol that the level's own calculations start from, for those that begin with another's solution
+    starts : moments (μB) by symbol that the level's own calculations start from, for those that begin with
+        another's solution
     """
 
     def __init__(
@@ -80,18 +83,30 @@ class RowCheck:
             yield f"a row of level {row['level']}"
         if row["level_fingerprint"] not in self.fingerprints:
             known = " or ".join(self.fingerprints)
-            yield f"different level fingerprints in one dataset: {row['level_fingerprint']}, the manifest says {known}"
+            yield (
+                f"different level fingerprints in one dataset: {row['level_fingerprint']}, the manifest "
+                f"says {known}"
+            )
         functional = _functional(row["settings"])
         if functional not in {None, self.level}:
-            yield f"its settings are those of {functional}: {_SWAPPED.get(functional, 'functionals are swapped')}"
+            yield (
+                f"its settings are those of {functional}: "
+                f"{_SWAPPED.get(functional, 'functionals are swapped')}"
+            )
 
     def _derived(self, row: Mapping[str, Any]) -> Iterator[str]:
         pressure = -sum(row["stress_eV_per_A3"][:3]) / 3 * EV_PER_A3_TO_GPA
         if not _same(pressure, row["static_pressure_GPa"], row["max_stress_GPa"]):
-            yield f"static_pressure_GPa {row['static_pressure_GPa']:.6g} is not that of its stress, {pressure:.6g}: flipped or changed"
+            yield (
+                f"static_pressure_GPa {row['static_pressure_GPa']:.6g} is not that of its stress, "
+                f"{pressure:.6g}: flipped or changed"
+            )
         smeared = entropy(row["energy_eV"], row["free_energy_eV"]) / len(row["numbers"])
         if not _same(smeared, row["entropy_eV_per_atom"], row["energy_eV"]):
-            yield f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, {smeared:.6g}: remove {within('manifest')} and run again"
+            yield (
+                f"entropy_eV_per_atom {row['entropy_eV_per_atom']:.6g} is not T·S of its energies, "
+                f"{smeared:.6g}: remove {within('manifest')} and run again"
+            )
         forces = np.linalg.norm(np.reshape(row["forces_eV_per_A"], (-1, 3)), axis=1)
         if not np.allclose(forces, row["abs_forces_eV_per_A"], rtol=_ROUNDING, atol=_ROUNDING):
             yield "abs_forces_eV_per_A are not those of its forces"
@@ -102,7 +117,10 @@ class RowCheck:
                 row["numbers"]
             )
             if not _same(cohesive, stored, row["energy_eV"]):
-                yield f"cohesive energy {stored:.6g} eV/atom does not follow from its energy and this level's atoms, {cohesive:.6g}"
+                yield (
+                    f"cohesive energy {stored:.6g} eV/atom does not follow from its energy and this level's "
+                    f"atoms, {cohesive:.6g}"
+                )
 
 
 class Levels:
@@ -134,30 +152,37 @@ class Levels:
                 differ = [name for name in shared if left[name][i] != right[name][i]]
                 if differ:
                     found.append(
-                        f"{what} differs between {a} and {b} in {len(differ)} of {len(shared)}, e.g. {differ[0]}"
+                        f"{what} differs between {a} and {b} in {len(differ)} of {len(shared)}, e.g. "
+                        f"{differ[0]}"
                     )
             same = [name for name in shared if abs(left[name][0] - right[name][0]) < SAME_ENERGY]
             if same:
                 found.append(
-                    f"{len(same)} of {len(shared)} energies are the same at {a} and {b} (e.g. {same[0]}): one functional under two names"
+                    f"{len(same)} of {len(shared)} energies are the same at {a} and {b} (e.g. {same[0]}): "
+                    "one functional under two names"
                 )
             magnetic = [name for name in shared if None not in {left[name][3], right[name][3]}]
             copied = [name for name in magnetic if left[name][3] == right[name][3]]
-            # a crystal of one kind of atom may have the same three decimals twice by chance; most of them cannot
+            # a crystal of one kind of atom may have the same three decimals twice by chance; most of them
+            # cannot
             if len(copied) >= ENOUGH_ROWS and 2 * len(copied) > len(magnetic):
                 found.append(
-                    f"magnetic moments are the same at {a} and {b} in {len(copied)} of {len(magnetic)} rows (e.g. {copied[0]}): those of {b} "
+                    f"magnetic moments are the same at {a} and {b} in {len(copied)} of {len(magnetic)} rows "
+                    f"(e.g. {copied[0]}): those of {b} "
                     f"are the initial ones, which {a} handed over"
                 )
         return found
 
 
 def check_stress_sign(layout: Results) -> list[str]:
-    """Return a problem for each level whose stresses run against those of the potential that explored: its sign is flipped.
+    """Return a problem for each level whose stresses run against those of the potential that explored.
 
-    Frames of one crystal are compared with their mean: an offset between a level and the potential differs from crystal to crystal
-    (lattice constant, k-points, Pulay stress) and says nothing of the sign, while traces and off-diagonal components vary from frame
-    to frame, and any potential fit to explore with has most of that right. A crystal with one labelled frame says nothing.
+    Its sign is flipped.
+
+    Frames of one crystal are compared with their mean: an offset between a level and the potential differs
+    from crystal to crystal (lattice constant, k-points, Pulay stress) and says nothing of the sign, while
+    traces and off-diagonal components vary from frame to frame, and any potential fit to explore with has
+    most of that right. A crystal with one labelled frame says nothing.
     """
     labels = {level: _stresses(layout, level) for level in layout.levels}
     pairs: dict[str, dict[str, list[tuple[list[float], list[float]]]]] = {
@@ -183,7 +208,8 @@ def check_stress_sign(layout: Results) -> list[str]:
         correlation = float((x * y).sum() / scale) if scale > 0 else 0.0
         if correlation < WRONG_SIGN:
             problems.append(
-                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over {len(x)} rows): their sign "
+                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over "
+                f"{len(x)} rows): their sign "
                 "is flipped"
             )
     return problems
@@ -227,9 +253,9 @@ def _not_a_result(row: Mapping[str, Any], starts: Mapping[str, float] | None) ->
     most, initial, handed = _limits(row["settings"])
     if most is not None and row["scf_steps"] > most:
         yield f"not converged: {row['scf_steps']} SCF steps, the most there can be are {most}"
-    # r2SCAN in VASP starts from PBE's final moments, which may stay to the last of three decimals, above all where they are
-    # nearly zero. Such a row is held against the high-spin table that its level has for all else; that it only repeats PBE's
-    # moments shows in many rows, not in one (see Levels).
+    # r2SCAN in VASP starts from PBE's final moments, which may stay to the last of three decimals, above all
+    # where they are nearly zero. Such a row is compared with the high-spin table that its level has for all
+    # else; that it only repeats PBE's moments shows in many rows, not in one (see Levels).
     if handed:
         symbols = [symbol_of(number) for number in row["numbers"]]
         initial = None if starts is None else tuple(starts.get(symbol, _OTHERWISE) for symbol in symbols)
@@ -247,7 +273,8 @@ def is_magnetic(moments: Sequence[float] | None) -> bool:
 def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None, bool]:
     """Return what a row's settings, of GPAW or VASP, say of its beginning and end.
 
-    The most SCF steps of a converged calculation, the initial moments, and whether those are the final ones of another calculation.
+    The most SCF steps of a converged calculation, the initial moments, and whether those are the final ones
+    of another calculation.
     """
     known = json.loads(settings)
     incar = known.get("incar", {})
@@ -259,7 +286,10 @@ def _limits(settings: str) -> tuple[int | None, tuple[float, ...] | None, bool]:
 
 @lru_cache(maxsize=1024)
 def _functional(settings: str) -> str | None:
-    """Return the level that a row's settings are those of: by its potential, GPAW's functional or VASP's METAGGA; None if they do not tell."""
+    """Return the level that a row's settings are those of.
+
+    By its potential, GPAW's functional or VASP's METAGGA; None if they do not tell.
+    """
     known = json.loads(settings)
     if "potential" in known:
         return MLIP

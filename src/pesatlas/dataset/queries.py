@@ -1,8 +1,8 @@
 """Read-only SQL queries of a campaign's tables.
 
-DuckDB is locked before a query is seen: of all files it may open those in the campaign's folder of results alone, where the tables
-are that have a name and some that have none (the report asks those). What it may open it may write, too, so only statements that
-read are let through. Rows go to a file by a connection of our own.
+DuckDB is locked before a query is seen: of all files it may open those in the campaign's folder of results
+alone, where the tables are that have a name and some that have none (the report asks those). What it may open
+it may write, too, so only statements that read are let through. Rows go to a file by a connection of our own.
 """
 
 import re
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import duckdb
 
 _ASKING = frozenset({"SELECT", "EXPLAIN", "PRAGMA"})
-"""Statements that read; SHOW, DESCRIBE and SUMMARIZE are SELECT to DuckDB. What PRAGMA could set is locked."""
+"""Statements that read; SHOW, DESCRIBE and SUMMARIZE are SELECT to DuckDB.
+
+What PRAGMA could set is locked.
+"""
 
 _EXPLAINED = re.compile(r"\s*EXPLAIN(\s+ANALYZE|\s*\([^)]*\))?", re.IGNORECASE)
 _CHUNK = 2048
@@ -53,7 +56,8 @@ def add_views(connection: "duckdb.DuckDBPyConnection", tables: Tables) -> None:
             )
         except duckdb.Error as error:
             raise UserError(
-                f"table {name} of {tables.root} is damaged: {str(error).splitlines()[0]}. `pesatlas verify {tables.root}` tells all that is wrong."
+                f"table {name} of {tables.root} is damaged: {str(error).splitlines()[0]}. `pesatlas verify "
+                f"{tables.root}` tells all that is wrong."
             ) from error
 
 
@@ -92,12 +96,16 @@ def check_asks(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
             check_asks(connection, _EXPLAINED.sub("", _without_comments(statement.query), count=1))
     if not statements or not all(statement.type.name in _ASKING for statement in statements):
         raise UserError(
-            f"'{sql}' asks nothing: tables of a campaign are only read. Begin with SELECT, SHOW or DESCRIBE; --to writes what a query gives."
+            f"'{sql}' asks nothing: tables of a campaign are only read. Begin with SELECT, SHOW or "
+            "DESCRIBE; --to writes what a query gives."
         )
 
 
 def write_rows(rows: "duckdb.DuckDBPyRelation | None", to: Path) -> None:
-    """Write the answer of a query to a ``.csv`` or ``.parquet`` file, as it comes; the file is there when it is whole."""
+    """Write the answer of a query to a ``.csv`` or ``.parquet`` file, as it comes.
+
+    The file is there when it is whole.
+    """
     import duckdb  # noqa: PLC0415 - slow to import
 
     if rows is None:

@@ -31,7 +31,8 @@ class References:
     Attributes
     ----------
     atoms : energy of an isolated atom in eV, by level and atomic number
-    elements : energy of the element's crystal in eV/atom, by level and atomic number: the lowest among the crystals as given
+    elements : energy of the element's crystal in eV/atom, by level and atomic number: the lowest among the
+        crystals as given
     gaps : cohesive energy at the second level less that at the first, in eV/atom, by snapshot
     """
 
@@ -58,7 +59,10 @@ class References:
         }
 
     def cohesive(self, energy: float, numbers: Sequence[int], level: str) -> float | None:
-        """Return the cohesive energy (eV/atom, negative is bound); None if the isolated atom of an element is missing."""
+        """Return the cohesive energy (eV/atom, negative is bound).
+
+        None if the isolated atom of an element is missing.
+        """
         return _relative(energy, numbers, level, self.atoms)
 
     def formation(self, energy: float, numbers: Sequence[int], level: str) -> float | None:
@@ -75,8 +79,9 @@ def reference_atoms(path: Path) -> dict[tuple[str, int], float]:
 def find_references(atoms: Path, labels: Iterable[Path], levels: Sequence[str]) -> References:
     """Return the references of a campaign.
 
-    The crystal of an element is the one with the lowest energy among those selected as given (condition ``equilibrium``), so
-    formation energies are those of this campaign's structures at this level, nobody else's.
+    The crystal of an element is the one with the lowest energy among those selected as given (condition
+    ``equilibrium``), so formation energies are those of this campaign's structures at this level, nobody
+    else's.
     """
     found = References(reference_atoms(atoms))
     for path in labels:

@@ -32,7 +32,10 @@ KEPT = (
     within("selection"),
     within("atoms"),
 )
-"""Tables of a release: what the dataset is, and what explains it. Frames and features of the whole pool are not."""
+"""Tables of a release: what the dataset is, and what explains it.
+
+Frames and features of the whole pool are not.
+"""
 
 _BESIDE = (CARD, PAGE, CITATION, CRATE, REPORT)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -101,8 +104,8 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
 def latest(folder: Path) -> Path | None:
     """Return the release that was made last; None if there is none.
 
-    One that another was compared with is older than that; only of those left does the time of the file decide, for it is of the
-    clock of some machine, or of a copy.
+    One that another was compared with is older than that; only of those left does the time of the file
+    decide, for it is of the clock of some machine, or of a copy.
     """
     made = [path.parent for path in folder.glob(f"*/{ABOUT}") if not path.parent.name.startswith(".")]
     about = {path: json.loads((path / ABOUT).read_text(encoding="utf-8")) for path in made}
@@ -126,7 +129,8 @@ def _export(results: Path, record: Path, manifest: dict[str, Any]) -> list[str]:
     }
     if about.get("made_from") != now:
         raise UserError(
-            f"{record.parent} was exported from another state of the dataset. Export it again (`pesatlas run`, or `pesatlas export "
+            f"{record.parent} was exported from another state of the dataset. Export it again (`pesatlas "
+            "run`, or `pesatlas export "
             f"{about['format']}`), or remove it."
         )
     inside = record.parent.relative_to(results)

@@ -55,7 +55,10 @@ class GeometryIndex:
     def find(
         self, numbers: Sequence[int] | np.ndarray, cell: np.ndarray, positions: np.ndarray
     ) -> Known | None:
-        """Return a label of the same geometry, to ``SAME_A``; None if there is none. Arrays as for ``add``."""
+        """Return a label of the same geometry, to ``SAME_A``; None if there is none.
+
+        Arrays as for ``add``.
+        """
         atoms = np.asarray(numbers)
         key = _composition(atoms)
         if key not in self._groups or not abs(np.linalg.det(cell)) > 0:

@@ -44,7 +44,8 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     Raises
     ------
     UserError
-        If there is no finished campaign below ``root``, or its rows are of an older schema version, without columns of today.
+        If there is no finished campaign below ``root``, or its rows are of an older schema version, without
+        columns of today.
     """
     manifest = read_campaign_manifest(root)
     layout = Results(root, manifest["label_batches"], tuple(manifest["levels"]))
@@ -54,7 +55,8 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
         return problems
     if any(_lacks_columns(root, entry) for entry in manifest["files"] if entry["table"] == "dataset"):
         raise UserError(
-            f"{root} was written with an older schema version: it opens as it is, but to check it collect it again (`pesatlas run`; "
+            f"{root} was written with an older schema version: it opens as it is, but to check it collect "
+            "it again (`pesatlas run`; "
             "nothing is calculated again), or take the pesatlas that wrote it."
         )
     released = (root / "release.json").is_file()
@@ -114,7 +116,11 @@ def _check_file(root: Path, entry: dict[str, Any]) -> list[str]:
         return [str(error)]
     if found.sha256 != entry["sha256"]:
         return [
-            f"{path}: was written again after the campaign's manifest. Run the campaign again to bring them together."
+            (
+                f"{path}: was written again after the campaign's manifest. Run the campaign again to bring "
+                "them "
+                "together."
+            )
         ]
     return _check_schema(path, entry["table"])
 
@@ -129,7 +135,10 @@ def _check_schema(path: Path, table: str) -> list[str]:
 
 
 def _check_rows(layout: Results, level: str, manifest: dict[str, Any], levels: Levels) -> list[str]:
-    """Check every row of a level's dataset, in pieces; the same problem of many rows is told of the first few."""
+    """Check every row of a level's dataset, in pieces.
+
+    The same problem of many rows is told of the first few.
+    """
     surface = manifest["surfaces"][level]
     check = RowCheck(
         level,

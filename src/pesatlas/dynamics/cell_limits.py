@@ -39,6 +39,9 @@ class CellLimits:
         )
 
     def project(self, strain: torch.Tensor) -> torch.Tensor:
-        """Project strains (B, 3, 3), orthogonally, onto those that are allowed; a free one is returned bit for bit."""
+        """Project strains (B, 3, 3), orthogonally, onto those that are allowed.
+
+        A free one is returned bit for bit.
+        """
         size = strain.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
         return torch.where(self.isotropic[:, None, None], size * self.moves, strain * self.moves)

@@ -1,7 +1,8 @@
 """Molecular dynamics of a group of trajectories: one step after the other, without those that left physics.
 
-Exploration and benchmarks both run on it. Which trajectories share a group, when frames are taken and when a checkpoint is written
-is for its callers to say; the target temperature and the limits are those of each trajectory.
+Exploration and benchmarks both run on it. Which trajectories share a group, when frames are taken and when a
+checkpoint is written is for its callers to say; the target temperature and the limits are those of each
+trajectory.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -64,7 +65,7 @@ class Driver(Generic[Moving]):
     def drop(
         self, group: Group[Moving], failures: Mapping[int, Failure], done: Iterable[int] = ()
     ) -> Group[Moving]:
-        """Return the group without those that failed, which are told of, and those that are done, by index."""
+        """Return the group without failed members, which are reported, and the finished ones, by index."""
         for i, failure in failures.items():
             self._ended(group.runs[i], failure)
         gone = {*failures, *done}

@@ -62,7 +62,9 @@ def check_motion(
     limits: GroupLimits,
     timestep_fs: torch.Tensor | float,
 ) -> dict[int, Failure]:
-    """Check moved structures before the potential evaluates them; return what is wrong, by index in the group.
+    """Check moved structures before the potential evaluates them.
+
+    Return what is wrong, by index in the group.
 
     Parameters
     ----------
@@ -98,7 +100,8 @@ def check_motion(
             FailureReason.NOT_FINITE: f"cell, positions or velocities are not finite {at}",
             FailureReason.LOST_ATOMS: f"an atom went {float(jumps[i]):.3g} Å {at} (limit {own.jump_A:g} Å)",
             FailureReason.EXPLODED_VOLUME: (
-                f"the volume is {float(ratios[i]):.3g} times that of the start {at} (limit {own.volume_ratio:g})"
+                f"the volume is {float(ratios[i]):.3g} times that of the start {at} (limit "
+                f"{own.volume_ratio:g})"
             ),
             FailureReason.EXPLODED_DISTANCE: (
                 f"two atoms are {distances.get(i, np.nan):.3g} Å apart {at} (limit {own.distance_A:g} Å)"

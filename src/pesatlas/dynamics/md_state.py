@@ -15,7 +15,9 @@ from pesatlas.potentials.potential import Batch, Evaluation
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Positions, velocities and cells of B structures with N atoms in all; tensors are never changed in place.
+    """Positions, velocities and cells of B structures with N atoms in all.
+
+    Tensors are never changed in place.
 
     Attributes
     ----------
@@ -83,7 +85,10 @@ class State:
         return torch.where(freedom > 0, 2 * self.kinetic / (freedom * BOLTZMANN_EV_PER_K), torch.nan)
 
     def unusual_heat(self, standard_deviations: float) -> torch.Tensor:
-        """(B,) how many times its target a temperature may be by chance: a handful of degrees of freedom fluctuates widely."""
+        """(B,) how many times its target a temperature may be by chance.
+
+        A handful of degrees of freedom fluctuates widely.
+        """
         return 1 + standard_deviations * torch.sqrt(2 / self.degrees_of_freedom)
 
     def without_sense(self) -> list[int]:

@@ -14,7 +14,10 @@ _NEIGHBOUR_RANGE_A = 6.0
 
 
 def load_of(n_atoms: torch.Tensor, volumes: torch.Tensor) -> float:
-    """Estimate what structures cost in memory: the number of pairs of neighbours, which grows with density."""
+    """Estimate what structures cost in memory.
+
+    The number of pairs of neighbours, which grows with density.
+    """
     pairs = n_atoms**2 / volumes.abs() * (4 / 3 * torch.pi * _NEIGHBOUR_RANGE_A**3)
     return float(pairs.sum())
 
@@ -41,7 +44,10 @@ class Capacity:
         return atoms <= self.atoms and pairs <= self.pairs
 
     def observe(self, pairs: float) -> None:
-        """Learn from a batch that did fit how much more would. Only a GPU without the user's limit is asked."""
+        """Learn from a batch that did fit how much more would.
+
+        Only a GPU without the user's limit is asked.
+        """
         if not self._measured:
             return
         peak = torch.cuda.max_memory_allocated(self._device)

@@ -1,8 +1,8 @@
 """Random numbers as a function of trajectory and step; nothing to checkpoint, no state shared.
 
 A counter-based generator (Philox, Salmon et al. 2011, doi:10.1145/2063384.2063405) is set to a place that the
-trajectory's key and the step decide, so that a trajectory sees the same numbers whatever it shares a batch with,
-and however often it was interrupted.
+trajectory's key and the step decide, so that a trajectory sees the same numbers whatever it shares a batch
+with, and however often it was interrupted.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,18 @@ _VELOCITIES, _STEPS = 0, 1
 
 
 def _generator(key: int, purpose: int, block: int) -> np.random.Generator:
-    """Make the generator of a trajectory (``key``, 128 bit) for one purpose and block; streams never overlap."""
+    """Make the generator of a trajectory (``key``, 128 bit) for one purpose and block.
+
+    Streams never overlap.
+    """
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, purpose, block]))
 
 
 def initial_velocities(key: int, masses: np.ndarray, temperature: float) -> np.ndarray:
-    """Draw velocities (n, 3) in Å/fs from the Maxwell-Boltzmann distribution; masses (n,) in amu, temperature in K."""
+    """Draw velocities (n, 3) in Å/fs from the Maxwell-Boltzmann distribution.
+
+    Masses (n,) in amu, temperature in K.
+    """
     normal = _generator(key, _VELOCITIES, 0).standard_normal((len(masses), 3))
     return normal * np.sqrt(BOLTZMANN_EV_PER_K * temperature * ACCELERATION / masses)[:, None]
 

@@ -1,12 +1,12 @@
 """Batched dynamics at constant temperature and pressure: velocity Verlet, thermostat and barostat.
 
-One step is kick (half), drift (half), thermostat, barostat, drift (half), forces, kick (half). Thermostat and barostat act
-in the middle, where positions and half-step velocities agree to second order in the time step, and before the forces,
-which are therefore those of the scaled cell.
+One step is kick (half), drift (half), thermostat, barostat, drift (half), forces, kick (half). Thermostat and
+barostat act in the middle, where positions and half-step velocities agree to second order in the time step,
+and before the forces, which are therefore those of the scaled cell.
 
-The kinetic energy that is reported and controlled is that of the half step: it is the one that agrees with the virial;
-that of the full step is too low by the mean of (omega dt / 2)^2 over the vibrations (Grønbech-Jensen & Farago 2014,
-doi:10.1063/1.4901303).
+The kinetic energy that is reported and controlled is that of the half step: it is the one that agrees with
+the virial; that of the full step is too low by the mean of (omega dt / 2)^2 over the vibrations
+(Grønbech-Jensen & Farago 2014, doi:10.1063/1.4901303).
 """
 
 from collections.abc import Sequence
@@ -78,8 +78,8 @@ class NpT:
     ) -> State:
         """Take the part of a step before the new forces: positions, cells and half-step velocities.
 
-        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``; without ``limits`` all cells move freely; without ``timesteps`` all
-        advance by the same. Energies, forces and stresses are still the old ones.
+        ``noise`` is (B, WIDTH), see ``pesatlas.dynamics.noise``; without ``limits`` all cells move freely;
+        without ``timesteps`` all advance by the same. Energies, forces and stresses are still the old ones.
         """
         dt = self._of_atoms(state, timesteps)
         velocities = state.velocities + (0.5 * dt * ACCELERATION) * state.forces / state.masses[:, None]
@@ -119,21 +119,24 @@ class NpT:
         """Strain cell, positions and momenta: stochastic cell rescaling with all lengths and angles free.
 
         Bernetti & Bussi 2020, doi:10.1063/5.0020514; anisotropic: Del Tatto, Raiteri, Bernetti & Bussi 2022,
-        doi:10.3390/app12031139. With h the cell, D = beta kT / (3 V tau) and a symmetric matrix of independent normals Z,
-        one step is h -> h exp(G), G = beta/(3 tau) (P_int - P0) dt + sqrt(2 D dt) Z: Z's off-diagonal elements have variance
-        1/2. Written as an exponential it leaves exp(-(K + U + P0 V)/kT) V^-2 dh dr dp invariant without the term kT/V,
-        which belongs to the linear form; this is the usual ensemble, whose volumes are distributed as exp(-P0 V/kT) Z(V) dV.
-        A symmetric strain does not rotate the cell. The internal pressure is that of 3n-3 degrees of freedom.
+        doi:10.3390/app12031139. With h the cell, D = beta kT / (3 V tau) and a symmetric matrix of
+        independent normals Z, one step is h -> h exp(G), G = beta/(3 tau) (P_int - P0) dt + sqrt(2 D dt) Z:
+        Z's off-diagonal elements have variance 1/2. Written as an exponential it leaves exp(-(K + U + P0
+        V)/kT) V^-2 dh dr dp invariant without the term kT/V, which belongs to the linear form; this is the
+        usual ensemble, whose volumes are distributed as exp(-P0 V/kT) Z(V) dV. A symmetric strain does not
+        rotate the cell. The internal pressure is that of 3n-3 degrees of freedom.
 
-        ``limits`` allow some strains only: those of a linear subspace of the symmetric matrices. Drift and noise are projected onto
-        it, so that a strain outside has neither. What is sampled then: let A run over an orthonormal basis of the subspace and X_A
-        be the derivative along h -> h exp(eA), r -> r exp(eA), p -> p exp(-eA). X_A keeps dr dp, and the Haar measure dg of the group
-        that these strains generate. For the step above, density f against dg dr dp is stationary, with detailed balance, if
-        drift_A = D X_A ln(D f) for every A. With f = exp(-(K + U + P0 V)/kT) V and D = c/V, D f is the exponential alone, and
-        D X_A of it is D V tr(A (P_int - P0))/kT: the drift above, projected. The argument holds for each A by itself, so it does
-        not matter how many there are. For all strains dg is V^-3 dh, which gives back V^-2 dh; for a change of size alone
-        dg = dV/V; in the plane, with area a, dg is da/a times that of the shape: each time the volume is distributed as
-        exp(-P0 V/kT) Z(V) dV, without a further power of V.
+        ``limits`` allow some strains only: those of a linear subspace of the symmetric matrices. Drift and
+        noise are projected onto it, so that a strain outside has neither. What is sampled then: let A run
+        over an orthonormal basis of the subspace and X_A be the derivative along h -> h exp(eA), r -> r
+        exp(eA), p -> p exp(-eA). X_A keeps dr dp, and the Haar measure dg of the group that these strains
+        generate. For the step above, density f against dg dr dp is stationary, with detailed balance, if
+        drift_A = D X_A ln(D f) for every A. With f = exp(-(K + U + P0 V)/kT) V and D = c/V, D f is the
+        exponential alone, and D X_A of it is D V tr(A (P_int - P0))/kT: the drift above, projected. The
+        argument holds for each A by itself, so it does not matter how many there are. For all strains dg is
+        V^-3 dh, which gives back V^-2 dh; for a change of size alone dg = dV/V; in the plane, with area a, dg
+        is da/a times that of the shape: each time the volume is distributed as exp(-P0 V/kT) Z(V) dV, without
+        a further power of V.
         """
         dt = self.timestep_fs if timesteps is None else timesteps.fs
         volumes = state.volumes

@@ -1,8 +1,9 @@
 """Batched relaxation of positions and cells to zero force and pressure, by FIRE.
 
-FIRE: Bitzek et al. 2006, doi:10.1103/PhysRevLett.97.170201, with the parameters and the limit of a step that ASE has. Each structure
-has its own time step and its own mixing. A cell is relaxed by its strain times its number of atoms, whose force is the virial over
-the number of atoms: what ASE's ``FrechetCellFilter`` does, but for the order in which strains are put together.
+FIRE: Bitzek et al. 2006, doi:10.1103/PhysRevLett.97.170201, with the parameters and the limit of a step that
+ASE has. Each structure has its own time step and its own mixing. A cell is relaxed by its strain times its
+number of atoms, whose force is the virial over the number of atoms: what ASE's ``FrechetCellFilter`` does,
+but for the order in which strains are put together.
 """
 
 import logging
@@ -52,7 +53,8 @@ class Settings:
 
     Attributes
     ----------
-    fmax_eV_per_A : largest force on an atom, and largest row of the virial over the number of atoms, in eV/Å and eV
+    fmax_eV_per_A : largest force on an atom, and largest row of the virial over the number of atoms, in eV/Å
+        and eV
     max_steps : after so many steps it has not converged
     relax_cell : whether the cell is relaxed too, to zero pressure
     """
@@ -75,7 +77,8 @@ def to_batch(structures: Sequence[Start], device: torch.device) -> Batch:
 def relax(potential: Potential, starts: Sequence[Start], settings: Settings) -> list[Relaxed | Failure]:
     """Relax structures together; return what became of each, in their order.
 
-    The same structures together give the same result to the last bit on a CPU; a potential's rounding may depend on who is together.
+    The same structures together give the same result to the last bit on a CPU; a potential's rounding may
+    depend on who is together.
     """
     ended: dict[int, Relaxed | Failure] = {}
     if starts:

@@ -30,10 +30,10 @@ _COLUMNS = ["snapshot_id", "n_atoms", "numbers", "positions_A", "cell_A"]
 def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moments: Path) -> None:
     """Describe every frame of ``snapshots`` by vectors of its structure and its atoms.
 
-    Frames are read in row groups, encoded together by atoms, rounded to float16 and written in the same order. Moments are
-    summed from the rounded values, so that they are those of the table. A frame with a feature that is not finite (or beyond
-    float16) keeps its row, all its values NaN, stays out of the moments and is counted as ``not_finite`` in the manifest: it
-    is never picked, and spoils nothing.
+    Frames are read in row groups, encoded together by atoms, rounded to float16 and written in the same
+    order. Moments are summed from the rounded values, so that they are those of the table. A frame with a
+    feature that is not finite (or beyond float16) keeps its row, all its values NaN, stays out of the moments
+    and is counted as ``not_finite`` in the manifest: it is never picked, and spoils nothing.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def _frame(row: dict[str, Any], encoder: Encoder) -> Frame | None:
     unknown = sorted(set(numbers.tolist()) - encoder.elements)
     if unknown:
         raise UserError(
-            f"{row['snapshot_id']}: the encoder {encoder.name} does not know the element(s) with atomic number {unknown}. "
+            f"{row['snapshot_id']}: the encoder {encoder.name} does not know the element(s) with atomic "
+            f"number {unknown}. "
             "Choose another in encode.encoder, or leave these structures out."
         )
     frame = Frame(

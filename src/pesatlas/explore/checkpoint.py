@@ -1,7 +1,8 @@
 """Checkpoints of running trajectories, from which a killed job resumes.
 
-Two files in the work folder. ``frames.ledger`` grows by one record of new frames at each checkpoint; ``checkpoint.npz`` is replaced
-atomically and says how many of these records are its own, so that records of a checkpoint that was never finished do not count.
+Two files in the work folder. ``frames.ledger`` grows by one record of new frames at each checkpoint;
+``checkpoint.npz`` is replaced atomically and says how many of these records are its own, so that records of a
+checkpoint that was never finished do not count.
 """
 
 import logging

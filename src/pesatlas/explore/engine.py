@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 class Engine:
     """Run trajectories to their ends.
 
-    Which trajectories share a batch at which step follows from their order and the capacity alone, and is restored from the
-    checkpoint: a potential's last bits may depend on what it evaluates together.
+    Which trajectories share a batch at which step follows from their order and the capacity alone, and is
+    restored from the checkpoint: a potential's last bits may depend on what it evaluates together.
 
     Parameters
     ----------
@@ -55,10 +55,12 @@ class Engine:
         self._failed = 0
 
     def run(self, trajectories: Mapping[str, Trajectory], missing: Collection[str]) -> None:
-        """Go on from the checkpoint; without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+        """Go on from the checkpoint.
 
-        What was to be computed is decided once, at the start: a resumed job that left out what was finished since would
-        evaluate other structures together than the job it goes on for.
+        Without one, run those of ``trajectories`` (by key) whose keys are ``missing``.
+
+        What was to be computed is decided once, at the start: a resumed job that left out what was finished
+        since would evaluate other structures together than the job it goes on for.
         """
         progress = self._checkpoint.load(trajectories)
         if progress is None:
@@ -78,7 +80,7 @@ class Engine:
                 self._checkpoint.save(progress)
                 saved = time.monotonic()
             meter.report(progress, self._failed)
-        meter.publish(progress, self._failed)
+        meter.write_progress(progress, self._failed)
         self._checkpoint.save(progress)
 
     def _fill(self, progress: Progress) -> None:
@@ -174,7 +176,7 @@ class Meter:
         self._settings = settings
         self._begun = self._said = time.monotonic()
         self._work = 0
-        self.publish(progress, 0)
+        self.write_progress(progress, 0)
 
     def count(self, atoms: int) -> None:
         """Take note of one step with so many atoms."""
@@ -196,10 +198,10 @@ class Meter:
             rate,
             _duration(self._left(progress) / rate) if rate else "unknown time",
         )
-        self.publish(progress, failed)
+        self.write_progress(progress, failed)
 
-    def publish(self, progress: Progress, failed: int) -> None:
-        """Tell ``pesatlas status``."""
+    def write_progress(self, progress: Progress, failed: int) -> None:
+        """Write the progress file for ``pesatlas status``."""
         rate = self._rate()
         report(
             "trajectories",

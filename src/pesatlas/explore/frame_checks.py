@@ -13,7 +13,10 @@ from pesatlas.tables.failures import Failure
 
 
 def check_start(cell: np.ndarray, positions: np.ndarray, abort: Abort) -> Failure | None:
-    """Look at a structure before a potential does: overlapping atoms can stop a model for all its neighbours."""
+    """Look at a structure before a potential does.
+
+    Overlapping atoms can stop a model for all its neighbours.
+    """
     if not (np.isfinite(cell).all() and np.isfinite(positions).all() and np.linalg.det(cell) > 0):
         return Failure(
             FailureReason.NOT_FINITE,

@@ -1,9 +1,10 @@
 """Minimum energy paths between two states of a cell; their images are the frames.
 
-Both states are relaxed in their cell, which is kept. Images between them are put where pair distances change evenly (image dependent
-pair potential, Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)), then moved by the nudged elastic band: tangents of Henkelman &
-Jónsson (J. Chem. Phys. 113, 9978 (2000)), in the end with an image that climbs to the saddle (Henkelman et al., J. Chem. Phys. 113,
-9901 (2000)). Bands and their optimiser are ASE's; the images of many bands are evaluated together.
+Both states are relaxed in their cell, which is kept. Images between them are put where pair distances change
+evenly (image dependent pair potential, Smidstrup et al., J. Chem. Phys. 140, 214106 (2014)), then moved by
+the nudged elastic band: tangents of Henkelman & Jónsson (J. Chem. Phys. 113, 9978 (2000)), in the end with an
+image that climbs to the saddle (Henkelman et al., J. Chem. Phys. 113, 9901 (2000)). Bands and their optimiser
+are ASE's; the images of many bands are evaluated together.
 """
 
 import logging
@@ -144,7 +145,8 @@ class _Band:
             return None
         return Failure(
             FailureReason.NOT_CONVERGED,
-            f"the force on the path is {largest:.2g} eV/Å after {_MAX_STEPS} steps (wanted: {_FMAX_EV_PER_A:g})",
+            f"the force on the path is {largest:.2g} eV/Å after {_MAX_STEPS} steps (wanted: "
+            f"{_FMAX_EV_PER_A:g})",
         )
 
     def move(self) -> None:
@@ -154,7 +156,10 @@ class _Band:
     def found(self, step: int) -> str:
         """Say what the path is like; energies are the potential's."""
         first, highest, last = self._neb.energies[0], self._neb.energies.max(), self._neb.energies[-1]
-        return f"path found after {step} steps, barrier {highest - first:.3g} eV, {highest - last:.3g} eV the other way"
+        return (
+            f"path found after {step} steps, barrier {highest - first:.3g} eV, {highest - last:.3g} eV the "
+            "other way"
+        )
 
     def frames(self, failure: Failure | None) -> tuple[list[Frame], Failure | None]:
         """Return the images as frames, and what is wrong: images with atoms too close are left out."""
@@ -182,7 +187,10 @@ def _largest(forces: np.ndarray) -> float:
 
 
 def _first_guess(path: Trajectory, first: np.ndarray, last: np.ndarray) -> list[Atoms]:
-    """Return images between two states; a straight line may lead through an atom, so the one that moves most is bent past it."""
+    """Return images between two states.
+
+    A straight line may lead through an atom, so the one that moves most is bent past it.
+    """
     atoms = Atoms(path.numbers, cell=path.cell, positions=first, pbc=True)
     images = [atoms.copy() for _ in range(path.images)]
     images[-1].positions = last
@@ -202,10 +210,15 @@ def _first_guess(path: Trajectory, first: np.ndarray, last: np.ndarray) -> list[
 
 
 def _evaluate(bands: Sequence[_Band], potential: Potential) -> dict[int, Failure]:
-    """Let the images of all bands know what the potential says of them; return what failed, by place in ``bands``."""
+    """Let the images of all bands know what the potential says of them.
+
+    Return what failed, by place in ``bands``.
+    """
     asked = [(i, image) for i, band in enumerate(bands) for image in band.unknown]
     if not asked:
-        return {}  # steps have become too short to move anything: where forces jump, as some potentials' do, no path is found
+        # steps have become too short to move anything: where forces jump, as some potentials' do, no path is
+        # found
+        return {}
     batch = to_batch([Start(x.numbers, x.cell.array, x.positions) for _, x in asked], potential.device)
     found, failures, _ = evaluate(potential, batch)
     energies, forces, stresses = (x.cpu().numpy() for x in (found.energies, found.forces, found.stresses))

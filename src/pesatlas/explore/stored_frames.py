@@ -29,7 +29,9 @@ Frame = dict[str, Any]
 
 
 def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) -> dict[int, Frame]:
-    """Make frames of some structures of a state, by place in it; ``steps`` says which ones, and how far each is.
+    """Make frames of some structures of a state, by place in it.
+
+    ``steps`` says which ones, and how far each is.
 
     What does not move has no kinetic temperature, nor has a cell of one atom.
     """
@@ -63,7 +65,10 @@ def make_frame(
     largest_force: float,
     temperature: float | None = None,
 ) -> Frame:
-    """Make a frame of what a potential says; units are those of the columns, ``stress`` has its six components."""
+    """Make a frame of what a potential says.
+
+    Units are those of the columns, ``stress`` has its six components.
+    """
     return {
         "step": step,
         "cell_A": cell.ravel(),

@@ -214,7 +214,10 @@ def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Ite
 
 
 def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
-    """Return what a condition says, completed by section ``explore``; times are rounded to whole frames and steps."""
+    """Return what a condition says, completed by section ``explore``.
+
+    Times are rounded to whole frames and steps.
+    """
     of_abort = {name: condition[name] for name in Abort.model_fields if condition.get(name) is not None}
     ramp = condition.get("ramp") or ()
     compressibility = condition.get("compressibility_per_GPa")
@@ -242,8 +245,9 @@ def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:
 def displacement_ratios(trajectory: Trajectory, frames: pa.Table) -> list[float]:
     """Return, for each frame, how far atoms are from where they started, over the shortest distance there.
 
-    Root mean square in scaled coordinates, so that a strain of the cell does not count, in the cell of the frame, and without the
-    drift of the centre of mass. Crystals melt where the vibrations reach 0.1 to 0.15 (F. A. Lindemann, Phys. Z. 11, 609 (1910)).
+    Root mean square in scaled coordinates, so that a strain of the cell does not count, in the cell of the
+    frame, and without the drift of the centre of mass. Crystals melt where the vibrations reach 0.1 to 0.15
+    (F. A. Lindemann, Phys. Z. 11, 609 (1910)).
     """
     scaled = trajectory.positions @ np.linalg.inv(trajectory.cell)
     nearest = min_distance(trajectory.cell, trajectory.positions)

@@ -16,7 +16,9 @@ _OF_ATOMS = ("forces", "magmoms", "initial_charges")
 
 
 def database_rows(path: Path) -> Iterator[Any]:
-    """Yield the rows of an ASE database (``.db``, ``.aselmdb``); in the place of one that cannot be read, its ``UnusableFrame``.
+    """Yield the rows of an ASE database (``.db``, ``.aselmdb``).
+
+    In the place of one that cannot be read, its ``UnusableFrame``.
 
     Raises
     ------
@@ -76,7 +78,10 @@ def items(path: Path) -> Iterator[Item]:
 
 
 def about_of(row: Any) -> dict[str, Any]:
-    """Return what a row has beside its geometry: its data, its key-value pairs, and results of one number or tensor."""
+    """Return what a row has beside its geometry.
+
+    Its data, its key-value pairs, and results of one number or tensor.
+    """
     about = dict(row.data or {})
     about.update(row.key_value_pairs)
     about.update({name: row.get(name) for name in _RESULTS if row.get(name) is not None})

@@ -1,7 +1,8 @@
 """The comment line of extended XYZ: keys and values as text, as in the file.
 
-The grammar is that of ASE (``key=value``, values in quotes, brackets or braces, backslashes that escape, a key alone is ``T``), but a
-value is not turned into a number, a boolean or an array: an id such as ``0012345``, ``12e4``, ``T`` or ``[1,2]`` is text.
+The grammar is that of ASE (``key=value``, values in quotes, brackets or braces, backslashes that escape, a
+key alone is ``T``), but a value is not turned into a number, a boolean or an array: an id such as
+``0012345``, ``12e4``, ``T`` or ``[1,2]`` is text.
 """
 
 import json
@@ -28,8 +29,8 @@ def parse_comment(line: str) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If there is a lattice in it, and a quote or bracket that is not closed or a key with two values; in free text (``it's water``) that
-        is no fault.
+        If there is a lattice in it, and a quote or bracket that is not closed or a key with two values; in
+        free text (``it's water``) that is no fault.
     """
     line = line.strip()
     found: list[tuple[str, str]] = []
@@ -49,7 +50,10 @@ def parse_comment(line: str) -> dict[str, str]:
 
 
 def _check_twice(key: str, first: str, last: str) -> None:
-    """Refuse two values of one key, but for notes of our own: a frame that is selected again has those of both times."""
+    """Refuse two values of one key, but for notes of our own.
+
+    A frame that is selected again has those of both times.
+    """
     if first == last or key.startswith(_OWN):
         return
     try:

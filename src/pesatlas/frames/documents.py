@@ -1,6 +1,7 @@
 """JSON records with a structure in pymatgen's form, as lattice, species and coordinates.
 
-Nothing else of a structure is looked at: pymatgen itself decodes properties of structures and sites, and imports the modules that they name.
+Nothing else of a structure is looked at: pymatgen itself decodes properties of structures and sites, and
+imports the modules that they name.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,10 @@ _ABOUT_SITES = ("nsites", "num_sites")
 
 
 def items(path: Path) -> Iterator[Item]:
-    """Yield the records of a file with their frames: a structure itself, or one under the key ``structure``."""
+    """Yield the records of a file with their frames.
+
+    A structure itself, or one under the key ``structure``.
+    """
     for i, record in enumerate(records(path), start=1):
         where = f"entry {i}"
         if isinstance(record, UnusableFrame):
@@ -167,7 +171,8 @@ def _species(site: Any, at: int) -> list[tuple[str, float]]:
 def _position(site: Any, at: int, cell: NDArray[Any], *, comparable: bool) -> NDArray[Any]:
     """Return the Cartesian position of a site (Å): that of its fractional coordinates, if it has them.
 
-    ``comparable`` is whether the file gives the directions of the lattice vectors; only then has a site one position in both forms.
+    ``comparable`` is whether the file gives the directions of the lattice vectors; only then has a site one
+    position in both forms.
     """
     if site.get("abc") is None:
         return np.array(_need(site, "xyz", f"site {at} has no 'abc' and"), dtype=float).reshape(3)

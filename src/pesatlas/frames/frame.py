@@ -1,6 +1,7 @@
 """A frame of a foreign file, and the check that it is a periodic, neutral, ordered crystal.
 
-Sources of a campaign, ``select``, ``gaps``, ``select.reference`` and ``pesatlas import`` all ask ``check_usable``.
+Sources of a campaign, ``select``, ``gaps``, ``select.reference`` and ``pesatlas import`` all ask
+``check_usable``.
 """
 
 import json
@@ -17,7 +18,10 @@ from pesatlas.frames.text import decoded
 from pesatlas.tables.schemas import FailureReason
 
 ID_KEYS = ("structure_id", "mp_id", "material_id", "matpes_id", "entry_id")
-"""Keys under which an entry names its crystal: in JSON records, extended XYZ comments and ASE database rows."""
+"""Keys under which an entry names its crystal.
+
+In JSON records, extended XYZ comments and ASE database rows.
+"""
 
 MOST_ATOMS = 1_000_000
 """A file that claims more atoms for one entry is refused before anything is allocated."""
@@ -51,7 +55,10 @@ class UnusableFrame(Exception):  # noqa: N818 - a decision about an entry, not a
 
 
 class Refusal(NamedTuple):
-    """An entry of a dataset that does not become a row of table ``imported``: the same words as in table ``failures``."""
+    """An entry of a dataset that does not become a row of table ``imported``.
+
+    The same words as in table ``failures``.
+    """
 
     key: str
     structure_id: str
@@ -86,7 +93,8 @@ class Frame:
 def check_usable(frame: Frame) -> None:
     """Raise ``UnusableFrame`` if a frame cannot be used; the first reason in this order counts.
 
-    Shapes and elements, periodicity, occupation, charge, numbers that are not finite, the cell, isolated atoms.
+    Shapes and elements, periodicity, occupation, charge, numbers that are not finite, the cell, isolated
+    atoms.
     """
     n = len(frame.numbers)
     if n == 0 or frame.positions.shape != (n, 3):
@@ -165,7 +173,8 @@ def _check_charge(frame: Frame) -> None:
 def charged(charge: Any) -> str:
     """Return the sentence about a charged cell."""
     return (
-        f"it has a charge of {charge}; cells of a campaign are neutral, charged ones are of another surface"
+        f"it has a charge of {charge}; cells of a campaign are neutral, charged ones are another level of "
+        "theory"
     )
 
 
@@ -246,7 +255,10 @@ def own_id(about: Any, keys: Sequence[str] = ID_KEYS) -> str | None:
 
 
 def text_id(value: Any) -> str | None:
-    """Return an id as text: a text as it is, a number as Python writes it; None if there is none (null, not a number, empty)."""
+    """Return an id as text: a text as it is, a number as Python writes it.
+
+    None if there is none (null, not a number, empty).
+    """
     if value is None or value != value or value == "":  # noqa: PLR0124 - not a number is not itself
         return None
     return decoded(str(value))

@@ -53,7 +53,9 @@ def broken(where: str, why: UnusableFrame) -> Item:
 
 
 def numbered(items: Iterator[Item], stem: str) -> Iterator[tuple[str, Item]]:
-    """Yield every entry with the name that it has if it carries none: that of the file, numbered from 0 if there are many.
+    """Yield every entry with the name that it has if it carries none.
+
+    That of the file, numbered from 0 if there are many.
 
     When the file cannot be read on, what came before is kept, and a broken entry comes last.
     """

@@ -15,9 +15,12 @@ _TORN = 16
 
 
 def records(path: Path) -> Iterator[Any]:
-    """Yield what a file holds, as Python's JSON has it; in the place of a line that is no JSON, an ``UnusableFrame``.
+    """Yield what a file holds, as Python's JSON has it.
 
-    In a list, what follows a record that is no JSON cannot be told apart: the last thing is an ``UnusableFrame`` then.
+    In the place of a line that is no JSON, an ``UnusableFrame``.
+
+    In a list, what follows a record that is no JSON cannot be told apart: the last thing is an
+    ``UnusableFrame`` then.
     """
     with open_text(path) as file:
         text = _Text(file)

@@ -1,8 +1,9 @@
 """Labels of foreign entries: energy, forces, stress and moments under the names of various programs.
 
-Names may have the prefix ``REF_`` (MACE) or ``dft_`` (GAP), in any case of letters. A virial is minus the stress times the volume. Whatever
-looks like a label and is not read is named in a note; notes are counted by the importer. A stress that is zero throughout was not
-calculated: no program prints six exact zeros for a crystal, and many put zeros where they have nothing.
+Names may have the prefix ``REF_`` (MACE) or ``dft_`` (GAP), in any case of letters. A virial is minus the
+stress times the volume. Whatever looks like a label and is not read is named in a note; notes are counted by
+the importer. A stress that is zero throughout was not calculated: no program prints six exact zeros for a
+crystal, and many put zeros where they have nothing.
 """
 
 import re
@@ -38,7 +39,8 @@ _QUANTITY = {_FREE: _ENERGY, _VIRIAL: _STRESS}
 """Labels of one quantity: of two prefixes, one is of another calculation."""
 _ALIKE = {"energy": {_ENERGY, _FREE}, "forces": {_FORCES}}
 _LOOKS_LIKE_A_LABEL = re.compile(
-    r"energ|force|stress|virial|pressure|magmom|magnetic_moment|dipole|polari[sz]ab|hessian|born_|^bec$|band_?gap|^charges$"
+    r"energ|force|stress|virial|pressure|magmom|magnetic_moment|dipole|polari[sz]ab|hessian|born_|^bec$"
+    r"|band_?gap|^charges$"
 )
 _NOT_A_LABEL = re.compile(r"weight|cutoff|above_hull|initial_|_key$|^max_|^config")
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -53,7 +55,8 @@ NOT_COMPUTED = "a stress that is zero throughout was not calculated: null"
 class Labels:
     """What was calculated for a frame: eV, eV/Å, eV/Å³ tension positive in Voigt order xx yy zz yz xz xy, μB.
 
-    ``notes`` say what was not taken as it stands; they have no numbers of the row, so that they can be counted.
+    ``notes`` say what was not taken as it stands; they have no numbers of the row, so that they can be
+    counted.
     """
 
     energy: float
@@ -84,8 +87,8 @@ def read_labels(
     Raises
     ------
     UnusableFrame
-        If energy or forces are missing or of another calculation, something is not finite or no number, or two values contradict
-        each other.
+        If energy or forces are missing or of another calculation, something is not finite or no number, or
+        two values contradict each other.
     """
     found, unread = _find(frame, extra or {}, known)
     taken, others = _take(found)
@@ -114,7 +117,9 @@ def read_labels(
 
 
 def check_finite(frame: Frame, extra: Mapping[str, Any]) -> None:
-    """Refuse a frame with a label that is not finite, also where labels are only handed on; without labels there is nothing to refuse.
+    """Refuse a frame with a label that is not finite, also where labels are only handed on.
+
+    Without labels there is nothing to refuse.
 
     Parameters
     ----------
@@ -136,7 +141,10 @@ def check_finite(frame: Frame, extra: Mapping[str, Any]) -> None:
 
 
 def is_label(column: str) -> bool:
-    """Whether a column of a table holds energies, forces or stresses: under a name of foreign files, or of our own tables."""
+    """Whether a column of a table holds energies, forces or stresses.
+
+    Under a name of foreign files, or of our own tables.
+    """
     return column in _OUR_COLUMNS or _NAMES.get(bare(column)) not in {None, _MOMENTS}
 
 
@@ -191,8 +199,9 @@ def _find(
 def _take(found: Mapping[str, list[_Found]]) -> tuple[dict[str, _Found], list[_Found]]:
     """Return one value for each label, and the others.
 
-    Reference labels go before others. Labels of several prefixes are taken together where none of them competes: whoever has two energies
-    has one of a model, and the forces and the stress with the same prefix are the model's.
+    Reference labels go before others. Labels of several prefixes are taken together where none of them
+    competes: whoever has two energies has one of a model, and the forces and the stress with the same prefix
+    are the model's.
     """
     everything = [(kind, each) for kind, those in found.items() for each in those]
     taken: dict[str, _Found] = {}
@@ -222,7 +231,8 @@ def _missing(
             mine = ", ".join(each.key for each in taken.values())
             return UnusableFrame(
                 FailureReason.BAD_OUTPUT,
-                f"labels of two calculations: {mine}; and {with_it}. The first have no {name}, and {rivals[0].key} may be of a model",
+                f"labels of two calculations: {mine}; and {with_it}. The first have no {name}, and "
+                f"{rivals[0].key} may be of a model",
             )
     named = [*unread, *(each.key for each in others)]
     other = f"; it has {', '.join(named)}, not read" if named else ""
@@ -308,5 +318,6 @@ def _check_alike(key: str, stress: NDArray[np.float64], by_virial: NDArray[np.fl
     if np.abs(stress - by_virial).max() > _ASYMMETRY * scale + _SMALLEST_STRESS:
         raise UnusableFrame(
             FailureReason.BAD_OUTPUT,
-            f"{key} has {stress[0]:g} for xx, and the virial says {by_virial[0]:g} eV/Å3: another unit or sign",
+            f"{key} has {stress[0]:g} for xx, and the virial says {by_virial[0]:g} eV/Å3: another unit or "
+            "sign",
         )

@@ -6,7 +6,10 @@ from typing import IO, Any
 
 
 def open_text(path: Path) -> IO[str]:
-    """Open a text file that people wrote: gzipped or not, any line ends; bytes that are no UTF-8 become latin-1 in ``decoded``."""
+    """Open a text file that people wrote: gzipped or not, any line ends.
+
+    Bytes that are no UTF-8 become latin-1 in ``decoded``.
+    """
     with _open(path, "rb") as file:
         head = file.read(2)
     encoding = "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

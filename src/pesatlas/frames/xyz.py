@@ -1,7 +1,8 @@
 """Extended XYZ, entry by entry: a broken entry is skipped alone; memory does not grow with the file.
 
-Entries are found by their count lines; where a count is wrong, reading goes on at the next line that holds one number alone. Text may be
-UTF-8 or UTF-16 with or without a byte-order mark, or latin-1, with lines that end in any way, and gzipped.
+Entries are found by their count lines; where a count is wrong, reading goes on at the next line that holds
+one number alone. Text may be UTF-8 or UTF-16 with or without a byte-order mark, or latin-1, with lines that
+end in any way, and gzipped.
 """
 
 import re
@@ -253,7 +254,10 @@ def usable_frame(entry: Entry, about: Mapping[str, str]) -> Frame:
 
 
 def lines_for_ase(entry: Entry) -> list[str]:
-    """Return the lines of the atoms of a frame without their ends; deuterium and tritium, which ASE does not read, as hydrogen."""
+    """Return the lines of the atoms of a frame without their ends.
+
+    Deuterium and tritium, which ASE does not read, as hydrogen.
+    """
     lines = [decoded(line.rstrip("\r\n")) for line in entry.lines]
     properties = _properties(_value(parse_comment(entry.comment), "Properties") or _DEFAULT)
     if properties[0].name not in _SYMBOLS:
@@ -270,7 +274,10 @@ def _value(about: Mapping[str, str], name: str) -> str | None:
 
 
 def _pbc(text: str | None) -> tuple[bool, bool, bool]:
-    """Return along which vectors an entry is periodic; with a lattice and without a word about it, along all."""
+    """Return along which vectors an entry is periodic.
+
+    With a lattice and without a word about it, along all.
+    """
     if text is None:
         return True, True, True
     words = [word.lower() for word in text.replace(",", " ").strip("[]{} ").split()]
@@ -312,7 +319,10 @@ def _array(columns: list[tuple[str, ...]], each: _Property) -> NDArray[Any]:
 
 
 def _species(columns: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Take the species out of the columns; atomic numbers count where both are there, and must not contradict."""
+    """Take the species out of the columns.
+
+    Atomic numbers count where both are there, and must not contradict.
+    """
     symbols = next((columns.pop(name) for name in _SYMBOLS if name in columns), None)
     numbers = next((columns.pop(name) for name in _NUMBERS if name in columns), None)
     if numbers is None:

@@ -10,7 +10,10 @@ _CODEC = "zstd"
 
 
 def pack(folder: Path) -> bytes:
-    """Return the files of ``folder`` (no folders below it) as a ``.tar.zst``: the same files give the same bytes."""
+    """Return the files of ``folder`` (no folders below it) as a ``.tar.zst``.
+
+    The same files give the same bytes.
+    """
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:
         for path in sorted(folder.iterdir()):

@@ -24,9 +24,8 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
 
     Parameters
     ----------
-    name : str
-        The ``label_key`` of a label; or a ``snapshot_id``, or an isolated atom as ``atom:Si``, of which every level gets a folder
-        of its own.
+    name : str The ``label_key`` of a label; or a ``snapshot_id``, or an isolated atom as ``atom:Si``, of
+        which every level gets a folder of its own.
 
     Raises
     ------
@@ -41,7 +40,8 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
     found = {level: payload for level, key in keys.items() if (payload := store.get(key))}
     if not found:
         raise UserError(
-            f"nothing of {name} is archived in {store.folder}. Either it has not been calculated, or label.keep_outputs was false "
+            f"nothing of {name} is archived in {store.folder}. Either it has not been calculated, or "
+            "label.keep_outputs was false "
             "when it was."
         )
     return [path for level, payload in found.items() for path in unpack(payload, folder / level)]
@@ -62,7 +62,8 @@ def _keys(campaign: Campaign, results: Path, name: str) -> dict[str, str]:
     ).to_pylist()
     if not rows:
         raise UserError(
-            f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an isolated atom as atom:Si, "
+            f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an "
+            "isolated atom as atom:Si, "
             "or the label_key of a label (32 hexadecimal digits)."
         )
     return _of_snapshot(rows[0], levels, results)

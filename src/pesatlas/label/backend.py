@@ -42,8 +42,8 @@ class Workdir:
     ----------
     scratch : empty folder on the node, removed afterwards
     keep : empty folder; what is left there is archived with the outcome
-    handover : folder that the levels of one geometry share while they are calculated one after the other, e.g. for a
-        wavefunction; may be empty where a level before was taken from the store
+    handover : folder that the levels of one geometry share while they are calculated one after the other,
+        e.g. for a wavefunction; may be empty where a level before was taken from the store
     timeout_s : longest time for the attempt, s
     cores : how many cores it may use
     cpus : which; empty if they are not assigned
@@ -64,7 +64,8 @@ class Result:
     Attributes
     ----------
     corrections : what was changed, by a program, to make the calculation succeed
-    quarantine_reasons : why the label must not enter a dataset although it is finished, e.g. a correction of what defines its level
+    quarantine_reasons : why the label must not enter a dataset although it is finished, e.g. a correction of
+        what defines its level
     """
 
     energy_eV: float
@@ -89,7 +90,8 @@ class Failed:
     Attributes
     ----------
     attempts : how many were made in all
-    before : how many of them were made before it was last put back into the queue; they do not count against the limit
+    before : how many of them were made before it was last put back into the queue; they do not count against
+        the limit
     memory_mb : memory of the job of the last attempt, MB; 0 if it is not known
     """
 
@@ -125,7 +127,10 @@ class Backend(Protocol):
     """A module in ``pesatlas.label.backends``."""
 
     def calculate(self, task: Task, options: Any, place: Workdir) -> Outcome:
-        """Prepare, run, parse and verify one calculation; failures are returned, not raised. Called from several threads."""
+        """Prepare, run, parse and verify one calculation; failures are returned, not raised.
+
+        Called from several threads.
+        """
         ...
 
 

@@ -35,8 +35,9 @@ def label_batch(
 ) -> None:
     """Calculate every pick of ``batch`` at every level, and write the tables ``labels`` and ``failures``.
 
-    A calculation that fails becomes a row with its reason and costs no other. What was calculated before, by any campaign
-    on the same store, is not calculated again. A killed job loses at most the calculation it was in.
+    A calculation that fails becomes a row with its reason and costs no other. What was calculated before, by
+    any campaign on the same store, is not calculated again. A killed job loses at most the calculation it was
+    in.
 
     Parameters
     ----------

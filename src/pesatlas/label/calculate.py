@@ -66,7 +66,10 @@ def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
 
 
 def failure_key(key: str) -> str:
-    """Key of what went wrong for no reason of the task's own; another than the task's, so that it never hides a result."""
+    """Key of what went wrong for no reason of the task's own.
+
+    Another than the task's, so that it never hides a result.
+    """
     return f"{key}-mishap"
 
 
@@ -110,9 +113,9 @@ class Calculations:
     def outcomes(self, groups: Iterable[Sequence[Task]]) -> Iterator[list[Outcome]]:
         """Yield the outcomes of each group of tasks, in order; a group is one geometry at several levels.
 
-        What no campaign on this store ever calculated is calculated: the tasks of a group one after the other,
-        ``label.parallel`` groups side by side. When this generator is closed or fails, calculations that run are stopped
-        and count for nothing.
+        What no campaign on this store ever calculated is calculated: the tasks of a group one after the
+        other, ``label.parallel`` groups side by side. When this generator is closed or fails, calculations
+        that run are stopped and count for nothing.
         """
         with ThreadPoolExecutor(self.campaign.label.parallel) as threads:
             futures = [threads.submit(self._outcomes, tasks) for tasks in groups]
@@ -174,7 +177,10 @@ class Calculations:
     def _attempt(
         self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], tries: _Attempts
     ) -> Outcome:
-        """Calculate until there is a result or attempts are used up; every outcome is durable before the next step."""
+        """Calculate until there is a result or attempts are used up.
+
+        Every outcome is durable before the next step.
+        """
         while True:
             outcome, kept = self._calculate(task, handover, cpus)
             final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
@@ -214,7 +220,9 @@ class Calculations:
 
 
 def _attempted(backend: Backend, task: Task, options: Any, place: Workdir) -> Outcome:
-    """Return the outcome of one attempt, whatever a backend raises: one calculation's outputs cost no other its label.
+    """Return the outcome of one attempt, whatever a backend raises.
+
+    One calculation's outputs cost no other its label.
 
     Raises
     ------

@@ -29,10 +29,13 @@ _NO_BOX_A = [15.0, 15.1, 15.2]
 def label_atoms(
     campaign: Campaign, structures: Path, atoms: Path, failures: Path, work: Path, memory_mb: int = 0
 ) -> None:
-    """Calculate an isolated atom of every element in ``structures`` at every level; write the tables ``atoms`` and ``failures``.
+    """Calculate an isolated atom of every element in ``structures`` at every level.
 
-    Spin-polarised, with Hund's moment, in the box of the level. An atom that fails leaves cohesive energies of its
-    compounds empty, and a row of the failures says so. The job has ``memory_mb`` of memory; 0 if that is not known.
+    Write the tables ``atoms`` and ``failures``.
+
+    Spin-polarised, with Hund's moment, in the box of the level. An atom that fails leaves cohesive energies
+    of its compounds empty, and a row of the failures says so. The job has ``memory_mb`` of memory; 0 if that
+    is not known.
     """
     levels = levels_of(campaign.label.backend, campaign.label.levels)
     numbers = _elements(structures)
@@ -69,7 +72,10 @@ def label_atoms(
 
 
 def _elements(structures: Path) -> list[int]:
-    """Return the atomic numbers in the table ``structures``, sorted; read in pieces, for the table may be large."""
+    """Return the atomic numbers in the table ``structures``, sorted.
+
+    Read in pieces, for the table may be large.
+    """
     check_metadata(structures, "structures")
     found: set[int] = set()
     with pq.ParquetFile(structures) as file:

@@ -142,12 +142,14 @@ def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingL
 
 
 def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
-    """Put ``misses`` back into the queue, and take away the tables that tell of them; return how many calculations that makes.
+    """Put ``misses`` back into the queue, and take away the tables that tell of them.
 
-    The store keeps what it has: a record is added to each, with what happened before. What the store knows better by now (another
-    campaign may have calculated it) stays as it is, and is found by the next run. Nobody else may work on the campaign. When this is
-    stopped half-way, doing it again does the rest. The records are newer than those that they replace, whatever the clocks of the
-    machines say that wrote them.
+    Return how many calculations that makes.
+
+    The store keeps what it has: a record is added to each, with what happened before. What the store knows
+    better by now (another campaign may have calculated it) stays as it is, and is found by the next run.
+    Nobody else may work on the campaign. When this is stopped half-way, doing it again does the rest. The
+    records are newer than those that they replace, whatever the clocks of the machines say that wrote them.
     """
     if not misses:
         return 0
@@ -174,7 +176,10 @@ def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
 
 
 def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
-    """Return the record that puts a calculation back into the queue; None if it is in the queue already, or was made since."""
+    """Return the record that puts a calculation back into the queue.
+
+    None if it is in the queue already, or was made since.
+    """
     known, mishap = (from_bytes(p) if (p := store.get(k)) else None for k in (key, failure_key(key)))
     before = mishap.attempts if isinstance(mishap, Failed | Requeued) else 0
     if miss.reason == FailureReason.QUARANTINED:
@@ -203,7 +208,8 @@ def _keyed(campaign: Campaign, results: Path, misses: MissingLabels) -> Iterator
             key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))
         else:
             raise UserError(
-                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: it was made again since. "
+                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: it "
+                "was made again since. "
                 "Run the campaign first (`pesatlas run`)."
             )
         if key not in seen:

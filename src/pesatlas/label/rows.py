@@ -34,7 +34,10 @@ def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
 
 
 def definitions(levels: Iterable[Level]) -> dict[str, str]:
-    """Return what a table's metadata says of its levels: each in full, by fingerprint, so that a difference can be named."""
+    """Return what a table's metadata says of its levels.
+
+    Each in full, by fingerprint, so that a difference can be named.
+    """
     return {"pesatlas.levels": json.dumps({level.fingerprint: level.identity() for level in levels})}
 
 

@@ -8,7 +8,7 @@ ACCEPTED, QUARANTINED = "accepted", "quarantined"
 
 
 def decide_verdict(result: Result) -> tuple[str, str]:
-    """Return the verdict and, as JSON, what speaks against the label."""
-    spoke = [] if result.converged else ["not converged"]
-    spoke += result.quarantine_reasons
-    return (QUARANTINED if spoke else ACCEPTED), json.dumps(spoke)
+    """Return the verdict and, as JSON, the reasons for quarantine."""
+    reasons = [] if result.converged else ["not converged"]
+    reasons += result.quarantine_reasons
+    return (QUARANTINED if reasons else ACCEPTED), json.dumps(reasons)

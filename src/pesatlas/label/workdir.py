@@ -15,10 +15,12 @@ _PREFIX = "pesatlas-"
 
 @contextmanager
 def scratch_folder(parent: Path | None) -> Iterator[Path]:
-    """Make a folder below ``parent`` (None: the system's for temporary files), which only this user may enter, and remove it.
+    """Make a folder below ``parent`` (None.
 
-    A job that is killed cannot clean up: what such jobs left is removed by the next one on the node. A lock, which ends with
-    its owner, tells those folders from the ones in use.
+    The system's for temporary files), which only this user may enter, and remove it.
+
+    A job that is killed cannot clean up: what such jobs left is removed by the next one on the node. A lock,
+    which ends with its owner, tells those folders from the ones in use.
     """
     root = Path(tempfile.gettempdir()) if parent is None else parent
     root.mkdir(parents=True, exist_ok=True)

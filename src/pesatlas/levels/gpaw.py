@@ -1,6 +1,7 @@
 """Reference levels of GPAW, and settings of each calculation.
 
-GPAW is GPL and is never imported here: its versions are asked of it by running it, its PAW data are found as files.
+GPAW is GPL and is never imported here: its versions are asked of it by running it, its PAW data are found as
+files.
 """
 
 import hashlib
@@ -24,14 +25,15 @@ from pesatlas.levels.level import Level
 FUNCTIONALS = {"pbe": "PBE", "r2scan": "MGGA_X_R2SCAN+MGGA_C_R2SCAN"}
 INSTALL = "apt-get install libxc-dev libopenblas-dev, then CC=g++ pip install 'pesatlas[gpaw]'"
 
-# Initial moments (μB) of elements whose compounds are often magnetic: high spin, as pymatgen's MPStaticSet starts them.
-# Structures with none of them are calculated without spin.
+# Initial moments (μB) of elements whose compounds are often magnetic: high spin, as pymatgen's MPStaticSet
+# starts them. Structures with none of them are calculated without spin.
 MAGNETIC = {
     **dict.fromkeys(("V", "Cr", "Mn", "Fe", "Co", "Ni", "Mo", "W"), 5.0),
     **dict.fromkeys(("Ce", "Pr", "Nd", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"), 5.0),
 }
 
-# Stress needs more plane waves than energy: the basis changes with the cell (Pulay stress). MgO: 40 GPa off at 400 eV, 0.2 at 800.
+# Stress needs more plane waves than energy: the basis changes with the cell (Pulay stress). MgO: 40 GPa off
+# at 400 eV, 0.2 at 800.
 _HARD = ("N", "O", "F")
 
 _COARSE: dict[str, Any] = {
@@ -42,7 +44,8 @@ _COARSE: dict[str, Any] = {
     "atom_box_A": [7.0, 7.1, 7.2],
 }
 QUALITIES: dict[str, dict[str, Any]] = {
-    # Of the first demo, whose campaigns go on with it. Its k-points make BC8 the ground state of silicon, by 50 meV/atom.
+    # Of the first demo, whose campaigns go on with it. Its k-points make BC8 the ground state of silicon, by
+    # 50 meV/atom.
     "demo": {
         "quality": "demo: coarse, shows how it works, not for training",
         **_COARSE,
@@ -84,8 +87,8 @@ def levels(options: Any, names: Sequence[str]) -> dict[str, Level]:
         "dispersion": None,
         "hubbard_u": None,
     }
-    # r2SCAN diverges self-consistently in the vacuum around an isolated atom (energies of -1e10 eV): the functional is
-    # evaluated on the PBE density there. For crystals the two differ by some 10 meV/atom.
+    # r2SCAN diverges self-consistently in the vacuum around an isolated atom (energies of -1e10 eV): the
+    # functional is evaluated on the PBE density there. For crystals the two differ by some 10 meV/atom.
     atoms = {"pbe": "self-consistent", "r2scan": "on the PBE density"}
     return {
         name: Level(
@@ -149,7 +152,10 @@ def crystal_settings(level: Level, numbers: list[int], cell: np.ndarray) -> dict
 
 
 def atom_settings(level: Level, number: int) -> dict[str, Any]:
-    """Return the settings of the calculation of one isolated atom: spin-polarised, with Hund's moment, in the level's box."""
+    """Return the settings of the calculation of one isolated atom.
+
+    Spin-polarised, with Hund's moment, in the level's box.
+    """
     from ase.data import ground_state_magnetic_moments  # noqa: PLC0415 - slow to import
 
     moment = float(ground_state_magnetic_moments[number])

@@ -6,7 +6,7 @@ from pesatlas.config.section import Section, digest
 
 
 class Level(Section):
-    """Code, functional, settings and pseudopotentials: one surface.
+    """Code, functional, settings and pseudopotentials.
 
     Attributes
     ----------
@@ -14,7 +14,8 @@ class Level(Section):
     code : code, library and data versions by name
     functional : functional as the code names it
     settings : rules from which the settings of every calculation follow, for crystals and for isolated atoms
-    pseudopotentials : hash over the whole set of pseudopotentials, so that all rows of a campaign share a fingerprint
+    pseudopotentials : hash over the whole set of pseudopotentials, so that all rows of a campaign share a
+        fingerprint
     """
 
     name: str
@@ -35,7 +36,7 @@ class Level(Section):
 
 
 def difference(first: Level, second: Level) -> list[str]:
-    """Return the dotted keys in which two levels differ; empty if they are one surface."""
+    """Return the dotted keys in which two levels differ; empty if the levels are equal."""
     return _differing(first.identity(), second.identity(), "")
 
 

@@ -45,7 +45,10 @@ class Record:
 
 
 def records_file(level: str) -> Path | None:
-    """Return matcalc's file of the records of ``pbe`` or ``r2scan``; None without matcalc, or for another level."""
+    """Return matcalc's file of the records of ``pbe`` or ``r2scan``.
+
+    None without matcalc, or for another level.
+    """
     # matcalc itself is not imported: it would ask the hub for its models
     spec = find_spec("matcalc")
     if level not in _FILES or spec is None or spec.origin is None:
@@ -65,7 +68,8 @@ def element_records(level: str) -> dict[str, Record]:
     path = records_file(level)
     if path is None:
         raise UserError(
-            f"the published records of level {level} come with matcalc, which is not installed: pip install 'pesatlas[benchmark]'."
+            f"the published records of level {level} come with matcalc, which is not installed: pip install "
+            "'pesatlas[benchmark]'."
         )
     with gzip.open(path, "rt", encoding="utf-8") as handle:
         raw: dict[str, Any] = json.load(handle)

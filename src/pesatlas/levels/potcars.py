@@ -74,7 +74,10 @@ def symbols() -> dict[str, str]:
 
 
 def path_of(symbol: str) -> Path | None:
-    """Return the file of a symbol, laid out as pymatgen lays it out: ``POTCAR.Fe_pv[.gz]`` or ``Fe_pv/POTCAR[.gz]``."""
+    """Return the file of a symbol, laid out as pymatgen lays it out.
+
+    ``POTCAR.Fe_pv[.gz]`` or ``Fe_pv/POTCAR[.gz]``.
+    """
     top = folder()
     for name in (f"POTCAR.{symbol}", f"{symbol}/POTCAR"):
         for ending in ("", ".gz", ".bz2", ".xz", ".Z"):
@@ -120,7 +123,10 @@ def _read(path: Path, symbol: str, _: int) -> Potcar:
 
 
 def known_data(wanted: dict[str, str]) -> dict[str, Any]:
-    """Return what pymatgen knows of each wanted symbol's POTCAR in the level's data set: title and statistics of its numbers."""
+    """Return what pymatgen knows of each wanted symbol's POTCAR in the level's data set.
+
+    Title and statistics of its numbers.
+    """
     from pymatgen.io.vasp.inputs import _load_potcar_summary_stats  # noqa: PLC0415 - no public way
 
     needed = set(wanted.values())

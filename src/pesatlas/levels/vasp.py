@@ -12,15 +12,17 @@ from pesatlas.levels.level import Level
 Functional = Literal["PBE", "R2SCAN"]
 FUNCTIONALS: dict[str, Functional] = {"pbe": "PBE", "r2scan": "R2SCAN"}
 
-# The one difference to the set: a PBE run writes its wavefunction, which r2SCAN starts from. It changes no number.
+# The one difference to the set: a PBE run writes its wavefunction, which r2SCAN starts from. It changes no
+# number.
 EXTRA_INCAR: dict[Functional, dict[str, Any]] = {"PBE": {"LWAVE": True}, "R2SCAN": {}}
 
 
 def levels(options: Any, names: Sequence[str]) -> dict[str, Level]:
     """Return the levels by name, for the VASP version and the kind of POTCARs in ``options``.
 
-    POTCARs that pymatgen knows are one set, of which a campaign has those of its elements: its fingerprint does not change
-    with what else is in the folder. POTCARs that it does not know are part of the level as the files that are there.
+    POTCARs that pymatgen knows are one set, of which a campaign has those of its elements: its fingerprint
+    does not change with what else is in the folder. POTCARs that it does not know are part of the level as
+    the files that are there.
 
     Raises
     ------

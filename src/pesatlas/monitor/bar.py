@@ -16,7 +16,9 @@ LEGEND = ("done", "at work", "failed", "left")
 
 
 def cells(counts: Sequence[int], width: int) -> list[int]:
-    """Share ``width`` cells among ``counts``; they sum to it, and what is not zero has one cell at least where there is room.
+    """Share ``width`` cells among ``counts``.
+
+    They sum to it, and what is not zero has one cell at least where there is room.
 
     Nothing at all is no cells.
     """

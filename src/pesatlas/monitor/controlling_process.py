@@ -20,7 +20,8 @@ class ControllingProcess:
     ----------
     host, pid : where it runs
     since : when it started, s since 1970
-    alive : whether it or its Snakemake still runs; None if it runs on another machine, from where alone this can be told
+    alive : whether it or its Snakemake still runs; None if it runs on another machine, from where alone this
+        can be told
     snakemake : process of the Snakemake that it started; 0 if none runs
     orphaned : whether it was killed while its Snakemake still runs
     suspended : whether it was stopped (Ctrl-Z, SIGSTOP) and does nothing until it is continued
@@ -42,9 +43,12 @@ class ControllingProcess:
 
 
 def read_controller(folder: Path) -> ControllingProcess | None:
-    """Return the controller of the campaign in ``folder``; None if the last one came to its end, or there was none.
+    """Return the controller of the campaign in ``folder``.
 
-    Its lock is not touched, not even for a moment: a controller that is just starting would take that for another controller.
+    None if the last one came to its end, or there was none.
+
+    Its lock is not touched, not even for a moment: a controller that is just starting would take that for
+    another controller.
     """
     try:
         raw = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
@@ -73,17 +77,20 @@ def controller_text(controller: ControllingProcess) -> str:
     took = duration(time.time() - controller.since)
     if controller.alive is None:
         text = (
-            f"`pesatlas run` was started on {controller.host} (process {controller.pid}), {took} ago: only there can be seen whether it lives; "
+            f"`pesatlas run` was started on {controller.host} (process {controller.pid}), {took} ago: only "
+            "there can be seen whether it lives; "
             f"this is {socket.gethostname()}"
         )
     elif controller.orphaned:
         text = (
-            f"`pesatlas run` (process {controller.pid}) was killed, but its Snakemake (process {controller.snakemake} on {controller.host}) lives and goes "
+            f"`pesatlas run` (process {controller.pid}) was killed, but its Snakemake (process "
+            f"{controller.snakemake} on {controller.host}) lives and goes "
             "on submitting: `pesatlas stop` ends it"
         )
     elif controller.suspended:
         text = (
-            f"`pesatlas run` on {controller.host} (process {controller.pid}) is suspended (Ctrl-Z?) and does nothing: `kill -CONT {controller.pid}`, or `fg` in "
+            f"`pesatlas run` on {controller.host} (process {controller.pid}) is suspended (Ctrl-Z?) and "
+            f"does nothing: `kill -CONT {controller.pid}`, or `fg` in "
             "its terminal"
         )
     elif controller.alive:

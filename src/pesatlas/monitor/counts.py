@@ -19,7 +19,10 @@ from pesatlas.tables.manifest import SUFFIX, entry_path
 Counts = dict[str, int]
 
 TABLES = {"run_md": "snapshots", "encode_snapshots": "features", "label_batch": "labels"}
-"""The table of labels, or of frames, that each rule with batches writes; it is there with its entry once a job is done."""
+"""The table of labels, or of frames, that each rule with batches writes.
+
+It is there with its entry once a job is done.
+"""
 OF_GROUPS = ("grid_structures", "grid_atoms", "reduce_frames")
 """Rules of select with groups."""
 
@@ -34,7 +37,8 @@ class Stage:
     total : None while it is not known
     done : those that came to something
     failed : those that did not
-    reasons : why, as far as jobs have ended; crystals that explore could not evaluate are among them, though no trajectories
+    reasons : why, as far as jobs have ended; crystals that explore could not evaluate are among them, though
+        no trajectories
     under_way : those in jobs that run
     batches, batches_done : jobs there are (None while not known), and those that have their results
     stale : of the latter, those whose results are not what would be made today
@@ -83,7 +87,10 @@ class Manifests:
         return (self._folder / made).is_file()
 
     def finished(self, rule: str, batches: int | None) -> list[str]:
-        """Return the batches of a rule that have their results; those from ``batches`` on are an earlier run's, and do not count."""
+        """Return the batches of a rule that have their results.
+
+        Those from ``batches`` on are an earlier run's, and do not count.
+        """
         folder, _, ending = path_of(TABLES[rule]).partition("/{batch}")
         listed = [name[:5] for name in self._names(folder) if name[5:] == ending]
         return sorted(
@@ -123,7 +130,10 @@ class Manifests:
 
 
 def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
-    """Return the stages in the order in which data flow, with what is on file; what jobs under way have done is not."""
+    """Return the stages in the order in which data flow, with what is on file.
+
+    What jobs under way have done is not.
+    """
     structures = manifests.entry("structures")
     counts: Counts = structures["counts"] if structures else {}
     explore, snapshots = _explore(manifests, counts)

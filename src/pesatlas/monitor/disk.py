@@ -60,7 +60,8 @@ def check_locks(what: str, folder: Path) -> Check:
     there = _nearest(folder)
     name = f"locks in the {what} {folder}"
     remedy = (
-        "put it on a file system with working flock (on NFS: mounted without nolock and local_lock; on Lustre: with -o flock); "
+        "put it on a file system with working flock (on NFS: mounted without nolock and local_lock; on "
+        "Lustre: with -o flock); "
         "without locks two jobs may write the same file"
     )
     try:

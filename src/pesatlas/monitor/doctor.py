@@ -39,7 +39,9 @@ _NOT_SO = "not so: "
 
 
 def doctor(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
-    """Yield one check after the other, as they are done; the campaign is that of the current folder, its workflow ``snakefile``.
+    """Yield one check after the other, as they are done.
+
+    The campaign is that of the current folder, its workflow ``snakefile``.
 
     An error that several checks run into, such as a variable that is not set, is told by the first of them.
     """

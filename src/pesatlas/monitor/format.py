@@ -4,7 +4,10 @@ import math
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time: 40 s, 12 min, 3 h 05 min, 4 d 2 h. What began ahead of us, by another machine's clock, began now."""
+    """Return a time: 40 s, 12 min, 3 h 05 min, 4 d 2 h.
+
+    What began ahead of us, by another machine's clock, began now.
+    """
     if seconds is None:
         return ""
     seconds = max(seconds, 0.0)

@@ -65,7 +65,8 @@ def read_jobs(
 
     Parameters
     ----------
-    has_results : whether the job of a rule and batch is finished; the files of those, which are most, are not opened
+    has_results : whether the job of a rule and batch is finished; the files of those, which are most, are not
+        opened
     in_slurm : numbers of the Slurm jobs that are there; None if Slurm cannot be asked
     """
     found = []
@@ -80,7 +81,10 @@ def read_jobs(
 
 
 def mean_duration(folder: Path, rule: str, batches: list[str]) -> float | None:
-    """Return how long the finished jobs of some batches took on average, s; None if nothing is known of them."""
+    """Return how long the finished jobs of some batches took on average, s.
+
+    None if nothing is known of them.
+    """
     states = [_read(folder / FOLDER / f"{rule}-{batch}.json") for batch in batches]
     times = [state.updated - state.started for state in states if state and state.state == "finished"]
     return sum(times) / len(times) if times else None

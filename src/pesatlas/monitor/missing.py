@@ -1,7 +1,7 @@
 """Lost or truncated files of a campaign, which a run makes again.
 
-Snakemake asks for what is missing only if something that needs it has to be made. A table that a person deleted, for it was
-damaged, would stay away as long as everything behind it is there.
+Snakemake asks for what is missing only if something that needs it has to be made. A table that a person
+deleted, for it was damaged, would stay away as long as everything behind it is there.
 """
 
 import base64
@@ -30,7 +30,8 @@ _READ_BY_NOTHING = frozenset(
 def missing_files(folder: Path, campaign: Campaign) -> list[Path]:
     """Return lost files of the campaign in ``folder``, relative to it.
 
-    What was made is known from manifests, and from Snakemake's own records. A table without its manifest entry counts as not there.
+    What was made is known from manifests, and from Snakemake's own records. A table without its manifest
+    entry counts as not there.
     """
     results = folder / RESULTS
     entered, without_entry = _tables(results)
@@ -112,7 +113,10 @@ def jobs_of(batches: int, campaign: Campaign) -> dict[str, frozenset[str]]:
 
 
 def belongs(name: str, jobs: Mapping[str, frozenset[str]], campaign: Campaign) -> bool:
-    """Return whether a run by this configuration makes the file: batches of an earlier one, with other sizes, belong to nothing."""
+    """Return whether a run by this configuration makes the file.
+
+    Batches of an earlier one, with other sizes, belong to nothing.
+    """
     found = output_of(f"{RESULTS}/{name}")
     if found is None or found.name in _TARGETS | _READ_BY_NOTHING:
         return False
@@ -122,7 +126,10 @@ def belongs(name: str, jobs: Mapping[str, frozenset[str]], campaign: Campaign) -
 
 
 def batches_of_structures(results: Path) -> int:
-    """Return how many batches of structures there are; 0 if that is not known, and then they are not yet asked for."""
+    """Return how many batches of structures there are.
+
+    0 if that is not known, and then they are not yet asked for.
+    """
     try:
         return read_entry(below(results, "structures")).counts["batches"]
     except (UserError, KeyError):

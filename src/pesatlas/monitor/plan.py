@@ -102,7 +102,8 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         structures, source = read_entry(prepared).counts["accepted"], str(prepared)
     else:
         raise UserError(
-            f"how many crystals there are is not known before {prepared} is made. Say it: --structures 150000. Or make the table: "
+            f"how many crystals there are is not known before {prepared} is made. Say it: --structures "
+            "150000. Or make the table: "
             "pesatlas run --until prepare_structures."
         )
     cells = round(structures * rates["cells"].value)
@@ -116,7 +117,10 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
 
 
 def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
-    """Return what each stage takes, in the order in which data flow. Jobs are those of the DAG, but for its target."""
+    """Return what each stage takes, in the order in which data flow.
+
+    Jobs are those of the DAG, but for its target.
+    """
     atoms = rates["atoms"].value
     batches = math.ceil(amounts.cells / campaign.explore.structures_per_job)
     # frames of select.reference, and of rounds before, are a batch and a group of their own
@@ -187,7 +191,8 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
             label_cores,
             made,
         ),
-        # the dataset holds every label once more, of which the store's half is not in the table; then come the exports
+        # the dataset holds every label once more, of which the store's half is not in the table; then come
+        # the exports
         Need(
             "dataset",
             f"{labels} rows, {len(campaign.dataset.exports.formats)} exports",
@@ -222,7 +227,8 @@ def render(
 ) -> RenderableType:
     """Return the plan, to be printed by rich: the stages, their sum, and where every number comes from."""
     table = Table(
-        title=f"Campaign {campaign.campaign.name}: {amounts.structures} crystals ({amounts.source}), {amounts.cells} cells",
+        title=f"Campaign {campaign.campaign.name}: {amounts.structures} crystals ({amounts.source}), "
+        f"{amounts.cells} cells",
         title_justify="left",
         box=None,
         padding=(0, 2, 0, 0),
@@ -269,16 +275,19 @@ def render(
     remarks = [f"Time: with {at_once}, without waiting in queues, and without attempts that fail."]
     if campaign.train:
         remarks.append(
-            f"Training {len(campaign.train.seeds)} potentials is not counted: how long it takes follows from the epochs that it needs."
+            f"Training {len(campaign.train.seeds)} potentials is not counted: how long it takes follows "
+            "from the epochs that it needs."
         )
     if campaign.compare:
         remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
     if campaign.benchmark:
         remarks.append(
-            f"Benchmarking {len(benchmarked_potentials(campaign))} potentials is not counted: docs/benchmark.md has times of properties."
+            f"Benchmarking {len(benchmarked_potentials(campaign))} potentials is not counted: "
+            "docs/benchmark.md has times of properties."
         )
     remarks += [
-        f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and resumed:[/yellow] {_SMALLER[need.stage]}."
+        f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and "
+        f"resumed:[/yellow] {_SMALLER[need.stage]}."
         for need in needs
         if need.job_s and need.job_s > _LONG_S and need.stage in _SMALLER
     ]

@@ -10,7 +10,10 @@ _CLOCK_S = 5.0
 
 
 def is_alive(pid: int, host: str, since: float) -> bool | None:
-    """Tell whether process ``pid`` of ``host``, which ran at the time ``since`` (s since 1970), still runs; None: not to be told from here."""
+    """Tell whether process ``pid`` of ``host``, which ran at the time ``since`` (s since 1970), still runs.
+
+    None: not to be told from here.
+    """
     if host != socket.gethostname():
         return None
     try:
@@ -30,7 +33,10 @@ def is_alive(pid: int, host: str, since: float) -> bool | None:
 
 
 def is_suspended(pid: int) -> bool:
-    """Tell whether process ``pid`` of this machine was stopped (Ctrl-Z, SIGSTOP) and not continued; where that cannot be seen: no."""
+    """Tell whether process ``pid`` of this machine was stopped (Ctrl-Z, SIGSTOP) and not continued.
+
+    Where that cannot be seen: no.
+    """
     try:
         return _state_and_start(pid)[0] == "T"
     except (OSError, ValueError):

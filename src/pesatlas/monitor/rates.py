@@ -65,7 +65,10 @@ Rates = dict[str, Rate]
 
 
 def assumed(campaign: Campaign) -> Rates:
-    """Return what can be said without any measurement: counts that follow from the configuration, sizes, and the times of what is quick."""
+    """Return what can be said without any measurement.
+
+    Counts that follow from the configuration, sizes, and the times of what is quick.
+    """
     found = [_of_a_crystal(domain, campaign.explore) for domain in campaign.structures.domains]
     cells, trajectories, lengths = map(sum, zip(*found, strict=True))
     configured = "from structures.domains"
@@ -114,7 +117,10 @@ def _pace(campaign: Campaign) -> Rate:
 
 
 def _of_a_crystal(domain: Any, settings: Explore) -> tuple[int, int, float]:
-    """Return how many cells, trajectories and lengths (of trajectories) a domain makes of a crystal: of bulk both cells, else the most of two examples."""
+    """Return how many cells, trajectories and lengths (of trajectories) a domain makes of a crystal.
+
+    Of bulk both cells, else the most of two examples.
+    """
     if domain.kind == "bulk":
         each = int(domain.unit_cell) + int(domain.supercell is not None)
         trajectories = each * len(domain.temperatures_K) * len(domain.pressures_GPa)
@@ -149,7 +155,8 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
     structures = below(results, "structures")
     if not structures.is_file():
         raise UserError(
-            f"{folder}: no campaign was run there ({structures} is missing). Name the folder in which `pesatlas run` ran with --from."
+            f"{folder}: no campaign was run there ({structures} is missing). Name the folder in which "
+            "`pesatlas run` ran with --from."
         )
     campaign = read_campaign(folder / "config.yaml", extensions=False)
     where = f"measured in {folder}"
@@ -249,7 +256,10 @@ def _seconds(path: Path) -> float:
 
 
 def _labels(results: Path, setting: str) -> Rates:
-    """Return the mean wall time of a label at each level; it was measured when the label was made, not when it was last looked up."""
+    """Return the mean wall time of a label at each level.
+
+    It was measured when the label was made, not when it was last looked up.
+    """
     times: dict[str, list[float]] = defaultdict(list)
     for path in numbered(results, "labels"):
         table = pq.read_table(path, columns=["level", "wall_s"])

@@ -26,13 +26,16 @@ _HOW_MANY = 3
 _MOST_ATOMS = 4
 _NO_MOMENT_MUB = 0.01
 _REMEDY = (
-    "labels that differ so are not on the surface of MatPES: look at the version and the build of VASP, and at INCAR, OUTCAR and the "
+    "labels that differ so are not compatible with MatPES: look at the version and the build of VASP, and "
+    "at INCAR, OUTCAR and the "
     "titles in POTCAR.spec in {kept}"
 )
 
 
 def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
-    """Label a few elements with the backend of a campaign, at its levels; yield how each compares with MatPES.
+    """Label a few elements with the backend of a campaign, at its levels.
+
+    Yield how each compares with MatPES.
 
     Parameters
     ----------
@@ -48,8 +51,10 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
     backend: Any = campaign.label.backend
     if backend.kind != "vasp":
         raise UserError(
-            f"reference labels do not apply to the backend {backend.kind}: MatPES was calculated with VASP, and total energies of "
-            "different codes and pseudopotentials have nothing in common. Compare relaxed volumes or formation energies instead."
+            f"reference labels do not apply to the backend {backend.kind}: MatPES was calculated with VASP, "
+            "and total energies of "
+            "different codes and pseudopotentials have nothing in common. Compare relaxed volumes or "
+            "formation energies instead."
         )
     from pesatlas.label.backends.vasp import calculate  # noqa: PLC0415 - with its checks
 
@@ -66,7 +71,8 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
             top = Path(temporary)
             for name, level in levels.items():
                 record = records[name][element]
-                # the ground states of the functionals may be different crystals: then r2SCAN has a PBE solution of its own
+                # the ground states of the functionals may be different crystals: then r2SCAN has a PBE
+                # solution of its own
                 shared = geometry_digest(record.numbers, record.cell, record.positions)
                 folders = [top / shared, top / name / "scratch", top / name / "keep"]
                 for folder in folders:
@@ -80,7 +86,9 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
 
 
 def choose(records: dict[str, dict[str, Record]], found: Sequence[str]) -> list[str]:
-    """Return the elements to label: not magnetic, few atoms, POTCAR there; those of the campaign first, forces among them.
+    """Return the elements to label: not magnetic, few atoms, POTCAR there.
+
+    Those of the campaign first, forces among them.
 
     Raises
     ------
@@ -102,7 +110,8 @@ def choose(records: dict[str, dict[str, Record]], found: Sequence[str]) -> list[
     ]
     if not cheap:
         raise UserError(
-            f"no POTCAR in {potcars.folder()} of an element that is cheap to label (not magnetic, at most {_MOST_ATOMS} atoms, e.g. Al, "
+            f"no POTCAR in {potcars.folder()} of an element that is cheap to label (not magnetic, at most "
+            f"{_MOST_ATOMS} atoms, e.g. Al, "
             f"Si, C). {potcars.SET_UP}."
         )
     first = next(iter(records.values()))
@@ -133,7 +142,8 @@ def compare(record: Record, outcome: Result | Failed, level: str, kept: Path) ->
     stress = float(np.abs(np.array(outcome.stress_eV_per_A3) - record.stress_eV_per_A3).max())
     stress *= EV_PER_A3_TO_GPA
     text = (
-        f"{what}: {round(energy, 1) + 0.0:.1f} meV/atom from MatPES ({record.name}), forces within {force:.1f} meV/Å, stress within "
+        f"{what}: {round(energy, 1) + 0.0:.1f} meV/atom from MatPES ({record.name}), forces within "
+        f"{force:.1f} meV/Å, stress within "
         f"{stress:.2f} GPa"
     )
     if outcome.quarantine_reasons:

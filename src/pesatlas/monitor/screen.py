@@ -60,7 +60,10 @@ def screen(status: Status, console: Console) -> RenderableType:
 
 
 def _controller_line(status: Status) -> str:
-    title = f"[bold]Campaign {status.campaign}[/bold] in {escape(str(status.folder))}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    title = (
+        f"[bold]Campaign {status.campaign}[/bold] in {escape(str(status.folder))}, "
+        f"{time.strftime('%Y-%m-%d %H:%M:%S')}"
+    )
     controller = status.controller
     if status.finished:
         said = "[green]finished[/green]"
@@ -156,7 +159,8 @@ def _stale(status: Status) -> str:
         f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     )
     return (
-        f"[yellow]stale[/yellow]  jobs with results that are not what would be made today: {counts}. {escape(why)}. "
+        f"[yellow]stale[/yellow]  jobs with results that are not what would be made today: {counts}. "
+        f"{escape(why)}. "
         "`pesatlas run` makes them again."
     )
 
@@ -193,7 +197,8 @@ def _remarks(status: Status) -> list[str]:
     if slurm:
         names = " ".join(f"--name={name}" for name in sorted({job.name for job in slurm}))
         lines.append(
-            f"[yellow]{len(slurm)} Slurm jobs have no `pesatlas run` that looks after them.[/yellow] What they finish is kept. "
+            f"[yellow]{len(slurm)} Slurm jobs have no `pesatlas run` that looks after them.[/yellow] What "
+            "they finish is kept. "
             f"`pesatlas run` carries on beside them; `scancel --me {names}` ends them."
         )
     if local:
@@ -201,7 +206,8 @@ def _remarks(status: Status) -> list[str]:
             [*(str(job.state.pid) for job in local[:_SHOWN]), *(["…"] if len(local) > _SHOWN else [])]
         )
         lines.append(
-            f"[yellow]{len(local)} processes have no `pesatlas run` that looks after them:[/yellow] {pids} on "
+            f"[yellow]{len(local)} processes have no `pesatlas run` that looks after them:[/yellow] {pids} "
+            "on "
             f"{local[0].state.host}. What they finish is kept; `kill {pids}` ends them."
         )
     lost = status.lost

@@ -19,7 +19,8 @@ class SlurmJob:
 
     Attributes
     ----------
-    rule, batch : what it does for a campaign; empty for any other job, and ``ALLOCATION`` for one in which all of it runs
+    rule, batch : what it does for a campaign; empty for any other job, and ``ALLOCATION`` for one in which
+        all of it runs
     reason : why it waits
     elapsed_s : how long it has run, s
     """
@@ -72,7 +73,7 @@ def call_slurm(*command: str, patience_s: float = PATIENCE_S) -> subprocess.Comp
         return None
 
 
-def complaint(done: subprocess.CompletedProcess[str] | None, patience_s: float = PATIENCE_S) -> str:
+def error_of(done: subprocess.CompletedProcess[str] | None, patience_s: float = PATIENCE_S) -> str:
     """Return what a command of Slurm's complains of; empty if it did as told."""
     if done is None:
         return f"no answer within {patience_s:.0f} s"

@@ -1,7 +1,8 @@
 """Stale results: made with other settings or inputs than today's.
 
-Snakemake knows what a file was made with from a hidden folder, which is not copied with a campaign, and from times, which a copy changes.
-The entries beside the tables travel with them: they tell the settings and the tables that each was made with and of.
+Snakemake knows what a file was made with from a hidden folder, which is not copied with a campaign, and from
+times, which a copy changes. The entries beside the tables travel with them: they tell the settings and the
+tables that each was made with and of.
 """
 
 import json
@@ -54,7 +55,10 @@ _BEHIND = {
 
 
 def count_stale(stages: Sequence[Stage], stale: Iterable[Path]) -> None:
-    """Set how many jobs of each stage have stale results: those themselves, and those that follow from them."""
+    """Set how many jobs of each stage have stale results.
+
+    Those themselves, and those that follow from them.
+    """
     jobs: dict[str, set[str]] = {stage.name: set() for stage in stages}
     for file in stale:
         made = output_of(file)
@@ -74,7 +78,8 @@ def count_stale(stages: Sequence[Stage], stale: Iterable[Path]) -> None:
 def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]:
     """Return stale results, relative to ``folder``, with reasons, a phrase each.
 
-    Entries of an older pesatlas do not tell what their tables were made with; if the campaign had finished, its manifest does.
+    Entries of an older pesatlas do not tell what their tables were made with; if the campaign had finished,
+    its manifest does.
     """
     results = folder / RESULTS
     manifest = read_json(below(results, "manifest"))
@@ -95,7 +100,10 @@ def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]
 
 
 def _collected_with(manifest: dict[str, Any]) -> Campaign | None:
-    """Return the configuration that the campaign's manifest, and so card, report and exports, show; None if it is not known."""
+    """Return the configuration that the campaign's manifest, and so card, report and exports, show.
+
+    None if it is not known.
+    """
     try:
         return load_campaign(manifest["configuration"], extensions=False)
     except (KeyError, TypeError, UserError):
@@ -137,7 +145,10 @@ def _tables(
 
 
 def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
-    """Return the state of the files of sources, whose names are as seen from the campaign's folder; None where Snakemake watches them."""
+    """Return the state of the files of sources, whose names are as seen from the campaign's folder.
+
+    None where Snakemake watches them.
+    """
     ours = {source.kind for source in campaign.structures.sources} <= set(available(SOURCES))
     if not ours or is_recorded(folder, path_of("structures")) or folder.resolve() != Path.cwd():
         return None
@@ -148,7 +159,10 @@ def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
 
 
 def _files(results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name below ``results`` and entry of every file, empty for those without one; by strings, for there may be 10,000."""
+    """Yield name below ``results`` and entry of every file, empty for those without one.
+
+    By strings, for there may be 10,000.
+    """
     for root, _, files in os.walk(results):
         there = set(files)
         inside = os.path.relpath(root, results)
@@ -163,7 +177,10 @@ def _files(results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _other_inputs(folder: Path, made_of: dict[str, str], states: dict[str, str | None]) -> Iterator[str]:
-    """Yield which tables are others than those that a table was made of; of those that are missing, others tell."""
+    """Yield which tables are others than those that a table was made of.
+
+    Of those that are missing, others tell.
+    """
     for name, was in made_of.items():
         if name not in states:
             states[name] = state_of_table(folder / name)

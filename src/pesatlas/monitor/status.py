@@ -65,7 +65,10 @@ class Status:
 
     @property
     def orphans(self) -> tuple[list[SlurmJob], list[Job]]:
-        """Jobs that Slurm has or that run outside it, while no `pesatlas run` looks after them; empty while that is not certain."""
+        """Jobs that Slurm has or that run outside it, while no `pesatlas run` looks after them.
+
+        Empty while that is not certain.
+        """
         if self.controller is not None and self.controller.alive is not False:
             return [], []
         # an allocation that waits has no `pesatlas run` yet
@@ -96,7 +99,9 @@ class Status:
 
 
 def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
-    """Look at the campaign in ``folder``, whose Slurm jobs have names that begin with ``prefix``. Nothing is written or locked.
+    """Look at the campaign in ``folder``, whose Slurm jobs have names that begin with ``prefix``.
+
+    Nothing is written or locked.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Batched evaluation, common to all potentials: edges, energies by the model, the rest by differentiation along edges."""
+"""Batched evaluation, common to all potentials.
+
+Edges, energies by the model, the rest by differentiation along edges.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +17,9 @@ from pesatlas.potentials.potential import Batch, Evaluation
 class EdgePotential:
     """A potential that sees structures through the vectors between neighbours.
 
-    The model runs in float32. Edge vectors, sums of energies, forces and stresses are float64. Nothing is kept between
-    evaluations, neighbour lists included: their order decides the last bits of a sum, so that a trajectory that
-    restarted could tell.
+    The model runs in float32. Edge vectors, sums of energies, forces and stresses are float64. Nothing is
+    kept between evaluations, neighbour lists included: their order decides the last bits of a sum, so that a
+    trajectory that restarted could tell.
 
     Attributes
     ----------
@@ -40,7 +43,10 @@ class EdgePotential:
         raise NotImplementedError
 
     def evaluate(self, batch: Batch) -> Evaluation:
-        """Energies, forces and stresses of all structures of ``batch``; NaN for a structure that is wreckage."""
+        """Energies, forces and stresses of all structures of ``batch``.
+
+        NaN for a structure that is wreckage.
+        """
         batch = Batch(
             numbers=batch.numbers.to(self.device),
             positions=batch.positions.to(self.device),
@@ -71,8 +77,8 @@ class EdgePotential:
 def reproducible(device: torch.device) -> Iterator[None]:
     """Make what is computed on a CPU inside the same to the last bit each time, for any number of threads.
 
-    Left alone, torch differentiates an indexed read by threads that add into the same places in whatever order they come.
-    A GPU is left as it is: there, trajectories agree within rounding only.
+    Left alone, torch differentiates an indexed read by threads that add into the same places in whatever
+    order they come. A GPU is left as it is: there, trajectories agree within rounding only.
     """
     if device.type != "cpu":
         yield

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 
 
 def chunks_by_atoms(n_atoms: Iterable[int], most: float) -> Iterator[range]:
-    """Yield places in runs of at most ``most`` atoms, in their order; a structure with more is a run of its own.
+    """Yield places in runs of at most ``most`` atoms, in their order.
+
+    A structure with more is a run of its own.
 
     Parameters
     ----------

@@ -20,13 +20,16 @@ ATOMS_PER_CHUNK = 512
 
 @dataclass(frozen=True)
 class MeanPrediction:
-    """What a committee says of one structure of n atoms; standard deviations are those of a sample (M - 1 members).
+    """What a committee says of one structure of n atoms; standard deviations are those of a sample (M.
+
+    1 members).
 
     Attributes
     ----------
     energy_eV_per_atom, energy_std_eV_per_atom : mean and standard deviation
     forces_eV_per_A : (n, 3) mean
-    force_std_eV_per_A : (n,) root of the summed variances of the three components: comparable with the length of an error
+    force_std_eV_per_A : (n,) root of the summed variances of the three components: comparable with the length
+        of an error
     stress_std_eV_per_A3 : root of the mean variance of the six components
     """
 
@@ -40,8 +43,8 @@ class MeanPrediction:
 def load_committee(options: Sequence[Any], device: str) -> list[Potential]:
     """Load the members onto ``device``.
 
-    They need not pass the gate, which is for what explores: how far a committee can be believed, its calibration tells, and crystals that
-    the gate asks about may be none that it was trained for.
+    They need not pass the gate, which is for what explores: how far a committee can be believed, its
+    calibration tells, and crystals that the gate asks about may be none that it was trained for.
 
     Raises
     ------

@@ -1,10 +1,10 @@
 """M3GNet's energies from edge vectors: matgl's weights in a cheaper order, equal in exact arithmetic.
 
-- The first layer of a graph convolution acts on [source, destination, edge] side by side: its weights split into a part for
-  each end, computed once a node, and a part for the edge; branch and gate share one product.
-- A three-body term sums Legendre polynomials of the angle over all pairs of neighbours. By the addition theorem,
-  P_l(cos) = sum_m C_lm(u) C_lm(u'), moments of each atom replace the pairs. matgl leaves out k = j, where P_l(1) = 1:
-  that term is subtracted.
+- The first layer of a graph convolution acts on [source, destination, edge] side by side: its weights split
+  into a part for each end, computed once a node, and a part for the edge; branch and gate share one product.
+- A three-body term sums Legendre polynomials of the angle over all pairs of neighbours. By the addition
+  theorem, P_l(cos) = sum_m C_lm(u) C_lm(u'), moments of each atom replace the pairs. matgl leaves out k = j,
+  where P_l(1) = 1: that term is subtracted.
 - Bonds beyond the three-body cutoff take no part in three-body terms.
 """
 
@@ -91,7 +91,10 @@ class _ThreeBody(torch.nn.Module):
         self.register_buffer("prefactors", torch.tensor(prefactors))
 
     def geometry(self, vectors: torch.Tensor, distances: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what depends on the close bonds alone: cutoff (S, 1), radial basis (S, ln), harmonics (S, lnm)."""
+        """Return what depends on the close bonds alone.
+
+        Cutoff (S, 1), radial basis (S, ln), harmonics (S, lnm).
+        """
         cutoff = _polynomial_cutoff(distances / self.cutoff)[:, None]
         radial = self.radial(distances) * self.prefactors * cutoff
         harmonics = _harmonics(vectors / distances[:, None])
@@ -118,7 +121,10 @@ def _polynomial_cutoff(x: torch.Tensor) -> torch.Tensor:
 
 
 def _harmonics(unit: torch.Tensor) -> torch.Tensor:
-    """Racah-normalised real spherical harmonics (S, 9) for l = 0, 1, 2: the products of two sum to P_l of their angle."""
+    """Racah-normalised real spherical harmonics (S, 9) for l = 0, 1, 2.
+
+    The products of two sum to P_l of their angle.
+    """
     x, y, z = unit.unbind(1)
     root = math.sqrt(3)
     second = [root * x * y, root * y * z, root * x * z, 1.5 * z * z - 0.5, root / 2 * (x * x - y * y)]
@@ -128,8 +134,8 @@ def _harmonics(unit: torch.Tensor) -> torch.Tensor:
 class _Rooms:
     """Uninitialised arrays by name, on a CPU in the same memory each time.
 
-    Fresh memory of this size comes from the system page by page, which costs as much as what is done in it. Should an array
-    be needed after it was overwritten, autograd notices and raises.
+    Fresh memory of this size comes from the system page by page, which costs as much as what is done in it.
+    Should an array be needed after it was overwritten, autograd notices and raises.
     """
 
     def __init__(self) -> None:
@@ -170,7 +176,8 @@ class _SplitConvolution(torch.nn.Module):
 class _SplitGatedMLP(torch.nn.Module):
     """A gated MLP of three layers on [source, destination, edge], times a linear map of the radial basis.
 
-    Hidden layers hold the columns of the branch before those of the gate: both have the same activation there.
+    Hidden layers hold the columns of the branch before those of the gate: both have the same activation
+    there.
     """
 
     source: torch.Tensor

@@ -1,7 +1,8 @@
 """The gate: a potential is tested on well-known crystals before it drives dynamics.
 
-Weights that are loaded under a wrong convention, or damaged, pass every test on elements, forces and short dynamics. They
-fail on compounds: no energy minimum near the lattice constant, or a stress that is no derivative of the energy.
+Weights that are loaded under a wrong convention, or damaged, pass every test on elements, forces and short
+dynamics. They fail on compounds: no energy minimum near the lattice constant, or a stress that is no
+derivative of the energy.
 """
 
 import logging
@@ -50,7 +51,8 @@ def pass_gate(potential: Potential) -> None:
     else:
         references = [made_up_for(potential.elements)]
         log.warning(
-            "%s knows none of the crystals of the gate; only that its stress follows from its energy is checked, on a made-up %s",
+            "%s knows none of the crystals of the gate; only that its stress follows from its energy is "
+            "checked, on a made-up %s",
             potential.name,
             _names(references),
         )
@@ -60,7 +62,8 @@ def pass_gate(potential: Potential) -> None:
         raise UserError(
             f"The potential {potential.name} is not fit for use; asked about {_names(references)}:\n{lines}\n"
             "matgl's weights from before version 2.2 (2025.1 and earlier) need `older_convention: true` with "
-            f"`sha256: {potential.weights_hash}`. Other weights may be damaged, or made for another version of the package."
+            f"`sha256: {potential.weights_hash}`. Other weights may be damaged, or made for another version "
+            "of the package."
         )
     log.info("%s passed the gate: %s", potential.name, _names(references))
 
@@ -70,7 +73,10 @@ def _names(references: list[Reference]) -> str:
 
 
 def _scales() -> NDArray[np.float64]:
-    """Lattice constants that are asked about, relative to the known one: the scan, then triples for derivatives."""
+    """Lattice constants that are asked about, relative to the known one.
+
+    The scan, then triples for derivatives.
+    """
     triples = [x * (1 + d) for x in _STRESS_AT for d in (-_STEP, 0, _STEP)]
     return np.concatenate([_SCAN, triples])
 
@@ -117,14 +123,17 @@ def _wrong_minimum(reference: Reference, answers: _Answers) -> str | None:
     if k in {0, len(_SCAN) - 1}:
         per_atom = energies / len(reference.symbols)
         return (
-            f"{reference.name} ({reference.prototype}): no energy minimum between {_SCAN[0] * a:.2f} and {_SCAN[-1] * a:.2f} Å, "
-            f"where {a:.3f} Å is measured: {per_atom[0]:.3f}, {per_atom[len(_SCAN) // 2]:.3f}, {per_atom[-1]:.3f} eV/atom from end to end"
+            f"{reference.name} ({reference.prototype}): no energy minimum between {_SCAN[0] * a:.2f} and "
+            f"{_SCAN[-1] * a:.2f} Å, "
+            f"where {a:.3f} Å is measured: {per_atom[0]:.3f}, {per_atom[len(_SCAN) // 2]:.3f}, "
+            f"{per_atom[-1]:.3f} eV/atom from end to end"
         )
     left, middle, right = energies[k - 1 : k + 2]
     minimum = (_SCAN[k] + 0.5 * (_SCAN[1] - _SCAN[0]) * (left - right) / (left - 2 * middle + right)) * a
     if abs(minimum / a - 1) > _MAX_DEVIATION:
         return (
-            f"{reference.name} ({reference.prototype}): energy minimum at {minimum:.3f} Å, where {a:.3f} Å is measured; "
+            f"{reference.name} ({reference.prototype}): energy minimum at {minimum:.3f} Å, where {a:.3f} Å "
+            "is measured; "
             f"within {_MAX_DEVIATION:.0%} is accepted"
         )
     return None
@@ -138,6 +147,7 @@ def _wrong_stress(reference: Reference, answers: _Answers, which: int) -> str | 
     if abs(stress - slope) <= _STRESS_RELATIVE * abs(slope) + _STRESS_FLOOR:
         return None
     return (
-        f"{reference.name} ({reference.prototype}) at {_STRESS_AT[which] * reference.a_A:.3f} Å: a third of the stress's trace is "
+        f"{reference.name} ({reference.prototype}) at {_STRESS_AT[which] * reference.a_A:.3f} Å: a third of "
+        "the stress's trace is "
         f"{stress:+.4f} eV/Å³, but dE/dV is {slope:+.4f} eV/Å³ (tension is positive)"
     )

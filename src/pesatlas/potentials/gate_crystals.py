@@ -92,7 +92,10 @@ def references_for(elements: frozenset[int]) -> list[Reference]:
 
 
 def made_up_for(elements: frozenset[int]) -> Reference:
-    """Return a rock salt of two of ``elements`` (or one alone) with bonds of a usual length; nothing is known of its minimum."""
+    """Return a rock salt of two of ``elements`` (or one alone) with bonds of a usual length.
+
+    Nothing is known of its minimum.
+    """
     from ase.data import chemical_symbols, covalent_radii  # noqa: PLC0415 - heavy
 
     known = sorted(elements)

@@ -1,7 +1,8 @@
 """Neighbour lists of a batch of periodic structures, and forces and stresses from edge derivatives.
 
-Every potential here sees a structure through the vectors between neighbours alone. So the derivatives along these
-vectors give forces and stress at once, in float64, with forces that sum to zero whatever the precision of the model.
+Every potential here sees a structure through the vectors between neighbours alone. So the derivatives along
+these vectors give forces and stress at once, in float64, with forces that sum to zero whatever the precision
+of the model.
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,8 @@ HUB_OWNER = "materialyze"
 def fetch_weights(name: str, folder: Path) -> None:
     """Make sure that the weights ``name`` of the hub are in ``folder``.
 
-    A file ``<folder>.sha256`` beside the folder keeps the checksum of what was fetched, or of what a person put there first.
+    A file ``<folder>.sha256`` beside the folder keeps the checksum of what was fetched, or of what a person
+    put there first.
 
     Raises
     ------
@@ -35,8 +36,10 @@ def fetch_weights(name: str, folder: Path) -> None:
         log.info("%s: weights kept in %s, sha256 %s", name, folder, found)
     elif note.read_text(encoding="utf-8").strip() != found:
         raise UserError(
-            f"{folder}: the weights changed since they were fetched: sha256 {found}, not {note.read_text(encoding='utf-8').strip()} "
-            f"as in {note.name}. Remove the folder to fetch them again; remove {note.name} if the change is meant."
+            f"{folder}: the weights changed since they were fetched: sha256 {found}, not "
+            f"{note.read_text(encoding='utf-8').strip()} "
+            f"as in {note.name}. Remove the folder to fetch them again; remove {note.name} if the change is "
+            "meant."
         )
 
 
@@ -51,8 +54,10 @@ def _download(name: str, folder: Path) -> None:
             hf_hub_download(repo_id=repository, filename=file, local_dir=partial)
     except Exception as error:
         raise UserError(
-            f"The weights of '{name}' are not in {folder} and could not be fetched ({type(error).__name__}: {_first_line(error)}). "
-            f"On a machine with a network, fetch {', '.join(MODEL_FILES)} of the hub's repository {repository} and put these "
+            f"The weights of '{name}' are not in {folder} and could not be fetched ({type(error).__name__}: "
+            f"{_first_line(error)}). "
+            f"On a machine with a network, fetch {', '.join(MODEL_FILES)} of the hub's repository "
+            f"{repository} and put these "
             f"{len(MODEL_FILES)} files into {folder}{os.sep}; then run again."
         ) from error
     shutil.rmtree(partial / ".cache", ignore_errors=True)

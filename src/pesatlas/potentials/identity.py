@@ -27,7 +27,8 @@ class TrainedOn:
     Attributes
     ----------
     level : reference level of the labels, in words; of a campaign's own potential the campaign's name of it
-    corrected : whether their energies have the corrections of the Materials Project, so that formation energies have them too
+    corrected : whether their energies have the corrections of the Materials Project, so that formation
+        energies have them too
     own : whether a campaign trained it and its card says so
     fingerprints : of the level's definition, if the card has them
     """

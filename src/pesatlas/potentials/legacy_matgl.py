@@ -1,8 +1,8 @@
 """matgl's earlier message-passing convention, for weights trained under it.
 
-Until version 2.2 matgl summed the messages of edges on their destination, since then on their source. Weights load under
-either without an error and are then wrong for compounds. The classes here restore the older sum in one model, by
-replacing the class of its layers: other models in the process keep matgl's own.
+Until version 2.2 matgl summed the messages of edges on their destination, since then on their source. Weights
+load under either without an error and are then wrong for compounds. The classes here restore the older sum in
+one model, by replacing the class of its layers: other models in the process keep matgl's own.
 """
 
 from typing import Any
@@ -64,8 +64,8 @@ def restore_older_convention(model: Any, *, from_dgl: bool) -> int:
     Parameters
     ----------
     model : torch.nn.Module
-    from_dgl : bool
-        Whether a TensorNet was saved by matgl's DGL version, which summed on the destination in its interactions too.
+    from_dgl : bool Whether a TensorNet was saved by matgl's DGL version, which summed on the destination in
+        its interactions too.
 
     Returns
     -------

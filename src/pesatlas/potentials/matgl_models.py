@@ -81,12 +81,14 @@ class MatglPotential(EdgePotential):
 def _refuse_others(saved: Any, name: str) -> None:
     if not isinstance(saved, Saved):
         raise UserError(
-            f"{name} is no potential but a {type(saved).__name__}, which predicts properties. Choose a potential (PES)."
+            f"{name} is no potential but a {type(saved).__name__}, which predicts properties. Choose a "
+            "potential (PES)."
         )
     model = saved.model
     if not isinstance(model, M3GNet | TensorNet | CHGNet):
         raise UserError(
-            f"{name} is a {type(model).__name__}; of matgl's potentials, M3GNet, TensorNet and CHGNet are supported."
+            f"{name} is a {type(model).__name__}; of matgl's potentials, M3GNet, TensorNet and CHGNet are "
+            "supported."
         )
     unsupported = {
         "state features": getattr(model, "include_state", False) or getattr(model, "include_states", False),
@@ -98,5 +100,6 @@ def _refuse_others(saved: Any, name: str) -> None:
     reasons = [what for what, present in unsupported.items() if present]
     if reasons:
         raise UserError(
-            f"{name} has {' and '.join(reasons)}, which batched evaluation does not cover. Choose a plain potential."
+            f"{name} has {' and '.join(reasons)}, which batched evaluation does not cover. Choose a plain "
+            "potential."
         )

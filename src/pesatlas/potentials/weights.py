@@ -23,7 +23,7 @@ def missing_files(folder: Path) -> list[str]:
 
 
 def directory_sha256(folder: Path) -> str:
-    """Checksum of the weights in ``folder``, as ``sha256sum model.json model.pt state.pt | sha256sum`` prints it there.
+    """Checksum of the weights in ``folder``, by ``sha256sum model.json model.pt state.pt | sha256sum``.
 
     Raises
     ------
@@ -33,7 +33,8 @@ def directory_sha256(folder: Path) -> str:
     missing = missing_files(folder)
     if missing:
         raise UserError(
-            f"{folder}: no {', no '.join(missing)}. A folder of matgl weights holds {', '.join(MODEL_FILES)}; point `path` to one."
+            f"{folder}: no {', no '.join(missing)}. A folder of matgl weights holds "
+            f"{', '.join(MODEL_FILES)}; point `path` to one."
         )
     lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in MODEL_FILES]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -46,8 +47,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     ----------
     folder : Path
         Holds model.json, model.pt and state.pt.
-    older_convention : bool
-        The weights were trained when matgl summed messages on the destination of an edge (before 2.2): restore that.
+    older_convention : bool The weights were trained when matgl summed messages on the destination of an edge
+        (before 2.2): restore that.
     sha256 : str, optional
         What ``directory_sha256`` must give.
 
@@ -59,8 +60,10 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     found = directory_sha256(folder)
     if sha256 is not None and found != sha256.lower():
         raise UserError(
-            f"{folder}: these are not the weights that the configuration means: their sha256 is {found}, not {sha256}. "
-            "Put the right weights there, or, if these are meant, check their convention and write the new checksum."
+            f"{folder}: these are not the weights that the configuration means: their sha256 is {found}, "
+            f"not {sha256}. "
+            "Put the right weights there, or, if these are meant, check their convention and write the new "
+            "checksum."
         )
     import matgl.apps.pes  # noqa: PLC0415 - heavy
     import matgl.models  # noqa: PLC0415
@@ -84,12 +87,14 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
         renamed.seek(0)
         files = {"model.json": folder / "model.json", "model.pt": folder / "model.pt", "state.pt": renamed}
         with torch.serialization.safe_globals([Normalizer]), warnings.catch_warnings():
-            # matgl warns of every older version and advises to clear its cache; whether weights fit is for the gate to find.
+            # matgl warns of every older version and advises to clear its cache; whether weights fit is for
+            # the gate to find.
             warnings.filterwarnings("ignore", message="Incompatible model version")
             model = classes[kind].load(files)
     except Exception as error:
         raise UserError(
-            f"{folder}: matgl cannot load these weights: {error}. Take a version of the model made for matgl 4."
+            f"{folder}: matgl cannot load these weights: {error}. Take a version of the model made for "
+            "matgl 4."
         ) from error
     if older_convention:
         _restore(model, description, folder)
@@ -99,7 +104,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
 def _restore(model: Any, description: dict[str, Any], folder: Path) -> None:
     if find_spec("nvalchemiops") is not None:
         raise UserError(
-            f"{folder}: older_convention cannot be honoured with nvalchemi-toolkit-ops installed, because matgl then uses layers "
+            f"{folder}: older_convention cannot be honoured with nvalchemi-toolkit-ops installed, because "
+            "matgl then uses layers "
             "of its own. Uninstall it, or take weights made for matgl 4."
         )
     from pesatlas.potentials.legacy_matgl import restore_older_convention  # noqa: PLC0415 - heavy
@@ -108,6 +114,7 @@ def _restore(model: Any, description: dict[str, Any], folder: Path) -> None:
     changed = restore_older_convention(model, from_dgl="dgl" in f"{inner.get('@module', '')}")
     if not changed:
         raise UserError(
-            f"{folder}: older_convention is for M3GNet and TensorNet, not for {type(model).__name__}. Remove it."
+            f"{folder}: older_convention is for M3GNet and TensorNet, not for {type(model).__name__}. "
+            "Remove it."
         )
     log.info("%s: older message-passing convention restored in %d layers", folder.name, changed)

@@ -28,10 +28,11 @@ _FEWEST_ATOMS = 20
 def advise_round(campaign: Campaign, results: Path, disagreement: list[Path], advice: Path) -> None:
     """Write ``advice``, JSON: stop or go on, and the numbers that say so.
 
-    The error now is the calibrated disagreement of the committee on candidates that were not picked, root mean square over their atoms.
-    It is taken to fall as the distance of atoms of the pool to the nearest label falls, whose pace is measured
-    (``gain_per_1000_labels`` of the last picks in table ``quality``). So the gain of a thousand labels is the error times that share: stop if
-    it is below ``round.stop_below_eV_per_A``. What they cost is what this round's picks cost at all levels, on average.
+    The error now is the calibrated disagreement of the committee on candidates that were not picked, root
+    mean square over their atoms. It is taken to fall as the distance of atoms of the pool to the nearest
+    label falls, whose pace is measured (``gain_per_1000_labels`` of the last picks in table ``quality``). So
+    the gain of a thousand labels is the error times that share: stop if it is below
+    ``round.stop_below_eV_per_A``. What they cost is what this round's picks cost at all levels, on average.
     """
     settings = required(campaign.round)
     manifest = read_campaign_manifest(results)

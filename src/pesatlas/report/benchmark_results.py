@@ -32,7 +32,7 @@ def benchmark_results(summary_file: Path) -> dict[str, Any]:
                     "verdict",
                     "structures",
                     "without a value",
-                    "held against",
+                    "compared with",
                     "published",
                 ],
                 "rows": [_row(row) for row in summary],

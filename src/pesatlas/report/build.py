@@ -213,9 +213,13 @@ def _head(
     told = "Every loss has its reason, and every sum closes." if whole else "Some sums do not close."
     pool = next(step for step in steps if step.name == "selected")
     surfaces = manifest.get("surfaces", {})
+    used = {level: (surfaces.get(level, {}).get("definition") or {}).get("code", {}) for level in levels}
     codes = "; ".join(
-        f"{level}: {', '.join(f'{n} {v}' for n, v in (surfaces.get(level, {}).get('definition') or {}).get('code', {}).items()) or 'see the rows'}"
-        for level in levels
+        f"{level}: {', '.join(f'{n} {v}' for n, v in code.items()) or 'see the rows'}"
+        for level, code in used.items()
+    )
+    lost_text = (
+        f"{failed:,} trajectories and labels failed or were kept out." if failed else "Nothing failed."
     )
     return {
         "name": manifest["campaign"],
@@ -224,7 +228,7 @@ def _head(
         "warning": quality_note(manifest).strip(" ()"),
         "version": manifest["code_version"],
         "state": "good" if whole and not failed else "losses",
-        "verdict": f"{have}. {f'{failed:,} trajectories and labels failed or were kept out. ' if failed else 'Nothing failed. '}{told}",
+        "verdict": f"{have}. {lost_text} {told}",
         "tiles": [
             {"value": f"{steps[0].kept:,}", "what": "crystals"},
             {"value": f"{pool.came:,}", "what": "snapshots in the pool"},
@@ -296,10 +300,10 @@ def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
     total = len(exploded)
     return [
         {
-            "title": "Rules that spoke against labels",
+            "title": "Triggered rules",
             "heads": ["level", "rule", "labels"],
             "rows": [(*key, n) for key, n in sorted(violations.items())],
-            "empty": "No rule spoke.",
+            "empty": "No rule was triggered.",
         },
         {
             "title": "Corrections that were made to calculations",
@@ -346,13 +350,15 @@ def _advice(
         advice.append(
             {
                 "text": "Labels in quarantine, and the rules that put them there:",
-                "command": 'pesatlas query "SELECT level, verdict_rules, count(*) FROM quarantine GROUP BY ALL"',
+                "command": 'pesatlas query "SELECT level, verdict_rules, count(*) FROM quarantine GROUP BY '
+                'ALL"',
             }
         )
     advice += [
         {"text": "The story of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
         {
-            "text": f"To train on: {RESULTS}/{folder_of('export')}/. What to say of the dataset, and how to cite it: {path_of('card_page')}.",
+            "text": f"To train on: {RESULTS}/{folder_of('export')}/. What to say of the dataset, and how to "
+            f"cite it: {path_of('card_page')}.",
             "command": "",
         },
         {"text": "A copy that never changes, to publish:", "command": "pesatlas release 2026.1"},
@@ -383,7 +389,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
         for row in rows
     )
     return Markup(
-        '<div class="wide" tabindex="0" role="region" aria-label="{}"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+        '<div class="wide" tabindex="0" role="region" '
+        'aria-label="{}"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
     ).format(", ".join(heads), head, body)
 
 

@@ -43,7 +43,8 @@ class Cost:
 
     Attributes
     ----------
-    wall_h : time of all its jobs, one after the other; of labels, that of the calculations when they were made
+    wall_h : time of all its jobs, one after the other; of labels, that of the calculations when they were
+        made
     core_h : the same times the cores of a job
     gpu_h : the same times the GPUs of a job
     disk_bytes : of its tables
@@ -106,11 +107,15 @@ def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | 
     thousand = format_hours(label.core_h / picks * 1000)
     each = format_hours(label.core_h / max(labels, 1))
     brings = (
-        f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last ones."
+        f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last "
+        "ones."
         if gain is not None
         else "What they would bring cannot be told from so few."
     )
-    return f"A thousand picks more, at all levels, would take {thousand} on all cores ({each} a label so far). {brings}"
+    return (
+        f"A thousand picks more, at all levels, would take {thousand} on all cores ({each} a label so far). "
+        f"{brings}"
+    )
 
 
 def cost(data: dict[str, Data], levels: list[str]) -> list[Figure]:
@@ -132,7 +137,8 @@ def _hours(hours: Data) -> Figure:
     return Figure(
         "hours",
         "Where the time went",
-        "Core hours of each stage, and GPU hours where GPUs worked. Labels: the time of their calculations when they were made, also if a run "
+        "Core hours of each stage, and GPU hours where GPUs worked. Labels: the time of their calculations "
+        "when they were made, also if a run "
         "took them from the store; all others: the last run of each job.",
         "hours",
         f"{TIMES}, {shown('labels')}",
@@ -156,7 +162,8 @@ def _label_time(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "label_time",
         "Time of a label",
-        f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are logarithmic; DFT goes up as a power of two to three.",
+        f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are "
+        "logarithmic; DFT goes up as a power of two to three.",
         "labels",
         shown("dataset"),
         "SELECT level, n_atoms, wall_s FROM dataset",

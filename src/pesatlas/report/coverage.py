@@ -40,11 +40,14 @@ def _map(frames: Data) -> Figure:
     return Figure(
         "map",
         "The pool and what was picked of it",
-        f"Structures in the first two weighted principal components of their features: {frames.count}, with {drawn:,} of the picks. Near points are alike. "
-        "Click on a point to see its structure; a region of grey without colour is one that the dataset does not show.",
+        f"Structures in the first two weighted principal components of their features: {frames.count}, with "
+        f"{drawn:,} of the picks. Near points are alike. "
+        "Click on a point to see its structure; a region of grey without colour is one that the dataset "
+        "does not show.",
         "frames",
         shown("clusters", "snapshots", "selection"),
-        "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN selection s USING (snapshot_id)",
+        "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN "
+        "selection s USING (snapshot_id)",
         chart if len(frames) else None,
         "No frame was encoded.",
     )
@@ -96,11 +99,13 @@ def _elements(elements: Data, levels: Sequence[str]) -> Figure:
     return Figure(
         "elements",
         "Elements",
-        "Percent of the snapshots that contain each element, in the pool, in the selection, or in the dataset at a level. Click on an element, and every "
+        "Percent of the snapshots that contain each element, in the pool, in the selection, or in the "
+        "dataset at a level. Click on an element, and every "
         f"figure shows only what contains it; click again for all. {elements.what}.",
         "elements",
         f"{shown('snapshots')} or its sample, {shown('selection', 'dataset')}",
-        "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS z FROM dataset) GROUP BY ALL",
+        "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, "
+        "unnest(list_distinct(numbers)) AS z FROM dataset) GROUP BY ALL",
         alt.layer(squares, absent, names),
     )
 
@@ -128,8 +133,10 @@ def _fill(quality: Data, part: str) -> Figure:
     return Figure(
         f"fill_{part}",
         f"Distance to the nearest pick: {part}",
-        f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal components: mean (solid), 99th percentile (dashed) and largest (dotted), as "
-        "the picks grow in number, and for as many frames drawn by lot. Lower is better; the distance between the two colours is what the selection is worth.",
+        f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal "
+        "components: mean (solid), 99th percentile (dashed) and largest (dotted), as "
+        "the picks grow in number, and for as many random frames. Lower is better; the distance "
+        "between the two colours is what the selection is worth.",
         "quality",
         shown("quality"),
         f'SELECT "of", picks, fill_mean_{part}, fill_p99_{part}, fill_max_{part} FROM quality',
@@ -151,11 +158,12 @@ def _gain(gain: Data) -> Figure:
     return Figure(
         "gain",
         "What a thousand more labels would bring",
-        "By how much the mean distance of atoms to the nearest pick would fall with a thousand labels more, at the pace of the last ones. Near zero: "
+        "By how much the mean distance of atoms to the nearest pick would fall with a thousand labels more, "
+        "at the pace of the last ones. Near zero: "
         "stop, or explore elsewhere. In campaigns of less than a thousand labels it is an extrapolation.",
         "gain",
         shown("quality"),
         "SELECT picks, 100 * gain_per_1000_labels AS percent FROM quality WHERE \"of\" = 'picks'",
         chart if len(gain) else None,
-        "Too few picks to tell a pace.",
+        "Too few picks for a rate.",
     )

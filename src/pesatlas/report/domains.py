@@ -27,8 +27,8 @@ _HEADS = [
 def of_domains(results: Path, manifest: Mapping[str, Any], data: Mapping[str, Data]) -> dict[str, Any]:
     """Return the table as the page has it.
 
-    ``to the nearest pick`` is the mean distance, on the map, of its frames that are shown there, and errors are those of the potential that
-    explored, in rows that were compared.
+    ``to the nearest pick`` is the mean distance, on the map, of its frames that are shown there, and errors
+    are those of the potential that explored, in rows that were compared.
     """
     far, errors = _distances(data["frames"]), data["errors"].columns
     of_errors = {name: i for i, name in enumerate(errors["domain"])}
@@ -50,7 +50,10 @@ def of_domains(results: Path, manifest: Mapping[str, Any], data: Mapping[str, Da
                 lost_in_words(row),
             )
         )
-    title = "By domain (left their sites: trajectories whose atoms have; to the nearest pick: mean distance on the map)"
+    title = (
+        "By domain (left their sites: trajectories whose atoms have; to the nearest pick: mean distance on "
+        "the map)"
+    )
     return {"title": title, "heads": _HEADS, "rows": rows, "empty": "There is none."}
 
 

@@ -18,21 +18,24 @@ def energetics(data: dict[str, Data], levels: list[str]) -> list[Figure]:
             ("labels", labels),
             ("cohesive_energy_eV_per_atom", "cohesive energy (eV/atom)"),
             levels,
-            "Energy less that of isolated atoms at the same level, per atom: negative is bound. A narrow peak is a set of crystals at rest, its tail what dynamics added.",
+            "Energy less that of isolated atoms at the same level, per atom: negative is bound. A narrow "
+            "peak is a set of crystals at rest, its tail what dynamics added.",
         ),
         _histogram(
             ("forces", "Forces"),
             ("atoms", atoms),
             ("force_eV_per_A", "force on an atom (eV/Å)"),
             levels,
-            "Length of the force on each atom. Zero is equilibrium by symmetry; a potential learns its curvature from the rest.",
+            "Length of the force on each atom. Zero is equilibrium by symmetry; a potential learns its "
+            "curvature from the rest.",
         ),
         _histogram(
             ("pressure", "Pressure"),
             ("labels", labels),
             ("static_pressure_GPa", "pressure of the label (GPa)"),
             levels,
-            "Minus a third of the trace of the stress: compressed cells are positive. Levels that want another volume than the potential that explored are shifted.",
+            "Minus a third of the trace of the stress: compressed cells are positive. Levels that want "
+            "another volume than the potential that explored are shifted.",
         ),
         _histogram(
             ("volume", "Volume"),
@@ -81,7 +84,8 @@ _SQL = {
     "cohesive_energy": "cohesive_energy_eV_per_atom",
     "forces": "unnest(abs_forces_eV_per_A) AS force_eV_per_A",
     "pressure": "static_pressure_GPa",
-    "volume": "abs(cell_A[1] * (cell_A[5] * cell_A[9] - cell_A[6] * cell_A[8]) - cell_A[2] * (cell_A[4] * cell_A[9] - cell_A[6] * cell_A[7]) "
+    "volume": "abs(cell_A[1] * (cell_A[5] * cell_A[9] - cell_A[6] * cell_A[8]) - cell_A[2] * (cell_A[4] * "
+    "cell_A[9] - cell_A[6] * cell_A[7]) "
     "+ cell_A[3] * (cell_A[4] * cell_A[8] - cell_A[5] * cell_A[7])) / n_atoms AS volume_A3_per_atom",
 }
 
@@ -132,11 +136,14 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         "One level against the other",
         _ONE
         if len(levels) < 2
-        else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those whose difference is further from the median than the rule "
-        "level_gap allows: another magnetic or SCF solution, perhaps. Two levels that lie on the line exactly would be one file given twice.",
+        else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those "
+        "whose difference is further from the median than the rule "
+        "level_gap allows: another magnetic or SCF solution, perhaps. Two levels that lie on the line "
+        "exactly would be one file given twice.",
         "pairs",
         shown("dataset"),
-        "SELECT snapshot_id, a.cohesive_energy_eV_per_atom AS first, b.cohesive_energy_eV_per_atom AS second FROM dataset a JOIN dataset b USING (snapshot_id) "
+        "SELECT snapshot_id, a.cohesive_energy_eV_per_atom AS first, b.cohesive_energy_eV_per_atom AS "
+        "second FROM dataset a JOIN dataset b USING (snapshot_id) "
         f"WHERE a.level = '{levels[0]}' AND b.level = '{levels[-1]}'",
         chart,
         "There is one level only."
@@ -162,12 +169,15 @@ def _level_offsets(offsets: Data, levels: list[str]) -> Figure:
         "Offset between levels, by element",
         _ONE
         if len(levels) < 2
-        else f"Cohesive energy at {levels[-1]} less that at {levels[0]}, over the snapshots that contain an element: mean, and from the 10th to the 90th percentile. "
+        else f"Cohesive energy at {levels[-1]} less that at {levels[0]}, over the snapshots that contain an "
+        "element: mean, and from the 10th to the 90th percentile. "
         f"{offsets.count}.",
         "offsets",
         shown("dataset"),
-        "SELECT z AS atomic_number, avg(gap) AS mean FROM (SELECT unnest(list_distinct(a.numbers)) AS z, b.cohesive_energy_eV_per_atom - a.cohesive_energy_eV_per_atom AS gap "
-        f"FROM dataset a JOIN dataset b USING (snapshot_id) WHERE a.level = '{levels[0]}' AND b.level = '{levels[-1]}') GROUP BY z",
+        "SELECT z AS atomic_number, avg(gap) AS mean FROM (SELECT unnest(list_distinct(a.numbers)) AS z, "
+        "b.cohesive_energy_eV_per_atom - a.cohesive_energy_eV_per_atom AS gap "
+        f"FROM dataset a JOIN dataset b USING (snapshot_id) WHERE a.level = '{levels[0]}' AND b.level = "
+        f"'{levels[-1]}') GROUP BY z",
         chart,
         "There is one level only."
         if len(levels) < 2

@@ -74,7 +74,10 @@ class Figure:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The chart as Vega-Lite's JSON, without data and as wide as its place; what cannot be drawn says why."""
+        """The chart as Vega-Lite's JSON, without data and as wide as its place.
+
+        What cannot be drawn says why.
+        """
         chart = self.chart
         if chart is None:
             note = alt.Chart(alt.Data(values=[{"text": self.empty}])).mark_text(size=13, limit=WIDTH)
@@ -116,7 +119,8 @@ def histogram(
 ) -> alt.Chart:
     """Return the distribution of ``field`` at each level, over the unfiltered range of ``values``.
 
-    The number of rows is on an axis that is logarithmic with a place for zero: tails of a few rows are what one looks for.
+    The number of rows is on an axis that is logarithmic with a place for zero: tails of a few rows are what
+    one looks for.
     """
     known = [value for value in values if value is not None and np.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)

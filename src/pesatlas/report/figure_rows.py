@@ -140,7 +140,10 @@ class Reader:
         return Data(columns, self.rows, "snapshots with both levels")
 
     def parity(self) -> dict[str, Data]:
-        """Return what the potential and the first level say of the same snapshots: energies, forces, stresses; and how soft it is."""
+        """Return what the potential and the first level say of the same snapshots.
+
+        Energies, forces, stresses; and how soft it is.
+        """
         parity = read_table(below(self.results, "parity"), "parity")
         ids = parity["snapshot_id"].to_pylist()
         labels = read_rows(self._dataset(self.levels[0]), "dataset", ids, list(LABELS))
@@ -241,7 +244,10 @@ class Reader:
         return Data(losses, len(found), "reasons"), Data(elements, len(of_element), "pairs")
 
     def pool(self) -> tuple[pa.Table, int]:
-        """Return frames of the pool with their geometry, and how many there are: all of them, or some of row groups all over the shards."""
+        """Return frames of the pool with their geometry, and how many there are.
+
+        All of them, or some of row groups all over the shards.
+        """
         paths = [below(self.results, "snapshots", batch=i) for i in range(self.batches)]
         return _spread(paths, POOL_SHOWN, self.seed)
 
@@ -358,7 +364,7 @@ def _errors(found: list[dict[str, Any]]) -> Data:
 
 
 def rules_triggered(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:
-    """Count the rules that spoke against rows of the dataset, by level and rule."""
+    """Count triggered rules in the dataset, by level and rule."""
     found: Counter[tuple[str, str]] = Counter()
     for level in levels:
         for name in ("dataset", "quarantine"):

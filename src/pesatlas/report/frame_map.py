@@ -81,7 +81,10 @@ def _structure(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
-    """Return how frames of dynamics compare with their targets: temperature, and volume of the cell they started from."""
+    """Return how frames of dynamics compare with their targets.
+
+    Temperature, and volume of the cell they started from.
+    """
     names = ["structure_id", "variant", "domain", "numbers", "cell_A", "n_atoms"]
     starts = {
         (row["structure_id"], row["variant"]): volume_A3(row)

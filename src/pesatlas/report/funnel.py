@@ -47,7 +47,10 @@ class Step:
 
 
 def funnel(manifest: Mapping[str, Any], losses: Mapping[tuple[str, str, str], int]) -> list[Step]:
-    """Return the steps in the order in which data flow; ``losses`` are failures by stage, level and reason."""
+    """Return the steps in the order in which data flow.
+
+    ``losses`` are failures by stage, level and reason.
+    """
     counts = counted(dict(manifest))
     by_stage = {
         stage: Counter({reason: n for (s, _, reason), n in losses.items() if s == stage})

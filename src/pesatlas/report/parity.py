@@ -28,10 +28,12 @@ _KEPT = ["snapshot_id", "structure_id", "domain", "n_atoms", "numbers"]
 
 
 def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
-    """Write the table ``parity``: what the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
+    """Write the table ``parity``.
 
-    The rows are drawn by lot, the same ones every time. One that the potential cannot evaluate keeps its row: its numbers
-    are null, ``reason`` says why, and the manifest counts it under that word.
+    What the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
+
+    The rows are a reproducible random sample. One that the potential cannot evaluate keeps its row:
+    its numbers are null, ``reason`` says why, and the manifest counts it under that word.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
         {"dataset": total, "sampled": len(rows), "evaluated": len(rows) - failures.total(), **failures},
     )
     if failures:
-        log.warning("%s had nothing to say of %d rows: %s", potential.name, failures.total(), dict(failures))
+        log.warning("%s gave no prediction for %d rows: %s", potential.name, failures.total(), dict(failures))
     log.info("%d of %d rows evaluated with %s", len(rows) - failures.total(), total, potential.name)
 
 

@@ -1,7 +1,7 @@
 """Published ranges of other datasets, for comparison; only numbers from their own files or texts.
 
-No range of OMat24 is here: its filters are told of another set (sAlex), and its distributions are pictures without numbers.
-Nor is one of volumes: nobody states it.
+No range of OMat24 is here: its filters are told of another set (sAlex), and its distributions are pictures
+without numbers. Nor is one of volumes: nobody states it.
 """
 
 from dataclasses import dataclass

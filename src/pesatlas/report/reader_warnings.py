@@ -14,7 +14,9 @@ _NUMBER = re.compile(r"\d+\.?\d*")
 
 
 def doubts(results: Path, accepted: int) -> str:
-    """Return ``3 of 12 crystals were read with warnings: ...`` of a campaign; nothing if there are none, or no table of structures.
+    """Return ``3 of 12 crystals were read with warnings: ...`` of a campaign.
+
+    Nothing if there are none, or no table of structures.
 
     Warnings that differ in numbers alone are one, and the most frequent come first.
     """

@@ -47,7 +47,7 @@ def round_table(advice: dict[str, Any]) -> dict[str, Any]:
         "title": "Where the committee is expected to be most wrong, on candidates that were not picked",
         "heads": ["", "which", "expected error of a force (eV/Å)", "atoms"],
         "rows": rows,
-        "empty": "Too few candidates are left to tell.",
+        "empty": "Too few candidates are left.",
     }
 
 
@@ -78,8 +78,10 @@ def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
     return Figure(
         name,
         f"Does the committee know how wrong it is? {quantity.capitalize()}",
-        f"Labels of the round before, {on}, in bins of as many each from small to large disagreement. Expected is "
-        f"{whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times the disagreement, which is right on the whole; on the line it is "
+        f"Labels of the round before, {on}, in bins of as many each from small to large disagreement. "
+        "Expected is "
+        f"{whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times the "
+        "disagreement, which is right on the whole; on the line it is "
         f"right in every bin. On average a bin is off by {100 * whole['miscalibration']:.0f} %. "
         + (f"Rank correlation of disagreement and error: {ranks:.2f}. " if ranks is not None else "")
         + "Bars: 95 %, by resampling crystals.",

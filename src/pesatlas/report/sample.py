@@ -14,7 +14,7 @@ from pesatlas.tables.io import check_metadata
 
 
 def draw_ids(path: Path, table: str, seed: int, most: int) -> tuple[list[str], int]:
-    """Draw rows by lot, a hash of seed and ``snapshot_id``; the lowest lots win.
+    """Sample rows at random: those with the smallest hashes of seed and ``snapshot_id``.
 
     Returns
     -------
@@ -23,17 +23,19 @@ def draw_ids(path: Path, table: str, seed: int, most: int) -> tuple[list[str], i
     """
     check_metadata(path, table)
     rows = 0
-    lots: list[tuple[bytes, str]] = []
+    keyed: list[tuple[bytes, str]] = []
     for piece in iter_table(path, ["snapshot_id"]):
         rows += piece.num_rows
-        lots += [(_lot(seed, name), name) for name in piece["snapshot_id"].to_pylist()]
-        if len(lots) > 2 * most:
-            lots = heapq.nsmallest(most, lots)
-    return sorted(name for _, name in heapq.nsmallest(most, lots)), rows
+        keyed += [(_sample_key(seed, name), name) for name in piece["snapshot_id"].to_pylist()]
+        if len(keyed) > 2 * most:
+            keyed = heapq.nsmallest(most, keyed)
+    return sorted(name for _, name in heapq.nsmallest(most, keyed)), rows
 
 
 def read_rows(path: Path, table: str, ids: Collection[str], columns: Sequence[str]) -> pa.Table:
-    """Read ``columns`` of the rows with these ``snapshot_id``, sorted by it; of the rest of the file, never more than a row group is held.
+    """Read ``columns`` of the rows with these ``snapshot_id``, sorted by it.
+
+    Of the rest of the file, never more than a row group is held.
 
     Ids that are not there are left out.
     """
@@ -48,5 +50,5 @@ def read_rows(path: Path, table: str, ids: Collection[str], columns: Sequence[st
     return rows.sort_by("snapshot_id").select(list(columns))
 
 
-def _lot(seed: int, name: str) -> bytes:
+def _sample_key(seed: int, name: str) -> bytes:
     return hashlib.blake2b(f"sample:{seed}:{name}".encode(), digest_size=8).digest()

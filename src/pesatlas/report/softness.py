@@ -1,8 +1,8 @@
 """Error and softness of a potential against DFT: by domain, by element and in total.
 
-Universal potentials tend to underestimate forces by a common factor: the slope of their forces against those of DFT, the
-smaller than 1 the softer. Source: Deng et al., Systematic softening in universal machine learning interatomic potentials,
-npj Comput. Mater. 11, 9 (2025), arXiv 2405.07105.
+Universal potentials tend to underestimate forces by a common factor: the slope of their forces against those
+of DFT, the smaller than 1 the softer. Source: Deng et al., Systematic softening in universal machine learning
+interatomic potentials, npj Comput. Mater. 11, 9 (2025), arXiv 2405.07105.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,10 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 
 _LEAST_FORCE = 1e-3
-"""eV/Å, root mean square of DFT's components: below, forces are what is left of convergence, and have no slope."""
+"""eV/Å, root mean square of DFT's components.
+
+Below, forces are what is left of convergence, and have no slope.
+"""
 
 LABELS = ("snapshot_id", "energy_eV", "forces_eV_per_A", "stress_eV_per_A3")
 """What is compared with, columns of table ``dataset``."""
@@ -39,16 +42,18 @@ def softness(parity: pa.Table, labels: pa.Table) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``of`` is ``all``, ``domain`` or ``element`` and ``name`` which one. Of an element, forces are those on its atoms; stresses and
-        energies, which are of whole rows, count as often as the row has its atoms.
+        ``of`` is ``all``, ``domain`` or ``element`` and ``name`` which one. Of an element, forces are those
+        on its atoms; stresses and energies, which are of whole rows, count as often as the row has its atoms.
 
         - ``rows``, ``atoms``: how many were compared
         - ``force_mae_eV_per_A``, ``force_rmse_eV_per_A``: of force components
-        - ``force_slope``: least squares through the origin, potential against DFT; None where DFT's forces are noise
+        - ``force_slope``: least squares through the origin, potential against DFT; None where DFT's forces
+          are noise
         - ``stress_mae_GPa``: of stress components
-        - ``energy_mae_meV_per_atom``: of energies less the mean of their crystal, because the two have different zeros. One zero
-          for each crystal and composition, from all its rows; a single row has nothing to be compared with and is left out.
-          Few rows pull their own mean along, so that their errors look smaller: by sqrt(1/2) for two. None without any
+        - ``energy_mae_meV_per_atom``: of energies less the mean of their crystal, because the two have
+          different zeros. One zero for each crystal and composition, from all its rows; a single row has
+          nothing to be compared with and is left out. Few rows pull their own mean along, so that their
+          errors look smaller: by sqrt(1/2) for two. None without any
         - ``energy_rows``, ``energy_crystals``: how many that are
     """
     pairs = _Pairs.join(parity, labels)
@@ -150,7 +155,10 @@ def _flat(column: pa.ChunkedArray) -> NDArray[Any]:
 
 
 def _crystals(names: list[str], numbers: NDArray[np.int64], n_atoms: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of each row's crystal, by name and composition: a cell with an atom less has another zero, a supercell has not."""
+    """Return the number of each row's crystal, by name and composition.
+
+    A cell with an atom less has another zero, a supercell has not.
+    """
     found: dict[tuple[Any, ...], int] = {}
     places = []
     for name, end, count in zip(names, np.cumsum(n_atoms), n_atoms, strict=True):

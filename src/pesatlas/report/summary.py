@@ -30,7 +30,10 @@ def counted(manifest: dict[str, Any]) -> dict[str, int]:
 
 
 def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, str]]:
-    """Failures by (stage, level or '-', reason); those of isolated atoms, which are no picks, are a stage of their own."""
+    """Failures by (stage, level or '-', reason).
+
+    Those of isolated atoms, which are no picks, are a stage of their own.
+    """
     found: Counter[tuple[str, str, str]] = Counter()
     for entry in manifest["files"]:
         if entry["table"] == "failures" and entry["rows"]:
@@ -47,7 +50,10 @@ def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, s
 
 
 def summary(results: Path) -> RenderableType:
-    """Return the summary of the campaign below ``results``, to be printed by rich; it fits into 80 columns."""
+    """Return the summary of the campaign below ``results``, to be printed by rich.
+
+    It fits into 80 columns.
+    """
     manifest = read_campaign_manifest(results)
     found = read_advice(below(results, "advice"))
     doubted = doubts(results, counted(manifest)["structures.accepted"])
@@ -151,7 +157,7 @@ def _places(results: Path, manifest: dict[str, Any]) -> Table:
 
 
 def quality_note(manifest: dict[str, Any]) -> str:
-    """Return a remark on what to beware of in the labels, if anything."""
+    """Return a warning on the labels, if there is one."""
     found = caveats(manifest)
     return f" ({'; '.join(found)})" if found else ""
 

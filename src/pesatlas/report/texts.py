@@ -38,15 +38,25 @@ def advice_text(found: dict[str, Any]) -> str:
     )
     cost = f"for {format_hours(hours)} on all cores" if hours else "at a cost that was not measured"
     if error is None:
-        return "Go on: every candidate was picked, or none could be evaluated, so nothing tells how wrong the committee still is."
+        return (
+            "Go on: every candidate was picked, or none could be evaluated, so there is no estimate of how "
+            "wrong the "
+            "committee still is."
+        )
     now = f"The committee is expected to be wrong by {error:.3g} eV/Å in a force where nothing was labelled"
     if gain is None:
         return f"Go on: {now[0].lower()}{now[1:]}; what more labels would bring cannot be told from so few."
     verdict = "Stop" if found["verdict"] == STOP else "Go on"
     limit = found["stop_below_eV_per_A"]
-    because = f"{'less' if found['verdict'] == STOP else 'no less'} than the {limit:g} eV/Å of round.stop_below_eV_per_A"
+    because = (
+        f"{'less' if found['verdict'] == STOP else 'no less'} than the {limit:g} eV/Å of "
+        "round.stop_below_eV_per_A"
+    )
     where = ", ".join(
         f"{each['name']} ({each['expected_error_eV_per_A']:.2g} eV/Å)" for each in found["elements"]
     )
     here = f" Here: {where}." if where and found["verdict"] == GO_ON else ""
-    return f"{verdict}. {now}. A thousand labels more would take {gain:.2g} eV/Å off that, {because}, {cost}.{here}"
+    return (
+        f"{verdict}. {now}. A thousand labels more would take {gain:.2g} eV/Å off that, {because}, "
+        f"{cost}.{here}"
+    )

@@ -125,8 +125,10 @@ def _learning(curves: Data) -> Figure:
     return Figure(
         "learning",
         "Learning curves",
-        "The loss that training makes small, after each epoch: of the split valid, which tells when to stop, and of the split train, while weights changed. "
-        "Curves that part mean that it learns its rows by heart; curves that still fall, that more epochs would help.",
+        "The loss that training makes small, after each epoch: of the split valid, which tells when to "
+        "stop, and of the split train, while weights changed. "
+        "Curves that part mean that it learns its rows by heart; curves that still fall, that more epochs "
+        "would help.",
         "learning",
         _HISTORIES,
         f"SELECT level, seed, epoch, train_loss, valid_loss FROM '{RESULTS}/{_HISTORIES}'",  # noqa: S608 - our own paths
@@ -162,8 +164,10 @@ def _errors(errors: Data) -> Figure:
     return Figure(
         "trained_errors",
         f"Errors on the split {shown}",
-        "How far each potential is from labels of its own level that it was not trained on, beside what it said before it was trained and what is said without any model: "
-        "energies of elements by least squares, no forces, the mean stress. To the left is better. By domain and element: "
+        "How far each potential is from labels of its own level that it was not trained on, beside what it "
+        "said before it was trained and what is said without any model: "
+        "energies of elements by least squares, no forces, the mean stress. To the left is better. By "
+        "domain and element: "
         f"{folder_of('potential_page')}/*/{file_name('potential_page')}.",
         "trained_errors",
         _CARDS,

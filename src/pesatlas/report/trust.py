@@ -41,7 +41,8 @@ def _losses(losses: Data) -> Figure:
     return Figure(
         "losses",
         "What did not become a row, and why",
-        f"Failures and quarantined labels by reason and level, coloured by the stage in which it happened: {sum(losses.columns['rows']):,} in all.",
+        "Failures and quarantined labels by reason and level, coloured by the stage in which it happened: "
+        f"{sum(losses.columns['rows']):,} in all.",
         "losses",
         f"{FAILURES}/",
         "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL",
@@ -64,11 +65,13 @@ def _losses_by_element(losses: Data) -> Figure:
     return Figure(
         "losses_by_element",
         "Losses by element",
-        "How often what failed contained each element. An element that fails by itself points to its pseudopotential, its magnetism, or the potential. "
+        "How often what failed contained each element. An element that fails by itself points to its "
+        "pseudopotential, its magnetism, or the potential. "
         "Crystals that were refused before they became cells are not known here.",
         "losses_by_element",
         f"{FAILURES}/, {shown('structures')}",
-        "SELECT z AS atomic_number, reason, count(*) AS rows FROM (SELECT DISTINCT structure_id, unnest(numbers) AS z FROM structures) JOIN failures USING (structure_id) GROUP BY ALL",
+        "SELECT z AS atomic_number, reason, count(*) AS rows FROM (SELECT DISTINCT structure_id, "
+        "unnest(numbers) AS z FROM structures) JOIN failures USING (structure_id) GROUP BY ALL",
         chart if len(losses) else None,
         "Nothing failed that was made of known elements.",
     )
@@ -88,17 +91,22 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
         )
     )
     told = {
-        "energy": "The two have different zeros, so energies are relative to the mean of each crystal's rows; crystals with one row are left out.",
-        "forces": "A cloud flatter than the line is a soft potential: it underestimates forces, and lets atoms stray further than they would (arXiv 2405.07105).",
+        "energy": "The two have different zeros, so energies are relative to the mean of each crystal's "
+        "rows; "
+        "crystals with one row are left out.",
+        "forces": "A cloud flatter than the line is a soft potential: it underestimates forces, and lets "
+        "atoms "
+        "stray further than they would (arXiv 2405.07105).",
         "stress": "Tension is positive, six components of each snapshot.",
     }[what]
     return Figure(
         table,
         f"Potential against label: {what}",
-        f"What the exploring potential says of labelled snapshots: {rows.count}. {told}",
+        f"Predictions of the exploring potential for labelled snapshots: {rows.count}.  {told}",
         table,
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
-        f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN '{path_of('parity')}' p USING (snapshot_id) WHERE level = '{level}'",
+        f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN '{path_of('parity')}' p USING (snapshot_id) "
+        f"WHERE level = '{level}'",
         alt.layer(diagonal(rows.columns["label"] + rows.columns["potential"]), points) if len(rows) else None,
         _NO_PARITY,
     )
@@ -127,10 +135,13 @@ def _softness(softness: Data, level: str) -> Figure:
     return Figure(
         "softness",
         "How soft is the potential?",
-        f"Slope through the origin of the potential's forces against those at {level}, for the atoms of each element: 1 is right, less is soft.",
+        f"Slope through the origin of the potential's forces against those at {level}, for the atoms of "
+        "each element: 1 is right, less is soft.",
         "softness",
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
-        f"SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT snapshot_id, mlip_forces_eV_per_A FROM '{path_of('parity')}') USING (snapshot_id) WHERE level = '{level}'",
+        "SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT "
+        f"snapshot_id, mlip_forces_eV_per_A FROM '{path_of('parity')}') USING (snapshot_id) WHERE level = "
+        f"'{level}'",
         chart,
         _NO_PARITY,
     )
@@ -165,7 +176,8 @@ def _scf_steps(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "scf_steps",
         "How hard was convergence?",
-        f"Iterations until self-consistency. {labels.count}. Labels that need far more than others are worth a look at their moments and gaps.",
+        f"Iterations until self-consistency. {labels.count}. Labels that need far more than others are "
+        "worth a look at their moments and gaps.",
         "labels",
         shown("dataset"),
         "SELECT level, scf_steps FROM dataset",
@@ -199,11 +211,13 @@ def _temperature(md: Data) -> Figure:
     return Figure(
         "md_temperature",
         "Was the dynamics at its temperature?",
-        f"Mean and standard deviation of the kinetic temperature over its target, for cells of each size: {md.count}. Grey: what the canonical ensemble "
+        "Mean and standard deviation of the kinetic temperature over its target, for cells of each size: "
+        f"{md.count}. Grey: what the canonical ensemble "
         "gives, 1 ± √(2/(3n - 3)), once velocities are random; the first frames of a trajectory are not yet.",
         "md",
         f"{shown('snapshots')} or a sample of it",
-        "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = 'NpT' GROUP BY n_atoms",
+        "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = "
+        "'NpT' GROUP BY n_atoms",
         chart,
         "No frame of dynamics.",
     )
@@ -224,8 +238,10 @@ def _volume(md: Data) -> Figure:
     return Figure(
         "md_volume",
         "Did the volume drift?",
-        f"Volume of the cells over that of the crystal they started from: median and middle half, {md.count}. It settles where the potential's "
-        "equilibrium at the given temperature and pressure is; a line that keeps rising is a crystal that melts or falls apart.",
+        "Volume of the cells over that of the crystal they started from: median and middle half, "
+        f"{md.count}. It settles where the potential's "
+        "equilibrium at the given temperature and pressure is; a line that keeps rising is a crystal that "
+        "melts or falls apart.",
         "md",
         f"{shown('snapshots')} or a sample of it, {shown('structures')}",
         "SELECT snapshot_id, time_fs, cell_A FROM snapshots WHERE ensemble = 'NpT'",

@@ -1,7 +1,7 @@
 """The supervisor: ``python -I -S _supervisor.py TIMEOUT GRACE PARENT CPUS COMMAND...``.
 
-It adopts every process that its program's processes leave behind (Linux: child subreaper), so that it finds them all
-when it is time to end them, and it is told by the kernel when the process that started it dies.
+It adopts every process that its program's processes leave behind (Linux: child subreaper), so that it finds
+them all when it is time to end them, and it is told by the kernel when the process that started it dies.
 """
 
 import contextlib
@@ -83,7 +83,10 @@ def reap(program: int) -> int | None:
 
 
 def wait(program: int, deadline: float) -> tuple[int | None, bool]:
-    """Wait until the program ends, its time is up, or we are told to end; return its wait status, and whether we were told."""
+    """Wait until the program ends, its time is up, or we are told to end.
+
+    Return its wait status, and whether we were told.
+    """
     while True:
         status = reap(program)
         if status is not None:
@@ -106,7 +109,8 @@ def main(timeout_s: float, grace_s: float, parent: int, cpus: list[int], command
     if cpus:
         os.sched_setaffinity(0, cpus)
     try:
-        # kept: when this object goes, it collects the program's status itself if it has ended, and nobody else ever hears of it
+        # kept: when this object goes, it collects the program's status itself if it has ended, and nobody
+        # else ever hears of it
         process = subprocess.Popen(command, preexec_fn=begin_as_child)  # noqa: PLW1509 - no threads here
     except OSError as error:
         print(f"{command[0]} does not start: {error.strerror}", flush=True)  # noqa: T201 - into the output file
@@ -114,7 +118,8 @@ def main(timeout_s: float, grace_s: float, parent: int, cpus: list[int], command
     program = process.pid
     status, told = wait(program, time.monotonic() + timeout_s)
     if status is None:
-        # launchers such as srun end the processes of other nodes when they are asked to, and cannot when they are killed
+        # launchers such as srun end the processes of other nodes when they are asked to, and cannot when they
+        # are killed
         send(program, signal.SIGTERM, group=True)
         wait(program, time.monotonic() + grace_s)
     kill_all(program)

@@ -24,14 +24,20 @@ EXTRA_OF = {
 
 
 def check_extra(extra: str) -> None:
-    """Raise ``UserError`` with the command to type unless all libraries of ``extra`` are installed; none is imported."""
+    """Raise ``UserError`` with the command to type unless all libraries of ``extra`` are installed.
+
+    None is imported.
+    """
     missing = [name for name, own in EXTRA_OF.items() if own == extra and find_spec(name) is None]
     if missing:
         raise UserError(_message(" and ".join(missing), extra))
 
 
 def missing_extra(error: BaseException) -> str | None:
-    """Return the message for an import that failed because an extra is not installed; None for any other error."""
+    """Return the message for an import that failed because an extra is not installed.
+
+    None for any other error.
+    """
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     known = [name for name in EXTRA_OF if f"{error.name}.".startswith(f"{name}.")]

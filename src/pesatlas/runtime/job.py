@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 def run_job(rule: str, log_file: Path, threads: int) -> Iterator[None]:
     """Run the work of a job inside this.
 
-    Threads are limited to those that the rule asked for, before numerical libraries are imported. Log lines go to the job's log
-    file and to the terminal, progress to a file that ``pesatlas status`` reads. A ``UserError``, or an extra that is not
-    installed, ends the process with status 1 and its message, without a traceback; SIGTERM (a time limit, a preemption, scancel) ends it in order.
+    Threads are limited to those that the rule asked for, before numerical libraries are imported. Log lines
+    go to the job's log file and to the terminal, progress to a file that ``pesatlas status`` reads. A
+    ``UserError``, or an extra that is not installed, ends the process with status 1 and its message, without
+    a traceback; SIGTERM (a time limit, a preemption, scancel) ends it in order.
     """
     signal.signal(signal.SIGTERM, _stop)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -29,8 +29,10 @@ class State:
     rule, batch : which job; the batch is empty for a rule without batches
     state : running until the job ends, whatever becomes of its process
     what : what is counted
-    done, total, failed : how many of it; the total is None while it is unknown, and those that failed are among those done
-    speed : what the job says of its own speed, in the unit that follows from its rule: for ``run_md`` steps times atoms per second
+    done, total, failed : how many of it; the total is None while it is unknown, and those that failed are
+        among those done
+    speed : what the job says of its own speed, in the unit that follows from its rule: for ``run_md`` steps
+        times atoms per second
     left_s : time left by the job's own estimate, s; None while unknown
     started, updated : seconds since 1970
     host, pid, slurm_job : where it runs; the job's number is empty outside Slurm
@@ -53,7 +55,10 @@ class State:
 
 
 class _File:
-    """The file of this process. It says how things stand, and nothing depends on it: it may be lost, and never stops a job."""
+    """The file of this process.
+
+    It says how things stand, and nothing depends on it: it may be lost, and never stops a job.
+    """
 
     def __init__(self, path: Path, state: State) -> None:
         self._path = path
@@ -83,7 +88,10 @@ _file: _File | None = None
 
 @contextmanager
 def progress_file(rule: str, batch: str = "", folder: Path = FOLDER) -> Iterator[None]:
-    """Keep the progress of this process in ``folder``/``rule``-``batch``.json: at the start, every ten seconds, at the end."""
+    """Keep the progress of this process in ``folder``/``rule``-``batch``.json.
+
+    At the start, every ten seconds, at the end.
+    """
     global _file  # noqa: PLW0603 - a process is one job; its library functions need not be told
     state = State(
         rule,
@@ -115,7 +123,10 @@ def report(
     speed: float | None = None,
     now: bool = False,
 ) -> None:
-    """Say how far this job is; see ``State``. Cheap: the file is written at most every ten seconds, unless ``now``."""
+    """Say how far this job is; see ``State``.
+
+    Cheap: the file is written at most every ten seconds, unless ``now``.
+    """
     if _file is None:
         return
     state = _file.state

@@ -15,8 +15,11 @@ TIMED_OUT = 124
 """Exit status of a program that was ended because its time was up, as of the command ``timeout``."""
 
 KILLED = frozenset({128 + signal.SIGKILL, -signal.SIGKILL})
-"""Exit statuses of a program that got SIGKILL, or whose supervisor did, without its time being up: so the system ends what uses too
-much memory."""
+"""Exit statuses of a program that got SIGKILL, or whose supervisor did, without its time being up.
+
+So the system ends what uses too
+much memory.
+"""
 
 _PROGRAM = Path(__file__).with_name("_supervisor.py")
 _PATIENCE_S = 30.0
@@ -35,9 +38,10 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in ``folder`` under a supervisor, and return the supervisor's process.
 
-    The supervisor ends when the program does, with its status (128 + signal if a signal ended it, ``TIMED_OUT`` after
-    ``timeout_s``). Before it ends it kills whatever the program left behind, in whatever session or process group. If this
-    process dies, however suddenly, it does the same. Starting a supervisor costs 20 ms.
+    The supervisor ends when the program does, with its status (128 + signal if a signal ended it,
+    ``TIMED_OUT`` after ``timeout_s``). Before it ends it kills whatever the program left behind, in whatever
+    session or process group. If this process dies, however suddenly, it does the same. Starting a supervisor
+    costs 20 ms.
 
     Parameters
     ----------
@@ -89,7 +93,10 @@ def stop_all() -> None:
 
 
 def share_cores(parallel: int, cores: int) -> list[tuple[int, ...]]:
-    """Cores for each of ``parallel`` programs of ``cores`` cores out of those this job may use; empty tuples if there are too few."""
+    """Cores for each of ``parallel`` programs of ``cores`` cores out of those this job may use.
+
+    Empty tuples if there are too few.
+    """
     if sys.platform != "linux":
         return [()] * parallel
     mine = sorted(os.sched_getaffinity(0))

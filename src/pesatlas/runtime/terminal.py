@@ -69,7 +69,9 @@ _bar: Bar | None = None
 
 @contextmanager
 def console_progress(console: "Console") -> Iterator[None]:
-    """Let ``Progress`` show itself while a command works: on ``console``, or on stderr if that one goes into a pipe.
+    """Let ``Progress`` show itself while a command works.
+
+    On ``console``, or on stderr if that one goes into a pipe.
 
     Neither being a terminal, it logs lines to stderr. Log lines of anything else are shown from warnings on.
     """

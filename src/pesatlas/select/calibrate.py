@@ -31,22 +31,27 @@ _Floats = NDArray[np.float64]
 
 
 def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
-    """Write the table ``calibration``: disagreement of the committee on labels of the round before, against its errors there.
+    """Write the table ``calibration``.
 
-    Rows of the splits valid and test are taken, which the committee was not trained on: at most 5,000 of them, drawn by lot. If there
-    are none, those that it was trained on have to do: ``held_out`` is then false, and the errors are smaller than they will be.
+    Disagreement of the committee on labels of the round before, against its errors there.
+
+    Rows of the splits valid and test are taken, which the committee was not trained on: at most 5,000 of
+    them, chosen at random. If there are none, those that it was trained on have to do: ``held_out`` is then
+    false, and the errors are smaller than they will be.
 
     Raises
     ------
     UserError
-        If the round before has not finished or has changed, a member cannot be loaded, or no label can be evaluated.
+        If the round before has not finished or has changed, a member cannot be loaded, or no label can be
+        evaluated.
     """
     settings = required(campaign.round)
     level = settings.level or campaign.label.levels[0]
     dataset = datasets_before(settings, level)[0]
     if dataset.parent.name != level:
         raise UserError(
-            f"round.level: {settings.previous} has no dataset at {level}, only at {dataset.parent.name} and what else its manifest names. Name the "
+            f"round.level: {settings.previous} has no dataset at {level}, only at {dataset.parent.name} and "
+            "what else its manifest names. Name the "
             "level that the committee was trained at."
         )
     check_entry(dataset)
@@ -65,7 +70,8 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
             parts[FORCES].append((name, prediction.force_std_eV_per_A, np.linalg.norm(apart, axis=1)))
     if not parts[FORCES]:
         raise UserError(
-            f"The committee could not evaluate one of {len(rows)} labels in {dataset}: does it know their elements?"
+            f"The committee could not evaluate one of {len(rows)} labels in {dataset}: does it know their "
+            "elements?"
         )
     found = []
     for quantity, values in parts.items():
@@ -80,16 +86,20 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
 
 
 def reliability(std: _Floats, error: _Floats, crystals: NDArray[Any]) -> list[dict[str, Any]]:
-    """Rows of table ``calibration``: all values together, then bins of as many values each, from small to large ``std``.
+    """Rows of table ``calibration``.
 
-    The factor is the root of (sum of squared errors / sum of variances): with it the expected squared error is right on the whole. The mean
-    of the ratios, which is the maximum of the likelihood, would be ruled by values at which few members happen to agree. What is left wrong is
-    the expected normalised calibration error, the mean over bins of |expected - error| / expected (Levi et al., arXiv
-    1905.11659). Intervals (95 %) are by resampling crystals: frames of one are alike.
+    All values together, then bins of as many values each, from small to large ``std``.
+
+    The factor is the root of (sum of squared errors / sum of variances): with it the expected squared error
+    is right on the whole. The mean of the ratios, which is the maximum of the likelihood, would be ruled by
+    values at which few members happen to agree. What is left wrong is the expected normalised calibration
+    error, the mean over bins of |expected - error| / expected (Levi et al., arXiv 1905.11659). Intervals (95
+    %) are by resampling crystals: frames of one are alike.
 
     Parameters
     ----------
-    std, error : (N,) standard deviation of the committee, and distance of its mean from the label, in the same unit
+    std, error : (N,) standard deviation of the committee, and distance of its mean from the label, in the
+        same unit
     crystals : (N,) what is resampled as a whole
 
     Raises
@@ -99,7 +109,8 @@ def reliability(std: _Floats, error: _Floats, crystals: NDArray[Any]) -> list[di
     """
     if not (std**2).sum() > 0:
         raise UserError(
-            "round.committee: its members say the same of every label, so they are the same potential. Train them with different seeds."
+            "round.committee: its members predict the same for every label, so they are the same potential. "
+            "Train them with different seeds."
         )
     factor, factor_low, factor_high, *_ = _fit(std, error, crystals)
     bins = max(1, min(_BINS, len(std) // _FEWEST))

@@ -1,8 +1,8 @@
 """Reduce the frames of shards to the candidates of policies, independent of order and partition.
 
-For every atomic cluster the best frames are kept, by an order that the policy gives and that ends with the geometry and the
-``snapshot_id``, so that there are no ties. The best of parts hold the best of the whole, so shards are reduced alone, and what
-remains of them is reduced again.
+For every atomic cluster the best frames are kept, by an order that the policy gives and that ends with the
+geometry and the ``snapshot_id``, so that there are no ties. The best of parts hold the best of the whole, so
+shards are reduced alone, and what remains of them is reduced again.
 """
 
 import logging
@@ -45,8 +45,9 @@ def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has 
 ) -> None:
     """Write the table ``candidates`` of some shards, and the geometries of all its frames that may be picked.
 
-    The manifest counts the frames that may not, each by the first cause that holds: ``not_finite`` (potential or features) and
-    ``too_close`` (two atoms). ``geometries`` is a sorted array of 8-byte hashes, from which duplicates are counted.
+    The manifest counts the frames that may not, each by the first cause that holds: ``not_finite`` (potential
+    or features) and ``too_close`` (two atoms). ``geometries`` is a sorted array of 8-byte hashes, from which
+    duplicates are counted.
 
     Parameters
     ----------
@@ -80,8 +81,8 @@ def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has 
 def reduce_candidates(campaign: Campaign, table: pa.Table, centres: Centres) -> pa.Table:
     """Return the rows of table ``candidates`` that stay, in the order of ``snapshot_id``.
 
-    Those are the best for an atomic cluster, or of all for a policy that does not look at clusters, and the smallest
-    equilibrium cell of each crystal in each domain. A domain with a quota is reduced by itself.
+    Those are the best for an atomic cluster, or of all for a policy that does not look at clusters, and the
+    smallest equilibrium cell of each crystal in each domain. A domain with a quota is reduced by itself.
     """
     table = table.combine_chunks().sort_by("snapshot_id")
     stays = np.zeros(table.num_rows, dtype=bool)
@@ -97,7 +98,8 @@ def _stay(campaign: Campaign, table: pa.Table, centres: Centres) -> NDArray[np.b
     pool = Pool.of(table, centres, campaign.select.target, campaign.campaign.seed)
     kept = np.zeros(table.num_rows, dtype=bool)
     kept[equilibrium_cells(pool)] = True
-    # of frames with the same geometry, the crystal as given is met first, then the first snapshot_id, which is the order of rows
+    # of frames with the same geometry, the crystal as given is met first, then the first snapshot_id, which
+    # is the order of rows
     _, geometry = np.unique(pool.geometries, return_inverse=True)
     order = np.lexsort((~pool.equilibrium, geometry, *reversed(policy.order(pool, options))))
     rank = np.empty(len(order), dtype=np.int64)

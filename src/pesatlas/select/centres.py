@@ -11,14 +11,17 @@ from pesatlas.select.cftree import build
 from pesatlas.select.grid import Cells
 from pesatlas.tables.arrays import read_arrays, write_arrays
 
-# Bisections of the threshold: it ends within a thousandth of the right one, or where the number of clusters jumps.
+# Bisections of the threshold: it ends within a thousandth of the right one, or where the number of clusters
+# jumps.
 _HALVINGS = 24
 _NEAR = 0.01
 
 
 @dataclass
 class Centres:
-    """Centres of the clusters of each owner, the most populous first; a cluster is numbered through all owners.
+    """Centres of the clusters of each owner, the most populous first.
+
+    A cluster is numbered through all owners.
 
     Attributes
     ----------
@@ -56,7 +59,8 @@ class Centres:
     def with_count(cls, cells: Cells, count: int) -> Self:
         """Find the threshold that gives ``count`` clusters over all owners, by bisection.
 
-        What comes nearest is returned: there are jumps, never more clusters than cells, and never fewer than owners.
+        What comes nearest is returned: there are jumps, never more clusters than cells, and never fewer than
+        owners.
         """
         means = cells.features().means
         spread = np.linalg.norm(means.max(axis=0) - means.min(axis=0)) if len(means) else 0.0

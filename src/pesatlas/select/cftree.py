@@ -1,9 +1,10 @@
 """BIRCH's tree of clustering features, compiled: clusters of scikit-learn's ``Birch``, thirty times faster.
 
-A clustering feature (CF) sums up the points of a cluster. Kept here are their weight, mean and summed squared deviations from it
-(BETULA: Lang & Schubert, arXiv 2006.12881) instead of sums of points and of squares, whose difference loses all digits for clusters
-that are small beside their distance from the origin. Tree: Zhang, Ramakrishnan & Livny, SIGMOD 1996, as scikit-learn has it
-(nearest child by centre, a radius below the threshold to merge, a node split by its two farthest children).
+A clustering feature (CF) sums up the points of a cluster. Kept here are their weight, mean and summed squared
+deviations from it (BETULA: Lang & Schubert, arXiv 2006.12881) instead of sums of points and of squares, whose
+difference loses all digits for clusters that are small beside their distance from the origin. Tree: Zhang,
+Ramakrishnan & Livny, SIGMOD 1996, as scikit-learn has it (nearest child by centre, a radius below the
+threshold to merge, a node split by its two farthest children).
 """
 
 from typing import NamedTuple
@@ -35,7 +36,8 @@ class CFs(NamedTuple):
 def build(points: CFs, threshold: float) -> CFs:
     """Insert ``points`` in their order into a tree, and return the features of its leaves.
 
-    Cost grows as the number of points times the depth of the tree; memory as the number of leaves, not of points.
+    Cost grows as the number of points times the depth of the tree; memory as the number of leaves, not of
+    points.
 
     Parameters
     ----------
@@ -56,7 +58,9 @@ def build(points: CFs, threshold: float) -> CFs:
 
 
 class _Arrays(NamedTuple):
-    """The tree. Features of node ``i`` are in rows ``i * (_BRANCHES + 1)`` on; a node may hold one too many until it is split.
+    """The tree. Features of node ``i`` are in rows ``i * (_BRANCHES + 1)`` on.
+
+    A node may hold one too many until it is split.
 
     Attributes
     ----------
@@ -100,7 +104,10 @@ class _Arrays(NamedTuple):
 def _insert(
     tree: _Arrays, weights: _Floats, means: _Floats, deviations: _Floats, start: int, limit: float
 ) -> int:
-    """Insert points from ``start`` on while there is room for splits; return the first that was not inserted."""
+    """Insert points from ``start`` on while there is room for splits.
+
+    Return the first that was not inserted.
+    """
     path_row = np.empty(64, dtype=np.int64)
     for i in range(start, len(weights)):
         if tree.state[1] + 66 > len(tree.filled):

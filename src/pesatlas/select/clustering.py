@@ -1,7 +1,8 @@
 """The two stages of 2DIRECT: clusters of structures, and clusters of atoms inside each.
 
-Each stage is a map over groups of shards, which gathers points into the cells of a grid, and one job that merges the cells and builds a tree
-of them. Cells of all shards together take half a gigabyte at most, a merge three times that, whatever the number of snapshots.
+Each stage is a map over groups of shards, which gathers points into the cells of a grid, and one job that
+merges the cells and builds a tree of them. Cells of all shards together take half a gigabyte at most, a merge
+three times that, whatever the number of snapshots.
 """
 
 import logging
@@ -20,7 +21,8 @@ from pesatlas.select.shards import read_projected
 
 log = logging.getLogger(__name__)
 
-# A cell is so many times finer than the threshold of clusters, or than the spread along the first axis if that is not known yet.
+# A cell is so many times finer than the threshold of clusters, or than the spread along the first axis if
+# that is not known yet.
 _FINER_THAN_THRESHOLD = 4
 _FINER_THAN_SPREAD = 4096
 
@@ -153,7 +155,8 @@ def _cluster(stage: StructureStage | AtomStage, cells: Cells, what: str) -> Cent
     coarsest = cells.width * 2.0 ** int(cells.levels.max(initial=0))
     if cells.levels.any() and coarsest > found.threshold:
         log.warning(
-            "select: the threshold for %s is finer than memory allows for: clusters are %.3g wide where they should be %.3g",
+            "select: the threshold for %s is finer than memory allows for: clusters are %.3g wide where "
+            "they should be %.3g",
             what,
             coarsest,
             found.threshold,

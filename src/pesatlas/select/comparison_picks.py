@@ -51,9 +51,10 @@ class Explored:
 def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Path) -> None:
     """Write table ``selection`` of all geometries to label, and table ``arms`` with the picks of each.
 
-    An arm is what a campaign with that policy would pick, had it only the materials that are not held out. Its order is that of
-    the policy, and a smaller share of the cost is a beginning of it. The full cost is the most that every policy can spend within
-    ``select.target`` and ``select.budget``; it is counted in the manifest of ``arms``.
+    An arm is what a campaign with that policy would pick, had it only the materials that are not held out.
+    Its order is that of the policy, and a smaller share of the cost is a beginning of it. The full cost is
+    the most that every policy can spend within ``select.target`` and ``select.budget``; it is counted in the
+    manifest of ``arms``.
 
     Raises
     ------
@@ -97,7 +98,8 @@ def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Pat
 def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
     """Return the crystals for training and the held-out ones, by the splits of the dataset.
 
-    A crystal of which some cells are held out and others are not, as may be where a domain changes elements, is in neither.
+    A crystal of which some cells are held out and others are not, as may be where a domain changes elements,
+    is in neither.
     """
     split, seed = campaign.dataset.split, campaign.campaign.seed
     sides: dict[str, set[bool]] = {}
@@ -107,7 +109,8 @@ def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
     learned, held_out = ({name for name, found in sides.items() if found == {side}} for side in (False, True))
     if not learned or not held_out:
         raise UserError(
-            f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be learned from: nothing to compare. "
+            f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be "
+            "learned from: nothing to compare. "
             "Explore more crystals, or change dataset.split.test."
         )
     return learned, held_out
@@ -165,13 +168,18 @@ def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
     common = set.intersection(*known)
     if not any(common.issuperset(numbers) for numbers in cut[TEST]["numbers"].to_pylist()):
         raise UserError(
-            "compare: no held-out frame has only elements that every arm has picked at the smallest of compare.cost_shares, so there would be "
-            "nothing to test on. Make select.target or that share larger, or explore more crystals of the same elements."
+            "compare: no held-out frame has only elements that every arm has picked at the smallest of "
+            "compare.cost_shares, so there would be "
+            "nothing to test on. Make select.target or that share larger, or explore more crystals of the "
+            "same elements."
         )
 
 
 def _union(cut: dict[str, pa.Table]) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Return the rows of all arms, each geometry once, and the rows of table ``arms``; what an arm has, the test has not."""
+    """Return the rows of all arms, each geometry once, and the rows of table ``arms``.
+
+    What an arm has, the test has not.
+    """
     names: dict[str, str] = {}
     kept: list[pa.Table] = []
     rows: list[dict[str, Any]] = []

@@ -16,7 +16,10 @@ from pesatlas.select.shards import read_projected
 from pesatlas.tables.moments import Moments, ShardMoments
 
 INSIDE, EDGE = 0.90, 0.99
-"""Shares of the dataset's own frames up to which a structure counts as inside, and as at the edge; beyond is outside."""
+"""Shares of the dataset's own frames up to which a structure counts as inside, and as at the edge.
+
+Beyond is outside.
+"""
 VERDICTS = ("inside", "edge", "outside")
 
 _FRAMES_ASKED = 2000
@@ -95,12 +98,15 @@ def read_environments(snapshots: Path, features: Path, pca: Pca) -> Environments
 
 
 def find_gaps(dataset: Environments, others: Environments) -> list[dict[str, Any]]:
-    """Rows of table ``gaps``: one for each structure of ``others`` and element in it, in their order; ``frame`` numbers the structures.
+    """Rows of table ``gaps``: one for each structure of ``others`` and element in it, in their order.
 
-    The distance is that of the atom of this element that is farthest from its nearest atom of the same element in the dataset.
-    It is compared with the same number of the dataset's own frames, each against all others: ``percentile`` is the
-    share of them that lie nearer. If the structure were one more draw from what the dataset was drawn from, a percentile above
-    0.99 would come up once in a hundred (conformal anomaly detection; V. Vovk et al., Algorithmic Learning in a Random World, 2005).
+    ``frame`` numbers the structures.
+
+    The distance is that of the atom of this element that is farthest from its nearest atom of the same
+    element in the dataset. It is compared with the same number of the dataset's own frames, each against all
+    others: ``percentile`` is the share of them that lie nearer. If the structure were one more draw from what
+    the dataset was drawn from, a percentile above 0.99 would come up once in a hundred (conformal anomaly
+    detection; V. Vovk et al., Algorithmic Learning in a Random World, 2005).
 
     Raises
     ------
@@ -111,7 +117,8 @@ def find_gaps(dataset: Environments, others: Environments) -> list[dict[str, Any
     anything = np.sort(np.concatenate([*own.values(), np.empty(0)]))
     if not len(anything):
         raise UserError(
-            "The dataset has no two frames with an element in common, so nothing tells how near is near. Name a larger one."
+            "The dataset has no two frames with an element in common, so nothing tells how near is near. "
+            "Name a larger one."
         )
     found = {}
     for z in np.unique(others.numbers).tolist():
@@ -143,7 +150,10 @@ def _verdict(percentile: float) -> str:
 
 
 def _own_distances(dataset: Environments, number: int) -> NDArray[np.float64]:
-    """Of frames with an element, the distance of its farthest atom to the nearest in another frame; sorted."""
+    """Of frames with an element, the distance of its farthest atom to the nearest in another frame.
+
+    Sorted.
+    """
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
     frames, points = dataset.of(number)

@@ -27,10 +27,13 @@ _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 def measure_disagreement(
     campaign: Campaign, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
 ) -> None:
-    """Write the table ``disagreement``: what the committee of ``round`` makes of the candidates of some shards.
+    """Write the table ``disagreement``.
 
-    Only candidates are asked about, which are a few for each atomic cluster, however many frames there are. One that a member
-    cannot evaluate keeps its row: its numbers are null, ``reason`` says why, and the manifest counts it under that word.
+    What the committee of ``round`` makes of the candidates of some shards.
+
+    Only candidates are asked about, which are a few for each atomic cluster, however many frames there are.
+    One that a member cannot evaluate keeps its row: its numbers are null, ``reason`` says why, and the
+    manifest counts it under that word.
 
     Parameters
     ----------
@@ -57,8 +60,8 @@ def measure_disagreement(
             progress.step(len(predicted))
         writer.counts.update(asked=writer.rows, evaluated=writer.rows - counts.total(), **counts)
     if counts:
-        log.warning("the committee has nothing to say of %d candidates: %s", counts.total(), dict(counts))
-    log.info("%d candidates asked about, %d members", writer.rows, len(members))
+        log.warning("the committee gave no prediction for %d candidates: %s", counts.total(), dict(counts))
+    log.info("%d candidates evaluated, %d members", writer.rows, len(members))
 
 
 def _rows(snapshots: list[Path], clusters: Path, candidates: Path) -> Iterator[list[dict[str, Any]]]:

@@ -20,15 +20,21 @@ _UNIT = 2.0**-30
 
 
 class Committee(NamedTuple):
-    """The predictions of a committee for the candidates: tables ``disagreement`` of all groups, and the table ``calibration``."""
+    """The predictions of a committee for the candidates.
+
+    Tables ``disagreement`` of all groups, and the table ``calibration``.
+    """
 
     disagreement: list[Path]
     calibration: Path
 
     def expected_errors(self, candidates: pa.ChunkedArray, clusters: int) -> NDArray[np.float64]:
-        """Error of a force (eV/Å) that is expected in each atomic cluster (clusters,): calibrated, root mean square over candidates.
+        """Error of a force (eV/Å) that is expected in each atomic cluster (clusters,).
 
-        A cluster none of whose candidates could be evaluated, as the committee does not know their elements, gets the largest of all.
+        Calibrated, root mean square over candidates.
+
+        A cluster none of whose candidates could be evaluated, as the committee does not know their elements,
+        gets the largest of all.
 
         Parameters
         ----------

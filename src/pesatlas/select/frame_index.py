@@ -113,7 +113,10 @@ def _digest(numbers: NDArray, cell: NDArray, positions: NDArray, finite: bool) -
 
 
 def look_up(shards: list[Path], names: NDArray[np.str_], rows: NDArray[np.int64]) -> pa.Table:
-    """Whole snapshots, each given by the file name of its shard and its row there, in this order; only row groups that hold one are read."""
+    """Whole snapshots, each given by the file name of its shard and its row there, in this order.
+
+    Only row groups that hold one are read.
+    """
     found: list[pa.Table] = []
     places: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
     for path in shards:

@@ -19,7 +19,8 @@ def greedy_cover(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows in the order of picking, and the bins each covered; ``covered`` and ``used`` take notice.
 
-    Lazy: what a frame would cover only ever falls, so the top of the heap is right as soon as its count is still true.
+    Lazy: what a frame would cover only ever falls, so the top of the heap is right as soon as its count is
+    still true.
     """
     seen = np.full(len(covered), -1, dtype=np.int64)
     heap = [(0.0, 0.0, -1)]
@@ -75,7 +76,8 @@ class Shares(NamedTuple):
     Attributes
     ----------
     edges, clusters : atomic clusters of frame i are clusters[edges[i]:edges[i + 1]]
-    bins : (resolutions, clusters) int64, bin of each atomic cluster at each resolution, numbered through all resolutions
+    bins : (resolutions, clusters) int64, bin of each atomic cluster at each resolution, numbered through all
+        resolutions
     worth, labels : (bins,); labels take notice of what is picked
     seen : (bins,) int64, for the functions here alone; -1 at first
     """
@@ -96,9 +98,12 @@ def greedy_shares(
     used: NDArray[np.bool_],
     most: int,
 ) -> NDArray[np.int64]:
-    """At most ``most`` rows that are not ``used``, in the order of picking: each was then worth most for its cost.
+    """At most ``most`` rows that are not ``used``, in the order of picking.
 
-    Frames that are ``used`` count as labels. Lazy, as ``greedy_cover``: what a frame is worth only ever falls.
+    Each was then worth most for its cost.
+
+    Frames that are ``used`` count as labels. Lazy, as ``greedy_cover``: what a frame is worth only ever
+    falls.
     """
     stamp = 0
     for row in range(len(used)):
@@ -128,7 +133,10 @@ def greedy_shares(
 
 @njit(cache=True)
 def _visit(shares: Shares, row: int, stamp: int, labels: float) -> float:
-    """Return what a frame is worth, each bin once, and add ``labels`` to its bins; ``stamp`` is a number not in ``seen``."""
+    """Return what a frame is worth, each bin once, and add ``labels`` to its bins.
+
+    ``stamp`` is a number not in ``seen``.
+    """
     total = 0.0
     for level in range(len(shares.bins)):
         for i in range(shares.edges[row], shares.edges[row + 1]):

@@ -1,9 +1,10 @@
 """Points summed on an integer grid; cells do not depend on the order of points or the cut into shards.
 
-A tree of clustering features depends on the order in which points come. So points are first gathered into the cells of a grid,
-finer than any cluster, and a tree is built of the cells in an order of their own. Counts and sums are integers, which add up
-exactly. A grid that would have too many cells is coarsened by factors of two until it has not: since grids are nested, the level
-that is reached depends on all points together and on nothing else, so that parts can be gathered and merged in any order.
+A tree of clustering features depends on the order in which points come. So points are first gathered into the
+cells of a grid, finer than any cluster, and a tree is built of the cells in an order of their own. Counts and
+sums are integers, which add up exactly. A grid that would have too many cells is coarsened by factors of two
+until it has not: since grids are nested, the level that is reached depends on all points together and on
+nothing else, so that parts can be gathered and merged in any order.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from pesatlas.select.cftree import CFs
 from pesatlas.tables.arrays import read_arrays, write_arrays
 
-# Positions are rounded to 1/256 of the finest cell. The origin lies at a third of the range, which is never a corner of cells of
-# any level: points around it would stay in different cells however coarse the grid.
+# Positions are rounded to 1/256 of the finest cell. The origin lies at a third of the range, which is never a
+# corner of cells of any level: points around it would stay in different cells however coarse the grid.
 _BITS = 8
 _FARTHEST = 1 << 36
 _ORIGIN = (1 << 38) // 3
@@ -31,7 +32,9 @@ _PARTS = ("most", "levels", "owners", "coordinates", "counts", "sums")
 
 @dataclass
 class Cells:
-    """Occupied cells of one grid for each owner: one owner for structures, the cluster of the structure for atoms.
+    """Occupied cells of one grid for each owner.
+
+    One owner for structures, the cluster of the structure for atoms.
 
     Attributes
     ----------
@@ -53,7 +56,10 @@ class Cells:
     sums: NDArray[np.int64]
 
     def coarsened(self, levels: NDArray[np.int64]) -> "Cells":
-        """Return the same at ``levels``, which are not finer; cells that are the same now are not yet merged."""
+        """Return the same at ``levels``, which are not finer.
+
+        Cells that are the same now are not yet merged.
+        """
         now = self.levels[self.owners]
         steps = levels[self.owners] - now
         coordinates, sums = self.coordinates, self.sums
@@ -65,7 +71,10 @@ class Cells:
         return Cells(self.width, self.most, levels, self.owners, coordinates, self.counts, sums)
 
     def sorted(self) -> "Cells":
-        """Return the same in an order that depends on the cells alone: by owner, then mixed, which suits the tree."""
+        """Return the same in an order that depends on the cells alone.
+
+        By owner, then mixed, which suits the tree.
+        """
         mixed = _mixed(self.owners, self.coordinates)
         order = np.lexsort((mixed, self.owners))
         if (np.diff(mixed[order]) == 0).any():
@@ -81,7 +90,10 @@ class Cells:
         )
 
     def features(self, rows: slice = slice(None)) -> CFs:
-        """Return clustering features of cells: their points taken to be at their mean, exact to 1/256 of a cell."""
+        """Return clustering features of cells.
+
+        Their points taken to be at their mean, exact to 1/256 of a cell.
+        """
         shift = (_BITS + self.levels[self.owners[rows]])[:, None]
         corner = (self.coordinates[rows].astype(np.int64) << shift) - _ORIGIN
         counts = self.counts[rows].astype(np.float64)
@@ -119,9 +131,10 @@ class Cells:
 class Gathering:
     """Cells that grow: points and other cells are added in any order.
 
-    Memory is shared out by one number, ``most``: an owner with more cells than that has its grid coarsened until it has not. It is
-    the largest power of two for which the sum over owners of min(most, cells of the finest grid) stays within ``room``, and neither
-    this sum nor the level an owner reaches ever falls when points are added: so both are the same for any order and any parts.
+    Memory is shared out by one number, ``most``: an owner with more cells than that has its grid coarsened
+    until it has not. It is the largest power of two for which the sum over owners of min(most, cells of the
+    finest grid) stays within ``room``, and neither this sum nor the level an owner reaches ever falls when
+    points are added: so both are the same for any order and any parts.
 
     Parameters
     ----------

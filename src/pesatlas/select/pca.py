@@ -58,11 +58,13 @@ class Components:
         dimension = moments.dimension
         if moments.n == 0:
             raise UserError(
-                "There is no frame with finite features to select from: the failure tables say what became of the trajectories."
+                "There is no frame with finite features to select from: the failure tables say what became "
+                "of the trajectories."
             )
         if isinstance(components, int) and components > dimension:
             raise UserError(
-                f"{components} principal components are asked for in section select, but the vectors have {dimension} dimensions."
+                f"{components} principal components are requested in section select, but the vectors have "
+                f"{dimension} dimensions."
             )
         mean, outer = moments.total / moments.n, moments.outer
         square = np.diag(outer) / moments.n
@@ -83,9 +85,9 @@ class Components:
     def project(self, vectors: NDArray) -> NDArray[np.float32]:
         """Weighted principal components (m, k) of the rows of ``vectors`` (m, d).
 
-        Each is multiplied by the share of the variance that it explains, as DIRECT does by default (maml, class
-        ``PrincipalComponentAnalysis`` with ``weighting_PCs=True``, arXiv 2307.13710). A row gives the same bits whatever rows
-        are beside it, so that shards can be cut anywhere.
+        Each is multiplied by the share of the variance that it explains, as DIRECT does by default (maml,
+        class ``PrincipalComponentAnalysis`` with ``weighting_PCs=True``, arXiv 2307.13710). A row gives the
+        same bits whatever rows are beside it, so that shards can be cut anywhere.
         """
         out = np.empty((len(vectors), len(self.axes)), dtype=np.float32)
         matrix = np.ascontiguousarray((self.axes * self.weights[:, None] / self.scale).T)
@@ -136,8 +138,8 @@ class Pca:
 def fit_pca(campaign: Campaign, moments: list[Path], pca: Path) -> None:
     """Fit principal components of all structures and all atoms from the moments of every shard.
 
-    MatPES fitted those of atoms on ground states only, because 16 billion environments were too many; summed moments need no
-    such compromise.
+    MatPES fitted those of atoms on ground states only, because 16 billion environments were too many; summed
+    moments need no such compromise.
 
     Raises
     ------
@@ -151,7 +153,8 @@ def fit_pca(campaign: Campaign, moments: list[Path], pca: Path) -> None:
     for path, shard in zip(sorted(moments), shards, strict=True):
         if (shard.encoder, shard.weights_hash) != (first.encoder, first.weights_hash):
             raise UserError(
-                f"{path} was encoded with {shard.encoder} ({shard.weights_hash[:12]}), other shards with {first.encoder} "
+                f"{path} was encoded with {shard.encoder} ({shard.weights_hash[:12]}), other shards with "
+                f"{first.encoder} "
                 f"({first.weights_hash[:12]}). Delete the folder of features and encode all again."
             )
     for shard in shards[1:]:

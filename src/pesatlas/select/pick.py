@@ -41,15 +41,18 @@ def pick_snapshots(
     selection: Path,
     committee: Committee | None = None,
 ) -> None:
-    """Write the table ``selection``: the frames to label, most wanted first, each with the reason it was picked.
+    """Write the table ``selection``.
 
-    Equilibrium crystals come first if the configuration says so: of the cells of one crystal in one domain the smallest, for
-    its supercells are the same structure. Then come the picks of the policy, in its order; with ``select.quotas`` domains take turns
-    so that each has its share, equilibrium crystals counted. What is left over is counted in the
-    manifest by the first cause that holds: ``not_finite`` (potential or features), ``too_close`` (two atoms), ``duplicate`` (the
-    same geometry to 1e-8 Å as another frame, of which an equilibrium crystal or else the first ``snapshot_id`` stays),
-    ``known`` (the same geometry as one of ``select.reference``), ``redundant`` (the policy did not need it), ``over_target``
-    (beyond the target or the budget).
+    The frames to label, most wanted first, each with the reason it was picked.
+
+    Equilibrium crystals come first if the configuration says so: of the cells of one crystal in one domain
+    the smallest, for its supercells are the same structure. Then come the picks of the policy, in its order;
+    with ``select.quotas`` domains take turns so that each has its share, equilibrium crystals counted. What
+    is left over is counted in the manifest by the first cause that holds: ``not_finite`` (potential or
+    features), ``too_close`` (two atoms), ``duplicate`` (the same geometry to 1e-8 Å as another frame, of
+    which an equilibrium crystal or else the first ``snapshot_id`` stays), ``known`` (the same geometry as one
+    of ``select.reference``), ``redundant`` (the policy did not need it), ``over_target`` (beyond the target
+    or the budget).
 
     Raises
     ------
@@ -81,7 +84,8 @@ def pick_snapshots(
     affordable = _affordable(options, pool.cost[rows])
     if len(required) > affordable:
         log.warning(
-            "select.target or select.budget allows for %d structures, but there are %d equilibrium crystals: %d of them are not labelled",
+            "select.target or select.budget allows for %d structures, but there are %d equilibrium "
+            "crystals: %d of them are not labelled",
             affordable,
             len(required),
             len(required) - affordable,
@@ -98,7 +102,10 @@ def pick_snapshots(
 
 
 def _chosen(campaign: Campaign, table: pa.Table, pool: Pool, required: list[int], known: Known) -> list[Pick]:
-    """Return what the policy picks, most wanted first; of domains with a quota by themselves, in turns with the others."""
+    """Return what the policy picks, most wanted first.
+
+    Of domains with a quota by themselves, in turns with the others.
+    """
     options: Any = campaign.select.policy
     policy = find("pesatlas.select.policies", options.kind)
     quotas = campaign.select.quotas
@@ -137,7 +144,9 @@ def account(
     selected: int,
     over_target: int = 0,
 ) -> dict[str, int]:
-    """Return what became of the frames of the pool, by the first cause that holds: the counts of ``selection``.
+    """Return what became of the frames of the pool, by the first cause that holds.
+
+    The counts of ``selection``.
 
     Parameters
     ----------
@@ -171,7 +180,7 @@ def _counted(candidates: list[Path]) -> Counter[str]:
 def _check_there_are_some(candidates: list[Path]) -> None:
     if not _counted(candidates)["pool"]:
         raise UserError(
-            "There are no snapshots to select from: the failure tables say what became of the trajectories."
+            "There are no snapshots to select from: the failure tables have the reasons of the trajectories."
         )
 
 
@@ -179,7 +188,8 @@ def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.T
     """Candidates of all shards, in the order of ``snapshot_id``, each geometry once."""
     kept, waiting = SCHEMAS["candidates"].empty_table(), []
     for path in candidates:
-        # reduced whenever there is as much new as old, so that memory follows what stays and time the number of candidates
+        # reduced whenever there is as much new as old, so that memory follows what stays and time the number
+        # of candidates
         waiting.append(read_table(path, "candidates").replace_schema_metadata(None))
         if sum(part.num_rows for part in waiting) > max(_WAITING, kept.num_rows):
             kept, waiting = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres), []
@@ -188,7 +198,8 @@ def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.T
     twice = ids[1:].filter(pc.equal(ids[1:], ids[:-1]))
     if len(twice):
         raise UserError(
-            f"Frame {twice[0]} is there more than once ({len(twice)} such): two shards hold the same trajectory."
+            f"Frame {twice[0]} is there more than once ({len(twice)} such): two shards hold the same "
+            "trajectory."
         )
     geometry = geometries_of(kept)
     order = np.argsort(~kept.column("equilibrium").to_numpy().astype(bool), kind="stable")
@@ -220,7 +231,10 @@ def _table(
 
 
 def novelty(vectors: NDArray[np.float64], block: int = 2048) -> NDArray[np.float64]:
-    """Distance of each row to the nearest earlier row; of the first to the origin, which is the mean of the pool."""
+    """Distance of each row to the nearest earlier row.
+
+    Of the first to the origin, which is the mean of the pool.
+    """
     if not len(vectors):
         return np.empty(0)
     from scipy.spatial.distance import cdist  # noqa: PLC0415 - heavy

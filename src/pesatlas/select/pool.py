@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Pool:
     """Frames that may be picked, in the order of ``snapshot_id``.
 
-    There are millions of them: strings stay in Arrow's memory, as numpy's or Python's they would take several times as much.
+    There are millions of them: strings stay in Arrow's memory, as numpy's or Python's they would take several
+    times as much.
 
     Attributes
     ----------
@@ -123,8 +124,8 @@ class Pick(NamedTuple):
 def round_robin(pool: Pool, rows: list[int], taken: list[int]) -> list[int]:
     """Order ``rows`` so that a cut keeps one pick for each structure cluster before a second for any.
 
-    Within a cluster the order of ``rows`` stands, after those of the cluster that are ``taken`` already; within a round the
-    most populous cluster comes first, which has the lowest number.
+    Within a cluster the order of ``rows`` stands, after those of the cluster that are ``taken`` already;
+    within a round the most populous cluster comes first, which has the lowest number.
     """
     clusters = pool.structure_clusters
     turns = np.zeros(int(clusters.max(initial=-1)) + 1, dtype=np.int64)

@@ -26,21 +26,21 @@ _DRAWN = 10_000
 # Bins along each principal component, as maml counts them.
 _BINS = 1000
 _STEPS = 12
-_PARTS = ("lots", "structures", "sizes", "atoms")
+_PARTS = ("lots", "structures", "sizes", "atoms")  # lots: sample keys, as files of earlier versions have them
 
 
 def draw_frames(campaign: Campaign, features: list[Path], pca: Path, drawn: Path) -> None:
     """Sample frames of some shards at random, and write their principal components.
 
-    Those with the lowest lots are kept, at most as many as are needed of all shards together: what is drawn of parts holds what
-    is drawn of the whole, whatever their order.
+    Those with the smallest sample keys are kept, at most as many as are needed of all shards together: what
+    is drawn of parts holds what is drawn of the whole, whatever their order.
     """
     components = Pca.read(pca)
     seed = campaign.campaign.seed
-    lots = [_lots(seed, pq.read_table(path, columns=["snapshot_id"])) for path in features]
-    last = np.sort(np.concatenate([np.empty(0, "<u8"), *lots]))[:_DRAWN][-1:]
+    sample_keys = [_sample_keys(seed, pq.read_table(path, columns=["snapshot_id"])) for path in features]
+    last = np.sort(np.concatenate([np.empty(0, "<u8"), *sample_keys]))[:_DRAWN][-1:]
     kept: list[tuple[NDArray, NDArray, list[NDArray]]] = []
-    for path, of_path in zip(features, lots, strict=True):
+    for path, of_path in zip(features, sample_keys, strict=True):
         row = 0
         wanted = of_path <= last if len(last) else np.zeros(len(of_path), dtype=bool)
         for frames in read_projected(path, components):
@@ -63,12 +63,16 @@ def measure_selection(
     *,
     reference: Sequence[Path] = (),
 ) -> None:
-    """Write the table ``quality``: for growing numbers of picks, in their order, what they cover, beside as many random ones.
+    """Write the table ``quality``.
 
-    Fill distances are from each drawn frame (or atom of one) to the nearest pick or frame of ``reference`` (features of what is labelled
-    already; or atom of one) in weighted principal components: the mean, the 99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy,
-    of those that drawn frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill distance of
-    atoms would fall, of its value, with a thousand more labels at the pace of the last ones: a rule to stop by.
+    For growing numbers of picks, in their order, what they cover, beside as many random ones.
+
+    Fill distances are from each drawn frame (or atom of one) to the nearest pick or frame of ``reference``
+    (features of what is labelled already; or atom of one) in weighted principal components: the mean, the
+    99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy, of those
+    that drawn frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill
+    distance of atoms would fall, of its value, with a thousand more labels at the pace of the last ones: a
+    rule to stop by.
     """
     components = Pca.read(pca)
     structures, sizes, atoms = _read_drawn(drawn)
@@ -116,7 +120,10 @@ def _curve(
     structures: NDArray,
     atoms: list[NDArray],
 ) -> list[dict[str, Any]]:
-    """Rows of table ``quality`` for frames in their order; ``apart`` and ``bins`` are what there is before the first."""
+    """Rows of table ``quality`` for frames in their order.
+
+    ``apart`` and ``bins`` are what there is before the first.
+    """
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 
     count = len(structures)
@@ -174,14 +181,14 @@ class _binned:  # noqa: N801 - used like a function
         return float(((self._seen & self._pool).sum(axis=1) / np.maximum(1, self._pool.sum(axis=1))).mean())
 
 
-def _lots(seed: int, table: pa.Table) -> NDArray[np.uint64]:
+def _sample_keys(seed: int, table: pa.Table) -> NDArray[np.uint64]:
     names = table.column("snapshot_id").to_pylist()
     start = hashlib.blake2b(f"quality:{seed}:".encode(), digest_size=8)
     digests = []
     for name in names:
-        lot = start.copy()
-        lot.update(name.encode())
-        digests.append(lot.digest())
+        state = start.copy()
+        state.update(name.encode())
+        digests.append(state.digest())
     return np.frombuffer(b"".join(digests), "<u8")
 
 
@@ -197,7 +204,7 @@ def _write_drawn(
         path,
         {},
         {
-            "lots": np.concatenate([np.empty(0, "<u8"), *(lots for lots, *_ in kept)]),
+            "lots": np.concatenate([np.empty(0, "<u8"), *(sample_keys for sample_keys, *_ in kept)]),
             "structures": np.concatenate(
                 [np.empty((0, dimensions[0]), np.float32), *(points for _, points, _ in kept)]
             ),
@@ -208,17 +215,20 @@ def _write_drawn(
 
 
 def _read_drawn(paths: list[Path]) -> tuple[NDArray, NDArray, list[NDArray]]:
-    """Structures, sizes and atoms of the frames with the lowest lots of all."""
+    """Structures, sizes and atoms of the frames with the smallest sample keys of all."""
     parts = [read_arrays(path, "drawn frames", list(_PARTS))[1] for path in paths]
-    lots, structures, sizes = (np.concatenate([part[name] for part in parts]) for name in _PARTS[:3])
+    sample_keys, structures, sizes = (np.concatenate([part[name] for part in parts]) for name in _PARTS[:3])
     atoms = [frame for part in parts for frame in np.split(part["atoms"], np.cumsum(part["sizes"])[:-1])]
     atoms = atoms if len(sizes) else [np.empty((0, parts[0]["atoms"].shape[1]))]
-    order = np.argsort(lots, kind="stable")[:_DRAWN]
+    order = np.argsort(sample_keys, kind="stable")[:_DRAWN]
     return structures[order], sizes[order], [atoms[i] for i in order.tolist()] or atoms
 
 
 def _look_up(features: list[Path], components: Pca, ids: list[str]) -> tuple[NDArray, list[NDArray]]:
-    """Principal components of some frames and their atoms, in the order of ``ids``; only row groups with one are projected."""
+    """Principal components of some frames and their atoms, in the order of ``ids``.
+
+    Only row groups with one are projected.
+    """
     place = {name: i for i, name in enumerate(ids)}
     structures = np.empty((len(ids), len(components.structures.axes)))
     atoms: list[NDArray] = [np.empty((0, len(components.atoms.axes)))] * len(ids)
@@ -248,7 +258,7 @@ def _tell(rows: list[dict[str, Any]], drawn: int) -> None:
     )
     if "fill_mean_atoms" in last.get("random", {}):
         log.info(
-            "with %d frames drawn by lot: %.4g and %.4g",
+            "with %d random frames: %.4g and %.4g",
             last["random"]["picks"],
             last["random"]["fill_mean_atoms"],
             last["random"]["fill_p99_atoms"],

@@ -28,8 +28,9 @@ def in_turns(
 ) -> list[int]:
     """Return the rows of all parts interleaved, so that every beginning keeps the shares.
 
-    The k-th pick of a part comes when the part has spent that much over its share; a part that has run out of picks leaves its
-    share to the others. So a smaller target, or a smaller budget, is the beginning of a larger one.
+    The k-th pick of a part comes when the part has spent that much over its share; a part that has run out of
+    picks leaves its share to the others. So a smaller target, or a smaller budget, is the beginning of a
+    larger one.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ _COARSEST = 40
 def resolutions(pool: Pool, finer: float = FINER) -> Iterator[tuple[float, NDArray[np.int64]]]:
     """Yield resolutions from coarse to fine: the resolution, and the bin of each atomic cluster.
 
-    Each is finer by ``finer`` than the one before; the first is one bin for all, the last the clusters themselves.
+    Each is finer by ``finer`` than the one before; the first is one bin for all, the last the clusters
+    themselves.
     """
     from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import
 

@@ -80,6 +80,7 @@ def _check_encoder(path: Path, pca: Pca) -> None:
     found = pq.read_schema(path).metadata.get(b"pesatlas.encoder_hash", b"none").decode()
     if found != pca.weights_hash:
         raise UserError(
-            f"{path} was encoded with weights {found[:12]}, the principal components are of {pca.encoder} ({pca.weights_hash[:12]}). "
+            f"{path} was encoded with weights {found[:12]}, the principal components are of {pca.encoder} "
+            f"({pca.weights_hash[:12]}). "
             "Delete the folder of features and encode all again."
         )

@@ -1,7 +1,7 @@
 """Atomic file writes: temporary name, fsync, rename.
 
-A process locks its temporary file while it writes. One that nobody holds was left by a process that was killed: whoever writes the
-same file next removes it.
+A process locks its temporary file while it writes. One that nobody holds was left by a process that was
+killed: whoever writes the same file next removes it.
 """
 
 import fcntl
@@ -16,7 +16,10 @@ from pathlib import Path
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 _MODE = 0o664 & ~_UMASK
-"""mkstemp makes files private; results are shared within a group as the umask allows, and never written by everyone."""
+"""mkstemp makes files private.
+
+Results are shared within a group as the umask allows, and never written by everyone.
+"""
 
 
 @contextmanager
@@ -38,7 +41,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _locked_temporary(path: Path) -> tuple[int, Path]:
-    """Make a temporary file beside ``path`` and lock it; return its descriptor, which holds the lock, and its path."""
+    """Make a temporary file beside ``path`` and lock it.
+
+    Return its descriptor, which holds the lock, and its path.
+    """
     while True:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with suppress(OSError):  # a file system without locks: then nobody can lock it to remove it either

@@ -1,14 +1,15 @@
 """Durable results inside a batch: an append-only file of keyed records (see ``records``) with one writer.
 
-A record is on the disk before ``append`` returns. Damage in the middle of the file costs the records that it hit. What is behind
-the last sound record (a torn write of a power cut or kill -9) is cut off when the file is next opened for writing, kept beside it
-as ``.torn``, and ignored by readers; a write that fails (full disk) is taken back. The lock is the operating system's: it ends with
-its owner.
+A record is on the disk before ``append`` returns. Damage in the middle of the file costs the records that it
+hit. What is behind the last sound record (a torn write of a power cut or kill -9) is cut off when the file is
+next opened for writing, kept beside it as ``.torn``, and ignored by readers; a write that fails (full disk)
+is taken back. The lock is the operating system's: it ends with its owner.
 
-**The newest record of a key counts.** Time is ``at``: nanoseconds of the writer's clock, but always later than that of every record
-before it in the same file, and of every record of its key that the writer knows of. So a record that replaces another is newer,
-whatever the clocks of their two machines say. Records of early versions have no time: 0, older than any other. Of equal times the
-later in the file counts, and between files (see ``store``) the later by the file's name.
+**The newest record of a key counts.** Time is ``at``: nanoseconds of the writer's clock, but always later
+than that of every record before it in the same file, and of every record of its key that the writer knows of.
+So a record that replaces another is newer, whatever the clocks of their two machines say. Records of early
+versions have no time: 0, older than any other. Of equal times the later in the file counts, and between files
+(see ``store``) the later by the file's name.
 """
 
 import fcntl
@@ -33,7 +34,10 @@ TORN = ".torn"
 
 
 class Lock:
-    """An exclusive lock on a file, released by the operating system when its owner dies. Entering it waits."""
+    """An exclusive lock on a file, released by the operating system when its owner dies.
+
+    Entering it waits.
+    """
 
     def __init__(self, path: Path, poll_s: float = 0.5) -> None:
         self.path = path
@@ -123,10 +127,14 @@ class Ledger:
             self._cut(tail)
 
     def _cut(self, tail: bytes) -> None:
-        """Move what follows the last sound record out of the way; kept aside, for it may be more than a torn write."""
+        """Move what follows the last sound record out of the way.
+
+        Kept aside, for it may be more than a torn write.
+        """
         aside = self.path.with_name(f"{self.path.name}{TORN}")
         log.warning(
-            "%s: cut off a torn tail of %d bytes (kept in %s): what it held is made again when it is asked for",
+            "%s: cut off a torn tail of %d bytes (kept in %s): what it held is made again when it is asked "
+            "for",
             self.path,
             len(tail),
             aside.name,
@@ -144,7 +152,9 @@ class Ledger:
         self._stack.close()
 
     def append(self, key: str, payload: bytes, after: int = 0) -> int:
-        """Write one record durably. It replaces every earlier one of the same key that is known; return its time.
+        """Write one record durably.
+
+        It replaces every earlier one of the same key that is known; return its time.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Index of a store's records: sorted arrays in memory, and one file that saves reading all ledgers.
 
-Keys are hashed to 16 bytes. Every record has a place, superseded ones too: when a ledger is taken away, the newest record of what
-remains counts. 44 bytes a record, on the disk and in memory.
+Keys are hashed to 16 bytes. Every record has a place, superseded ones too: when a ledger is taken away, the
+newest record of what remains counts. 44 bytes a record, on the disk and in memory.
 """
 
 import json
@@ -25,7 +25,10 @@ _ROW_BYTES = sum(np.dtype(kind).itemsize for kind in _COLUMNS.values())
 
 @dataclass
 class LedgerCoverage:
-    """How much of one ledger is accounted for: its number in the places, its inode, the end of the last record, a tail_checksum."""
+    """How much of one ledger is accounted for.
+
+    Its number in the places, its inode, the end of the last record, a tail_checksum.
+    """
 
     number: int
     inode: int = 0
@@ -87,7 +90,10 @@ class RecordIndex:
         return [tuple(int(column[row]) for column in columns) for row in rows]  # type: ignore[misc]
 
     def save(self, path: Path, covers: dict[str, LedgerCoverage]) -> None:
-        """Write the index file. Only one process may do so at a time; readers see the old file or the new one."""
+        """Write the index file. Only one process may do so at a time.
+
+        Readers see the old file or the new one.
+        """
         covered = [
             (name, cover.number, cover.inode, cover.end, cover.tail_checksum)
             for name, cover in covers.items()

@@ -1,10 +1,11 @@
 """Records of a ledger: format, reading, and recovery behind damage.
 
-A record is one line of JSON (key, length, crc32 of the payload, time, crc32 of all this) followed by its payload and a newline.
-Records of earlier versions lack the last one, and the first had no time; both stay readable.
+A record is one line of JSON (key, length, crc32 of the payload, time, crc32 of all this) followed by its
+payload and a newline. Records of earlier versions lack the last one, and the first had no time; both stay
+readable.
 
-Damage is survived one record at a time: where a header is not sound, the next record is looked for that is, with a payload that
-matches its checksum.
+Damage is survived one record at a time: where a header is not sound, the next record is looked for that is,
+with a payload that matches its checksum.
 """
 
 import json
@@ -41,7 +42,10 @@ class Damage(NamedTuple):
 
     def __str__(self) -> str:
         what = f"the record of {self.key}" if self.key else "what they held"
-        return f"{self.end - self.start} bytes from byte {self.start} on are damaged: {what} is made again when it is asked for"
+        return (
+            f"{self.end - self.start} bytes from byte {self.start} on are damaged: {what} is made again "
+            "when it is asked for"
+        )
 
 
 class _Header(NamedTuple):
@@ -96,8 +100,9 @@ def records(
     Parameters
     ----------
     damaged : called with what is stepped over, and with what is left behind the last sound record
-    verify : read payloads too, and yield only what matches its checksum. Otherwise they are skipped, and checked by whoever
-        reads them; a header of an early version, without a checksum, may then tell a wrong length that hides other records.
+    verify : read payloads too, and yield only what matches its checksum. Otherwise they are skipped, and
+        checked by whoever reads them; a header of an early version, without a checksum, may then tell a wrong
+        length that hides other records.
     """
     size = os.fstat(handle.fileno()).st_size
     position = start

@@ -25,10 +25,12 @@ class Repair:
     ledger : the file
     records : sound ones in it before
     back : sound ones that were only in the tails, and are in the ledger now
-    damaged : keys of records that are damaged and of which there is no other; their results are made again when they are asked for
+    damaged : keys of records that are damaged and of which there is no other; their results are made again
+        when they are asked for
     unreadable : bytes that belong to no sound record, kept beside the ledger
     busy : whether a job works on it, so that nothing was done
-    foreign : whether nothing in it is a record, so that it is left as it is: other programs have files of that name
+    foreign : whether nothing in it is a record, so that it is left as it is: other programs have files of
+        that name
     """
 
     ledger: Path
@@ -43,8 +45,8 @@ class Repair:
 def repair_store(folder: Path, *, dry_run: bool = False) -> Iterator[Repair]:
     """Repair every ledger below ``folder``, one after the other; yield what was found in each.
 
-    Every record keeps its time, so that what was made since a tail was cut off still counts before it. Stopped half-way, doing it
-    again does the rest.
+    Every record keeps its time, so that what was made since a tail was cut off still counts before it.
+    Stopped half-way, doing it again does the rest.
 
     Parameters
     ----------

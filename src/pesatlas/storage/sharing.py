@@ -1,7 +1,7 @@
 """Files shared by a Unix group: permissions, and messages where they are wrong.
 
-A folder with the setgid bit that its group may write to is shared: what is made in it stays with the group, and the group may write
-to it too, whatever the umask. Nothing is ever writable by everyone.
+A folder with the setgid bit that its group may write to is shared: what is made in it stays with the group,
+and the group may write to it too, whatever the umask. Nothing is ever writable by everyone.
 """
 
 import errno
@@ -22,7 +22,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def open_shared(path: Path) -> int:
-    """Open or create a file for reading and writing, in a folder that is made if need be; return its descriptor."""
+    """Open or create a file for reading and writing, in a folder that is made if need be.
+
+    Return its descriptor.
+    """
     make_folder(path.parent)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
@@ -62,7 +65,8 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             remedy = "Make room (free space, a larger quota or file limit), then run the same command again."
         raise UserError(
-            f"{path} could not be written ({error.strerror}). Nothing stored before is lost, and the file is in order. {remedy}"
+            f"{path} could not be written ({error.strerror}). Nothing stored before is lost, and the file "
+            f"is in order. {remedy}"
         ) from error
 
 
@@ -85,19 +89,26 @@ def _refusal(path: Path, error: OSError, access: int) -> str:
     with suppress(OSError):
         found = obstacle.stat()
         said += (
-            f": {obstacle} belongs to {_user(found.st_uid)}, group {_group(found.st_gid)}, mode {stat.filemode(found.st_mode)}, and this is "
+            f": {obstacle} belongs to {_user(found.st_uid)}, group {_group(found.st_gid)}, mode "
+            f"{stat.filemode(found.st_mode)}, and this is "
             f"{_user(os.geteuid())}"
         )
     return (
-        f"{said}. If a store is to be shared, there are two ways. Writing together: its owner types once `chgrp -R GROUP STORE; "
-        "chmod -R g+rwX STORE; find STORE -type d -exec chmod g+s {} +`, with a group that all are in; what is made in it from then on is "
-        "the group's. Or only reading it: its owner types `chmod -R g+rX STORE`; yours is another folder, campaign.store, and "
+        f"{said}. If a store is to be shared, there are two ways. Writing together: its owner types once "
+        "`chgrp -R GROUP STORE; "
+        "chmod -R g+rwX STORE; find STORE -type d -exec chmod g+s {} +`, with a group that all are in; what "
+        "is made in it from then on is "
+        "the group's. Or only reading it: its owner types `chmod -R g+rX STORE`; yours is another folder, "
+        "campaign.store, and "
         "campaign.read_stores names theirs."
     )
 
 
 def _obstacle(path: Path, access: int) -> Path:
-    """Return what is in the way: a folder that may not be entered, the file, or the folder in which it can't be made."""
+    """Return what is in the way.
+
+    A folder that may not be entered, the file, or the folder in which it can't be made.
+    """
     nearest = Path(path.anchor or ".")
     for part in (*reversed(path.parents), path):
         try:

@@ -1,12 +1,14 @@
 """Results addressed by content, in a folder of ledgers that campaigns may share.
 
-Which ledger holds a key is of no consequence: the key is a hash of everything that decides the result. Of several records of one key
-the newest sound one counts, wherever it is (see ``ledger``); to replace a result is to append another record of its key. A record
-that is damaged counts as if it had never been written: its result is made again.
+Which ledger holds a key is of no consequence: the key is a hash of everything that decides the result. Of
+several records of one key the newest sound one counts, wherever it is (see ``ledger``); to replace a result
+is to append another record of its key. A record that is damaged counts as if it had never been written: its
+result is made again.
 
-So that a job need not read thousands of ledgers, the folder has an index, ``places.index``. It is only a cache: lost, torn, out
-of date or of another version, it is made again from the ledgers, by whoever finds much that it lacks. What it says is never trusted
-with a payload: each record is checked against its own header and checksum when it is read.
+So that a job need not read thousands of ledgers, the folder has an index, ``places.index``. It is only a
+cache: lost, torn, out of date or of another version, it is made again from the ledgers, by whoever finds much
+that it lacks. What it says is never trusted with a payload: each record is checked against its own header and
+checksum when it is read.
 """
 
 import logging
@@ -66,7 +68,10 @@ class Store:
         self._said: set[str] = set()
 
     def writer(self, segment: str) -> Ledger:
-        """Return the ledger of ``segment`` (letters, digits, ``-`` and ``_``) for writing; it has one writer at a time."""
+        """Return the ledger of ``segment`` (letters, digits, ``-`` and ``_``) for writing.
+
+        It has one writer at a time.
+        """
         if not segment.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"segment name {segment!r}")
         path = self.folder / f"{segment}.ledger"
@@ -105,7 +110,10 @@ class Store:
             other.refresh()
 
     def get(self, key: str) -> bytes | None:
-        """Return the payload of ``key``, or None. Of a record that is damaged, the one before it counts, if there is any."""
+        """Return the payload of ``key``, or None.
+
+        Of a record that is damaged, the one before it counts, if there is any.
+        """
         payload = self._own(key)
         if payload is None:
             payload = next((found for other in self._others if (found := other.get(key)) is not None), None)
@@ -117,8 +125,8 @@ class Store:
             return None
         payload = self._payload(key, places[0])
         if payload is None:
-            # the ledger may have been taken away or replaced since the last look; if not, its record is damaged, and what its header
-            # tells of the next may be wrong too
+            # the ledger may have been taken away or replaced since the last look; if not, its record is
+            # damaged, and what its header tells of the next may be wrong too
             self._unsound.add(places[0].ledger)
             self._forget(places[0].ledger)
             self.refresh()
@@ -190,7 +198,10 @@ class Store:
         return parts
 
     def _save(self) -> None:
-        """Write the index, unless another process does so or just did. Without it all goes on, only slower."""
+        """Write the index, unless another process does so or just did.
+
+        Without it all goes on, only slower.
+        """
         lock = Lock(self._index.with_name(f"{self._index.name}.lock"))
         try:
             if not lock.acquire():
@@ -227,7 +238,8 @@ def stores_at(own: str, others: Sequence[str], kind: str) -> Store:
         with reading(Path(other)):
             if not Path(other).is_dir():
                 raise UserError(
-                    f"campaign.read_stores: {other} is no folder, as seen from {Path.cwd()}. Correct the path, or take it out."
+                    f"campaign.read_stores: {other} is no folder, as seen from {Path.cwd()}. Correct the "
+                    "path, or take it out."
                 )
     return Store(Path(own) / kind, [Path(other) / kind for other in others])
 
@@ -242,7 +254,10 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 
 def _tail_checksum(path: Path, end: int) -> int:
-    """Checksum of the last bytes before ``end``: another file of the same name would hardly have them there."""
+    """Checksum of the last bytes before ``end``.
+
+    Another file of the same name would hardly have them there.
+    """
     try:
         with path.open("rb") as handle:
             start = max(0, end - _TAIL_BYTES)

@@ -31,13 +31,13 @@ class Rules:
     def broken_by(self, crystal: Crystal) -> Rejected | None:
         """Return why ``crystal`` cannot be used, or None."""
         present = sorted({int(z) for z in crystal.numbers})
-        complaints = []
+        problems = []
         for who, elements in self.known.items():
             unknown = [symbol_of(z) for z in present if z not in elements]
             if unknown:
-                complaints.append(f"{', '.join(unknown)} not known to {who}")
-        if complaints:
-            return Rejected(crystal.structure_id, FailureReason.UNSUPPORTED_ELEMENT, "; ".join(complaints))
+                problems.append(f"{', '.join(unknown)} not known to {who}")
+        if problems:
+            return Rejected(crystal.structure_id, FailureReason.UNSUPPORTED_ELEMENT, "; ".join(problems))
         n_atoms = len(crystal.numbers)
         if n_atoms > self.max_atoms:
             detail = f"{n_atoms} atoms, structures.max_atoms is {self.max_atoms}"
@@ -46,7 +46,10 @@ class Rules:
         if closest is not None:
             first, second, distance = closest
             pair = "-".join(symbol_of(int(crystal.numbers[i])) for i in (first, second))
-            detail = f"atoms {first} and {second} ({pair}) are {distance:.3f} Å apart, structures.min_distance_A is {self.min_distance_A:g}"
+            detail = (
+                f"atoms {first} and {second} ({pair}) are {distance:.3f} Å apart, structures.min_distance_A "
+                f"is {self.min_distance_A:g}"
+            )
             if distance < _ONE_SITE_A and crystal.numbers[first] == crystal.numbers[second]:
                 detail += "; the same site, rounded or listed twice"
             return Rejected(crystal.structure_id, FailureReason.OVERLAPPING, detail)
@@ -55,7 +58,8 @@ class Rules:
 
 def closest_pair(crystal: Crystal, cutoff: float) -> tuple[int, int, float] | None:
     """Return the closest two atoms (indices, distance in Å, periodic), if closer than ``cutoff`` (Å)."""
-    # the search looks at boxes as wide as its radius: with a short one, an ordinary cell of 20 Å has 64,000, nearly all empty
+    # the search looks at boxes as wide as its radius: with a short one, an ordinary cell of 20 Å has 64,000,
+    # nearly all empty
     spacing = (abs(float(np.linalg.det(crystal.cell))) / len(crystal.numbers)) ** (1 / 3)
     if spacing > cutoff:
         distances = _pairs(crystal, spacing)[2]

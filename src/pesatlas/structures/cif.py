@@ -1,8 +1,9 @@
 """Crystals of CIFs: each block with atoms is an entry, and its stated formula and the like are checked.
 
-Positions come from the listed sites and the symmetry that the block gives: its operations, or else its symbol. A site that symmetry moves by
-less than its coordinates are rounded is on a special position, and is put there. A block that contradicts itself (formula, formula units,
-multiplicities, volume, symbol and operations) is a failure with both numbers in its detail.
+Positions come from the listed sites and the symmetry that the block gives: its operations, or else its
+symbol. A site that symmetry moves by less than its coordinates are rounded is on a special position, and is
+put there. A block that contradicts itself (formula, formula units, multiplicities, volume, symbol and
+operations) is a failure with both numbers in its detail.
 """
 
 import math
@@ -70,7 +71,10 @@ def read_cif(path: Path, stem: str, source: str) -> Iterator[Read]:
 
 
 def _is_entry(block: Block) -> bool:
-    """Whether a block is meant to be a crystal: patterns and articles have neither atoms nor a cell, or only names of atoms."""
+    """Whether a block is meant to be a crystal.
+
+    Patterns and articles have neither atoms nor a cell, or only names of atoms.
+    """
     sites = block.has("_atom_site_fract") or block.has("_atom_site_cartn") or block.has("_atom_site_label")
     return sites or block.value("_cell_length_a") is not None
 
@@ -148,7 +152,10 @@ def _choose(
         good = [e for e in good if closest_pair(_crystal(e, cell), _TOO_NEAR_A) is None] or good
     if not all(_same(good[0], other) for other in good[1:]):
         choices = " and ".join(way.words for way in ways)
-        detail = f"no operations are listed, and {choices} give different crystals that both fit what the file says"
+        detail = (
+            f"no operations are listed, and {choices} give different crystals that both fit what the file "
+            "says"
+        )
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
     if len(ways) == 1 and good[0].least and not good[0].confirmed:
         _check_origin(block, cell, sites, good[0], stated, ways[0])
@@ -175,8 +182,10 @@ def _check_origin(
             numbers = [len(e.numbers) for e in (dense, expanded)]
             volume = abs(float(np.linalg.det(cell)))
             detail = (
-                f"{numbers[0]} atoms ({counts[0]}) under {way.words} have {volume / numbers[0]:.1f} Å³ each, crystals of these elements "
-                f"at least {dense.least:.1f} Å³; under {other.words} they are {numbers[1]}, with {volume / numbers[1]:.1f} Å³"
+                f"{numbers[0]} atoms ({counts[0]}) under {way.words} have {volume / numbers[0]:.1f} Å³ "
+                "each, crystals of these elements "
+                f"at least {dense.least:.1f} Å³; under {other.words} they are {numbers[1]}, with "
+                f"{volume / numbers[1]:.1f} Å³"
             )
             raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
@@ -215,7 +224,10 @@ def _cell(block: Block, notes: list[str]) -> np.ndarray:
     if text is not None:
         stated, volume = cif_sites.number_or_none(text), abs(float(np.linalg.det(cell)))
         if stated and abs(stated - volume) > _VOLUME_TOLERANCE * volume:
-            detail = f"the file's cell has a volume of {stated:g} Å³ (_cell_volume), its lengths and angles give {volume:.2f} Å³"
+            detail = (
+                f"the file's cell has a volume of {stated:g} Å³ (_cell_volume), its lengths and angles give "
+                f"{volume:.2f} Å³"
+            )
             raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
     return cell
 
@@ -243,7 +255,10 @@ def _check_disorder(sites: list[Site]) -> None:
     """Raise if places are shared or partly empty."""
     alternatives = _alternatives(sites)
     if alternatives:
-        detail = f"sites {alternatives} are alternatives (_atom_site_disorder_group), of which a crystal has one; make an ordered model of it first"
+        detail = (
+            f"sites {alternatives} are alternatives (_atom_site_disorder_group), of which a crystal has "
+            "one; make an ordered model of it first"
+        )
         raise RefusedError(FailureReason.DISORDERED, detail)
     places = Counter(tuple(np.round(site.fractional % 1.0 % 1.0, 4)) for site in sites)
     odd = {tuple(np.round(s.fractional % 1.0 % 1.0, 4)) for s in sites if abs(s.occupancy - 1) > 1e-3}
@@ -259,8 +274,8 @@ def _check_disorder(sites: list[Site]) -> None:
 def _alternatives(sites: list[Site]) -> str:
     """Return labels of sites that are not there together, by their groups of disorder; empty if all are.
 
-    Two groups of an assembly are alternatives; so are the images of a negative one, which lies about a special position. Where
-    occupancies are given, they tell.
+    Two groups of an assembly are alternatives; so are the images of a negative one, which lies about a
+    special position. Where occupancies are given, they tell.
     """
     first: dict[str, Site] = {}
     for site in sites:
@@ -275,7 +290,10 @@ def _alternatives(sites: list[Site]) -> str:
 
 
 def _check_labels(block: Block, sites: list[Site], notes: list[str]) -> None:
-    """Where no formula tells, look for what labels say beyond the elements; raise if hydrogens are only named."""
+    """Where no formula tells, look for what labels say beyond the elements.
+
+    Raise if hydrogens are only named.
+    """
     bare = cif_sites.without_hydrogen(sites)
     if bare:
         detail = f"labels name hydrogen ({', '.join(bare[:3])}), and none has a position"
@@ -286,7 +304,10 @@ def _check_labels(block: Block, sites: list[Site], notes: list[str]) -> None:
 
 
 def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
-    """Return the symmetries that the block may mean, what of it contradicts them, and what was assumed; the last two may be empty."""
+    """Return the symmetries that the block may mean, what of it contradicts them, and what was assumed.
+
+    The last two may be empty.
+    """
     symbol, hall = block.value(*_SYMBOLS), block.value(*_HALL)
     number = _number(block.value(*_NUMBERS))
     named, explicit = space_groups.settings_of_symbol(symbol) if symbol else ([], False)
@@ -303,7 +324,10 @@ def _ways(block: Block, cell: np.ndarray) -> tuple[list[Symmetry], str, str]:
     else:
         problem = ""
     if number and named and all(setting.number != number for setting in named):
-        problem = f"the file's space group is number {number}, its symbol '{symbol or hall}' is number {named[0].number}"
+        problem = (
+            f"the file's space group is number {number}, its symbol '{symbol or hall}' is number "
+            f"{named[0].number}"
+        )
     if number and not named:
         named = space_groups.settings_of_number(number)
     texts = cif_sites.operations_of(block, _OPERATIONS)
@@ -377,7 +401,10 @@ def _listed(
 
 
 def _contradiction(operations: Operations, named: list[Setting], cell: np.ndarray, *, explicit: bool) -> str:
-    """Return how operations contradict the settings that are named; empty if they are another setting of the group, which has no name."""
+    """Return how operations contradict the settings that are named.
+
+    Empty if they are another setting of the group, which has no name.
+    """
     found = space_groups.number_of(operations, cell)
     if found not in {setting.number for setting in named}:
         return (
@@ -446,12 +473,14 @@ def _notes(twins: list[tuple[float, str]], moved: list[tuple[float, str]]) -> li
     """Return the words for sites that are listed twice, and for those that were moved (Å)."""
     notes = []
     if twins:
-        names = f"{', '.join(name for _, name in twins[:2])}{f' and {len(twins) - 2} more' if len(twins) > 2 else ''}"
+        more = f" and {len(twins) - 2} more" if len(twins) > 2 else ""
+        names = ", ".join(name for _, name in twins[:2]) + more
         far = max(distance for distance, _ in twins)
         why = "the same site, rounded" if far >= 5e-4 else "the same site, listed twice"
         notes.append(f"sites {names} are {far:.3f} Å apart: {why}; read once")
     if moved:
-        names = f"{', '.join(name for _, name in moved[:3])}{f' and {len(moved) - 3} more' if len(moved) > 3 else ''}"
+        more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
+        names = ", ".join(name for _, name in moved[:3]) + more
         far = max(distance for distance, _ in moved)
         notes.append(f"rounded coordinates: {names} moved by {far:.4f} Å on to the special position")
     return notes

@@ -22,7 +22,10 @@ _WHOLE = 0.99
 _MANY_COPIES = 0.5
 """A list with this share of copies is no asymmetric unit, however empty the cell."""
 _DENSEST = 0.65
-"""Of the volume of covalent spheres: the densest of 2,400 relaxed crystals have 0.76 (U3Si) and 0.78 (CsIr, U3Ga)."""
+"""Of the volume of covalent spheres.
+
+The densest of 2,400 relaxed crystals have 0.76 (U3Si) and 0.78 (CsIr, U3Ga).
+"""
 _DENSEST_ELEMENT = 0.7
 """Of the volume of an element without pressure."""
 _GAP_A = 1.2
@@ -50,7 +53,8 @@ class Expanded:
     copies : labels of listed sites that are images of one another
     notes : doubts, each a sentence
     confirmed : whether formula and number of formula units are given and agree
-    least : if the atoms are denser than in any crystal without pressure, the room that those have at least (Å³ for each atom); otherwise 0
+    least : if the atoms are denser than in any crystal without pressure, the room that those have at least
+        (Å³ for each atom); otherwise 0
     """
 
     counts: Counter[str]
@@ -76,7 +80,10 @@ def compare(
     if stated is not None:
         units = formula.units_of(stated, expanded.counts)
         if units is None:
-            detail = f"the file's formula is {formula.formula_text(stated.counts)}, its sites give {formula.formula_text(expanded.counts)}"
+            detail = (
+                f"the file's formula is {formula.formula_text(stated.counts)}, its sites give "
+                f"{formula.formula_text(expanded.counts)}"
+            )
             hints = [site.hint for site in sites if site.hint and site.symbol not in stated.counts]
             hints += (
                 [f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens)"] if counted else []
@@ -88,7 +95,10 @@ def compare(
                 f"_atom_site_attached_hydrogens counts {counted:g} hydrogens more; the formula has no more"
             )
     elif counted:
-        detail = f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens), its sites give {formula.formula_text(expanded.counts)}"
+        detail = (
+            f"{counted:g} hydrogens are only counted (_atom_site_attached_hydrogens), its sites give "
+            f"{formula.formula_text(expanded.counts)}"
+        )
         raise RefusedError(FailureReason.INCOMPLETE, detail)
     _compare_multiplicities(sites, way)
     _compare_mass(block, cell, sites, expanded)
@@ -106,7 +116,8 @@ def _check_list(
 ) -> None:
     """Raise if the list is neither the whole cell nor one atom per orbit of a known number of atoms.
 
-    A list that holds copies is meant to be the whole cell; a symmetry that makes further atoms is then not that of the list.
+    A list that holds copies is meant to be the whole cell; a symmetry that makes further atoms is then not
+    that of the list.
     """
     count, listed = len(expanded.numbers), sum(expanded.listed.values())
     told = block.value("_exptl_crystal_density_diffrn") or any(site.stated_multiplicity for site in sites)
@@ -121,7 +132,8 @@ def _check_list(
     if few and abs(float(np.linalg.det(cell))) / listed > _most_room(expanded.numbers):
         return
     detail = (
-        f"the file's list has {listed} atoms, among them copies of one another ({expanded.copies[0]}) as if it were the whole cell; "
+        f"the file's list has {listed} atoms, among them copies of one another ({expanded.copies[0]}) as if "
+        "it were the whole cell; "
         f"{way.words} makes {count} of them"
     )
     raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
@@ -142,7 +154,10 @@ def _reason(stated: formula.Formula, expanded: Expanded, way: Symmetry) -> Failu
 def _compare_units(
     block: Block, stated: formula.Formula, expanded: Expanded, units: float, way: Symmetry
 ) -> None:
-    """Compare the number of formula units; formulas of a whole cell, as many programs write them, are known."""
+    """Compare the number of formula units.
+
+    Formulas of a whole cell, as many programs write them, are known.
+    """
     stated_units = cif_sites.number_or_none(block.value("_cell_formula_units_z") or "")
     words = formula.formula_text(expanded.counts)
     if stated_units and stated_units > 0:
@@ -154,12 +169,18 @@ def _compare_units(
         )
         if not (fits or of_cell):
             total = formula.formula_text(stated.counts)
-            detail = f"the file's cell holds {stated_units:g} formula units {total} (_cell_formula_units_Z), its sites give {units:g} under {way.words}"
+            detail = (
+                f"the file's cell holds {stated_units:g} formula units {total} (_cell_formula_units_Z), its "
+                f"sites give {units:g} under {way.words}"
+            )
             raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
         expanded.confirmed = True
     elif units < _WHOLE:
         atoms, wanted = sum(expanded.counts.values()), sum(stated.counts.values())
-        detail = f"the file's formula has {wanted:g} atoms, its sites give {atoms} in the cell ({words}) under {way.words}"
+        detail = (
+            f"the file's formula has {wanted:g} atoms, its sites give {atoms} in the cell ({words}) under "
+            f"{way.words}"
+        )
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
 
@@ -170,12 +191,18 @@ def _compare_multiplicities(sites: list[Site], way: Symmetry) -> None:
     orders = all(site.stabiliser % site.stated_multiplicity == 0 for site in stated)
     if wrong and not orders:
         site = wrong[0]
-        detail = f"the file's site {site.label} has a multiplicity of {site.stated_multiplicity:g}, it has {site.multiplicity} under {way.words}"
+        detail = (
+            f"the file's site {site.label} has a multiplicity of {site.stated_multiplicity:g}, it has "
+            f"{site.multiplicity} under {way.words}"
+        )
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
 
 def _compare_mass(block: Block, cell: np.ndarray, sites: list[Site], expanded: Expanded) -> None:
-    """Compare calculated density and formula weight: a failure, or a note where formula and formula units agree."""
+    """Compare calculated density and formula weight.
+
+    A failure, or a note where formula and formula units agree.
+    """
     from ase.data import atomic_masses  # noqa: PLC0415 - reading a configuration imports this module, not ase
 
     if any(site.isotope for site in sites):
@@ -206,7 +233,10 @@ def _compare_mass(block: Block, cell: np.ndarray, sites: list[Site], expanded: E
 
 
 def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | None, way: Symmetry) -> None:
-    """Note if the atoms have more room than those of any dense crystal, or less; raise if neither formula nor symmetry is given then."""
+    """Note if the atoms have more room than those of any dense crystal, or less.
+
+    Raise if neither formula nor symmetry is given then.
+    """
     from ase.data import covalent_radii  # noqa: PLC0415 - as above
 
     count = len(expanded.numbers)
@@ -220,7 +250,8 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
     if each < least:
         expanded.least = least
         expanded.notes.append(
-            f"its cell has {each:.1f} Å³ for each atom, crystals of these elements without pressure at least {least:.1f} Å³; under high "
+            f"its cell has {each:.1f} Å³ for each atom, crystals of these elements without pressure at "
+            f"least {least:.1f} Å³; under high "
             "pressure, or a wrong setting or list of atoms"
         )
     if each <= most:
@@ -230,7 +261,8 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
     )
     if stated is not None:
         expanded.notes.append(
-            f"{detail}; large pores, loosely bound molecules, or atoms are missing here and in the file's formula alike"
+            f"{detail}; large pores, loosely bound molecules, or atoms are missing here and in the file's "
+            "formula alike"
         )
         return
     detail += ", and no formula tells whether atoms are missing"
@@ -247,7 +279,10 @@ def _most_room(numbers: list[int]) -> float:
 
 
 def _elemental_volume(number: int) -> float:
-    """Return the room of an atom (Å³) in the element, if that is one of the simplest crystals; otherwise 0."""
+    """Return the room of an atom (Å³) in the element, if that is one of the simplest crystals.
+
+    Otherwise 0.
+    """
     from ase.data import reference_states  # noqa: PLC0415 - as above
 
     state: Any = reference_states[number] or {}

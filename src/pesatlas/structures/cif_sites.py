@@ -43,7 +43,8 @@ class Site:
     defaults : how many of its coordinates are not given, and 0 by the dictionary
     group, assembly : of disorder, empty where the file has none
     told_full : whether its occupancy is given
-    multiplicity, stabiliser : atoms in the cell, and operations that keep each in its place; known after expanding
+    multiplicity, stabiliser : atoms in the cell, and operations that keep each in its place; known after
+        expanding
     """
 
     label: str
@@ -66,7 +67,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Orbit:
-    """All atoms of a site in the cell: fractional (n, 3), how far the site was moved (Å), and what counted as one place (Å)."""
+    """All atoms of a site in the cell.
+
+    Fractional (n, 3), how far the site was moved (Å), and what counted as one place (Å).
+    """
 
     positions: np.ndarray
     moved: float
@@ -262,7 +266,9 @@ def digits(text: str) -> int:
 
 
 def element_of(kind: str | None, label: str) -> tuple[str, str]:
-    """Return the element of a type symbol (``O2-``, ``Fe3+``, ``Ow``, ``D``), or of a label if there is none; and what may be misread.
+    """Return the element of a type symbol (``O2-``, ``Fe3+``, ``Ow``, ``D``), or of a label if there is none.
+
+    And what may be misread.
 
     Raises
     ------
@@ -304,7 +310,10 @@ def _of_type(kind: str, label: str) -> str:
     if name in _NATURAL and (rest.startswith("_") or not re.search(r"[A-Za-z]", rest)):
         return name
     if run.upper() in {"WAT", "HOH"} or parse_formula(re.sub(r"[\s-]", "", kind)) is not None:
-        detail = f"the type symbol '{kind}' of site {label} stands for several atoms, of which only one has a position"
+        detail = (
+            f"the type symbol '{kind}' of site {label} stands for several atoms, of which only one has a "
+            "position"
+        )
         raise NoElementError(detail, molecule=True)
     raise NoElementError(f"the type symbol '{kind}' of site {label} is no element", molecule=False)
 
@@ -318,7 +327,10 @@ def without_hydrogen(sites: list[Site]) -> list[str]:
 
 
 def orbit_of(site: Site, operations: Operations, cell: np.ndarray) -> Orbit | None:
-    """Return the atoms of a site, itself put on its special position; None if operations do not agree whether it is on one."""
+    """Return the atoms of a site, itself put on its special position.
+
+    None if operations do not agree whether it is on one.
+    """
     longest = float(np.linalg.norm(cell, axis=1).max())
     tolerance = float(np.clip(3 * 10.0**-site.digits * longest, _CLOSEST_A, _FARTHEST_A))
     here = site.fractional

@@ -1,6 +1,7 @@
 """The syntax of CIF: data blocks, tags, loops, quotes and text fields, without their meaning.
 
-A block whose syntax is broken does not reach into the next one: a text field that is never closed ends at the next ``data_`` line.
+A block whose syntax is broken does not reach into the next one: a text field that is never closed ends at the
+next ``data_`` line.
 """
 
 import re
@@ -25,7 +26,8 @@ class Block:
     columns : columns of loops by tag
     broken : tags whose values cannot be told apart -> why
     problems : what is wrong with the block as a whole
-    dots : rows whose value is ``.``, by tag: their values are the defaults of the dictionary, those of ``?`` are not known
+    dots : rows whose value is ``.``, by tag: their values are the defaults of the dictionary, those of ``?``
+        are not known
     """
 
     name: str
@@ -68,7 +70,10 @@ class Block:
 
 
 def blocks_of(text: str) -> Iterator[Block]:
-    """Yield the blocks of a file, in its order; what stands before the first ``data_`` is one if it has tags."""
+    """Yield the blocks of a file, in its order.
+
+    What stands before the first ``data_`` is one if it has tags.
+    """
     lines = text.split("\n")
     starts: list[tuple[int, str, list[str]]] = [(0, "", [])]
     tokens: list[list[Token]] = [[]]
@@ -108,7 +113,10 @@ def _tokens(line: str) -> Iterator[Token]:
 
 
 def _end_of_field(lines: list[str], start: int) -> tuple[int, bool]:
-    """Return the line that closes a text field, or the ``data_`` line or end before which it was not closed; and whether it was."""
+    """Return the line that closes a text field, or the ``data_`` line or end before which it was not closed.
+
+    And whether it was.
+    """
     block: int | None = None
     for at in range(start + 1, len(lines)):
         if lines[at].startswith(";"):

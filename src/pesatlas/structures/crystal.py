@@ -78,7 +78,9 @@ class Path:
 
 @dataclass(frozen=True)
 class Condition:
-    """One thermodynamic condition, and the physics of its dynamics; what is left out is as section ``explore`` says.
+    """One thermodynamic condition, and the physics of its dynamics.
+
+    What is left out is as section ``explore`` says.
 
     Attributes
     ----------
@@ -86,11 +88,13 @@ class Condition:
     temperature_K, pressure_GPa : targets
     static : no dynamics; the cell itself is the only frame
     path : no dynamics; frames are the images of a path from the cell to another state
-    cell_motion : which strains the barostat may make; ``in_plane`` wants the first two lattice vectors in the plane xy
+    cell_motion : which strains the barostat may make; ``in_plane`` wants the first two lattice vectors in the
+        plane xy
     ramp : temperatures to go through before ``length_ps`` at ``temperature_K``; all frames are kept
     length_ps : time at ``temperature_K``; null: ``explore.length_ps``
     compressibility_per_GPa : for the pace of the barostat
-    max_volume_ratio, max_temperature_factor, min_distance_A : what counts as exploded, as in ``explore.abort``
+    max_volume_ratio, max_temperature_factor, min_distance_A : what counts as exploded, as in
+        ``explore.abort``
     """
 
     name: str
@@ -123,7 +127,10 @@ class Condition:
 
 
 def at_temperatures(temperatures: Iterable[float], pressure: float, **physics: Any) -> list[Condition]:
-    """Return a condition for each temperature (K) at a pressure (GPa); ``physics`` are further attributes of all of them."""
+    """Return a condition for each temperature (K) at a pressure (GPa).
+
+    ``physics`` are further attributes of all of them.
+    """
     return [Condition(f"{t:g}K-{pressure:g}GPa", t, pressure, **physics) for t in temperatures]
 
 
@@ -135,7 +142,8 @@ STATIC = Condition("static", 0.0, 0.0, static=True)
 class Cell:
     """One cell to explore; arrays as in ``Crystal``.
 
-    ``variant`` is unique for a crystal, safe in paths and shells, and all domains but ``bulk`` begin it with their name.
+    ``variant`` is unique for a crystal, safe in paths and shells, and all domains but ``bulk`` begin it with
+    their name.
     """
 
     variant: str
@@ -155,7 +163,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Refused:
-    """A cell that a domain does not make of a crystal, and why; ``variant`` names it, or the domain for all its cells."""
+    """A cell that a domain does not make of a crystal, and why.
+
+    ``variant`` names it, or the domain for all its cells.
+    """
 
     variant: str
     reason: FailureReason
@@ -189,8 +200,8 @@ def make_crystal(
 def from_frame(structure_id: str, frame: Frame, source: str, file: str = "") -> Read:
     """Return the crystal of a frame, or say why it is none.
 
-    A left-handed cell becomes right-handed by reversing its three vectors: the same lattice, which every code accepts.
-    Its warnings name ``file``, or the source.
+    A left-handed cell becomes right-handed by reversing its three vectors: the same lattice, which every code
+    accepts. Its warnings name ``file``, or the source.
     """
     try:
         check_usable(frame)

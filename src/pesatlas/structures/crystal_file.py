@@ -17,7 +17,8 @@ _WRITE_AT = 1 << 20
 class CrystalFile(Sequence[Crystal]):
     """A list of crystals in a temporary file; in memory there are eight bytes for each.
 
-    The file has no name, so that nothing of it is left whatever ends the process. Arrays come back bit for bit.
+    The file has no name, so that nothing of it is left whatever ends the process. Arrays come back bit for
+    bit.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,10 @@ def is_valid(name: str) -> bool:
 
 
 def sanitised(name: str) -> str | None:
-    """Return ``name`` if it is valid, else a valid one that ends in a hash of it; None if nothing of it is usable."""
+    """Return ``name`` if it is valid, else a valid one that ends in a hash of it.
+
+    None if nothing of it is usable.
+    """
     if is_valid(name):
         return name
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", name)

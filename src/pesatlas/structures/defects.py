@@ -28,13 +28,17 @@ def generators() -> Any:
         from pymatgen.analysis.defects import generators as found  # noqa: PLC0415 - optional
     except ImportError as error:
         raise UserError(
-            f"structures.domains: point defects need pymatgen-analysis-defects ({error}). Install it: pip install 'pesatlas[domains]'"
+            f"structures.domains: point defects need pymatgen-analysis-defects ({error}). Install it: pip "
+            "install 'pesatlas[domains]'"
         ) from error
     return found
 
 
 def vacancies(crystal: Crystal, rule: Supercell) -> Iterator[tuple[str, int, Crystal]]:
-    """Yield (symbol, atom that is missed, supercell as it was) for each different site; the atom is of the first copy."""
+    """Yield (symbol, atom that is missed, supercell as it was) for each different site.
+
+    The atom is of the first copy.
+    """
     large = enlarged(crystal, rule)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -46,7 +50,10 @@ def vacancies(crystal: Crystal, rule: Supercell) -> Iterator[tuple[str, int, Cry
 def substitutions(
     crystal: Crystal, rule: Supercell, mapping: dict[str, list[str]]
 ) -> Iterator[tuple[str, Crystal]]:
-    """Yield (name, supercell with one atom of another element) for each different site; ``mapping`` from element to others."""
+    """Yield (name, supercell with one atom of another element) for each different site.
+
+    ``mapping`` from element to others.
+    """
     large = enlarged(crystal, rule)
     present = {symbol_of(int(z)) for z in crystal.numbers}
     mapping = {old: new for old, new in mapping.items() if old in present}

@@ -1,14 +1,17 @@
 """Duplicate crystals.
 
-Crystals are the same if they have the same reduced formula and space group, primitive cells of the same number of atoms (spglib), and
-pymatgen's ``StructureMatcher`` says so. That is decided for few pairs only. Crystals are hashed by formula; where a formula comes
-once there is nothing to do, and neither where no other volume for an atom is near. The others are compared by their primitive cells
-with the different ones already kept of their formula, all at once, by ``Sieve``; symmetry search and matcher see what is left. The
-cost is a primitive cell for each crystal of a repeated formula, and a comparison of arrays for each pair of different crystals of one
-formula: microseconds, so that it is linear in the number of crystals as long as polymorphs of one formula are some hundreds.
+Crystals are the same if they have the same reduced formula and space group, primitive cells of the same
+number of atoms (spglib), and pymatgen's ``StructureMatcher`` says so. That is decided for few pairs only.
+Crystals are hashed by formula; where a formula comes once there is nothing to do, and neither where no other
+volume for an atom is near. The others are compared by their primitive cells with the different ones already
+kept of their formula, all at once, by ``Sieve``; symmetry search and matcher see what is left. The cost is a
+primitive cell for each crystal of a repeated formula, and a comparison of arrays for each pair of different
+crystals of one formula: microseconds, so that it is linear in the number of crystals as long as polymorphs of
+one formula are some hundreds.
 
-The tolerances are narrow and volumes are not rescaled, so that a strained or distorted copy is a crystal of its own. A copy
-whose symmetry is broken by more than 0.01 Å is missed: keeping one crystal too many is the harmless error.
+The tolerances are narrow and volumes are not rescaled, so that a strained or distorted copy is a crystal of
+its own. A copy whose symmetry is broken by more than 0.01 Å is missed: keeping one crystal too many is the
+harmless error.
 """
 
 import logging
@@ -42,7 +45,9 @@ _REMEMBERED = 64
 
 
 def find_duplicates(crystals: Sequence[Crystal]) -> Iterator[tuple[int, int]]:
-    """Yield (index of a duplicate, index of the crystal it equals): the one with the fewest atoms, of those the earliest.
+    """Yield (index of a duplicate, index of the crystal it equals).
+
+    The one with the fewest atoms, of those the earliest.
 
     Of ``crystals`` one formula is in memory at a time, as arrays.
     """
@@ -146,7 +151,10 @@ class _Strict:
         self._structures: OrderedDict[tuple[int, bool], Structure] = OrderedDict()
 
     def same(self, new: int, kept: int, *, searched: bool) -> bool:
-        """Whether the two are the same crystal; ``searched``: their primitive cells are those that spglib finds, or else exact ones."""
+        """Whether the two are the same crystal.
+
+        ``searched``: their primitive cells are those that spglib finds, or else exact ones.
+        """
         # the cheaper question first
         if not searched and not self._fit(new, kept, searched=False):
             return False
@@ -159,7 +167,10 @@ class _Strict:
         return _remembered(self._primitives, index, lambda: _primitive(self._crystals[index]))
 
     def _group(self, index: int) -> tuple[int, int]:
-        """Return space group number and atoms of the primitive cell: of the crystal as it is, since near tolerances they depend on the cell."""
+        """Return space group number and atoms of the primitive cell.
+
+        Of the crystal as it is, since near tolerances they depend on the cell.
+        """
         return _remembered(self._groups, index, lambda: _group(self._crystals[index]))
 
     def _fit(self, new: int, kept: int, *, searched: bool) -> bool:
@@ -201,7 +212,10 @@ def _exact(crystal: Crystal) -> Cell:
 
 
 def _group(crystal: Crystal) -> tuple[int, int]:
-    """Return space group number and atoms of the primitive cell; 0 and those of the cell as it is where spglib finds none."""
+    """Return space group number and atoms of the primitive cell.
+
+    0 and those of the cell as it is where spglib finds none.
+    """
     cell: Any = _as_cell(crystal)
     try:
         dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC_A)

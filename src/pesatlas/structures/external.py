@@ -37,8 +37,8 @@ EXTERNAL = "given"
 def read_external(paths: list[str], snapshots: Path, failures: Path) -> list[Origin]:
     """Write the frames of files, folders and globs as table ``snapshots``, without predictions.
 
-    A frame is ``NAME:given:given:NUMBER``, numbered through all files. What is no periodic structure becomes a row of failures.
-    Returned is where each frame stands.
+    A frame is ``NAME:given:given:NUMBER``, numbered through all files. What is no periodic structure becomes
+    a row of failures. Returned is where each frame stands.
 
     Raises
     ------

@@ -39,7 +39,10 @@ class Formula:
 
 
 def parse_formula(text: str) -> Formula | None:
-    """Return the formula of ``Cu1 F2 H4 O2``, ``C6H12O6``, ``Ca (C O3)``, ``D2 O``, ``Fe0.95 O 2+``; None if it is another text."""
+    """Return the formula of ``Cu1 F2 H4 O2``, ``C6H12O6``, ``Ca (C O3)``, ``D2 O``, ``Fe0.95 O 2+``.
+
+    None if it is another text.
+    """
     counts: defaultdict[str, float] = defaultdict(float)
     doubt: defaultdict[str, float] = defaultdict(float)
     for part in text.replace("'", " ").split(","):
@@ -93,7 +96,10 @@ def _piece(text: str) -> dict[str, tuple[float, float]] | None:
 
 
 def units_of(formula: Formula, counts: Mapping[str, int]) -> float | None:
-    """Return how many formula units a cell of ``counts`` atoms holds; None if it is no multiple of the formula."""
+    """Return how many formula units a cell of ``counts`` atoms holds.
+
+    None if it is no multiple of the formula.
+    """
     if set(counts) != set(formula.counts):
         return None
     units = sum(counts.values()) / sum(formula.counts.values())

@@ -30,8 +30,9 @@ class Layered:
 def find_layers(crystal: Crystal) -> Layered | str:
     """Return a crystal by its layers, or why it has none, in words.
 
-    Bonds are pairs closer than a multiple of the sum of their covalent radii; which multiple, and whether they make layers, is
-    decided by the score of Larsen, Pandey, Strange & Jacobsen, Phys. Rev. Mater. 3, 034003 (2019), as in ASE.
+    Bonds are pairs closer than a multiple of the sum of their covalent radii; which multiple, and whether
+    they make layers, is decided by the score of Larsen, Pandey, Strange & Jacobsen, Phys. Rev. Mater. 3,
+    034003 (2019), as in ASE.
     """
     from ase.geometry.dimensionality import (  # noqa: PLC0415 - reading a configuration imports this module, not ASE
         analyze_dimensionality,
@@ -48,7 +49,10 @@ def find_layers(crystal: Crystal) -> Layered | str:
         return "its layers do not lie in one plane"
     basis = _basis(normal, crystal.cell)
     if basis is None:
-        return f"its layers lie in the plane {tuple(normal.tolist())}, for which no short lattice vectors were found"
+        return (
+            f"its layers lie in the plane {tuple(normal.tolist())}, for which no short lattice vectors were "
+            "found"
+        )
     whole = replace(crystal, positions=crystal.positions + offsets @ crystal.cell)
     whole = laid_flat(replace(whole, cell=basis @ crystal.cell))
     layers = [np.flatnonzero(best.components == name) for name in np.unique(best.components)]

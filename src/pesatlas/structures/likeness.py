@@ -1,8 +1,9 @@
 """Candidate duplicates of a set of crystals: a sieve that misses no equal ones.
 
-``StructureMatcher`` calls two primitive cells the same if a basis of one has the lengths and angles of the other's reduced basis
-within tolerances, and a shift takes each atom to one of its element, none farther than a share of the mean spacing. The sieve asks
-the same of all kept cells at once, in arrays, with tolerances that are a little wider: what it holds back, the matcher would refuse.
+``StructureMatcher`` calls two primitive cells the same if a basis of one has the lengths and angles of the
+other's reduced basis within tolerances, and a shift takes each atom to one of its element, none farther than
+a share of the mean spacing. The sieve asks the same of all kept cells at once, in arrays, with tolerances
+that are a little wider: what it holds back, the matcher would refuse.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,20 @@ _WIDER_SITES, _FLOOR_A = 1.1, 0.02
 """Wider than the matcher's for what another choice of reduced basis or of the origin changes."""
 
 MOST_VOLUME = 1.25
-"""Cells whose volumes for an atom differ by more are never the same: 2 % in each length, 2 degrees in angles of 60 and 90."""
+"""Cells whose volumes for an atom differ by more are never the same.
+
+2 % in each length, 2 degrees in angles of 60 and 90.
+"""
 
 _MOST_SPACINGS = 1.16
 """As much, for the lengths of reduced bases."""
 
 _AT_ONCE = 400_000
 _EXACT_A, _EXACT = 5e-5, 1e-5
-"""Atoms and lengths this near to each other: the same crystal whatever the tolerances of a symmetry search."""
+"""Atoms and lengths this near to each other.
+
+The same crystal whatever the tolerances of a symmetry search.
+"""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,8 @@ class Sieve:
                 for i in (1, 2):
                     inside &= np.abs(apart[:, :, i]) <= room[:, i, None]
                 there = inside.sum(1)
-                # no two atoms may be farther from each other's places than that, either; which is known where one atom is there
+                # no two atoms may be farther from each other's places than that, either; which is known where
+                # one atom is there
                 moved = apart[np.arange(len(pairs)), inside.argmax(1)] * (there == 1)[:, None]
                 lowest, highest = np.minimum(lowest, moved), np.maximum(highest, moved)
                 stay = (there > 0) & (highest - lowest <= room).all(1)
@@ -190,7 +198,10 @@ def _blocks(numbers: np.ndarray) -> list[np.ndarray]:
 
 
 def _bases(cell: np.ndarray, kept: np.ndarray) -> np.ndarray | None:
-    """Return the bases (m, 3, 3) of a lattice whose lengths and angles may be those of kept ones; None: too many to look at."""
+    """Return the bases (m, 3, 3) of a lattice whose lengths and angles may be those of kept ones.
+
+    None: too many to look at.
+    """
     wider = np.exp(_WIDER_LENGTHS)
     shortest, longest = kept.min(0), kept.max(0)
     widths = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)

@@ -1,7 +1,8 @@
 """Crystals of POSCAR and CONTCAR, read as VASP reads them.
 
-The scaling factor is one number or three. One number multiplies the lattice vectors and Cartesian positions; a negative one is the volume of the
-cell, and what makes that volume multiplies both. Three numbers multiply the x, y and z components of vectors and Cartesian positions.
+The scaling factor is one number or three. One number multiplies the lattice vectors and Cartesian positions;
+a negative one is the volume of the cell, and what makes that volume multiplies both. Three numbers multiply
+the x, y and z components of vectors and Cartesian positions.
 """
 
 import re
@@ -59,7 +60,10 @@ def _read(lines: list[str], name: str, source: str, notes: list[str]) -> Read:
 
 
 def _header(lines: list[str]) -> tuple[list[str] | None, list[int], int]:
-    """Return names of elements (None in files of VASP 4), numbers of atoms, and which line is next; both may take several lines."""
+    """Return names of elements (None in files of VASP 4), numbers of atoms, and which line is next.
+
+    Both may take several lines.
+    """
     names: list[str] = []
     counts: list[int] = []
     at = 5
@@ -153,7 +157,9 @@ def _is_position(line: str) -> bool:
 def _names_elsewhere(
     title: str, body: list[str], counts: list[int], selective: bool, notes: list[str]
 ) -> list[str]:
-    """Return the elements of a file without a line of names (VASP 4): behind the positions, or the whole of its title.
+    """Return the elements of a file without a line of names (VASP 4).
+
+    Behind the positions, or the whole of its title.
 
     Raises
     ------

@@ -1,8 +1,10 @@
 """From sources to table ``structures``: read, name, check, drop duplicates, build cells, pack batches.
 
-Everything that a source yields is counted and ends in exactly one place: it is accepted, and has a row for each of its cells, or
-it has a row in the table of failures. A cell that a domain cannot make of a crystal has a row there, too. Rows are sorted by structure_id and variant, and batches are cut from that order: batch =
-row number // explore.structures_per_job. Sizes are not balanced between batches; explore packs atoms inside a job.
+Everything that a source yields is counted and ends in exactly one place: it is accepted, and has a row for
+each of its cells, or it has a row in the table of failures. A cell that a domain cannot make of a crystal has
+a row there, too. Rows are sorted by structure_id and variant, and batches are cut from that order: batch =
+row number // explore.structures_per_job. Sizes are not balanced between batches; explore packs atoms inside a
+job.
 """
 
 import json
@@ -79,7 +81,10 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
 
 
 def rules_of(campaign: Campaign) -> Rules:
-    """Return the checks of a campaign: its own limits, and the elements that potential, backend and user allow."""
+    """Return the checks of a campaign.
+
+    Its own limits, and the elements that potential, backend and user allow.
+    """
     potential: Any = campaign.explore.potential
     backend: Any = campaign.label.backend
     known = {
@@ -139,7 +144,8 @@ def _say(read: int, accepted: Sequence[Crystal], failed: list[tuple[str, Rejecte
     if not accepted:
         examples = "\n".join(f"  - {key}: {why.reason}: {why.detail}" for key, why in failed[:5])
         raise UserError(
-            f"structures: no crystal is left of the {read} that structures.sources gave ({counted or 'the sources are empty'}).\n{examples}"
+            f"structures: no crystal is left of the {read} that structures.sources gave "
+            f"({counted or 'the sources are empty'}).\n{examples}"
         )
 
 
@@ -150,7 +156,9 @@ def _write_rows(
     rules: Rules,
     refused: list[tuple[str, Rejected]],
 ) -> dict[str, int]:
-    """Write the rows of the table, sorted, with their batches, and return how many; ``refused`` takes what domains made no cell of.
+    """Write the rows of the table, sorted, with their batches, and return how many.
+
+    ``refused`` takes what domains made no cell of.
 
     Crystals come sorted by id, so that a row group is all that is in memory.
     """
@@ -235,8 +243,10 @@ def _check_lengths(cell: Cell, settings: Explore) -> None:
         steps = own.steps_of([part.length_ps for part in each.ramp], each.length_ps)
         if each.moves and steps > LAST_STEP:
             raise UserError(
-                f"structures.domains, kind {cell.domain}: {each.name} of {cell.variant} has {steps} steps with its ramps; names of snapshots "
-                f"have room for {LAST_STEP}. Make them, or explore.length_ps, shorter, or explore.timestep_fs longer."
+                f"structures.domains, kind {cell.domain}: {each.name} of {cell.variant} has {steps} steps "
+                "with its ramps; names of snapshots "
+                f"have room for {LAST_STEP}. Make them, or explore.length_ps, shorter, or "
+                "explore.timestep_fs longer."
             )
 
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 EXACTLY_A, SURELY_A, SURELY_NOT_A = 1e-4, 0.002, 0.05
-"""A translation that maps all atoms within the second counts as one, within the first as exact; if not within the third, it does not."""
+"""A translation that maps all atoms within the second counts as one, within the first as exact.
+
+If not within the third, it does not.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,8 @@ class Primitive:
     numbers : (n,) atomic numbers, those of the rarest element first, one element after the other
     cell : (3, 3) Å, rows are lattice vectors, Niggli-reduced
     fractional : (n, 3)
-    exact : whether no tolerance was needed: the crystal's own cell is primitive, or its translations are exact
+    exact : whether no tolerance was needed: the crystal's own cell is primitive, or its translations are
+        exact
     """
 
     numbers: np.ndarray
@@ -94,7 +98,10 @@ def _translations(
 def _image(
     numbers: np.ndarray, cell: np.ndarray, fractional: np.ndarray, shift: np.ndarray
 ) -> tuple[np.ndarray, float] | str | None:
-    """Return the atom at which each atom arrives, and by how much they miss; None if some arrive nowhere, a text if that is not clear."""
+    """Return the atom at which each atom arrives, and by how much they miss.
+
+    None if some arrive nowhere, a text if that is not clear.
+    """
     target = np.empty(len(numbers), dtype=int)
     worst = 0.0
     for element in dict.fromkeys(numbers.tolist()):

@@ -41,7 +41,10 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }
 
-FORMATS = "CIF (.cif), POSCAR (POSCAR*, CONTCAR*, .vasp), extended XYZ (.xyz, .extxyz), pymatgen JSON (.json), each also as .gz; ASE database (.db); Parquet (.parquet)"
+FORMATS = (
+    "CIF (.cif), POSCAR (POSCAR*, CONTCAR*, .vasp), extended XYZ (.xyz, .extxyz), pymatgen JSON (.json), "
+    "each also as .gz; ASE database (.db); Parquet (.parquet)"
+)
 
 
 def format_of(path: Path) -> str | None:
@@ -62,7 +65,10 @@ def stem_of(path: Path) -> str:
 
 
 def read_file(path: Path) -> Iterator[Read]:
-    """Yield what is in one file, in its order; what a library warns of while it reads an entry is a warning of that entry."""
+    """Yield what is in one file, in its order.
+
+    What a library warns of while it reads an entry is a warning of that entry.
+    """
     stem = stem_of(path)
     kind = format_of(path)
     if kind is None:
@@ -91,7 +97,9 @@ _END: Any = object()
 def _named(
     entries: Entries, build: Build, stem: str, source: str, file: str, notes: Sequence[str] = ()
 ) -> Iterator[Read]:
-    """Give every entry its own id, or the file's name (numbered if there are many); an entry that fails fails alone.
+    """Give every entry its own id, or the file's name (numbered if there are many).
+
+    An entry that fails fails alone.
 
     ``notes`` are warnings of every entry, and ``file`` is named in all of them.
     """
@@ -162,7 +170,8 @@ def _read_parquet(path: Path, stem: str, source: str) -> Iterator[Read]:
 def parquet_rows(path: Path) -> Entries:
     """Yield (id, row) of every row of a Parquet with the geometry columns of our tables.
 
-    Rows of unit cells as given have the id of their structure; others have the variant, condition and step appended.
+    Rows of unit cells as given have the id of their structure; others have the variant, condition and step
+    appended.
     """
     import pyarrow.parquet as pq  # noqa: PLC0415 - reading a configuration imports this module, not pyarrow
 
@@ -180,7 +189,10 @@ def parquet_rows(path: Path) -> Entries:
 
 
 def from_parquet_row(name: str, row: dict[str, Any], source: str) -> Read:
-    """Return the crystal of one row of ``parquet_rows``; a label that is not finite refuses it, as in other files."""
+    """Return the crystal of one row of ``parquet_rows``.
+
+    A label that is not finite refuses it, as in other files.
+    """
     for label, value in row.items():
         if is_label(label) and value is not None and not _is_finite(value):
             return rejected(name, FailureReason.NOT_FINITE, f"{source}: {label} is not finite")
@@ -195,7 +207,10 @@ def _is_finite(value: Any) -> bool:
 
 
 def _row_id(row: dict[str, Any]) -> str | None:
-    """Return the id of a table row: ``mp-149``, ``mp-149-supercell-2x2x2``, ``mp-149-unit-300K-0.0001GPa-500``."""
+    """Return the id of a table row.
+
+    ``mp-149``, ``mp-149-supercell-2x2x2``, ``mp-149-unit-300K-0.0001GPa-500``.
+    """
     own = text_id(row["structure_id"])
     if own is None:
         return None

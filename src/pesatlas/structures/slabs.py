@@ -37,7 +37,10 @@ def with_vacuum(crystal: Crystal, vacuum: float) -> Crystal:
 
 
 def spread(crystal: Crystal, rule: InPlane) -> Crystal:
-    """Repeat a flat cell in the plane: the shorter width first, until both are long enough or there would be too many atoms."""
+    """Repeat a flat cell in the plane.
+
+    The shorter width first, until both are long enough or there would be too many atoms.
+    """
     times = np.ones(2, dtype=int)
     plane = crystal.cell[:2, :2]
     widths = 1 / np.linalg.norm(np.linalg.inv(plane), axis=0)
@@ -51,7 +54,10 @@ def spread(crystal: Crystal, rule: InPlane) -> Crystal:
 
 
 def with_vacancies(crystal: Crystal) -> Iterator[tuple[str, Crystal]]:
-    """Yield, for each element, its symbol and the cell without one of its atoms: the highest, of equal ones the first."""
+    """Yield, for each element, its symbol and the cell without one of its atoms.
+
+    The highest, of equal ones the first.
+    """
     for number in np.unique(crystal.numbers).tolist():
         atoms = np.flatnonzero(crystal.numbers == number)
         heights = np.round(crystal.positions[atoms, 2], 4)

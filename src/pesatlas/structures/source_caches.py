@@ -31,8 +31,8 @@ def fetch_structures(campaign: Campaign) -> None:
 def state_of_sources(campaign: Campaign) -> str:
     """Return a hash of the files of sources: names, sizes and times.
 
-    A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are not among them: they
-    appear in the course of the first run, which would look like a change to the second.
+    A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are
+    not among them: they appear in the course of the first run, which would look like a change to the second.
     """
     return _state(_inputs(campaign))
 

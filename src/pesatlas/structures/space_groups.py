@@ -11,9 +11,15 @@ _TERM = re.compile(r"([+-]?)(\d+\.?\d*(?:/\d+)?|\.\d+)?\*?([xyz])?")
 _PARTS = 24
 """Translations of space groups are multiples of this part of a lattice vector."""
 _GRID = 10_080
-"""Translations are compared as multiples of this part: 24, and what cells five, seven or nine times as large have."""
+"""Translations are compared as multiples of this part.
+
+24, and what cells five, seven or nine times as large have.
+"""
 _MOST_STRAIN = 0.02
-"""Metrics that differ by more from their image under an operation do not have that symmetry: 1 % of a length, 1.1 degrees."""
+"""Metrics that differ by more from their image under an operation do not have that symmetry.
+
+1 % of a length, 1.1 degrees.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +44,10 @@ class Operations:
         return frozenset(tuple(row) for row in _rows(self.rotations, self.translations).tolist())
 
     def strain(self, cell: np.ndarray) -> float:
-        """Return by how much a cell's metric differs, at most, from its images; 0 if the operations keep it."""
+        """Return by how much a cell's metric differs, at most, from its images.
+
+        0 if the operations keep it.
+        """
         metric = cell @ cell.T
         lengths = np.sqrt(np.diag(metric))
         images = np.einsum("nki,kl,nlj->nij", self.rotations, metric, self.rotations)
@@ -113,7 +122,9 @@ P1 = Operations(np.eye(3, dtype=int)[None], np.zeros((1, 3)))
 
 @lru_cache(maxsize=512)
 def operations_of(texts: tuple[str, ...]) -> Operations:
-    """Return the operations that are written as ``x,y,z``, ``-y+1/2, x-y, z``, ...; a fourth part (time reversal) is left out.
+    """Return the operations that are written as ``x,y,z``, ``-y+1/2, x-y, z``, ....
+
+    A fourth part (time reversal) is left out.
 
     Raises
     ------
@@ -239,6 +250,9 @@ def settings_of_hall(text: str) -> list[Setting]:
 
 
 def settings_of_number(number: int) -> list[Setting]:
-    """Return the settings that International Tables have for a number: both origins, both cells, axis b of monoclinic ones."""
+    """Return the settings that International Tables have for a number.
+
+    Both origins, both cells, axis b of monoclinic ones.
+    """
     settings, _, _ = _settings()
     return [s for s in settings if s.number == number and s.choice in {"", "1", "2", "H", "R", "b", "b1"}]

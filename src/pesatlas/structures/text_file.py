@@ -27,8 +27,8 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path) -> tuple[str, list[str]]:
     """Return the text of a file, lines ending in a line feed, and what had to be assumed to read it.
 
-    UTF-8 with or without a byte order mark and UTF-16 with one are known; what is neither is read as Windows-1252 or Latin-1, which
-    agree on all that a crystal is made of.
+    UTF-8 with or without a byte order mark and UTF-16 with one are known; what is neither is read as
+    Windows-1252 or Latin-1, which agree on all that a crystal is made of.
     """
     data = read_bytes(path)
     notes = []
@@ -82,7 +82,10 @@ def heard() -> Iterator[list[str]]:
 
 
 def with_warnings(found: Read, said: list[str], file: str) -> Read:
-    """Add warnings to what was read: to a crystal with the file's name, to a failure as the end of its detail."""
+    """Add warnings to what was read.
+
+    To a crystal with the file's name, to a failure as the end of its detail.
+    """
     if not said:
         return found
     if isinstance(found, Rejected):

@@ -8,10 +8,16 @@ from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.primitive import niggli
 
 EMPTY_A = 2.5
-"""Space between the van der Waals surfaces of atoms on both sides from which on it is vacuum. Between layers that touch, as in graphite, there is none."""
+"""Space between the van der Waals surfaces of atoms on both sides from which on it is vacuum.
+
+Between layers that touch, as in graphite, there is none.
+"""
 
 THIN_A = 7.0
-"""Thickness, centre to centre, up to which a slab may be a single layer: three atomic planes of MoS2 are 3.2, five of Bi2Se3 7.0."""
+"""Thickness, centre to centre, up to which a slab may be a single layer.
+
+Three atomic planes of MoS2 are 3.2, five of Bi2Se3 7.0.
+"""
 
 KEEPS_VACUUM = frozenset({"monolayer", "layered"})
 """Domains that look for layers, and keep or replace the space between them."""
@@ -36,8 +42,9 @@ class Vacuum:
 def find_vacuum(crystal: Crystal) -> Vacuum | None:
     """Return the vacuum in a crystal, or None.
 
-    Atoms are projected onto the normals of the three faces of the reduced cell; a gap in one of the projections is a plane without
-    atoms that goes through the whole crystal. Pores and channels are none, and neither are cavities: there are atoms beside them.
+    Atoms are projected onto the normals of the three faces of the reduced cell; a gap in one of the
+    projections is a plane without atoms that goes through the whole crystal. Pores and channels are none, and
+    neither are cavities: there are atoms beside them.
     """
     from ase.data.vdw_alvarez import vdw_radii  # noqa: PLC0415 - reading a configuration imports this package
 
@@ -71,7 +78,10 @@ def _largest_gap(heights: np.ndarray, radii: np.ndarray, width: float) -> tuple[
 
 
 def vacuum_warning(crystal: Crystal, domains: list[str]) -> str | None:
-    """Return a sentence on a crystal in vacuum and the domains it is given to; None where there is nothing to say."""
+    """Return a sentence on a crystal in vacuum and the domains it is given to.
+
+    None where there is nothing to say.
+    """
     wrong = [kind for kind in domains if kind not in KEEPS_VACUUM]
     found = find_vacuum(crystal) if wrong else None
     if found is None:
@@ -82,17 +92,20 @@ def vacuum_warning(crystal: Crystal, domains: list[str]) -> str | None:
     empty = f"{found.empty_A:.0f} Å of vacuum"
     if found.directions == 3:
         return (
-            f"{crystal.source}: a molecule or cluster in a box, with {empty} around it, {given}. No domain is made for it: leave it out, or "
+            f"{crystal.source}: a molecule or cluster in a box, with {empty} around it, {given}. No domain "
+            "is made for it: leave it out, or "
             "give the crystal that it forms"
         )
     if found.directions == 2:
         return (
-            f"{crystal.source}: a wire or chain with {empty} around it, {given}. No domain is made for it: leave it out, or give the "
+            f"{crystal.source}: a wire or chain with {empty} around it, {given}. No domain is made for it: "
+            "leave it out, or give the "
             "crystal that it forms"
         )
     fits = (
         "The domain monolayer fits: it keeps the vacuum"
         if found.thickness_A <= THIN_A
-        else "The domain surface fits, which makes slabs of the bulk crystal; or monolayer, if these are layers that hardly bind each other"
+        else "The domain surface fits, which makes slabs of the bulk crystal; or monolayer, if these are "
+        "layers that hardly bind each other"
     )
     return f"{crystal.source}: a slab of {found.thickness_A:.1f} Å with {empty}, {given}. {fits}"

@@ -1,4 +1,7 @@
-"""Tables are the contract between stages: Parquet with explicit schemas, written atomically, with manifests."""
+"""Tables are the contract between stages.
+
+Parquet with explicit schemas, written atomically, with manifests.
+"""
 
 from pesatlas.tables.io import TableWriter, iter_table, read_table, write_table
 from pesatlas.tables.manifest import Entry, check_entry, read_entry

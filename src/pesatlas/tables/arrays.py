@@ -31,7 +31,8 @@ def read_arrays(path: Path, what: str, names: list[str]) -> tuple[dict[str, str]
     Raises
     ------
     UserError
-        If the file is missing, damaged or lacks one of them; ``what`` says in the message what it should hold.
+        If the file is missing, damaged or lacks one of them; ``what`` says in the message what it should
+        hold.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: the stage that writes it has not run.")

@@ -13,7 +13,7 @@ f8, f4, i8, i4, text, flag = pa.float64(), pa.float32(), pa.int64(), pa.int32(),
 KEY = [
     column("structure_id", text, "the source crystal, e.g. mp-149"),
     column("variant", text, "unit, supercell-AxBxC, or a name that begins with its domain"),
-    column("domain", text, "where on the surface this lies: bulk, strained, ..."),
+    column("domain", text, "region of the PES: bulk, strained, ..."),
 ]
 GEOMETRY = [
     column("n_atoms", i4, "number of atoms"),

@@ -54,5 +54,8 @@ def failure_row(
 
 
 def failures_beside(table: Path) -> Path:
-    """Where the entries lie that did not become rows of a table that a command wrote: ``ours.parquet`` -> ``ours.failures.parquet``."""
+    """Where the entries lie that did not become rows of a table that a command wrote.
+
+    ``ours.parquet`` -> ``ours.failures.parquet``.
+    """
     return table.with_name(f"{table.stem}{BESIDE}")

@@ -21,7 +21,9 @@ ROW_GROUP = 512
 
 
 class TableWriter:
-    """Write one table file in pieces, as a context manager; nothing is visible before the last piece is on disk.
+    """Write one table file in pieces, as a context manager.
+
+    Nothing is visible before the last piece is on disk.
 
     The manifest entry of a table of failures counts its rows by reason.
 
@@ -106,7 +108,10 @@ class TableWriter:
 
 
 def _with_dictionary(schema: pa.Schema) -> bool | list[str]:
-    """Columns to write with a dictionary: all but lists of float16, which then are larger, and seven times as slow to read."""
+    """Columns to write with a dictionary.
+
+    All but lists of float16, which then are larger, and seven times as slow to read.
+    """
     names = [field.name for field in schema if field.type != pa.list_(pa.float16())]
     return True if len(names) == len(schema) else names
 
@@ -160,9 +165,12 @@ def iter_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.
 
 
 def check_metadata(path: Path, table: str) -> int:
-    """Return the schema version of ``path``; raise a UserError unless it is a readable file of ``table`` in a known one.
+    """Return the schema version of ``path``.
 
-    A file with a manifest entry has to be what that says, to the last bit: what a disk or a person changed goes into no dataset.
+    Raise a UserError unless it is a readable file of ``table`` in a known one.
+
+    A file with a manifest entry has to be what that says, to the last bit: what a disk or a person changed
+    goes into no dataset.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist: the stage that writes it has not run.")

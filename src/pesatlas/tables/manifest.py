@@ -14,13 +14,15 @@ from pesatlas.storage.atomic import write_text
 
 @dataclass(frozen=True)
 class Entry:
-    """Facts about one file of a table or of arrays. ``counts`` is what conservation is checked with downstream.
+    """Facts about one file of a table or of arrays.
+
+    ``counts`` is what conservation is checked with downstream.
 
     Attributes
     ----------
     made_with : settings of the campaign that decide what is in it, by their keys; empty if not known
-    made_of : beginning of the sha256 of each table that it was made of, by the path from the folder of the campaign;
-        the state of other files by what they are called
+    made_of : beginning of the sha256 of each table that it was made of, by the path from the folder of the
+        campaign; the state of other files by what they are called
     """
 
     file: str
@@ -89,7 +91,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def in_manifest(entry: Entry) -> dict[str, Any]:
-    """Return what the manifest of a campaign tells of a file: of a thousand, what they were made with would be most of it."""
+    """Return what the manifest of a campaign tells of a file.
+
+    Of a thousand, what they were made with would be most of it.
+    """
     return {name: value for name, value in asdict(entry).items() if name not in {"made_with", "made_of"}}
 
 
@@ -104,7 +109,8 @@ def read_entry(path: Path) -> Entry:
     where = entry_path(path)
     if not where.is_file():
         raise UserError(
-            f"{path} has no manifest entry ({where.name}): it was not written to its end. Delete {path} and run again."
+            f"{path} has no manifest entry ({where.name}): it was not written to its end. Delete {path} and "
+            "run again."
         )
     try:
         return Entry(**json.loads(where.read_text(encoding="utf-8")))
@@ -129,27 +135,35 @@ def check_entry(path: Path) -> Entry:
     entry = read_entry(path)
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist, and {entry_path(path).name} says that it should. Run again: it is then made again."
+            f"{path} does not exist, and {entry_path(path).name} says that it should. Run again: it is then "
+            "made again."
         )
     size = path.stat().st_size
     if size != entry.bytes:
         raise UserError(
-            f"{path}: {size} bytes, its manifest says {entry.bytes}: truncated or changed. Delete it and run again."
+            f"{path}: {size} bytes, its manifest says {entry.bytes}: truncated or changed. Delete it and "
+            "run again."
         )
     if sha256_of(path) != entry.sha256:
         raise UserError(
-            f"{path}: its content differs from its manifest's sha256: changed after it was written. Delete it and run again."
+            f"{path}: its content differs from its manifest's sha256: changed after it was written. Delete "
+            "it and run again."
         )
     return entry
 
 
 _checked: dict[Path, tuple[int, int, int]] = {}
 _REMEMBERED_FROM_BYTES = 1 << 20
-"""Smaller files are checked each time: the clock of a file system is too coarse to tell two of their versions apart."""
+"""Smaller files are checked each time.
+
+The clock of a file system is too coarse to tell two of their versions apart.
+"""
 
 
 def check_content(path: Path) -> None:
-    """Check that a table is what its entry says, whenever one is read; those that have none are taken as they are.
+    """Check that a table is what its entry says, whenever one is read.
+
+    Those that have none are taken as they are.
 
     A large file is read once in each process for this, unless it changes.
 

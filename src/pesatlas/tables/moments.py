@@ -1,7 +1,8 @@
 """Moments of feature vectors, summed shard by shard: all that an exact PCA needs.
 
-The sums are integers, so that they are the same whatever the order of vectors and however they are cut into shards; with
-rounded sums the principal components would differ in the last digits, and a few of a billion snapshots in their cluster.
+The sums are integers, so that they are the same whatever the order of vectors and however they are cut into
+shards; with rounded sums the principal components would differ in the last digits, and a few of a billion
+snapshots in their cluster.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from pesatlas.tables.arrays import read_arrays, write_arrays
 
 _PARTS = ("n", "sums", "products")
-# A float16 is a multiple of 2^-24 below 2^16: three digits of 14 bits. Products of digits summed over 2^35 rows fit 63 bits.
+# A float16 is a multiple of 2^-24 below 2^16: three digits of 14 bits. Products of digits summed over 2^35
+# rows fit 63 bits.
 _DIGITS, _BITS, _SMALLEST = 3, 14, 24
-# Sums over so many rows (few, for the caches) are exact in float64, whatever order a BLAS adds them in: 28 + 11 bits.
+# Sums over so many rows (few, for the caches) are exact in float64, whatever order a BLAS adds them in: 28 +
+# 11 bits.
 _BLOCK = 1 << 11
 _DOWN = 2.0**-_BITS
 
@@ -83,7 +86,10 @@ class Moments:
 
 
 def _digits(x: NDArray[np.float16]) -> NDArray[np.float64]:
-    """Digits (m, 2 d) or (m, 3 d) of ``x`` (m, d), each with the sign of its number; highest ones only if there are any."""
+    """Digits (m, 2 d) or (m, 3 d) of ``x`` (m, d), each with the sign of its number.
+
+    Highest ones only if there are any.
+    """
     value = x.astype(np.float64)
     value *= 1 << _SMALLEST
     count = _DIGITS if np.abs(value).max(initial=0) >= 1 << (2 * _BITS) else _DIGITS - 1

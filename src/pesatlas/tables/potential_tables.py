@@ -5,9 +5,9 @@ import pyarrow as pa
 from pesatlas.tables.columns import POTENTIAL, column, f4, f8, flag, i4, i8, text
 
 _PARITY = [
-    column("snapshot_id", text, "row of the dataset that the potential was asked about"),
+    column("snapshot_id", text, "row of the dataset with the prediction"),
     column("structure_id", text, "the source crystal"),
-    column("domain", text, "where on the surface this lies"),
+    column("domain", text, "region of the PES"),
     column("n_atoms", i4, "number of atoms"),
     column("numbers", pa.list_(pa.uint8()), "atomic numbers"),
     column("mlip_energy_eV", f8, "total energy by the potential; null with a reason", "eV", null=True),
@@ -31,9 +31,9 @@ _PARITY = [
 ]
 
 _DISAGREEMENT = [
-    column("snapshot_id", text, "candidate that the committee was asked about"),
+    column("snapshot_id", text, "candidate evaluated by the committee"),
     column("structure_id", text, "the source crystal"),
-    column("domain", text, "where on the surface this lies"),
+    column("domain", text, "region of the PES"),
     column("n_atoms", i4, "number of atoms"),
     column("numbers", pa.list_(pa.uint8()), "atomic numbers"),
     column("atom_clusters", pa.list_(i4), "cluster of each atom"),
@@ -84,7 +84,8 @@ _CALIBRATION = [
     column(
         "rank_correlation",
         f8,
-        "Spearman's, of disagreement and error: 1 if it ranks errors rightly, 0 if it knows nothing; null but in bin 0",
+        "Spearman's, of disagreement and error: 1 if it ranks errors rightly, 0 if it knows nothing; null "
+        "but in bin 0",
         null=True,
     ),
     column("held_out", flag, "whether the committee was not trained on these labels"),
@@ -92,14 +93,15 @@ _CALIBRATION = [
 ]
 
 _GAPS = [
-    column("structure", text, "structure that was asked about: its id, or the name and number of its file"),
+    column("structure", text, "external structure: its id, or the name and number of its file"),
     column("domain", text, "its domain, if a campaign gave it; else given"),
     column("element", text, "element in it"),
     column("atoms", i4, "atoms of this element in it"),
     column(
         "distance",
         f8,
-        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null without one",
+        "of its atom farthest from the nearest atom of the element in the dataset, weighted PCs; null "
+        "without one",
         null=True,
     ),
     column("percentile", f8, "share of the dataset's own frames that lie nearer to all others than this"),
@@ -138,7 +140,7 @@ _HISTORY = [
 _BENCHMARKED = [
     column("potential", text, "name of the benchmarked potential"),
     column("potential_hash", text, "sha256 of its weights"),
-    column("potential_level", text, "level that it was trained at; unknown if nothing says so"),
+    column("potential_level", text, "level that it was trained at; unknown if not recorded"),
     column("property", text, "property that is measured"),
     column("quantity", text, "number of that property"),
     column("unit", text, "unit of value, reference and error"),
@@ -148,8 +150,8 @@ _SCORES = [
     *_BENCHMARKED,
     column("structure_id", text, "structure or frame, as its data name it"),
     column("formula", text, "reduced formula"),
-    column("value", f8, "what the potential says; null with a reason", null=True),
-    column("reference", f8, "what it is held against; null where there is nothing", null=True),
+    column("value", f8, "prediction of the potential; null with a reason", null=True),
+    column("reference", f8, "reference value; null where there is none", null=True),
     column("error", f8, "value less reference, without its sign", null=True),
     column("reason", text, "why there is no value: an enumerated word, see FailureReason", null=True),
     column("outcome", text, "how it ended, of properties that end in one way or another", null=True),
@@ -214,7 +216,7 @@ _ARM_ERRORS = [
     *_OF_ARM,
     column("seed", i8, "seed of its training"),
     column("level", text, "reference level of the labels"),
-    column("snapshot_id", text, "frame of the test that it was asked about"),
+    column("snapshot_id", text, "test frame"),
     column("structure_id", text, "the held-out crystal"),
     column("equilibrium", flag, "whether it is the crystal as given"),
     column("n_atoms", i4, "number of atoms"),
@@ -242,14 +244,15 @@ _CONTRASTS = [
     column("mean", f8, "mean over seeds, in the unit of the error"),
     column("low", f8, "lower end of its 95 % interval, over seeds and held-out materials"),
     column("high", f8, "upper end of the same"),
-    column("reference", text, "what it is held against: the first policy at the largest share"),
+    column("reference", text, "arm that it is compared with: the first policy at the largest share"),
     column("ratio", f8, "mean over that of the reference"),
     column("ratio_low", f8, "lower end of its 95 % interval, paired by held-out material"),
     column("ratio_high", f8, "upper end of the same"),
     column(
         "verdict",
         text,
-        "lower or higher than the reference, if the interval leaves out 1; else, and with fewer than 5 materials, undecided",
+        "lower or higher than the reference, if the interval leaves out 1; else, and with fewer than 5 "
+        "materials, undecided",
     ),
 ]
 

@@ -1,7 +1,7 @@
 """All tables of a campaign: columns, types, units, meaning. The contract between stages.
 
-Units: Å, eV, eV/Å, fs, K; pressures given by users in GPa. Stress is ASE's: eV/Å³, tension positive, Voigt order
-xx yy zz yz xz xy. Cells are nine numbers, the rows are lattice vectors. Positions are Cartesian.
+Units: Å, eV, eV/Å, fs, K; pressures given by users in GPa. Stress is ASE's: eV/Å³, tension positive, Voigt
+order xx yy zz yz xz xy. Cells are nine numbers, the rows are lattice vectors. Positions are Cartesian.
 """
 
 from enum import StrEnum
@@ -27,7 +27,10 @@ from pesatlas.tables.potential_tables import OF_POTENTIALS
 SCHEMA_VERSION = 5
 
 SOURCES = "pesatlas.sources"
-"""Key of the table ``structures``' metadata: kinds of sources with their licences and how much was read, as JSON."""
+"""Key of the table ``structures``' metadata.
+
+Kinds of sources with their licences and how much was read, as JSON.
+"""
 
 
 class FailureReason(StrEnum):
@@ -108,7 +111,8 @@ _STRUCTURES = [
     column(
         "warnings",
         pa.list_(text),
-        "doubts about the crystal, of the library that read its file and of our own checks, each with the file's name",
+        "doubts about the crystal, of the library that read its file and of our own checks, each with the "
+        "file's name",
     ),
     *SOURCE,
 ]
@@ -145,7 +149,8 @@ _SNAPSHOTS = [
     column(
         "lindemann",
         f8,
-        "root mean square displacement of the atoms since the start, strain and drift taken out, over the shortest distance there; "
+        "root mean square displacement of the atoms since the start, strain and drift taken out, over the "
+        "shortest distance there; "
         "above 0.2 they have left their sites: it melts, or they diffuse; null without dynamics",
         null=True,
     ),
@@ -179,7 +184,7 @@ _CLUSTERS = [
 _CANDIDATES = [
     column("snapshot_id", text, "frame that may be picked"),
     column("structure_id", text, "the source crystal"),
-    column("domain", text, "where on the surface this lies"),
+    column("domain", text, "region of the PES"),
     column("equilibrium", flag, "whether it is the crystal as given"),
     column("n_atoms", i4, "number of atoms"),
     column("geometry", pa.binary(16), "hash of atoms, cell and positions"),
@@ -192,7 +197,7 @@ _CANDIDATES = [
 ]
 
 _QUALITY = [
-    column("of", text, "picks: those of the selection, in their order; random: as many drawn by lot"),
+    column("of", text, "picks: those of the selection, in their order; random: as many at random"),
     column("picks", i8, "how many of them"),
     column("cost_atoms3", f8, "sum of the cube of their numbers of atoms: what DFT costs, but for a factor"),
     *[
@@ -213,7 +218,8 @@ _QUALITY = [
     column(
         "gain_per_1000_labels",
         f8,
-        "share by which fill_mean_atoms would fall with a thousand more labels, at the pace since the row above",
+        "share by which fill_mean_atoms would fall with a thousand more labels, at the pace since the row "
+        "above",
         null=True,
     ),
 ]
@@ -258,7 +264,7 @@ _RESULT = [
     column(
         "converged",
         flag,
-        "what this attempt's own output says of its electronic convergence; of a potential: that it was evaluated",
+        "electronic convergence in the output of this attempt; of a potential: that it was evaluated",
     ),
     column("corrections", text, "corrections applied on the way, as JSON"),
     column("code", text, "code and version"),
@@ -278,7 +284,7 @@ _LABELS = [
     column(
         "verdict", text, "accepted, or quarantined by the calculation itself; in the dataset: after all rules"
     ),
-    column("verdict_rules", text, "rules that spoke, as JSON"),
+    column("verdict_rules", text, "triggered rules, as JSON"),
     column("label_key", text, "content key: geometry and level"),
     *POTENTIAL,
     *SOURCE,
@@ -303,7 +309,8 @@ _DATASET = [
     column(
         "formation_energy_eV_per_atom",
         f8,
-        "energy_eV less the crystals of its elements in this campaign at the same level, per atom; for crystals as given only",
+        "energy_eV less the crystals of its elements in this campaign at the same level, per atom; for "
+        "crystals as given only",
         "eV/atom",
         null=True,
     ),
@@ -341,10 +348,10 @@ _DATASET = [
 
 _IMPORTED = [
     column("snapshot_id", text, "the row, as its dataset names it"),
-    column("structure_id", text, "the crystal it comes from, if its dataset tells; else as snapshot_id"),
+    column("structure_id", text, "source crystal, if known from the dataset; else as snapshot_id"),
     *GEOMETRY,
     column("level", text, "what its level was called when it was imported"),
-    column("level_fingerprint", text, "of the file: no campaign's surface"),
+    column("level_fingerprint", text, "of the file; not the level of any campaign"),
     column("energy_eV", f8, "total energy", "eV"),
     column("forces_eV_per_A", pa.list_(f8), "forces, 3n numbers, atom by atom", "eV/Å"),
     column(
@@ -365,7 +372,7 @@ _IMPORTED = [
     column("formula", text, "reduced formula, elements in alphabetical order"),
     column("chemical_system", text, "elements in alphabetical order, e.g. Cl-Na"),
     column("material_group", text, "kind of compound by its anion: oxide, halide, intermetallic, ..."),
-    column("split", text, "split, if the dataset tells", null=True),
+    column("split", text, "split, if known from the dataset", null=True),
     column(
         "free_energy_eV",
         f8,

@@ -1,13 +1,15 @@
 """Conformance tests for authors of extensions: ``pip install 'pesatlas[testing]'``.
 
-A subclass of one of these classes with the name of an extension, and options where it needs some, is its test; pytest runs it::
+A subclass of one of these classes with the name of an extension, and options where it needs some, is its
+test; pytest runs it::
 
     from pesatlas import testing
 
     class TestMine(testing.PotentialTests):
         kind = "mine"
 
-Class attributes and fixtures say what is given; each class tells which. Nothing but these modules imports pytest.
+Class attributes and fixtures say what is given; each class tells which. Nothing but these modules imports
+pytest.
 """
 
 from importlib import import_module

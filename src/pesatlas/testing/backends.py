@@ -32,7 +32,8 @@ class BackendTests(ExtensionTests):
     numbers, cell_A, positions_A : a small crystal without symmetry: rattled AlP if not given
     program : whether it runs a program, which ends when its time is up
     atom : whether an isolated atom is calculated, too
-    slopes : whether forces and stress are compared with slopes of the free energy, which takes eight calculations more
+    slopes : whether forces and stress are compared with slopes of the free energy, which takes eight
+        calculations more
     force_eV_per_A, stress_eV_per_A3 : by how much they may differ
     energy_eV : by how much two calculations of one crystal may differ
     """
@@ -51,7 +52,10 @@ class BackendTests(ExtensionTests):
     stress_eV_per_A3: ClassVar[float] = 1.5e-3
 
     def calculate_another_structure(self, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Make the program calculate other atoms than it is asked for: override it, and see that this is found out."""
+        """Make the program calculate other atoms than it is asked for.
+
+        Override it, and see that this is found out.
+        """
         del module, monkeypatch
         pytest.skip("calculate_another_structure is not overridden")
 

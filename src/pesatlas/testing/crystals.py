@@ -30,7 +30,10 @@ def rattled(crystal: Atoms, seed: int, strain: float = 0.03) -> Atoms:
 
 
 def crystals_of(elements: frozenset[int]) -> list[Atoms]:
-    """Return four rattled crystals of these elements, of 2 to 16 atoms: those that the gate knows, or a made-up one; one has atoms outside of the cell."""
+    """Return four rattled crystals of these elements, of 2 to 16 atoms.
+
+    Those that the gate knows, or a made-up one; one has atoms outside of the cell.
+    """
     references = references_for(elements)[:2] or [made_up_for(elements)]
     first, second = (_atoms(references[i]) for i in (0, -1))
     crystals = [first * (2, 2, 1), second, second * (2, 2, 2), first * (1, 1, 2)]

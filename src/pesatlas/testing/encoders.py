@@ -21,7 +21,8 @@ class EncoderTests(ExtensionTests):
 
     Fixtures
     --------
-    crystals : ASE structures without symmetry, the first of more atoms than one; made for its elements if not given
+    crystals : ASE structures without symmetry, the first of more atoms than one; made for its elements if not
+        given
     """
 
     package = "pesatlas.encode.encoders"

@@ -98,7 +98,10 @@ class ExporterTests(NamedTests):
 
     @classmethod
     def check_same(cls, found: Mapping[str, Any], rows: Mapping[str, dict[str, Any]]) -> None:
-        """Check that what a program read is what the rows of the dataset are: units, signs, order of atoms, splits."""
+        """Check that what a program read is what the rows of the dataset are.
+
+        Units, signs, order of atoms, splits.
+        """
         assert set(found) == set(rows)
         for name, each in found.items():
             row, read = rows[name], Read(*each)

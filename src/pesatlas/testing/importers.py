@@ -37,8 +37,8 @@ class ImporterTests(NamedTests):
     def write(path: Path, frames: list[Atoms]) -> None:
         """Write structures with their labels as the program does, in its own units.
 
-        Each has a calculator with energy (eV), forces (eV/Å) and stress (eV/Å³, tension positive, Voigt) and its name in
-        ``info["snapshot_id"]``, which is kept where the form keeps names.
+        Each has a calculator with energy (eV), forces (eV/Å) and stress (eV/Å³, tension positive, Voigt) and
+        its name in ``info["snapshot_id"]``, which is kept where the form keeps names.
         """
         raise NotImplementedError(f"write {len(frames)} structures into {path}")
 

@@ -20,7 +20,10 @@ LEVELS = ("pbe", "r2scan")
 
 
 def strained() -> Iterator[tuple[str, Atoms]]:
-    """Yield a distorted crystal, and the same under each of the six strains, both ways: energies that fix every component of its stress."""
+    """Yield a distorted crystal, and the same under each of the six strains, both ways.
+
+    Energies that fix every component of its stress.
+    """
     rng = np.random.default_rng(1)
     start = bulk("Cu", cubic=True) * (1, 1, 2)
     start.numbers[::3] = 47
@@ -38,12 +41,18 @@ def strained() -> Iterator[tuple[str, Atoms]]:
 
 
 def by_finite_strain(energies: dict[str, float], volume: float) -> list[float]:
-    """Return the stress in eV/Å³, tension positive: the derivative of the energy by strain, over the volume."""
+    """Return the stress in eV/Å³, tension positive.
+
+    The derivative of the energy by strain, over the volume.
+    """
     return [(energies[f"{i}+"] - energies[f"{i}-"]) / (2 * STRAIN * volume) for i in range(6)]
 
 
 def labelled_rows(level: str, example: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return 13 rows of table ``dataset``, one of them flagged, in all splits; what they do not say is as in ``example``, or means nothing."""
+    """Return 13 rows of table ``dataset``, one of them flagged, in all splits.
+
+    What they do not say is as in ``example``, or means nothing.
+    """
     rows = []
     for name, atoms in strained():
         atoms.calc = EMT()

@@ -13,7 +13,9 @@ _HOURS_OF_64_ATOMS = 1024.0  # n atoms take (n/16)³ hours x 4
 
 
 class PolicyTests(ExtensionTests):
-    """Tests of a selection policy (``pesatlas.policies``): it picks from 300 frames of 12 crystals, through the whole stage.
+    """Tests of a selection policy (``pesatlas.policies``).
+
+    It picks from 300 frames of 12 crystals, through the whole stage.
 
     Attributes
     ----------

@@ -24,13 +24,17 @@ class PotentialTests(ExtensionTests):
     Attributes
     ----------
     device : where it is loaded
-    trained : whether it knows crystals, and so has to pass the gate; one with random weights has to be refused by it
-    energy_eV, force_eV_per_A, stress_eV_per_A3 : by how much answers to the same question may differ; those of a float32 model
-    slope_eV_per_A, slope_eV_per_A3 : by how much forces and stress may differ from difference quotients of the energy
+    trained : whether it knows crystals, and so has to pass the gate; one with random weights has to be
+        refused by it
+    energy_eV, force_eV_per_A, stress_eV_per_A3 : by how much answers to the same question may differ; those
+        of a float32 model
+    slope_eV_per_A, slope_eV_per_A3 : by how much forces and stress may differ from difference quotients of
+        the energy
 
     Fixtures
     --------
-    crystals : four or more ASE structures without symmetry, in which atoms feel forces and cells stress; made for its elements if not given
+    crystals : four or more ASE structures without symmetry, in which atoms feel forces and cells stress; made
+        for its elements if not given
     """
 
     package = "pesatlas.potentials.kinds"

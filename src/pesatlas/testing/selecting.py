@@ -122,7 +122,10 @@ def random_features(
 
 
 def frames_of_twelve_crystals() -> Frames:
-    """300 frames of 12 crystals, five of them twice, six as given; those of every third crystal are surfaces."""
+    """300 frames of 12 crystals, five of them twice, six as given.
+
+    Those of every third crystal are slabs.
+    """
     ids, structures, atoms = random_features(300, groups=12)
     rng = np.random.default_rng(3)
     rows = [snapshot(name, rng.uniform(0, 10, size=(len(x), 3))) for name, x in zip(ids, atoms, strict=True)]
@@ -144,7 +147,10 @@ def frames_of_twelve_crystals() -> Frames:
 def cluster(
     campaign: Any, folder: Path, features: list[Path], pca: Path, groups: list[list[Path]] | None = None
 ) -> list[Path]:
-    """Cluster the shards ``features``, as the rules do, in ``groups`` of them; return the paths of the tables of clusters."""
+    """Cluster the shards ``features``, as the rules do, in ``groups`` of them.
+
+    Return the paths of the tables of clusters.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     groups = groups or [features]
     grids = [folder / f"structures-{i}.npz" for i in range(len(groups))]
@@ -162,7 +168,10 @@ def cluster(
 
 
 def disagree(candidates: Path, clusters: Path, said: Any = None) -> Path:
-    """Write what a committee says of candidates: by ``said``, or of every frame its own, whoever is asked with it."""
+    """Write what a committee says of candidates.
+
+    By ``said``, or of every frame its own, whoever is asked with it.
+    """
     wanted = set(read_table(candidates, "candidates")["snapshot_id"].to_pylist())
     rows = []
     for row in read_table(clusters, "clusters").to_pylist():
@@ -211,7 +220,9 @@ def select(
     reference: Frames | None = None,
     said: Any = None,
 ) -> tuple[list[dict[str, Any]], Mapping[str, int]]:
-    """Run the whole stage on frames in ``order``, in shards cut before ``cuts``, in ``groups`` of shards; return picks and counts.
+    """Run the whole stage on frames in ``order``, in shards cut before ``cuts``, in ``groups`` of shards.
+
+    Return picks and counts.
 
     Parameters
     ----------

@@ -16,7 +16,8 @@ class SourceTests(ExtensionTests):
 
     Fixtures
     --------
-    given : override it to make the files that it reads, or to put there what it would fetch: tests have no network
+    given : override it to make the files that it reads, or to put there what it would fetch: tests have no
+        network
     """
 
     package = "pesatlas.structures.sources"

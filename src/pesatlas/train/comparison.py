@@ -61,7 +61,10 @@ class Contrast:
 
     @property
     def verdict(self) -> str:
-        """Whether the ratio's interval leaves out 1, and on which side; of too few materials nothing is said."""
+        """Whether the ratio's interval leaves out 1, and on which side.
+
+        Of too few materials nothing is said.
+        """
         if self.materials < _FEWEST:
             return "undecided"
         return "lower" if self.ratio_high < 1 else "higher" if self.ratio_low > 1 else "undecided"
@@ -72,7 +75,8 @@ def compare_arms(
 ) -> None:
     """Write the tables ``comparison``, a row for each potential, and ``contrasts``, a row for each arm.
 
-    Only frames count that every potential could be asked about: one whose arm lacks an element of a frame cannot.
+    Only frames count that every potential could be asked about: one whose arm lacks an element of a frame
+    cannot.
 
     Parameters
     ----------
@@ -107,8 +111,9 @@ def compare_arms(
 def contrast(arm: Sums, reference: Sums, seed: int) -> Contrast:
     """Compare an arm with another on the same materials.
 
-    The intervals are percentiles over resamples: materials are drawn again for both at once, for they are the same, and the
-    potentials (seeds) of each for itself. Potentials are few, so their spread is widened to that of the population they are drawn from.
+    The intervals are percentiles over resamples: materials are drawn again for both at once, for they are the
+    same, and the potentials (seeds) of each for itself. Potentials are few, so their spread is widened to
+    that of the population they are drawn from.
     """
     generator = np.random.default_rng(seed)
     materials = len(arm.weights)
@@ -135,8 +140,10 @@ def _common(rows: list[dict[str, Any]], potentials: int) -> list[dict[str, Any]]
     common = {name for name, count in asked.items() if count == potentials}
     if not common:
         raise UserError(
-            "compare: no frame of the test has only elements that every arm was trained on, so there is nothing to test on. "
-            "Make select.target or the smallest of compare.cost_shares larger, or explore more crystals of the same elements."
+            "compare: no frame of the test has only elements that every arm was trained on, so there is "
+            "nothing to test on. "
+            "Make select.target or the smallest of compare.cost_shares larger, or explore more crystals of "
+            "the same elements."
         )
     log.info("%d of %d frames of the test have elements that all arms know", len(common), len(asked))
     return [row for row in rows if row["snapshot_id"] in common]
@@ -209,6 +216,6 @@ def _tell(found: list[dict[str, Any]]) -> None:
         if row["frames"] == "dynamics" and row["error"] == "force_mae_meV_per_A":
             log.info(
                 "%s at %g of the cost: forces %.3g meV/Å (%.3g to %.3g), %.3g of %s (%.3g to %.3g): %s",
-                row["arm"], row["cost_share"], row["mean"], row["low"], row["high"], row["ratio"], row["reference"],
-                row["ratio_low"], row["ratio_high"], row["verdict"],
+                row["arm"], row["cost_share"], row["mean"], row["low"], row["high"], row["ratio"],
+                row["reference"], row["ratio_low"], row["ratio_high"], row["verdict"],
             )  # fmt: skip

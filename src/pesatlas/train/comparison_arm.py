@@ -33,10 +33,12 @@ ERRORS = file_name("arm_errors")
 def train_arm(
     campaign: Campaign, run: tuple[str, float, int], results: Path, arms: Path, folder: Path, work: Path
 ) -> None:
-    """Train one potential of the comparison and write it to ``folder``, with the table ``arm_errors``: its errors on the test.
+    """Train one potential of the comparison and write it to ``folder``, with the table ``arm_errors``.
 
-    All take the same number of steps, that of ``train.epochs`` over the largest arm; so a smaller one has more epochs, and
-    as many times the patience.
+    Its errors on the test.
+
+    All take the same number of steps, that of ``train.epochs`` over the largest arm; so a smaller one has
+    more epochs, and as many times the patience.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Parquet rows as batches of graphs, streamed in an order set by seed and epoch.
 
-No more than a window of row groups is in memory. Every epoch draws the order of the row groups and, within each window of
-them, the order of the rows; so a position in it can be returned to without having read what came before.
+No more than a window of row groups is in memory. Every epoch draws the order of the row groups and, within
+each window of them, the order of the rows; so a position in it can be returned to without having read what
+came before.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,9 +47,10 @@ class Row:
     ----------
     numbers : (n,); cell : (3, 3) Å; positions : (n, 3) Å
     energy : eV; forces : (n, 3) eV/Å
-    stress : (3, 3) GPa, as matgl has it: that of ASE times 160.2, tension positive, compression negative; NaN without
+    stress : (3, 3) GPa, as matgl has it: that of ASE times 160.2, tension positive, compression negative; NaN
+        without
     magmoms : (n,) μB; NaN without
-    domain : where on the surface it lies
+    domain : region of the PES
     """
 
     numbers: NDArray[np.int64]
@@ -74,7 +76,8 @@ class Labelled:
     forces : (N, 3) eV/Å
     stresses : (B, 3, 3) GPa, tension positive
     magmoms : (N,) μB, NaN where there are none
-    total : structures, atoms and magnetic moments of the step, of which this batch may be the share of one device
+    total : structures, atoms and magnetic moments of the step, of which this batch may be the share of one
+        device
     numbers : (N,) atomic numbers
     domains : of the structures
     """
@@ -220,7 +223,10 @@ class Converter:
         )
 
     def _graph(self, row: Row) -> Data:
-        """Return neighbours as matgl has them: from each atom, sorted, with the image that the other end is in."""
+        """Return neighbours as matgl has them.
+
+        From each atom, sorted, with the image that the other end is in.
+        """
         fractional = row.positions @ np.linalg.inv(row.cell)
         fractional -= np.floor(fractional)
         # one thread: the order of the pairs decides the last bits of every sum
@@ -244,7 +250,8 @@ class Batches(IterableDataset):
     ----------
     size : structures in a batch, on all devices together
     order, skip : see ``stream``
-    share : which device of how many this is for: it gets its part of each batch, and a last one that is too small for all is left out
+    share : which device of how many this is for: it gets its part of each batch, and a last one that is too
+        small for all is left out
     whole : it gets every so many batches whole instead, and none is left out
     """
 

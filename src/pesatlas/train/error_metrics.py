@@ -29,7 +29,10 @@ def of_potential(potential: Any) -> Guess:
 
 
 def of_means(found: Scanned) -> Guess:
-    """Return what is said without any model: an energy for each element by least squares, no forces, the mean stress."""
+    """Return what is said without any model.
+
+    An energy for each element by least squares, no forces, the mean stress.
+    """
     table = torch.zeros(256, dtype=torch.float64)
     table[list(found.elements)] = torch.tensor(found.energies, dtype=torch.float64)
     stress = torch.tensor(found.mean_stress, dtype=torch.float64) * EV_PER_A3_TO_GPA
@@ -65,10 +68,11 @@ def errors(
     Returns
     -------
     list of dict
-        ``of`` is the guess; ``group`` is all, domain or element and ``name`` which one. Mean absolute errors are those of energies
-        (meV/atom), of force components (meV/Å), of stress components (GPa) and of magnetic moments without their sign (μB); None
-        where there were no labels. Of an element, forces and moments are those on its atoms; energies and stresses, which are
-        of whole rows, count as often as the row has its atoms.
+        ``of`` is the guess; ``group`` is all, domain or element and ``name`` which one. Mean absolute errors
+        are those of energies (meV/atom), of force components (meV/Å), of stress components (GPa) and of
+        magnetic moments without their sign (μB); None where there were no labels. Of an element, forces and
+        moments are those on its atoms; energies and stresses, which are of whole rows, count as often as the
+        row has its atoms.
     """
     tallies = {name: _Tally() for name in guesses}
     progress = Progress("rows compared", sum(map(len, pieces)))

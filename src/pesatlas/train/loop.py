@@ -1,7 +1,7 @@
 """The training loop over steps and epochs; it resumes exactly, on a CPU to the last bit.
 
-A step is a function of the weights, the optimizer and the position in the data alone: the learning rate follows from the
-step's number, and random numbers, should a model draw any, from the seed and that number.
+A step is a function of the weights, the optimizer and the position in the data alone: the learning rate
+follows from the step's number, and random numbers, should a model draw any, from the seed and that number.
 """
 
 import logging
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 def fabric_of(settings: Train) -> Fabric:
-    """Return lightning's hold on the devices, as if no batch system were there: a job is one task with all its GPUs."""
+    """Return lightning's hold on the devices, as if no batch system were there.
+
+    A job is one task with all its GPUs.
+    """
     kind, _, number = settings.device.partition(":")
     devices: Any = [int(number)] if number else settings.devices
     strategy = "ddp" if settings.devices > 1 else "auto"
@@ -66,7 +69,7 @@ class Training:
         if standing is None:
             standing = TrainingState(model=_state(self.potential))
         elif not standing.finished:
-            log.info("goes on after %d epochs and %d batches", standing.epoch, standing.batches)
+            log.info("resumed after %d epochs and %d batches", standing.epoch, standing.batches)
         if not standing.finished:
             with reproducible(fabric.device):
                 _Loop(self, standing, fabric).run()
@@ -108,7 +111,8 @@ class _Loop:
     def _is_late(self) -> bool:
         if not self._is_finite():
             log.warning(
-                "the weights are no longer finite; the best ones before are kept. Make train.learning_rate smaller"
+                "the weights are no longer finite; the best ones before are kept. Make train.learning_rate "
+                "smaller"
             )
             return True
         waited = self.standing.epoch - 1 - self.standing.best_epoch
@@ -203,7 +207,8 @@ class _Loop:
         loss = train_loss if valid is None else valid.loss(weights)
         if not self._is_finite() and not standing.best:
             raise UserError(
-                "the weights are not finite after the first epoch: make train.learning_rate smaller, or look for rows with atoms in one place."
+                "the weights are not finite after the first epoch: make train.learning_rate smaller, or "
+                "look for rows with atoms in one place."
             )
         if loss < standing.best_loss:
             standing.best_loss, standing.best_epoch = loss, standing.epoch

@@ -49,7 +49,10 @@ def labels(batch: Labelled) -> tuple[torch.Tensor, ...]:
 
 @dataclass
 class Sums:
-    """Sums over structures or components: Huber losses, absolute errors, how many; (4,) each, in the order of ``PROPERTIES``."""
+    """Sums over structures or components: Huber losses, absolute errors, how many.
+
+    (4,) each, in the order of ``PROPERTIES``.
+    """
 
     values: torch.Tensor
 

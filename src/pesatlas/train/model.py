@@ -29,7 +29,7 @@ def references(settings: Train, found: Scanned, atoms: Path) -> tuple[float, ...
     Raises
     ------
     UserError
-        If an isolated atom is missing at this level, or is of another surface.
+        If an isolated atom is missing at this level, or is of another level of theory.
     """
     if settings.references == "fit":
         return found.energies
@@ -42,14 +42,19 @@ def references(settings: Train, found: Scanned, atoms: Path) -> tuple[float, ...
     missing = set(found.elements) - known.keys()
     if missing:
         raise UserError(
-            f"{atoms}: no isolated atom of {names(missing)} at level {found.level}, which energies would be measured against. Calculate it "
-            "(`pesatlas run --until label_atoms`; its failures say why it is missing), or set train.references to fit."
+            f"{atoms}: no isolated atom of {names(missing)} at level {found.level}, which energies would be "
+            "measured against. Calculate it "
+            "(`pesatlas run --until label_atoms`; its failures say why it is missing), or set "
+            "train.references to fit."
         )
     return tuple(known[number] for number in found.elements)
 
 
 def new_potential(settings: Train, found: Scanned, energies: tuple[float, ...], seed: int) -> Potential:
-    """Return a potential with random weights: its energies begin at ``energies``, its forces at the scale of the dataset's."""
+    """Return a potential with random weights.
+
+    Its energies begin at ``energies``, its forces at the scale of the dataset's.
+    """
     _check_moments(settings, found)
     options: Any = settings.architecture
     with torch.random.fork_rng(devices=[]):
@@ -82,8 +87,10 @@ def base_potential(settings: Train, found: Scanned) -> Potential:
         level = json.loads(card.read_text(encoding="utf-8")).get("level")
         if level not in {None, found.level}:
             raise UserError(
-                f"train.base: {folder} was trained at level {level}, and the dataset is of {found.level}. A potential meets labels of its own "
-                "level alone, for the energies of its elements belong to that: take a base of that level, or train from scratch."
+                f"train.base: {folder} was trained at level {level}, and the dataset is of {found.level}. A "
+                "potential meets labels of its own "
+                "level alone, for the energies of its elements belong to that: take a base of that level, "
+                "or train from scratch."
             )
     saved = load_matgl(folder, sha256=options.sha256)
     if not isinstance(saved, Potential):
@@ -97,13 +104,15 @@ def base_potential(settings: Train, found: Scanned) -> Potential:
     unknown = set(found.elements) - set(elements_of(saved))
     if unknown:
         raise UserError(
-            f"train.base: {folder} does not know {names(unknown)}, which the dataset has. Take another base, or leave these out "
+            f"train.base: {folder} does not know {names(unknown)}, which the dataset has. Take another "
+            "base, or leave these out "
             "(structures.elements)."
         )
     _check_moments(settings, found)
     if settings.loss.magmoms and not hasattr(saved.model, "sitewise_readout"):
         raise UserError(
-            f"train.loss.magmoms: {folder} is a {type(saved.model).__name__}, which predicts no magnetic moments. Set it to 0."
+            f"train.loss.magmoms: {folder} is a {type(saved.model).__name__}, which predicts no magnetic "
+            "moments. Set it to 0."
         )
     saved.calc_stresses = True
     saved.calc_magmom = settings.loss.magmoms > 0
@@ -118,5 +127,6 @@ def elements_of(potential: Any) -> tuple[int, ...]:
 def _check_moments(settings: Train, found: Scanned) -> None:
     if settings.loss.magmoms and not found.moments:
         raise UserError(
-            f"train.loss.magmoms is {settings.loss.magmoms:g}, and no label of level {found.level} has magnetic moments. Set it to 0."
+            f"train.loss.magmoms is {settings.loss.magmoms:g}, and no label of level {found.level} has "
+            "magnetic moments. Set it to 0."
         )

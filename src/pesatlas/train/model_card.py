@@ -46,7 +46,7 @@ def page(card: Mapping[str, Any]) -> str:
 
 
 def _tables(card: Mapping[str, Any], split: str) -> list[str]:
-    """Return errors on a split: of the potential and what it is compared with, then by domain and by element."""
+    """Return errors on a split: of the potential and its baselines, then by domain and by element."""
     scores = [each for each in card["scores"] if each["split"] == split]
     if not scores:
         return []

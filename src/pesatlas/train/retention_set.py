@@ -42,7 +42,8 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
     files = sorted(tables) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UserError(
-            f"train.retention_set: {path}: no such file, or a folder without Parquet files. Name a table dataset, or one that `pesatlas import` wrote."
+            f"train.retention_set: {path}: no such file, or a folder without Parquet files. Name a table "
+            "dataset, or one that `pesatlas import` wrote."
         )
     known = np.zeros(256, dtype=bool)
     known[list(elements)] = True
@@ -60,7 +61,8 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
                 others = sorted(set(rows["level"].to_pylist()) - {level})
                 if others:
                     raise UserError(
-                        f"train.retention_set: {file} holds labels of level {', '.join(others)}, and the potential is of {level}. A potential meets "
+                        f"train.retention_set: {file} holds labels of level {', '.join(others)}, and the "
+                        f"potential is of {level}. A potential meets "
                         "labels of its own level alone: name a table of that level."
                     )
                 n_atoms = rows["n_atoms"].to_numpy()

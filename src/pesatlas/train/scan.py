@@ -47,8 +47,9 @@ class Scanned:
 
     Attributes
     ----------
-    level, fingerprints : the surface that its labels are on
-    pieces : accepted rows by split, in the order of the files; those with elements that the split train has not are left out
+    level, fingerprints : of its labels
+    pieces : accepted rows by split, in the order of the files; those with elements that the split train has
+        not are left out
     elements : atomic numbers in the split train, sorted
     left_out : rows of valid and test with other elements, by split
     energies : energy of each of ``elements``, eV, by least squares over the split train
@@ -104,13 +105,14 @@ def scan(
     ----------
     paths : files of the table ``dataset``
     level : the level that is trained
-    fingerprints : fingerprints that the campaign merged on purpose (``dataset.patch_versions``); else there may be one only
+    fingerprints : fingerprints that the campaign merged on purpose (``dataset.patch_versions``); else there
+        may be one only
     only : snapshots that the splits train and valid are limited to; test never is
 
     Raises
     ------
     UserError
-        If a row is of another level, labels are of different surfaces, or no row is left to train on.
+        If a row is of another level, labels have different fingerprints, or no row is left to train on.
     """
     wanted = None if only is None else set(only)
     columns = [*_COLUMNS, *([] if wanted is None else ["snapshot_id"])]
@@ -141,7 +143,7 @@ def scan(
                     rows = np.flatnonzero(accepted & (split == part)).astype(np.int32)
                     if len(rows):
                         pieces.append((Piece(path, group, rows), part, counts[rows] > 0))
-    _check_surface(seen, tuple(fingerprints), level)
+    _check_fingerprints(seen, tuple(fingerprints), level)
     found = Scanned(level, tuple(sorted(seen)), **sums.results(level))
     found.only = None if wanted is None else tuple(sorted(wanted))
     known = np.zeros(_MOST_ELEMENTS, dtype=bool)
@@ -183,7 +185,8 @@ class _Sums:
         """Return what follows, as ``Scanned`` names it."""
         if not self.rows:
             raise UserError(
-                f"no accepted row of the split train at level {level}: there is nothing to train on. Make dataset.split.valid and test "
+                f"no accepted row of the split train at level {level}: there is nothing to train on. Make "
+                "dataset.split.valid and test "
                 "smaller, select more, or see why labels were flagged (`pesatlas summary`)."
             )
         elements = np.flatnonzero(self.normal.diagonal())
@@ -214,16 +217,18 @@ def _check_level(table: Any, level: str, path: Path) -> None:
     others = sorted(set(table["level"].to_pylist()) - {level})
     if others:
         raise UserError(
-            f"{path} holds labels of level {', '.join(others)}, and the potential is trained at {level}. A potential meets labels of its own "
+            f"{path} holds labels of level {', '.join(others)}, and the potential is trained at {level}. A "
+            "potential meets labels of its own "
             "level alone: set train.level, or name the folder of that level."
         )
 
 
-def _check_surface(seen: Counter[str], allowed: tuple[str, ...], level: str) -> None:
+def _check_fingerprints(seen: Counter[str], allowed: tuple[str, ...], level: str) -> None:
     if len(seen) > 1 and not set(seen) <= set(allowed):
         counts = ", ".join(f"{fingerprint} ({rows} rows)" for fingerprint, rows in seen.most_common())
         raise UserError(
-            f"the labels of level {level} are of different surfaces: level_fingerprint is {counts}. A potential is trained on one. Label again "
+            f"the labels of level {level} have different settings: level_fingerprint is {counts}. A "
+            "potential is trained on one. Label again "
             "with one set, or allow what differs in dataset.patch_versions and collect the dataset again."
         )
 

@@ -56,8 +56,8 @@ def train_potential(
 ) -> None:
     """Train the potential of one seed as section ``train`` says, and write it.
 
-    What is under way is kept in ``work``, and goes on when the same is asked for again; what was finished once is kept in the
-    campaign's store, by dataset, settings, seed and versions of the libraries.
+    What is under way is kept in ``work``, and goes on when the same is asked for again; what was finished
+    once is kept in the campaign's store, by dataset, settings, seed and versions of the libraries.
 
     Parameters
     ----------
@@ -69,7 +69,8 @@ def train_potential(
     Raises
     ------
     UserError
-        If the dataset is not of one surface at this level, or the base or the device does not fit.
+        If the dataset has more than one level definition at this level, or the base or the device does not
+        fit.
     """
     settings = campaign.train
     if settings is None:
@@ -159,7 +160,7 @@ def _prepare(
             log.warning("%s: %d rows left out, with elements that the split train does not have", split, rows)
     if not found.rows("valid"):
         log.warning(
-            "the split valid is empty: nothing tells when to stop, so all %d epochs are trained",
+            "the split valid is empty, so there is no early stopping: all %d epochs are trained",
             settings.epochs,
         )
     new = settings.base is None

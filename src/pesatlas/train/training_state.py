@@ -20,7 +20,8 @@ class TrainingState:
     step : steps in all
     model, optimizer : their states
     sums : of the epoch that is under way, see ``loss.Sums``
-    best_loss, best_epoch, best : smallest loss of the split valid (of train without one), when it was, and the weights then
+    best_loss, best_epoch, best : smallest loss of the split valid (of train without one), when it was, and
+        the weights then
     history : a row of table ``history`` for each epoch that is done
     seconds : spent so far
     finished : whether it has ended

@@ -1,6 +1,7 @@
 """Training in its own process, which lightning starts per device: python -m pesatlas.train.worker task.json.
 
-Not in the job's own process: lightning starts the others by the command line of the first, which here is Snakemake's.
+Not in the job's own process: lightning starts the others by the command line of the first, which here is
+Snakemake's.
 """
 
 import json
@@ -64,8 +65,8 @@ def start(
     if status != 0:
         said = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
         raise UserError(
-            f"training on {settings.devices} devices ended with status {status}; the whole output is in {output}:\n"
-            + "\n".join(said)
+            f"training on {settings.devices} devices ended with status {status}; the whole output is in "
+            f"{output}:\n" + "\n".join(said)
         )
 
 

@@ -19,11 +19,17 @@ FILES = ("ionic-conductivity.json.gz", "ionic-conductivity.json")
 QUANTITIES = {"log10_conductivity": ("log10(S/cm)", "mae", "log10_conductivity_S_per_cm")}
 _NEEDED = ("ion", "charge", "temperature_K")
 ON_REQUEST = True
-"""matcalc has no such set, so that no suite has it: it is measured where a file of conductivities is given."""
+"""matcalc has no such set, so that no suite has it.
+
+It is measured where a file of conductivities is given.
+"""
 
 
 class Options(FromFile):
-    """NVT at the temperature of the entry; entries have ``ion`` (a symbol), ``charge``, ``temperature_K`` and the reference."""
+    """NVT at the temperature of the entry.
+
+    Entries have ``ion`` (a symbol), ``charge``, ``temperature_K`` and the reference.
+    """
 
     kind: Literal["conductivity"] = Field(
         "conductivity", description="log10 of the ionic conductivity (S/cm)"
@@ -52,7 +58,8 @@ class Options(FromFile):
         frames = (self.length_ps - self.equilibration_ps) * 1000 / (self.every * self.timestep_fs)
         if frames / self.blocks < _FRAMES_OF_BLOCK + 1:
             raise ValueError(
-                f"length_ps: after equilibration {max(frames, 0):.0f} positions are left, too few for {self.blocks} blocks of "
+                f"length_ps: after equilibration {max(frames, 0):.0f} positions are left, too few for "
+                f"{self.blocks} blocks of "
                 f"{_FRAMES_OF_BLOCK}; make it longer, or frame_fs shorter"
             )
         return self

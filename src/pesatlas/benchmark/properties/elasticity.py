@@ -21,7 +21,10 @@ QUANTITIES = {
 }
 _NORMAL = (-0.01, -0.005, 0.005, 0.01)
 _SHEAR = (-0.06, -0.03, 0.03, 0.06)
-"""Strains of matcalc's ElasticityCalc: the published numbers were made with them, atoms moving with the cell."""
+"""Strains of matcalc's ElasticityCalc.
+
+The published numbers were made with them, atoms moving with the cell.
+"""
 
 
 class Options(Relaxed):
@@ -96,7 +99,10 @@ def _strained(crystal: "Start") -> "tuple[list[Start], list[Any]]":
 
 
 def _fit(strains: list[Any], stresses: list[Any], at_rest: Any) -> Any:
-    """Fit a straight line to every component of the stress against every strain; return pymatgen's ElasticTensor in eV/Å³."""
+    """Fit a straight line to every component of the stress against every strain.
+
+    Return pymatgen's ElasticTensor in eV/Å³.
+    """
     import numpy as np  # noqa: PLC0415
     from pymatgen.analysis.elasticity import ElasticTensor, Stress  # noqa: PLC0415 - heavy
     from pymatgen.analysis.elasticity.elastic import get_strain_state_dict  # noqa: PLC0415

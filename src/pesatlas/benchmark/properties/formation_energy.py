@@ -30,7 +30,7 @@ SUITES = {"quick": Options(structures=20, max_atoms=12), "full": Options()}
 
 
 def reference_key(sources: "Sources") -> str:
-    """Return the column of the file that the potential is held against."""
+    """Return the column of the file with the reference of the potential."""
     return CORRECTED if sources.corrected else QUANTITIES["formation_energy"][2]
 
 

@@ -21,7 +21,10 @@ _IMAGINARY_THZ = -0.01
 
 
 class Options(Relaxed):
-    """The procedure of matcalc's PhononCalc: relax, displace atoms in a supercell, force constants, frequencies."""
+    """The procedure of matcalc's PhononCalc.
+
+    Relax, displace atoms in a supercell, force constants, frequencies.
+    """
 
     kind: Literal["heat_capacity"] = Field(
         "heat_capacity", description="heat capacity of the cell at 300 K (J/mol/K)"

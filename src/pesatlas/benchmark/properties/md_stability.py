@@ -18,7 +18,10 @@ QUANTITIES = {"end_temperature": ("K", "half_life", "")}
 
 
 class Options(FromFile):
-    """NpT at no pressure, the target rising in a straight line; it ends at exploded volume, lost or overlapping atoms, heat, NaN."""
+    """NpT at no pressure, the target rising in a straight line.
+
+    It ends at exploded volume, lost or overlapping atoms, heat, NaN.
+    """
 
     kind: Literal["md_stability"] = Field(
         "md_stability",

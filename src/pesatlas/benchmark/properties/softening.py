@@ -1,6 +1,7 @@
 """Softening: slope of the potential's forces against DFT forces, on held-out frames far from equilibrium.
 
-Universal potentials underestimate forces by a common factor: Deng et al. 2025, doi:10.1038/s41524-024-01500-6.
+Universal potentials underestimate forces by a common factor: Deng et al. 2025,
+doi:10.1038/s41524-024-01500-6.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ VERSION = 1
 QUANTITIES = {"force_slope": ("", "ratio", "")}
 NEEDS_DATASET = True
 _LEAST_FORCE = 1e-3
-"""eV/Å, root mean square of the reference: below, forces are what is left of convergence, and have no slope."""
+"""eV/Å, root mean square of the reference.
+
+Below, forces are what is left of convergence, and have no slope.
+"""
 
 
 class Options(FromFrames):

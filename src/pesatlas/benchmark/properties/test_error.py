@@ -24,7 +24,10 @@ SAME_LEVEL = True
 
 
 class Options(FromFrames):
-    """Frames of the test split of the level that the potential was trained at; a frame has the mean of its components."""
+    """Frames of the test split of the level that the potential was trained at.
+
+    A frame has the mean of its components.
+    """
 
     kind: Literal["test_error"] = Field(
         "test_error", description="errors of energy (eV/atom), forces (eV/Å), stress (GPa)"

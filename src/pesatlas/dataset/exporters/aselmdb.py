@@ -17,7 +17,9 @@ _KEYS = ("split", "verdict", "level")
 
 
 def export(source: Source, folder: Path) -> list[Path]:
-    """Write ``{split}/data.0000.aselmdb`` and so on, each folder with fairchem's ``metadata.npz``; return them.
+    """Write ``{split}/data.0000.aselmdb`` and so on, each folder with fairchem's ``metadata.npz``.
+
+    Return them.
 
     Raises
     ------
@@ -45,7 +47,8 @@ class _Shards:
         if self._open is None or self._rows == ROWS_IN_A_SHARD:
             self._next()
         atoms = to_ase(row)
-        # the calculator was made for these atoms: comparing them with a copy, property by property, takes most of the time
+        # the calculator was made for these atoms: comparing them with a copy, property by property, takes
+        # most of the time
         atoms.calc.check_state = lambda *_, **__: []
         about = {key: value for key, value in provenance(row).items() if value is not None}
         self._open.write(
@@ -85,7 +88,8 @@ def _database(path: Path) -> Any:
         from ase_db_backends.aselmdb import LMDBDatabase  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise UserError(
-            f"{error}: the export aselmdb needs ase-db-backends. Install it with `pip install 'pesatlas[export]'`, or take aselmdb "
+            f"{error}: the export aselmdb needs ase-db-backends. Install it with `pip install "
+            "'pesatlas[export]'`, or take aselmdb "
             "out of dataset.exports."
         ) from error
     return LMDBDatabase(path, use_lock_file=False, serial=True)

@@ -2,8 +2,9 @@
 
 MACE knows the elements of the files that it trains and validates on, and stops at any other. So:
 
-- Isolated atoms of these elements alone lead the training file as ``config_type=IsolatedAtom``, which MACE takes its E0s from. Where one
-  of them has no energy there are none, for MACE takes all or none from the file.
+- Isolated atoms of these elements alone lead the training file as ``config_type=IsolatedAtom``, which MACE
+  takes its E0s from. Where one of them has no energy there are none, for MACE takes all or none from the
+  file.
 - Frames of the split test with other elements have a file of their own, ``-test-unseen.extxyz``.
 """
 
@@ -25,7 +26,10 @@ _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 
 
 def export(source: Source, folder: Path) -> list[Path]:
-    """Write ``-train``, ``-valid``, ``-test`` and ``-test-unseen.extxyz``, as far as there are frames; return them."""
+    """Write ``-train``, ``-valid``, ``-test`` and ``-test-unseen.extxyz``, as far as there are frames.
+
+    Return them.
+    """
     from ase import Atoms  # noqa: PLC0415 - slow to import
     from ase.io.extxyz import write_extxyz  # noqa: PLC0415
 
@@ -64,17 +68,20 @@ def remarks(source: Source) -> list[str]:
     found = []
     if elements.without_energy:
         found.append(
-            f"No isolated atoms are in the training file: there is no energy for {', '.join(elements.without_energy)}. MACE takes its E0s "
+            "No isolated atoms are in the training file: there is no energy for "
+            f"{', '.join(elements.without_energy)}. MACE takes its E0s "
             "from all of them or from none: train with `--E0s average`."
         )
     elif elements.left_out:
         found.append(
-            f"Isolated atoms of {', '.join(elements.left_out)} are left out: no frame of train or valid has these elements, and MACE "
+            f"Isolated atoms of {', '.join(elements.left_out)} are left out: no frame of train or valid has "
+            "these elements, and MACE "
             "stops at isolated atoms of others. Their energies are in the card of the dataset."
         )
     if elements.unseen_frames:
         found.append(
-            f"Frames of the split test with elements that no frame of train or valid has: {elements.unseen_frames}. MACE stops at them, "
+            "Frames of the split test with elements that no frame of train or valid has: "
+            f"{elements.unseen_frames}. MACE stops at them, "
             f"so they are in a file of their own, `{source.stem}-{UNSEEN}.extxyz`."
         )
     return found

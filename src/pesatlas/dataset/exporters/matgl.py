@@ -1,6 +1,7 @@
 """MatPES JSON for matgl 4.1: as in the export ``matpes``, but with the stress as three rows of three.
 
-matgl reads six numbers too, and then stops in its first training step: its loss compares them with a (3, 3) tensor.
+matgl reads six numbers too, and then stops in its first training step: its loss compares them with a (3, 3)
+tensor.
 """
 
 from pathlib import Path
@@ -11,7 +12,10 @@ from pesatlas.dataset.rows import Source
 
 
 def export(source: Source, folder: Path) -> list[Path]:
-    """Write the files of the export ``matpes``, with stress as (3, 3) in kbar, compression positive; return them."""
+    """Write the files of the export ``matpes``, with stress as (3, 3) in kbar, compression positive.
+
+    Return them.
+    """
     return matpes.export(source, folder, document)
 
 

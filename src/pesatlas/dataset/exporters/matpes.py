@@ -97,7 +97,10 @@ def triples(flat: list[float]) -> list[list[float]]:
 
 
 def structure_dict(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the geometry of a row as ``pymatgen.core.Structure.as_dict`` does; final magnetic moments as a site property."""
+    """Return the geometry of a row as ``pymatgen.core.Structure.as_dict`` does.
+
+    Final magnetic moments as a site property.
+    """
     cell = np.array(row["cell_A"]).reshape(3, 3)
     positions = triples(row["positions_A"])
     fractional = (np.array(positions) @ np.linalg.inv(cell)).tolist()

@@ -66,7 +66,10 @@ def _row(snapshot_id: str, structure_id: str, frame: Frame, document: Mapping[st
 
 
 def _labels(frame: Frame, document: Mapping[str, Any]) -> Labels:
-    """Return the labels of a document: stress is in kbar and positive under compression, xx yy zz yz xz xy or three rows of three."""
+    """Return the labels of a document.
+
+    Stress is in kbar and positive under compression, xx yy zz yz xz xy or three rows of three.
+    """
     forces = {"forces": np.asarray(_floats("forces", document["forces"]))} if document.get("forces") else {}
     stress = document.get("stress")
     extra = {}

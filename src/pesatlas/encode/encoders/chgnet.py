@@ -24,9 +24,9 @@ class Options(Section):
 class ChgnetEncoder:
     """Crystal and atom features of CHGNet.
 
-    CHGNet sums atoms to its crystal feature (its readout is a sum of atomic energies), so the sum is divided by the number of
-    atoms: a supercell is described by the vector of its unit cell. Atom features are those after the third of four
-    convolutions, from which CHGNet predicts magnetic moments.
+    CHGNet sums atoms to its crystal feature (its readout is a sum of atomic energies), so the sum is divided
+    by the number of atoms: a supercell is described by the vector of its unit cell. Atom features are those
+    after the third of four convolutions, from which CHGNet predicts magnetic moments.
     """
 
     name = f"chgnet/{VERSION}"

@@ -12,8 +12,8 @@ from pesatlas.config.section import Section
 from pesatlas.encode.encoder import Encoder, Frame
 from pesatlas.errors import UserError
 
-# Compounds whose formation energy (eV/atom, Materials Project) a sound model gives; weights under the wrong convention give
-# -1.87, -2.54 and -0.03. (structure in ASE's words, lattice constant in Å, energy)
+# Compounds whose formation energy (eV/atom, Materials Project) a sound model gives; weights under the wrong
+# convention give -1.87, -2.54 and -0.03. (structure in ASE's words, lattice constant in Å, energy)
 _KNOWN = {
     "NaCl": ("rocksalt", 5.69, -2.10),
     "MgO": ("rocksalt", 4.21, -3.07),
@@ -27,13 +27,16 @@ class Options(Section):
 
     kind: Literal["m3gnet_eform"] = Field(
         "m3gnet_eform",
-        description="readout (128 numbers) and first graph convolution (64 an atom) of M3GNet-MP-2018.6.1-Eform",
+        description="readout (128 numbers) and first graph convolution (64 an atom) of "
+        "M3GNet-MP-2018.6.1-Eform",
     )
     path: Path = Field(description="folder of the weights: model.json, model.pt, state.pt")
     sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-fA-F]{64}$",
-        description="checksum of the weights, as `sha256sum model.json model.pt state.pt | sha256sum` prints it in their folder; "
+        description="checksum of the weights, as `sha256sum model.json model.pt state.pt | sha256sum` "
+        "prints it in "
+        "their folder; "
         "with older_convention it must be given",
     )
     older_convention: bool = Field(
@@ -79,7 +82,10 @@ class M3GNetEncoder:
         return to_arrays(graph, found["readout"], found["gc_1"]["node_feat"])
 
     def formation_energies(self, frames: list[Frame]) -> NDArray[np.float32]:
-        """Return formation energies (B,), eV/atom: what the model was trained for, and a check of its weights."""
+        """Return formation energies (B,), eV/atom.
+
+        What the model was trained for, and a check of its weights.
+        """
         from pesatlas.encode.graphs import graph_of  # noqa: PLC0415 - heavy
 
         return self._run(graph_of(frames, self._model.cutoff, self._device)).cpu().numpy().ravel()
@@ -109,7 +115,8 @@ def check(options: Options) -> None:
     missing = missing_files(options.path)
     if missing:
         raise UserError(
-            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a model in."
+            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a "
+            "model in."
         )
 
 
@@ -141,7 +148,8 @@ def _gate(encoder: M3GNetEncoder, options: Options) -> None:
     unknown = {z for crystal in crystals for z in crystal.numbers.tolist()} - encoder.elements
     if unknown:
         raise UserError(
-            f"{options.path}: the model does not know all elements of {', '.join(_KNOWN)}, with which weights are checked."
+            f"{options.path}: the model does not know all elements of {', '.join(_KNOWN)}, with which "
+            "weights are checked."
         )
     found = encoder.formation_energies([Frame(c.numbers, c.positions, np.array(c.cell)) for c in crystals])
     expected = np.array([energy for *_, energy in _KNOWN.values()])
@@ -151,5 +159,6 @@ def _gate(encoder: M3GNetEncoder, options: Options) -> None:
         )
         raise UserError(
             f"{options.path}: these weights give wrong formation energies (eV/atom): {values}. "
-            f"older_convention is {str(options.older_convention).lower()}: weights of matgl before 2.2 need true, later ones false."
+            f"older_convention is {str(options.older_convention).lower()}: weights of matgl before 2.2 need "
+            "true, later ones false."
         )

@@ -1,6 +1,7 @@
 """The program that runs GPAW: ``python -m pesatlas.label.backends._gpaw_static in.json out.json``.
 
-The only file that imports GPAW (GPL). It writes ``out.json`` at its very end, so an output that is there is whole.
+The only file that imports GPAW (GPL). It writes ``out.json`` at its very end, so an output that is there is
+whole.
 """
 
 import json
@@ -17,7 +18,8 @@ def calculator(settings: dict[str, Any]) -> Any:
     """Return GPAW with these settings."""
     setup_paths[:] = [settings["paw_folder"]]
     isolated = settings["isolated"]
-    # Hund's rule and whole occupations: with smearing, open p shells jump between solutions and never converge.
+    # Hund's rule and whole occupations: with smearing, open p shells jump between solutions and never
+    # converge.
     alone = {"hund": True, "occupations": {"name": "fermi-dirac", "width": 0.0, "fixmagmom": True}}
     crystal = {"occupations": {"name": "fermi-dirac", "width": settings["width_eV"]}}
     return GPAW(

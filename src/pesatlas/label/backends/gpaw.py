@@ -26,7 +26,9 @@ class Options(Section):
     kind: Literal["gpaw"] = Field("gpaw", description="GPAW: plane waves, PAW; open")
     quality: Literal["coarse", "demo", "standard"] = Field(
         "standard",
-        description="standard: tight settings; coarse: a separate level for demonstrations, not for training; demo: coarser still",
+        description="standard: tight settings; coarse: a separate level for demonstrations, not for "
+        "training; demo: "
+        "coarser still",
     )
 
 
@@ -99,7 +101,10 @@ def run(place: Workdir) -> Failed | None:
 
 
 def parse(task: Task, settings: dict[str, Any], scratch: Path, wall_s: float) -> Outcome:
-    """Read and verify the program's output: this attempt's own, of the structure that was asked for, converged and finite."""
+    """Read and verify the program's output.
+
+    This attempt's own, of the structure that was asked for, converged and finite.
+    """
     try:
         raw = json.loads((scratch / "out.json").read_text(encoding="utf-8"))
         if "failed" in raw:
@@ -124,7 +129,7 @@ def _verified(raw: dict[str, Any], task: Task, settings: dict[str, Any], wall_s:
     if not np.isfinite(values).all():
         return Failed(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
     if not raw["converged"]:
-        return Failed(FailureReason.NOT_CONVERGED, "the output does not say that it converged")
+        return Failed(FailureReason.NOT_CONVERGED, "the output does not report convergence")
     return Result(
         energy_eV=raw["energy"],
         free_energy_eV=raw["free_energy"],

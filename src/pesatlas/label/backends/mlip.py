@@ -34,7 +34,9 @@ class Options(Section):
 
     kind: Literal["mlip"] = Field(
         "mlip",
-        description="a machine-learning potential in place of DFT, for demonstrations and tests; needs levels: [mlip]",
+        description="a machine-learning potential in place of DFT, for demonstrations and tests; needs "
+        "levels: "
+        "[mlip]",
     )
     potential: Potential = Field(
         description="potential whose energies, forces and stresses are the labels; not the one that explores"
@@ -57,17 +59,19 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
     Raises
     ------
     UserError
-        If the potential cannot be loaded, is wrong about known crystals, or has other weights than the level says.
+        If the potential cannot be loaded, is wrong about known crystals, or has other weights than the level
+        says.
     """
     if task.isolated:
         return Failed(
             FailureReason.MISSING_REFERENCE_ATOM,
-            "not calculated: what a potential says of an isolated atom means nothing; cohesive energies stay empty",
+            "not calculated: predictions for isolated atoms are meaningless; cohesive energies stay empty",
         )
     potential = _load(options.potential, options.device)
     if potential.weights_hash != task.level.pseudopotentials:
         raise UserError(
-            f"the weights of {potential.name} were changed while the job ran: they are {potential.weights_hash[:12]}, its level "
+            f"the weights of {potential.name} were changed while the job ran: they are "
+            f"{potential.weights_hash[:12]}, its level "
             f"{task.level.fingerprint} has {task.level.pseudopotentials[:12]}. Run again."
         )
     unknown = {int(number) for number in task.numbers} - potential.elements
@@ -133,6 +137,9 @@ def _loaded(potential: Any, device: str) -> Any:
 
 
 def _load(potential: Any, device: str) -> Any:
-    """Return the potential, loaded once in a process for each device; the first of several threads loads it."""
+    """Return the potential, loaded once in a process for each device.
+
+    The first of several threads loads it.
+    """
     with _EVALUATING:
         return _loaded(potential, device)

@@ -49,7 +49,9 @@ def check(options: Options) -> None:
 
 
 def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
-    """Prepare, run, parse and verify one calculation; r2SCAN starts from the PBE solution, which is made if it is not handed over.
+    """Prepare, run, parse and verify one calculation.
+
+    R2SCAN starts from the PBE solution, which is made if it is not handed over.
 
     Raises
     ------

@@ -83,7 +83,10 @@ def find_fault(
 
 
 def stress(kbar: np.ndarray) -> list[float]:
-    """Return VASP's (3, 3) stress in kbar, which is positive under compression, as ASE's: eV/Å³, Voigt xx yy zz yz xz xy."""
+    """Return VASP's (3, 3) stress in kbar, which is positive under compression, as ASE's.
+
+    EV/Å³, Voigt xx yy zz yz xz xy.
+    """
     sigma = -KBAR_TO_EV_PER_A3 * (kbar + kbar.T) / 2
     return [float(sigma[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
 

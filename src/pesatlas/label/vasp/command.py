@@ -23,6 +23,7 @@ def program(command: str) -> str:
     path = shutil.which(name)
     if path is None:
         raise UserError(
-            f"command: there is no program '{name}' here. Load its modules before `pesatlas run`, or give its path."
+            f"command: there is no program '{name}' here. Load its modules before `pesatlas run`, or give "
+            "its path."
         )
     return path

@@ -23,14 +23,15 @@ MAX_CORRECTIONS = 5
 _POLL_S, _POLLS_PER_LOOK = 0.25, 240
 STARTED = ".started"
 _NO_ROOM = re.compile(rb'(<i type="int" name="[^"]*">)\s*\*+\s*<')
-# What VASP writes; none of it may be there from an earlier try. WAVECAR stays: a corrected try starts from it.
+# What VASP writes; none of it may be there from an earlier try. WAVECAR stays: a corrected try starts from
+# it.
 _OUTPUTS = (
     *("OUTCAR", "vasprun.xml", "OSZICAR", "CONTCAR", "XDATCAR", "EIGENVAL", "DOSCAR", "PROCAR"),
     OUTPUT,
 )
 
-# Errors that cannot happen in a static calculation with KSPACING and Gaussian smearing, or whose cure makes another
-# structure: an ended run says more than a corrected one that is quarantined.
+# Errors that cannot happen in a static calculation with KSPACING and Gaussian smearing, or whose cure makes
+# another structure: an ended run says more than a corrected one that is quarantined.
 _NOT_HANDLED = {
     *("tet", "tetirr", "dentet", "incorrect_shift", "algo_tet"),  # tetrahedra, shifted meshes
     *("brions", "fexcf", "spin_polarized_harris"),  # moving ions
@@ -45,7 +46,10 @@ class OutOfTimeError(Exception):
 
 
 class _Unconverged(UnconvergedErrorHandler):
-    """As custodian's, but spares it a large file: counts the steps of the SCF, and drops what is not looked at."""
+    """As custodian's, but spares it a large file.
+
+    Counts the steps of the SCF, and drops what is not looked at.
+    """
 
     # It would go round: All, other mixing with Normal, All again, each for NELM steps.
     max_num_corrections = 2
@@ -56,8 +60,8 @@ class _Unconverged(UnconvergedErrorHandler):
     def correct(self, directory: str = "./") -> dict[str, Any]:
         path = Path(directory) / "vasprun.xml"
         trimmed = trim(path, path.with_suffix(".trimmed"))
-        # pymatgen, which custodian reads it with, stops at an integer that VASP had no room for. The try is over: no label
-        # is read from this file.
+        # pymatgen, which custodian reads it with, stops at an integer that VASP had no room for. The try is
+        # over: no label is read from this file.
         path.write_bytes(_NO_ROOM.sub(rb"\1 0 <", trimmed.read_bytes()))
         trimmed.unlink()
         return dict(super().correct(directory))
@@ -100,7 +104,8 @@ class VaspJob(Job):
         for name in _OUTPUTS:
             (folder / name).unlink(missing_ok=True)
         (folder / STARTED).write_bytes(b"")
-        # The job's own value is all its cores, for each of VASP's ranks. Hybrid: `env OMP_NUM_THREADS=2 srun ...`.
+        # The job's own value is all its cores, for each of VASP's ranks. Hybrid: `env OMP_NUM_THREADS=2 srun
+        # ...`.
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = supervise.start(
             self.command, folder, folder / OUTPUT, left, cpus=self.place.cpus, environment=environment
@@ -128,7 +133,8 @@ class VaspJob(Job):
 def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:
     """Return the words of VASP's command, without a shell.
 
-    ``{cores}`` is how many cores, ``{cpus}`` which ones, with commas; a word with ``{cpus}`` is left out if none are assigned.
+    ``{cores}`` is how many cores, ``{cpus}`` which ones, with commas; a word with ``{cpus}`` is left out if
+    none are assigned.
     """
     words = [word for word in shlex.split(command) if cpus or "{cpus}" not in word]
     listed = ",".join(map(str, cpus))
@@ -138,11 +144,11 @@ def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:
 def handlers() -> list[ErrorHandler]:
     """Return custodian's handlers for static calculations, in order of trust.
 
-    Left out, each for a reason: LargeSigma, KspacingMetal and IncorrectSmearing change the level (large entropies are for the
-    dataset's rule ``entropy``, which flags them by default); PositiveEnergy loops without ionic steps and an atom's energy may
-    be positive; NonConverging, Potim, MaxForce and Drift are about ionic steps; FrozenJob and Walltime have no cure for a
-    static, whose time is limited by the supervisor; MeshSymmetry does nothing with KSPACING; Aliasing does not occur with
-    PREC = Accurate.
+    Left out, each for a reason: LargeSigma, KspacingMetal and IncorrectSmearing change the level (large
+    entropies are for the dataset's rule ``entropy``, which flags them by default); PositiveEnergy loops
+    without ionic steps and an atom's energy may be positive; NonConverging, Potim, MaxForce and Drift are
+    about ionic steps; FrozenJob and Walltime have no cure for a static, whose time is limited by the
+    supervisor; MeshSymmetry does nothing with KSPACING; Aliasing does not occur with PREC = Accurate.
     """
     errors = [name for name in VaspErrorHandler.error_msgs if name not in _NOT_HANDLED]
     return [

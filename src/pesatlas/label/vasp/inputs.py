@@ -45,7 +45,9 @@ class Inputs:
 
 
 def crystal(numbers: Sequence[int] | np.ndarray, cell: np.ndarray, positions: np.ndarray) -> Structure:
-    """Return the crystal that VASP is given, before pymatgen sorts its atoms; site property ``task_index`` counts them.
+    """Return the crystal that VASP is given, before pymatgen sorts its atoms.
+
+    Site property ``task_index`` counts them.
 
     Parameters
     ----------
@@ -125,7 +127,8 @@ def usable(symbol: str, *, allow_unknown: bool) -> potcars.Potcar:
     file = potcars.read(symbol)
     if not file.known and not allow_unknown:
         raise UserError(
-            f"{potcars.path_of(symbol)} ({file.title}) is not the {potcars.FUNCTIONAL} POTCAR {symbol} that pymatgen "
+            f"{potcars.path_of(symbol)} ({file.title}) is not the {potcars.FUNCTIONAL} POTCAR {symbol} that "
+            "pymatgen "
             f"knows: it is of another release, or damaged. {potcars.SET_UP}."
         )
     return file

@@ -1,7 +1,8 @@
 """OUTCAR: end of the run, final energies, forces and stress, magnetic moments of every layout.
 
-VASP 4.6 to 6 with and without profiling, one ion and many, collinear and non-collinear. Numbers have a fixed number of
-decimals, so columns that run into each other are told apart; asterisks, which are numbers without room, are refused.
+VASP 4.6 to 6 with and without profiling, one ion and many, collinear and non-collinear. Numbers have a fixed
+number of decimals, so columns that run into each other are told apart; asterisks, which are numbers without
+room, are refused.
 """
 
 import math
@@ -18,7 +19,8 @@ _HEADER = re.compile(r"^ ?vasp\.\d", re.MULTILINE)
 _ITERATION = re.compile(r"- Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)\)")
 _BLOCK = "FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
 _BLOCK_CHARACTERS = 1000
-# Some builds write each energy a second time, without van der Waals; the first one is that of the calculation.
+# Some builds write each energy a second time, without van der Waals; the first one is that of the
+# calculation.
 _BARE = r"w/o vdW\s*=\s*"
 _ENERGIES = re.compile(
     rf"free  energy   TOTEN\s*=\s*(?P<free>\S+)\s+eV(?:\s+{_BARE}(?P<bare>\S+)\s+eV)?\s*"
@@ -26,7 +28,8 @@ _ENERGIES = re.compile(
     rf"energy\(sigma->0\)\s*=\s*(?P<zero>\S+)(?:\s+eV)?(?:[ \t]+{_BARE}\S+(?:[ \t]+eV)?)?[ \t]*\n"
 )
 _STOPPED = re.compile(
-    r"aborting loop EDIFF was not reached[^-\n]*|aborting loop because hard stop[^-\n]*|(?:hard|soft) stop encountered"
+    r"aborting loop EDIFF was not reached[^-\n]*|aborting loop because hard stop[^-\n]*|(?:hard|soft) stop "
+    r"encountered"
 )
 _TIMING = "General timing and accounting informations for this job"
 # The last line of the timings. A profile may follow it.
@@ -50,7 +53,8 @@ class Outcar:
     ----------
     finished : it has the timings that VASP writes last, of this run; a profile may follow them
     stopped : why the SCF ended without reaching EDIFF; None if it did not
-    moments_muB : final magnetic moments in the POSCAR's order; None without spin, or where the table is missing
+    moments_muB : final magnetic moments in the POSCAR's order; None without spin, or where the table is
+        missing
     version : VASP's, as in its first line; None if that is missing
     n_atoms : number of ions; None if it is not told
     spin : ``none``, ``collinear`` or ``noncollinear``
@@ -60,7 +64,8 @@ class Outcar:
     forces : (n, 3) eV/Å; None if there is no table
     stress : (3, 3) kbar, positive under compression; None if there is no table
     stress_decimals : how many it is written with: VASP 4 has 2
-    vdw_eV : what of the energies is van der Waals, where a build writes them without it, too; NaN if it cannot be told
+    vdw_eV : what of the energies is van der Waals, where a build writes them without it, too; NaN if it
+        cannot be told
     """
 
     finished: bool
@@ -82,7 +87,10 @@ class Outcar:
 
     @property
     def converged(self) -> bool:
-        """Whether the SCF of the last ionic step ended before its limit. VASP 5 says "EDIFF is reached" at the limit, too."""
+        """Whether the SCF of the last ionic step ended before its limit.
+
+        VASP 5 says "EDIFF is reached" at the limit, too.
+        """
         limited = self.scf_steps is not None and self.nelm is not None and self.scf_steps >= self.nelm
         return self.stopped is None and not limited
 
@@ -95,7 +103,8 @@ def read_outcar(path: Path) -> Outcar:
     FileNotFoundError
         If it is not there.
     BadOutputError
-        If it has no final energy, numbers that cannot be read, or two runs; ``TornError`` if it has no timings, too.
+        If it has no final energy, numbers that cannot be read, or two runs; ``TornError`` if it has no
+        timings, too.
     """
     text = read_text(path).replace("\r\n", "\n")
     kind = BadOutputError if _TIMING in text else TornError
@@ -125,7 +134,8 @@ def _read(text: str) -> Outcar:
     block = text.rfind(_BLOCK)
     if block < 0:
         raise BadOutputError("OUTCAR has no final energy")
-    # The last ionic step, from its last SCF step on. Linear response, which counts its steps in the same way, is after it.
+    # The last ionic step, from its last SCF step on. Linear response, which counts its steps in the same way,
+    # is after it.
     scf = list(_ITERATION.finditer(text, 0, block))
     begin = scf[-1].start() if scf else 0
     response = _ITERATION.search(text, block)

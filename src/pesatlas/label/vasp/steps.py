@@ -17,7 +17,8 @@ from pesatlas.levels import potcars
 from pesatlas.levels.vasp import Functional
 from pesatlas.tables import FailureReason
 
-# Worth keeping of every attempt, beside a trimmed vasprun.xml; never POTCAR, which is licensed, nor wavefunctions and densities.
+# Worth keeping of every attempt, beside a trimmed vasprun.xml; never POTCAR, which is licensed, nor
+# wavefunctions and densities.
 _KEPT = ("INCAR", "POSCAR", "KPOINTS", "POTCAR.spec", "OUTCAR", "custodian.json")
 _HANDED = "pbe.json"
 _WAVECAR = "WAVECAR"
@@ -62,7 +63,10 @@ def _pbe(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
 
 
 def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
-    """Calculate at r2SCAN, from what PBE handed over; PBE is calculated first if its label came from the store."""
+    """Calculate at r2SCAN, from what PBE handed over.
+
+    PBE is calculated first if its label came from the store.
+    """
     handed = _handed(place)
     if handed is None:
         before = replace(place, scratch=place.scratch / "pbe")
@@ -93,7 +97,10 @@ def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcom
 
 
 def _handed(place: Workdir) -> dict[str, Any] | None:
-    """Read what PBE handed over: its result with a wavefunction, or its failure; None if it has to be calculated."""
+    """Read what PBE handed over: its result with a wavefunction, or its failure.
+
+    None if it has to be calculated.
+    """
     path = place.handover / _HANDED
     if not path.exists():
         return None
@@ -102,7 +109,10 @@ def _handed(place: Workdir) -> dict[str, Any] | None:
 
 
 def _has_wavefunction(folder: Path) -> bool:
-    """Whether there is a WAVECAR; VASP makes an empty one if it is asked for none, and starts anew from one."""
+    """Whether there is a WAVECAR.
+
+    VASP makes an empty one if it is asked for none, and starts anew from one.
+    """
     path = folder / _WAVECAR
     return path.exists() and path.stat().st_size > 0
 

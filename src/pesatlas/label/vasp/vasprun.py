@@ -1,7 +1,8 @@
 """vasprun.xml: inputs as VASP read them, and the one ionic step of a static calculation, in VASP's units.
 
-Orbital projections and densities of states, which are most of the bytes, are dropped while the file is read. Values of
-parameters that VASP had no room for (``******``) stay text: a parameter that no label needs costs no label.
+Orbital projections and densities of states, which are most of the bytes, are dropped while the file is read.
+Values of parameters that VASP had no room for (``******``) stay text: a parameter that no label needs costs
+no label.
 """
 
 import math
@@ -49,7 +50,8 @@ class Run:
     kpoints : divisions of the mesh; empty if k-points were listed
     forces : (n, 3) eV/Å
     stress : (3, 3) kbar, positive under compression
-    band_gap_eV : on the k-points of the calculation, 0 if a band crosses the Fermi level; None without eigenvalues
+    band_gap_eV : on the k-points of the calculation, 0 if a band crosses the Fermi level; None without
+        eigenvalues
     scf_steps : of the ground state; linear response, which follows it, is not counted
     potcars : titles of the pseudopotentials, in the order of the POTCAR
     """
@@ -212,8 +214,8 @@ def _check_ground_state(incar: dict[str, Any]) -> None:
 def _ground_state_steps(calculation: Any) -> list[Any]:
     """Return the SCF steps of the ground state.
 
-    Its first and its last have all terms of the energy. Steps of linear response, which has an energy of its own, follow
-    and never have them.
+    Its first and its last have all terms of the energy. Steps of linear response, which has an energy of its
+    own, follow and never have them.
     """
     steps = calculation.findall("scstep")
     if not steps:
@@ -225,8 +227,8 @@ def _ground_state_steps(calculation: Any) -> list[Any]:
 def _energies(calculation: Any, last_step: Any) -> tuple[float, float]:
     """Return the free energy and the energy for zero smearing, eV.
 
-    Up to VASP 6.0 the last block has the second as ``e_wo_entrp``, and the entropy as ``e_0_energy``: the difference that the
-    last SCF step has between them tells which one it is.
+    Up to VASP 6.0 the last block has the second as ``e_wo_entrp``, and the entropy as ``e_0_energy``: the
+    difference that the last SCF step has between them tells which one it is.
     """
     final, step = _energy(calculation.find("energy")), _energy(last_step.find("energy"))
     free, others = final["e_fr_energy"], (final["e_0_energy"], final["e_wo_entrp"])
@@ -248,7 +250,8 @@ def _energy(element: Any) -> dict[str, float]:
 def _atoms(element: Any) -> tuple[list[str], list[str]]:
     """Return chemical symbols of the atoms, and titles of the pseudopotentials.
 
-    Some versions of VASP cut or mistake symbols (``r`` for Zr, ``X`` for Xe): then the title of the pseudopotential tells.
+    Some versions of VASP cut or mistake symbols (``r`` for Zr, ``X`` for Xe): then the title of the
+    pseudopotential tells.
     """
     rows = [[_text(cell) for cell in row] for row in element.findall("array[@name='atomtypes']/set/rc")]
     titles = [row[4] for row in rows]

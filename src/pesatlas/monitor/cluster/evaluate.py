@@ -24,7 +24,10 @@ _NOT_ASKED = {"tmpdir", "disk", "disk_mb", "disk_mib"}
 
 
 def evaluate(arguments: list[str]) -> list[dict[str, Any]]:
-    """Return of each rule whose jobs are submitted: its file, and the resources of every attempt, with limits and without."""
+    """Return of each rule whose jobs are submitted.
+
+    Its file, and the resources of every attempt, with limits and without.
+    """
     _, given = parse_args(arguments)
     settings = ResourceSettings(
         cores=given.cores,

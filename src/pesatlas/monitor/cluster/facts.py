@@ -1,7 +1,7 @@
 """Facts of a Slurm cluster from ``scontrol`` and ``sacctmgr``: partitions, nodes, accounts, limits.
 
-Both print ``Key=value`` (``scontrol --oneliner``) and ``a|b|c`` (``sacctmgr --parsable2``) in all versions; their ``--json`` changes its
-layout with every release.
+Both print ``Key=value`` (``scontrol --oneliner``) and ``a|b|c`` (``sacctmgr --parsable2``) in all versions;
+their ``--json`` changes its layout with every release.
 """
 
 import getpass
@@ -42,7 +42,8 @@ class Partition:
     minutes : longest time of a job
     max_mb, max_mb_per_core : memory of a job on one node, or for each of its cores
     max_cores : cores of a job on one node
-    preempted : what becomes of a job that one of another partition pushes out: requeue, cancel, suspend; empty if none can
+    preempted : what becomes of a job that one of another partition pushes out: requeue, cancel, suspend;
+        empty if none can
     only, never : accounts that may, and may not, use it; ``only`` is empty if all may
     qos : the quality of service whose limits count here
     least_nodes : nodes that a job has to ask for
@@ -138,7 +139,10 @@ class Cluster:
         return next((name for name, partition in self.partitions.items() if partition.default), None)
 
     def minutes(self, partition: Partition, account: str | None, qos: str | None = None) -> int | None:
-        """Return the longest time of a job: of the partition, its quality of service, that of the job, and the user's."""
+        """Return the longest time of a job.
+
+        Of the partition, its quality of service, that of the job, and the user's.
+        """
         limits = [partition.minutes]
         if self.enforced:
             mine = [

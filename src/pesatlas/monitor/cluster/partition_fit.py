@@ -11,7 +11,10 @@ from pesatlas.monitor.cluster.facts import Cluster, Partition, ask_cluster
 from pesatlas.monitor.cluster.requests import Request, requests_of
 
 SHORT_MEMORY_S = 120
-"""squeue has to know a job that is over for this long: the executor asks every three minutes at most, sooner for short jobs."""
+"""squeue has to know a job that is over for this long.
+
+The executor asks every three minutes at most, sooner for short jobs.
+"""
 
 
 def check_slurm(
@@ -53,7 +56,8 @@ def _status_command(profile: dict[str, Any], cluster: Cluster, file: Path) -> Ch
         )
         return Check(
             False,
-            f"Slurm forgets a job {cluster.forgets_s} s after its end (MinJobAge), before squeue is asked again",
+            f"Slurm forgets a job {cluster.forgets_s} s after its end (MinJobAge), before squeue is asked "
+            "again",
             remedy,
         )
     waits = ", by which a job that is cancelled is noticed late" if command == "sacct" else ""
@@ -109,10 +113,14 @@ def _partition(
     gpus = f", {count(partition.gpus, 'GPU')}" if partition.gpus else ""
     yield Check(
         True,
-        f"partition {partition.name}: jobs {limit}, {count(partition.cores, 'core')}, {memory(partition.memory_mb)}{gpus}",
+        f"partition {partition.name}: jobs {limit}, {count(partition.cores, 'core')}, "
+        f"{memory(partition.memory_mb)}{gpus}",
     )
     others = [each for each in cluster.partitions.values() if each.up and each.open_to(account)]
-    remedy = f"set slurm_partition in {file} to another, e.g. {', '.join(each.name for each in others) or 'none is open'}"
+    remedy = (
+        f"set slurm_partition in {file} to another, e.g. "
+        f"{', '.join(each.name for each in others) or 'none is open'}"
+    )
     if not partition.up:
         yield Check(False, f"partition {partition.name} takes no jobs now: its state is not UP", remedy)
     if not partition.open_to(account):
@@ -127,12 +135,16 @@ def _partition(
         # no mistake: such a job is submitted again when Slurm has forgotten it
         yield Check(
             True,
-            f"but partition {partition.name} cancels jobs when others want their nodes (PreemptMode), which is noticed late",
+            f"but partition {partition.name} cancels jobs when others want their nodes (PreemptMode), which "
+            "is noticed late",
         )
 
 
 def _request(group: list[Request], wrong: list[tuple[str, str]], told: set[str]) -> Check:
-    """Return the line of rules that ask for the same; a remedy that was told with a line before is not told again."""
+    """Return the line of rules that ask for the same.
+
+    A remedy that was told with a line before is not told again.
+    """
     request = group[0]
     asked = [
         _attempts(request.minutes, duration),
@@ -159,25 +171,38 @@ def _wrong(
     if minutes is not None and (too_long := _over(request.minutes, minutes)):
         yield (
             f"too long from attempt {too_long}",
-            f"{fate}: write max_runtime: {minutes} (minutes) into default-resources of {file}{_beside(request, 'runtime')}",
+            (
+                f"{fate}: write max_runtime: {minutes} (minutes) into default-resources of "
+                f"{file}{_beside(request, 'runtime')}"
+            ),
         )
     elif sum(request.minutes) < request.wanted_minutes:
         attempts = -(-request.wanted_minutes // max(request.minutes[-1], 1))
         yield (
-            f"it may take {duration(request.wanted_minutes)}, and all attempts together have {duration(sum(request.minutes))}",
+            (
+                f"it may take {duration(request.wanted_minutes)}, and all attempts together have "
+                f"{duration(sum(request.minutes))}"
+            ),
             f"write retries: {attempts - 1} into {file}: each attempt goes on where the last one ended",
         )
     if too_much := _over(request.memory_mb, partition.memory_mb):
         remedy = (
-            f"sbatch refuses more memory than a node gives: write max_mem_mb: {partition.memory_mb} into default-resources of "
+            f"sbatch refuses more memory than a node gives: write max_mem_mb: {partition.memory_mb} into "
+            "default-resources of "
             f"{file}{_beside(request, 'mem_mb')}"
         )
         if request.wanted_mb > partition.memory_mb:
-            remedy = f"take a partition whose nodes have more: {_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
+            remedy = (
+                "take a partition whose nodes have more: "
+                f"{_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
+            )
         yield f"too much memory from attempt {too_much}", remedy
     elif max(request.memory_mb) < request.wanted_mb:
         yield (
-            f"{memory(request.wanted_mb)} are needed, and no attempt has more than {memory(max(request.memory_mb))}",
+            (
+                f"{memory(request.wanted_mb)} are needed, and no attempt has more than "
+                f"{memory(max(request.memory_mb))}"
+            ),
             (
                 f"raise max_mem_mb in {file}, or take a partition whose nodes have more: "
                 f"{_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
@@ -187,7 +212,8 @@ def _wrong(
         yield (
             f"no node of {partition.name} has {count(request.cores, 'core')}",
             (
-                f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in config.yaml, or take another partition: "
+                f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in "
+                "config.yaml, or take another partition: "
                 f"{_others(cluster, lambda p: p.cores >= request.cores)}"
             ),
         )
@@ -195,7 +221,8 @@ def _wrong(
         yield (
             f"no node of {partition.name} has {count(request.gpus, 'GPU')}",
             (
-                f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these rules in set-resources of {file}, or "
+                f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for "
+                f"these rules in set-resources of {file}, or "
                 "device: cpu in config.yaml"
             ),
         )

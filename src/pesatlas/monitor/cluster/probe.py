@@ -112,7 +112,10 @@ def environment(campaign: Campaign, task: dict[str, Any]) -> Finding:
         return (
             False,
             f"{text}, no {program}",
-            "load its modules before `pesatlas run` (jobs inherit your shell), or name it by its path in label.backend.command",
+            (
+                "load its modules before `pesatlas run` (jobs inherit your shell), or name it by its path in "
+                "label.backend.command"
+            ),
         )
     return True, f"{text}, {Path(program).name}", ""
 
@@ -120,7 +123,8 @@ def environment(campaign: Campaign, task: dict[str, Any]) -> Finding:
 def locks(task: dict[str, Any], stack: ExitStack) -> Finding:
     """Try locks that another machine holds, and take those that this one is to hold."""
     remedy = (
-        "put campaign and store on a file system whose locks hold between nodes (NFS: mounted without nolock and local_lock; Lustre: with -o "
+        "put campaign and store on a file system whose locks hold between nodes (NFS: mounted without "
+        "nolock and local_lock; Lustre: with -o "
         "flock, not localflock); without, two jobs may write the same file"
     )
     for path in task["held"]:
@@ -151,7 +155,10 @@ def gpus(wanted: int) -> Finding:
     import torch  # noqa: PLC0415 - slow to import
 
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    remedy = "the driver of the nodes and the CUDA of torch have to fit: `python -c 'import torch; print(torch.version.cuda)'` and nvidia-smi in a job"
+    remedy = (
+        "the driver of the nodes and the CUDA of torch have to fit: `python -c 'import torch; "
+        "print(torch.version.cuda)'` and nvidia-smi in a job"
+    )
     if seen < wanted:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         return (

@@ -49,7 +49,9 @@ class Request:
 
 
 def requests_of(campaign: Campaign, config: Path, profile: Path | None, snakefile: Path) -> list[Request]:
-    """Return what jobs of the campaign in this folder will ask for; those that run where ``pesatlas run`` runs ask for nothing.
+    """Return what jobs of the campaign in this folder will ask for.
+
+    Those that run where ``pesatlas run`` runs ask for nothing.
 
     Parameters
     ----------
@@ -73,7 +75,10 @@ def requests_of(campaign: Campaign, config: Path, profile: Path | None, snakefil
         _, misused, message = done.stderr.rpartition("error: argument ")
         last = message if misused else "\n".join(done.stderr.strip().splitlines()[-_LAST_LINES:])
         if _UNQUOTED in last:
-            last = f"{last}\nA name that Python knows too, e.g. of a partition all or open, is quoted twice: slurm_partition: \"'all'\"."
+            last = (
+                f"{last}\nA name that Python knows too, e.g. of a partition all or open, is quoted twice: "
+                "slurm_partition: \"'all'\"."
+            )
         raise UserError(f"Snakemake can't tell what jobs ask for: {last.strip()}")
     rules = json.loads(done.stdout.splitlines()[-1])
     # rules of a section that the campaign does not have are in a file of its name, and have no jobs

@@ -148,7 +148,8 @@ def _planned(requests: Sequence[Request], cluster: Cluster, label_cores: int) ->
     for name, group in by_partition.items():
         if name not in cluster.partitions:
             raise UserError(
-                f"there is no partition {name or 'that is the default'}: `pesatlas doctor` tells what the profile may name."
+                f"there is no partition {name or 'that is the default'}: `pesatlas doctor` tells what the "
+                "profile may name."
             )
         request = max(group, key=lambda each: each.gpus)
         first = Trial(f"{name}-1", name, request)

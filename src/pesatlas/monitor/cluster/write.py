@@ -46,23 +46,30 @@ class Choice:
 
 @dataclass(frozen=True)
 class Profile:
-    """All that differs between clusters. Without any fact, these are the values of profiles/slurm in the repository."""
+    """All that differs between clusters.
+
+    Without any fact, these are the values of profiles/slurm in the repository.
+    """
 
     title: str = (
-        "# A Slurm cluster. `pesatlas cluster` writes this file for a campaign, from what the cluster tells. This one knows no cluster: lines "
+        "# A Slurm cluster. `pesatlas cluster` writes this file for a campaign, from what the cluster "
+        "tells. This one knows no cluster: lines "
         "marked\n# YOURS are yours to set; docs/clusters.md leads through it."
     )
     account: Choice = Choice(
         "account",
-        "YOURS. Without accounts on your cluster, delete this line: `slurm-no-account` does nothing in version 2.8.0 of the executor.",
+        "YOURS. Without accounts on your cluster, delete this line: `slurm-no-account` does nothing in "
+        "version 2.8.0 of the executor.",
     )
     partition: Choice = Choice("cpu", "YOURS: where jobs without a GPU run.")
     minutes: int | None = None
     memory_mb: int | None = None
     gpu: Choice = Choice(
         "gpu",
-        "YOURS: where rules run that ask for a GPU. With explore.device and encode.device at `cpu`, the partition of the others; with "
-        "train.device or another at `cuda`, these rules too: train_potential, train_arm, run_benchmark, label_batch (backend mlip).",
+        "YOURS: where rules run that ask for a GPU. With explore.device and encode.device at `cpu`, the "
+        "partition of the others; with "
+        "train.device or another at `cuda`, these rules too: train_potential, train_arm, run_benchmark, "
+        "label_batch (backend mlip).",
     )
     gpu_rules: Sequence[str] = ("run_md", "encode_snapshots", "evaluate_potential")
     gpu_minutes: int | None = None
@@ -74,7 +81,8 @@ class Profile:
     retries: int = _RETRIES
     status: Choice = Choice(
         "squeue",
-        "Slurm forgets finished jobs after MinJobAge (usually 300 s): if yours forgets sooner than in two minutes, say sacct here.",
+        "Slurm forgets finished jobs after MinJobAge (usually 300 s): if yours forgets sooner than in two "
+        "minutes, say sacct here.",
     )
     generic: bool = field(default=True)
 
@@ -110,8 +118,10 @@ def decide(cluster: Cluster, requests: Sequence[Request]) -> Profile:
         gpu_minutes = 1440  # the limit of the other partition is not that of this one
     shortest = min(each for each in (minutes, gpu_minutes, 1440) if each is not None)
     return Profile(
-        title=f"# The Slurm profile of one campaign on one cluster (Slurm {cluster.version}), yours to change. "
-        "Choices that the cluster leaves open are\n# marked CHOOSE. `pesatlas doctor --profile profiles/slurm` compares it with the cluster.",
+        title=f"# The Slurm profile of one campaign on one cluster (Slurm {cluster.version}), yours to "
+        "change. "
+        "Choices that the cluster leaves open are\n# marked CHOOSE. `pesatlas doctor --profile "
+        "profiles/slurm` compares it with the cluster.",
         account=account,
         partition=partition,
         minutes=minutes,
@@ -145,7 +155,10 @@ def _account(cluster: Cluster) -> Choice:
 
 
 def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request], purpose: str) -> Choice:
-    """Return the partition for jobs: the only one that gives what they ask for, the default one, or the one with most time, marked."""
+    """Return the partition for jobs.
+
+    The only one that gives what they ask for, the default one, or the one with most time, marked.
+    """
     cores = max(request.cores for request in requests)
     memory_mb = max(request.wanted_mb for request in requests)
     gpus = max(request.gpus for request in requests)
@@ -166,8 +179,10 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
         asked = ", ".join([count(cores, "core"), memory(memory_mb), *([count(gpus, "GPU")] if gpus else [])])
         given = "; ".join(_described(each, cluster, account) for each in cluster.partitions.values())
         raise UserError(
-            f"no partition of this cluster that you may use has a node with {asked}, which is what {', '.join(r.rule for r in requests)} ask for. "
-            f"There are: {given}. Ask for less in config.yaml: label.cores and label.parallel, train.devices and train.loaders, or device: cpu."
+            f"no partition of this cluster that you may use has a node with {asked}, which is what "
+            f"{', '.join(r.rule for r in requests)} ask for. "
+            f"There are: {given}. Ask for less in config.yaml: label.cores and label.parallel, "
+            "train.devices and train.loaders, or device: cpu."
         )
 
     def rank(each: Partition) -> tuple[bool, float, int]:
@@ -182,7 +197,8 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
     if len(fitting) == 1 and not cancelled:
         return Choice(
             best.name,
-            f"{where}: the only partition that gives what they ask for. {_described(best, cluster, account)}.",
+            f"{where}: the only partition that gives what they ask for. "
+            f"{_described(best, cluster, account)}.",
         )
     limit = cluster.minutes(default, account) if default else None
     if default and (limit is None or limit >= _SHORT_MIN) and not cancelled:
@@ -191,7 +207,8 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
         )
     return Choice(
         best.name,
-        f"CHOOSE: {where[0].lower()}{where[1:]}? Those that give what they ask for: {others}. This one has most time.",
+        f"CHOOSE: {where[0].lower()}{where[1:]}? Those that give what they ask for: {others}. This one has "
+        "most time.",
         open=True,
     )
 
@@ -216,7 +233,8 @@ def _jobs(cluster: Cluster, account: str | None) -> Choice:
         )
     return Choice(
         str(max(min(_MOST_JOBS, limit), 1)),
-        f"Jobs that wait or run at the same time. This cluster lets you have {limit}, those of other campaigns among them.",
+        f"Jobs that wait or run at the same time. This cluster lets you have {limit}, those of other "
+        "campaigns among them.",
     )
 
 
@@ -239,7 +257,10 @@ def render(profile: Profile) -> str:
 
 
 def _text(value: str) -> str:
-    """Return a name as YAML that Snakemake takes as text: what is Python, as partitions `all` and `open` or account 1234, it evaluates."""
+    """Return a name as YAML that Snakemake takes as text.
+
+    What is Python, as partitions `all` and `open` or account 1234, it evaluates.
+    """
     names: dict[str, Any] = {}
     register_in_globals(names)
     taken = {*dir(builtins), *names, "wildcards", "attempt", "system_tmpdir", "shutil", "async_run"}
@@ -277,7 +298,8 @@ def write(text: str, file: Path, *, force: bool) -> None:
                 )
             )
             raise UserError(
-                f"{file} was changed by hand, or not written by `pesatlas cluster`, and is kept. To overwrite it: pesatlas cluster --force. "
+                f"{file} was changed by hand, or not written by `pesatlas cluster`, and is kept. To "
+                "overwrite it: pesatlas cluster --force. "
                 f"These lines are others:\n{changes}"
             )
     file.parent.mkdir(parents=True, exist_ok=True)

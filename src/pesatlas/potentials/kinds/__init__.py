@@ -1,1 +1,4 @@
-"""One module for each kind of potential: ``load(options, device)``, ``elements(options)``; those that may label have ``identify(options)`` too."""
+"""One module for each kind of potential: ``load(options, device)``, ``elements(options)``.
+
+Those that may label have ``identify(options)`` too.
+"""

@@ -42,7 +42,8 @@ def check(options: Options) -> None:  # noqa: ARG001 - every kind is asked in th
     """
     if find_spec("chgnet") is None:
         raise UserError(
-            "chgnet is not installed. Install it with `pip install 'pesatlas[chgnet]'`, or choose another potential."
+            "chgnet is not installed. Install it with `pip install 'pesatlas[chgnet]'`, or choose another "
+            "potential."
         )
 
 
@@ -67,7 +68,10 @@ def identify(options: Options) -> Identity:
 
 
 def trained_on(options: Options) -> TrainedOn:
-    """Return what it was trained on: MPtrj, whose energies have the corrections of the Materials Project; r2scan was tuned to those without."""
+    """Return what it was trained on: MPtrj, whose energies have the corrections of the Materials Project.
+
+    R2scan was tuned to those without.
+    """
     if options.version == "r2scan":
         return TrainedOn("r2scan of the Materials Project", corrected=False)
     return TrainedOn("PBE(+U) of the Materials Project", corrected=True)

@@ -28,7 +28,8 @@ class Options(Section):
     name: str | None = Field(
         None,
         pattern=r"^([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*$",
-        description="name on the hub, e.g. M3GNet-PES-MatPES-PBE-2025.2, or owner/name: fetched once into `cache`",
+        description="name on the hub, e.g. M3GNet-PES-MatPES-PBE-2025.2, or owner/name: fetched once into "
+        "`cache`",
     )
     cache: Path = Runtime(
         Path("resources/potentials"), description="cache folder of weights that are given by name"
@@ -41,7 +42,9 @@ class Options(Section):
     sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-fA-F]{64}$",
-        description="checksum of the weights, as `sha256sum model.json model.pt state.pt | sha256sum` prints it in their folder; "
+        description="checksum of the weights, as `sha256sum model.json model.pt state.pt | sha256sum` "
+        "prints it in "
+        "their folder; "
         "with older_convention it must be given",
     )
 
@@ -72,7 +75,8 @@ def check(options: Options) -> None:
     missing = missing_files(options.folder())
     if options.path is not None and missing:
         raise UserError(
-            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a model in."
+            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a "
+            "model in."
         )
 
 
@@ -112,7 +116,10 @@ def identify(options: Options) -> Identity:
 
 
 def trained_on(options: Options) -> TrainedOn | None:
-    """Return what it was trained on: by the card of a campaign's own potential, else by the name of published weights."""
+    """Return what it was trained on.
+
+    By the card of a campaign's own potential, else by the name of published weights.
+    """
     folder = _present(options)
     card = folder / file_name("potential_card")
     if card.is_file():
@@ -122,7 +129,8 @@ def trained_on(options: Options) -> TrainedOn | None:
             return TrainedOn(str(known["level"]), corrected=False, own=True, fingerprints=prints)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{card} names no level ({error}): it is no card of a trained potential. Train it again, or remove the file."
+                f"{card} names no level ({error}): it is no card of a trained potential. Train it again, or "
+                "remove the file."
             ) from None
     name = (options.name or folder.resolve().name).lower()
     if "matpes-r2scan" in name:
@@ -156,7 +164,8 @@ def _present(options: Options) -> Path:
     folder = options.folder()
     if options.name is not None and missing_files(folder):
         raise UserError(
-            f"{folder}: the weights of '{options.name}' have not been fetched. Run the rule fetch_potential, or put "
+            f"{folder}: the weights of '{options.name}' have not been fetched. Run the rule "
+            "fetch_potential, or put "
             f"{', '.join(MODEL_FILES)} there by hand."
         )
     return folder

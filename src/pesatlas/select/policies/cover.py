@@ -31,10 +31,11 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
     """Cover the centres of all atomic clusters by resolutions finer by √2 each.
 
-    At each resolution the frame comes first that has the most bins not yet covered, for the cube of its number of atoms (what DFT
-    costs); Chvátal's greedy rule, within ln(bins) of the cheapest cover. What earlier picks, ``taken`` and ``known`` cover is
-    covered. So wherever the picks are cut, by count or by budget, they cover everything at the finest resolution that they
-    can pay for, and a larger budget keeps the picks of a smaller one.
+    At each resolution the frame comes first that has the most bins not yet covered, for the cube of its
+    number of atoms (what DFT costs); Chvátal's greedy rule, within ln(bins) of the cheapest cover. What
+    earlier picks, ``taken`` and ``known`` cover is covered. So wherever the picks are cut, by count or by
+    budget, they cover everything at the finest resolution that they can pay for, and a larger budget keeps
+    the picks of a smaller one.
     """
     from pesatlas.select.greedy import greedy_cover  # noqa: PLC0415 - imports numba, which a configuration need not
     from pesatlas.select.resolutions import resolutions  # noqa: PLC0415 - as above

@@ -26,7 +26,10 @@ class Options(Section):
 
 
 def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - every policy is called this way
-    """Return what candidates are ordered by: as for ``cover``, for the committee is asked about candidates alone."""
+    """Return what candidates are ordered by.
+
+    As for ``cover``, for the committee is asked about candidates alone.
+    """
     return [-pool.variety / pool.cost, pool.centre_distances]
 
 
@@ -35,13 +38,15 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
 
     A frame is worth, divided by the cube of its number of atoms (what DFT costs),
 
-        sum over resolutions, sum over bins m at that resolution in which it has an atom, of error(m) / (1 + labels(m)).
+        sum over resolutions, sum over bins m at that resolution in which it has an atom, of error(m) / (1 +
+        labels(m)).
 
-    The resolutions are those of the policy ``cover``, each twice as fine as the one before, from one bin for everything to the atomic
-    clusters. ``error`` is the calibrated error that is expected of a force there: root mean square of the clusters in the bin,
-    weighted by their numbers of atoms. ``labels`` are picks so far and ``taken`` with an atom in the bin, and one more if ``known`` has
-    any: what more of them brings falls as their number grows. So coverage and disagreement are one number, a few bad environments
-    do not take all picks, and wherever the list is cut, a larger budget keeps the picks of a smaller one.
+    The resolutions are those of the policy ``cover``, each twice as fine as the one before, from one bin for
+    everything to the atomic clusters. ``error`` is the calibrated error that is expected of a force there:
+    root mean square of the clusters in the bin, weighted by their numbers of atoms. ``labels`` are picks so
+    far and ``taken`` with an atom in the bin, and one more if ``known`` has any: what more of them brings
+    falls as their number grows. So coverage and disagreement are one number, a few bad environments do not
+    take all picks, and wherever the list is cut, a larger budget keeps the picks of a smaller one.
 
     Raises
     ------
@@ -54,7 +59,8 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     errors = pool.expected_errors
     if errors is None:
         raise UserError(
-            "select.policy: disagree needs a committee, which only a round after the first has (section `round`). Take cover or matpes."
+            "select.policy: disagree needs a committee, which only a round after the first has (section "
+            "`round`). Take cover or matpes."
         )
     bins, worth, first = [], [], 0
     for _, bin_of in resolutions(pool, _FINER):

@@ -28,7 +28,10 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 
 
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
-    """Pick the candidate whose structure is farthest from picks, ``taken`` and ``known``; the first from the origin, the mean of all."""
+    """Pick the candidate whose structure is farthest from picks, ``taken`` and ``known``.
+
+    The first from the origin, the mean of all.
+    """
     from scipy.spatial.distance import cdist  # noqa: PLC0415 - slow to import
 
     points = pool.structure_pcs.astype(float)

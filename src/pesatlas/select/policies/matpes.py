@@ -30,10 +30,10 @@ def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - ever
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
     """Pick, in every atomic cluster that is not ``known``, a structure with the fewest atoms.
 
-    The published recipe does not say which, where several are equally small, as all frames of one trajectory are. Here: one
-    that was picked already (``taken`` included), so that no label is spent twice on a cluster. Then the one that is a smallest
-    cell for the most clusters not yet served, then the nearest to the centre of its structure cluster, then the first by
-    ``snapshot_id``. The order is that of ``round_robin``.
+    The published recipe does not say which, where several are equally small, as all frames of one trajectory
+    are. Here: one that was picked already (``taken`` included), so that no label is spent twice on a cluster.
+    Then the one that is a smallest cell for the most clusters not yet served, then the nearest to the centre
+    of its structure cluster, then the first by ``snapshot_id``. The order is that of ``round_robin``.
     """
     members = defaultdict(list)
     for row, cluster in enumerate(pool.structure_clusters.tolist()):
@@ -76,4 +76,7 @@ def _cover(pool: Pool, members: list[int], taken: list[int], done: set[int]) -> 
 
 def _reason(pool: Pool, row: int, count: int) -> str:
     atoms, clusters = int(pool.n_atoms[row]), "atomic cluster" if count == 1 else "atomic clusters"
-    return f"smallest cell ({atoms} atom{'s' if atoms > 1 else ''}) in {count} {clusters} of structure cluster {pool.structure_clusters[row]}"
+    return (
+        f"smallest cell ({atoms} atom{'s' if atoms > 1 else ''}) in {count} {clusters} of structure cluster "
+        f"{pool.structure_clusters[row]}"
+    )

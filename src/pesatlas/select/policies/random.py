@@ -21,14 +21,17 @@ class Options(Section):
 
 
 def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - every policy is called this way
-    """Return the lot of each candidate: a hash of seed and ``snapshot_id``, so that no order or partition changes it."""
+    """Return the sample key of each candidate.
+
+    A hash of seed and ``snapshot_id``, so that no order or partition changes it.
+    """
     seed = f"{pool.seed}:".encode()
-    lots = [hashlib.blake2b(seed + name.encode(), digest_size=8).digest() for name in pool.ids.to_pylist()]
-    return [np.frombuffer(b"".join(lots), "<u8")]
+    keys = [hashlib.blake2b(seed + name.encode(), digest_size=8).digest() for name in pool.ids.to_pylist()]
+    return [np.frombuffer(b"".join(keys), "<u8")]
 
 
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - every policy is called this way
-    """Pick in the order of lots."""
+    """Pick in the order of random keys."""
     rows = np.argsort(order(pool, options)[0], kind="stable")
     kept = rows[~np.isin(rows, taken)]
-    return [Pick(row, "drawn by lot", 0) for row in kept.tolist()]
+    return [Pick(row, "at random", 0) for row in kept.tolist()]

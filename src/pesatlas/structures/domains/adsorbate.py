@@ -57,7 +57,8 @@ def molecule(name: str) -> tuple[np.ndarray, np.ndarray]:
         return np.array([atomic_numbers[name]]), np.zeros((1, 3))
     if name not in molecule_names:
         raise ValueError(
-            f"'{name}' is neither an element nor a molecule of the G2 set; those are {', '.join(molecule_names)}"
+            f"'{name}' is neither an element nor a molecule of the G2 set; those are "
+            f"{', '.join(molecule_names)}"
         )
     found = of_ase(name)
     return found.numbers, found.positions - [*found.positions[0, :2], found.positions[:, 2].min()]

@@ -1,7 +1,8 @@
 """Glasses: crystals melted and quenched by one schedule.
 
-The rate of the quench, (melt_K - final_K) / quench_ps, is that of simulations, 1e13 to 1e14 K/s, and far above that of experiments:
-what comes out is a liquid that froze, with more defects than a real glass, which is what a potential has to see.
+The rate of the quench, (melt_K - final_K) / quench_ps, is that of simulations, 1e13 to 1e14 K/s, and far
+above that of experiments: what comes out is a liquid that froze, with more defects than a real glass, which
+is what a potential has to see.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Bulk crystals: the unit cell and a supercell, at temperatures and pressures.
 
-The supercell rule: multiples start at 1x1x1; while the shortest perpendicular width of the cell (the distance between two
-opposite faces) is below ``min_length_A``, that direction gets one more repetition, unless the cell would then hold more than
-``max_atoms``. Of equal widths the earliest direction grows first.
+The supercell rule: multiples start at 1x1x1; while the shortest perpendicular width of the cell (the distance
+between two opposite faces) is below ``min_length_A``, that direction gets one more repetition, unless the
+cell would then hold more than ``max_atoms``. Of equal widths the earliest direction grows first.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,8 @@ def _once_each(values: list[float]) -> list[float]:
 def _gigapascal(value: float) -> float:
     if not -50 <= value <= 1000:
         raise ValueError(
-            f"{value:g} GPa is no pressure to explore; pressures are in GPa (1 atm is 0.000101325), from -50 to 1000"
+            f"{value:g} GPa is no pressure to explore; pressures are in GPa (1 atm is 0.000101325), from "
+            "-50 to 1000"
         )
     return value
 
@@ -94,7 +95,8 @@ class Options(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f"the condition {name} comes up twice in temperatures_K x pressures_GPa; list each value once"
+                    f"the condition {name} comes up twice in temperatures_K x pressures_GPa; list each "
+                    "value once"
                 )
         return self
 
@@ -112,7 +114,8 @@ def repetitions(cell: np.ndarray, n_atoms: int, rule: Supercell) -> tuple[int, i
     ----------
     cell : (3, 3), Å, rows are lattice vectors
     """
-    # the width across direction i is volume / area of the face spanned by the other two = 1 / |i-th reciprocal vector|
+    # the width across direction i is volume / area of the face spanned by the other two = 1 / |i-th
+    # reciprocal vector|
     widths = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     times = np.ones(3, dtype=int)
     while True:
@@ -128,7 +131,10 @@ def repetitions(cell: np.ndarray, n_atoms: int, rule: Supercell) -> tuple[int, i
 
 
 def cells(options: Options, crystal: Crystal) -> Iterator[Cell]:
-    """Yield the cells of one crystal. One that needs no supercell yields its unit cell, even if ``unit_cell`` is false."""
+    """Yield the cells of one crystal.
+
+    One that needs no supercell yields its unit cell, even if ``unit_cell`` is false.
+    """
     at = conditions(options)
     times = (
         repetitions(crystal.cell, len(crystal.numbers), options.supercell) if options.supercell else (1, 1, 1)

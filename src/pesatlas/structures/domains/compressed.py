@@ -1,9 +1,10 @@
 """Crystals under pressure: one cell per pressure, which starts at about its final volume.
 
-A crystal that is put under 300 GPa at its volume of 0 GPa is hit by a shock, heats up and may fall apart. So the start is scaled to
-V(P) by Murnaghan's equation of state (Proc. Natl. Acad. Sci. 30, 244 (1944)), B(P) = B0 + B' P, with a bulk modulus that need only
-be roughly right: the barostat, whose pace is set by 1/B(P), does the rest. Layered crystals start as they are: they give way between their
-layers, and scaled evenly, the layers would be hit. The barostat compresses them at V'/V = P / (B(P) tau), some tenths in a picosecond.
+A crystal that is put under 300 GPa at its volume of 0 GPa is hit by a shock, heats up and may fall apart. So
+the start is scaled to V(P) by Murnaghan's equation of state (Proc. Natl. Acad. Sci. 30, 244 (1944)), B(P) =
+B0 + B' P, with a bulk modulus that need only be roughly right: the barostat, whose pace is set by 1/B(P),
+does the rest. Layered crystals start as they are: they give way between their layers, and scaled evenly, the
+layers would be hit. The barostat compresses them at V'/V = P / (B(P) tau), some tenths in a picosecond.
 """
 
 from collections.abc import Iterator
@@ -54,7 +55,10 @@ class Options(Section):
 
 
 def modulus(options: Options, pressure: float) -> float:
-    """Return the bulk modulus (GPa) at a pressure (GPa) by the guess; never below a tenth of that at 0 GPa."""
+    """Return the bulk modulus (GPa) at a pressure (GPa) by the guess.
+
+    Never below a tenth of that at 0 GPa.
+    """
     b, slope = options.bulk_modulus_GPa, options.bulk_modulus_derivative
     return max(b + slope * pressure, 0.1 * b)
 

@@ -1,6 +1,7 @@
 """Crystals at a series of temperatures up to melting.
 
-Whether one has melted shows in column ``lindemann`` of the snapshots: frames with molten cells stay, for they are physics.
+Whether one has melted shows in column ``lindemann`` of the snapshots: frames with molten cells stay, for they
+are physics.
 """
 
 from collections.abc import Iterator

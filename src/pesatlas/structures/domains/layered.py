@@ -1,7 +1,7 @@
 """Layered crystals: forces between layers, which bulk dynamics at 300 K hardly visits.
 
-Layers are moved as a whole, apart (``spacing``) and along each other (``slide``), and the cell with them; these cells are not moved
-further. Dynamics are those of the crystal as it is.
+Layers are moved as a whole, apart (``spacing``) and along each other (``slide``), and the cell with them;
+these cells are not moved further. Dynamics are those of the crystal as it is.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Liquids: crystals melted far above their melting point, then brought to the temperatures of interest.
 
-A liquid has no shape to restore, so that with all angles free its cell would flow: only the size of the cell changes.
+A liquid has no shape to restore, so that with all angles free its cell would flow: only the size of the cell
+changes.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Crystals with atoms displaced at random: forces in all directions, without dynamics.
 
-Every coordinate is drawn from a normal distribution; the cell stays. Random numbers follow from the id of the crystal, the
-displacement and the number of the copy.
+Every coordinate is drawn from a normal distribution; the cell stays. Random numbers follow from the id of the
+crystal, the displacement and the number of the copy.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """Crystals under finite strain: the stresses that determine elastic constants, and larger ones.
 
-The cell is h (1 + e) with a symmetric strain e, and is held there; atoms move along. ``volume`` is a change of all lengths,
-``xx`` ... of one, ``yz`` ... a shear, whose magnitude is the tensor's component (half the engineering strain).
+The cell is h (1 + e) with a symmetric strain e, and is held there; atoms move along. ``volume`` is a change
+of all lengths, ``xx`` ... of one, ``yz`` ... a shear, whose magnitude is the tensor's component (half the
+engineering strain).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
 """Slabs: surfaces by Miller index and termination, with pymatgen's ``SlabGenerator``.
 
-The barostat moves the cell in the plane alone, so that the vacuum stays; so do both surfaces, which are free. A slab with a dipole
-across it is refused: its energy depends on the vacuum, and mending that with a dipole correction would be another reference level.
+The barostat moves the cell in the plane alone, so that the vacuum stays; so do both surfaces, which are free.
+A slab with a dipole across it is refused: its energy depends on the vacuum, and mending that with a dipole
+correction would be another reference level.
 """
 
 import warnings
@@ -55,7 +56,8 @@ def slabs(options: Any, crystal: Crystal) -> Iterator[tuple[str, Crystal | Refus
     from pymatgen.symmetry.analyzer import SpacegroupAnalyzer  # noqa: PLC0415 - as above
 
     with warnings.catch_warnings():
-        # pymatgen says what it guesses; here the guess is used for one question, which has an answer in the table
+        # pymatgen says what it guesses; here the guess is used for one question, which has an answer in the
+        # table
         warnings.simplefilter("ignore")
         conventional = SpacegroupAnalyzer(to_pymatgen(crystal)).get_conventional_standard_structure()
         conventional.add_oxidation_state_by_guess()
@@ -89,7 +91,8 @@ def _checked(name: str, slab: Any, options: Any, crystal: Crystal) -> Crystal | 
         return Refused(name, FailureReason.POLAR, detail)
     if abs(dipole) > _DIPOLE_E_PER_A:
         detail = (
-            f"by its formal charges the slab has a dipole of {dipole:.2g} e/Å across it, so that its energy depends on the vacuum; "
+            f"by its formal charges the slab has a dipole of {dipole:.2g} e/Å across it, so that its energy "
+            "depends on the vacuum; "
             "a dipole correction would be another reference level"
         )
         return Refused(name, FailureReason.POLAR, detail)
@@ -97,7 +100,10 @@ def _checked(name: str, slab: Any, options: Any, crystal: Crystal) -> Crystal | 
 
 
 def _in_one_piece(crystal: Crystal) -> Crystal:
-    """Return a flat slab not cut by the boundary of the cell: heights are counted from the middle of the largest gap."""
+    """Return a flat slab not cut by the boundary of the cell.
+
+    Heights are counted from the middle of the largest gap.
+    """
     scaled = crystal.positions @ np.linalg.inv(crystal.cell)
     heights = np.sort(scaled[:, 2] % 1)
     gaps = np.diff(np.append(heights, heights[0] + 1))

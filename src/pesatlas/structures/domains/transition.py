@@ -1,6 +1,7 @@
 """Transition states: an atom hops into a neighbouring vacancy along the minimum energy path.
 
-Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.minimum_energy_paths`` relaxes both and finds the path.
+Here are only the two states, as the crystal's sites give them; ``pesatlas.explore.minimum_energy_paths``
+relaxes both and finds the path.
 """
 
 from collections import Counter

@@ -1,7 +1,8 @@
 """Built-in crystals: well-known, cheap for DFT, stable at room temperature.
 
-Lattice constants are experimental ones at room temperature, from R. W. G. Wyckoff, Crystal Structures, 2nd ed., vol. 1 (1963), as
-tabulated also in C. Kittel, Introduction to Solid State Physics, 8th ed. (2005), chapter 1; other sources are named in place.
+Lattice constants are experimental ones at room temperature, from R. W. G. Wyckoff, Crystal Structures, 2nd
+ed., vol. 1 (1963), as tabulated also in C. Kittel, Introduction to Solid State Physics, 8th ed. (2005),
+chapter 1; other sources are named in place.
 """
 
 from collections.abc import Iterator

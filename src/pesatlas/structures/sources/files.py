@@ -23,7 +23,9 @@ class Options(Section):
     kind: Literal["files"] = Field("files", description="files, folders and globs")
     paths: list[str] = Field(
         min_length=1,
-        description="files, folders (with all below them) and globs such as cells/**/*.cif, relative to the working directory; "
+        description="files, folders (with all below them) and globs such as cells/**/*.cif, relative to the "
+        "working "
+        "directory; "
         f"formats: {readers.FORMATS}",
     )
     licence: str | None = Runtime(
@@ -79,7 +81,8 @@ def expand(text: str) -> list[Path]:
         what = f"matches {len(found)} files"
     else:
         raise UserError(
-            f"paths: '{text}' does not exist (looked from the working directory {Path.cwd()}). Correct the path."
+            f"paths: '{text}' does not exist (looked from the working directory {Path.cwd()}). Correct the "
+            "path."
         )
     # names that start with a dot are hidden, and temporary files of this program among them
     visible = [p for p in found if not any(part.startswith(".") and part != ".." for part in p.parts)]
@@ -87,7 +90,8 @@ def expand(text: str) -> list[Path]:
     files = sorted(p for p in tables if readers.format_of(p) is not None)
     if not files:
         raise UserError(
-            f"paths: '{text}' {what}, and none of them has a known format. Known: {readers.FORMATS}. Correct the path."
+            f"paths: '{text}' {what}, and none of them has a known format. Known: {readers.FORMATS}. "
+            "Correct the path."
         )
     if len(files) < len(found):
         log.info(

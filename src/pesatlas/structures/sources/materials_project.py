@@ -1,7 +1,7 @@
 """Crystals from the Materials Project: fetched once into a Parquet file, then read from there.
 
-``fetch`` is the only function that uses the network. The key is read from the environment and is never written or logged.
-The cache is replaced only when it was fetched with other filters.
+``fetch`` is the only function that uses the network. The key is read from the environment and is never
+written or logged. The cache is replaced only when it was fetched with other filters.
 """
 
 import importlib.util
@@ -31,7 +31,10 @@ LICENCE_GNOME = "CC BY-NC 4.0 (those from GNoME: no commercial use)"
 _QUERY = b"pesatlas.query"
 _VERSION = b"pesatlas.database_version"
 _FIELDS = ["material_id", "structure", "energy_above_hull"]
-_COLUMNS = "structure_id (text), numbers (list of uint8), cell_A (9 float64, rows are lattice vectors), positions_A (list of float64, Cartesian)"
+_COLUMNS = (
+    "structure_id (text), numbers (list of uint8), cell_A (9 float64, rows are lattice vectors), "
+    "positions_A (list of float64, Cartesian)"
+)
 
 
 class Options(Section):
@@ -80,12 +83,15 @@ def check(options: Options) -> None:
 def _check_can_fetch(options: Options) -> None:
     if not os.environ.get(KEY):
         raise UserError(
-            f"cache: '{options.cache}' does not exist and the environment variable {KEY} is not set. Get a key from the dashboard of your "
-            f"Materials Project account and `export {KEY}=...`, or put a Parquet file at that path with the columns {_COLUMNS}."
+            f"cache: '{options.cache}' does not exist and the environment variable {KEY} is not set. Get a "
+            "key from the dashboard of your "
+            f"Materials Project account and `export {KEY}=...`, or put a Parquet file at that path with the "
+            f"columns {_COLUMNS}."
         )
     if importlib.util.find_spec("mp_api") is None:
         raise UserError(
-            f"cache: '{options.cache}' does not exist and mp-api, which fetches it, is not installed: pip install 'pesatlas[mp]'."
+            f"cache: '{options.cache}' does not exist and mp-api, which fetches it, is not installed: pip "
+            "install 'pesatlas[mp]'."
         )
 
 
@@ -98,15 +104,18 @@ def _check_cache(options: Options) -> str:
         metadata = pq.read_schema(options.cache).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(
-            f"cache: '{options.cache}' is not a readable Parquet file ({error}). Delete it; it will be fetched again."
+            f"cache: '{options.cache}' is not a readable Parquet file ({error}). Delete it; it will be "
+            "fetched again."
         ) from error
     if _QUERY in metadata:
         # mp-api's own default, which older versions of this program left to it
         fetched = {"include_gnome": True} | json.loads(metadata[_QUERY])
         if fetched != options.query():
             raise UserError(
-                f"cache: '{options.cache}' was fetched with other filters ({_words(fetched)}) than the configuration has "
-                f"({_words(options.query())}). Set the filters back, name another file in cache, or delete it to fetch again."
+                f"cache: '{options.cache}' was fetched with other filters ({_words(fetched)}) than the "
+                "configuration has "
+                f"({_words(options.query())}). Set the filters back, name another file in cache, or delete "
+                "it to fetch again."
             )
     return metadata.get(_VERSION, b"unknown").decode()
 
@@ -131,7 +140,8 @@ def load(options: Options) -> Iterator[Read]:
     path = Path(options.cache)
     if not path.is_file():
         raise UserError(
-            f"cache: '{path}' does not exist: fetch_structures makes it; run that where there is a network and {KEY} is set."
+            f"cache: '{path}' does not exist: fetch_structures makes it; run that where there is a network "
+            f"and {KEY} is set."
         )
     source = f"materials_project {_check_cache(options)}"
     try:
@@ -172,7 +182,8 @@ def fetch(options: Options, rester: Any = None) -> None:
         # a client's message may quote the request
         message = str(error).replace(os.environ.get(KEY) or "\0", "***")
         raise UserError(
-            f"the Materials Project did not answer the query: {type(error).__name__}: {message}. Nothing was written; run again."
+            f"the Materials Project did not answer the query: {type(error).__name__}: {message}. Nothing "
+            "was written; run again."
         ) from None
     if not documents:
         raise UserError(

@@ -23,7 +23,10 @@ from pesatlas.tables import check_entry, iter_table, read_table
 log = logging.getLogger(__name__)
 
 _MORE = 20
-"""So many times the frames that are wanted are compared with one another; of the others only their distance to the picks counts."""
+"""So many times the frames that are wanted are compared with one another.
+
+Of the others only their distance to the picks counts.
+"""
 _COLUMNS = ["snapshot_id", "structure_id", "numbers", "cell_A", "positions_A"]
 
 
@@ -61,8 +64,8 @@ def licence(options: Options) -> str:
 def load(options: Options) -> Iterator[Read]:
     """Yield the frames, farthest first, named after their crystal and a hash of their ``snapshot_id``.
 
-    Distances are between structures in the weighted principal components that the campaign selected in. A frame that is taken counts as
-    a pick for the next one, so that no trajectory gives all of them.
+    Distances are between structures in the weighted principal components that the campaign selected in. A
+    frame that is taken counts as a pick for the next one, so that no trajectory gives all of them.
 
     Raises
     ------
@@ -108,7 +111,8 @@ def _files(results: Path, manifest: dict[str, Any], table: str) -> list[Path]:
     missing = [path for path in found if not path.is_file()]
     if missing or not found:
         raise UserError(
-            f"{(missing or [results])[0]}: the table '{table}' is not there, and frames to start from cannot be found without it. A release has "
+            f"{(missing or [results])[0]}: the table '{table}' is not there, and frames to start from "
+            "cannot be found without it. A release has "
             "no pool; name the folder of the campaign itself."
         )
     return found

@@ -17,7 +17,7 @@ from pesatlas.frames.frame import Frame, UnusableFrame, check_usable
 from pesatlas.label.backend import Failed
 from pesatlas.label.vasp.check_outputs import find_fault, stress
 from pesatlas.label.vasp.existing.find import FoundRun, Search
-from pesatlas.label.vasp.existing.settings import Head, RunSettings, count_steps, read_head
+from pesatlas.label.vasp.existing.settings import RunHeader, RunSettings, count_steps, read_header
 from pesatlas.label.vasp.inputs import Inputs
 from pesatlas.label.vasp.open_files import BadOutputError, TornError, open_file
 from pesatlas.label.vasp.outcar import Outcar, read_outcar
@@ -50,8 +50,9 @@ class ExistingLabel:
 def labels_in(search: Search) -> Iterator[tuple[str, ExistingLabel | Failed]]:
     """Yield every run that a search finds, by its name: its label, or why it has none.
 
-    Of labels with the same ``vasprun.xml`` all but one have none: the first with an OUTCAR stays, else the first. From a
-    label without OUTCAR on, the next ones wait in a file until all runs are read, for a copy may have one.
+    Of labels with the same ``vasprun.xml`` all but one have none: the first with an OUTCAR stays, else the
+    first. From a label without OUTCAR on, the next ones wait in a file until all runs are read, for a copy
+    may have one.
     """
     best: dict[str, tuple[int, str, bool]] = {}
     waits, count = False, 0
@@ -134,18 +135,18 @@ def _read_static(found: FoundRun, file: Path) -> ExistingLabel | Failed:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run = read_run(file)
-        head = read_head(file)
+        header = read_header(file)
         outcar = read_outcar(found.outcar) if found.outcar else None
-    structure = _structure(head) or run.structure
+    structure = _structure(header) or run.structure
     notes = [] if outcar else [NO_OUTCAR]
     if outcar is not None and outcar.moments_muB is None and outcar.spin == "collinear":
         # of an own label that is a failure, for r2SCAN starts from them; here it is a null that says why
         outcar = replace(outcar, spin="none")
         notes.append(NO_MOMENTS)
-    if outcar is not None and outcar.vdw_eV and not head.settings.get("IVDW"):
+    if outcar is not None and outcar.vdw_eV and not header.settings.get("IVDW"):
         # a VASP with a correction that its vasprun.xml does not tell
-        told = {**head.settings.incar, "IVDW": f"not told, but OUTCAR has vdW of {outcar.vdw_eV:.4f} eV"}
-        head = replace(head, settings=replace(head.settings, incar=told))
+        told = {**header.settings.incar, "IVDW": f"not told, but OUTCAR has vdW of {outcar.vdw_eV:.4f} eV"}
+        header = replace(header, settings=replace(header.settings, incar=told))
     failed = _fault(structure, run, outcar)
     if failed:
         return failed
@@ -157,7 +158,7 @@ def _read_static(found: FoundRun, file: Path) -> ExistingLabel | Failed:
     except UnusableFrame as why:
         return Failed(why.reason, why.detail)
     notes += [_first_line(each, file.parent) for each in caught if issubclass(each.category, UserWarning)]
-    return _label(found.name, head, structure, run, outcar, tuple(dict.fromkeys(notes)))
+    return _label(found.name, header, structure, run, outcar, tuple(dict.fromkeys(notes)))
 
 
 def _first_line(warning: warnings.WarningMessage, folder: Path) -> str:
@@ -166,7 +167,10 @@ def _first_line(warning: warnings.WarningMessage, folder: Path) -> str:
 
 
 def _fault(structure: Structure, run: Run, outcar: Outcar | None) -> Failed | None:
-    """Return why the outputs are no label, by the rules for own calculations; what their level is comes later."""
+    """Return why the outputs are no label, by the rules for own calculations.
+
+    What their level is comes later.
+    """
     if outcar is not None:
         metagga = str(run.incar.get("METAGGA", "--")).upper().replace("NONE", "--")
         functional: Any = "PBE" if metagga == "--" else metagga
@@ -184,14 +188,21 @@ def _fault(structure: Structure, run: Run, outcar: Outcar | None) -> Failed | No
     return None
 
 
-def _structure(head: Head) -> Structure | None:
-    if head.cell is None or head.positions is None:
+def _structure(header: RunHeader) -> Structure | None:
+    if header.cell is None or header.positions is None:
         return None
-    return Structure(Lattice(head.cell), head.numbers.tolist(), head.positions, coords_are_cartesian=True)
+    return Structure(
+        Lattice(header.cell), header.numbers.tolist(), header.positions, coords_are_cartesian=True
+    )
 
 
 def _label(
-    name: str, head: Head, structure: Structure, run: Run, outcar: Outcar | None, notes: tuple[str, ...]
+    name: str,
+    header: RunHeader,
+    structure: Structure,
+    run: Run,
+    outcar: Outcar | None,
+    notes: tuple[str, ...],
 ) -> ExistingLabel:
     cell = structure.lattice.matrix
     row = {
@@ -206,7 +217,7 @@ def _label(
         "stress_eV_per_A3": stress(run.stress),
         "magmoms_muB": outcar.moments_muB if outcar else None,
         "band_gap_eV": run.band_gap_eV,
-        "code": f"vasp {head.settings.version}",
-        "settings": json.dumps({**head.settings.as_json(), "notes": notes}),
+        "code": f"vasp {header.settings.version}",
+        "settings": json.dumps({**header.settings.as_json(), "notes": notes}),
     }
-    return ExistingLabel(head.settings, np.array(cell), row, notes)
+    return ExistingLabel(header.settings, np.array(cell), row, notes)

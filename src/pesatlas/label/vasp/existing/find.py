@@ -65,7 +65,8 @@ class Search:
 
     Attributes
     ----------
-    put_aside : outputs that were put aside under another name (``OUTCAR.orig``) and archives of custodian's errors
+    put_aside : outputs that were put aside under another name (``OUTCAR.orig``) and archives of custodian's
+        errors
     """
 
     def __init__(self, places: Sequence[str]) -> None:
@@ -76,7 +77,10 @@ class Search:
         self._seen: set[Path] = set()
 
     def runs(self) -> Iterator[FoundRun]:
-        """Yield every run once, in the order of names; files of one from an archive are there until the next is asked for."""
+        """Yield every run once, in the order of names.
+
+        Files of one from an archive are there until the next is asked for.
+        """
         for path in self._paths:
             name = Path(os.path.abspath(path)).relative_to(self._base).as_posix()  # noqa: PTH100
             if path.is_dir():
@@ -102,7 +106,9 @@ class Search:
                 yield from self._store(here, where)
 
     def _files(self, paths: Sequence[Path], where: str, named: Path | None = None) -> Iterator[FoundRun]:
-        """Yield the runs whose files lie side by side: those whose names differ from VASP's by the same belong together.
+        """Yield the runs whose files lie side by side.
+
+        Those whose names differ from VASP's by the same belong together.
 
         ``named``: only the run that this file is of.
         """
@@ -167,7 +173,10 @@ class Search:
 
 
 def _short(key: str) -> str:
-    """Return what an output's name has beyond VASP's without what joins them: ``relax1`` of ``.relax1``, ``-2`` of ``--2``."""
+    """Return what an output's name has beyond VASP's without what joins them.
+
+    ``relax1`` of ``.relax1``, ``-2`` of ``--2``.
+    """
     return re.sub(r"^[._-]|[._-]$", "", key)
 
 
@@ -187,7 +196,8 @@ def _expand(place: str) -> list[Path]:
         known = path.is_dir() or _is_output(path) or _is_archive(path)
         if not known:
             raise UserError(
-                f"{place}: neither a folder, an archive (.tar, .tar.gz, .tar.zst, .zip, ...), a vasprun.xml nor an OUTCAR."
+                f"{place}: neither a folder, an archive (.tar, .tar.gz, .tar.zst, .zip, ...), a vasprun.xml "
+                "nor an OUTCAR."
             )
         return [path]
     if any(sign in place for sign in "*?["):
@@ -197,7 +207,8 @@ def _expand(place: str) -> list[Path]:
         if chosen:
             return chosen
         raise UserError(
-            f"'{place}' matches {len(found)} files, none of them a folder, an archive or outputs of VASP. Correct the pattern."
+            f"'{place}' matches {len(found)} files, none of them a folder, an archive or outputs of VASP. "
+            "Correct the pattern."
         )
     raise UserError(f"{place}: no such file or folder (looked from {Path.cwd()}). Correct the path.")
 
@@ -216,7 +227,10 @@ def _wanted(name: str) -> bool:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Write the outputs and archives that an archive holds below ``folder``; nothing of it can lie elsewhere."""
+    """Write the outputs and archives that an archive holds below ``folder``.
+
+    Nothing of it can lie elsewhere.
+    """
     if path.suffix.lower() == ".zip":
         with zipfile.ZipFile(path) as zipped:
             for entry in zipped.infolist():

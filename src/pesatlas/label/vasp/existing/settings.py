@@ -56,7 +56,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class Head:
+class RunHeader:
     """What stands in ``vasprun.xml`` before the first step.
 
     Attributes
@@ -85,7 +85,7 @@ _USED = frozenset(
 )
 
 
-def read_head(path: Path) -> Head:
+def read_header(path: Path) -> RunHeader:
     """Read the settings and the crystal of a plain ``vasprun.xml``, as far as its first step.
 
     Raises
@@ -122,7 +122,7 @@ def read_head(path: Path) -> Head:
         **found["kpoints"],
     )
     numbers = np.array([atomic_number(s) for s in symbols])
-    return Head(settings, numbers, cell, None if fractional is None else fractional @ cell)
+    return RunHeader(settings, numbers, cell, None if fractional is None else fractional @ cell)
 
 
 def count_steps(path: Path) -> int:
@@ -132,7 +132,10 @@ def count_steps(path: Path) -> int:
 
 
 def _parts(path: Path) -> Iterator[Any]:
-    """Yield the elements below the root before the first step; VASP's bytes that are no XML are passed over."""
+    """Yield the elements below the root before the first step.
+
+    VASP's bytes that are no XML are passed over.
+    """
     depth = 0
     with path.open("rb") as handle:
         steps = etree.iterparse(

@@ -1,0 +1,100 @@
+"""Plain words: lines that fit a screen, docstrings that begin with the thing, names of the field."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("src", "tests", "scripts", "workflow", "benchmarks")
+PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
+WIDEST = 110
+# what the linter takes for no part of a line
+PRAGMA = re.compile(r"  # (noqa|type: ignore|fmt: skip).*")
+QUESTIONS = {"What", "Where", "How", "When", "Who", "Whether", "Which", "Why"}
+RETIRED = {
+    # today's name
+    "judged": "benchmarked",
+    "Judged": "BenchmarkedPotential",
+    "Beware:": "Warning:",
+    "Spoken": "Violation",
+    "objections": "quarantine_reasons",
+    "mishap_key": "failure_key",
+    "Misses": "MissingLabels",
+    "_Tries": "Attempts",
+    "Standing": "TrainingState",
+    "Workplace": "Workdir",
+    "runs_of_atoms": "chunks_by_atoms",
+    "read_given": "read_external",
+    "atoms_together": "atoms_per_chunk",
+    "why_not": "rejection_reason",
+    "unpicked": "not_selected",
+    "head_text": "controller_text",
+    "see_doctor": "run_doctor",
+    "before_people": "console_progress",
+    "in_words": "a name with _text or format_",
+    "held against": "compared with",
+}
+"""Words that are not used as names any more, and what to write."""
+CODE = ("src", "scripts", "workflow")
+
+
+def unwrapped(path):
+    """Return lines that nobody wraps: data and programs in strings, tables that are not formatted."""
+    text = path.read_text()
+    lines = text.splitlines()
+    nodes = list(ast.walk(ast.parse(text)))
+    documents = {
+        node.body[0].lineno
+        for node in nodes
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.expr | ast.stmt) and "# fmt: skip" in lines[node.end_lineno - 1]:
+            found.update(range(node.lineno, node.end_lineno + 1))
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        first, last = token.start[0], token.end[0]
+        if token.type == tokenize.STRING and last > first and first not in documents:
+            found.update(range(first, last + 1))
+    return found
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "Snakefile"])
+def test_lines_fit(folder):
+    wide = []
+    for path in [*PYTHON, *RULES]:
+        if path.relative_to(ROOT).parts[0] == folder:
+            lines = enumerate(path.read_text().splitlines(), 1)
+            long = [number for number, line in lines if len(PRAGMA.sub("", line)) > WIDEST]
+            if long and path.suffix == ".py":
+                long = sorted(set(long) - unwrapped(path))
+            wide += [f"{path.relative_to(ROOT)}:{number}" for number in long]
+    assert wide == []
+
+
+def test_docstrings_of_modules_begin_with_the_thing():
+    questions = [
+        str(path.relative_to(ROOT))
+        for path in PYTHON
+        if (ast.get_docstring(ast.parse(path.read_text())) or "-").split()[0].rstrip(":,") in QUESTIONS
+    ]
+    assert questions == []
+
+
+def test_words_that_were_replaced_stay_away():
+    pattern = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, RETIRED)) + r")(?!\w)")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[1]}, write {RETIRED[match[1]]}"
+        for path in [*PYTHON, *RULES]
+        if path.relative_to(ROOT).parts[0] in {*CODE, "Snakefile"}
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for match in pattern.finditer(line)
+    ]
+    assert found == []
