@@ -25,7 +25,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,14 +33,14 @@ from growth import write_shard
 from scipy.spatial import KDTree
 from sklearn.cluster import Birch
 
+from pesatlas.campaign.layout import below
 from pesatlas.config.select import Select
-from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
-from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.grid import Gathering
 from pesatlas.select.pca import Pca, fit_pca
 from pesatlas.select.pick import pick_snapshots
+from pesatlas.select.select_frames import cluster_frames
 from pesatlas.select.shards import read_projected
 from pesatlas.tables import read_table
 
@@ -215,6 +214,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from pesatlas.select.pca import Pca
+from pesatlas.select.select_frames import cluster_frames
 from pesatlas.select.shards import read_projected
 from pesatlas.tables.moments import Moments
 pca, paths = Pca.read(Path(sys.argv[1])), [Path(p) for p in sys.argv[2:]]
@@ -244,7 +244,7 @@ def scan(_: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shards = [write_shard(folder, str(i), list(range(50 * i, 50 * i + 50)), 100) for i in range(6)]
-        fit_pca(campaign(), [shard.moments for shard in shards], folder / "pca.npz")
+        fit_pca(Select(), [shard.moments for shard in shards], folder / "pca.npz")
         found = run(sys.executable, SCAN, folder / "pca.npz", *[shard.features for shard in shards])
     atoms, size, dimension, components = found["selected"]
     moments, project, read = (1e6 * t / atoms for t in found["times"])
@@ -255,15 +255,6 @@ def scan(_: argparse.Namespace) -> None:
         f"projecting {project:.2f}.\n"
         f"16 billion atoms: 1.6e4 x ({moments:.2f} + {PASSES} x {read:.2f}) s = "
         f"{4.44 * (moments + PASSES * read):.0f} CPU h"
-    )
-
-
-def campaign(**select: Any) -> Any:
-    """Return what the stage reads of a campaign."""
-    return SimpleNamespace(
-        campaign=SimpleNamespace(seed=1),
-        select=Select(include_equilibrium=False, target=10**6, **select),
-        label=SimpleNamespace(structures_per_job=400),
     )
 
 
@@ -293,27 +284,24 @@ class RealPool:
 
     def select(self, name: str, **options: Any) -> list[int]:
         """Run the stage, and return the rows of its picks in their order."""
-        settings = campaign(**options)
-        path = {n: self.work / f"{name}.{n}" for n in ("g.npz", "s.npz", "h.npz", "a.npz", "c.parquet")}
-        path |= {n: self.work / f"{name}.{n}" for n in ("k.parquet", "k.npy", "selection.parquet")}
-        grid_structures(settings, self.features, self.pca, path["g.npz"])
-        cluster_structures(settings, [path["g.npz"]], self.pca, path["s.npz"])
-        grid_atoms(settings, self.features, self.pca, path["s.npz"], path["h.npz"])
-        cluster_atoms(settings, [path["h.npz"]], path["s.npz"], path["a.npz"])
-        assign_frames(self.features, self.pca, path["s.npz"], path["a.npz"], path["c.parquet"])
-        find_candidates(
-            settings, self.snapshots, path["c.parquet"], path["a.npz"], path["k.parquet"], path["k.npy"]
-        )
+        settings = Select(include_equilibrium=False, target=10**6, **options)
+        folder = self.work / name
+        (clusters,) = cluster_frames(settings, {"00000": self.features}, self.pca, folder).values()
+        atoms, candidates = below(folder, "atom_centres"), below(folder, "candidates", group="00000")
+        geometries, selection = below(folder, "geometries", group="00000"), below(folder, "selection")
+        find_candidates(settings, 1, self.snapshots, clusters, atoms, candidates, geometries)
         pick_snapshots(
             settings,
+            1,
             self.snapshots,
-            [path["k.parquet"]],
-            [path["k.npy"]],
-            atoms=path["a.npz"],
+            [candidates],
+            [geometries],
+            atoms=atoms,
             reference=None,
-            selection=path["selection.parquet"],
+            selection=selection,
+            structures_per_job=400,
         )
-        table = read_table(path["selection.parquet"], "selection", ["snapshot_id"])
+        table = read_table(selection, "selection", ["snapshot_id"])
         return [self.place[name] for name in table["snapshot_id"].to_pylist()]
 
     def cost(self, rows: list[int]) -> np.ndarray:

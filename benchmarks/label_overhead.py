@@ -47,7 +47,15 @@ def run_batch(folder: Path, name: str, script: Path, selection: Path) -> None:
     out = folder / name
     out.mkdir()
     campaign = Campaign.model_validate(raw)
-    label_batch(campaign, 0, selection, out / "labels.parquet", out / "failures.parquet", out)
+    label_batch(
+        campaign.label,
+        campaign.campaign,
+        0,
+        selection=selection,
+        labels=out / "labels.parquet",
+        failures=out / "failures.parquet",
+        work=out,
+    )
     verdicts = read_table(out / "labels.parquet", "labels").column("verdict").to_pylist()
     print(f"{name}: {len(verdicts)} labels, {verdicts.count('accepted')} accepted")
 

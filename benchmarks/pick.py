@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,20 +107,18 @@ def write_snapshots(folder: Path, rng: np.random.Generator) -> None:
 def measure(folder: Path, policy: str) -> None:
     """Pick by ``policy``, and print what it took."""
     target = TARGETS.get(policy, 10**6)
-    campaign: Any = SimpleNamespace(
-        campaign=SimpleNamespace(seed=1),
-        select=Select(target=target, policy={"kind": policy}, include_equilibrium=False),
-        label=SimpleNamespace(structures_per_job=400),
-    )
+    settings = Select(target=target, policy={"kind": policy}, include_equilibrium=False)
     start = time.process_time()
     pick_snapshots(
-        campaign,
+        settings,
+        1,
         [folder / f"{group:05d}.parquet" for group in range(GROUPS)],
         [folder / f"{group:05d}.candidates.parquet" for group in range(GROUPS)],
         [folder / f"{group:05d}.npy" for group in range(GROUPS)],
         atoms=folder / "atoms.npz",
         reference=None,
         selection=folder / f"{policy}.parquet",
+        structures_per_job=400,
     )
     entry = read_entry(folder / f"{policy}.parquet")
     answer = {

@@ -4,8 +4,10 @@ The same functions in the same order, one batch of each kind.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from pesatlas.campaign.layout import REFERENCE, below, numbered
 from pesatlas.campaign.rounds import references
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
@@ -13,16 +15,9 @@ from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.explore.explore_batch import run_md
 from pesatlas.label.batch import label_batch
 from pesatlas.label.isolated_atoms import label_atoms
-from pesatlas.select.assign import assign_frames
 from pesatlas.select.calibrate import calibrate_disagreement
-from pesatlas.select.candidates import find_candidates
-from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.disagreement import measure_disagreement
-from pesatlas.select.expected_errors import Committee
-from pesatlas.select.pca import fit_pca
-from pesatlas.select.pick import pick_snapshots
-from pesatlas.select.quality import draw_frames, measure_selection
-from pesatlas.select.reference import Reference
+from pesatlas.select.select_frames import Disagreement, EncodedFrames, select_frames
 from pesatlas.structures.external import read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
@@ -35,86 +30,81 @@ def explore(campaign: Campaign, folder: Path) -> Path:
     """
     results = folder / "results"
     structures = results / "structures.parquet"
-    prepare_structures(campaign, structures, results / "failures/structures.parquet")
+    failures = results / "failures/structures.parquet"
+    prepare_structures(campaign.structures, campaign.explore, campaign.label.backend, structures, failures)
     for batch in range(read_entry(structures).counts["batches"]):
         snapshots = results / f"snapshots/{batch:05d}.parquet"
         failures = results / f"failures/explore/{batch:05d}.parquet"
-        run_md(campaign, batch, structures, snapshots, failures, folder / "work/explore")
-        encode_snapshots(campaign, snapshots, *_features(results, f"{batch:05d}"))
+        run_md(
+            campaign.explore,
+            campaign.campaign,
+            batch,
+            structures=structures,
+            snapshots=snapshots,
+            failures=failures,
+            work=folder / "work/explore",
+        )
+        encode_snapshots(campaign.encode, snapshots, *_features(results, f"{batch:05d}"))
     if references(campaign):
         snapshots = results / "snapshots/reference.parquet"
         read_external(references(campaign), snapshots, results / "failures/reference.parquet")
-        encode_snapshots(campaign, snapshots, *_features(results, "reference"))
+        encode_snapshots(campaign.encode, snapshots, *_features(results, "reference"))
     return results
 
 
 def select(campaign: Campaign, folder: Path) -> Path:
     """Pick frames of what was explored; return the selection."""
     results = folder / "results"
-    batches = sorted(p.stem for p in (results / "snapshots").glob("?????.parquet"))
-    groups = {"00000": batches} | ({"reference": ["reference"]} if references(campaign) else {})
-    shards = [results / f"snapshots/{batch}.parquet" for batch in batches]
-    place = results / "select"
-    pca, structures, atoms = (place / f"{name}.npz" for name in ("pca", "structures", "atoms"))
-    features = {name: [_features(results, b)[0] for b in part] for name, part in groups.items()}
-    fit_pca(campaign, [_features(results, b)[1] for part in groups.values() for b in part], pca)
-    grids = {name: place / f"grid/{name}.structures.npz" for name in groups}
-    for name, cells in grids.items():
-        grid_structures(campaign, features[name], pca, cells)
-    cluster_structures(campaign, list(grids.values()), pca, structures)
-    grids = {name: place / f"grid/{name}.atoms.npz" for name in groups}
-    for name, cells in grids.items():
-        grid_atoms(campaign, features[name], pca, structures, cells)
-    cluster_atoms(campaign, list(grids.values()), structures, atoms)
-    clusters = {name: place / f"clusters/{name}.parquet" for name in groups}
-    for name, table in clusters.items():
-        assign_frames(features[name], pca, structures, atoms, table)
-    candidates, geometries = place / "candidates/00000.parquet", place / "candidates/00000.npy"
-    find_candidates(campaign, shards, clusters["00000"], atoms, candidates, geometries)
-    draw_frames(campaign, features["00000"], pca, place / "drawn/00000.npz")
     committee = None
     if campaign.round:
-        committee = Committee([place / "disagreement/00000.parquet"], place / "calibration.parquet")
-        calibrate_disagreement(campaign, committee.calibration)
-        measure_disagreement(campaign, shards, clusters["00000"], candidates, committee.disagreement[0])
-    known = None
-    if references(campaign):
-        known = Reference(results / "snapshots/reference.parquet", clusters["reference"])
-    selection = results / "selection.parquet"
-    pick_snapshots(
-        campaign,
-        shards,
-        [candidates],
-        [geometries],
-        atoms=atoms,
-        reference=known,
-        selection=selection,
+        committee = Disagreement(partial(measure_disagreement, campaign.round), below(results, "calibration"))
+        level = campaign.round.level or campaign.label.levels[0]
+        calibrate_disagreement(campaign.round, level, campaign.campaign.seed, committee.calibration)
+    select_frames(
+        campaign.select,
+        campaign.campaign.seed,
+        [_encoded(results, [path.stem for path in numbered(results, "snapshots")])],
+        results,
+        structures_per_job=campaign.label.structures_per_job,
+        reference=_encoded(results, [REFERENCE]) if references(campaign) else None,
         committee=committee,
     )
-    drawn = [place / "drawn/00000.npz"]
-    quality = place / "quality.parquet"
-    before: Sequence[Path] = features.get("reference", ())
-    measure_selection(campaign, drawn, features["00000"], pca, selection, quality, reference=before)
-    return selection
+    return below(results, "selection")
 
 
 def label(campaign: Campaign, folder: Path) -> Path:
     """Label what was picked, and collect the dataset; return the folder of results."""
     results, work = folder / "results", folder / "work/label"
     label_atoms(
-        campaign,
-        results / "structures.parquet",
-        results / "labels/atoms.parquet",
-        results / "failures/atoms.parquet",
-        work,
+        campaign.label,
+        campaign.campaign,
+        structures=results / "structures.parquet",
+        atoms=results / "labels/atoms.parquet",
+        failures=results / "failures/atoms.parquet",
+        work=work,
     )
     files = [results / f"labels/{batch:05d}.parquet" for batch in range(campaign.label_batches)]
     for batch, path in enumerate(files):
         failures = results / f"failures/label/{batch:05d}.parquet"
-        label_batch(campaign, batch, results / "selection.parquet", path, failures, work)
+        label_batch(
+            campaign.label,
+            campaign.campaign,
+            batch,
+            selection=results / "selection.parquet",
+            labels=path,
+            failures=failures,
+            work=work,
+        )
     collect_dataset(campaign, results, files)
     return results
 
 
 def _features(results: Path, batch: str) -> tuple[Path, Path]:
     return results / f"features/{batch}.parquet", results / f"features/{batch}.moments.npz"
+
+
+def _encoded(results: Path, batches: Sequence[str]) -> EncodedFrames:
+    tables = (
+        [below(results, name, batch=b) for b in batches] for name in ("snapshots", "features", "moments")
+    )
+    return EncodedFrames(*tables)

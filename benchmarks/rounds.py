@@ -27,6 +27,7 @@ from quick_campaign import explore, label, select
 from scipy import stats
 
 from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.campaign import Campaign
 from pesatlas.potentials.committee import MeanPrediction, predict
 from pesatlas.potentials.kinds import matgl
@@ -111,7 +112,16 @@ def train(campaign: Campaign, folder: Path, seeds: Sequence[int]) -> list[Path]:
     for seed in seeds:
         made.append(folder / f"results/potentials/mlip-{seed}")
         if not (made[-1] / "card.json").is_file():
-            train_potential(campaign, seed, folder / "results", made[-1], folder / "work/train")
+            train_potential(
+                campaign.train,
+                campaign.train_level,
+                seed,
+                results=folder / "results",
+                folder=made[-1],
+                work=folder / "work/train",
+                store=Path(campaign.campaign.store),
+                before=datasets_before(campaign.round, campaign.train_level),
+            )
     return made
 
 

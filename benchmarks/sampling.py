@@ -112,43 +112,34 @@ def load() -> "Campaign":
 
 def select(results: Path) -> None:
     """Cluster the pool and pick the arms, as the rules of select and compare do."""
-    from pesatlas.select.assign import assign_frames  # noqa: PLC0415
+    from pesatlas.campaign.layout import below  # noqa: PLC0415
     from pesatlas.select.candidates import find_candidates  # noqa: PLC0415
-    from pesatlas.select.clustering import (  # noqa: PLC0415
-        cluster_atoms,
-        cluster_structures,
-        grid_atoms,
-        grid_structures,
-    )
     from pesatlas.select.comparison_picks import Explored, pick_arms  # noqa: PLC0415
     from pesatlas.select.quality import draw_frames, measure_selection  # noqa: PLC0415
+    from pesatlas.select.select_frames import cluster_frames  # noqa: PLC0415
 
-    campaign, here = load(), results / "select"
+    campaign = load()
+    settings, seed = campaign.select, campaign.campaign.seed
     features = sorted((results / "features").glob("*.parquet"))
     snapshots = sorted((results / "snapshots").glob("*.parquet"))
-    pca, structures, atoms = here / "pca.npz", here / "structures.npz", here / "atoms.npz"
-    clusters, candidates, geometries = (
-        here / name for name in ("clusters/00000.parquet", "candidates/00000.parquet", "candidates/00000.npy")
+    pca, atoms, selection = (below(results, name) for name in ("pca", "atom_centres", "selection"))
+    (clusters,) = cluster_frames(settings, {"00000": features}, pca, results).values()
+    candidates, geometries, drawn = (
+        below(results, name, group="00000") for name in ("candidates", "geometries", "drawn")
     )
-    grid_structures(campaign, features, pca, here / "grid.structures.npz")
-    cluster_structures(campaign, [here / "grid.structures.npz"], pca, structures)
-    grid_atoms(campaign, features, pca, structures, here / "grid.atoms.npz")
-    cluster_atoms(campaign, [here / "grid.atoms.npz"], structures, atoms)
-    assign_frames(features, pca, structures, atoms, clusters)
-    find_candidates(campaign, snapshots, clusters, atoms, candidates, geometries)
-    explored = Explored(
-        results / "structures.parquet", snapshots, [clusters], [candidates], [geometries], atoms
+    find_candidates(settings, seed, snapshots, clusters, atoms, candidates, geometries)
+    pick_arms(
+        campaign.compare,
+        settings,
+        campaign.dataset.split,
+        seed,
+        Explored(below(results, "structures"), snapshots, [clusters], [candidates], [geometries], atoms),
+        selection=selection,
+        arms=below(results, "arms"),
+        structures_per_job=campaign.label.structures_per_job,
     )
-    pick_arms(campaign, explored, results / "selection.parquet", results / "compare" / "arms.parquet")
-    draw_frames(campaign, features, pca, here / "drawn.npz")
-    measure_selection(
-        campaign,
-        [here / "drawn.npz"],
-        features,
-        pca,
-        results / "selection.parquet",
-        here / "quality.parquet",
-    )
+    draw_frames(seed, features, pca, drawn)
+    measure_selection(settings, [drawn], features, pca, selection, below(results, "quality"))
 
 
 def label(results: Path) -> None:
@@ -159,8 +150,23 @@ def label(results: Path) -> None:
 
     campaign, work, failures = load(), Path("work/label"), results / "failures"
     labels, atoms = results / "labels" / "00000.parquet", results / "labels" / "atoms.parquet"
-    label_atoms(campaign, results / "structures.parquet", atoms, failures / "atoms.parquet", work)
-    label_batch(campaign, 0, results / "selection.parquet", labels, failures / "label/00000.parquet", work)
+    label_atoms(
+        campaign.label,
+        campaign.campaign,
+        structures=results / "structures.parquet",
+        atoms=atoms,
+        failures=failures / "atoms.parquet",
+        work=work,
+    )
+    label_batch(
+        campaign.label,
+        campaign.campaign,
+        0,
+        selection=results / "selection.parquet",
+        labels=labels,
+        failures=failures / "label/00000.parquet",
+        work=work,
+    )
     collect_dataset(campaign, results, [labels])
 
 
@@ -235,12 +241,15 @@ def train_one(options: argparse.Namespace) -> None:
     run = (options.policy, options.share, options.seed)
     arms = Path("results/compare/arms.parquet")
     train_arm(
-        campaign.model_copy(update={"train": settings}),
+        settings,
+        campaign.compare,
+        campaign.train_level,
         run,
-        Path("results"),
-        arms,
-        folder_of(run),
-        Path("work/train"),
+        results=Path("results"),
+        arms=arms,
+        folder=folder_of(run),
+        work=Path("work/train"),
+        store=Path(campaign.campaign.store),
     )
 
 
@@ -260,11 +269,13 @@ def report(options: argparse.Namespace) -> None:
     runs = [folder_of(run) / "errors.parquet" for run in compare.runs]
     comparison, contrasts = results / "comparison.parquet", results / "contrasts.parquet"
     compare_arms(
-        campaign.model_copy(update={"compare": compare}),
-        results / "arms.parquet",
-        runs,
-        comparison,
-        contrasts,
+        compare,
+        campaign.train_level,
+        campaign.campaign.seed,
+        arms=results / "arms.parquet",
+        errors=runs,
+        comparison=comparison,
+        contrasts=contrasts,
     )
     rows = read_table(comparison, "comparison").to_pylist()
     print(f"{len(seeds)} seeds; ", end="")

@@ -133,7 +133,13 @@ def measure(path: Path, folder: Path) -> dict[str, float]:
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.process_time()
-    prepare_structures(campaign, folder / "structures.parquet", folder / "failures.parquet")
+    prepare_structures(
+        campaign.structures,
+        campaign.explore,
+        campaign.label.backend,
+        folder / "structures.parquet",
+        folder / "failures.parquet",
+    )
     seconds = time.process_time() - begun
     counts = read_entry(folder / "structures.parquet").counts
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.clustering import cluster_atoms
 
     cluster_atoms(
-        campaign,
+        campaign.select,
         cells=[Path(p) for p in [*snakemake.input.cells, *snakemake.input.reference]],
         structures=Path(snakemake.input.structures),
         centres=Path(snakemake.output.centres),

@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.clustering import cluster_structures
 
     cluster_structures(
-        campaign,
+        campaign.select,
         cells=[Path(p) for p in [*snakemake.input.cells, *snakemake.input.reference]],
         pca=Path(snakemake.input.pca),
         centres=Path(snakemake.output.centres),

@@ -8,7 +8,9 @@ with job(snakemake) as campaign:
     from pesatlas.train.comparison import compare_arms
 
     compare_arms(
-        campaign,
+        campaign.compare,
+        campaign.train_level,
+        campaign.campaign.seed,
         arms=Path(snakemake.input.arms),
         errors=[Path(p) for p in snakemake.input.errors],
         comparison=Path(snakemake.output.comparison),

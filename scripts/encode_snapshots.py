@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.encode.encode_shard import encode_snapshots
 
     encode_snapshots(
-        campaign,
+        campaign.encode,
         snapshots=Path(snakemake.input.snapshots),
         features=Path(snakemake.output.features),
         moments=Path(snakemake.output.moments),

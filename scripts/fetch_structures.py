@@ -5,4 +5,4 @@ from pesatlas.campaign.job import job
 with job(snakemake) as campaign:
     from pesatlas.structures.source_caches import fetch_structures
 
-    fetch_structures(campaign)
+    fetch_structures(campaign.structures)

@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.pca import fit_pca
 
     fit_pca(
-        campaign,
+        campaign.select,
         moments=[Path(p) for p in [*snakemake.input.moments, *snakemake.input.reference]],
         pca=Path(snakemake.output.pca),
     )

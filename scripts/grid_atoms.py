@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.clustering import grid_atoms
 
     grid_atoms(
-        campaign,
+        campaign.select,
         features=[Path(p) for p in snakemake.input.features],
         pca=Path(snakemake.input.pca),
         structures=Path(snakemake.input.structures),

@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.clustering import grid_structures
 
     grid_structures(
-        campaign,
+        campaign.select,
         features=[Path(p) for p in snakemake.input.features],
         pca=Path(snakemake.input.pca),
         cells=Path(snakemake.output.cells),

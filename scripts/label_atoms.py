@@ -8,7 +8,8 @@ with job(snakemake) as campaign:
     from pesatlas.label.isolated_atoms import label_atoms
 
     label_atoms(
-        campaign,
+        campaign.label,
+        campaign.campaign,
         structures=Path(snakemake.input.structures),
         atoms=Path(snakemake.output.atoms),
         failures=Path(snakemake.output.failures),

@@ -8,7 +8,8 @@ with job(snakemake) as campaign:
     from pesatlas.label.batch import label_batch
 
     label_batch(
-        campaign,
+        campaign.label,
+        campaign.campaign,
         batch=int(snakemake.wildcards.batch),
         selection=Path(snakemake.input.selection),
         labels=Path(snakemake.output.labels),

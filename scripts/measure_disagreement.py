@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.disagreement import measure_disagreement
 
     measure_disagreement(
-        campaign,
+        campaign.round,
         snapshots=[Path(p) for p in snakemake.input.snapshots],
         clusters=Path(snakemake.input.clusters),
         candidates=Path(snakemake.input.candidates),

@@ -8,7 +8,7 @@ with job(snakemake) as campaign:
     from pesatlas.select.quality import measure_selection
 
     measure_selection(
-        campaign,
+        campaign.select,
         drawn=[Path(p) for p in snakemake.input.drawn],
         features=[Path(p) for p in snakemake.input.features],
         reference=[Path(p) for p in snakemake.input.reference],

@@ -19,8 +19,12 @@ with job(snakemake) as campaign:
         reference=Reference(*map(Path, tables)) if tables else None,
     )
     pick_arms(
-        campaign,
+        campaign.compare,
+        campaign.select,
+        campaign.dataset.split,
+        campaign.campaign.seed,
         explored,
         selection=Path(snakemake.output.selection),
         arms=Path(snakemake.output.arms),
+        structures_per_job=campaign.label.structures_per_job,
     )

@@ -8,7 +8,9 @@ with job(snakemake) as campaign:
     from pesatlas.structures.prepare import prepare_structures
 
     prepare_structures(
-        campaign,
+        campaign.structures,
+        campaign.explore,
+        campaign.label.backend,
         structures=Path(snakemake.output.structures),
         failures=Path(snakemake.output.failures),
     )

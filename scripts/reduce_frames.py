@@ -18,7 +18,8 @@ with job(snakemake) as campaign:
         clusters=clusters,
     )
     find_candidates(
-        campaign,
+        campaign.select,
+        campaign.campaign.seed,
         snapshots=[Path(p) for p in snakemake.input.snapshots],
         clusters=clusters,
         atoms=Path(snakemake.input.atoms),
@@ -26,7 +27,7 @@ with job(snakemake) as campaign:
         geometries=Path(snakemake.output.geometries),
     )
     draw_frames(
-        campaign,
+        campaign.campaign.seed,
         features=[Path(p) for p in snakemake.input.features],
         pca=Path(snakemake.input.pca),
         drawn=Path(snakemake.output.drawn),

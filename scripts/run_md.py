@@ -8,7 +8,8 @@ with job(snakemake) as campaign:
     from pesatlas.explore.explore_batch import run_md
 
     run_md(
-        campaign,
+        campaign.explore,
+        campaign.campaign,
         batch=int(snakemake.wildcards.batch),
         structures=Path(snakemake.input.structures),
         snapshots=Path(snakemake.output.snapshots),

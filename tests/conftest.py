@@ -12,7 +12,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Register the plugins; only the process that hears of all workers measures."""
+    """Register the plugins; the process that hears of all workers writes what was measured."""
     config.pluginmanager.register(tiers.Tiers(tiers.read_durations()))
-    if config.getoption("--write-durations") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(tiers.Stopwatch())
+    if config.getoption("--write-durations"):
+        config.pluginmanager.register(tiers.FixtureStopwatch())
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(tiers.Stopwatch())

@@ -1,13 +1,15 @@
-"""Tiers of tests by measured durations: ``durations.json`` decides which tests are marked ``quick`` and
-``slow``.
+"""Tiers of tests by measured durations: ``durations.json`` decides which are marked ``quick`` and ``slow``.
 
 ``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all``
-every test. The file has the seconds of each test function with all its cases, fixtures included (a fixture
-that several tests share counts for the first of them); functions of less than ``LISTED_S`` are left out. A
-test that is not in the file counts as quick. ``make durations`` writes it.
+every test. The file has the seconds of each test function with all its cases, and of each fixture that
+several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too;
+it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick. Tests
+on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are.
+``make durations`` writes the file.
 """
 
 import json
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -17,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "tests" / "durations.json"
 LISTED_S = 0.2
 QUICK_S = 2.0
-SLOW_S = 20.0
+SLOW_S = 15.0
 
 
 def function_of(nodeid):
@@ -31,14 +33,26 @@ def read_durations():
     return json.loads(FILE.read_text())
 
 
-def is_there(function):
-    """Whether a function of the file is still in the repository."""
-    path, _, name = function.partition("::")
+def fixture_of(definition):
+    """The name of a fixture in the file: its name behind the file or folder that it belongs to."""
+    return f"{definition.baseid}::{definition.argname}"
+
+
+def is_there(entry):
+    """Whether a function, class or fixture of the file is still in the repository."""
+    path, _, name = entry.partition("::")
     source = ROOT / path
+    if source.is_dir():
+        source /= "conftest.py"
     return source.is_file() and any(
         line.startswith((f"def {name}(", f"class {name}(", f"class {name}:"))
         for line in source.read_text().splitlines()
     )
+
+
+def needs_slurm(item):
+    """Whether a test works on the small Slurm of its module."""
+    return "slurm" in getattr(item, "fixturenames", ())
 
 
 class Tiers:
@@ -56,11 +70,15 @@ class Tiers:
         """Seconds of the test function of an item; 0 if it was not measured."""
         return self.durations.get(function_of(item.nodeid), 0.0)
 
+    def seconds_of_fixtures(self, item):
+        """Seconds of all shared fixtures that an item needs."""
+        needed = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+        return sum(self.durations.get(fixture_of(definition), 0.0) for definition in needed)
+
     def pytest_itemcollected(self, item):
-        """Mark a test ``quick`` or ``slow``; marked ``proof`` it is part of ``make test`` whatever it
-        takes."""
-        seconds = self.seconds(item)
-        if seconds <= QUICK_S:
+        """Mark a test ``quick`` or ``slow``, or neither."""
+        seconds = float("inf") if needs_slurm(item) else self.seconds(item)
+        if seconds + self.seconds_of_fixtures(item) <= QUICK_S:
             item.add_marker("quick")
         elif seconds > SLOW_S and item.get_closest_marker("proof") is None:
             item.add_marker("slow")
@@ -72,9 +90,35 @@ class Tiers:
 
         Within each of the three the order stays random.
         """
-        waiting = {item.path for item in items if "slurm" in getattr(item, "fixturenames", ())}
+        waiting = {item.path for item in items if needs_slurm(item)}
         long = {item.path for item in items if self.seconds(item) > SLOW_S}
         items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
+
+
+class FixtureStopwatch:
+    """A plugin of pytest, of each worker.
+
+    The reports of tests carry how long the shared fixtures took that were made for them.
+    """
+
+    def __init__(self):
+        self.seconds = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef):
+        """Measure a fixture; those that it needs were made before."""
+        began = time.monotonic()
+        made = yield
+        if fixturedef.scope != "function":
+            self.seconds[fixture_of(fixturedef)] = time.monotonic() - began
+        return made
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self):
+        """Hand the measured seconds over."""
+        report = yield
+        report.fixtures, self.seconds = self.seconds, {}
+        return report
 
 
 class Stopwatch:
@@ -86,22 +130,25 @@ class Stopwatch:
 
     def __init__(self):
         self.cases = defaultdict(float)
+        self.fixtures = {}
         self.bad = set()
 
     def pytest_runtest_logreport(self, report):
         """Add one phase of a test, of whichever worker."""
-        self.cases[report.nodeid] += report.duration
+        for name, seconds in report.fixtures.items():
+            # a worker that waits for what another one makes takes no longer than that
+            self.fixtures[name] = max(seconds, self.fixtures.get(name, 0.0))
+        if report.when != "setup":
+            self.cases[report.nodeid] += report.duration
         if report.outcome != "passed":
             self.bad.add(report.nodeid)
 
     def pytest_sessionfinish(self):
         """Write the file."""
-        functions = defaultdict(float)
+        measured = defaultdict(float, self.fixtures)
         for nodeid, seconds in self.cases.items():
             if nodeid not in self.bad:
-                functions[function_of(nodeid)] += seconds
-        measured = read_durations() | {name: round(seconds, 1) for name, seconds in functions.items()}
-        kept = {
-            name: measured[name] for name in sorted(measured) if measured[name] >= LISTED_S and is_there(name)
-        }
+                measured[function_of(nodeid)] += seconds
+        every = read_durations() | {name: round(seconds, 1) for name, seconds in measured.items()}
+        kept = {name: every[name] for name in sorted(every) if every[name] >= LISTED_S and is_there(name)}
         FILE.write_text(json.dumps(kept, indent=0) + "\n")

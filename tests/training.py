@@ -30,5 +30,14 @@ def train(folder: Path, *, seed=3, name=None, **changes) -> Path:
     if not results.exists():
         write_results(results)
     potential = results / "potentials" / (name or f"pbe-{seed}")
-    train_potential(campaign_in(folder, **changes), seed, results, potential, folder / "work")
+    campaign = campaign_in(folder, **changes)
+    train_potential(
+        campaign.train,
+        campaign.train_level,
+        seed,
+        results=results,
+        folder=potential,
+        work=folder / "work",
+        store=folder / "store",
+    )
     return potential

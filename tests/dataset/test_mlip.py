@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 import pesatlas
+from labelling import label_atoms_of, label_batch_of
 from pesatlas.cli.reproduce import reproduce
 from pesatlas.config.dataset import Card
 from pesatlas.config.presets import preset
@@ -19,8 +20,6 @@ from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.physics import RowCheck
 from pesatlas.dataset.verify import verify
-from pesatlas.label.batch import label_batch
-from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.report.summary import summary
 from pesatlas.tables import read_table
 
@@ -43,7 +42,7 @@ def labelled(write_tables, tmp_path_factory):
     campaign = type(demo).model_validate(raw)
     results, files, _ = write_tables(folder / "results")
     work = folder / "work"
-    label_atoms(
+    label_atoms_of(
         campaign,
         results / "structures.parquet",
         results / "labels/atoms.parquet",
@@ -52,7 +51,7 @@ def labelled(write_tables, tmp_path_factory):
     )
     for batch, labels in enumerate(files):
         failures = results / f"failures/label/{batch:05d}.parquet"
-        label_batch(campaign, batch, results / "selection.parquet", labels, failures, work)
+        label_batch_of(campaign, batch, results / "selection.parquet", labels, failures, work)
     collect_dataset(campaign, results, files)
     write_card(Card(), results)
     return results

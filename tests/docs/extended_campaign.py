@@ -16,18 +16,35 @@ from pesatlas.tables import read_table
 
 here = Path()
 campaign = read_campaign(here / "config.yaml")
-prepare_structures(campaign, here / "structures.parquet", here / "failures.parquet")
-run_md(campaign, 0, here / "structures.parquet", here / "pool.parquet", here / "md-failures.parquet", here)
+structures = here / "structures.parquet"
+prepare_structures(
+    campaign.structures, campaign.explore, campaign.label.backend, structures, here / "failures.parquet"
+)
+run_md(
+    campaign.explore,
+    campaign.campaign,
+    0,
+    structures=structures,
+    snapshots=here / "pool.parquet",
+    failures=here / "md-failures.parquet",
+    work=here,
+)
 _run_stage(campaign, here, known=False)
 label_batch(
-    campaign, 0, here / "selection.parquet", here / "labels.parquet", here / "label-failures.parquet", here
+    campaign.label,
+    campaign.campaign,
+    0,
+    selection=here / "selection.parquet",
+    labels=here / "labels.parquet",
+    failures=here / "label-failures.parquet",
+    work=here,
 )
 found = {
     name: read_table(here / f"{file}.parquet", name).to_pylist()
     for name, file in (
         ("structures", "structures"),
         ("snapshots", "pool"),
-        ("clusters", "pool.clusters"),
+        ("clusters", "select/clusters/00000"),
         ("selection", "selection"),
         ("labels", "labels"),
         ("failures", "label-failures"),

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -16,8 +14,8 @@ def snapshot(identity, numbers, positions, cell):
 
 
 @pytest.fixture
-def campaign():
-    return SimpleNamespace(encode=Encode(atoms_per_evaluation=20))
+def settings():
+    return Encode(atoms_per_evaluation=20)
 
 
 @pytest.fixture

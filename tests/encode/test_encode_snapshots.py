@@ -23,10 +23,10 @@ def vectors(table, name, dimension):
 
 
 def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
-    campaign, write_snapshots, tmp_path
+    settings, write_snapshots, tmp_path
 ):
     snapshots = write_snapshots(list(frames()))
-    encode_shard.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
+    encode_shard.encode_snapshots(settings, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     table = read_table(tmp_path / "f.parquet", "features")
     shots = read_table(snapshots, "snapshots")
     assert table.column("snapshot_id").equals(shots.column("snapshot_id"))
@@ -56,8 +56,8 @@ def test_features_stand_in_the_order_of_snapshots_with_the_moments_of_the_table(
     assert entry.counts == {"snapshots": 32, "not_finite": 0}
 
 
-def test_an_empty_shard_is_an_empty_table_with_zero_moments(campaign, write_snapshots, tmp_path):
-    encode_shard.encode_snapshots(campaign, write_snapshots([]), tmp_path / "f.parquet", tmp_path / "m.npz")
+def test_an_empty_shard_is_an_empty_table_with_zero_moments(settings, write_snapshots, tmp_path):
+    encode_shard.encode_snapshots(settings, write_snapshots([]), tmp_path / "f.parquet", tmp_path / "m.npz")
     assert read_table(tmp_path / "f.parquet", "features").num_rows == 0
     moments = ShardMoments.read(tmp_path / "m.npz")
     assert moments.structures.n == moments.atoms.n == 0
@@ -65,13 +65,13 @@ def test_an_empty_shard_is_an_empty_table_with_zero_moments(campaign, write_snap
 
 
 def test_frames_that_are_not_finite_are_marked_and_stay_out_of_the_moments(
-    campaign, write_snapshots, tmp_path
+    settings, write_snapshots, tmp_path
 ):
     good = list(frames())[:4]
     broken_position = (good[1][0], good[1][1] * np.nan, good[1][2])
     flat_cell = (good[2][0], good[2][1], np.diag([3.0, 3.0, 0.0]))
     snapshots = write_snapshots([good[0], broken_position, good[2], flat_cell, good[3]])
-    encode_shard.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
+    encode_shard.encode_snapshots(settings, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     table = read_table(tmp_path / "f.parquet", "features")
     finite = [np.isfinite(np.array(v.as_py(), float)).all() for v in table.column("structure_features")]
     assert finite == [True, False, True, False, True]
@@ -84,7 +84,7 @@ def test_frames_that_are_not_finite_are_marked_and_stay_out_of_the_moments(
     assert read_entry(tmp_path / "f.parquet").counts == {"snapshots": 5, "not_finite": 2}
 
 
-def test_features_beyond_float16_are_marked(campaign, write_snapshots, tmp_path, monkeypatch):
+def test_features_beyond_float16_are_marked(settings, write_snapshots, tmp_path, monkeypatch):
     real = chgnet.ChgnetEncoder.encode
 
     def loud(self, asked):
@@ -94,16 +94,16 @@ def test_features_beyond_float16_are_marked(campaign, write_snapshots, tmp_path,
 
     monkeypatch.setattr(chgnet.ChgnetEncoder, "encode", loud)
     encode_shard.encode_snapshots(
-        campaign, write_snapshots(list(frames())[:3]), tmp_path / "f.parquet", tmp_path / "m.npz"
+        settings, write_snapshots(list(frames())[:3]), tmp_path / "f.parquet", tmp_path / "m.npz"
     )
     assert read_entry(tmp_path / "f.parquet").counts["not_finite"] == 1
     assert np.isfinite(ShardMoments.read(tmp_path / "m.npz").atoms.outer).all()
 
 
-def test_an_unknown_element_is_told_to_the_user(campaign, write_snapshots, tmp_path):
+def test_an_unknown_element_is_told_to_the_user(settings, write_snapshots, tmp_path):
     snapshots = write_snapshots([([118], np.zeros((1, 3)), np.eye(3) * 4)])
     with pytest.raises(UserError, match=r"x-0:unit:300K:0.*\[118\].*encode\.encoder"):
-        encode_shard.encode_snapshots(campaign, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
+        encode_shard.encode_snapshots(settings, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz")
     assert not (tmp_path / "f.parquet").exists()
 
 

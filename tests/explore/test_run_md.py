@@ -1,10 +1,9 @@
 """The whole of `run_md` with a real potential, as a job calls it."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from exploring import structure_row
+from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.explore import Explore
 from pesatlas.explore.explore_batch import run_md
 from pesatlas.tables import check_entry, read_table, write_table
@@ -22,12 +21,9 @@ def test_rock_salt_and_silicon_by_chgnet(tmp_path):
         for name, each in (("Si", silicon), ("NaCl", salt), ("Cu", copper))
     ]
     write_table(tmp_path / "structures.parquet", "structures", rows, "test")
-    campaign = SimpleNamespace(
-        campaign=SimpleNamespace(name="test", seed=1, store=str(tmp_path / "store"), read_stores=[]),
-        explore=Explore(length_ps=0.06, frame_interval_ps=0.02),
-    )
     run_md(
-        campaign,
+        Explore(length_ps=0.06, frame_interval_ps=0.02),
+        CampaignInfo(name="test", seed=1, store=str(tmp_path / "store")),
         batch=0,
         structures=tmp_path / "structures.parquet",
         snapshots=tmp_path / "snapshots.parquet",

@@ -4,9 +4,8 @@ the others go on."""
 import numpy as np
 import pytest
 
+from labelling import label_atoms_of, label_batch_of
 from pesatlas.errors import UserError
-from pesatlas.label.batch import label_batch
-from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.tables import read_table, write_table
 
 ERRORS = [
@@ -43,7 +42,7 @@ def raising(double, monkeypatch):
 def batch(campaign, select, tmp_path):
     def run(*xs):
         names = [tmp_path / "labels.parquet", tmp_path / "failures.parquet"]
-        label_batch(campaign, 0, select(*xs), *names, tmp_path / "work")
+        label_batch_of(campaign, 0, select(*xs), *names, tmp_path / "work")
         tables = ("labels", "failures")
         return [read_table(path, table).to_pylist() for path, table in zip(names, tables, strict=True)]
 
@@ -70,7 +69,7 @@ def atoms(campaign, tmp_path):
         }
         names = [tmp_path / f"{name}.parquet" for name in ("structures", "atoms", "failures")]
         write_table(names[0], "structures", [row], "s")
-        label_atoms(campaign, *names, tmp_path / "work")
+        label_atoms_of(campaign, *names, tmp_path / "work")
         tables = ("atoms", "failures")
         return [read_table(path, table).to_pylist() for path, table in zip(names[1:], tables, strict=True)]
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from pesatlas.label.batch import label_batch
+from labelling import label_batch_of
 from pesatlas.tables import read_table
 
 
@@ -19,7 +19,7 @@ def labelled(campaign, select, double, tmp_path):
     def again():
         before = double.count()
         tables = [tmp_path / f"{name}.parquet" for name in ("labels", "failures")]
-        label_batch(campaign, 0, selection, *tables, tmp_path / "work")
+        label_batch_of(campaign, 0, selection, *tables, tmp_path / "work")
         rows = read_table(tables[0], "labels").to_pylist()
         return double.count() - before, [{k: v for k, v in row.items() if k != "wall_s"} for row in rows]
 
@@ -81,7 +81,7 @@ def test_labels_of_a_neighbour_are_taken_and_can_be_made_again(labelled, campaig
     tables = [tmp_path / f"mine-{name}.parquet" for name in ("labels", "failures")]
     theirs = ledger(tmp_path).read_bytes()
     calls = double.count()
-    label_batch(mine, 0, select(3.0, 3.5, 4.0, 4.5, 5.0), *tables, tmp_path / "work")
+    label_batch_of(mine, 0, select(3.0, 3.5, 4.0, 4.5, 5.0), *tables, tmp_path / "work")
     assert double.count() == calls + 2, "the one that they do not have, at two levels"
     found = read_table(tables[0], "labels").to_pylist()
     assert [{k: v for k, v in row.items() if k != "wall_s"} for row in found][:8] == rows

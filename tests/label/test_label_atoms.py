@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from labelling import label_atoms_of
 from pesatlas.label.backends.gpaw import Options
-from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason, read_entry, read_table, write_table
 
@@ -31,7 +31,7 @@ def atoms(campaign, tmp_path):
         rows = [{**STRUCTURE, "structure_id": f"s{i}", "numbers": list(pair)} for i, pair in enumerate(pairs)]
         write_table(structures, "structures", rows, "s")
         made, failed = tmp_path / f"{name}.parquet", tmp_path / f"{name}-failures.parquet"
-        label_atoms(campaign, structures, made, failed, tmp_path / "work")
+        label_atoms_of(campaign, structures, made, failed, tmp_path / "work")
         return (
             read_table(made, "atoms").to_pylist(),
             read_table(failed, "failures").to_pylist(),

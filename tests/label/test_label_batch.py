@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from labelling import label_batch_of
 from pesatlas.label.backends.gpaw import Options
-from pesatlas.label.batch import label_batch, task_of
+from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason, read_entry, read_table
@@ -16,7 +17,7 @@ from pesatlas.tables import FailureReason, read_entry, read_table
 def label(campaign, tmp_path):
     def run(selection, name="out", batch=0, campaign=campaign):
         labels, failures = tmp_path / name / "labels.parquet", tmp_path / name / "failures.parquet"
-        label_batch(campaign, batch, selection, labels, failures, tmp_path / "work")
+        label_batch_of(campaign, batch, selection, labels, failures, tmp_path / "work")
         return (
             read_table(labels, "labels").to_pylist(),
             read_table(failures, "failures").to_pylist(),

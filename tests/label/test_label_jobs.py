@@ -30,7 +30,8 @@ def calculate(task, options, place):
 
 plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate)
 campaign = Campaign.model_validate_json(Path(config).read_text())
-label_batch(campaign, 0, Path(selection), Path(out) / "labels.parquet", Path(out) / "failures.parquet", Path(work))
+paths = {"selection": Path(selection), "labels": Path(out) / "labels.parquet", "failures": Path(out) / "failures.parquet", "work": Path(work)}
+label_batch(campaign.label, campaign.campaign, 0, **paths)
 """
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from labelling import label_batch_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.label import Label
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Task
 from pesatlas.label.backends import mlip
-from pesatlas.label.batch import label_batch
 from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.level import difference
 from pesatlas.levels.lookup import levels_of, supported_elements
@@ -110,7 +110,7 @@ def test_a_job_loads_the_potential_once_for_all_its_labels(campaign, select, tmp
     raw = campaign.model_dump(mode="json")
     raw["label"] |= {"backend": OLDER, "levels": ["mlip"], "parallel": 2}
     labels = tmp_path / "labels.parquet"
-    label_batch(
+    label_batch_of(
         type(campaign).model_validate(raw),
         0,
         select(0.5, 0.6, 0.7, 0.8, 0.9, 1.0),

@@ -2,10 +2,9 @@
 
 import pytest
 
+from labelling import label_atoms_of, label_batch_of
 from pesatlas.errors import UserError
 from pesatlas.label.archived_outputs import unpack_outputs
-from pesatlas.label.batch import label_batch
-from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.tables import FailureReason, read_table, write_table
 
 NAME = "a:unit:300K-0GPa:0003500"
@@ -18,7 +17,7 @@ def results(campaign, select, tmp_path, double):
     folder.mkdir()
     double.fail = {("r2scan", 3.5): [FailureReason.NOT_CONVERGED]}
     selection = select(3.0, 3.5, name="results/selection")
-    label_batch(
+    label_batch_of(
         campaign,
         0,
         selection,
@@ -34,21 +33,25 @@ def read(files):
 
 
 def test_a_snapshot_gives_every_level_the_failed_one_too(campaign, results, tmp_path):
-    files = unpack_outputs(campaign, results, NAME, tmp_path / "to")
+    files = unpack_outputs(campaign.label, campaign.campaign, results, NAME, tmp_path / "to")
     assert read(files) == {"pbe": "pbe 3.5", "r2scan": "r2scan 3.5"}
 
 
 def test_a_label_key_gives_that_calculation(campaign, results, tmp_path):
     rows = read_table(results / "labels/00000.parquet", "labels").to_pylist()
     row = next(row for row in rows if row["level"] == "r2scan")
-    assert read(unpack_outputs(campaign, results, row["label_key"], tmp_path / "to")) == {"to": "r2scan 3.0"}
+    assert read(
+        unpack_outputs(campaign.label, campaign.campaign, results, row["label_key"], tmp_path / "to")
+    ) == {"to": "r2scan 3.0"}
 
 
 def test_a_label_made_when_the_level_was_another_is_found(campaign, results, tmp_path):
     raw = campaign.model_dump(mode="json")
     raw["label"]["backend"]["quality"] = "standard"
     other = type(campaign).model_validate(raw)
-    assert read(unpack_outputs(other, results, NAME, tmp_path / "to")) == {"pbe": "pbe 3.5"}
+    assert read(unpack_outputs(other.label, other.campaign, results, NAME, tmp_path / "to")) == {
+        "pbe": "pbe 3.5"
+    }
 
 
 def test_an_isolated_atom(campaign, tmp_path, double):
@@ -65,10 +68,10 @@ def test_an_isolated_atom(campaign, tmp_path, double):
     ]
     texts = dict.fromkeys(("structure_id", "variant", "domain", "formula", "source", "code_version"), "x")
     write_table(tmp_path / "s.parquet", "structures", [cells[0] | texts], "s")
-    label_atoms(
+    label_atoms_of(
         campaign, tmp_path / "s.parquet", tmp_path / "a.parquet", tmp_path / "f.parquet", tmp_path / "work"
     )
-    files = unpack_outputs(campaign, tmp_path, "atom:Si", tmp_path / "to")
+    files = unpack_outputs(campaign.label, campaign.campaign, tmp_path, "atom:Si", tmp_path / "to")
     assert sorted(path.parent.name for path in files) == ["pbe", "r2scan"]
 
 
@@ -84,7 +87,7 @@ def test_an_isolated_atom(campaign, tmp_path, double):
 )
 def test_what_is_not_there_is_said_and_writes_nothing(campaign, results, tmp_path, name, message):
     with pytest.raises(UserError, match=message):
-        unpack_outputs(campaign, results, name, tmp_path / "to")
+        unpack_outputs(campaign.label, campaign.campaign, results, name, tmp_path / "to")
     assert not (tmp_path / "to").exists()
 
 
@@ -92,4 +95,4 @@ def test_files_that_are_there_are_not_overwritten(campaign, results, tmp_path):
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="is there already"):
-        unpack_outputs(campaign, results, NAME, tmp_path / "to")
+        unpack_outputs(campaign.label, campaign.campaign, results, NAME, tmp_path / "to")

@@ -7,9 +7,9 @@ import time
 import pyarrow as pa
 import pytest
 
+from labelling import label_batch_of
 from pesatlas.label.archive import unpack
 from pesatlas.label.backend import Requeued, from_bytes
-from pesatlas.label.batch import label_batch
 from pesatlas.label.requeue import KNOWN, find_missing_labels, requeue
 from pesatlas.storage.store import Store
 from pesatlas.tables import SCHEMAS, FailureReason, read_table, write_table
@@ -38,13 +38,20 @@ class CachedEvaluator:
             labels = self.results / f"labels/{batch:05d}.parquet"
             failures = self.results / f"failures/label/{batch:05d}.parquet"
             if not (labels.exists() and failures.exists()):
-                label_batch(self.campaign, batch, self.selection, labels, failures, self.work)
+                label_batch_of(self.campaign, batch, self.selection, labels, failures, self.work)
                 made.append(batch)
         return made
 
+    def missing(self, *reasons, quarantined=False):
+        levels, batches = self.campaign.label.levels, self.campaign.label_batches
+        return find_missing_labels(levels, batches, self.results, reasons, quarantined=quarantined)
+
+    def requeue(self, found):
+        return requeue(self.campaign.label, self.campaign.campaign, self.results, found)
+
     def retry(self, *reasons, quarantined=False):
-        found = find_missing_labels(self.campaign, self.results, reasons, quarantined=quarantined)
-        return requeue(self.campaign, self.results, found)
+        found = self.missing(*reasons, quarantined=quarantined)
+        return self.requeue(found)
 
     def failures(self):
         rows = [
@@ -183,13 +190,13 @@ def test_labels_that_a_rule_of_the_dataset_quarantined_go_back_too(bench):
 def test_asked_twice_or_stopped_half_way_it_does_the_rest(bench):
     bench.double.fail = {("pbe", 3.0): [CRASHED], ("pbe", 5.0): [CRASHED]}
     bench.run()
-    found = find_missing_labels(bench.campaign, bench.results, [CRASHED], quarantined=False)
-    assert requeue(bench.campaign, bench.results, found) == 2
+    found = bench.missing(CRASHED)
+    assert bench.requeue(found) == 2
     records = bench.records()
     # the tables were not yet taken away when it was killed
     for batch in (0, 1):
         assert not (bench.results / f"labels/{batch:05d}.parquet").exists()
-    assert requeue(bench.campaign, bench.results, found) == 0
+    assert bench.requeue(found) == 0
     assert bench.records() == records
     bench.double.fail = {}
     assert bench.run() == [0, 1]
@@ -203,7 +210,7 @@ def test_a_label_that_another_campaign_made_since_is_taken_and_not_made_again(be
     raw = bench.campaign.model_dump(mode="json")
     raw["campaign"]["name"], raw["label"]["attempts"] = "other", 3
     other = type(bench.campaign).model_validate(raw)
-    label_batch(other, 0, bench.selection, tmp_path / "l.parquet", tmp_path / "f.parquet", bench.work)
+    label_batch_of(other, 0, bench.selection, tmp_path / "l.parquet", tmp_path / "f.parquet", bench.work)
     calls = bench.double.count()
     assert bench.retry(CRASHED) == 0
     assert bench.run() == [0]

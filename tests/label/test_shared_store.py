@@ -38,7 +38,8 @@ def calculate(task, options, place):
 plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate)
 campaign = Campaign.model_validate_json(Path(config).read_text())
 out = Path(out)
-label_batch(campaign, 0, Path(selection), out / "labels.parquet", out / "failures.parquet", out / "work")
+paths = {"selection": Path(selection), "labels": out / "labels.parquet", "failures": out / "failures.parquet", "work": out / "work"}
+label_batch(campaign.label, campaign.campaign, 0, **paths)
 """
 KILLS = 6
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from labelling import label_batch_of
 from pesatlas.config.campaign import Campaign
-from pesatlas.label.batch import label_batch
 from pesatlas.tables import read_table
 from vasp_cases import options, runs, set_up
 from vasp_faults import FAULTS
@@ -43,7 +43,7 @@ def batch(campaign, select, tmp_path, monkeypatch):
             monkeypatch.setenv("VASP_DOUBLE_FAULTS", str(tmp_path / name / "plan.json"))
         tables = [tmp_path / name / f"{table}.parquet" for table in ("labels", "failures")]
         work = tmp_path / name / "work"
-        label_batch(Campaign.model_validate(raw), 0, select(*xs), *tables, work, memory_mb=memory_mb)
+        label_batch_of(Campaign.model_validate(raw), 0, select(*xs), *tables, work, memory_mb=memory_mb)
         return [
             read_table(path, table).to_pylist()
             for path, table in zip(tables, ("labels", "failures"), strict=True)

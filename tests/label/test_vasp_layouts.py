@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from labelling import label_atoms_of, label_batch_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.label.backend import Result, Task
-from pesatlas.label.batch import label_batch
-from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.label.vasp.strip_outputs import BadOutputError, read_outcar
 from pesatlas.tables import read_table, write_table
 from vasp_cases import calculate, options, runs, set_up, task
@@ -129,8 +128,8 @@ def campaign_of(campaign, select, tmp_path, monkeypatch):
         made = Campaign.model_validate(raw)
         selection = with_one_ion(read_table(select(3.0, 3.1), "selection").to_pylist(), folder)
         names = [folder / f"{name}.parquet" for name in ("labels", "failures", "atoms", "failed-atoms")]
-        label_batch(made, 0, selection, *names[:2], folder / "work")
-        label_atoms(made, structures(selection, folder), *names[2:], folder / "work")
+        label_batch_of(made, 0, selection, *names[:2], folder / "work")
+        label_atoms_of(made, structures(selection, folder), *names[2:], folder / "work")
         tables = ("labels", "failures", "atoms", "failures")
         return [read_table(path, table).to_pylist() for path, table in zip(names, tables, strict=True)]
 

@@ -51,7 +51,8 @@ plugins.find = lambda package, name: types.SimpleNamespace(calculate=calculate) 
 campaign = Campaign.model_validate_json(Path(config).read_text())
 about = types.SimpleNamespace(threads=1, rule="label_batch", wildcards={"batch": "00000"}, input=[], log=[out + "/logs/label_batch/00000.log"], config=campaign.model_dump(mode="json"))
 with job(about) as same:
-    label_batch(campaign, 0, Path(selection), Path(out) / "labels.parquet", Path(out) / "failures.parquet", Path(out) / "work")
+    paths = {"selection": Path(selection), "labels": Path(out) / "labels.parquet", "failures": Path(out) / "failures.parquet", "work": Path(out) / "work"}
+    label_batch(campaign.label, campaign.campaign, 0, **paths)
 """
 
 

@@ -11,6 +11,7 @@ from pesatlas.label.backend import Result, Task
 from pesatlas.label.backends import gpaw
 from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.gpaw import levels
+from pesatlas.structures.sources.demo import Options, load
 from pesatlas.testing.workdir import workplace
 
 pytestmark = pytest.mark.physics
@@ -118,3 +119,14 @@ def test_smearing_separates_energy_and_free_energy_of_a_metal_only(tmp_path):
     assert abs(insulator.energy_eV - insulator.free_energy_eV) < 1e-6
     assert metal.band_gap_eV == 0.0
     assert insulator.band_gap_eV == pytest.approx(9.2, abs=0.6)  # PBE gap of LiF; 14 measured
+
+
+def test_diamond_is_the_ground_state_of_silicon_in_the_demo(tmp_path):
+    level = levels(gpaw.Options(quality="coarse"), ["pbe"])["pbe"]
+    energies = {}
+    for crystal in load(Options(names=["Si", "Si-BC8"])):
+        task = Task(crystal.numbers, crystal.cell, crystal.positions, level)
+        found = calculate(task, tmp_path / crystal.structure_id).energy_eV
+        energies[crystal.structure_id] = found / len(crystal.numbers)
+    # converged k-points: 0.15 eV/atom
+    assert 0.03 < energies["demo-Si-BC8"] - energies["demo-Si"] < 0.2

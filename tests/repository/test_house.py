@@ -67,6 +67,26 @@ def test_no_modules_import_each_other_in_a_circle():
     assert list(TopologicalSorter(graph).static_order())
 
 
+KNOW_THE_CAMPAIGN = {
+    "campaign": {"job.py", "load.py", "made_with.py", "potentials.py", "rounds.py", "rules.py"},
+    # fewer from step to step
+    "dataset": {"collect.py", "mixed.py"},
+    "report": {"advice.py", "parity.py"},
+}
+"""Modules below the doors that import the whole configuration, by their rooms."""
+
+
+def test_below_the_doors_each_takes_its_section_of_the_configuration():
+    known = modules()
+    found = {}
+    for path in known.values():
+        room = path.relative_to(SOURCE).parts[0]
+        if "pesatlas.config.campaign" in imported_modules(path, known):
+            found.setdefault(room, set()).add(path.relative_to(SOURCE / room).as_posix())
+    doors = {"cli", "monitor", "testing", "config"}
+    assert {room: found[room] for room in found.keys() - doors} == KNOW_THE_CAMPAIGN
+
+
 def test_every_room_has_a_floor():
     rooms = {path.name for path in SOURCE.iterdir() if path.name not in {"__pycache__", "py.typed"}}
     assert rooms == set(FLOOR)

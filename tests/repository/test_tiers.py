@@ -61,7 +61,7 @@ def test_make_test_fits_in_a_quarter_of_an_hour():
         name.split("::")[0] for name in proof
     }
     total = sum(s for name, s in MEASURED.items() if s <= tiers.SLOW_S or name in proof)
-    assert total / CORES < 15 * 60
+    assert total / CORES < 12 * 60  # tests that are not in the file come on top
 
 
 def test_the_quick_tests_of_every_stage_fit_in_a_minute():

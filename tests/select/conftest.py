@@ -3,18 +3,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pesatlas.select.select_frames import cluster_frames
 from pesatlas.tables import write_table
 from pesatlas.testing import selecting
 
 
 @pytest.fixture
 def cluster():
-    return selecting.cluster
+    """Cluster shards of features, in groups of them; return the tables of clusters."""
 
+    def cluster(settings, folder, features, pca, groups=None):
+        named = {f"{i:05d}": group for i, group in enumerate(groups or [features])}
+        return list(cluster_frames(settings, named, pca, folder).values())
 
-@pytest.fixture
-def campaign_with():
-    return selecting.campaign_with
+    return cluster
 
 
 @pytest.fixture

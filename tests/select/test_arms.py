@@ -53,11 +53,21 @@ def pick(campaign, pool, name="first"):
     folder = path / name
     folder.mkdir()
     atoms = path / "atoms.npz"
-    find_candidates(campaign, shards, tables[0], atoms, folder / "c.parquet", folder / "c.npy")
+    seed = campaign.campaign.seed
+    find_candidates(campaign.select, seed, shards, tables[0], atoms, folder / "c.parquet", folder / "c.npy")
     explored = Explored(
         path / "structures.parquet", shards, tables, [folder / "c.parquet"], [folder / "c.npy"], atoms
     )
-    pick_arms(campaign, explored, folder / "selection.parquet", folder / "arms.parquet")
+    pick_arms(
+        campaign.compare,
+        campaign.select,
+        campaign.dataset.split,
+        seed,
+        explored,
+        selection=folder / "selection.parquet",
+        arms=folder / "arms.parquet",
+        structures_per_job=campaign.label.structures_per_job,
+    )
     selection = read_table(folder / "selection.parquet", "selection").to_pylist()
     return selection, read_table(folder / "arms.parquet", "arms").to_pylist(), folder
 
@@ -82,7 +92,7 @@ def test_arms_cost_the_same_within_one_structure(pool):
 def test_nobody_learns_from_what_is_held_out(pool):
     campaign = campaign_of()
     _, arms, _ = pick(campaign, pool)
-    learned, held_out = divide(campaign, pool[0] / "structures.parquet")
+    learned, held_out = divide(campaign.dataset.split, campaign.campaign.seed, pool[0] / "structures.parquet")
     assert not learned & held_out
     assert len(learned | held_out) == CRYSTALS
     test = {row["snapshot_id"] for row in of(arms, "test")}
@@ -127,7 +137,8 @@ def test_without_materials_on_both_sides_it_says_so(pool):
 
 def test_elements_that_no_arm_meets_are_told_before_anything_is_labelled(pool, tmp_path):
     path, shards, _ = pool
-    _, held_out = divide(campaign_of(), path / "structures.parquet")
+    campaign = campaign_of()
+    _, held_out = divide(campaign.dataset.split, campaign.campaign.seed, path / "structures.parquet")
     for shard in shards:
         rows = read_table(shard, "snapshots").to_pylist()
         strange = [

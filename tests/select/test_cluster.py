@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.centres import Centres
 from pesatlas.select.clustering import cluster_structures, grid_structures
@@ -11,8 +12,8 @@ from pesatlas.tables import read_entry, read_table
 
 @pytest.fixture
 def run(cluster):
-    def run(campaign, folder, features, pca, groups=None):
-        tables = cluster(campaign, folder / "select", features, pca, groups)
+    def run(settings, folder, features, pca, groups=None):
+        tables = cluster(settings, folder, features, pca, groups)
         rows = [row for path in tables for row in read_table(path, "clusters").to_pylist()]
         structures, atoms = (
             Centres.read(folder / "select" / name)[0] for name in ("structures.npz", "atoms.npz")
@@ -28,14 +29,12 @@ def run(cluster):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_order_and_partition_change_nothing(
-    campaign_with, write_features, random_features, tmp_path, run, seed
-):
+def test_order_and_partition_change_nothing(write_features, random_features, tmp_path, run, seed):
     ids, structures, atoms = random_features(300)
-    campaign = campaign_with(structure={"threshold": 0.1}, atoms={"threshold": 0.05})
+    settings = Select(structure={"threshold": 0.1}, atoms={"threshold": 0.05})
     features, moments = write_features(tmp_path / "one", ids, structures, atoms)
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    one, counts = run(campaign, tmp_path / "one", features, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    one, counts = run(settings, tmp_path / "one", features, tmp_path / "pca.npz")
     assert counts["structures"] > 3
     assert counts["atoms"] > counts["structures"]
 
@@ -44,10 +43,10 @@ def test_order_and_partition_change_nothing(
     cuts = sorted(rng.integers(0, 301, size=5).tolist())
     mixed = [ids[i] for i in order], structures[order], [atoms[i] for i in order]
     features, moments = write_features(tmp_path / "many", *mixed, cuts=cuts)
-    fit_pca(campaign, moments, tmp_path / "pca-of-many.npz")
+    fit_pca(settings, moments, tmp_path / "pca-of-many.npz")
     assert (tmp_path / "pca-of-many.npz").read_bytes() == (tmp_path / "pca.npz").read_bytes()
     groups = [features[4:], features[1:3], features[3:4], features[:1]]
-    other, _ = run(campaign, tmp_path / "many", features, tmp_path / "pca-of-many.npz", groups)
+    other, _ = run(settings, tmp_path / "many", features, tmp_path / "pca-of-many.npz", groups)
     assert other == one
 
 
@@ -85,17 +84,17 @@ def test_a_grid_too_fine_for_memory_is_the_same_for_any_order_and_parts(room):
             np.testing.assert_array_equal(getattr(other, name), getattr(one, name))
 
 
-def test_two_stages_with_a_known_answer(campaign_with, write_features, tmp_path, run):
+def test_two_stages_with_a_known_answer(write_features, tmp_path, run):
     # structures: two groups along the first axis; atoms: kinds 0 and 1, seen in both groups, and kind 2 in
     # the second only
     kinds = np.array([[0.0, 1.0], [1.0, 0.0], [5.0, 5.0]])
     contents = {"a:u:T:0": [0, 1, 1], "b:u:T:0": [0, 2, 2], "b:u:T:1": [2, 2, 2, 1, 1], "b:u:T:2": [2]}
     structures = np.array([[0.0, 1.0], [10.0, -1.0], [10.0, -1.0], [10.0, -1.0]])
     atoms = [kinds[c] for c in contents.values()]
-    campaign = campaign_with(structure={"components": 2}, atoms={"components": 2, "threshold": 0.01})
+    settings = Select(structure={"components": 2}, atoms={"components": 2, "threshold": 0.01})
     features, moments = write_features(tmp_path / "f", list(contents), structures, atoms)
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    rows, counts = run(campaign, tmp_path, features, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    rows, counts = run(settings, tmp_path, features, tmp_path / "pca.npz")
     # clusters are numbered by how many they hold; the same kind in another structure cluster is another
     # cluster
     assert [r["structure_cluster"] for r in rows] == [1, 0, 0, 0]
@@ -105,13 +104,13 @@ def test_two_stages_with_a_known_answer(campaign_with, write_features, tmp_path,
 
 
 def test_frames_without_finite_features_have_no_cluster_and_change_nothing(
-    campaign_with, write_features, random_features, tmp_path, run
+    write_features, random_features, tmp_path, run
 ):
     ids, structures, atoms = random_features(80)
-    campaign = campaign_with(structure={"threshold": 0.1})
+    settings = Select(structure={"threshold": 0.1})
     features, moments = write_features(tmp_path / "good", ids, structures, atoms)
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    good, _ = run(campaign, tmp_path / "good", features, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    good, _ = run(settings, tmp_path / "good", features, tmp_path / "pca.npz")
 
     with_bad = (
         [*ids, "a:u:T:1"],
@@ -119,15 +118,15 @@ def test_frames_without_finite_features_have_no_cluster_and_change_nothing(
         [*atoms, np.full((2, 12), np.nan)],
     )
     features, moments = write_features(tmp_path / "bad", *with_bad)
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    rows, counts = run(campaign, tmp_path / "bad", features, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    rows, counts = run(settings, tmp_path / "bad", features, tmp_path / "pca.npz")
     assert counts["not_finite"] == 1
     assert (rows[0]["structure_cluster"], rows[0]["atom_clusters"]) == (-1, [-1, -1])
     assert rows[1:] == good
 
 
 @pytest.mark.parametrize("n", [1, 40])
-def test_one_frame_and_identical_frames_are_one_cluster(campaign_with, write_features, tmp_path, run, n):
+def test_one_frame_and_identical_frames_are_one_cluster(write_features, tmp_path, run, n):
     vector = np.random.default_rng(0).normal(size=12)
     features, moments = write_features(
         tmp_path / "f",
@@ -135,24 +134,22 @@ def test_one_frame_and_identical_frames_are_one_cluster(campaign_with, write_fea
         np.tile(vector, (n, 1)),
         [np.tile(vector, (2, 1))] * n,
     )
-    fit_pca(campaign_with(), moments, tmp_path / "pca.npz")
-    rows, counts = run(campaign_with(), tmp_path, features, tmp_path / "pca.npz")
+    fit_pca(Select(), moments, tmp_path / "pca.npz")
+    rows, counts = run(Select(), tmp_path, features, tmp_path / "pca.npz")
     assert len(rows) == n
     assert counts["structures"] == counts["atoms"] == 1
 
 
-def test_constant_columns_and_empty_shards_change_nothing(
-    campaign_with, write_features, random_features, tmp_path, run
-):
+def test_constant_columns_and_empty_shards_change_nothing(write_features, random_features, tmp_path, run):
     ids, structures, atoms = random_features(60)
-    campaign = campaign_with(structure={"threshold": 0.1})
+    settings = Select(structure={"threshold": 0.1})
     features, moments = write_features(tmp_path / "f", ids, structures, atoms)
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    without, _ = run(campaign, tmp_path / "f", features, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    without, _ = run(settings, tmp_path / "f", features, tmp_path / "pca.npz")
     structures = np.hstack([structures, np.full((60, 2), 7.0)])
     features, moments = write_features(tmp_path / "g", ids, structures, atoms, cuts=(0, 60))
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    with_constant, _ = run(campaign, tmp_path / "g", features, tmp_path / "pca.npz", [[f] for f in features])
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    with_constant, _ = run(settings, tmp_path / "g", features, tmp_path / "pca.npz", [[f] for f in features])
     clusters = [
         [(r["structure_cluster"], r["atom_clusters"]) for r in rows] for rows in (without, with_constant)
     ]
@@ -160,45 +157,43 @@ def test_constant_columns_and_empty_shards_change_nothing(
 
 
 @pytest.mark.parametrize("count", [1, 7, 40])
-def test_a_number_of_clusters_is_met(campaign_with, write_features, random_features, tmp_path, run, count):
+def test_a_number_of_clusters_is_met(write_features, random_features, tmp_path, run, count):
     ids, structures, atoms = random_features(500, groups=60)
-    campaign = campaign_with(structure={"clusters": count}, atoms={"clusters": 4 * count})
+    settings = Select(structure={"clusters": count}, atoms={"clusters": 4 * count})
     features, moments = write_features(tmp_path / "f", ids, structures, atoms)
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    rows, counts = run(campaign, tmp_path, features, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    rows, counts = run(settings, tmp_path, features, tmp_path / "pca.npz")
     assert counts["structures"] == pytest.approx(count, abs=max(1, 0.1 * count))
     assert counts["atoms"] == pytest.approx(4 * count, abs=max(1, 0.1 * 4 * count))
     assert len({r["structure_cluster"] for r in rows}) == counts["structures"]
 
 
-def test_more_clusters_than_points_gives_every_point_its_own(campaign_with, write_features, tmp_path, run):
+def test_more_clusters_than_points_gives_every_point_its_own(write_features, tmp_path, run):
     vectors = np.arange(30.0).reshape(5, 6) ** 1.5
     features, moments = write_features(
         tmp_path / "f", [f"x:u:T:{i}" for i in range(5)], vectors, [v[None] for v in vectors]
     )
-    campaign = campaign_with(structure={"clusters": 100})
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
-    _, counts = run(campaign, tmp_path, features, tmp_path / "pca.npz")
+    settings = Select(structure={"clusters": 100})
+    fit_pca(settings, moments, tmp_path / "pca.npz")
+    _, counts = run(settings, tmp_path, features, tmp_path / "pca.npz")
     assert counts["structures"] == 5
 
 
-def test_features_of_another_encoder_are_refused(campaign_with, write_features, random_features, tmp_path):
+def test_features_of_another_encoder_are_refused(write_features, random_features, tmp_path):
     _, moments = write_features(tmp_path / "a", *random_features(20))
     features, _ = write_features(tmp_path / "b", *random_features(20), encoder_hash="b" * 64)
-    fit_pca(campaign_with(), moments, tmp_path / "pca.npz")
+    fit_pca(Select(), moments, tmp_path / "pca.npz")
     with pytest.raises(UserError, match="encode all again"):
-        grid_structures(campaign_with(), features, tmp_path / "pca.npz", tmp_path / "cells.npz")
+        grid_structures(Select(), features, tmp_path / "pca.npz", tmp_path / "cells.npz")
 
 
-def test_cells_of_other_principal_components_are_refused(
-    campaign_with, write_features, random_features, tmp_path
-):
-    campaign = campaign_with()
+def test_cells_of_other_principal_components_are_refused(write_features, random_features, tmp_path):
+    settings = Select()
     for seed, name in ((0, "a"), (1, "b")):
         features, moments = write_features(tmp_path / name, *random_features(50, seed=seed))
-        fit_pca(campaign, moments, tmp_path / f"{name}.npz")
-        grid_structures(campaign, features, tmp_path / f"{name}.npz", tmp_path / f"cells-{name}.npz")
+        fit_pca(settings, moments, tmp_path / f"{name}.npz")
+        grid_structures(settings, features, tmp_path / f"{name}.npz", tmp_path / f"cells-{name}.npz")
     assert Cells.read(tmp_path / "cells-a.npz")[0].counts.sum() == 50
     cells = [tmp_path / "cells-a.npz", tmp_path / "cells-b.npz"]
     with pytest.raises(UserError, match="other principal components"):
-        cluster_structures(campaign, cells, tmp_path / "a.npz", tmp_path / "structures.npz")
+        cluster_structures(settings, cells, tmp_path / "a.npz", tmp_path / "structures.npz")

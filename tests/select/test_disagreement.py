@@ -1,7 +1,5 @@
 """Disagreement of a committee of real potentials: equal to the spread of its predictions, never lost."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -118,10 +116,7 @@ def test_every_candidate_has_a_row_with_the_clusters_of_its_atoms(options, snaps
     ]
     write_table(tmp_path / "candidates.parquet", "candidates", candidates, "test")
     out = tmp_path / "disagreement.parquet"
-    campaign = SimpleNamespace(round=options)
-    measure_disagreement(
-        campaign, shards, tmp_path / "clusters.parquet", tmp_path / "candidates.parquet", out
-    )
+    measure_disagreement(options, shards, tmp_path / "clusters.parquet", tmp_path / "candidates.parquet", out)
     said = read_table(out, "disagreement").to_pylist()
     assert [row["snapshot_id"] for row in said] == [rows[i]["snapshot_id"] for i in kept]
     assert read_entry(out).counts == {"asked": 3, "evaluated": 2, "unsupported_element": 1}

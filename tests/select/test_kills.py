@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pesatlas.config.select import Select
 from pesatlas.select.pca import fit_pca
 from pesatlas.tables import read_table, write_table
 
@@ -18,14 +19,14 @@ STEPS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from pesatlas.testing.selecting import campaign_with as _campaign_with
+from pesatlas.config.select import Select
 from pesatlas.select.assign import assign_frames
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.tables import read_entry
 source, folder, groups = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-campaign = _campaign_with(target=200, structure={"threshold": 0.1}, atoms={"threshold": 0.02})
+settings = Select(target=200, structure={"threshold": 0.1}, atoms={"threshold": 0.02})
 pca = source / "pca.npz"
 features = [source / f"f/{k:05d}.parquet" for k in range(groups)]
 shards = [source / f"s{k}.parquet" for k in range(groups)]
@@ -40,20 +41,20 @@ def step(name, function, *arguments, **options):
 def reduce(k, atoms):
     clusters = folder / f"clusters{k}.parquet"
     assign_frames([features[k]], pca, structures, atoms, clusters)
-    find_candidates(campaign, [shards[k]], clusters, atoms, folder / f"k{k}.parquet", folder / f"k{k}.npy")
-grids = [step(f"g{k}.npz", grid_structures, campaign, [f], pca, folder / f"g{k}.npz") for k, f in enumerate(features)]
-structures = step("s.npz", cluster_structures, campaign, grids, pca, folder / "s.npz")
-grids = [step(f"h{k}.npz", grid_atoms, campaign, [f], pca, structures, folder / f"h{k}.npz") for k, f in enumerate(features)]
-atoms = step("a.npz", cluster_atoms, campaign, grids, structures, folder / "a.npz")
+    find_candidates(settings, 1, [shards[k]], clusters, atoms, folder / f"k{k}.parquet", folder / f"k{k}.npy")
+grids = [step(f"g{k}.npz", grid_structures, settings, [f], pca, folder / f"g{k}.npz") for k, f in enumerate(features)]
+structures = step("s.npz", cluster_structures, settings, grids, pca, folder / "s.npz")
+grids = [step(f"h{k}.npz", grid_atoms, settings, [f], pca, structures, folder / f"h{k}.npz") for k, f in enumerate(features)]
+atoms = step("a.npz", cluster_atoms, settings, grids, structures, folder / "a.npz")
 kept = [step(f"k{k}.parquet", reduce, k, atoms) for k in range(groups)]
 hashes = [folder / f"k{k}.npy" for k in range(groups)]
-step("selection.parquet", pick_snapshots, campaign, shards, kept, hashes, atoms=atoms, reference=None,
+step("selection.parquet", pick_snapshots, settings, 1, shards, kept, hashes, atoms=atoms, reference=None, structures_per_job=3,
      selection=folder / "selection.parquet")
 """
 
 
 def test_a_reduction_killed_again_and_again_ends_as_one_that_was_not(
-    campaign_with, snapshot, write_features, random_features, tmp_path
+    snapshot, write_features, random_features, tmp_path
 ):
     ids, structures, atoms = random_features(GROUPS * FRAMES, groups=60)
     cuts = range(FRAMES, GROUPS * FRAMES, FRAMES)
@@ -66,7 +67,7 @@ def test_a_reduction_killed_again_and_again_ends_as_one_that_was_not(
             for name, x in zip(ids[mine], atoms[mine], strict=True)
         ]
         write_table(tmp_path / f"s{k}.parquet", "snapshots", rows, "test")
-    fit_pca(campaign_with(), moments, tmp_path / "pca.npz")
+    fit_pca(Select(), moments, tmp_path / "pca.npz")
 
     def start(name):
         (tmp_path / name).mkdir(exist_ok=True)

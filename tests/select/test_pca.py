@@ -3,6 +3,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.pca import Components, Pca, fit_pca
 from pesatlas.tables.moments import Moments
@@ -85,22 +86,20 @@ def test_nothing_and_too_many_components_are_told():
         Components.fit(moments_of(correlated()), 30)
 
 
-def test_shards_of_different_encoders_are_refused(campaign_with, write_features, random_features, tmp_path):
+def test_shards_of_different_encoders_are_refused(write_features, random_features, tmp_path):
     ids, structures, atoms = random_features(20)
     _, one = write_features(tmp_path / "a", ids, structures, atoms)
     _, other = write_features(tmp_path / "b", ids, structures, atoms, encoder_hash="b" * 64)
     with pytest.raises(UserError, match="encode all again"):
-        fit_pca(campaign_with(), one + other, tmp_path / "pca.npz")
+        fit_pca(Select(), one + other, tmp_path / "pca.npz")
     assert not (tmp_path / "pca.npz").exists()
 
 
-def test_fit_pca_uses_all_shards_and_may_meet_empty_ones(
-    campaign_with, write_features, random_features, tmp_path
-):
+def test_fit_pca_uses_all_shards_and_may_meet_empty_ones(write_features, random_features, tmp_path):
     ids, structures, atoms = random_features(90)
     _, moments = write_features(tmp_path / "f", ids, structures, atoms, cuts=(10, 10, 60))
-    campaign = campaign_with(structure={"components": 3}, atoms={"components": 2})
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
+    settings = Select(structure={"components": 3}, atoms={"components": 2})
+    fit_pca(settings, moments, tmp_path / "pca.npz")
     pca = Pca.read(tmp_path / "pca.npz")
     whole = Components.fit(moments_of(np.concatenate(atoms).astype(np.float16)), 2)
     np.testing.assert_allclose(pca.atoms.axes, whole.axes, atol=1e-10)

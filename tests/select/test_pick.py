@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pesatlas.config.plugins import available
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
@@ -18,7 +19,7 @@ def positions(n, shift=0.0):
     return np.arange(n)[:, None] * [2.5, 0.0, 0.0] + shift
 
 
-def pick(campaign, shards, clusters, folder, reference=None, groups=None):
+def pick(settings, shards, clusters, folder, reference=None, groups=None):
     """Reduce and pick, with the shards in groups of given sizes (one each), and check that the sums close."""
     most = max(max(found, default=-1) for t in clusters for found in atoms_of(t))
     if reference:
@@ -29,10 +30,15 @@ def pick(campaign, shards, clusters, folder, reference=None, groups=None):
     for i, (shard, table) in enumerate(zip(shards, clusters, strict=True)):
         kept.append(folder / f"candidates-{i}.parquet")
         hashes.append(folder / f"candidates-{i}.npy")
-        find_candidates(campaign, [shard], table, folder / "atoms.npz", kept[-1], hashes[-1])
+        find_candidates(settings, 1, [shard], table, folder / "atoms.npz", kept[-1], hashes[-1])
     path = folder / "selection.parquet"
-    where = {"atoms": folder / "atoms.npz", "reference": reference, "selection": path}
-    pick_snapshots(campaign, shards, kept, hashes, **where)
+    where = {
+        "atoms": folder / "atoms.npz",
+        "reference": reference,
+        "selection": path,
+        "structures_per_job": 3,
+    }
+    pick_snapshots(settings, 1, shards, kept, hashes, **where)
     counts = read_entry(path).counts
     assert counts["pool"] == sum(count for name, count in counts.items() if name != "pool")
     rows = read_table(path, "selection").to_pylist()
@@ -64,9 +70,9 @@ def example(snapshot):
     return rows, {name: found[:3] for name, found in frames.items()}
 
 
-def test_matpes_picks_what_was_worked_out_by_hand(campaign_with, example, write_clusters, tmp_path):
+def test_matpes_picks_what_was_worked_out_by_hand(example, write_clusters, tmp_path):
     rows, clusters = example
-    found, counts = pick(campaign_with(include_equilibrium=False), *write_clusters(rows, clusters), tmp_path)
+    found, counts = pick(Select(include_equilibrium=False), *write_clusters(rows, clusters), tmp_path)
     # cluster 0: atomic clusters 0 and 1 have smallest cells of 2 atoms, 2 and 3 of 4 atoms. Both a:unit:300K
     # serve 0 and 1; a:unit:300K:2 lies nearer to the centre (0.16, 0.02). a:sc:300K:2 alone serves 2 and 3.
     # cluster 1: b:unit:300K:2 and :1 serve 4, the centre is (3, 0.233): :1 is nearer by 0.233 against 0.267.
@@ -101,9 +107,7 @@ def test_matpes_picks_what_was_worked_out_by_hand(campaign_with, example, write_
     }
 
 
-def test_every_atomic_cluster_gets_one_of_its_smallest_cells(
-    campaign_with, snapshot, write_clusters, tmp_path
-):
+def test_every_atomic_cluster_gets_one_of_its_smallest_cells(snapshot, write_clusters, tmp_path):
     rng = np.random.default_rng(7)
     rows, clusters = [], {}
     for i in range(300):
@@ -115,7 +119,7 @@ def test_every_atomic_cluster_gets_one_of_its_smallest_cells(
             (group * 20 + rng.integers(20, size=n)).tolist(),
             rng.normal(size=2).tolist(),
         )
-    found, _ = pick(campaign_with(include_equilibrium=False), *write_clusters(rows, clusters), tmp_path)
+    found, _ = pick(Select(include_equilibrium=False), *write_clusters(rows, clusters), tmp_path)
     smallest = {}
     for row in rows:
         for cluster in clusters[row["snapshot_id"]][1]:
@@ -126,11 +130,11 @@ def test_every_atomic_cluster_gets_one_of_its_smallest_cells(
     assert len(found) < len(smallest)
 
 
-def test_geometry_is_that_of_the_snapshot_wherever_it_lies(campaign_with, example, write_clusters, tmp_path):
+def test_geometry_is_that_of_the_snapshot_wherever_it_lies(example, write_clusters, tmp_path):
     rows, clusters = example
-    one, _ = pick(campaign_with(), *write_clusters(rows, clusters), tmp_path)
+    one, _ = pick(Select(), *write_clusters(rows, clusters), tmp_path)
     shards, path = write_clusters(rows[::-1], clusters, cuts=(1, 1, 5))
-    other, _ = pick(campaign_with(), shards, path, tmp_path)
+    other, _ = pick(Select(), shards, path, tmp_path)
     assert one == other
     by_name = {row["snapshot_id"]: row for row in rows}
     for row in one:
@@ -141,23 +145,21 @@ def test_geometry_is_that_of_the_snapshot_wherever_it_lies(campaign_with, exampl
         )
 
 
-def test_look_up_reaches_every_row_group(campaign_with, snapshot, write_clusters, tmp_path):
+def test_look_up_reaches_every_row_group(snapshot, write_clusters, tmp_path):
     rows = [snapshot(f"x:unit:300K:{i}", positions(1, 1e-3 * i)) for i in range(1300)]
     clusters = {f"x:unit:300K:{i}": (0, [i if i in {3, 511, 512, 1299} else 0], [0.0]) for i in range(1300)}
-    found, counts = pick(campaign_with(), *write_clusters(rows, clusters), tmp_path)
+    found, counts = pick(Select(), *write_clusters(rows, clusters), tmp_path)
     assert counts["selected"] == 5
     for row in found:
         np.testing.assert_allclose(row["positions_A"], 1e-3 * int(row["snapshot_id"].split(":")[-1]))
 
 
-def test_equilibrium_crystals_come_first_once_for_a_crystal(
-    campaign_with, example, snapshot, write_clusters, tmp_path
-):
+def test_equilibrium_crystals_come_first_once_for_a_crystal(example, snapshot, write_clusters, tmp_path):
     rows, clusters = example
     for name, n in (("a:sc:equilibrium:0", 4), ("b:unit:equilibrium:0", 1)):
         rows.append(snapshot(name, positions(n, 0.5)))
     clusters |= {"a:sc:equilibrium:0": (0, [0] * 4, [0.0, 0.0]), "b:unit:equilibrium:0": (1, [4], [3.0, 0.0])}
-    found, counts = pick(campaign_with(), *write_clusters(rows, clusters), tmp_path)
+    found, counts = pick(Select(), *write_clusters(rows, clusters), tmp_path)
     assert [row["snapshot_id"] for row in found[:2]] == ["a:unit:equilibrium:0", "b:unit:equilibrium:0"]
     assert [row["policy"] for row in found[:3]] == ["equilibrium", "equilibrium", "matpes"]
     assert {row["reason"] for row in found[:2]} == {"equilibrium crystal"}
@@ -167,34 +169,28 @@ def test_equilibrium_crystals_come_first_once_for_a_crystal(
     assert counts["redundant"] == 5
 
 
-def test_target_cuts_by_rank_and_may_be_larger_than_the_pool(
-    campaign_with, example, write_clusters, tmp_path
-):
+def test_target_cuts_by_rank_and_may_be_larger_than_the_pool(example, write_clusters, tmp_path):
     rows, clusters = example
     shards, path = write_clusters(rows, clusters)
-    whole, counts = pick(campaign_with(target=10_000), shards, path, tmp_path)
+    whole, counts = pick(Select(target=10_000), shards, path, tmp_path)
     assert counts["over_target"] == 0
     for target in range(1, len(whole)):
-        cut, counts = pick(campaign_with(target=target), shards, path, tmp_path)
+        cut, counts = pick(Select(target=target), shards, path, tmp_path)
         assert cut == whole[:target]
         assert counts["over_target"] == len(whole) - target
 
 
-def test_fewer_places_than_equilibrium_crystals_is_said(
-    campaign_with, snapshot, write_clusters, tmp_path, caplog
-):
+def test_fewer_places_than_equilibrium_crystals_is_said(snapshot, write_clusters, tmp_path, caplog):
     rows = [snapshot(f"x-{i}:unit:equilibrium:0", positions(1, 0.1 * i)) for i in range(5)]
     clusters = {row["snapshot_id"]: (i // 3, [i], [float(i)]) for i, row in enumerate(rows)}
     with caplog.at_level(logging.WARNING):
-        found, counts = pick(campaign_with(target=2), *write_clusters(rows, clusters), tmp_path)
+        found, counts = pick(Select(target=2), *write_clusters(rows, clusters), tmp_path)
     assert "3 of them are not labelled" in caplog.text
     assert [row["structure_cluster"] for row in found] == [0, 1]
     assert counts["over_target"] == 3
 
 
-def test_what_must_not_be_picked_is_counted_by_its_first_cause(
-    campaign_with, snapshot, write_clusters, tmp_path
-):
+def test_what_must_not_be_picked_is_counted_by_its_first_cause(snapshot, write_clusters, tmp_path):
     rows = [
         snapshot("a:unit:300K:0", positions(2)),
         snapshot("a:unit:equilibrium:0", positions(2)),  # the same geometry, and the one that stays
@@ -209,7 +205,7 @@ def test_what_must_not_be_picked_is_counted_by_its_first_cause(
     ]
     clusters = {row["snapshot_id"]: (0, [i, i], [0.0, 0.1 * i]) for i, row in enumerate(rows)}
     clusters["b:unit:300K:5"] = (-1, [-1, -1], [float("nan")] * 2)
-    found, counts = pick(campaign_with(), *write_clusters(rows, clusters), tmp_path)
+    found, counts = pick(Select(), *write_clusters(rows, clusters), tmp_path)
     assert {row["snapshot_id"] for row in found} == {"a:unit:equilibrium:0", "a:unit:300K:2"}
     assert counts == {
         "pool": 10,
@@ -223,23 +219,19 @@ def test_what_must_not_be_picked_is_counted_by_its_first_cause(
     }
 
 
-def test_a_pool_without_anything_to_pick_gives_an_empty_selection(
-    campaign_with, snapshot, write_clusters, tmp_path
-):
+def test_a_pool_without_anything_to_pick_gives_an_empty_selection(snapshot, write_clusters, tmp_path):
     rows = [snapshot("a:unit:300K:0", positions(2), min_distance_A=0.1)]
-    found, counts = pick(
-        campaign_with(), *write_clusters(rows, {"a:unit:300K:0": (0, [0, 0], [0.0])}), tmp_path
-    )
+    found, counts = pick(Select(), *write_clusters(rows, {"a:unit:300K:0": (0, [0, 0], [0.0])}), tmp_path)
     assert (found, counts["too_close"]) == ([], 1)
 
 
-def test_clusters_of_other_snapshots_are_refused(campaign_with, example, write_clusters, tmp_path):
+def test_clusters_of_other_snapshots_are_refused(example, write_clusters, tmp_path):
     rows, clusters = example
     shards, _ = write_clusters(rows[::-1], clusters)
     _, path = write_clusters(rows, clusters, cuts=(8,))
     path = path[:1]
     with pytest.raises(UserError, match="is not of these snapshots"):
-        pick(campaign_with(), shards, path, tmp_path)
+        pick(Select(), shards, path, tmp_path)
 
 
 def test_round_robin_serves_every_cluster_before_a_second_time():
@@ -279,29 +271,27 @@ def shares(found):
 
 
 @pytest.mark.parametrize("policy", ["cover", "farthest", "matpes", "random"])
-def test_every_policy_honours_quotas(campaign_with, three_domains, write_clusters, tmp_path, policy):
+def test_every_policy_honours_quotas(three_domains, write_clusters, tmp_path, policy):
     settings = {"policy": {"kind": policy}, "include_equilibrium": False}
     shards = write_clusters(*three_domains)
     quotas = {"surface": 0.3, "hot": 0.2}
-    found, counts = pick(campaign_with(target=20, quotas=quotas, **settings), *shards, tmp_path)
+    found, counts = pick(Select(target=20, quotas=quotas, **settings), *shards, tmp_path)
     # hot has three frames for its four places; the others share the one that is left
     assert shares(found) in ({"bulk": 11, "surface": 6, "hot": 3}, {"bulk": 10, "surface": 7, "hot": 3})
     assert counts["selected"] == 20
     # a smaller target is the beginning of a larger one, and has the shares, too
-    fewer, _ = pick(campaign_with(target=10, quotas=quotas, **settings), *shards, tmp_path)
+    fewer, _ = pick(Select(target=10, quotas=quotas, **settings), *shards, tmp_path)
     assert shares(fewer) == {"bulk": 5, "surface": 3, "hot": 2}
     if policy != "random":
         assert [row["snapshot_id"] for row in fewer] == [row["snapshot_id"] for row in found[:10]]
 
 
-def test_with_a_budget_quotas_are_shares_of_what_dft_costs(
-    campaign_with, three_domains, write_clusters, tmp_path
-):
+def test_with_a_budget_quotas_are_shares_of_what_dft_costs(three_domains, write_clusters, tmp_path):
     # a surface has two atoms and costs eight times what a bulk cell of one atom does: half of 80 for each
     budget = {"core_hours": 80, "core_hours_of_64_atoms": 64**3}
     settings = {"policy": {"kind": "random"}, "include_equilibrium": False, "target": 1000}
     found, _ = pick(
-        campaign_with(budget=budget, quotas={"surface": 0.5}, **settings),
+        Select(budget=budget, quotas={"surface": 0.5}, **settings),
         *write_clusters(*three_domains),
         tmp_path,
     )
@@ -310,11 +300,11 @@ def test_with_a_budget_quotas_are_shares_of_what_dft_costs(
     assert count["bulk"] + count["hot"] == 40
 
 
-def test_shares_of_more_than_all_and_of_unknown_domains_are_refused(campaign_with):
+def test_shares_of_more_than_all_and_of_unknown_domains_are_refused():
     from pesatlas.config.campaign import Campaign
 
     with pytest.raises(ValidationError, match="more than 1"):
-        campaign_with(quotas={"bulk": 0.7, "surface": 0.4})
+        Select(quotas={"bulk": 0.7, "surface": 0.4})
     with pytest.raises(ValidationError, match=r"no domain 'surface' in structures.domains, which has bulk"):
         Campaign.model_validate(
             {

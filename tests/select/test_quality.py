@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pesatlas.config.select import Select
 from pesatlas.select.pca import Components, Pca, fit_pca
 from pesatlas.select.quality import draw_frames, measure_selection
 from pesatlas.tables import read_entry, read_table, write_table
@@ -46,18 +47,16 @@ def plain(tmp_path):
     return tmp_path / "pca.npz"
 
 
-def test_fill_distance_coverage_and_cost_as_worked_out_by_hand(
-    campaign_with, write_features, plain, tmp_path
-):
+def test_fill_distance_coverage_and_cost_as_worked_out_by_hand(write_features, plain, tmp_path):
     # frames on a line at 0, 1, ..., 7, each of one atom; two picks, at 2 and 6
     ids = [f"x:unit:300K:{i}" for i in range(8)]
     points = np.arange(8.0)[:, None]
     features, _ = write_features(tmp_path / "f", ids, points, [p[None] for p in points], cuts=(3,))
-    draw_frames(campaign_with(), features, plain, tmp_path / "drawn.npz")
+    draw_frames(1, features, plain, tmp_path / "drawn.npz")
     pick(tmp_path / "selection.parquet", [ids[2], ids[6]])
     quality = tmp_path / "quality.parquet"
     where = (tmp_path / "selection.parquet", quality)
-    measure_selection(campaign_with(), [tmp_path / "drawn.npz"], features, plain, *where)
+    measure_selection(Select(), [tmp_path / "drawn.npz"], features, plain, *where)
     assert read_entry(quality).counts == {"drawn_frames": 4, "drawn_atoms": 4}
     with np.load(tmp_path / "drawn.npz") as drawn:
         lots, probe = drawn["lots"], drawn["structures"][:, 0]
@@ -75,20 +74,18 @@ def test_fill_distance_coverage_and_cost_as_worked_out_by_hand(
     assert [row["picks"] for row in others] == [1, 2]
 
 
-def test_what_was_labelled_before_counts_from_the_first_pick_on(
-    campaign_with, write_features, plain, tmp_path
-):
+def test_what_was_labelled_before_counts_from_the_first_pick_on(write_features, plain, tmp_path):
     # as above; a frame at 6.5 is labelled already, and one whose features are not finite
     ids = [f"x:unit:300K:{i}" for i in range(8)]
     points = np.arange(8.0)[:, None]
     features, _ = write_features(tmp_path / "f", ids, points, [p[None] for p in points])
     known = np.array([[6.5], [np.nan]])
     reference, _ = write_features(tmp_path / "r", ["k:0", "k:1"], known, [p[None] for p in known])
-    draw_frames(campaign_with(), features, plain, tmp_path / "drawn.npz")
+    draw_frames(1, features, plain, tmp_path / "drawn.npz")
     pick(tmp_path / "selection.parquet", [ids[2]])
     where = (tmp_path / "selection.parquet", tmp_path / "quality.parquet")
     drawn = [tmp_path / "drawn.npz"]
-    measure_selection(campaign_with(), drawn, features, plain, *where, reference=reference)
+    measure_selection(Select(), drawn, features, plain, *where, reference=reference)
     with np.load(tmp_path / "drawn.npz") as found:
         probe = found["structures"][np.argsort(found["lots"]), 0]
     rows = {row["of"]: row for row in read_table(where[1], "quality").to_pylist()}
@@ -98,39 +95,39 @@ def test_what_was_labelled_before_counts_from_the_first_pick_on(
 
 
 def test_what_is_drawn_depends_on_no_order_or_partition(
-    campaign_with, write_features, random_features, tmp_path, monkeypatch
+    write_features, random_features, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("pesatlas.select.quality._DRAWN", 40)
     ids, structures, atoms = random_features(300)
     structures[7] = np.nan
     features, moments = write_features(tmp_path / "one", ids, structures, atoms)
     pca = tmp_path / "pca.npz"
-    fit_pca(campaign_with(), moments, pca)
-    draw_frames(campaign_with(), features, pca, tmp_path / "one.npz")
+    fit_pca(Select(), moments, pca)
+    draw_frames(1, features, pca, tmp_path / "one.npz")
     order = np.random.default_rng(1).permutation(300)
     mixed = [ids[i] for i in order], structures[order], [atoms[i] for i in order]
     features, _ = write_features(tmp_path / "many", *mixed, cuts=(0, 90, 200))
     parts = [features[1:3], features[3:], features[:1]]
     drawn = [tmp_path / f"{i}.npz" for i in range(3)]
     for part, path in zip(parts, drawn, strict=True):
-        draw_frames(campaign_with(), part, pca, path)
+        draw_frames(1, part, pca, path)
     pick(tmp_path / "selection.parquet", ids[:5])
     found = []
     for paths in ([tmp_path / "one.npz"], drawn):
         out = tmp_path / f"quality-{len(paths)}.parquet"
-        measure_selection(campaign_with(), paths, features, pca, tmp_path / "selection.parquet", out)
+        measure_selection(Select(), paths, features, pca, tmp_path / "selection.parquet", out)
         found.append(read_table(out, "quality").to_pylist())
     assert found[0] == found[1]
 
 
-def test_everything_picked_is_no_distance_away(campaign_with, write_features, random_features, tmp_path):
+def test_everything_picked_is_no_distance_away(write_features, random_features, tmp_path):
     ids, structures, atoms = random_features(50)
     features, moments = write_features(tmp_path / "f", ids, structures, atoms)
-    fit_pca(campaign_with(), moments, tmp_path / "pca.npz")
-    draw_frames(campaign_with(), features, tmp_path / "pca.npz", tmp_path / "drawn.npz")
+    fit_pca(Select(), moments, tmp_path / "pca.npz")
+    draw_frames(1, features, tmp_path / "pca.npz", tmp_path / "drawn.npz")
     pick(tmp_path / "selection.parquet", ids)
     where = (tmp_path / "selection.parquet", tmp_path / "quality.parquet")
-    measure_selection(campaign_with(), [tmp_path / "drawn.npz"], features, tmp_path / "pca.npz", *where)
+    measure_selection(Select(), [tmp_path / "drawn.npz"], features, tmp_path / "pca.npz", *where)
     rows = [row for row in read_table(where[1], "quality").to_pylist() if row["of"] == "picks"]
     assert rows[-1]["fill_max_atoms"] == rows[-1]["fill_max_structures"] == pytest.approx(0, abs=1e-6)
     assert rows[-1]["coverage_atoms"] == rows[-1]["coverage_structures"] == 1.0

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pesatlas.config.select import Select
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
 from pesatlas.select.pca import fit_pca
@@ -87,27 +88,30 @@ def peak_kb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
-def test_a_hundred_thousand_frames(campaign_with, cluster, tmp_path):
+def test_a_hundred_thousand_frames(cluster, tmp_path):
     features, moments, snapshots = shards(tmp_path)
-    campaign = campaign_with(
-        target=500, structure={"threshold": 0.3}, atoms={"threshold": 0.3}, min_distance_A=0.0
-    )
+    settings = Select(target=500, structure={"threshold": 0.3}, atoms={"threshold": 0.3}, min_distance_A=0.0)
     # the peak of this test alone, whatever ran before it in this process
     Path("/proc/self/clear_refs").write_text("5")
     before = peak_kb()
-    fit_pca(campaign, moments, tmp_path / "pca.npz")
+    fit_pca(settings, moments, tmp_path / "pca.npz")
     groups = [features[:4], features[4:]]
-    tables = cluster(campaign, tmp_path, features, tmp_path / "pca.npz", groups)
+    tables = cluster(settings, tmp_path, features, tmp_path / "pca.npz", groups)
     kept, hashes = [], []
     for k, (part, table) in enumerate(zip((snapshots[:4], snapshots[4:]), tables, strict=True)):
         kept.append(tmp_path / f"candidates-{k}.parquet")
         hashes.append(tmp_path / f"candidates-{k}.npy")
-        find_candidates(campaign, part, table, tmp_path / "atoms.npz", kept[-1], hashes[-1])
-    where = {"atoms": tmp_path / "atoms.npz", "reference": None, "selection": tmp_path / "selection.parquet"}
-    pick_snapshots(campaign, snapshots, kept, hashes, **where)
+        find_candidates(settings, 1, part, table, tmp_path / "select/atoms.npz", kept[-1], hashes[-1])
+    where = {
+        "atoms": tmp_path / "select/atoms.npz",
+        "reference": None,
+        "selection": tmp_path / "selection.parquet",
+        "structures_per_job": 3,
+    }
+    pick_snapshots(settings, 1, snapshots, kept, hashes, **where)
     after = peak_kb()
     selection = read_entry(tmp_path / "selection.parquet").counts
-    structures = Centres.read(tmp_path / "structures.npz")[0]
+    structures = Centres.read(tmp_path / "select/structures.npz")[0]
     assert structures.weights.sum() == CRYSTALS * STEPS
     assert selection["pool"] == CRYSTALS * STEPS == sum(n for name, n in selection.items() if name != "pool")
     assert len(structures.weights) > 100

@@ -35,7 +35,7 @@ def _in_tmp(tmp_path, monkeypatch):
 
 def prepare(what, where="results"):
     structures, failures = Path(where) / "structures.parquet", Path(where) / "failures" / "structures.parquet"
-    prepare_structures(what, structures, failures)
+    prepare_structures(what.structures, what.explore, what.label.backend, structures, failures)
     return structures, failures
 
 
@@ -156,7 +156,8 @@ def test_nothing_left_is_an_error_that_says_why():
 
 
 def test_elements_are_those_of_potential_backend_and_user():
-    known = rules_of(campaign(elements=["Si", "O"])).known
+    what = campaign(elements=["Si", "O"])
+    known = rules_of(what.structures, what.explore.potential, what.label.backend).known
     potential, backend, user = known.values()
     assert user == {14, 8}
     assert 14 in potential
@@ -181,35 +182,35 @@ def test_missing_files_are_found_when_the_configuration_is_read():
 
 def test_fetching_where_nothing_needs_it():
     before = sorted(Path().rglob("*"))
-    fetch_structures(campaign())
+    fetch_structures(campaign().structures)
     assert sorted(Path().rglob("*")) == before
 
 
 def test_fetching_needs_a_key(monkeypatch):
     monkeypatch.delenv("MP_API_KEY", raising=False)
     with pytest.raises(UserError, match="MP_API_KEY is not set"):
-        fetch_structures(campaign({"kind": "materials_project"}))
+        fetch_structures(campaign({"kind": "materials_project"}).structures)
 
 
 def test_the_state_of_sources_follows_their_files():
     Path("a.cif").write_text("one")
     what = campaign({"kind": "demo"}, {"kind": "files", "paths": ["*.cif"]})
-    first = state_of_sources(what)
-    assert state_of_sources(what) == first
+    first = state_of_sources(what.structures)
+    assert state_of_sources(what.structures) == first
     Path("b.cif").write_text("two")
-    second = state_of_sources(what)
+    second = state_of_sources(what.structures)
     Path("b.cif").write_text("three")
-    third = state_of_sources(what)
+    third = state_of_sources(what.structures)
     assert len({first, second, third}) == 3
     Path("b.cif").unlink()
-    assert state_of_sources(what) == first
+    assert state_of_sources(what.structures) == first
 
 
 def test_a_cache_that_appears_during_the_first_run_is_no_change():
     what = campaign({"kind": "materials_project", "cache": "mp.parquet"})
-    before = state_of_sources(what)
+    before = state_of_sources(what.structures)
     Path("mp.parquet").write_bytes(b"fetched")
-    assert state_of_sources(what) == before
+    assert state_of_sources(what.structures) == before
 
 
 def test_an_earlier_campaign_is_a_source():

@@ -117,7 +117,13 @@ def test_the_table_and_the_log_say_it(tmp_path, caplog, monkeypatch):
             **{name: {} for name in ("explore", "encode", "select", "label")},
         }
     )
-    prepare_structures(campaign, tmp_path / "structures.parquet", tmp_path / "failures.parquet")
+    prepare_structures(
+        campaign.structures,
+        campaign.explore,
+        campaign.label.backend,
+        tmp_path / "structures.parquet",
+        tmp_path / "failures.parquet",
+    )
     rows = read_table(tmp_path / "structures.parquet", "structures").to_pylist()
     warnings = {row["structure_id"]: row["warnings"] for row in rows}
     assert warnings["demo-Si"] == []

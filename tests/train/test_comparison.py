@@ -37,7 +37,9 @@ def write_arms(path, picks):
 
 def test_arms_at_a_share_are_a_beginning_of_the_whole(tmp_path):
     write_arms(tmp_path / "arms.parquet", {"matpes": list("abcdef"), "cover": list("bdfh")})
-    arms = {(a.policy, a.cost_share): a for a in read_arms(comparing(tmp_path), tmp_path / "arms.parquet")}
+    arms = {
+        (a.policy, a.cost_share): a for a in read_arms(comparing(tmp_path).compare, tmp_path / "arms.parquet")
+    }
     assert {key: "".join(arm.picks) for key, arm in arms.items()} == {
         ("matpes", 0.5): "ab",
         ("matpes", 1.0): "abcd",
@@ -57,7 +59,18 @@ def trained(tmp_path_factory):
     arms = results / "arms.parquet"
     write_arms(arms, {"matpes": learned[:40], "cover": learned[10:50]})
     place = results / "compare" / "cover-0.5-1"
-    train_arm(comparing(folder), ("cover", 0.5, 1), results, arms, place, folder / "work")
+    campaign = comparing(folder)
+    train_arm(
+        campaign.train,
+        campaign.compare,
+        campaign.train_level,
+        ("cover", 0.5, 1),
+        results=results,
+        arms=arms,
+        folder=place,
+        work=folder / "work",
+        store=folder / "store",
+    )
     return rows, learned[10:30], place
 
 
@@ -149,6 +162,18 @@ def errors_of(path, arm, share, seed, frames):
     write_table(path, "arm_errors", rows, "test")
 
 
+def compare(campaign, arms, errors, comparison, contrasts):
+    compare_arms(
+        campaign.compare,
+        campaign.train_level,
+        campaign.campaign.seed,
+        arms=arms,
+        errors=errors,
+        comparison=comparison,
+        contrasts=contrasts,
+    )
+
+
 def test_only_frames_that_all_know_count_and_forces_by_atom(tmp_path):
     campaign = comparing(tmp_path)
     write_arms(tmp_path / "arms.parquet", {"matpes": list("abcd"), "cover": list("bdfh")})
@@ -160,7 +185,7 @@ def test_only_frames_that_all_know_count_and_forces_by_atom(tmp_path):
         # one potential only was asked about z
         errors_of(paths[-1], arm, share, seed, [*frames, ("z", 1, 9, 1e3)] if seed and share < 1 else frames)
     tables = tmp_path / "comparison.parquet", tmp_path / "contrasts.parquet"
-    compare_arms(campaign, tmp_path / "arms.parquet", paths, *tables)
+    compare(campaign, tmp_path / "arms.parquet", paths, *tables)
     runs = read_table(tables[0], "comparison").to_pylist()
     dynamics = [row for row in runs if row["frames"] == "dynamics"]
     assert len(dynamics) == len(campaign.compare.runs)
@@ -189,6 +214,4 @@ def test_without_a_common_frame_it_says_so(tmp_path):
         paths.append(tmp_path / f"{k}.parquet")
         errors_of(paths[-1], arm, share, seed, [(f"m-{k}", 1, 1, 1.0)])
     with pytest.raises(UserError, match="elements that every arm was trained on"):
-        compare_arms(
-            campaign, tmp_path / "arms.parquet", paths, tmp_path / "a.parquet", tmp_path / "b.parquet"
-        )
+        compare(campaign, tmp_path / "arms.parquet", paths, tmp_path / "a.parquet", tmp_path / "b.parquet")

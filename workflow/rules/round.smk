@@ -21,7 +21,7 @@ rule calibrate_disagreement:
         gpu=int(campaign.round.device != "cpu"),
     params:
         round=identity("round"),
-        files=state_of_committee(campaign),
+        files=state_of_committee(campaign.round),
     message:
         "Comparing disagreement of the committee with its errors"
     script:
@@ -49,7 +49,7 @@ rule measure_disagreement:
         gpu=int(campaign.round.device != "cpu"),
     params:
         round=identity("round"),
-        files=state_of_committee(campaign),
+        files=state_of_committee(campaign.round),
     message:
         "Asking the committee about candidates of group {wildcards.group}"
     script:

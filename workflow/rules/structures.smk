@@ -41,7 +41,7 @@ checkpoint prepare_structures:
         runtime=retry_runtime(120),
     params:
         settings=identity("structures"),
-        files=state_of_sources(campaign),
+        files=state_of_sources(campaign.structures),
         elements=[campaign.explore.potential.identity(), campaign.label.backend.identity()],
         structures_per_job=campaign.explore.structures_per_job,
     message:

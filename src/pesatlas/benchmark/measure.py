@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.benchmark.benchmarked import BenchmarkedPotential, benchmarked_potential
+from pesatlas.benchmark.benchmarked import BenchmarkedPotential
 from pesatlas.benchmark.cached_evaluator import PASSING, CachedEvaluator
 from pesatlas.benchmark.element_energies import elements_file
 from pesatlas.benchmark.item import BenchmarkItem, PropertyResult
 from pesatlas.benchmark.structure_sets import Sources
-from pesatlas.campaign.potentials import benchmarked_potentials
-from pesatlas.config.benchmark import PROPERTIES
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.benchmark import PROPERTIES, Benchmark
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.dynamics import npt
@@ -259,16 +257,28 @@ def _column(module: Any, column: str, sources: Sources) -> str:
 
 
 def run_benchmark(
-    campaign: Campaign, potential: str, kind: str, shard: int, *, dataset: Path, work: Path, scores: Path
+    settings: Benchmark,
+    benchmarked: BenchmarkedPotential,
+    kind: str,
+    shard: int,
+    *,
+    level: str,
+    seed: int,
+    store: Path,
+    dataset: Path,
+    work: Path,
+    scores: Path,
 ) -> None:
     """Measure one property of one potential on a share of the structures; write table ``scores``.
 
     Parameters
     ----------
-    campaign : the whole configuration, with a section ``benchmark``
-    potential, kind : name of the potential and of the property
+    benchmarked : the potential
+    kind : name of the property
     shard : which share: every so many-th structure from this one on
-    dataset : table ``dataset`` of the level of the benchmarks
+    level, dataset : reference level of the benchmarks, and table ``dataset`` of it
+    seed : of what a property samples
+    store : folder of what is never calculated twice
     work : folder for what is under way
     scores : table to write
 
@@ -277,17 +287,11 @@ def run_benchmark(
     UserError
         If the potential cannot be loaded, or data are missing or of another form.
     """
-    settings = campaign.benchmark
-    if settings is None:
-        raise ValueError("the campaign has no section benchmark")
     check_device(settings.device, "benchmark.device")
-    benchmarked = benchmarked_potential(potential, *benchmarked_potentials(campaign)[potential])
     options = settings.chosen()[kind]
-    sources = Sources(
-        settings.folder, dataset, campaign.train_level, benchmarked.corrected, campaign.campaign.seed
-    )
+    sources = Sources(settings.folder, dataset, level, benchmarked.corrected, seed)
     loaded = load_potential(benchmarked.options, settings.device)
-    place = Workspace.on(settings.device, Path(campaign.campaign.store) / "benchmark", work)
+    place = Workspace.on(settings.device, store / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
         benchmarked, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
@@ -300,7 +304,7 @@ def run_benchmark(
         digest(options.identity(), benchmarked.name, loaded.weights_hash, shard, jobs),
         {"scores": len(rows), "scores_failed": failed},
     )
-    log.info("%s of %s: %d rows, %d without a value", kind, potential, len(rows), failed)
+    log.info("%s of %s: %d rows, %d without a value", kind, benchmarked.name, len(rows), failed)
 
 
 def _pack(result: PropertyResult, wall_s: float) -> bytes:

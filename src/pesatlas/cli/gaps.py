@@ -125,7 +125,14 @@ def _structures(of: list[str], work: Path) -> list[str]:
     if len(of) > 1:
         raise UserError(f"--of {configurations[0]}: give either one configuration or files of structures.")
     cells = work / "structures.parquet"
-    prepare_structures(read_campaign(Path(of[0])), cells, work / "structures-failures.parquet")
+    campaign = read_campaign(Path(of[0]))
+    prepare_structures(
+        campaign.structures,
+        campaign.explore,
+        campaign.label.backend,
+        structures=cells,
+        failures=work / "structures-failures.parquet",
+    )
     return [str(cells)]
 
 
@@ -221,7 +228,7 @@ def _compare(campaign: Campaign, work: Path, others: list[Facts]) -> tuple[list[
         {name: work / f"{name}.{what}" for name in names} for what in ("features.parquet", "moments.npz")
     )
     for name in names:
-        encode_snapshots(campaign, work / f"{name}.parquet", features[name], moments[name])
+        encode_snapshots(campaign.encode, work / f"{name}.parquet", features[name], moments[name])
     pca = fit_both(moments["dataset"], moments["others"])
     found = {name: read_environments(work / f"{name}.parquet", features[name], pca) for name in names}
     rows = find_gaps(found["dataset"], found["others"])

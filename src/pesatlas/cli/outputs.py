@@ -12,5 +12,5 @@ from pesatlas.label.archived_outputs import unpack_outputs
 def show_outputs(name: str, folder: Path, config: Path | None, console: Console) -> None:
     """Unpack the archived inputs and outputs of one calculation of this campaign, and list the files."""
     campaign = campaign_of(Path(), config)
-    for path in unpack_outputs(campaign, Path("results"), name, folder):
+    for path in unpack_outputs(campaign.label, campaign.campaign, Path("results"), name, folder):
         console.print(f"{escape(str(path))}  [dim]{path.stat().st_size} bytes[/dim]")

@@ -1,6 +1,7 @@
 """The command ``pesatlas retry``."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -34,15 +35,16 @@ def retry(
     wanted = [_reason(word) for word in reasons]
     campaign = campaign_of(folder, config, extensions=True)
     results = folder / RESULTS
+    find = partial(find_missing_labels, campaign.label.levels, campaign.label_batches, results)
     if not wanted and not quarantined:
-        there = find_missing_labels(campaign, results, KNOWN, quarantined=True)
+        there = find(KNOWN, quarantined=True)
         raise UserError(
             f"say what to try again, with --reason or --quarantined. In {results} there are: "
             f"{_counted(there)}."
         )
-    misses = find_missing_labels(campaign, results, wanted, quarantined=quarantined)
+    misses = find(wanted, quarantined=quarantined)
     if not misses:
-        there = find_missing_labels(campaign, results, KNOWN, quarantined=True)
+        there = find(KNOWN, quarantined=True)
         raise UserError(
             f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted "
             "when they end."
@@ -62,8 +64,8 @@ def retry(
                 "then try again."
             )
         # again, for a run may just have ended
-        misses = find_missing_labels(campaign, results, wanted, quarantined=quarantined)
-        made = requeue(campaign, results, misses)
+        misses = find(wanted, quarantined=quarantined)
+        made = requeue(campaign.label, campaign.campaign, results, misses)
     console.print(
         f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what "
         "happened before on record in "

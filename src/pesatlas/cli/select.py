@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import load_campaign
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins import find, known
@@ -19,13 +20,7 @@ from pesatlas.errors import UserError
 from pesatlas.frames import ase_rows, xyz
 from pesatlas.frames.comment import as_value
 from pesatlas.potentials.device import check_device
-from pesatlas.select.assign import assign_frames
-from pesatlas.select.candidates import find_candidates
-from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
-from pesatlas.select.pca import fit_pca
-from pesatlas.select.pick import pick_snapshots
-from pesatlas.select.quality import draw_frames, measure_selection
-from pesatlas.select.reference import Reference
+from pesatlas.select.select_frames import EncodedFrames, select_frames
 from pesatlas.storage.atomic import atomic_path
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Crystal, Read
@@ -79,11 +74,11 @@ def select_files(
         if reference:
             read_external(reference, work / "known.parquet", work / "known-failures.parquet")
         _run_stage(campaign, work, known=bool(reference))
-        picks = read_table(work / "selection.parquet", "selection")
+        picks = read_table(below(work, "selection"), "selection")
         chosen = [origins[step] for step in picks["step"].to_pylist()]
         _write(out, chosen, picks.select(["rank", "reason", "novelty"]).to_pylist())
-        counts = read_entry(work / "selection.parquet").counts
-        quality = read_table(work / "quality.parquet", "quality").to_pylist()
+        counts = read_entry(below(work, "selection")).counts
+        quality = read_table(below(work, "quality"), "quality").to_pylist()
     console.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
     console.print(_quality_table(quality))
     console.print(f"{len(chosen)} frames are in {out}")
@@ -113,42 +108,25 @@ def _campaign(settings: dict[str, Any]) -> Campaign:
 
 
 def _run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
-    """Encode and select, as the rules do, with one group of frames and one of the reference."""
-    groups = ["pool", "known"] if known else ["pool"]
-    features = {name: work / f"{name}.features.parquet" for name in groups}
-    moments = [work / f"{name}.moments.npz" for name in groups]
-    for name, path in zip(groups, moments, strict=True):
-        encode_snapshots(campaign, work / f"{name}.parquet", features[name], path)
-    pca, structures, atoms = (work / f"{name}.npz" for name in ("pca", "structures", "atoms"))
-    fit_pca(campaign, moments, pca)
-    cells = [work / f"{name}.structures.npz" for name in groups]
-    for name, path in zip(groups, cells, strict=True):
-        grid_structures(campaign, [features[name]], pca, path)
-    cluster_structures(campaign, cells, pca, structures)
-    cells = [work / f"{name}.atoms.npz" for name in groups]
-    for name, path in zip(groups, cells, strict=True):
-        grid_atoms(campaign, [features[name]], pca, structures, path)
-    cluster_atoms(campaign, cells, structures, atoms)
-    for name in groups:
-        assign_frames([features[name]], pca, structures, atoms, work / f"{name}.clusters.parquet")
-    pool, clusters = work / "pool.parquet", work / "pool.clusters.parquet"
-    candidates, geometries = work / "pool.candidates.parquet", work / "pool.npy"
-    find_candidates(campaign, [pool], clusters, atoms, candidates, geometries)
-    draw_frames(campaign, [features["pool"]], pca, work / "drawn.npz")
-    reference = Reference(work / "known.parquet", work / "known.clusters.parquet") if known else None
-    selection = work / "selection.parquet"
-    pick_snapshots(
-        campaign, [pool], [candidates], [geometries], atoms=atoms, reference=reference, selection=selection
+    """Encode and select, with one group of frames and one of the reference."""
+    pool = _encoded(campaign, work, "pool")
+    reference = _encoded(campaign, work, "known") if known else None
+    select_frames(
+        campaign.select,
+        campaign.campaign.seed,
+        [pool],
+        work,
+        structures_per_job=campaign.label.structures_per_job,
+        reference=reference,
     )
-    measure_selection(
-        campaign,
-        [work / "drawn.npz"],
-        [features["pool"]],
-        pca=pca,
-        selection=selection,
-        quality=work / "quality.parquet",
-        reference=[features["known"]] if known else [],
+
+
+def _encoded(campaign: Campaign, work: Path, name: str) -> EncodedFrames:
+    snapshots, features, moments = (
+        work / f"{name}{end}" for end in (".parquet", ".features.parquet", ".npz")
     )
+    encode_snapshots(campaign.encode, snapshots, features, moments)
+    return EncodedFrames([snapshots], [features], [moments])
 
 
 def _write(out: Path, chosen: list[Origin], about: list[dict[str, Any]]) -> None:

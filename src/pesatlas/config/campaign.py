@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from pesatlas.config.benchmark import Benchmark
+from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.compare import Compare
 from pesatlas.config.dataset import Dataset
 from pesatlas.config.encode import Encode
@@ -16,25 +17,6 @@ from pesatlas.config.section import Runtime, Section
 from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
 from pesatlas.config.train import Train
-
-
-class CampaignInfo(Section):
-    """Name, seed and stores of the campaign."""
-
-    name: str = Field(
-        "campaign",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
-        description="short name: letters, digits, - and _",
-    )
-    seed: int = Field(2026, ge=0, description="seed of all random numbers of the campaign")
-    store: str = Runtime(
-        "store",
-        description="folder of finished trajectories and labels, addressed by content; campaigns may share "
-        "one",
-    )
-    read_stores: list[str] = Runtime(
-        [], description="other stores to read finished results from; nothing is written there"
-    )
 
 
 class Campaign(Section):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.encode import Encode
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.encode.encoder import Encoder, Frame
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _COLUMNS = ["snapshot_id", "n_atoms", "numbers", "positions_A", "cell_A"]
 
 
-def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moments: Path) -> None:
+def encode_snapshots(settings: Encode, snapshots: Path, features: Path, moments: Path) -> None:
     """Describe every frame of ``snapshots`` by vectors of its structure and its atoms.
 
     Frames are read in row groups, encoded together by atoms, rounded to float16 and written in the same
@@ -37,7 +37,6 @@ def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moment
 
     Parameters
     ----------
-    campaign : Campaign
     snapshots, features : Path
         Tables of these names.
     moments : Path
@@ -48,12 +47,11 @@ def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moment
     UserError
         If the encoder does not know an element.
     """
-    options = campaign.encode
     check_metadata(snapshots, "snapshots")
     expected = read_entry(snapshots).rows
-    check_device(options.device, "encode.device")
-    model: Any = options.encoder
-    encoder: Encoder = find("pesatlas.encode.encoders", model.kind).load(model, options.device)
+    check_device(settings.device, "encode.device")
+    model: Any = settings.encoder
+    encoder: Encoder = find("pesatlas.encode.encoders", model.kind).load(model, settings.device)
     sums = ShardMoments(
         encoder.name,
         encoder.weights_hash,
@@ -61,12 +59,12 @@ def encode_snapshots(campaign: Campaign, snapshots: Path, features: Path, moment
         Moments.empty(encoder.atom_dim),
     )
     about = {"pesatlas.encoder": encoder.name, "pesatlas.encoder_hash": encoder.weights_hash}
-    fingerprint = digest(options.identity(), encoder.weights_hash)
+    fingerprint = digest(settings.identity(), encoder.weights_hash)
     not_finite, progress = 0, Progress("encoded", expected)
     with TableWriter(features, "features", fingerprint, about) as writer:
         for rows in _row_groups(snapshots):
             frames = [_frame(row, encoder) for row in rows]
-            described = _encode(encoder, frames, options.atoms_per_evaluation)
+            described = _encode(encoder, frames, settings.atoms_per_evaluation)
             good = [np.isfinite(s).all() and np.isfinite(a).all() for s, a in described]
             kept = [vectors for ok, vectors in zip(good, described, strict=True) if ok]
             if kept:

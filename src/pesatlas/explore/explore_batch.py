@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.explore import Explore
 from pesatlas.config.section import digest
 from pesatlas.explore.checkpoint import Checkpoint
@@ -29,24 +29,31 @@ _NOT_FOR_THE_STORE = {FailureReason.OUT_OF_MEMORY, FailureReason.CRASHED}
 
 
 def run_md(
-    campaign: Campaign, batch: int, structures: Path, snapshots: Path, failures: Path, work: Path
+    settings: Explore,
+    info: CampaignInfo,
+    batch: int,
+    *,
+    structures: Path,
+    snapshots: Path,
+    failures: Path,
+    work: Path,
 ) -> None:
     """Run molecular dynamics of one batch of cells.
 
     Parameters
     ----------
-    campaign : the whole configuration
+    info : its seed, and its stores, which keep every finished trajectory
     batch : which rows of ``structures``
     structures : table ``structures``
     snapshots, failures : tables to write
     work : folder for what is under way; a folder for this batch is made in it, and removed at the end
     """
-    check_device(campaign.explore.device, "explore.device")
-    potential = load_potential(campaign.explore.potential, campaign.explore.device)
-    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "trajectories")
+    check_device(settings.device, "explore.device")
+    potential = load_potential(settings.potential, settings.device)
+    store = stores_at(info.store, info.read_stores, "trajectories")
     explore_batch(
-        campaign.explore,
-        campaign.campaign.seed,
+        settings,
+        info.seed,
         potential,
         store,
         batch=batch,

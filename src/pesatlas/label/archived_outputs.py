@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.layout import below
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.errors import UserError
 from pesatlas.label.archive import unpack
 from pesatlas.label.batch import task_of
@@ -19,7 +20,7 @@ from pesatlas.tables import read_table
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -> list[Path]:
+def unpack_outputs(settings: Label, info: CampaignInfo, results: Path, name: str, folder: Path) -> list[Path]:
     """Unpack what is archived of one calculation into ``folder``; return the files.
 
     Parameters
@@ -34,9 +35,9 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already, and is no empty folder. Name another one with --to.")
-    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "outputs")
+    store = stores_at(info.store, info.read_stores, "outputs")
     store.refresh()
-    keys = {"": name} if _KEY.fullmatch(name) else _keys(campaign, results, name)
+    keys = {"": name} if _KEY.fullmatch(name) else _keys(settings, results, name)
     found = {level: payload for level, key in keys.items() if (payload := store.get(key))}
     if not found:
         raise UserError(
@@ -47,9 +48,9 @@ def unpack_outputs(campaign: Campaign, results: Path, name: str, folder: Path) -
     return [path for level, payload in found.items() for path in unpack(payload, folder / level)]
 
 
-def _keys(campaign: Campaign, results: Path, name: str) -> dict[str, str]:
+def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
     """Return the content keys of a snapshot or an isolated atom by level."""
-    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    levels = levels_of(settings.backend, settings.levels)
     try:
         number = number_of_atom(name)
     except ValueError as error:

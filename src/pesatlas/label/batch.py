@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.config.section import digest
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
@@ -24,13 +25,14 @@ _KEPT = [field.name for field in (*FRAME, *GEOMETRY, *POTENTIAL, *SOURCE)]
 
 
 def label_batch(
-    campaign: Campaign,
+    settings: Label,
+    info: CampaignInfo,
     batch: int,
+    *,
     selection: Path,
     labels: Path,
     failures: Path,
     work: Path,
-    *,
     memory_mb: int = 0,
 ) -> None:
     """Calculate every pick of ``batch`` at every level, and write the tables ``labels`` and ``failures``.
@@ -41,19 +43,21 @@ def label_batch(
 
     Parameters
     ----------
+    info : CampaignInfo
+        Its name, and its stores.
     batch : int
         Which rows of ``selection``; there may be none, if fewer were picked than the target allows.
     memory_mb : int
         Memory that the job has, MB; 0 if it is not known.
     """
     picks = read_table(selection, "selection", filters=[("batch", "==", batch)]).select(_KEPT).to_pylist()
-    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    levels = levels_of(settings.backend, settings.levels)
     fingerprint = digest([level.fingerprint for level in levels.values()])
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     groups = [[task_of(pick, level) for level in levels.values()] for pick in picks]
     progress = Progress("labels", len(picks) * len(levels))
-    with open_calculations(campaign, f"batch-{batch:05d}", work, memory_mb) as calculations:
+    with open_calculations(settings, info, f"batch-{batch:05d}", work, memory_mb) as calculations:
         for pick, tasks, outcomes in zip(picks, groups, calculations.outcomes(groups), strict=True):
             for task, outcome in zip(tasks, outcomes, strict=True):
                 level = task.level

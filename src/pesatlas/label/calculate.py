@@ -17,7 +17,8 @@ import numpy as np
 
 from pesatlas.atoms.geometry import canonical_order, geometry_digest
 from pesatlas.config import plugins
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.label.archive import pack
@@ -93,7 +94,7 @@ class Calculations:
     Use ``open_calculations`` to get one. May be asked from several threads.
     """
 
-    campaign: Campaign
+    settings: Label
     store: Store
     labels: Ledger
     outputs: Ledger
@@ -106,8 +107,7 @@ class Calculations:
     _slots: Queue[tuple[int, ...]] = field(default_factory=Queue)
 
     def __post_init__(self) -> None:
-        label = self.campaign.label
-        for cpus in supervise.share_cores(label.parallel, label.cores):
+        for cpus in supervise.share_cores(self.settings.parallel, self.settings.cores):
             self._slots.put(cpus)
 
     def outcomes(self, groups: Iterable[Sequence[Task]]) -> Iterator[list[Outcome]]:
@@ -117,7 +117,7 @@ class Calculations:
         other, ``label.parallel`` groups side by side. When this generator is closed or fails, calculations
         that run are stopped and count for nothing.
         """
-        with ThreadPoolExecutor(self.campaign.label.parallel) as threads:
+        with ThreadPoolExecutor(self.settings.parallel) as threads:
             futures = [threads.submit(self._outcomes, tasks) for tasks in groups]
             try:
                 for future in futures:
@@ -164,7 +164,7 @@ class Calculations:
             tries = _Attempts(mishap.attempts, mishap.before)
             if mishap.reason is FailureReason.OUT_OF_MEMORY and self.memory_mb > mishap.memory_mb:
                 tries.before = tries.made
-            if tries.counting >= self.campaign.label.attempts:
+            if tries.counting >= self.settings.attempts:
                 return mishap
         sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
         return self._attempt(sorted_task, key, handover, cpus, tries)
@@ -198,7 +198,7 @@ class Calculations:
                 if kept:
                     after = self.outputs.append(key, kept, after)
                 self.labels.append(key if final else failure_key(key), to_bytes(outcome), after)
-            if final or tries.counting >= self.campaign.label.attempts:
+            if final or tries.counting >= self.settings.attempts:
                 return outcome
             if isinstance(outcome, Failed):
                 log.warning(
@@ -207,7 +207,7 @@ class Calculations:
 
     def _calculate(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> tuple[Outcome, bytes]:
         """Make one attempt; return its outcome and the archive of what is kept of it."""
-        label = self.campaign.label
+        label = self.settings
         options: Any = label.backend
         with (
             tempfile.TemporaryDirectory(dir=self.scratch) as scratch,
@@ -245,12 +245,14 @@ def _attempted(backend: Backend, task: Task, options: Any, place: Workdir) -> Ou
 
 @contextmanager
 def open_calculations(
-    campaign: Campaign, name: str, work: Path, memory_mb: int = 0
+    settings: Label, info: CampaignInfo, name: str, work: Path, memory_mb: int = 0
 ) -> Iterator[Calculations]:
     """Open the label store for one job, which is locked against another job of the same name.
 
     Parameters
     ----------
+    info : CampaignInfo
+        Its name, and its stores.
     name : str
         Name of the job, unique in the campaign and the same when it is run again.
     work : Path
@@ -258,14 +260,14 @@ def open_calculations(
     memory_mb : int
         Memory that the job has, MB; 0 if it is not known.
     """
-    identity = digest(campaign.label.identity(), campaign.campaign.name)
+    identity = digest(settings.identity(), info.name)
     segment = f"{name}-{identity}"
-    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "labels")
+    store = stores_at(info.store, info.read_stores, "labels")
     with (
         FileLock(work / f"{segment}.lock"),
         store.writer(segment) as labels,
-        Store(Path(campaign.campaign.store) / "outputs").writer(segment) as outputs,
-        scratch_folder(campaign.label.scratch) as scratch,
+        Store(Path(info.store) / "outputs").writer(segment) as outputs,
+        scratch_folder(settings.scratch) as scratch,
     ):
         store.refresh()
-        yield Calculations(campaign, store, labels, outputs, scratch, memory_mb)
+        yield Calculations(settings, store, labels, outputs, scratch, memory_mb)

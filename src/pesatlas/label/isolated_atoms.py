@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import atomic_number, symbol_of
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.config.section import digest
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
@@ -27,7 +28,14 @@ _NO_BOX_A = [15.0, 15.1, 15.2]
 
 
 def label_atoms(
-    campaign: Campaign, structures: Path, atoms: Path, failures: Path, work: Path, memory_mb: int = 0
+    settings: Label,
+    info: CampaignInfo,
+    *,
+    structures: Path,
+    atoms: Path,
+    failures: Path,
+    work: Path,
+    memory_mb: int = 0,
 ) -> None:
     """Calculate an isolated atom of every element in ``structures`` at every level.
 
@@ -37,13 +45,13 @@ def label_atoms(
     of its compounds empty, and a row of the failures says so. The job has ``memory_mb`` of memory; 0 if that
     is not known.
     """
-    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    levels = levels_of(settings.backend, settings.levels)
     numbers = _elements(structures)
     rows: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     groups = [[task_of_atom(number, level) for level in levels.values()] for number in numbers]
     progress = Progress("labels of isolated atoms", len(numbers) * len(levels))
-    with open_calculations(campaign, "atoms", work, memory_mb) as calculations:
+    with open_calculations(settings, info, "atoms", work, memory_mb) as calculations:
         for number, tasks, outcomes in zip(numbers, groups, calculations.outcomes(groups), strict=True):
             symbol, name = symbol_of(number), name_of_atom(number)
             for task, outcome in zip(tasks, outcomes, strict=True):

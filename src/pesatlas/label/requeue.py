@@ -2,13 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.layout import below
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.label import Label
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Requeued, Result, from_bytes, to_bytes
 from pesatlas.label.batch import task_of
@@ -74,14 +75,19 @@ class MissingLabels:
 
 
 def find_missing_labels(
-    campaign: Campaign, results: Path, reasons: Collection[FailureReason], *, quarantined: bool
+    levels: Sequence[str],
+    batches: int,
+    results: Path,
+    reasons: Collection[FailureReason],
+    *,
+    quarantined: bool,
 ) -> MissingLabels:
     """Return the labels that are missing for one of ``reasons``, and those in quarantine if asked.
 
     Manifests tell which tables have any, so that few are opened.
     """
     found = MissingLabels()
-    for batch in (None, *range(campaign.label_batches)):
+    for batch in (None, *range(batches)):
         failures, labels = _failures(results, batch), _labels(results, batch)
         misses: list[MissingLabel] = []
         if failures.is_file() and any(read_entry(failures).counts.get(reason) for reason in reasons):
@@ -109,14 +115,14 @@ def find_missing_labels(
         if misses:
             found.by_batch[batch] = misses
     if quarantined:
-        _add_quarantined_by_rules(campaign, results, found)
+        _add_quarantined_by_rules(levels, results, found)
     return found
 
 
-def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingLabels) -> None:
+def _add_quarantined_by_rules(levels: Sequence[str], results: Path, found: MissingLabels) -> None:
     """Add the labels that no calculation objected to, but a rule of the dataset did."""
     known = {(miss.snapshot_id, miss.level) for misses in found.by_batch.values() for miss in misses}
-    for level in campaign.label.levels:
+    for level in levels:
         path = below(results, "quarantine", level=level)
         if not path.is_file() or not read_entry(path).rows:
             continue
@@ -141,7 +147,7 @@ def _add_quarantined_by_rules(campaign: Campaign, results: Path, found: MissingL
                 found.by_batch.setdefault(batches[name], []).append(miss)
 
 
-def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
+def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingLabels) -> int:
     """Put ``misses`` back into the queue, and take away the tables that tell of them.
 
     Return how many calculations that makes.
@@ -153,11 +159,11 @@ def requeue(campaign: Campaign, results: Path, misses: MissingLabels) -> int:
     """
     if not misses:
         return 0
-    store = stores_at(campaign.campaign.store, campaign.campaign.read_stores, "labels")
+    store = stores_at(info.store, info.read_stores, "labels")
     store.refresh()
     added = 0
-    with store.writer(f"requeued-{campaign.campaign.name}") as ledger:
-        for key, miss in _keyed(campaign, results, misses):
+    with store.writer(f"requeued-{info.name}") as ledger:
+        for key, miss in _keyed(settings, results, misses):
             record = _record(store, key, miss)
             if record is None:
                 continue
@@ -191,9 +197,9 @@ def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
     return Requeued(miss.reason, miss.detail, attempts, time.time()) if attempts else None
 
 
-def _keyed(campaign: Campaign, results: Path, misses: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
+def _keyed(settings: Label, results: Path, misses: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
     """Yield every miss with its content key, each key once."""
-    levels = levels_of(campaign.label.backend, campaign.label.levels)
+    levels = levels_of(settings.backend, settings.levels)
     wanted = [miss for batch, many in misses.by_batch.items() if batch is not None for miss in many]
     rows = _geometries(results, misses, {miss.snapshot_id for miss in wanted if miss.key is None})
     seen: set[str] = set()

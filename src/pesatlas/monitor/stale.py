@@ -153,7 +153,7 @@ def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
     if not ours or is_recorded(folder, path_of("structures")) or folder.resolve() != Path.cwd():
         return None
     try:
-        return content_of_sources(campaign)
+        return content_of_sources(campaign.structures)
     except (OSError, UserError):
         return None  # whoever reads them says so
 

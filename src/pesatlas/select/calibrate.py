@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from pesatlas import __version__
 from pesatlas.campaign.rounds import datasets_before
-from pesatlas.config.campaign import Campaign
-from pesatlas.config.round import required
+from pesatlas.config.round import Round
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
@@ -30,7 +29,7 @@ _RESAMPLES = 1000
 _Floats = NDArray[np.float64]
 
 
-def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
+def calibrate_disagreement(settings: Round, level: str, seed: int, calibration: Path) -> None:
     """Write the table ``calibration``.
 
     Disagreement of the committee on labels of the round before, against its errors there.
@@ -45,8 +44,6 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
         If the round before has not finished or has changed, a member cannot be loaded, or no label can be
         evaluated.
     """
-    settings = required(campaign.round)
-    level = settings.level or campaign.label.levels[0]
     dataset = datasets_before(settings, level)[0]
     if dataset.parent.name != level:
         raise UserError(
@@ -57,7 +54,7 @@ def calibrate_disagreement(campaign: Campaign, calibration: Path) -> None:
     check_entry(dataset)
     check_device(settings.device, "round.device")
     members = load_committee(settings.committee, settings.device)
-    rows, held_out = _labels(dataset, campaign.campaign.seed)
+    rows, held_out = _labels(dataset, seed)
     progress = Progress("labels", len(rows))
     parts: dict[str, list[tuple[str, _Floats, _Floats]]] = {ENERGY: [], FORCES: []}
     for label, prediction in zip(rows, predict(members, rows), strict=True):

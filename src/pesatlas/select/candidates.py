@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.config.select import Select
@@ -35,7 +34,8 @@ _FRAMES = 1 << 14
 
 
 def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has them
-    campaign: Campaign,
+    settings: Select,
+    seed: int,
     snapshots: list[Path],
     clusters: Path,
     atoms: Path,
@@ -58,27 +58,26 @@ def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has 
     UserError
         If the clusters are not those of these snapshots.
     """
-    options = campaign.select
     centres, _ = Centres.read(atoms)
     kept, waiting, hashes = SCHEMAS["candidates"].empty_table(), [], []
     counts = {"pool": 0, "not_finite": 0, "too_close": 0}
-    for table, bad in _eligible(options, snapshots, clusters, only):
+    for table, bad in _eligible(settings, snapshots, clusters, only):
         for cause, count in bad.items():
             counts[cause] += count
         hashes.append(short_hashes(table))
         waiting.append(table)
         if sum(part.num_rows for part in waiting) >= _FRAMES:
-            kept, waiting = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres), []
-    kept = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres)
+            kept, waiting = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres), []
+    kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres)
     with atomic_path(geometries) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.sort(np.concatenate([np.empty(0, "<u8"), *hashes])))
-    with TableWriter(candidates, "candidates", digest(options.identity())) as writer:
+    with TableWriter(candidates, "candidates", digest(settings.identity())) as writer:
         writer.counts.update(counts)
         writer.write(kept)
     log.info("%d of %d frames are candidates", kept.num_rows, counts["pool"])
 
 
-def reduce_candidates(campaign: Campaign, table: pa.Table, centres: Centres) -> pa.Table:
+def reduce_candidates(settings: Select, seed: int, table: pa.Table, centres: Centres) -> pa.Table:
     """Return the rows of table ``candidates`` that stay, in the order of ``snapshot_id``.
 
     Those are the best for an atomic cluster, or of all for a policy that does not look at clusters, and the
@@ -86,16 +85,16 @@ def reduce_candidates(campaign: Campaign, table: pa.Table, centres: Centres) -> 
     """
     table = table.combine_chunks().sort_by("snapshot_id")
     stays = np.zeros(table.num_rows, dtype=bool)
-    for _, inside in parts(table.column("domain"), campaign.select.quotas):
-        stays[np.flatnonzero(inside)] = _stay(campaign, table.filter(pa.array(inside)), centres)
+    for _, inside in parts(table.column("domain"), settings.quotas):
+        stays[np.flatnonzero(inside)] = _stay(settings, seed, table.filter(pa.array(inside)), centres)
     return table.filter(pa.array(stays))
 
 
-def _stay(campaign: Campaign, table: pa.Table, centres: Centres) -> NDArray[np.bool_]:
+def _stay(settings: Select, seed: int, table: pa.Table, centres: Centres) -> NDArray[np.bool_]:
     """Return which rows stay, of frames that compete with each other, in the order of ``snapshot_id``."""
-    options: Any = campaign.select.policy
+    options: Any = settings.policy
     policy = find("pesatlas.select.policies", options.kind)
-    pool = Pool.of(table, centres, campaign.select.target, campaign.campaign.seed)
+    pool = Pool.of(table, centres, settings.target, seed)
     kept = np.zeros(table.num_rows, dtype=bool)
     kept[equilibrium_cells(pool)] = True
     # of frames with the same geometry, the crystal as given is met first, then the first snapshot_id, which
@@ -106,7 +105,7 @@ def _stay(campaign: Campaign, table: pa.Table, centres: Centres) -> NDArray[np.b
     rank[order] = np.arange(len(order))
     if policy.PER_CLUSTER is None:
         owner, row = np.zeros(len(order), dtype=np.int64), np.arange(len(order))
-        most = campaign.select.target
+        most = settings.target
     else:
         owner = pool.atom_clusters.astype(np.int64)
         row = np.repeat(np.arange(len(order)), np.diff(pool.edges))

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
-from pesatlas.config.select import AtomStage, StructureStage
+from pesatlas.config.select import AtomStage, Select, StructureStage
 from pesatlas.errors import UserError
 from pesatlas.select.centres import Centres
 from pesatlas.select.grid import Cells, Gathering
@@ -27,7 +26,7 @@ _FINER_THAN_THRESHOLD = 4
 _FINER_THAN_SPREAD = 4096
 
 
-def grid_structures(campaign: Campaign, features: list[Path], pca: Path, cells: Path) -> None:
+def grid_structures(settings: Select, features: list[Path], pca: Path, cells: Path) -> None:
     """Gather the structures of some shards into cells; frames without finite features stay out.
 
     Raises
@@ -36,19 +35,17 @@ def grid_structures(campaign: Campaign, features: list[Path], pca: Path, cells: 
         If the features were made by another encoder than the principal components.
     """
     components = Pca.read(pca)
-    found = Gathering(
-        _width(campaign.select.structure, components.structures), 1, len(components.structures.axes)
-    )
+    found = Gathering(_width(settings.structure, components.structures), 1, len(components.structures.axes))
     for path in features:
         for frames in read_projected(path, components, atoms=False):
             points = frames.structures[frames.finite]
             found.add_points(np.zeros(len(points), dtype=np.int32), points)
     gathered = found.cells()
-    gathered.write(cells, _structure_points(campaign, components))
+    gathered.write(cells, _structure_points(settings, components))
     log.info("%d structures in %d cells of the grid", gathered.counts.sum(), len(gathered.counts))
 
 
-def cluster_structures(campaign: Campaign, cells: list[Path], pca: Path, centres: Path) -> None:
+def cluster_structures(settings: Select, cells: list[Path], pca: Path, centres: Path) -> None:
     """Merge the cells of all shards and cluster them.
 
     Raises
@@ -56,12 +53,12 @@ def cluster_structures(campaign: Campaign, cells: list[Path], pca: Path, centres
     UserError
         If a shard's cells are of other principal components.
     """
-    points = _structure_points(campaign, Pca.read(pca))
-    found = _cluster(campaign.select.structure, _merge(cells, points), "structures")
-    found.write(centres, digest(points, campaign.select.structure.identity()))
+    points = _structure_points(settings, Pca.read(pca))
+    found = _cluster(settings.structure, _merge(cells, points), "structures")
+    found.write(centres, digest(points, settings.structure.identity()))
 
 
-def grid_atoms(campaign: Campaign, features: list[Path], pca: Path, structures: Path, cells: Path) -> None:
+def grid_atoms(settings: Select, features: list[Path], pca: Path, structures: Path, cells: Path) -> None:
     """Gather the atoms of some shards into cells, a grid for each cluster of structures.
 
     Raises
@@ -72,7 +69,7 @@ def grid_atoms(campaign: Campaign, features: list[Path], pca: Path, structures: 
     components = Pca.read(pca)
     centres, points = Centres.read(structures)
     found = Gathering(
-        _width(campaign.select.atoms, components.atoms), len(centres.weights), len(components.atoms.axes)
+        _width(settings.atoms, components.atoms), len(centres.weights), len(components.atoms.axes)
     )
     for path in features:
         for frames in read_projected(path, components):
@@ -84,11 +81,11 @@ def grid_atoms(campaign: Campaign, features: list[Path], pca: Path, structures: 
             kept = np.repeat(frames.finite, sizes)
             found.add_points(np.repeat(owners, sizes)[kept], frames.atoms[kept])
     gathered = found.cells()
-    gathered.write(cells, _atom_points(campaign, points))
+    gathered.write(cells, _atom_points(settings, points))
     log.info("%d atoms in %d cells of the grids", gathered.counts.sum(), len(gathered.counts))
 
 
-def cluster_atoms(campaign: Campaign, cells: list[Path], structures: Path, centres: Path) -> None:
+def cluster_atoms(settings: Select, cells: list[Path], structures: Path, centres: Path) -> None:
     """Merge the cells of all shards and cluster them inside each cluster of structures.
 
     Raises
@@ -96,9 +93,9 @@ def cluster_atoms(campaign: Campaign, cells: list[Path], structures: Path, centr
     UserError
         If a shard's cells are of other clusters of structures.
     """
-    points = _atom_points(campaign, Centres.read(structures)[1])
-    found = _cluster(campaign.select.atoms, _merge(cells, points), "atoms")
-    found.write(centres, digest(points, campaign.select.atoms.identity()))
+    points = _atom_points(settings, Centres.read(structures)[1])
+    found = _cluster(settings.atoms, _merge(cells, points), "atoms")
+    found.write(centres, digest(points, settings.atoms.identity()))
 
 
 def _width(stage: StructureStage | AtomStage, components: Components) -> float:
@@ -108,14 +105,14 @@ def _width(stage: StructureStage | AtomStage, components: Components) -> float:
     return (spread or 1.0) / _FINER_THAN_SPREAD
 
 
-def _structure_points(campaign: Campaign, components: Pca) -> str:
+def _structure_points(settings: Select, components: Pca) -> str:
     """Hash of what the points of structures are."""
     axes = components.structures.axes.tobytes().hex()
-    return digest(components.weights_hash, axes, _width(campaign.select.structure, components.structures))
+    return digest(components.weights_hash, axes, _width(settings.structure, components.structures))
 
 
-def _atom_points(campaign: Campaign, structures: str) -> str:
-    return digest(structures, campaign.select.atoms.identity())
+def _atom_points(settings: Select, structures: str) -> str:
+    return digest(structures, settings.atoms.identity())
 
 
 def _merge(paths: list[Path], points: str) -> Cells:

@@ -13,8 +13,10 @@ import pyarrow as pa
 from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.campaign.layout import BATCHES_IN_GROUP
 from pesatlas.campaign.splits import chemical_system, split_of
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
+from pesatlas.config.dataset import Split
 from pesatlas.config.section import digest
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.pick import EQUILIBRIUM, account, pick_snapshots
@@ -48,7 +50,17 @@ class Explored:
     reference: Reference | None = None
 
 
-def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Path) -> None:
+def pick_arms(
+    settings: Compare,
+    select: Select,
+    split: Split,
+    seed: int,
+    explored: Explored,
+    *,
+    selection: Path,
+    arms: Path,
+    structures_per_job: int,
+) -> None:
     """Write table ``selection`` of all geometries to label, and table ``arms`` with the picks of each.
 
     An arm is what a campaign with that policy would pick, had it only the materials that are not held out.
@@ -61,26 +73,26 @@ def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Pat
     UserError
         If no material is held out, or all are; or if there is nothing to pick.
     """
-    compare = campaign.compare
-    assert compare is not None
-    learned, held_out = divide(campaign, explored.structures)
+    learned, held_out = divide(split, seed, explored.structures)
     with tempfile.TemporaryDirectory() as scratch:
         picked = {
-            policy.kind: _pick(campaign, {"policy": policy}, explored, learned, Path(scratch) / policy.kind)
-            for policy in compare.policies
+            policy.kind: _pick(
+                _changed(select, policy=policy), seed, explored, learned, Path(scratch) / policy.kind
+            )
+            for policy in settings.policies
         }
         drawn = {"policy": {"kind": "random"}, "include_equilibrium": True, "budget": None}
-        drawn["target"] = 2 * compare.test_frames
-        test = _pick(campaign, drawn, explored, held_out, Path(scratch) / TEST)
+        drawn["target"] = 2 * settings.test_frames
+        test = _pick(_changed(select, **drawn), seed, explored, held_out, Path(scratch) / TEST)
     costs = {name: _costs(table) for name, table in picked.items()}
     full = int(min(cost[-1] for cost in costs.values()))
     cut = {name: table.slice(0, int(np.sum(costs[name] <= full))) for name, table in picked.items()}
-    cut[TEST] = _test(test, compare.test_frames)
-    _check_common_elements(cut, min(compare.cost_shares) * full)
+    cut[TEST] = _test(test, settings.test_frames)
+    _check_common_elements(cut, min(settings.cost_shares) * full)
     _, labelled = read_known(explored.reference, 1)
     table, rows = _union(cut)
-    table = _ranked(table, campaign.label.structures_per_job)
-    fingerprint = digest(compare.identity(), campaign.select.identity(), campaign.label.structures_per_job)
+    table = _ranked(table, structures_per_job)
+    fingerprint = digest(settings.identity(), select.identity(), structures_per_job)
     with TableWriter(arms, "arms", fingerprint) as writer:
         writer.counts.update(
             {"full_cost_atoms3": full, **{name: part.num_rows for name, part in cut.items()}}
@@ -95,13 +107,12 @@ def pick_arms(campaign: Campaign, explored: Explored, selection: Path, arms: Pat
     log.info("%d frames to label, each once; full cost of an arm %d atoms³", table.num_rows, full)
 
 
-def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
+def divide(split: Split, seed: int, structures: Path) -> tuple[set[str], set[str]]:
     """Return the crystals for training and the held-out ones, by the splits of the dataset.
 
     A crystal of which some cells are held out and others are not, as may be where a domain changes elements,
     is in neither.
     """
-    split, seed = campaign.dataset.split, campaign.campaign.seed
     sides: dict[str, set[bool]] = {}
     for row in read_table(structures, "structures", ["structure_id", "numbers"]).to_pylist():
         whole = row["structure_id"] if split.by == "structure" else chemical_system(row["numbers"])
@@ -116,12 +127,12 @@ def divide(campaign: Campaign, structures: Path) -> tuple[set[str], set[str]]:
     return learned, held_out
 
 
-def _pick(
-    campaign: Campaign, changes: dict[str, Any], explored: Explored, only: Collection[str], folder: Path
-) -> pa.Table:
-    """Return the table ``selection`` for some materials and changed options of select."""
-    select = type(campaign.select).model_validate(campaign.select.model_dump() | changes)
-    other = campaign.model_copy(update={"select": select})
+def _changed(select: Select, **changes: Any) -> Select:
+    return Select.model_validate(select.model_dump() | changes)
+
+
+def _pick(settings: Select, seed: int, explored: Explored, only: Collection[str], folder: Path) -> pa.Table:
+    """Return the table ``selection`` for some materials."""
     folder.mkdir()
     candidates, geometries = [], []
     for group, clusters in enumerate(explored.clusters):
@@ -129,16 +140,20 @@ def _pick(
         snapshots = explored.snapshots[first : first + BATCHES_IN_GROUP]
         candidates.append(folder / f"{group:05d}.parquet")
         geometries.append(folder / f"{group:05d}.npy")
-        find_candidates(other, snapshots, clusters, explored.atoms, candidates[-1], geometries[-1], only)
+        find_candidates(
+            settings, seed, snapshots, clusters, explored.atoms, candidates[-1], geometries[-1], only
+        )
     path = folder / "selection.parquet"
     pick_snapshots(
-        other,
+        settings,
+        seed,
         explored.snapshots,
         candidates,
         geometries,
         atoms=explored.atoms,
         reference=explored.reference,
         selection=path,
+        structures_per_job=1,  # batches are cut later, of all arms together
     )
     found = read_table(path, "selection").replace_schema_metadata(None)
     if not found.num_rows:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from pesatlas import __version__
-from pesatlas.config.campaign import Campaign
-from pesatlas.config.round import required
+from pesatlas.config.round import Round
 from pesatlas.config.section import digest
 from pesatlas.potentials.committee import MeanPrediction, load_committee, predict
 from pesatlas.potentials.device import check_device
@@ -25,7 +24,7 @@ _KEPT = ("snapshot_id", "structure_id", "domain", "n_atoms", "numbers")
 
 
 def measure_disagreement(
-    campaign: Campaign, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
+    settings: Round, snapshots: list[Path], clusters: Path, candidates: Path, disagreement: Path
 ) -> None:
     """Write the table ``disagreement``.
 
@@ -44,7 +43,6 @@ def measure_disagreement(
     UserError
         If there is no committee, or a member cannot be loaded.
     """
-    settings = required(campaign.round)
     check_device(settings.device, "round.device")
     members = load_committee(settings.committee, settings.device)
     hashes = [member.weights_hash for member in members]

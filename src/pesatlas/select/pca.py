@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.tables.arrays import read_arrays, write_arrays
 from pesatlas.tables.moments import Moments, ShardMoments
@@ -135,7 +135,7 @@ class Pca:
         return cls(about["encoder"], about["weights_hash"], structures, atoms)
 
 
-def fit_pca(campaign: Campaign, moments: list[Path], pca: Path) -> None:
+def fit_pca(settings: Select, moments: list[Path], pca: Path) -> None:
     """Fit principal components of all structures and all atoms from the moments of every shard.
 
     MatPES fitted those of atoms on ground states only, because 16 billion environments were too many; summed
@@ -163,8 +163,8 @@ def fit_pca(campaign: Campaign, moments: list[Path], pca: Path) -> None:
     fitted = Pca(
         first.encoder,
         first.weights_hash,
-        Components.fit(first.structures, campaign.select.structure.components),
-        Components.fit(first.atoms, campaign.select.atoms.components),
+        Components.fit(first.structures, settings.structure.components),
+        Components.fit(first.atoms, settings.atoms.components),
     )
     fitted.write(pca)
     for name, part, n in (

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.config.select import Select
@@ -31,7 +30,8 @@ _WAITING = 200_000
 
 
 def pick_snapshots(
-    campaign: Campaign,
+    settings: Select,
+    seed: int,
     snapshots: list[Path],
     candidates: list[Path],
     geometries: list[Path],
@@ -39,6 +39,7 @@ def pick_snapshots(
     atoms: Path,
     reference: Reference | None,
     selection: Path,
+    structures_per_job: int,
     committee: Committee | None = None,
 ) -> None:
     """Write the table ``selection``.
@@ -59,29 +60,28 @@ def pick_snapshots(
     UserError
         If there are no snapshots, or a frame is there more than once.
     """
-    options = campaign.select
     _check_there_are_some(candidates)
     centres, _ = Centres.read(atoms)
-    table = _merge(campaign, candidates, centres)
+    table = _merge(settings, seed, candidates, centres)
     merged = table.column("snapshot_id")
-    pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
+    pool = Pool.of(table, centres, settings.target, seed)
     known, labelled = read_known(reference, pool.structure_pcs.shape[1])
     crystals = np.zeros(table.num_rows, dtype=bool)
-    crystals[equilibrium_cells(pool)] = options.include_equilibrium
+    crystals[equilibrium_cells(pool)] = settings.include_equilibrium
     new = ~np.isin(short_hashes(table), labelled)
     if not new.all():
         table, crystals = table.filter(pa.array(new)), crystals[new]
-        pool = Pool.of(table, centres, options.target, campaign.campaign.seed)
+        pool = Pool.of(table, centres, settings.target, seed)
     if committee is not None:
         pool.expected_errors = committee.expected_errors(merged, len(centres.weights))
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
-    policy: Any = options.policy
-    chosen = _chosen(campaign, table, pool, required, known)
+    policy: Any = settings.policy
+    chosen = _chosen(settings, table, pool, required, known)
     picks = [Pick(row, "equilibrium crystal", 0) for row in required] + chosen
     rows = np.array([pick.row for pick in picks], dtype=np.int64)
     if len(np.unique(rows)) < len(rows):
         raise ValueError(f"policy {policy.kind} picked a frame twice")
-    affordable = _affordable(options, pool.cost[rows])
+    affordable = _affordable(settings, pool.cost[rows])
     if len(required) > affordable:
         log.warning(
             "select.target or select.budget allows for %d structures, but there are %d equilibrium "
@@ -93,26 +93,25 @@ def pick_snapshots(
     counts = account(candidates, geometries, labelled, affordable, len(picks) - affordable)
     picks = picks[:affordable]
     names = [EQUILIBRIUM] * len(required) + [policy.kind] * len(chosen)
-    per_job = campaign.label.structures_per_job
-    fingerprint = digest(options.identity(), per_job)
+    fingerprint = digest(settings.identity(), structures_per_job)
     with TableWriter(selection, "selection", fingerprint) as writer:
         writer.counts.update(counts)
-        writer.write(_table(snapshots, table, pool, picks, names, per_job))
+        writer.write(_table(snapshots, table, pool, picks, names, structures_per_job))
     log.info("%s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def _chosen(campaign: Campaign, table: pa.Table, pool: Pool, required: list[int], known: Known) -> list[Pick]:
+def _chosen(settings: Select, table: pa.Table, pool: Pool, required: list[int], known: Known) -> list[Pick]:
     """Return what the policy picks, most wanted first.
 
     Of domains with a quota by themselves, in turns with the others.
     """
-    options: Any = campaign.select.policy
+    options: Any = settings.policy
     policy = find("pesatlas.select.policies", options.kind)
-    quotas = campaign.select.quotas
+    quotas = settings.quotas
     if not quotas:
         of_all: list[Pick] = policy.choose(pool, options, required, known)
         return of_all
-    cost = np.ones(len(pool.ids)) if campaign.select.budget is None else pool.cost
+    cost = np.ones(len(pool.ids)) if settings.budget is None else pool.cost
     ranked: dict[str, list[int]] = {}
     spent: dict[str, float] = {}
     picks: dict[int, Pick] = {}
@@ -184,7 +183,7 @@ def _check_there_are_some(candidates: list[Path]) -> None:
         )
 
 
-def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.Table:
+def _merge(settings: Select, seed: int, candidates: list[Path], centres: Centres) -> pa.Table:
     """Candidates of all shards, in the order of ``snapshot_id``, each geometry once."""
     kept, waiting = SCHEMAS["candidates"].empty_table(), []
     for path in candidates:
@@ -192,8 +191,8 @@ def _merge(campaign: Campaign, candidates: list[Path], centres: Centres) -> pa.T
         # of candidates
         waiting.append(read_table(path, "candidates").replace_schema_metadata(None))
         if sum(part.num_rows for part in waiting) > max(_WAITING, kept.num_rows):
-            kept, waiting = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres), []
-    kept = reduce_candidates(campaign, pa.concat_tables([kept, *waiting]), centres)
+            kept, waiting = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres), []
+    kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres)
     ids = kept.column("snapshot_id")
     twice = ids[1:].filter(pc.equal(ids[1:], ids[:-1]))
     if len(twice):

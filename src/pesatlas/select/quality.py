@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.config.select import Select
 from pesatlas.select.pca import Pca
 from pesatlas.select.shards import Projected, read_projected
 from pesatlas.tables import SCHEMAS, TableWriter, read_table
@@ -29,14 +29,13 @@ _STEPS = 12
 _PARTS = ("lots", "structures", "sizes", "atoms")  # lots: sample keys, as files of earlier versions have them
 
 
-def draw_frames(campaign: Campaign, features: list[Path], pca: Path, drawn: Path) -> None:
+def draw_frames(seed: int, features: list[Path], pca: Path, drawn: Path) -> None:
     """Sample frames of some shards at random, and write their principal components.
 
     Those with the smallest sample keys are kept, at most as many as are needed of all shards together: what
     is drawn of parts holds what is drawn of the whole, whatever their order.
     """
     components = Pca.read(pca)
-    seed = campaign.campaign.seed
     sample_keys = [_sample_keys(seed, pq.read_table(path, columns=["snapshot_id"])) for path in features]
     last = np.sort(np.concatenate([np.empty(0, "<u8"), *sample_keys]))[:_DRAWN][-1:]
     kept: list[tuple[NDArray, NDArray, list[NDArray]]] = []
@@ -54,7 +53,7 @@ def draw_frames(campaign: Campaign, features: list[Path], pca: Path, drawn: Path
 
 
 def measure_selection(
-    campaign: Campaign,
+    settings: Select,
     drawn: list[Path],
     features: list[Path],
     pca: Path,
@@ -89,7 +88,7 @@ def measure_selection(
         rows += [
             {"of": name} | row for row in _curve(probe, apart, bins, of_structures[: len(ids)], of_atoms)
         ]
-    with TableWriter(quality, "quality", digest(campaign.select.identity())) as writer:
+    with TableWriter(quality, "quality", digest(settings.identity())) as writer:
         writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["quality"]))
         writer.counts.update(drawn_frames=half, drawn_atoms=len(probe[1]))
     _tell(rows, half)

@@ -20,9 +20,9 @@ from pymatgen.core import Composition, Element
 from pesatlas import __version__
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.config import plugins
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LAST_STEP, Explore
 from pesatlas.config.section import digest
+from pesatlas.config.structures import Structures
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import supported_elements
 from pesatlas.potentials.loading import elements_of
@@ -44,27 +44,34 @@ _EXAMPLES = 5
 """Of many of a kind, so many are named in messages."""
 
 
-def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> None:
-    """Write the tables ``structures`` and ``failures`` (of this stage) of a campaign.
+def prepare_structures(
+    settings: Structures, explore: Explore, backend: Any, structures: Path, failures: Path
+) -> None:
+    """Write the tables ``structures`` and ``failures`` (of this stage).
+
+    Parameters
+    ----------
+    explore : its potential allows elements, its batches and lengths of trajectories are those of the table
+    backend : options of the labelling backend, which allows elements too
 
     Raises
     ------
     UserError
         If a source cannot be read at all, or no crystal is left.
     """
-    made_of_files(FILES_OF_SOURCES, content_of_sources(campaign))
-    rules = rules_of(campaign)
-    fingerprint = digest(campaign.structures.identity(), campaign.explore.structures_per_job, _as_json(rules))
+    made_of_files(FILES_OF_SOURCES, content_of_sources(settings))
+    rules = rules_of(settings, explore.potential, backend)
+    fingerprint = digest(settings.identity(), explore.structures_per_job, _as_json(rules))
     origins: dict[str, Origin] = {}
     accepted, failed, read = sort_out(
-        _read(campaign, origins), rules, remove_duplicates=campaign.structures.remove_duplicates
+        _read(settings, origins), rules, remove_duplicates=settings.remove_duplicates
     )
     _say(read, accepted, failed)
     refused: list[tuple[str, Rejected]] = []
     counts = {"sources_read": read, "accepted": len(accepted), "failed": len(failed)}
     metadata = {SOURCES: json.dumps([asdict(origin) for origin in origins.values()])}
     with TableWriter(structures, "structures", fingerprint, metadata) as writer:
-        counts |= _write_rows(writer, campaign, accepted, rules, refused)
+        counts |= _write_rows(writer, settings, explore, accepted, rules, refused)
         refused.sort(key=lambda item: item[0])
         log.info("%d cells in %d batches, %d refused", counts["cells"], counts["batches"], len(refused))
         writer.counts.update(counts)
@@ -80,22 +87,18 @@ def prepare_structures(campaign: Campaign, structures: Path, failures: Path) -> 
         )
 
 
-def rules_of(campaign: Campaign) -> Rules:
-    """Return the checks of a campaign.
+def rules_of(settings: Structures, potential: Any, backend: Any) -> Rules:
+    """Return the checks of crystals.
 
-    Its own limits, and the elements that potential, backend and user allow.
+    Limits of the section, and the elements that potential, backend and user allow.
     """
-    potential: Any = campaign.explore.potential
-    backend: Any = campaign.label.backend
     known = {
         f"the potential '{potential.kind}' (explore.potential)": elements_of(potential),
         f"the backend '{backend.kind}' (label.backend)": supported_elements(backend),
     }
-    if campaign.structures.elements is not None:
-        known["structures.elements"] = frozenset(
-            atomic_number(symbol) for symbol in campaign.structures.elements
-        )
-    return Rules(known, campaign.structures.max_atoms, campaign.structures.min_distance_A)
+    if settings.elements is not None:
+        known["structures.elements"] = frozenset(atomic_number(symbol) for symbol in settings.elements)
+    return Rules(known, settings.max_atoms, settings.min_distance_A)
 
 
 def _as_json(rules: Rules) -> list[Any]:
@@ -115,10 +118,10 @@ class Origin:
     read: int = 0
 
 
-def _read(campaign: Campaign, origins: dict[str, Origin]) -> Iterator[Read]:
+def _read(settings: Structures, origins: dict[str, Origin]) -> Iterator[Read]:
     """Yield what the sources have; ``origins`` takes their licences and counts by kind."""
     progress = Progress("read")
-    for options in campaign.structures.sources:
+    for options in settings.sources:
         module = plugins.find("pesatlas.structures.sources", options.kind)
         origin = origins.setdefault(options.kind, Origin(options.kind, []))
         licence = module.licence(options) if hasattr(module, "licence") else "not stated"
@@ -151,7 +154,8 @@ def _say(read: int, accepted: Sequence[Crystal], failed: list[tuple[str, Rejecte
 
 def _write_rows(
     writer: TableWriter,
-    campaign: Campaign,
+    settings: Structures,
+    explore: Explore,
     accepted: Sequence[Crystal],
     rules: Rules,
     refused: list[tuple[str, Rejected]],
@@ -164,10 +168,9 @@ def _write_rows(
     """
     progress = Progress("built the cells of", len(accepted))
     domains = [
-        (plugins.find("pesatlas.structures.domains", options.kind), options)
-        for options in campaign.structures.domains
+        (plugins.find("pesatlas.structures.domains", options.kind), options) for options in settings.domains
     ]
-    kinds = [options.kind for options in campaign.structures.domains]
+    kinds = [options.kind for options in settings.domains]
     waiting: list[dict[str, Any]] = []
     cells = trajectories = 0
     in_vacuum = 0
@@ -180,8 +183,8 @@ def _write_rows(
             if in_vacuum <= _EXAMPLES:
                 examples.append(f"{given.structure_id}: {warning}")
         for cell in sorted(_cells(domains, crystal, rules, refused), key=lambda cell: cell.variant):
-            _check_lengths(cell, campaign.explore)
-            waiting.append(_row(crystal, cell, cells // campaign.explore.structures_per_job))
+            _check_lengths(cell, explore)
+            waiting.append(_row(crystal, cell, cells // explore.structures_per_job))
             cells += 1
             trajectories += len(cell.conditions)
             if len(waiting) == ROW_GROUP:
@@ -204,7 +207,7 @@ def _write_rows(
         "cells_refused": len(refused),
         "cells": cells,
         "trajectories": trajectories,
-        "batches": (cells - 1) // campaign.explore.structures_per_job + 1,
+        "batches": (cells - 1) // explore.structures_per_job + 1,
     }
 
 

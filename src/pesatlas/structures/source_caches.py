@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 
 from pesatlas.config import plugins
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
+from pesatlas.config.structures import Structures
 from pesatlas.structures.sources.files import expand
 
 SOURCES = "pesatlas.structures.sources"
@@ -14,7 +14,7 @@ FILES_OF_SOURCES = "a file of structures.sources"
 """Name in entries of tables for the files of all sources that they were made of."""
 
 
-def fetch_structures(campaign: Campaign) -> None:
+def fetch_structures(settings: Structures) -> None:
     """Let every source that has a ``fetch`` fill its cache.
 
     Raises
@@ -22,30 +22,30 @@ def fetch_structures(campaign: Campaign) -> None:
     UserError
         If a source cannot be fetched; the message says what to do.
     """
-    for options in campaign.structures.sources:
+    for options in settings.sources:
         fetch = getattr(plugins.find(SOURCES, options.kind), "fetch", None)
         if fetch is not None:
             fetch(options)
 
 
-def state_of_sources(campaign: Campaign) -> str:
+def state_of_sources(settings: Structures) -> str:
     """Return a hash of the files of sources: names, sizes and times.
 
     A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are
     not among them: they appear in the course of the first run, which would look like a change to the second.
     """
-    return _state(_inputs(campaign))
+    return _state(_inputs(settings))
 
 
-def content_of_sources(campaign: Campaign) -> str:
+def content_of_sources(settings: Structures) -> str:
     """Return a hash of the files of sources that does not change when all are copied."""
-    files = _inputs(campaign)
+    files = _inputs(settings)
     return _content(tuple(files), _state(files))
 
 
-def _inputs(campaign: Campaign) -> list[Path]:
+def _inputs(settings: Structures) -> list[Path]:
     files: list[Path] = []
-    for options in campaign.structures.sources:
+    for options in settings.sources:
         inputs = getattr(plugins.find(SOURCES, options.kind), "inputs", None)
         files += inputs(options) if inputs else []
     return files

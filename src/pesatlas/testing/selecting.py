@@ -3,35 +3,19 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pesatlas.config.select import Select
-from pesatlas.select.assign import assign_frames
-from pesatlas.select.candidates import find_candidates
-from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
-from pesatlas.select.expected_errors import Committee
-from pesatlas.select.pca import fit_pca
-from pesatlas.select.pick import pick_snapshots
-from pesatlas.select.reference import Reference
+from pesatlas.select.select_frames import Disagreement, EncodedFrames, select_frames
 from pesatlas.tables import TableWriter, read_entry, read_table, write_table
 from pesatlas.tables.moments import Moments, ShardMoments
 
 HASH = "a" * 64
 Frames = tuple[list[dict[str, Any]], NDArray[np.float64], list[NDArray[np.float64]]]
 """Rows of snapshots, vectors of the structures, vectors of the atoms of each."""
-
-
-def campaign_with(structures_per_job: int = 3, **select: Any) -> Any:
-    """Return what the stage reads of a campaign; ``select`` are settings of that section."""
-    return SimpleNamespace(
-        campaign=SimpleNamespace(seed=1),
-        select=Select(**select),
-        label=SimpleNamespace(structures_per_job=structures_per_job),
-    )
 
 
 def snapshot(identity: str, positions: Any, **changes: Any) -> dict[str, Any]:
@@ -144,33 +128,10 @@ def frames_of_twelve_crystals() -> Frames:
     return rows, structures, atoms
 
 
-def cluster(
-    campaign: Any, folder: Path, features: list[Path], pca: Path, groups: list[list[Path]] | None = None
-) -> list[Path]:
-    """Cluster the shards ``features``, as the rules do, in ``groups`` of them.
+def disagree(clusters: Path, candidates: Path, disagreement: Path, said: Any = None) -> None:
+    """Write the table ``disagreement`` of candidates.
 
-    Return the paths of the tables of clusters.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    groups = groups or [features]
-    grids = [folder / f"structures-{i}.npz" for i in range(len(groups))]
-    for group, cells in zip(groups, grids, strict=True):
-        grid_structures(campaign, group, pca, cells)
-    cluster_structures(campaign, grids, pca, folder / "structures.npz")
-    grids = [folder / f"atoms-{i}.npz" for i in range(len(groups))]
-    for group, cells in zip(groups, grids, strict=True):
-        grid_atoms(campaign, group, pca, folder / "structures.npz", cells)
-    cluster_atoms(campaign, grids, folder / "structures.npz", folder / "atoms.npz")
-    tables = [folder / f"clusters-{i}.parquet" for i in range(len(groups))]
-    for group, table in zip(groups, tables, strict=True):
-        assign_frames(group, pca, folder / "structures.npz", folder / "atoms.npz", table)
-    return tables
-
-
-def disagree(candidates: Path, clusters: Path, said: Any = None) -> Path:
-    """Write what a committee says of candidates.
-
-    By ``said``, or of every frame its own, whoever is asked with it.
+    By ``said``, or of every frame its own, whatever is evaluated beside it.
     """
     wanted = set(read_table(candidates, "candidates")["snapshot_id"].to_pylist())
     rows = []
@@ -191,9 +152,7 @@ def disagree(candidates: Path, clusters: Path, said: Any = None) -> Path:
                     "code_version": "test",
                 }
             )
-    path = candidates.with_name(f"disagreement-{candidates.name}")
-    write_table(path, "disagreement", rows, "test")
-    return path
+    write_table(disagreement, "disagreement", rows, "test")
 
 
 def calibrated(path: Path, factor: float = 2.0) -> Path:
@@ -210,11 +169,12 @@ def calibrated(path: Path, factor: float = 2.0) -> Path:
 
 
 def select(
-    campaign: Any,
+    settings: Select,
     folder: Path,
     frames: Frames,
     order: Any = None,
     *,
+    seed: int = 1,
     cuts: Sequence[int] = (),
     groups: list[list[int]] | None = None,
     reference: Frames | None = None,
@@ -237,33 +197,27 @@ def select(
     for k in range(len(features)):
         shards.append(folder / f"s{k}.parquet")
         write_table(shards[-1], "snapshots", [rows[i] for i in order[edges[k] : edges[k + 1]]], "test")
-    parts = [list(range(len(shards)))] if groups is None else groups
-    of_features = [[features[i] for i in part] for part in parts]
-    of_shards = [[shards[i] for i in part] for part in parts]
+    pool = [
+        EncodedFrames(*([paths[i] for i in part] for paths in (shards, features, moments)))
+        for part in groups or [list(range(len(shards)))]
+    ]
+    known = None
     if reference:
-        known, x, y = reference
-        more, sums = write_features(folder / "known", [row["snapshot_id"] for row in known], x, y)
-        moments += sums
-        of_features.append(more)
-        write_table(folder / "known.parquet", "snapshots", known, "test")
-    fit_pca(campaign, moments, folder / "pca.npz")
-    tables = cluster(campaign, folder / "c", [], folder / "pca.npz", of_features)
-    known_clusters = Reference(folder / "known.parquet", tables.pop()) if reference else None
-    kept, hashes, asked = [], [], []
-    for k, (part, table) in enumerate(zip(of_shards, tables, strict=True)):
-        kept.append(folder / f"candidates-{k}.parquet")
-        hashes.append(folder / f"candidates-{k}.npy")
-        find_candidates(campaign, part, table, folder / "c/atoms.npz", kept[-1], hashes[-1])
-        asked.append(disagree(kept[-1], table, said))
-    pick_snapshots(
-        campaign,
-        shards,
-        kept,
-        hashes,
-        atoms=folder / "c/atoms.npz",
-        reference=known_clusters,
-        selection=folder / "selection.parquet",
-        committee=Committee(asked, calibrated(folder / "calibration.parquet")),
+        more, x, y = reference
+        of_known = write_features(folder / "known", [row["snapshot_id"] for row in more], x, y)
+        write_table(folder / "known.parquet", "snapshots", more, "test")
+        known = EncodedFrames([folder / "known.parquet"], *of_known)
+    select_frames(
+        settings,
+        seed,
+        pool,
+        folder,
+        structures_per_job=3,
+        reference=known,
+        committee=Disagreement(
+            lambda _, clusters, candidates, path: disagree(clusters, candidates, path, said),
+            calibrated(folder / "calibration.parquet"),
+        ),
     )
     counts = read_entry(folder / "selection.parquet").counts
     assert counts["pool"] == sum(n for name, n in counts.items() if name != "pool")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
 from pesatlas.tables import read_entry, read_table
 
 
@@ -23,16 +23,14 @@ class Arm:
     cost_atoms3: float
 
 
-def read_arms(campaign: Campaign, path: Path) -> list[Arm]:
+def read_arms(settings: Compare, path: Path) -> list[Arm]:
     """Return every policy at every share, from the table ``arms``."""
-    compare = campaign.compare
-    assert compare is not None
     table = read_table(path, "arms")
     full = read_entry(path).counts["full_cost_atoms3"]
     found = []
-    for policy in compare.policies:
+    for policy in settings.policies:
         mine = [row for row in table.to_pylist() if row["arm"] == policy.kind]
-        for share in compare.cost_shares:
+        for share in settings.cost_shares:
             paid = [row for row in mine if row["cost_atoms3"] <= share * full]
             cost = paid[-1]["cost_atoms3"] if paid else 0.0
             found.append(Arm(policy.kind, share, tuple(row["snapshot_id"] for row in paid), cost))

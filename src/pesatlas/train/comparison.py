@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
@@ -71,7 +71,14 @@ class Contrast:
 
 
 def compare_arms(
-    campaign: Campaign, arms: Path, errors: Sequence[Path], comparison: Path, contrasts: Path
+    settings: Compare,
+    level: str,
+    seed: int,
+    *,
+    arms: Path,
+    errors: Sequence[Path],
+    comparison: Path,
+    contrasts: Path,
 ) -> None:
     """Write the tables ``comparison``, a row for each potential, and ``contrasts``, a row for each arm.
 
@@ -80,6 +87,8 @@ def compare_arms(
 
     Parameters
     ----------
+    level : reference level of the potentials
+    seed : of the resampling
     arms : table ``arms``
     errors : tables ``arm_errors``, one for each potential
 
@@ -88,10 +97,9 @@ def compare_arms(
     UserError
         If no frame is left.
     """
-    every = read_arms(campaign, arms)
+    every = read_arms(settings, arms)
     table = pa.concat_tables(read_table(path, "arm_errors").replace_schema_metadata(None) for path in errors)
     rows = _common(table.to_pylist(), len(errors))
-    level = campaign.train_level
     runs: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for frames, given in (("dynamics", False), ("equilibrium", True)):
@@ -100,9 +108,9 @@ def compare_arms(
             continue
         head = {"level": level, "frames": frames}
         sums = {what: _sums(chosen, every, what) for what in WHAT}
-        runs += _runs(campaign, head, chosen, every, sums)
-        found += _contrasts(head, every, sums, campaign.campaign.seed)
-    fingerprint = digest(campaign.compare and campaign.compare.identity())
+        runs += _runs(settings.seeds, head, chosen, every, sums)
+        found += _contrasts(head, every, sums, seed)
+    fingerprint = digest(settings.identity())
     write_table(comparison, "comparison", runs, fingerprint)
     write_table(contrasts, "contrasts", found, fingerprint)
     _tell(found)
@@ -165,13 +173,12 @@ def _sums(rows: list[dict[str, Any]], every: list[Arm], what: str) -> dict[tuple
 
 
 def _runs(
-    campaign: Campaign,
+    seeds: Sequence[int],
     head: dict[str, Any],
     rows: list[dict[str, Any]],
     every: list[Arm],
     sums: dict[str, dict[tuple[str, float], Sums]],
 ) -> list[dict[str, Any]]:
-    assert campaign.compare is not None
     frames = {row["snapshot_id"]: row["structure_id"] for row in rows}
     return [
         head
@@ -179,7 +186,7 @@ def _runs(
         | {"seed": seed, "test_frames": len(frames), "test_materials": len(set(frames.values()))}
         | {what: float(found[arm.policy, arm.cost_share].means[k]) for what, found in sums.items()}
         for arm in every
-        for k, seed in enumerate(campaign.compare.seeds)
+        for k, seed in enumerate(seeds)
     ]
 
 

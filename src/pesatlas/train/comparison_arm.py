@@ -12,8 +12,9 @@ import torch
 
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import file_name, folder_of
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.compare import Compare
 from pesatlas.config.section import digest
+from pesatlas.config.train import Train
 from pesatlas.potentials.batched import reproducible
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.tables import write_table
@@ -31,7 +32,17 @@ ERRORS = file_name("arm_errors")
 
 
 def train_arm(
-    campaign: Campaign, run: tuple[str, float, int], results: Path, arms: Path, folder: Path, work: Path
+    settings: Train,
+    compare: Compare,
+    level: str,
+    run: tuple[str, float, int],
+    *,
+    results: Path,
+    arms: Path,
+    folder: Path,
+    work: Path,
+    store: Path,
+    before: Sequence[Path] = (),
 ) -> None:
     """Train one potential of the comparison and write it to ``folder``, with the table ``arm_errors``.
 
@@ -43,7 +54,7 @@ def train_arm(
     Parameters
     ----------
     run : policy, share of the cost, seed
-    results, folder, work : see ``train_potential``
+    level, results, folder, work, store, before : see ``train_potential``
     arms : table ``arms``
 
     Raises
@@ -52,23 +63,30 @@ def train_arm(
         As ``train_potential``.
     """
     policy, share, seed = run
-    every = read_arms(campaign, arms)
+    every = read_arms(compare, arms)
     (arm,) = (each for each in every if (each.policy, each.cost_share) == (policy, share))
-    settings = campaign.train
-    assert settings is not None
     longer = max(len(each.picks) for each in every) / max(len(arm.picks), 1)
     more = {name: math.ceil(getattr(settings, name) * longer) for name in ("epochs", "patience")}
-    same = campaign.model_copy(update={"train": settings.model_copy(update={**more, "retention_set": None})})
+    same = settings.model_copy(update={**more, "retention_set": None})
     log.info("%s at %g of the cost: %d picks, %s", policy, share, len(arm.picks), more)
-    train_potential(same, seed, results, folder, work, arm.picks)
-    level = campaign.train_level
+    train_potential(
+        same,
+        level,
+        seed,
+        results=results,
+        folder=folder,
+        work=work,
+        store=store,
+        before=before,
+        only=arm.picks,
+    )
     merged = read_campaign_manifest(results).get("surfaces", {}).get(level, {}).get("fingerprints", [])
     pieces = scan(parts_of(results / folder_of("dataset"), level), level, merged, arm.picks).pieces["test"]
     device = torch.device(settings.device)
     potential = load_matgl(folder).to(device)
     head = {"arm": policy, "cost_share": share, "seed": seed, "level": level}
     rows = [head | row for row in frame_errors(pieces, potential, settings.batch_size, device)]
-    write_table(folder / ERRORS, "arm_errors", rows, digest(same.train and same.train.identity(), run))
+    write_table(folder / ERRORS, "arm_errors", rows, digest(same.identity(), run))
 
 
 def frame_errors(

@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below, file_name, folder_of
-from pesatlas.campaign.rounds import datasets_before
 from pesatlas.campaign.splits import SPLITS
-from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import digest
 from pesatlas.config.train import Train
 from pesatlas.errors import UserError
@@ -47,11 +45,15 @@ CARD, PAGE, HISTORY = map(file_name, ("potential_card", "potential_page", "poten
 
 
 def train_potential(
-    campaign: Campaign,
+    settings: Train,
+    level: str,
     seed: int,
+    *,
     results: Path,
     folder: Path,
     work: Path,
+    store: Path,
+    before: Sequence[Path] = (),
     only: Collection[str] | None = None,
 ) -> None:
     """Train the potential of one seed as section ``train`` says, and write it.
@@ -61,9 +63,12 @@ def train_potential(
 
     Parameters
     ----------
+    level : reference level of the labels that it learns
     results : folder of the campaign's results, with its manifest, its dataset and its isolated atoms
     folder : gets model.json, model.pt, state.pt, card.json, card.md and the table ``history``
     work : folder for what is under way
+    store : folder of what is never calculated twice
+    before : datasets of the rounds before at this level, which it learns from too
     only : snapshots to train on and to validate with; None: all
 
     Raises
@@ -72,19 +77,15 @@ def train_potential(
         If the dataset has more than one level definition at this level, or the base or the device does not
         fit.
     """
-    settings = campaign.train
-    if settings is None:
-        raise UserError("there is no section train in the configuration. Add one: docs/train.md.")
     check_device(settings.device, "train.device")
-    before = datasets_before(campaign.round, campaign.train_level)
-    task = _prepare(settings, campaign.train_level, seed, results, before, only)
+    task = _prepare(settings, level, seed, results, before, only)
     place = work / task.key
-    store = Path(campaign.campaign.store) / "potentials" / f"{task.key}.pt"
+    finished = store / "potentials" / f"{task.key}.pt"
     with Lock(work / f"{task.key}.lock"):
-        standing = training_state.load(store)
+        standing = training_state.load(finished)
         if standing is None:
             standing = _train(task, place)
-            training_state.save(store, standing)
+            training_state.save(finished, standing)
         else:
             log.info("this potential is in the store: nothing is trained again")
         _write(task, standing, folder)
@@ -146,7 +147,12 @@ class _Task:
 
 
 def _prepare(
-    settings: Train, level: str, seed: int, results: Path, before: list[Path], only: Collection[str] | None
+    settings: Train,
+    level: str,
+    seed: int,
+    results: Path,
+    before: Sequence[Path],
+    only: Collection[str] | None,
 ) -> _Task:
     manifest = read_campaign_manifest(results)
     paths = parts_of(results / folder_of("dataset"), level)
