@@ -35,8 +35,7 @@ class Disagreement(NamedTuple):
     Attributes
     ----------
     measure : writes the table ``disagreement`` of one group, given its snapshots, clusters and candidates
-        and the path of that
-        table, as ``measure_disagreement`` does
+        and the path of that table, as ``measure_disagreement`` does
     calibration : table ``calibration`` of the committee
     """
 
