@@ -42,8 +42,8 @@ def collect_dataset(
     """Write the datasets, quarantine, failures and ``manifest.json`` of a campaign.
 
     Every label is checked by the rules of ``campaign.dataset.rules`` and becomes a row of the dataset
-    (accepted or flagged) or of the quarantine. Those in quarantine are failures too, with the rules that
-    spoke.
+    (accepted or flagged) or of the quarantine. Those in quarantine are failures too, with the triggered
+    rules.
 
     Parameters
     ----------
