@@ -42,20 +42,16 @@ OF_MATGL = {"model.json", "model.pt", "state.pt"}
 # What has the name of a path of results and is none, or is said to people by those who may not know the
 # layout.
 ELSEWHERE = {
-    "cli/select.py": {"selection.parquet", "quality.parquet"},  # a folder of its own, for picks from files
-    "cli/gaps.py": {"structures.parquet"},  # as above
+    "cli/gaps.py": {"structures.parquet"},  # a folder of its own
     "select/comparison_picks.py": {"selection.parquet"},  # a temporary folder for each arm
     "report/build.py": {"report.html"},  # the template of the page
     "benchmark/measure.py": {"benchmark"},  # a folder of the store
-    "train/training.py": {"potentials"},  # as above
-    "monitor/rates.py": {"labels"},  # as above
-    "testing/selecting.py": {
-        *("selection.parquet", "calibration.parquet", "structures.npz", "atoms.npz", "c/atoms.npz", "pca.npz")
-    },  # folders of tests
-    "testing/properties.py": {"dataset.parquet"},  # as above
-    # the ground and the configuration lie below the layout
-    "config/round.py": {"manifest.json"},
-    "tables/describe.py": {"results/selection.parquet"},
+    "train/training.py": {"potentials"},  # a folder of the store
+    "monitor/rates.py": {"labels"},  # a folder of the store
+    "testing/selecting.py": {"calibration.parquet", "selection.parquet"},  # a folder of a test
+    "testing/properties.py": {"dataset.parquet"},  # a folder of a test
+    "config/round.py": {"manifest.json"},  # the configuration lies below the layout
+    "tables/describe.py": {"results/selection.parquet"},  # the ground lies below the layout
 }
 
 
