@@ -2,7 +2,6 @@
 evaluate."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +23,6 @@ from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
 DATASET = Path(__file__).parents[1] / "dataset" / "schema_2" / "dataset" / "pbe" / "part-00000.parquet"
 
 
-def campaign_with(**settings):
-    return SimpleNamespace(campaign=SimpleNamespace(seed=1), explore=Explore(**settings))
-
-
 @pytest.fixture
 def write_dataset(tmp_path):
     """Write a dataset of some geometries, everything else as in a row of the campaign that is kept for
@@ -43,7 +38,7 @@ def write_dataset(tmp_path):
 
 
 def evaluated(dataset, tmp_path, **settings):
-    evaluate_potential(campaign_with(**settings), dataset, tmp_path / "parity.parquet")
+    evaluate_potential(Explore(**settings), 1, dataset, tmp_path / "parity.parquet")
     return read_table(tmp_path / "parity.parquet", "parity").to_pylist()
 
 

@@ -135,7 +135,7 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     campaign = read_campaign(second / "config.yaml")
     results = label(campaign, folder)
     asked = [results / "select/disagreement/00000.parquet"]
-    advise_round(campaign, results, asked, results / "advice.json")
+    advise_round(campaign.round, results, asked, results / "advice.json")
     found = json.loads((results / "advice.json").read_text())
     assert found["verdict"] == "go on"
     assert found["gain_eV_per_A"] == pytest.approx(
@@ -153,7 +153,10 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     by_hand = factor * (sum(x**2 for x in std) / len(std)) ** 0.5
     assert found["expected_error_eV_per_A"] == pytest.approx(by_hand, rel=1e-6)
     evaluate_potential(
-        campaign, results / "dataset/mlip/part-00000.parquet", results / "report/parity.parquet"
+        campaign.explore,
+        campaign.campaign.seed,
+        results / "dataset/mlip/part-00000.parquet",
+        results / "report/parity.parquet",
     )
     build_report(results, results / "report.html", results / "figures", advice=results / "advice.json")
     page = (results / "report.html").read_text()
@@ -165,5 +168,5 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     # a threshold that no thousand labels reach
     raw = campaign.model_dump(mode="json")
     raw["round"]["stop_below_eV_per_A"] = 100.0
-    advise_round(load_campaign(raw), results, asked, results / "advice.json")
+    advise_round(load_campaign(raw).round, results, asked, results / "advice.json")
     assert "Round 2: Stop." in " ".join(pesatlas(folder, "summary").split())

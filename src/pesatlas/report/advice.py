@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
-from pesatlas.config.campaign import Campaign
-from pesatlas.config.round import required
+from pesatlas.config.round import Round
 from pesatlas.report.cost import costs
 from pesatlas.report.texts import GO_ON, STOP
 from pesatlas.storage.atomic import write_text
@@ -25,7 +24,7 @@ _FEWEST_ATOMS = 20
 """Below, the error of a domain or an element is not told."""
 
 
-def advise_round(campaign: Campaign, results: Path, disagreement: list[Path], advice: Path) -> None:
+def advise_round(settings: Round, results: Path, disagreement: list[Path], advice: Path) -> None:
     """Write ``advice``, JSON: stop or go on, and the numbers that say so.
 
     The error now is the calibrated disagreement of the committee on candidates that were not picked, root
@@ -34,7 +33,6 @@ def advise_round(campaign: Campaign, results: Path, disagreement: list[Path], ad
     the gain of a thousand labels is the error times that share: stop if it is below
     ``round.stop_below_eV_per_A``. What they cost is what this round's picks cost at all levels, on average.
     """
-    settings = required(campaign.round)
     manifest = read_campaign_manifest(results)
     picked = set(
         read_table(below(results, "selection"), "selection", ["snapshot_id"])["snapshot_id"].to_pylist()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pesatlas import __version__
-from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore import Explore
 from pesatlas.config.section import digest
 from pesatlas.potentials.chunks import chunks_by_atoms
 from pesatlas.potentials.loading import load_potential
@@ -27,17 +27,18 @@ _ATOMS_PER_CHUNK = 512
 _KEPT = ["snapshot_id", "structure_id", "domain", "n_atoms", "numbers"]
 
 
-def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
+def evaluate_potential(settings: Explore, seed: int, dataset: Path, parity: Path) -> None:
     """Write the table ``parity``.
 
-    What the exploring potential says of at most ``SAMPLE`` rows of ``dataset``.
+    Predictions of the exploring potential for at most ``SAMPLE`` rows of ``dataset``.
 
     The rows are a reproducible random sample. One that the potential cannot evaluate keeps its row:
     its numbers are null, ``reason`` says why, and the manifest counts it under that word.
 
     Parameters
     ----------
-    campaign : Campaign
+    seed : int
+        Of the sample.
     dataset : Path
         Table ``dataset`` of one level; no more of it than a row group and the sample is held at a time.
     parity : Path
@@ -48,9 +49,8 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
     UserError
         If the potential cannot be loaded.
     """
-    settings = campaign.explore
     potential = load_potential(settings.potential, settings.device)
-    ids, total = draw_ids(dataset, "dataset", campaign.campaign.seed, SAMPLE)
+    ids, total = draw_ids(dataset, "dataset", seed, SAMPLE)
     sample = read_rows(dataset, "dataset", ids, [*_KEPT, "cell_A", "positions_A"])
     rows: list[dict[str, Any]] = []
     failures: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def evaluate_potential(campaign: Campaign, dataset: Path, parity: Path) -> None:
         parity,
         "parity",
         rows,
-        digest(settings.potential.identity(), potential.weights_hash, campaign.campaign.seed),
+        digest(settings.potential.identity(), potential.weights_hash, seed),
         {"dataset": total, "sampled": len(rows), "evaluated": len(rows) - failures.total(), **failures},
     )
     if failures:
