@@ -156,16 +156,16 @@ class Calculations:
 
         The limit starts anew where memory ran out and there is more now.
         """
-        mishap = self._known(failure_key(key))
+        earlier = self._known(failure_key(key))
         tries = _Attempts()
-        if isinstance(mishap, Requeued):
-            tries = _Attempts(mishap.attempts, mishap.attempts)
-        elif isinstance(mishap, Failed):
-            tries = _Attempts(mishap.attempts, mishap.before)
-            if mishap.reason is FailureReason.OUT_OF_MEMORY and self.memory_mb > mishap.memory_mb:
+        if isinstance(earlier, Requeued):
+            tries = _Attempts(earlier.attempts, earlier.attempts)
+        elif isinstance(earlier, Failed):
+            tries = _Attempts(earlier.attempts, earlier.before)
+            if earlier.reason is FailureReason.OUT_OF_MEMORY and self.memory_mb > earlier.memory_mb:
                 tries.before = tries.made
             if tries.counting >= self.settings.attempts:
-                return mishap
+                return earlier
         sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
         return self._attempt(sorted_task, key, handover, cpus, tries)
 

@@ -186,14 +186,14 @@ def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
 
     None if it is in the queue already, or was made since.
     """
-    known, mishap = (from_bytes(p) if (p := store.get(k)) else None for k in (key, failure_key(key)))
-    before = mishap.attempts if isinstance(mishap, Failed | Requeued) else 0
+    known, earlier = (from_bytes(p) if (p := store.get(k)) else None for k in (key, failure_key(key)))
+    before = earlier.attempts if isinstance(earlier, Failed | Requeued) else 0
     if miss.reason == FailureReason.QUARANTINED:
         attempts = before + 1 if isinstance(known, Result) else 0
     elif isinstance(known, Failed):
         attempts = known.attempts
     else:
-        attempts = before if isinstance(mishap, Failed) and not isinstance(known, Result) else 0
+        attempts = before if isinstance(earlier, Failed) and not isinstance(known, Result) else 0
     return Requeued(miss.reason, miss.detail, attempts, time.time()) if attempts else None
 
 
