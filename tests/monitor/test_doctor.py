@@ -55,6 +55,18 @@ def test_a_campaign_that_can_run_is_well(folder):
     assert set(folder.rglob("*")) == before
 
 
+def test_a_slurm_that_does_not_answer_is_told_for_every_job_waits_for_it(folder, monkeypatch):
+    programs = folder / "bin"
+    programs.mkdir()
+    scontrol = programs / "scontrol"
+    scontrol.write_text("#!/bin/sh\nsleep 2.5\nexit 1\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    assert any("every job of Snakemake waits" in text for text in look(folder)[0])
+    scontrol.write_text("#!/bin/sh\nexit 1\n")
+    assert not any("every job of Snakemake waits" in text for text in look(folder)[0])
+
+
 def test_hydrogen_and_a_long_time_step_are_named(folder):
     change(folder, "structures", sources=[{"kind": "demo", "names": ["H3S", "Si"]}])
     assert not any("there is hydrogen" in text for text in look(folder)[0])

@@ -1,6 +1,7 @@
 """Checks of everything a campaign needs before it begins."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -24,6 +25,7 @@ from pesatlas.monitor.check import Check
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
+from pesatlas.monitor.squeue import call_slurm
 from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.runtime.extras import check_extra
@@ -34,6 +36,7 @@ from pesatlas.tables.io import check_metadata
 _READ_AT_MOST = 2000
 """Crystals that are read from each source for their elements: enough to see what is there, in seconds."""
 
+_LONG_S = 2.0
 _NOT_SO = "not so: "
 """Begins what ``_attempt`` says of an error, whose whole message is then the remedy."""
 
@@ -95,6 +98,19 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
         )
     elif on_slurm:
         yield from check_slurm(campaign, config, read_profile(profile), profile / "config.yaml", snakefile)
+    elif (waited := _wait_for_slurm()) > _LONG_S:
+        yield Check(
+            True,
+            f"but Slurm does not answer on this machine: every job of Snakemake waits {waited:.0f} s for it. "
+            "`SLURM_CONF=/dev/null pesatlas run` does not",
+        )
+
+
+def _wait_for_slurm() -> float:
+    """Return how long (s) Snakemake's Slurm plugin waits whenever it is imported, which every job does."""
+    began = time.monotonic()
+    call_slurm("scontrol", "show", "config", patience_s=10.0)  # as the plugin calls it
+    return time.monotonic() - began
 
 
 def _plugins(campaign: Campaign) -> Iterator[Check]:
