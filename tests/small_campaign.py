@@ -17,7 +17,6 @@ TINY = {
     "explore.length_ps": 0.1,
     "explore.frame_interval_ps": 0.01,
     "select.target": 4,
-    "label.backend.quality": "demo",  # its k-points are half the cost
     "label.structures_per_job": 2,
     "dataset.exports.formats": ["matpes"],  # all others in tests of their own
 }
@@ -36,6 +35,7 @@ class SmallCampaign:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         self.configuration = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+        self.configuration["label"]["backend"]["quality"] = "demo"  # its k-points are half the cost
         self.change(changes)
 
     def change(self, changes):

@@ -118,7 +118,7 @@ def test_a_missing_row_is_explained(campaign, tables, write_labels):
     write_table(results / "failures/label/00001.parquet", "failures", [failure], "s")
     collect_dataset(campaign, results, files)
     quarantined = story_of(results, NAME)["label at pbe"]["verdict"]
-    assert quarantined.startswith("quarantined: converged: the output does not say")
+    assert quarantined.startswith("quarantined: converged: the output does not report convergence")
     assert quarantined.endswith("(in quarantine)")
     missing = story_of(results, labels[-1]["snapshot_id"])["label at r2scan"]
     assert missing == {"it is missing": "timeout: ended after 60 s (2 attempts)"}

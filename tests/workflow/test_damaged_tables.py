@@ -23,17 +23,18 @@ ADVICE = {
     "tables/io.py": ["labels/00000.parquet", "structures.parquet"],
     "tables/arrays.py": ["select/pca.npz", "features/00000.moments.npz", "select/atoms.npz"],
     "tables/manifest.py": ["labels/00001.parquet", "selection.parquet", "labels/atoms.parquet"],
-    "select/cluster.py": ["select/grid/00000.structures.npz", "select/grid/00000.atoms.npz"],
-    "select/calibrate.py": ["select/calibration.parquet"],
+    "select/clustering.py": ["select/grid/00000.structures.npz", "select/grid/00000.atoms.npz"],
+    "select/expected_errors.py": ["select/calibration.parquet"],
     "select/pca.py": ["features/00000.moments.npz"],
     "select/shards.py": ["features/00000.parquet"],
     "select/candidates.py": ["select/clusters/00000.parquet"],
     "select/assign.py": ["select/atoms.npz", "select/structures.npz"],
-    "encode/run.py": ["snapshots/00000.parquet"],
+    "encode/encode_shard.py": ["snapshots/00000.parquet"],
     "dataset/physics.py": None,  # manifest.json
+    "campaign/finished.py": None,  # manifest.json
     "structures/sources/materials_project.py": None,  # test_a_cache_that_was_deleted...
     # said by rules that fetch, which have not come to their end then and are done again
-    "benchmark/fetch.py": None,
+    "benchmark/matcalc_sets.py": None,
     "potentials/hub.py": None,
 }
 
