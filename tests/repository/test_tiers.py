@@ -11,7 +11,7 @@ import tiers
 
 MEASURED = tiers.read_durations()
 # Cores that the promised times are meant for.
-CORES = 2
+AT_ONCE = 3  # how many ran beside each other when they were measured, on two cores
 
 
 def test_measured_tests_are_still_there():
@@ -61,13 +61,13 @@ def test_make_test_fits_in_a_quarter_of_an_hour():
         name.split("::")[0] for name in proof
     }
     total = sum(s for name, s in MEASURED.items() if s <= tiers.SLOW_S or name in proof)
-    assert total / CORES < 12 * 60  # tests that are not in the file come on top
+    assert total / AT_ONCE < 12 * 60  # tests that are not in the file come on top
 
 
 def test_the_quick_tests_of_every_stage_fit_in_a_minute():
-    for folder in {name.rsplit("/", 1)[0] for name in MEASURED}:
+    for folder in {name.rsplit("/", 1)[0] for name in MEASURED if ".py::" in name}:
         total = sum(s for name, s in MEASURED.items() if name.startswith(f"{folder}/") and s <= tiers.QUICK_S)
-        assert total / CORES < 60, folder
+        assert total / AT_ONCE < 60, folder
 
 
 @pytest.mark.parametrize(
