@@ -86,7 +86,7 @@ class AllocatedCampaign(SlurmCampaign):
 
 def test_a_campaign_runs_in_one_allocation_after_the_other_as_steps_on_both_nodes(slurm, quiet, tmp_path):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
-        campaign.environment["VASP_DOUBLE_SECONDS"] = "30"  # the campaign takes two and a half minutes
+        campaign.environment["VASP_DOUBLE_SECONDS"] = "45"  # longer than what one allocation has to work in
         assert "Submitted: Slurm job " in campaign.submit()
         assert "an allocation of this campaign is there already" in campaign.submit(expect=1)
         nodes, status = set(), []
