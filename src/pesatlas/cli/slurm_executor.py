@@ -116,8 +116,8 @@ class PatientExecutor(plugin.Executor):
         Those that Slurm has forgotten are done if their results are there, and failed if not.
         """
         if not active_jobs:
-            # the thread that asks starts before ``__post_init__``: an attribute that is not there yet would end
-            # it, and the run would wait for ever
+            # the thread that asks starts before ``__post_init__``: an attribute that is not there yet would
+            # end it, and the run would wait for ever
             return
         check = super().check_active_jobs
         self._settled.clear()
