@@ -38,9 +38,8 @@ def elements_file(data: Path) -> Path:
             return path
     raise UserError(
         f"no {FILE}, whose crystals formation energies are counted from, in {data}. Install what benchmarks "
-        "need with "
-        "`pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a `structure` (or "
-        "a list) for each element."
+        "need with `pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a "
+        "`structure` (or a list) for each element."
     )
 
 

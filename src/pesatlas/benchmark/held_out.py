@@ -44,8 +44,7 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
     if path is None:
         raise UserError(
             "this property is measured on held-out frames of a campaign's dataset, and there is none: give "
-            "--dataset "
-            f"{path_of('dataset', level='LEVEL')}, or leave the property out."
+            f"--dataset {path_of('dataset', level='LEVEL')}, or leave the property out."
         )
     check_metadata(path, "dataset")
     table = pq.read_table(path, columns=["snapshot_id", "split"])

@@ -57,9 +57,8 @@ def _download(folder: Path, name: str) -> None:
         first = (str(error).strip().splitlines() or [""])[0]
         raise UserError(
             f"{name} is not in {folder} and could not be fetched ({type(error).__name__}: {first}). On a "
-            "machine with a network, fetch it "
-            f"from the dataset {HUB} of huggingface.co and put it there, or name a folder of such files "
-            "with benchmark.data."
+            f"machine with a network, fetch it from the dataset {HUB} of huggingface.co and put it there, or "
+            "name a folder of such files with benchmark.data."
         ) from error
     Path(fetched).replace(folder / name)
     shutil.rmtree(partial, ignore_errors=True)

@@ -56,8 +56,7 @@ def find_file(folder: Path, names: tuple[str, ...], file: str | None, what: str)
     raise UserError(
         f"{folder}: no {' or '.join((file,) if file else names)}, which {what} is measured on. "
         f"{f'There is {there}' if there else 'There are no .json or .json.gz files there'}. Put the file "
-        f"there ({_HUB}), name another "
-        "with the option `file` of that property, or leave the property out."
+        f"there ({_HUB}), name another with the option `file` of that property, or leave the property out."
     )
 
 

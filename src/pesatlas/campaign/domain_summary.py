@@ -47,15 +47,14 @@ _COUNTS = {
         "selection",
         (
             "SELECT domain, sum(n_atoms::DOUBLE ^ 3) / (SELECT sum(n_atoms::DOUBLE ^ 3) FROM it) FROM it "
-            "GROUP "
-            "BY domain"
+            "GROUP BY domain"
         ),
     ),
 }
 _LEFT = (
     "SELECT domain, count(*) FROM (SELECT domain, arg_max(lindemann, step) AS last FROM it "  # noqa: S608 - our own number
-    "WHERE lindemann IS NOT NULL "
-    f"GROUP BY domain, structure_id, variant, condition) WHERE last > {GONE} GROUP BY domain"
+    f"WHERE lindemann IS NOT NULL GROUP BY domain, structure_id, variant, condition) WHERE last > {GONE} "
+    "GROUP BY domain"
 )
 _CELLS = "SELECT structure_id || ':' || variant, domain FROM it"
 _LOST = (

@@ -46,8 +46,7 @@ def _no_campaign(results: Path) -> str:
     elif below(results, "structures").is_file():
         return (
             f"{below(results, 'manifest')} is not there: this campaign has not finished. `pesatlas status` "
-            "tells how far it is, `pesatlas run` "
-            "carries on."
+            "tells how far it is, `pesatlas run` carries on."
         )
     else:
         near = f"{results} has no {within('manifest')}"
@@ -56,6 +55,5 @@ def _no_campaign(results: Path) -> str:
             return f"no finished campaign: {near}. Did you mean {folder}?"
     return (
         f"no finished campaign: {near}. Name the folder of its results (`{RESULTS}` where `pesatlas run` "
-        "ran) or of a release; "
-        "`pesatlas run` makes one."
+        "ran) or of a release; `pesatlas run` makes one."
     )

@@ -53,21 +53,20 @@ def submit(folder: Path, profile: Path, arguments: list[str], console: Console) 
     if shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits an allocation to Slurm, and there is no sbatch here. Start on a "
-            "login node of the cluster, or take "
-            "another profile, e.g. --profile profiles/local."
+            "login node of the cluster, or take another profile, e.g. --profile profiles/local."
         )
     there = [job for job in read_queue(job_prefix(folder)).jobs if job.rule == ALLOCATION]
     if there:
         raise UserError(
             f"an allocation of this campaign is there already: Slurm job {there[0].job}, "
-            f"{there[0].state.lower()}. `pesatlas status` shows how "
-            f"far it is; `scancel {there[0].job}` ends it, and what was finished is kept."
+            f"{there[0].state.lower()}. `pesatlas status` shows how far it is; `scancel {there[0].job}` ends "
+            "it, and what was finished is kept."
         )
     number = _sbatch(folder, profile, arguments, 0, [])
     console.print(
         f"Submitted: Slurm job {number}. The campaign runs in it to its end, or as far as its time goes; "
-        "then a further one carries on by "
-        f"itself. `pesatlas status` shows how far it is; its output: logs/slurm/allocation-{number}.log."
+        "then a further one carries on by itself. `pesatlas status` shows how far it is; its output: "
+        f"logs/slurm/allocation-{number}.log."
     )
     return 0
 

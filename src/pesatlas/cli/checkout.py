@@ -56,7 +56,7 @@ def snakefile_of(folder: Path) -> Path:
     if not (CHECKOUT / "Snakefile").is_file():
         raise UserError(
             f"there is no Snakefile here, and none in {CHECKOUT}: this installation of pesatlas is not "
-            "whole. Install it again, or name the "
-            "Snakefile of a checkout: pesatlas run -s CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
+            "whole. Install it again, or name the Snakefile of a checkout: pesatlas run -s "
+            "CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
         )
     return CHECKOUT / "Snakefile"

@@ -241,8 +241,7 @@ def _show(found: Findings, wanted: Wanted, console: Console) -> None:
         values = np.array(list(found.differences_meV.values()))
         console.print(
             f"\nenergies of {len(values)} geometries that both have: mean difference {values.mean():+.1f}, "
-            "largest "
-            f"{values[np.abs(values).argmax()]:+.1f} meV/atom"
+            f"largest {values[np.abs(values).argmax()]:+.1f} meV/atom"
         )
         worst = sorted(found.differences_meV.items(), key=lambda each: -abs(each[1]))[:_SHOWN]
         for name, value in worst if found.apart else []:
@@ -270,9 +269,9 @@ def verdict(found: Findings, name: str) -> str:
         return f"Not compatible with {name}: {' and '.join(filter(None, (what, energies)))}."
     if found.labels:
         return (
-            f"Not shown to be compatible with {name}: the labels do not tell their settings, and no "
-            "geometry is in both. Name a set "
-            "with the same geometries by --with, or the folders of the runs themselves."
+            f"Not shown to be compatible with {name}: the labels do not tell their settings, and no geometry "
+            "is in both. Name a set with the same geometries by --with, or the folders of the runs "
+            "themselves."
         )
     return f"Not shown to be compatible with {name}: no run has a label."
 

@@ -59,8 +59,7 @@ def closing_lines(
         name = signal.Signals(-status).name
         killed = (
             f"[bold]Snakemake was killed ({name})[/bold], by somebody, or by the system for its memory. Its "
-            "jobs on this machine were ended, "
-            "Slurm jobs go on; what was finished is kept."
+            "jobs on this machine were ended, Slurm jobs go on; what was finished is kept."
         )
         failed = [job for job in lost if job.fate == "failed"]
         return "\n".join([killed, *_failed(failed), *_refused(refused), _next(failed, refused)])
@@ -76,8 +75,7 @@ def _stopped(stopped: Stopped) -> list[str]:
         return [
             (
                 f"[bold]Ended by {escape(stopped.by)}.[/bold] Nothing is to be mended: another `pesatlas "
-                "run` "
-                "carries on, Slurm jobs that run go on."
+                "run` carries on, Slurm jobs that run go on."
             )
         ]
     running = (

@@ -88,8 +88,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         (
             (
                 "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets "
-                "--out "
-                "scores"
+                "--out scores"
             ),
             "",
         ),

@@ -50,7 +50,7 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
     elif times[job.job] == MOST + 1:
         console.print(
             f"{name} could not be started {MOST + 1} times and stays held. Ask who runs the cluster "
-            f"(`scontrol show job {job.job}`), then "
-            f"`scontrol release {job.job}`; `scancel {job.job}` lets it be submitted anew.",
+            f"(`scontrol show job {job.job}`), then `scontrol release {job.job}`; `scancel {job.job}` lets "
+            "it be submitted anew.",
             markup=False,
         )

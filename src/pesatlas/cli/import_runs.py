@@ -128,6 +128,5 @@ def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, 
         versions = ", ".join(f"{version} ({count} rows)" for version, count in told.versions.most_common())
         console.print(
             f"[yellow]Warning: several versions of VASP: {versions}. Each has a level_fingerprint of its "
-            "own; take one with "
-            "--vasp-version.[/yellow]"
+            "own; take one with --vasp-version.[/yellow]"
         )

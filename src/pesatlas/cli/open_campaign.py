@@ -19,7 +19,6 @@ def campaign_of(folder: Path, config: Path | None, *, extensions: bool = False) 
     if config is None and not path.exists():
         raise UserError(
             f"no campaign in {folder.resolve()}: there is no config.yaml. Start in the folder in which "
-            "`pesatlas run` runs, or name the "
-            "file with --config."
+            "`pesatlas run` runs, or name the file with --config."
         )
     return read_campaign(path, extensions=extensions)

@@ -26,9 +26,8 @@ def sort_out_orphans(prefix: str, console: Console) -> None:
     if running:
         console.print(
             f"{len(running)} Slurm jobs of the earlier run still run ({job_names(running)}). They go on; a "
-            "new job on the same batch waits for "
-            "them and takes what they finish. To start those over instead: scancel "
-            f"{' '.join(job.job for job in running)}"
+            "new job on the same batch waits for them and takes what they finish. To start those over "
+            f"instead: scancel {' '.join(job.job for job in running)}"
         )
 
 

@@ -44,8 +44,7 @@ def repair(folder: Path | None, config: Path | None, console: Console, *, dry_ru
     went = "would go" if dry_run else "went"
     console.print(
         f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} "
-        "are damaged for good: their "
-        "results are made again when a campaign asks for them."
+        "are damaged for good: their results are made again when a campaign asks for them."
     )
 
 

@@ -200,8 +200,7 @@ def _readme(row: dict[str, Any], how: str) -> str:
             "",
             (
                 "`label.json` is what the dataset has, `level.json` the level in full, `structure.extxyz` "
-                "the "
-                "structure with its label."
+                "the structure with its label."
             ),
             (
                 "Atoms are everywhere in the order of the calculation: its atom i is atom `order[i]` (in "

@@ -59,19 +59,16 @@ def retry(
         if running or status.queue.jobs:
             raise UserError(
                 f"{max(len(running), len(status.queue.jobs))} jobs of this campaign are alive although no "
-                "`pesatlas run` is: they would "
-                "write what is taken away here. `pesatlas status` names them; wait for them or end them, "
-                "then try again."
+                "`pesatlas run` is: they would write what is taken away here. `pesatlas status` names them; "
+                "wait for them or end them, then try again."
             )
         # again, for a run may just have ended
         misses = find(wanted, quarantined=quarantined)
         made = requeue(campaign.label, campaign.campaign, results, misses)
     console.print(
-        f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what "
-        "happened before on record in "
-        f"{campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written again by `pesatlas "
-        "run`; everything else in them "
-        "comes from the store."
+        f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what happened "
+        f"before on record in {campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written "
+        "again by `pesatlas run`; everything else in them comes from the store."
     )
 
 
@@ -88,8 +85,7 @@ def _reason(word: str) -> FailureReason:
     if word in set(FailureReason):
         about = (
             " It is a reason of another stage: crystals that were refused and trajectories that failed give "
-            "the same again"
-            " with the same settings."
+            "the same again with the same settings."
         )
     raise UserError(f"--reason {word}: labels fail for one of {known}.{about}")
 

@@ -93,8 +93,8 @@ def run_campaign(
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node "
-            "of the cluster (`module load slurm` "
-            "where that is needed), or take another profile, e.g. --profile profiles/local."
+            "of the cluster (`module load slurm` where that is needed), or take another profile, e.g. "
+            "--profile profiles/local."
         )
     if take_over:
         end_other(folder, console)
@@ -186,8 +186,7 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
         return second_part(options, dag)
     console.print(
         f"Jobs of {', '.join(behind(options))} are known once the structures are prepared. A run does that "
-        "first, which is shown here, and "
-        "then goes on."
+        "first, which is shown here, and then goes on."
     )
     return first_part(options)
 
@@ -211,8 +210,7 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
     ):
         raise UserError(
             f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder "
-            "that has it, or make one here: "
-            "pesatlas config new > config.yaml."
+            "that has it, or make one here: pesatlas config new > config.yaml."
         )
 
 

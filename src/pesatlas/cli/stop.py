@@ -238,10 +238,8 @@ def _no_answer(controller: ControllingProcess, how: How, *, here: bool) -> str:
         )
     command = "kill -TERM" if how == "quietly" else "kill -INT"
     return (
-        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: "
-        f"{controller_text(controller)}. Log in there and type `{command} {controller.pid}`. If that "
-        "machine is "
-        "gone, its lock is too: `pesatlas run` carries on here; where its lock is held nevertheless, take "
-        f"the file away first: mv {LOCK_FILE} "
-        f"{LOCK_FILE}.old."
+        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: {controller_text(controller)}. "
+        f"Log in there and type `{command} {controller.pid}`. If that machine is gone, its lock is too: "
+        "`pesatlas run` carries on here; where its lock is held nevertheless, take the file away first: mv "
+        f"{LOCK_FILE} {LOCK_FILE}.old."
     )

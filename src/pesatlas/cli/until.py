@@ -104,8 +104,8 @@ def _check_there_are_jobs(named: Sequence[str], dag: Dag) -> None:
         known = {*dag.files, *(BEHIND_IT if dag.open else ())} - set(missing)
         raise UserError(
             f"--until {' '.join(missing)}: this campaign has no job of that rule, so there is nothing to "
-            "run. It has jobs of: "
-            f"{', '.join(sorted(known))}. Name one of these, or a file, e.g. {path_of('snapshots', batch=0)}."
+            f"run. It has jobs of: {', '.join(sorted(known))}. Name one of these, or a file, e.g. "
+            f"{path_of('snapshots', batch=0)}."
         )
 
 

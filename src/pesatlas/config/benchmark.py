@@ -82,8 +82,7 @@ class Benchmark(Section):
             return [
                 (
                     f"data = '{self.data}': no such folder. Name one with files in matcalc's formats, or "
-                    "remove "
-                    "the key"
+                    "remove the key"
                 )
             ]
         missing = []
@@ -93,8 +92,8 @@ class Benchmark(Section):
             if names and not any((self.data / name).is_file() for name in names):
                 missing.append(
                     f"data = '{self.data}': no {' or '.join(names)}, which {options.kind} is measured on. "
-                    "Put it there, name another with "
-                    "the option `file` of that property, or leave the property out"
+                    "Put it there, name another with the option `file` of that property, or leave the "
+                    "property out"
                 )
         return missing
 

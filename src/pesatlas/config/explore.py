@@ -213,8 +213,7 @@ def hydrogen_warning(timestep_fs: float | str, numbers: Iterable[int]) -> str:
         return ""
     return (
         f"there is hydrogen, and explore.timestep_fs is {timestep_fs:g} fs: O-H, N-H and C-H bonds vibrate "
-        "in 9 to 12 fs, and trajectories with "
-        "them heat up or explode; set it to auto, or 0.5"
+        "in 9 to 12 fs, and trajectories with them heat up or explode; set it to auto, or 0.5"
     )
 
 

@@ -191,14 +191,12 @@ def _load(package: str, name: str) -> Any:
     except (Exception, SystemExit) as error:
         raise UserError(
             f"the {who} cannot be imported from {who.place}: {type(error).__name__}: {error}. Install what "
-            "it needs, "
-            f"or another version of {who.distribution}; or do not ask for it."
+            f"it needs, or another version of {who.distribution}; or do not ask for it."
         ) from error
     if wrong := _wrong(GROUPS[package], name, found):
         raise UserError(
             f"the {who} cannot be used: {who.place} {wrong}. That is a mistake of {who.distribution}: tell "
-            "its authors; docs/extending.md says "
-            f"what a {who.word} has to have."
+            f"its authors; docs/extending.md says what a {who.word} has to have."
         )
     return found
 

@@ -294,8 +294,7 @@ MONOLAYERS: Preset = (
     },
     (
         "Single layers of dichalcogenides, with vacancies: docs/monolayers.md says why each number is what "
-        "it "
-        "is."
+        "it is."
     ),
 )
 

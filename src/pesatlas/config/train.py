@@ -123,8 +123,8 @@ class Train(Section):
         if self.base is not None and self.base.older_convention:
             raise ValueError(
                 "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load "
-                "the result under its present "
-                "convention, and wrongly; take weights made for matgl 4, or train from scratch"
+                "the result under its present convention, and wrongly; take weights made for matgl 4, or "
+                "train from scratch"
             )
         if self.loss.magmoms and self.base is None and self.architecture.kind != "chgnet":
             raise ValueError(

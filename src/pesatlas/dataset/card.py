@@ -118,13 +118,11 @@ def _level(atlas: Atlas, level: str) -> dict[str, Any]:
     (numbers,) = _ask(
         atlas,
         "SELECT count(*) AS rows, count(DISTINCT structure_id) AS crystals, count(DISTINCT chemical_system) "
-        "AS chemical_systems, "
-        "coalesce(sum(n_atoms), 0)::BIGINT AS atoms, max(n_atoms) AS largest_cell, "
+        "AS chemical_systems, coalesce(sum(n_atoms), 0)::BIGINT AS atoms, max(n_atoms) AS largest_cell, "
         "min(cohesive_energy_eV_per_atom) AS lowest_cohesive_energy_eV_per_atom, "
-        "max(cohesive_energy_eV_per_atom) AS highest_cohesive_energy_eV_per_atom, max(max_force_eV_per_A) "
-        "AS largest_force_eV_per_A, "
-        "min(static_pressure_GPa) AS lowest_pressure_GPa, max(static_pressure_GPa) AS highest_pressure_GPa "
-        f"{here}",
+        "max(cohesive_energy_eV_per_atom) AS highest_cohesive_energy_eV_per_atom, max(max_force_eV_per_A) AS "
+        "largest_force_eV_per_A, min(static_pressure_GPa) AS lowest_pressure_GPa, max(static_pressure_GPa) "
+        f"AS highest_pressure_GPa {here}",
     )
     by = {
         what: {
@@ -149,9 +147,8 @@ def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
     """Return in how many rows each element is, by level."""
     rows = _ask(
         atlas,
-        "SELECT number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS "
-        "number FROM dataset) "
-        "GROUP BY ALL ORDER BY number, level",
+        "SELECT number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS number "
+        "FROM dataset) GROUP BY ALL ORDER BY number, level",
     )
     found: dict[str, dict[str, int]] = {}
     for row in rows:

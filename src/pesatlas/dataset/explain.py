@@ -71,9 +71,8 @@ def _snapshot(row: dict[str, Any]) -> list[tuple[str, str]]:
         how = f"{row['variant']} as made by domain {row['domain']}, without dynamics"
     else:
         how = (
-            f"{row['ensemble']} dynamics at {row['temperature_K']:g} K and {row['pressure_GPa']:g} GPa, "
-            f"step {row['step']} "
-            f"of {row['variant']}"
+            f"{row['ensemble']} dynamics at {row['temperature_K']:g} K and {row['pressure_GPa']:g} GPa, step "
+            f"{row['step']} of {row['variant']}"
         )
     return [
         ("made by", how),

@@ -165,8 +165,7 @@ def _no_rows(what: str, refused: list[Refusal]) -> str:
     examples = "\n".join(f"  - {entry.key}: {entry.reason.value}: {entry.detail}" for entry in refused[:5])
     return (
         f"{what} holds no rows that can be used ({_reasons(refused)}). A row needs a periodic structure, an "
-        "energy and forces; name "
-        f"another file, or mend it. The first:\n{examples}"
+        f"energy and forces; name another file, or mend it. The first:\n{examples}"
     )
 
 

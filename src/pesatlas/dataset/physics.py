@@ -168,8 +168,7 @@ class Levels:
             if len(copied) >= ENOUGH_ROWS and 2 * len(copied) > len(magnetic):
                 found.append(
                     f"magnetic moments are the same at {a} and {b} in {len(copied)} of {len(magnetic)} rows "
-                    f"(e.g. {copied[0]}): those of {b} "
-                    f"are the initial ones, which {a} handed over"
+                    f"(e.g. {copied[0]}): those of {b} are the initial ones, which {a} handed over"
                 )
         return found
 
@@ -209,8 +208,7 @@ def check_stress_sign(layout: Results) -> list[str]:
         if correlation < WRONG_SIGN:
             problems.append(
                 f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over "
-                f"{len(x)} rows): their sign "
-                "is flipped"
+                f"{len(x)} rows): their sign is flipped"
             )
     return problems
 

@@ -130,8 +130,7 @@ def _export(results: Path, record: Path, manifest: dict[str, Any]) -> list[str]:
     if about.get("made_from") != now:
         raise UserError(
             f"{record.parent} was exported from another state of the dataset. Export it again (`pesatlas "
-            "run`, or `pesatlas export "
-            f"{about['format']}`), or remove it."
+            f"run`, or `pesatlas export {about['format']}`), or remove it."
         )
     inside = record.parent.relative_to(results)
     return [(inside / name).as_posix() for name in (RECORD, *(file["file"] for file in about["files"]))]

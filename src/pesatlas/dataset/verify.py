@@ -55,9 +55,8 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
         return problems
     if any(_lacks_columns(root, entry) for entry in manifest["files"] if entry["table"] == "dataset"):
         raise UserError(
-            f"{root} was written with an older schema version: it opens as it is, but to check it collect "
-            "it again (`pesatlas run`; "
-            "nothing is calculated again), or take the pesatlas that wrote it."
+            f"{root} was written with an older schema version: it opens as it is, but to check it collect it "
+            "again (`pesatlas run`; nothing is calculated again), or take the pesatlas that wrote it."
         )
     released = (root / "release.json").is_file()
     if released:
@@ -118,8 +117,7 @@ def _check_file(root: Path, entry: dict[str, Any]) -> list[str]:
         return [
             (
                 f"{path}: was written again after the campaign's manifest. Run the campaign again to bring "
-                "them "
-                "together."
+                "them together."
             )
         ]
     return _check_schema(path, entry["table"])

@@ -109,8 +109,7 @@ def _frame(row: dict[str, Any], encoder: Encoder) -> Frame | None:
     if unknown:
         raise UserError(
             f"{row['snapshot_id']}: the encoder {encoder.name} does not know the element(s) with atomic "
-            f"number {unknown}. "
-            "Choose another in encode.encoder, or leave these structures out."
+            f"number {unknown}. Choose another in encode.encoder, or leave these structures out."
         )
     frame = Frame(
         numbers,

@@ -42,8 +42,7 @@ def unpack_outputs(settings: Label, info: CampaignInfo, results: Path, name: str
     if not found:
         raise UserError(
             f"nothing of {name} is archived in {store.folder}. Either it has not been calculated, or "
-            "label.keep_outputs was false "
-            "when it was."
+            "label.keep_outputs was false when it was."
         )
     return [path for level, payload in found.items() for path in unpack(payload, folder / level)]
 
@@ -64,8 +63,7 @@ def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
     if not rows:
         raise UserError(
             f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an "
-            "isolated atom as atom:Si, "
-            "or the label_key of a label (32 hexadecimal digits)."
+            "isolated atom as atom:Si, or the label_key of a label (32 hexadecimal digits)."
         )
     return _of_snapshot(rows[0], levels, results)
 

@@ -78,8 +78,7 @@ def controller_text(controller: ControllingProcess) -> str:
     if controller.alive is None:
         text = (
             f"`pesatlas run` was started on {controller.host} (process {controller.pid}), {took} ago: only "
-            "there can be seen whether it lives; "
-            f"this is {socket.gethostname()}"
+            f"there can be seen whether it lives; this is {socket.gethostname()}"
         )
     elif controller.orphaned:
         text = (

@@ -61,8 +61,7 @@ def check_locks(what: str, folder: Path) -> Check:
     name = f"locks in the {what} {folder}"
     remedy = (
         "put it on a file system with working flock (on NFS: mounted without nolock and local_lock; on "
-        "Lustre: with -o flock); "
-        "without locks two jobs may write the same file"
+        "Lustre: with -o flock); without locks two jobs may write the same file"
     )
     try:
         with tempfile.TemporaryDirectory(prefix=".pesatlas-doctor-", dir=there) as scratch:

@@ -103,8 +103,7 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
     else:
         raise UserError(
             f"how many crystals there are is not known before {prepared} is made. Say it: --structures "
-            "150000. Or make the table: "
-            "pesatlas run --until prepare_structures."
+            "150000. Or make the table: pesatlas run --until prepare_structures."
         )
     cells = round(structures * rates["cells"].value)
     trajectories = round(cells * rates["trajectories"].value)

@@ -52,9 +52,8 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
     if backend.kind != "vasp":
         raise UserError(
             f"reference labels do not apply to the backend {backend.kind}: MatPES was calculated with VASP, "
-            "and total energies of "
-            "different codes and pseudopotentials have nothing in common. Compare relaxed volumes or "
-            "formation energies instead."
+            "and total energies of different codes and pseudopotentials have nothing in common. Compare "
+            "relaxed volumes or formation energies instead."
         )
     from pesatlas.label.backends.vasp import calculate  # noqa: PLC0415 - with its checks
 
@@ -111,8 +110,7 @@ def choose(records: dict[str, dict[str, Record]], found: Sequence[str]) -> list[
     if not cheap:
         raise UserError(
             f"no POTCAR in {potcars.folder()} of an element that is cheap to label (not magnetic, at most "
-            f"{_MOST_ATOMS} atoms, e.g. Al, "
-            f"Si, C). {potcars.SET_UP}."
+            f"{_MOST_ATOMS} atoms, e.g. Al, Si, C). {potcars.SET_UP}."
         )
     first = next(iter(records.values()))
 
@@ -143,8 +141,7 @@ def compare(record: Record, outcome: Result | Failed, level: str, kept: Path) ->
     stress *= EV_PER_A3_TO_GPA
     text = (
         f"{what}: {round(energy, 1) + 0.0:.1f} meV/atom from MatPES ({record.name}), forces within "
-        f"{force:.1f} meV/Å, stress within "
-        f"{stress:.2f} GPa"
+        f"{force:.1f} meV/Å, stress within {stress:.2f} GPa"
     )
     if outcome.quarantine_reasons:
         return Check(False, f"{text}; {'; '.join(outcome.quarantine_reasons)}", remedy)

@@ -160,8 +160,7 @@ def _stale(status: Status) -> str:
     )
     return (
         f"[yellow]stale[/yellow]  jobs with results that are not what would be made today: {counts}. "
-        f"{escape(why)}. "
-        "`pesatlas run` makes them again."
+        f"{escape(why)}. `pesatlas run` makes them again."
     )
 
 
@@ -198,8 +197,7 @@ def _remarks(status: Status) -> list[str]:
         names = " ".join(f"--name={name}" for name in sorted({job.name for job in slurm}))
         lines.append(
             f"[yellow]{len(slurm)} Slurm jobs have no `pesatlas run` that looks after them.[/yellow] What "
-            "they finish is kept. "
-            f"`pesatlas run` carries on beside them; `scancel --me {names}` ends them."
+            f"they finish is kept. `pesatlas run` carries on beside them; `scancel --me {names}` ends them."
         )
     if local:
         pids = " ".join(
@@ -207,8 +205,7 @@ def _remarks(status: Status) -> list[str]:
         )
         lines.append(
             f"[yellow]{len(local)} processes have no `pesatlas run` that looks after them:[/yellow] {pids} "
-            "on "
-            f"{local[0].state.host}. What they finish is kept; `kill {pids}` ends them."
+            f"on {local[0].state.host}. What they finish is kept; `kill {pids}` ends them."
         )
     lost = status.lost
     lines += [

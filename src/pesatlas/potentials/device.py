@@ -19,8 +19,8 @@ def check_device(device: str, where: str) -> None:
     if not count:
         raise UserError(
             f"{where}: {device}: torch finds no GPU on this machine. Set it to cpu, or run where there is "
-            "one; if there is one here, its "
-            "driver or a torch without CUDA is in the way (`nvidia-smi`, `pesatlas doctor`)."
+            "one; if there is one here, its driver or a torch without CUDA is in the way (`nvidia-smi`, "
+            "`pesatlas doctor`)."
         )
     number = int(device.partition(":")[2] or 0)
     if number >= count:

@@ -124,17 +124,15 @@ def _wrong_minimum(reference: Reference, answers: _Answers) -> str | None:
         per_atom = energies / len(reference.symbols)
         return (
             f"{reference.name} ({reference.prototype}): no energy minimum between {_SCAN[0] * a:.2f} and "
-            f"{_SCAN[-1] * a:.2f} Å, "
-            f"where {a:.3f} Å is measured: {per_atom[0]:.3f}, {per_atom[len(_SCAN) // 2]:.3f}, "
-            f"{per_atom[-1]:.3f} eV/atom from end to end"
+            f"{_SCAN[-1] * a:.2f} Å, where {a:.3f} Å is measured: {per_atom[0]:.3f}, "
+            f"{per_atom[len(_SCAN) // 2]:.3f}, {per_atom[-1]:.3f} eV/atom from end to end"
         )
     left, middle, right = energies[k - 1 : k + 2]
     minimum = (_SCAN[k] + 0.5 * (_SCAN[1] - _SCAN[0]) * (left - right) / (left - 2 * middle + right)) * a
     if abs(minimum / a - 1) > _MAX_DEVIATION:
         return (
             f"{reference.name} ({reference.prototype}): energy minimum at {minimum:.3f} Å, where {a:.3f} Å "
-            "is measured; "
-            f"within {_MAX_DEVIATION:.0%} is accepted"
+            f"is measured; within {_MAX_DEVIATION:.0%} is accepted"
         )
     return None
 
@@ -148,6 +146,5 @@ def _wrong_stress(reference: Reference, answers: _Answers, which: int) -> str | 
         return None
     return (
         f"{reference.name} ({reference.prototype}) at {_STRESS_AT[which] * reference.a_A:.3f} Å: a third of "
-        "the stress's trace is "
-        f"{stress:+.4f} eV/Å³, but dE/dV is {slope:+.4f} eV/Å³ (tension is positive)"
+        f"the stress's trace is {stress:+.4f} eV/Å³, but dE/dV is {slope:+.4f} eV/Å³ (tension is positive)"
     )

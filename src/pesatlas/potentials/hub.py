@@ -37,9 +37,8 @@ def fetch_weights(name: str, folder: Path) -> None:
     elif note.read_text(encoding="utf-8").strip() != found:
         raise UserError(
             f"{folder}: the weights changed since they were fetched: sha256 {found}, not "
-            f"{note.read_text(encoding='utf-8').strip()} "
-            f"as in {note.name}. Remove the folder to fetch them again; remove {note.name} if the change is "
-            "meant."
+            f"{note.read_text(encoding='utf-8').strip()} as in {note.name}. Remove the folder to fetch them "
+            f"again; remove {note.name} if the change is meant."
         )
 
 
@@ -55,10 +54,9 @@ def _download(name: str, folder: Path) -> None:
     except Exception as error:
         raise UserError(
             f"The weights of '{name}' are not in {folder} and could not be fetched ({type(error).__name__}: "
-            f"{_first_line(error)}). "
-            f"On a machine with a network, fetch {', '.join(MODEL_FILES)} of the hub's repository "
-            f"{repository} and put these "
-            f"{len(MODEL_FILES)} files into {folder}{os.sep}; then run again."
+            f"{_first_line(error)}). On a machine with a network, fetch {', '.join(MODEL_FILES)} of the "
+            f"hub's repository {repository} and put these {len(MODEL_FILES)} files into {folder}{os.sep}; "
+            "then run again."
         ) from error
     shutil.rmtree(partial / ".cache", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)

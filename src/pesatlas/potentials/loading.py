@@ -60,8 +60,8 @@ def identify(options: Any) -> Identity:
     if not hasattr(kind, "identify"):
         raise UserError(
             f"the potential '{options.kind}' cannot label: its module {kind.__name__} has no function "
-            "identify(options), which the "
-            "fingerprint of its level comes from. Add one, or take another potential."
+            "identify(options), which the fingerprint of its level comes from. Add one, or take another "
+            "potential."
         )
     identity: Identity = kind.identify(options)
     return identity

@@ -41,9 +41,8 @@ def _map(frames: Data) -> Figure:
         "map",
         "The pool and the picks",
         f"Structures in the first two weighted principal components of their features: {frames.count}, with "
-        f"{drawn:,} of the picks. Near points are alike. "
-        "Click on a point to see its structure; a region of grey without colour is one that the dataset "
-        "does not show.",
+        f"{drawn:,} of the picks. Near points are alike. Click on a point to see its structure; a region of "
+        "grey without colour is one that the dataset does not show.",
         "frames",
         shown("clusters", "snapshots", "selection"),
         "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN "
@@ -100,8 +99,8 @@ def _elements(elements: Data, levels: Sequence[str]) -> Figure:
         "elements",
         "Elements",
         "Percent of the snapshots that contain each element, in the pool, in the selection, or in the "
-        "dataset at a level. Click on an element, and every "
-        f"figure shows only what contains it; click again for all. {elements.what}.",
+        "dataset at a level. Click on an element, and every figure shows only what contains it; click again "
+        f"for all. {elements.what}.",
         "elements",
         f"{shown('snapshots')} or its sample, {shown('selection', 'dataset')}",
         "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, "

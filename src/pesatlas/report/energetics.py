@@ -142,9 +142,9 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         "exactly would be one file given twice.",
         "pairs",
         shown("dataset"),
-        "SELECT snapshot_id, a.cohesive_energy_eV_per_atom AS first, b.cohesive_energy_eV_per_atom AS "
-        "second FROM dataset a JOIN dataset b USING (snapshot_id) "
-        f"WHERE a.level = '{levels[0]}' AND b.level = '{levels[-1]}'",
+        "SELECT snapshot_id, a.cohesive_energy_eV_per_atom AS first, b.cohesive_energy_eV_per_atom AS second "
+        f"FROM dataset a JOIN dataset b USING (snapshot_id) WHERE a.level = '{levels[0]}' AND b.level = "
+        f"'{levels[-1]}'",
         chart,
         "There is one level only."
         if len(levels) < 2

@@ -120,10 +120,9 @@ def _error_against_cost(means: Data, frames: str) -> Figure:
         "error_against_cost",
         "Error against DFT cost",
         "Mean absolute error of force components of the potentials that were trained on what each policy "
-        "picked, on frames of materials that none "
-        f"was trained on ({frames}). Bars: 95 % intervals over seeds and held-out materials; materials are "
-        "the same for all arms, so arms may differ "
-        "where bars overlap: see the ratios below. Lower and further left is better.",
+        f"picked, on frames of materials that none was trained on ({frames}). Bars: 95 % intervals over "
+        "seeds and held-out materials; materials are the same for all arms, so arms may differ where bars "
+        "overlap: see the ratios below. Lower and further left is better.",
         "contrasts",
         shown("contrasts"),
         f"SELECT * FROM '{path_of('contrasts')}' WHERE error = 'force_mae_meV_per_A'",  # noqa: S608 - our own paths

@@ -79,10 +79,9 @@ def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
         name,
         f"Does the committee know how wrong it is? {quantity.capitalize()}",
         f"Labels of the round before, {on}, in bins of as many each from small to large disagreement. "
-        "Expected is "
-        f"{whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times the "
-        "disagreement, which is right on the whole; on the line it is "
-        f"right in every bin. On average a bin is off by {100 * whole['miscalibration']:.0f} %. "
+        f"Expected is {whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times "
+        "the disagreement, which is right on the whole; on the line it is right in every bin. On average a "
+        f"bin is off by {100 * whole['miscalibration']:.0f} %. "
         + (f"Rank correlation of disagreement and error: {ranks:.2f}. " if ranks is not None else "")
         + "Bars: 95 %, by resampling crystals.",
         name,

@@ -40,8 +40,7 @@ def advice_text(found: dict[str, Any]) -> str:
     if error is None:
         return (
             "Go on: every candidate was picked, or none could be evaluated, so there is no estimate of how "
-            "wrong the "
-            "committee still is."
+            "wrong the committee still is."
         )
     now = f"The committee is expected to be wrong by {error:.3g} eV/Å in a force where nothing was labelled"
     if gain is None:

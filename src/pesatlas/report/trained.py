@@ -164,9 +164,8 @@ def _errors(errors: Data) -> Figure:
         "trained_errors",
         f"Errors on the split {shown}",
         "How far each potential is from labels of its own level that it was not trained on, beside what it "
-        "said before it was trained and what is said without any model: "
-        "energies of elements by least squares, no forces, the mean stress. To the left is better. By "
-        "domain and element: "
+        "said before it was trained and what is said without any model: energies of elements by least "
+        "squares, no forces, the mean stress. To the left is better. By domain and element: "
         f"{folder_of('potential_page')}/*/{file_name('potential_page')}.",
         "trained_errors",
         _CARDS,

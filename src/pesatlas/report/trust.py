@@ -212,8 +212,8 @@ def _temperature(md: Data) -> Figure:
         "md_temperature",
         "Was the dynamics at its temperature?",
         "Mean and standard deviation of the kinetic temperature over its target, for cells of each size: "
-        f"{md.count}. Grey: what the canonical ensemble "
-        "gives, 1 ± √(2/(3n - 3)), once velocities are random; the first frames of a trajectory are not yet.",
+        f"{md.count}. Grey: what the canonical ensemble gives, 1 ± √(2/(3n - 3)), once velocities are "
+        "random; the first frames of a trajectory are not yet.",
         "md",
         f"{shown('snapshots')} or a sample of it",
         "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = "
@@ -239,9 +239,8 @@ def _volume(md: Data) -> Figure:
         "md_volume",
         "Did the volume drift?",
         "Volume of the cells over that of the crystal they started from: median and middle half, "
-        f"{md.count}. It settles where the potential's "
-        "equilibrium at the given temperature and pressure is; a line that keeps rising is a crystal that "
-        "melts or falls apart.",
+        f"{md.count}. It settles where the potential's equilibrium at the given temperature and pressure is; "
+        "a line that keeps rising is a crystal that melts or falls apart.",
         "md",
         f"{shown('snapshots')} or a sample of it, {shown('structures')}",
         "SELECT snapshot_id, time_fs, cell_A FROM snapshots WHERE ensemble = 'NpT'",

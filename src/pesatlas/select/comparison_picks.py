@@ -121,8 +121,7 @@ def divide(split: Split, seed: int, structures: Path) -> tuple[set[str], set[str
     if not learned or not held_out:
         raise UserError(
             f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be "
-            "learned from: nothing to compare. "
-            "Explore more crystals, or change dataset.split.test."
+            "learned from: nothing to compare. Explore more crystals, or change dataset.split.test."
         )
     return learned, held_out
 
@@ -184,9 +183,8 @@ def _check_common_elements(cut: dict[str, pa.Table], least: float) -> None:
     if not any(common.issuperset(numbers) for numbers in cut[TEST]["numbers"].to_pylist()):
         raise UserError(
             "compare: no held-out frame has only elements that every arm has picked at the smallest of "
-            "compare.cost_shares, so there would be "
-            "nothing to test on. Make select.target or that share larger, or explore more crystals of the "
-            "same elements."
+            "compare.cost_shares, so there would be nothing to test on. Make select.target or that share "
+            "larger, or explore more crystals of the same elements."
         )
 
 

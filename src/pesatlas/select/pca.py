@@ -154,8 +154,8 @@ def fit_pca(settings: Select, moments: list[Path], pca: Path) -> None:
         if (shard.encoder, shard.weights_hash) != (first.encoder, first.weights_hash):
             raise UserError(
                 f"{path} was encoded with {shard.encoder} ({shard.weights_hash[:12]}), other shards with "
-                f"{first.encoder} "
-                f"({first.weights_hash[:12]}). Delete the folder of features and encode all again."
+                f"{first.encoder} ({first.weights_hash[:12]}). Delete the folder of features and encode all "
+                "again."
             )
     for shard in shards[1:]:
         first.structures.merge(shard.structures)

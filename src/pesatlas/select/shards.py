@@ -81,6 +81,5 @@ def _check_encoder(path: Path, pca: Pca) -> None:
     if found != pca.weights_hash:
         raise UserError(
             f"{path} was encoded with weights {found[:12]}, the principal components are of {pca.encoder} "
-            f"({pca.weights_hash[:12]}). "
-            "Delete the folder of features and encode all again."
+            f"({pca.weights_hash[:12]}). Delete the folder of features and encode all again."
         )

@@ -90,8 +90,7 @@ def _refusal(path: Path, error: OSError, access: int) -> str:
         found = obstacle.stat()
         said += (
             f": {obstacle} belongs to {_user(found.st_uid)}, group {_group(found.st_gid)}, mode "
-            f"{stat.filemode(found.st_mode)}, and this is "
-            f"{_user(os.geteuid())}"
+            f"{stat.filemode(found.st_mode)}, and this is {_user(os.geteuid())}"
         )
     return (
         f"{said}. If a store is to be shared, there are two ways. Writing together: its owner types once "

@@ -182,10 +182,9 @@ def _check_origin(
             numbers = [len(e.numbers) for e in (dense, expanded)]
             volume = abs(float(np.linalg.det(cell)))
             detail = (
-                f"{numbers[0]} atoms ({counts[0]}) under {way.words} have {volume / numbers[0]:.1f} Å³ "
-                "each, crystals of these elements "
-                f"at least {dense.least:.1f} Å³; under {other.words} they are {numbers[1]}, with "
-                f"{volume / numbers[1]:.1f} Å³"
+                f"{numbers[0]} atoms ({counts[0]}) under {way.words} have {volume / numbers[0]:.1f} Å³ each, "
+                f"crystals of these elements at least {dense.least:.1f} Å³; under {other.words} they are "
+                f"{numbers[1]}, with {volume / numbers[1]:.1f} Å³"
             )
             raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 

@@ -133,8 +133,7 @@ def _check_list(
         return
     detail = (
         f"the file's list has {listed} atoms, among them copies of one another ({expanded.copies[0]}) as if "
-        "it were the whole cell; "
-        f"{way.words} makes {count} of them"
+        f"it were the whole cell; {way.words} makes {count} of them"
     )
     raise RefusedError(FailureReason.AMBIGUOUS_SETTING, detail)
 
@@ -250,9 +249,8 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
     if each < least:
         expanded.least = least
         expanded.notes.append(
-            f"its cell has {each:.1f} Å³ for each atom, crystals of these elements without pressure at "
-            f"least {least:.1f} Å³; under high "
-            "pressure, or a wrong setting or list of atoms"
+            f"its cell has {each:.1f} Å³ for each atom, crystals of these elements without pressure at least "
+            f"{least:.1f} Å³; under high pressure, or a wrong setting or list of atoms"
         )
     if each <= most:
         return

@@ -93,14 +93,12 @@ def vacuum_warning(crystal: Crystal, domains: list[str]) -> str | None:
     if found.directions == 3:
         return (
             f"{crystal.source}: a molecule or cluster in a box, with {empty} around it, {given}. No domain "
-            "is made for it: leave it out, or "
-            "give the crystal that it forms"
+            "is made for it: leave it out, or give the crystal that it forms"
         )
     if found.directions == 2:
         return (
             f"{crystal.source}: a wire or chain with {empty} around it, {given}. No domain is made for it: "
-            "leave it out, or give the "
-            "crystal that it forms"
+            "leave it out, or give the crystal that it forms"
         )
     fits = (
         "The domain monolayer fits: it keeps the vacuum"

@@ -150,8 +150,8 @@ _SNAPSHOTS = [
         "lindemann",
         f8,
         "root mean square displacement of the atoms since the start, strain and drift taken out, over the "
-        "shortest distance there; "
-        "above 0.2 they have left their sites: it melts, or they diffuse; null without dynamics",
+        "shortest distance there; above 0.2 they have left their sites: it melts, or they diffuse; null "
+        "without dynamics",
         null=True,
     ),
     *POTENTIAL,

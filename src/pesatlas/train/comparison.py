@@ -149,9 +149,8 @@ def _common(rows: list[dict[str, Any]], potentials: int) -> list[dict[str, Any]]
     if not common:
         raise UserError(
             "compare: no frame of the test has only elements that every arm was trained on, so there is "
-            "nothing to test on. "
-            "Make select.target or the smallest of compare.cost_shares larger, or explore more crystals of "
-            "the same elements."
+            "nothing to test on. Make select.target or the smallest of compare.cost_shares larger, or "
+            "explore more crystals of the same elements."
         )
     log.info("%d of %d frames of the test have elements that all arms know", len(common), len(asked))
     return [row for row in rows if row["snapshot_id"] in common]

@@ -43,9 +43,8 @@ def references(settings: Train, found: Scanned, atoms: Path) -> tuple[float, ...
     if missing:
         raise UserError(
             f"{atoms}: no isolated atom of {names(missing)} at level {found.level}, which energies would be "
-            "measured against. Calculate it "
-            "(`pesatlas run --until label_atoms`; its failures say why it is missing), or set "
-            "train.references to fit."
+            "measured against. Calculate it (`pesatlas run --until label_atoms`; its failures say why it is "
+            "missing), or set train.references to fit."
         )
     return tuple(known[number] for number in found.elements)
 
@@ -88,9 +87,8 @@ def base_potential(settings: Train, found: Scanned) -> Potential:
         if level not in {None, found.level}:
             raise UserError(
                 f"train.base: {folder} was trained at level {level}, and the dataset is of {found.level}. A "
-                "potential meets labels of its own "
-                "level alone, for the energies of its elements belong to that: take a base of that level, "
-                "or train from scratch."
+                "potential meets labels of its own level alone, for the energies of its elements belong to "
+                "that: take a base of that level, or train from scratch."
             )
     saved = load_matgl(folder, sha256=options.sha256)
     if not isinstance(saved, Potential):
@@ -104,9 +102,8 @@ def base_potential(settings: Train, found: Scanned) -> Potential:
     unknown = set(found.elements) - set(elements_of(saved))
     if unknown:
         raise UserError(
-            f"train.base: {folder} does not know {names(unknown)}, which the dataset has. Take another "
-            "base, or leave these out "
-            "(structures.elements)."
+            f"train.base: {folder} does not know {names(unknown)}, which the dataset has. Take another base, "
+            "or leave these out (structures.elements)."
         )
     _check_moments(settings, found)
     if settings.loss.magmoms and not hasattr(saved.model, "sitewise_readout"):

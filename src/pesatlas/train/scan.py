@@ -186,8 +186,8 @@ class _Sums:
         if not self.rows:
             raise UserError(
                 f"no accepted row of the split train at level {level}: there is nothing to train on. Make "
-                "dataset.split.valid and test "
-                "smaller, select more, or see why labels were flagged (`pesatlas summary`)."
+                "dataset.split.valid and test smaller, select more, or see why labels were flagged "
+                "(`pesatlas summary`)."
             )
         elements = np.flatnonzero(self.normal.diagonal())
         # few compositions leave the energies of single elements open: the shortest solution is taken
@@ -218,8 +218,8 @@ def _check_level(table: Any, level: str, path: Path) -> None:
     if others:
         raise UserError(
             f"{path} holds labels of level {', '.join(others)}, and the potential is trained at {level}. A "
-            "potential meets labels of its own "
-            "level alone: set train.level, or name the folder of that level."
+            "potential meets labels of its own level alone: set train.level, or name the folder of that "
+            "level."
         )
 
 
@@ -228,8 +228,8 @@ def _check_fingerprints(seen: Counter[str], allowed: tuple[str, ...], level: str
         counts = ", ".join(f"{fingerprint} ({rows} rows)" for fingerprint, rows in seen.most_common())
         raise UserError(
             f"the labels of level {level} have different settings: level_fingerprint is {counts}. A "
-            "potential is trained on one. Label again "
-            "with one set, or allow what differs in dataset.patch_versions and collect the dataset again."
+            "potential is trained on one. Label again with one set, or allow what differs in "
+            "dataset.patch_versions and collect the dataset again."
         )
 
 

@@ -59,8 +59,7 @@ class Options(FromFile):
         if frames / self.blocks < _FRAMES_OF_BLOCK + 1:
             raise ValueError(
                 f"length_ps: after equilibration {max(frames, 0):.0f} positions are left, too few for "
-                f"{self.blocks} blocks of "
-                f"{_FRAMES_OF_BLOCK}; make it longer, or frame_fs shorter"
+                f"{self.blocks} blocks of {_FRAMES_OF_BLOCK}; make it longer, or frame_fs shorter"
             )
         return self
 

@@ -75,14 +75,14 @@ def remarks(source: Source) -> list[str]:
     elif elements.left_out:
         found.append(
             f"Isolated atoms of {', '.join(elements.left_out)} are left out: no frame of train or valid has "
-            "these elements, and MACE "
-            "stops at isolated atoms of others. Their energies are in the card of the dataset."
+            "these elements, and MACE stops at isolated atoms of others. Their energies are in the card of "
+            "the dataset."
         )
     if elements.unseen_frames:
         found.append(
             "Frames of the split test with elements that no frame of train or valid has: "
-            f"{elements.unseen_frames}. MACE stops at them, "
-            f"so they are in a file of their own, `{source.stem}-{UNSEEN}.extxyz`."
+            f"{elements.unseen_frames}. MACE stops at them, so they are in a file of their own, "
+            f"`{source.stem}-{UNSEEN}.extxyz`."
         )
     return found
 

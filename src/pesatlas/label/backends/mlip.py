@@ -71,8 +71,8 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
     if potential.weights_hash != task.level.pseudopotentials:
         raise UserError(
             f"the weights of {potential.name} were changed while the job ran: they are "
-            f"{potential.weights_hash[:12]}, its level "
-            f"{task.level.fingerprint} has {task.level.pseudopotentials[:12]}. Run again."
+            f"{potential.weights_hash[:12]}, its level {task.level.fingerprint} has "
+            f"{task.level.pseudopotentials[:12]}. Run again."
         )
     unknown = {int(number) for number in task.numbers} - potential.elements
     if unknown:

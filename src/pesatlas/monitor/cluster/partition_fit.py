@@ -188,8 +188,7 @@ def _wrong(
     if too_much := _over(request.memory_mb, partition.memory_mb):
         remedy = (
             f"sbatch refuses more memory than a node gives: write max_mem_mb: {partition.memory_mb} into "
-            "default-resources of "
-            f"{file}{_beside(request, 'mem_mb')}"
+            f"default-resources of {file}{_beside(request, 'mem_mb')}"
         )
         if request.wanted_mb > partition.memory_mb:
             remedy = (
@@ -221,9 +220,8 @@ def _wrong(
         yield (
             f"no node of {partition.name} has {count(request.gpus, 'GPU')}",
             (
-                f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for "
-                f"these rules in set-resources of {file}, or "
-                "device: cpu in config.yaml"
+                f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these "
+                f"rules in set-resources of {file}, or device: cpu in config.yaml"
             ),
         )
 

@@ -123,9 +123,8 @@ def environment(campaign: Campaign, task: dict[str, Any]) -> Finding:
 def locks(task: dict[str, Any], stack: ExitStack) -> Finding:
     """Try locks that another machine holds, and take those that this one is to hold."""
     remedy = (
-        "put campaign and store on a file system whose locks hold between nodes (NFS: mounted without "
-        "nolock and local_lock; Lustre: with -o "
-        "flock, not localflock); without, two jobs may write the same file"
+        "put campaign and store on a file system whose locks hold between nodes (NFS: mounted without nolock "
+        "and local_lock; Lustre: with -o flock, not localflock); without, two jobs may write the same file"
     )
     for path in task["held"]:
         with Path(path).open("r+") as handle:

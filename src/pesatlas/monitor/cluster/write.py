@@ -52,9 +52,9 @@ class Profile:
     """
 
     title: str = (
-        "# A Slurm cluster. `pesatlas cluster` writes this file for a campaign, from what the cluster "
-        "tells. This one knows no cluster: lines "
-        "marked\n# YOURS are yours to set; docs/clusters.md leads through it."
+        "# A Slurm cluster. `pesatlas cluster` writes this file for a campaign, from what the cluster tells. "
+        "This one knows no cluster: lines marked\n# YOURS are yours to set; docs/clusters.md leads through "
+        "it."
     )
     account: Choice = Choice(
         "account",
@@ -67,9 +67,8 @@ class Profile:
     gpu: Choice = Choice(
         "gpu",
         "YOURS: where rules run that ask for a GPU. With explore.device and encode.device at `cpu`, the "
-        "partition of the others; with "
-        "train.device or another at `cuda`, these rules too: train_potential, train_arm, run_benchmark, "
-        "label_batch (backend mlip).",
+        "partition of the others; with train.device or another at `cuda`, these rules too: train_potential, "
+        "train_arm, run_benchmark, label_batch (backend mlip).",
     )
     gpu_rules: Sequence[str] = ("run_md", "encode_snapshots", "evaluate_potential")
     gpu_minutes: int | None = None
@@ -180,9 +179,8 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
         given = "; ".join(_described(each, cluster, account) for each in cluster.partitions.values())
         raise UserError(
             f"no partition of this cluster that you may use has a node with {asked}, which is what "
-            f"{', '.join(r.rule for r in requests)} ask for. "
-            f"There are: {given}. Ask for less in config.yaml: label.cores and label.parallel, "
-            "train.devices and train.loaders, or device: cpu."
+            f"{', '.join(r.rule for r in requests)} ask for. There are: {given}. Ask for less in "
+            "config.yaml: label.cores and label.parallel, train.devices and train.loaders, or device: cpu."
         )
 
     def rank(each: Partition) -> tuple[bool, float, int]:
@@ -299,8 +297,7 @@ def write(text: str, file: Path, *, force: bool) -> None:
             )
             raise UserError(
                 f"{file} was changed by hand, or not written by `pesatlas cluster`, and is kept. To "
-                "overwrite it: pesatlas cluster --force. "
-                f"These lines are others:\n{changes}"
+                f"overwrite it: pesatlas cluster --force. These lines are others:\n{changes}"
             )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(signed, encoding="utf-8")

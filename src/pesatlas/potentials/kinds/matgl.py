@@ -164,8 +164,7 @@ def _present(options: Options) -> Path:
     folder = options.folder()
     if options.name is not None and missing_files(folder):
         raise UserError(
-            f"{folder}: the weights of '{options.name}' have not been fetched. Run the rule "
-            "fetch_potential, or put "
-            f"{', '.join(MODEL_FILES)} there by hand."
+            f"{folder}: the weights of '{options.name}' have not been fetched. Run the rule fetch_potential, "
+            f"or put {', '.join(MODEL_FILES)} there by hand."
         )
     return folder

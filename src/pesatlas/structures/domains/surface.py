@@ -92,8 +92,7 @@ def _checked(name: str, slab: Any, options: Any, crystal: Crystal) -> Crystal | 
     if abs(dipole) > _DIPOLE_E_PER_A:
         detail = (
             f"by its formal charges the slab has a dipole of {dipole:.2g} e/Å across it, so that its energy "
-            "depends on the vacuum; "
-            "a dipole correction would be another reference level"
+            "depends on the vacuum; a dipole correction would be another reference level"
         )
         return Refused(name, FailureReason.POLAR, detail)
     return spread(with_vacuum(flat, options.vacuum_A), options.supercell)

@@ -84,9 +84,8 @@ def _check_can_fetch(options: Options) -> None:
     if not os.environ.get(KEY):
         raise UserError(
             f"cache: '{options.cache}' does not exist and the environment variable {KEY} is not set. Get a "
-            "key from the dashboard of your "
-            f"Materials Project account and `export {KEY}=...`, or put a Parquet file at that path with the "
-            f"columns {_COLUMNS}."
+            f"key from the dashboard of your Materials Project account and `export {KEY}=...`, or put a "
+            f"Parquet file at that path with the columns {_COLUMNS}."
         )
     if importlib.util.find_spec("mp_api") is None:
         raise UserError(
@@ -113,9 +112,8 @@ def _check_cache(options: Options) -> str:
         if fetched != options.query():
             raise UserError(
                 f"cache: '{options.cache}' was fetched with other filters ({_words(fetched)}) than the "
-                "configuration has "
-                f"({_words(options.query())}). Set the filters back, name another file in cache, or delete "
-                "it to fetch again."
+                f"configuration has ({_words(options.query())}). Set the filters back, name another file in "
+                "cache, or delete it to fetch again."
             )
     return metadata.get(_VERSION, b"unknown").decode()
 
