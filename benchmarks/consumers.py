@@ -64,7 +64,7 @@ for atoms in frames:
 
 @dataclass(frozen=True)
 class Given:
-    """What a program is run with.
+    """Interpreter, export and energies that a program is run with.
 
     Attributes
     ----------

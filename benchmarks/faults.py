@@ -373,7 +373,7 @@ SEEN = {
     "disk": "failed",
     "requeue": "restarted",
 }
-"""What Slurm has to say of some label jobs, or a disturbance did not happen.
+"""States that Slurm reports of some label jobs, or a disturbance did not happen.
 
 The others look for themselves.
 """

@@ -49,7 +49,7 @@ class Tables(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a selection gave, and the CPU seconds of its parts."""
+    """Results of a selection, and the CPU seconds of its parts."""
 
     picks: pa.Table
     known: int

@@ -225,7 +225,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def folder_of(run: tuple[str, float, int]) -> Path:
-    """Where the potential of a policy, share and seed lies, as its rule has it."""
+    """Folder of the potential of a policy, share and seed, as its rule has it."""
     return Path("results/compare") / f"{run[0]}-{run[1]:g}-{run[2]}"
 
 

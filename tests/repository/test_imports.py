@@ -38,7 +38,7 @@ NEEDED = {
     "train_arm": TRAINING,
     "train_potential": TRAINING,
 }
-"""What each script may load before its work begins; those that are not named load none of it."""
+"""Libraries that a script may load before its work begins; scripts not named load none of them."""
 
 
 def imports_of(script):

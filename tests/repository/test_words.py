@@ -88,6 +88,19 @@ def test_docstrings_of_modules_begin_with_the_thing():
     assert questions == []
 
 
+def test_no_docstring_of_the_library_begins_with_a_question():
+    # "Whether" is how a predicate is described
+    asking = re.compile(r'^\s*r?"""(' + "|".join(QUESTIONS - {"Whether"}) + r")\b")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] != "tests"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if asking.match(line)
+    ]
+    assert found == []
+
+
 def test_words_that_were_replaced_stay_away():
     pattern = re.compile(r"(?<!\w)(" + "|".join(map(re.escape, RETIRED)) + r")(?!\w)")
     found = [

@@ -34,7 +34,7 @@ WILDCARDS = {
 """Patterns of the wildcards; of those that are not here, anything without a slash."""
 
 TIMES = "logs/*.benchmark.tsv"
-"""What Snakemake measured, as people are told of it."""
+"""Tables of times and memory that Snakemake measured, as a pattern for messages."""
 
 PATHS: Mapping[str, Mapping[str, str]] = {
     "fetch_structures": {"structures_fetched": "work/fetched/structures.txt"},
@@ -152,7 +152,7 @@ JOBS = {
     "run_benchmark": "{potential}-{property}-{batch}",
     "measure_disagreement": "{group}",
 }
-"""How each job is called, in its log and by ``pesatlas status``, of rules with many jobs."""
+"""Names of jobs, in logs and in ``pesatlas status``, of rules with many jobs."""
 
 WORK = {
     "run_md": "work/explore",

@@ -10,7 +10,7 @@ _INSTALLED = Path(__file__).parents[1] / "_workflow"
 CHECKOUT = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[3]
 """Folder of the workflow: in the installed package, or the checkout that was installed as editable."""
 _SNAKEFILES = ("Snakefile", "snakefile", "workflow/Snakefile", "workflow/snakefile")
-"""Where Snakemake looks for one."""
+"""Files that Snakemake looks for."""
 
 
 def profile_folder(profile: Path) -> Path:

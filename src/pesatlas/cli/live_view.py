@@ -20,7 +20,7 @@ from pesatlas.monitor.status import read_status
 from pesatlas.runtime.terminal import is_watched
 
 LOG = Path("logs/run.log")
-"""Where the lines go, below the folder of a campaign.
+"""File of the lines, below the folder of a campaign.
 
 Into a file, so that a terminal that is closed harms no job.
 """

@@ -42,7 +42,7 @@ EXTENSIONS = {
     "benchmark.properties": "pesatlas.benchmark.properties",
     "benchmark.potentials.potential": "pesatlas.potentials.kinds",
 }
-"""Where in a configuration extensions are chosen, and the package in which their names are looked up."""
+"""Keys of a configuration that choose extensions, and the package in which their names are looked up."""
 
 
 class Group(NamedTuple):

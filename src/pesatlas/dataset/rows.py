@@ -15,7 +15,7 @@ from pesatlas.tables.io import check_metadata, iter_table
 from pesatlas.tables.manifest import read_entry
 
 FUNCTIONALS = {"pbe": "PBE", "r2scan": "r2SCAN", MLIP: "mlip-not-DFT"}
-"""How people write the functional of a level; what has none says so, in names of files too."""
+"""Usual spelling of a level's functional; a level without one says so, in names of files too."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pesatlas.dynamics.md_state import State
 from pesatlas.storage.atomic import atomic_path
 
 UNREADABLE = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile)
-"""What reading a file raises that is torn, or not a checkpoint of what is asked for."""
+"""Errors of reading a file that is torn, or no checkpoint of these trajectories."""
 
 
 def write_checkpoint(

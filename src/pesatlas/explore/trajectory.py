@@ -41,7 +41,7 @@ _OF_THE_KEY = (
     "max_temperature_factor",
     "min_distance_A",
 )
-"""What a domain may say of a condition. In the key only if it does: trajectories of ``bulk`` keep theirs."""
+"""Settings of a condition that a domain may have. In the key only if it has: ``bulk`` keeps its keys."""
 _ENSEMBLES = {
     "all": "NpT",
     "isotropic": "NpT-isotropic",

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 BACKENDS = "pesatlas.label.backends"
 _POLL_S = 0.1
 _LATE_S = 1.0
-"""What ends a job may end its calculations a moment before the job knows."""
+"""Time in which a job hears of its own end: its calculations may be ended a moment earlier."""
 
 
 def content_key(task: Task) -> str:

@@ -33,7 +33,7 @@ KNOWN = (
     FailureReason.WRONG_STRUCTURE,
     FailureReason.WRONG_LEVEL,
 )
-"""Why a label can be missing."""
+"""Reasons for a missing label."""
 
 _GEOMETRY = ["snapshot_id", "numbers", "cell_A", "positions_A"]
 

@@ -12,7 +12,7 @@ _STYLES = ("green", "cyan", "red", "dim")
 _BLOCKS, _LETTERS = "█▓▚░", "#>x."
 
 LEGEND = ("done", "at work", "failed", "left")
-"""What the four pieces of a bar are, in their order."""
+"""Names of the four pieces of a bar, in their order."""
 
 
 def cells(counts: Sequence[int], width: int) -> list[int]:

@@ -21,7 +21,7 @@ _RECORDS = Path(".snakemake") / "metadata"
 _TARGETS = frozenset(
     {"manifest", "card", "card_page", "citation", "crate", "export", "report", "figure", "advice"}
 )
-"""What Snakemake looks for by itself, and what is made with it."""
+"""Files that Snakemake looks for by itself, and those that are made with them."""
 _READ_BY_NOTHING = frozenset(
     {"benchmark_figure", "arm_card", "arm_page", "arm_model", "arm_weights", "arm_state"}
 )

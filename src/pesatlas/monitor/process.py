@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 _CLOCK_S = 5.0
-"""How far the system's clock may have been corrected since the process started."""
+"""Correction of the system's clock that is possible since the process started."""
 
 
 def is_alive(pid: int, host: str, since: float) -> bool | None:

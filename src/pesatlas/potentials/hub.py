@@ -12,7 +12,7 @@ from pesatlas.storage.atomic import atomic_path
 log = logging.getLogger(__name__)
 
 HUB_OWNER = "materialyze"
-"""Where matgl's authors publish; a name with a slash is somebody else's."""
+"""Account under which matgl's authors publish; a name with a slash is somebody else's."""
 
 
 def fetch_weights(name: str, folder: Path) -> None:

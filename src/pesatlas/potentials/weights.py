@@ -14,7 +14,7 @@ from pesatlas.errors import UserError
 log = logging.getLogger(__name__)
 
 MODEL_FILES = ("model.json", "model.pt", "state.pt")
-"""What matgl saves of a model."""
+"""Files that matgl saves of a model."""
 
 
 def missing_files(folder: Path) -> list[str]:

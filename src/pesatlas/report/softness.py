@@ -26,7 +26,7 @@ Below, forces are what is left of convergence, and have no slope.
 """
 
 LABELS = ("snapshot_id", "energy_eV", "forces_eV_per_A", "stress_eV_per_A3")
-"""What is compared with, columns of table ``dataset``."""
+"""References of the comparison, columns of table ``dataset``."""
 
 Floats = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 10.0
 FOLDER = Path("work/progress")
-"""Where the files are, below the folder of a campaign."""
+"""Folder of the files, below that of a campaign."""
 
 
 @dataclass

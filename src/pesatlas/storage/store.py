@@ -36,7 +36,7 @@ _TAIL_BYTES = 64
 
 
 class _Place(NamedTuple):
-    """Where a record is; of two records of one key the one of the larger place counts."""
+    """Place of a record; of two records of one key the one of the larger place counts."""
 
     at: int
     ledger: str

@@ -50,7 +50,7 @@ class Rejected:
 
 
 CellMotion = Literal["all", "isotropic", "in_plane", "none"]
-"""Which strains the barostat may make: any; a change of size alone; those of the plane xy; none."""
+"""Strains that the barostat may make: any; a change of size alone; those of the plane xy; none."""
 
 
 @dataclass(frozen=True)

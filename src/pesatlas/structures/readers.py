@@ -23,7 +23,7 @@ from pesatlas.tables.schemas import FailureReason
 T = TypeVar("T")
 
 Entries = Iterator[tuple[str | None, Any]]
-"""What a file holds, one by one: the id an entry carries, if any, and its content."""
+"""Entries of a file, one by one: the id that an entry carries, if any, and its content."""
 
 Build = Callable[[str, Any, str], Read]
 """Makes a crystal of (id, content, source)."""

@@ -38,7 +38,7 @@ class Entry:
 
 
 SUFFIX = ".manifest.json"
-"""What the manifest entry of a table is called beyond its name."""
+"""Ending of the manifest entry of a table, after the table's name."""
 
 
 def entry_path(path: Path) -> Path:

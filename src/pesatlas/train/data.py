@@ -36,7 +36,7 @@ _COLUMNS = [
     "magmoms_muB",
 ]
 _FULL = [[0, 5, 4], [5, 1, 3], [4, 3, 2]]
-"""Where the components of a stress (3, 3) are in xx yy zz yz xz xy."""
+"""Places of the components of a stress (3, 3) in xx yy zz yz xz xy."""
 
 
 @dataclass(frozen=True)
