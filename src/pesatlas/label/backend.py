@@ -134,14 +134,20 @@ class Backend(Protocol):
         ...
 
 
+_STORED = {"quarantine_reasons": "objections"}
+"""Names in records that differ from those here: stores outlive versions, and versions share stores."""
+_READ = {stored: name for name, stored in _STORED.items()}
+
+
 def to_bytes(outcome: Outcome | Requeued) -> bytes:
     """Write a record for the store."""
-    return json.dumps({"kind": type(outcome).__name__, **asdict(outcome)}).encode()
+    raw = {_STORED.get(name, name): value for name, value in asdict(outcome).items()}
+    return json.dumps({"kind": type(outcome).__name__, **raw}).encode()
 
 
 def from_bytes(payload: bytes) -> Outcome | Requeued:
     """Read what ``to_bytes`` wrote."""
-    raw = json.loads(payload)
+    raw = {_READ.get(name, name): value for name, value in json.loads(payload).items()}
     kind = raw.pop("kind")
     if kind == "Result":
         return Result(**raw)
