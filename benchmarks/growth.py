@@ -29,7 +29,7 @@ from pesatlas.select.candidates import find_candidates
 from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_atoms, grid_structures
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
-from pesatlas.select.quality import draw_frames, measure_selection
+from pesatlas.select.quality import measure_selection, sample_frames
 from pesatlas.select.reference import Reference
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry, read_table
 from pesatlas.tables.moments import Moments, ShardMoments
@@ -186,7 +186,7 @@ def select(folder: Path, pool: list[Tables], reference: Tables | None, policy: s
     known = Reference(reference.snapshots, folder / "reference.clusters") if reference else None
     where = {"atoms": path["a.npz"], "reference": known, "selection": path["selection.parquet"]}
     timed(STAGES[3], pick_snapshots, campaign, snapshots, [kept], [hashes], **where)
-    timed(STAGES[4], draw_frames, campaign, features["pool"], path["pca.npz"], folder / "drawn.npz")
+    timed(STAGES[4], sample_frames, campaign, features["pool"], path["pca.npz"], folder / "drawn.npz")
     timed(
         STAGES[4],
         measure_selection,

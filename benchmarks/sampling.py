@@ -116,7 +116,7 @@ def select(results: Path) -> None:
     """Cluster the pool and pick the arms, as the rules of select and compare do."""
     from pesatlas.select.candidates import find_candidates  # noqa: PLC0415
     from pesatlas.select.comparison_picks import Explored, pick_arms  # noqa: PLC0415
-    from pesatlas.select.quality import draw_frames, measure_selection  # noqa: PLC0415
+    from pesatlas.select.quality import measure_selection, sample_frames  # noqa: PLC0415
     from pesatlas.select.select_frames import cluster_frames  # noqa: PLC0415
 
     campaign = load()
@@ -139,7 +139,7 @@ def select(results: Path) -> None:
         arms=below(results, "arms"),
         structures_per_job=campaign.label.structures_per_job,
     )
-    draw_frames(seed, features, pca, drawn)
+    sample_frames(seed, features, pca, drawn)
     measure_selection(settings, [drawn], features, pca, selection, below(results, "quality"))
 
 

@@ -9,7 +9,7 @@ with job(snakemake) as campaign:
 
     measure_selection(
         campaign.select,
-        drawn=[Path(p) for p in snakemake.input.drawn],
+        sampled=[Path(p) for p in snakemake.input.drawn],
         features=[Path(p) for p in snakemake.input.features],
         reference=[Path(p) for p in snakemake.input.reference],
         pca=Path(snakemake.input.pca),

@@ -7,7 +7,7 @@ from pesatlas.campaign.job import job
 with job(snakemake) as campaign:
     from pesatlas.select.assign import assign_frames
     from pesatlas.select.candidates import find_candidates
-    from pesatlas.select.quality import draw_frames
+    from pesatlas.select.quality import sample_frames
 
     clusters = Path(snakemake.output.clusters)
     assign_frames(
@@ -26,9 +26,9 @@ with job(snakemake) as campaign:
         candidates=Path(snakemake.output.candidates),
         geometries=Path(snakemake.output.geometries),
     )
-    draw_frames(
+    sample_frames(
         campaign.campaign.seed,
         features=[Path(p) for p in snakemake.input.features],
         pca=Path(snakemake.input.pca),
-        drawn=Path(snakemake.output.drawn),
+        sampled=Path(snakemake.output.drawn),
     )

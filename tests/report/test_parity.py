@@ -16,7 +16,7 @@ from pesatlas.potentials.loading import load_potential
 from pesatlas.potentials.potential import Batch
 from pesatlas.report import parity as module
 from pesatlas.report.parity import evaluate_potential
-from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.report.softness import LABELS, softness
 from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
 
@@ -98,15 +98,15 @@ def test_the_sample_is_limited_and_the_same_for_any_order_of_the_rows(write_data
     rows = names(1500)  # three row groups
     shuffled = np.random.default_rng(0).permutation(rows).tolist()
     first, second = write_dataset(rows), write_dataset(shuffled, "shuffled")
-    ids, total = draw_ids(first, "dataset", 1, 100)
-    assert draw_ids(second, "dataset", 1, 100) == (ids, total)
+    ids, total = sample_ids(first, "dataset", 1, 100)
+    assert sample_ids(second, "dataset", 1, 100) == (ids, total)
     assert (len(ids), total) == (100, 1500)
     assert ids != sorted(row["snapshot_id"] for row in rows)[:100]
-    assert draw_ids(first, "dataset", 2, 100)[0] != ids
+    assert sample_ids(first, "dataset", 2, 100)[0] != ids
     drawn = read_rows(second, "dataset", ids, ["snapshot_id", "n_atoms"])
     assert drawn["snapshot_id"].to_pylist() == ids
     assert drawn.column_names == ["snapshot_id", "n_atoms"]
-    assert set(draw_ids(first, "dataset", 1, 50)[0]) < set(ids)
+    assert set(sample_ids(first, "dataset", 1, 50)[0]) < set(ids)
 
 
 def test_shuffled_rows_give_the_same_table_to_the_last_bit(tmp_path, write_dataset, monkeypatch):

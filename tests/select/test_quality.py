@@ -3,7 +3,7 @@ import pytest
 
 from pesatlas.config.select import Select
 from pesatlas.select.pca import Components, Pca, fit_pca
-from pesatlas.select.quality import draw_frames, measure_selection
+from pesatlas.select.quality import measure_selection, sample_frames
 from pesatlas.tables import read_entry, read_table, write_table
 
 
@@ -52,7 +52,7 @@ def test_fill_distance_coverage_and_cost_as_worked_out_by_hand(write_features, p
     ids = [f"x:unit:300K:{i}" for i in range(8)]
     points = np.arange(8.0)[:, None]
     features, _ = write_features(tmp_path / "f", ids, points, [p[None] for p in points], cuts=(3,))
-    draw_frames(1, features, plain, tmp_path / "drawn.npz")
+    sample_frames(1, features, plain, tmp_path / "drawn.npz")
     pick(tmp_path / "selection.parquet", [ids[2], ids[6]])
     quality = tmp_path / "quality.parquet"
     where = (tmp_path / "selection.parquet", quality)
@@ -81,7 +81,7 @@ def test_what_was_labelled_before_counts_from_the_first_pick_on(write_features, 
     features, _ = write_features(tmp_path / "f", ids, points, [p[None] for p in points])
     known = np.array([[6.5], [np.nan]])
     reference, _ = write_features(tmp_path / "r", ["k:0", "k:1"], known, [p[None] for p in known])
-    draw_frames(1, features, plain, tmp_path / "drawn.npz")
+    sample_frames(1, features, plain, tmp_path / "drawn.npz")
     pick(tmp_path / "selection.parquet", [ids[2]])
     where = (tmp_path / "selection.parquet", tmp_path / "quality.parquet")
     drawn = [tmp_path / "drawn.npz"]
@@ -103,14 +103,14 @@ def test_what_is_drawn_depends_on_no_order_or_partition(
     features, moments = write_features(tmp_path / "one", ids, structures, atoms)
     pca = tmp_path / "pca.npz"
     fit_pca(Select(), moments, pca)
-    draw_frames(1, features, pca, tmp_path / "one.npz")
+    sample_frames(1, features, pca, tmp_path / "one.npz")
     order = np.random.default_rng(1).permutation(300)
     mixed = [ids[i] for i in order], structures[order], [atoms[i] for i in order]
     features, _ = write_features(tmp_path / "many", *mixed, cuts=(0, 90, 200))
     parts = [features[1:3], features[3:], features[:1]]
     drawn = [tmp_path / f"{i}.npz" for i in range(3)]
     for part, path in zip(parts, drawn, strict=True):
-        draw_frames(1, part, pca, path)
+        sample_frames(1, part, pca, path)
     pick(tmp_path / "selection.parquet", ids[:5])
     found = []
     for paths in ([tmp_path / "one.npz"], drawn):
@@ -124,7 +124,7 @@ def test_everything_picked_is_no_distance_away(write_features, random_features, 
     ids, structures, atoms = random_features(50)
     features, moments = write_features(tmp_path / "f", ids, structures, atoms)
     fit_pca(Select(), moments, tmp_path / "pca.npz")
-    draw_frames(1, features, tmp_path / "pca.npz", tmp_path / "drawn.npz")
+    sample_frames(1, features, tmp_path / "pca.npz", tmp_path / "drawn.npz")
     pick(tmp_path / "selection.parquet", ids)
     where = (tmp_path / "selection.parquet", tmp_path / "quality.parquet")
     measure_selection(Select(), [tmp_path / "drawn.npz"], features, tmp_path / "pca.npz", *where)

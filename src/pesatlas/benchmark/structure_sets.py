@@ -31,7 +31,7 @@ class Sources:
     dataset : table ``dataset`` of a campaign, if there is one
     level : reference level of that table
     corrected : whether the potential was trained on energies with the corrections of the Materials Project
-    seed : decides which rows of a table are drawn
+    seed : decides which rows of a table are sampled
     """
 
     data: Path

@@ -15,7 +15,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.campaign.layout import below, groups, is_file_of
 from pesatlas.report.figure import Columns, Data
-from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.report.softness import LABELS, softness
 from pesatlas.tables import iter_table, read_entry, read_table
 
@@ -70,7 +70,7 @@ class Reader:
         self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
         self.batches: int = read_entry(below(results, "structures")).counts["batches"]
         self.entries: list[dict[str, Any]] = manifest["files"]
-        ids, self.rows = draw_ids(self._dataset(self.levels[0]), "dataset", self.seed, LABELS_SHOWN)
+        ids, self.rows = sample_ids(self._dataset(self.levels[0]), "dataset", self.seed, LABELS_SHOWN)
         # the same snapshots at every level, so that they can be compared
         self.labels = {
             level: read_rows(

@@ -10,7 +10,7 @@ from pesatlas.atoms.elements import SYMBOLS, symbol_of
 from pesatlas.campaign.layout import below
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
-from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.tables import iter_table, read_table
 
 _PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "reason", "novelty"]
@@ -19,7 +19,7 @@ _PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A",
 def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[dict[str, Any]]]:
     """Return the points of the map, and the structure of each as chemiscope takes it."""
     path = below(reader.results, "selection")
-    ids, _ = draw_ids(path, "selection", reader.seed, PICKS_SHOWN)
+    ids, _ = sample_ids(path, "selection", reader.seed, PICKS_SHOWN)
     picks = {row["snapshot_id"]: row for row in read_rows(path, "selection", ids, _PICK).to_pylist()}
     rows = {row["snapshot_id"]: row for row in pool.to_pylist()} | picks
     picked = picks.keys() | _selected(reader, rows.keys() - picks.keys())

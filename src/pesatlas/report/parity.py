@@ -15,7 +15,7 @@ from pesatlas.potentials.chunks import chunks_by_atoms
 from pesatlas.potentials.loading import load_potential
 from pesatlas.potentials.oom_retry import evaluate
 from pesatlas.potentials.potential import VOIGT, Potential, batch_of_rows
-from pesatlas.report.sample import draw_ids, read_rows
+from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import FailureReason, write_table
 
@@ -50,7 +50,7 @@ def evaluate_potential(settings: Explore, seed: int, dataset: Path, parity: Path
         If the potential cannot be loaded.
     """
     potential = load_potential(settings.potential, settings.device)
-    ids, total = draw_ids(dataset, "dataset", seed, SAMPLE)
+    ids, total = sample_ids(dataset, "dataset", seed, SAMPLE)
     sample = read_rows(dataset, "dataset", ids, [*_KEPT, "cell_A", "positions_A"])
     rows: list[dict[str, Any]] = []
     failures: Counter[str] = Counter()

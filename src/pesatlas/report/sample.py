@@ -13,7 +13,7 @@ from pesatlas.tables import iter_table
 from pesatlas.tables.io import check_metadata
 
 
-def draw_ids(path: Path, table: str, seed: int, most: int) -> tuple[list[str], int]:
+def sample_ids(path: Path, table: str, seed: int, most: int) -> tuple[list[str], int]:
     """Sample rows at random: those with the smallest hashes of seed and ``snapshot_id``.
 
     Returns

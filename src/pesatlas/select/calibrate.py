@@ -135,10 +135,10 @@ def _labels(dataset: Path, seed: int) -> tuple[list[dict[str, Any]], bool]:
     if not len(held_out):
         log.warning("%s has no row in the splits valid and test: errors are those of training", dataset)
     names = np.array(some["snapshot_id"].to_pylist())
-    drawn = np.random.default_rng(seed).permutation(len(names))[:_FRAMES]
+    sampled = np.random.default_rng(seed).permutation(len(names))[:_FRAMES]
     columns = ["snapshot_id", "structure_id", "n_atoms", "numbers", "cell_A", "positions_A"]
     columns += ["energy_eV", "forces_eV_per_A"]
-    wanted = pc.field("snapshot_id").isin(sorted(names[drawn].tolist()))
+    wanted = pc.field("snapshot_id").isin(sorted(names[sampled].tolist()))
     rows = read_table(dataset, "dataset", columns, wanted).sort_by("snapshot_id").to_pylist()
     return rows, len(held_out) > 0
 

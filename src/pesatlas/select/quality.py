@@ -21,7 +21,7 @@ from pesatlas.tables.arrays import read_arrays, write_arrays
 
 log = logging.getLogger(__name__)
 
-# Frames drawn of the pool: half are looked at, half are the random picks to compare with.
+# Frames sampled from the pool: half are looked at, half are the random picks to compare with.
 _DRAWN = 10_000
 # Bins along each principal component, as maml counts them.
 _BINS = 1000
@@ -29,11 +29,11 @@ _STEPS = 12
 _PARTS = ("lots", "structures", "sizes", "atoms")  # lots: sample keys, as files of earlier versions have them
 
 
-def draw_frames(seed: int, features: list[Path], pca: Path, drawn: Path) -> None:
+def sample_frames(seed: int, features: list[Path], pca: Path, sampled: Path) -> None:
     """Sample frames of some shards at random, and write their principal components.
 
     Those with the smallest sample keys are kept, at most as many as are needed of all shards together: what
-    is drawn of parts holds what is drawn of the whole, whatever their order.
+    is sampled of parts holds what is sampled of the whole, whatever their order.
     """
     components = Pca.read(pca)
     sample_keys = [_sample_keys(seed, pq.read_table(path, columns=["snapshot_id"])) for path in features]
@@ -49,12 +49,12 @@ def draw_frames(seed: int, features: list[Path], pca: Path, drawn: Path) -> None
             )
             row += len(frames.ids)
     dimensions = len(components.structures.axes), len(components.atoms.axes)
-    _write_drawn(drawn, kept, dimensions)
+    _write_sample(sampled, kept, dimensions)
 
 
 def measure_selection(
     settings: Select,
-    drawn: list[Path],
+    sampled: list[Path],
     features: list[Path],
     pca: Path,
     selection: Path,
@@ -66,15 +66,15 @@ def measure_selection(
 
     For growing numbers of picks, in their order, what they cover, beside as many random ones.
 
-    Fill distances are from each drawn frame (or atom of one) to the nearest pick or frame of ``reference``
+    Fill distances are from each sampled frame (or atom of one) to the nearest pick or frame of ``reference``
     (features of what is labelled already; or atom of one) in weighted principal components: the mean, the
     99th percentile and the largest. Coverage is DIRECT's: bins of each component that picks occupy, of those
-    that drawn frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill
+    that sampled frames occupy, mean over components. ``gain_per_1000_labels`` is how much the mean fill
     distance of atoms would fall, of its value, with a thousand more labels at the pace of the last ones: a
     rule to stop by.
     """
     components = Pca.read(pca)
-    structures, sizes, atoms = _read_drawn(drawn)
+    structures, sizes, atoms = _read_sample(sampled)
     half = (len(sizes) + 1) // 2
     probe = structures[:half], np.concatenate([np.empty((0, atoms[0].shape[1])), *atoms[:half]])
     order = read_table(selection, "selection", ["snapshot_id", "n_atoms"])
@@ -91,7 +91,7 @@ def measure_selection(
     with TableWriter(quality, "quality", digest(settings.identity())) as writer:
         writer.write(pa.Table.from_pylist(rows, schema=SCHEMAS["quality"]))
         writer.counts.update(drawn_frames=half, drawn_atoms=len(probe[1]))
-    _tell(rows, half)
+    _log_distances(rows, half)
 
 
 def _start(
@@ -195,7 +195,7 @@ def _atoms(frames: Projected, row: int) -> NDArray:
     return frames.atoms[frames.edges[row] : frames.edges[row + 1]]
 
 
-def _write_drawn(
+def _write_sample(
     path: Path, kept: list[tuple[NDArray, NDArray, list[NDArray]]], dimensions: tuple[int, int]
 ) -> None:
     atoms = [frame for *_, of_frames in kept for frame in of_frames]
@@ -213,7 +213,7 @@ def _write_drawn(
     )
 
 
-def _read_drawn(paths: list[Path]) -> tuple[NDArray, NDArray, list[NDArray]]:
+def _read_sample(paths: list[Path]) -> tuple[NDArray, NDArray, list[NDArray]]:
     """Structures, sizes and atoms of the frames with the smallest sample keys of all."""
     parts = [read_arrays(path, "drawn frames", list(_PARTS))[1] for path in paths]
     sample_keys, structures, sizes = (np.concatenate([part[name] for part in parts]) for name in _PARTS[:3])
@@ -240,7 +240,7 @@ def _look_up(features: list[Path], components: Pca, ids: list[str]) -> tuple[NDA
     return structures, atoms
 
 
-def _tell(rows: list[dict[str, Any]], drawn: int) -> None:
+def _log_distances(rows: list[dict[str, Any]], sampled: int) -> None:
     """Log the benefit of the last picks."""
     last = {
         row["of"]: row
@@ -250,8 +250,9 @@ def _tell(rows: list[dict[str, Any]], drawn: int) -> None:
     if "fill_mean_atoms" not in last.get("picks", {}):
         return
     log.info(
-        "%d drawn frames: mean distance of their atoms to the nearest picked one %.4g, 99th percentile %.4g",
-        drawn,
+        "%d sampled frames: mean distance of their atoms to the nearest picked one %.4g, 99th percentile "
+        "%.4g",
+        sampled,
         last["picks"]["fill_mean_atoms"],
         last["picks"]["fill_p99_atoms"],
     )

@@ -13,7 +13,7 @@ from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_a
 from pesatlas.select.expected_errors import Committee
 from pesatlas.select.pca import fit_pca
 from pesatlas.select.pick import pick_snapshots
-from pesatlas.select.quality import draw_frames, measure_selection
+from pesatlas.select.quality import measure_selection, sample_frames
 from pesatlas.select.reference import Reference
 
 
@@ -83,7 +83,7 @@ def select_frames(
             below(results, table, group=name) for table in ("candidates", "geometries", "drawn")
         )
         find_candidates(settings, seed, list(group.snapshots), clusters[name], atoms, candidates, geometries)
-        draw_frames(seed, list(group.features), pca, drawn)
+        sample_frames(seed, list(group.features), pca, drawn)
         if committee:
             table = below(results, "disagreement", group=name)
             committee.measure(list(group.snapshots), clusters[name], candidates, table)
