@@ -40,6 +40,8 @@ RETIRED = {
     "held against": "compared with",
 }
 """Words that are not used as names any more, and what to write."""
+ALIASES = {("src/pesatlas/label/backend.py", "objections")}
+"""Old names that are still read or written: records of stores have them."""
 CODE = ("src", "scripts", "workflow")
 
 
@@ -109,5 +111,6 @@ def test_words_that_were_replaced_stay_away():
         if path.relative_to(ROOT).parts[0] in {*CODE, "Snakefile"}
         for number, line in enumerate(path.read_text().splitlines(), 1)
         for match in pattern.finditer(line)
+        if (str(path.relative_to(ROOT)), match[1]) not in ALIASES
     ]
     assert found == []
