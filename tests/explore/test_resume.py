@@ -13,6 +13,7 @@ import pytest
 from torch import OutOfMemoryError
 
 from exploring import Gregarious, Interrupted, Mortal, explore
+from pesatlas.storage.ledger import Ledger
 
 TESTS = Path(__file__).parents[1]
 
@@ -40,6 +41,25 @@ def test_interrupted_once(tmp_path, uninterrupted, lives):
     table, failures = explore(tmp_path, potential)
     assert table.equals(uninterrupted[0])
     assert failures.num_rows == 0
+
+
+@pytest.mark.parametrize("records", range(15))
+def test_interrupted_between_two_records(tmp_path, uninterrupted, monkeypatch, records):
+    """Crystals at rest are evaluated together, and stored one after the other."""
+    append, left = Ledger.append, records
+
+    def mortal(self, *of_a_record):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted
+        append(self, *of_a_record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", mortal)
+        with pytest.raises(Interrupted):
+            explore(tmp_path, checkpoint_interval_s=0)
+    assert explore(tmp_path)[0].equals(uninterrupted[0])
 
 
 def test_interrupted_again_and_again(tmp_path, uninterrupted):

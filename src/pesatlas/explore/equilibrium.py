@@ -1,6 +1,6 @@
 """Crystals as they were read, and other static cells, evaluated by the potential."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from pesatlas.config.explore import Explore
 from pesatlas.dynamics.group import start_group
@@ -19,8 +19,14 @@ def evaluate_equilibrium(
     settings: Explore,
     potential: Potential,
     commit: Commit,
+    missing: Container[str],
 ) -> None:
-    """Evaluate ``crystals``, as many together as fit, and commit a frame or a failure for each."""
+    """Evaluate ``crystals``, as many together as fit, and commit a frame or a failure for each.
+
+    Parameters
+    ----------
+    missing : keys of those that the store does not have; others are evaluated only as their company
+    """
     sound = []
     for crystal in crystals:
         failure = check_start(crystal.cell, crystal.positions, crystal.abort)
@@ -30,7 +36,9 @@ def evaluate_equilibrium(
             sound.append(crystal)
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
     for run in chunks_by_atoms((len(crystal.numbers) for crystal in sound), capacity.atoms):
-        _evaluate_chunk(sound[run.start : run.stop], potential, commit)
+        chunk = sound[run.start : run.stop]
+        if any(crystal.key in missing for crystal in chunk):
+            _evaluate_chunk(chunk, potential, commit)
 
 
 def _evaluate_chunk(

@@ -1,8 +1,9 @@
 """Explore one batch: from a table of cells to a table of snapshots and a table of failures."""
 
+import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pesatlas.config.campaign_info import CampaignInfo
@@ -17,6 +18,7 @@ from pesatlas.explore.write_tables import Outcome, write_tables
 from pesatlas.potentials.device import check_device
 from pesatlas.potentials.loading import load_potential
 from pesatlas.potentials.potential import Potential, unknown_elements
+from pesatlas.storage.atomic import atomic_path
 from pesatlas.storage.ledger import Lock
 from pesatlas.storage.store import Store, stores_at
 from pesatlas.tables import FailureReason
@@ -134,16 +136,33 @@ def _compute(
         for key, failure in unknown.items():
             commit(missing[key], [], failure)
         known = {key: each for key, each in wanted.items() if key not in unknown}
-        still = [each for key, each in known.items() if each.static and key in missing]
-        evaluate_equilibrium(still, settings, potential, commit)
-        paths = [each for key, each in known.items() if each.path_end is not None and key in missing]
+        decided = _decided(folder / "computed.json", missing.keys())
+        still = [each for key, each in known.items() if each.static and key in decided]
+        evaluate_equilibrium(still, settings, potential, commit, missing)
+        paths = [each for key, each in known.items() if each.path_end is not None and key in decided]
         if paths:
             from pesatlas.explore.minimum_energy_paths import relax_paths  # noqa: PLC0415 - ASE's bands take a second to import
 
-            relax_paths(paths, settings, potential, commit)
+            relax_paths(paths, settings, potential, commit, missing)
         moving = {key: each for key, each in known.items() if each.moves}
         checkpoint = Checkpoint(folder, digest(sorted(wanted)), potential.device)
-        Engine(settings, potential, checkpoint, commit).run(moving, missing.keys())
+        Engine(settings, potential, checkpoint, commit).run(moving, decided)
+
+
+def _decided(path: Path, missing: Collection[str]) -> set[str]:
+    """Return the keys of what this batch computes, which are decided once.
+
+    A resumed job that left out what was stored since would evaluate other structures together than the job
+    it goes on for, and a potential's last bits may depend on that.
+    """
+    if path.exists():
+        try:
+            return {*map(str, json.loads(path.read_bytes())), *missing}
+        except ValueError as error:
+            log.warning("%s cannot be read (%s): it is written again", path, error)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(sorted(missing)))
+    return set(missing)
 
 
 def _unfit(key: str) -> str:

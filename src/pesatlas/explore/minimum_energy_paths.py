@@ -8,7 +8,7 @@ are ASE's; the images of many bands are evaluated together.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -41,10 +41,20 @@ _BEND_A = 0.4
 _STEPS_PER_LINE = 25
 
 
-def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Potential, commit: Commit) -> None:
+def relax_paths(
+    paths: Sequence[Trajectory],
+    settings: Explore,
+    potential: Potential,
+    commit: Commit,
+    missing: Container[str],
+) -> None:
     """Find the path of each of ``paths``, as many together as fit, and commit its images.
 
     A path that has not converged after 200 steps keeps its images, with a failure beside them.
+
+    Parameters
+    ----------
+    missing : keys of those that the store does not have; others are relaxed only as their company
     """
     sound = []
     for path in paths:
@@ -56,7 +66,9 @@ def relax_paths(paths: Sequence[Trajectory], settings: Explore, potential: Poten
     capacity = Capacity(potential.device, settings.max_atoms_in_memory)
     for run in chunks_by_atoms((len(path.numbers) * path.images for path in sound), capacity.atoms):
         report("trajectories", run.start, len(sound))
-        _relax_chunk(sound[run.start : run.stop], potential, commit)
+        chunk = sound[run.start : run.stop]
+        if any(path.key in missing for path in chunk):
+            _relax_chunk(chunk, potential, commit)
 
 
 def _relax_chunk(paths: Sequence[Trajectory], potential: Potential, commit: Commit) -> None:
