@@ -93,7 +93,7 @@ def test_a_potential_says_what_it_was_trained_on_and_may_be_overruled(tmp_path):
     found = read_potential(f"matgl:{folder}")
     assert (found.level, found.own) == ("r2scan", True)
     (folder / "card.json").write_text("[]")
-    with pytest.raises(UserError, match=r"no card of a trained potential"):
+    with pytest.raises(UserError, match=r"not the card of a trained potential"):
         read_potential(f"matgl:{folder}")
 
 

@@ -56,10 +56,10 @@ WRONG = [
     ("summary .", ". has no manifest.json", "Did you mean results?"),
     ("verify results/manifest.json", "is a file", "Did you mean results?"),
     ("query 'SHOW TABLES' results/dataset", "has no manifest.json", "Did you mean results?"),
-    ("summary unfinished", "has not finished", "`pesatlas run` carries on"),
+    ("summary unfinished", "has not finished", "`pesatlas run` continues"),
     ("export mace unfinished", "has not finished", "`pesatlas status` tells"),
     ("verify torn", "torn/manifest.json is not readable", "`pesatlas run` writes it again"),
-    ("summary foreign", "is no manifest of a campaign", "Name a folder of results"),
+    ("summary foreign", "is not the manifest of a campaign", "Name a folder of results"),
     ("verify damaged", "damaged/dataset/pbe/part-00000.parquet: 300 bytes, its manifest says", "run again"),
     ("query 'FROM dataset' damaged", "table dataset of damaged is damaged", "pesatlas verify damaged"),
     ("diff results damaged", "a table cannot be read", "pesatlas verify"),
@@ -72,11 +72,11 @@ WRONG = [
     ("query 'FROM dataset' --to notes.txt/rows.csv", "notes.txt", "Name another place"),
     ("explain NaCI:unit:300K-0GPa:50", "no crystal 'NaCI'", "e.g. NaCl"),
     ("explain NaCl:unit:300K-0GPa:51", "no snapshot NaCl:unit:300K-0GPa:51", "e.g. NaCl:unit:300K-0GPa:"),
-    ("reproduce NaCl:unit:300K-0GPa:0000050 --to full", "no empty folder", "with --to"),
+    ("reproduce NaCl:unit:300K-0GPa:0000050 --to full", "not an empty folder", "with --to"),
     ("export extxy", "no export 'extxy'", "Choose one of"),
-    ("export mace --to full", "no export in the form mace", "Name another folder"),
+    ("export mace --to full", "not an export in the format mace", "Name another folder"),
     ("export mace --to notes.txt", "notes.txt is a file", "Name a folder"),
-    ("release 'my data'", "'my data' is no name for a release", "e.g. 2026.1"),
+    ("release 'my data'", "'my data' is not a valid name for a release", "e.g. 2026.1"),
     ("release 2026.1 --to notes.txt", "notes.txt is a file", "with --to"),
     ("release 2026.1 --since nowhere", "no folder nowhere", "Did you mean results?"),
     ("import nowhere.json --level pbe", "nowhere.json: no such file", "Name one of"),
@@ -90,13 +90,13 @@ WRONG = [
     ("import notes.json --level pbe --format vasp", "--format vasp: there is none", "Choose one of"),
     ("import empty.extxyz --level pbe", "holds no rows", "Name another file"),
     ("describe results", "results: no such file", "e.g. results/selection.parquet"),
-    ("describe notes.txt", "is no readable Parquet file", "Name one below results/"),
+    ("describe notes.txt", "is not a readable Parquet file", "Name one below results/"),
     ("config new --preset large", "no preset 'large'", "Choose one of"),
     ("config check nowhere.yaml", "no such file", "pesatlas config new"),
     ("config check results", "results is a folder", "Name the file"),
     ("config check torn.yaml", "not valid YAML", "line 1"),
     ("config check binary.yaml", "not valid YAML", "byte 0xff"),
-    ("config check list.yaml", "holds no configuration", "expected sections"),
+    ("config check list.yaml", "contains no configuration", "expected sections"),
     ("status results", "no campaign in", "in which `pesatlas run` runs"),
     ("status --config nowhere.yaml", "nowhere.yaml: no such file", "pesatlas config new"),
     ("retry", "no campaign in", "in which `pesatlas run` runs"),
@@ -137,7 +137,7 @@ def test_a_profile_for_slurm_where_there_is_none_says_where_to_start(folder, mon
     (folder / "config.yaml").write_text("")
     done = run("run --profile profiles/slurm")
     assert done.exit_code == 1
-    assert "there is no sbatch here. Start on a login node" in done.stderr
+    assert "there is no sbatch here. Run on a login node" in done.stderr
 
 
 def test_a_second_release_of_the_same_name_is_refused(folder):

@@ -44,7 +44,7 @@ def test_a_release_is_whole_opens_and_cannot_be_made_twice(finished, released):
     assert all(not path.stat().st_mode & 0o222 for path in released.rglob("*") if path.is_file())
     with pytest.raises(UserError, match="a release never changes"):
         release(finished, "2026.1", released.parent)
-    with pytest.raises(UserError, match="no name for a release"):
+    with pytest.raises(UserError, match="not a valid name for a release"):
         release(finished, "../x", released.parent)
 
 

@@ -40,7 +40,7 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(
-            f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'."
+            f"{path} contains no configuration: expected sections such as 'structures:' and 'explore:'."
         )
     for section, name, former in _former_names(raw):
         log.warning(

@@ -43,5 +43,5 @@ def show_checks(checks: Iterable[Check], console: Console) -> bool:
         console.print(f"[red]WRONG[/red]  {escape(check.text)}", soft_wrap=True)
         if check.remedy:
             console.print(f"       {escape(check.remedy)}", soft_wrap=True)
-    console.print(f"[red]{wrong} wrong.[/red]" if wrong else "[green]Nothing stands in the way.[/green]")
+    console.print(f"[red]{wrong} wrong.[/red]" if wrong else "[green]All requirements are met.[/green]")
     return wrong == 0

@@ -75,7 +75,7 @@ def collect_dataset(
         campaign,
     )
     if problems:
-        raise UserError("these tables belong to no one dataset:\n  " + "\n  ".join(problems))
+        raise UserError("these tables do not belong to one dataset:\n  " + "\n  ".join(problems))
     tables = [
         *((path, "labels") for path in layout.of_label_batches("labels")),
         (layout.path("atoms"), "atoms"),

@@ -94,7 +94,7 @@ def check_sums(results: Results) -> list[Sum]:
     found = sums(results)
     broken = [str(each) for each in found if not each.closes]
     if broken:
-        raise UserError("rows were lost or appeared from nowhere:\n  " + "\n  ".join(broken))
+        raise UserError("rows were lost or appeared without an origin:\n  " + "\n  ".join(broken))
     return found
 
 

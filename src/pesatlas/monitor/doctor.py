@@ -60,14 +60,14 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     try:
         campaign = read_campaign(config, extensions=False)
     except UserError as error:
-        yield Check(False, str(error), "correct it; nothing else was looked at")
+        yield Check(False, str(error), "correct it; nothing else was checked")
         return
     yield Check(True, f"{config} is a valid configuration of campaign '{campaign.campaign.name}'")
     yield _attempt(
-        "files and programs that the configuration names are there",
+        "files and programs that the configuration names exist",
         lambda: load_campaign(campaign.model_dump(), str(config)),
     )
-    yield _attempt("the libraries that draw the report are installed", partial(check_extra, "report"))
+    yield _attempt("the libraries of the report are installed", partial(check_extra, "report"))
     yield from _plugins(campaign)
     found, where = elements_in(campaign, Path("results"))
     symbols = " ".join(symbol_of(z) for z in sorted(found))
@@ -91,7 +91,7 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     if not on_slurm or campaign.label.scratch is None:
         yield from check_folder("scratch", scratch, private=False)
     else:
-        yield Check(True, f"scratch {scratch} is that of the nodes: not looked at from here")
+        yield Check(True, f"scratch {scratch} is on the nodes: not checked from here")
     if not profile.is_dir():
         yield Check(
             False, f"--profile {profile}: no such folder", "name a profile folder, e.g. profiles/slurm"
@@ -116,7 +116,7 @@ def _wait_for_slurm() -> float:
 def _plugins(campaign: Campaign) -> Iterator[Check]:
     """Name extensions of other distributions: those in use, and those that are not looked at."""
     for each in plugins_in(campaign.model_dump(mode="json")):
-        yield Check(True, f"{each} is not of pesatlas: what it does is for its authors to answer")
+        yield Check(True, f"{each} is not part of pesatlas: its authors are responsible for it")
     for package in plugins.GROUPS:
         for each in plugins.plugins(package, shadowed=True):
             yield Check(True, f"but {each} is not used: pesatlas has a {each.word} of that name")
@@ -156,7 +156,7 @@ def elements_in(campaign: Campaign, results: Path) -> tuple[set[int], str]:
         found.update(int(z) for read in reads if isinstance(read, Crystal) for z in read.numbers)
     if campaign.structures.elements is not None:
         found &= {atomic_number(symbol) for symbol in campaign.structures.elements}
-    remarks = [f"without {', '.join(unread)}, which has to be fetched first"] if unread else []
+    remarks = [f"without {', '.join(unread)}, which must be fetched first"] if unread else []
     remarks += [f"of the first {_READ_AT_MOST} crystals of a source"] if cut else []
     return found, ", ".join(["in the sources of structures", *remarks])
 
@@ -184,7 +184,7 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
     asked += [("the potential that labels", labels)] if labels is not None else []
     for who, options in asked:
         about = _attempt(
-            f"{who} ({options.kind}) loads, and is right about known crystals",
+            f"{who} ({options.kind}) loads, and reproduces known crystals",
             partial(load_potential, options, "cpu"),
         )
         yield about
@@ -216,7 +216,9 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
             Check(True, f"a GPU for {device}")
             if torch.cuda.is_available()
             else Check(
-                False, f"no GPU for {device}", "device: cpu, or a profile whose jobs run where GPUs are"
+                False,
+                f"no GPU for {device}",
+                "set device: cpu, or use a profile whose jobs run on nodes with GPUs",
             )
         )
 

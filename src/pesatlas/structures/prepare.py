@@ -247,7 +247,7 @@ def _check_lengths(cell: Cell, settings: Explore) -> None:
         if each.moves and steps > LAST_STEP:
             raise UserError(
                 f"structures.domains, kind {cell.domain}: {each.name} of {cell.variant} has {steps} steps "
-                f"with its ramps; names of snapshots have room for {LAST_STEP}. Make them, or "
+                f"with its ramps; names of snapshots allow at most {LAST_STEP}. Make them, or "
                 "explore.length_ps, shorter, or explore.timestep_fs longer."
             )
 
