@@ -1,9 +1,10 @@
 """Tiers of tests by measured durations: ``durations.json`` decides which are marked ``quick`` and ``slow``.
 
 ``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-rest``
-those, if need be within a number of minutes (``Minutes``), ``make test-all`` every test. The file has the seconds of each test function with all its cases, and of each fixture that
-several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too;
-it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick.
+those, if need be within a number of minutes (``Minutes``), ``make test-all`` every test. The file has the
+seconds of each test function with all its cases, and of each fixture that several tests share; what takes
+less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too; it is slow by itself, for others
+need its fixtures as well. A test that is not in the file counts as quick.
 Tests on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are. ``make
 durations`` writes the file.
 """
@@ -88,7 +89,7 @@ class Tiers:
         """Put files first that wait for Slurm, then files with long tests: all workers end at about the same
         time.
 
-        Within each of the three the order stays random. Within a number of minutes (``Minutes``) it is random.
+        Within each of the three the order stays random. Where minutes are set (``Minutes``) nothing changes.
         """
         if config.getoption("minutes") is not None:
             return
@@ -100,7 +101,7 @@ class Tiers:
 class Minutes:
     """A plugin of pytest: what has not begun when the time is up is skipped, with that reason.
 
-    Tests marked ``first``, one of each kind, begin before all others; the files of those stay in random order.
+    Tests marked ``first``, one of each kind, begin before all others, whose files stay in random order.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@ import tiers
 
 MEASURED = tiers.read_durations()
 AT_ONCE = 3  # how many ran beside each other when they were measured, on two cores
-# CI's machine took 1,491 s (2026-11-29) for what comes to 481 s by this file; collecting, fixtures and tests that take no time included.
+# CI's machine took 1,491 s (2026-11-29) for what comes to 481 s by this file; collecting, fixtures and tests
+# that take no time included.
 SLOWER = 3.1
 
 
