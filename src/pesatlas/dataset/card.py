@@ -10,13 +10,13 @@ import yaml
 
 import pesatlas
 from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.account import accounts, exported_verdicts
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, identifier
 from pesatlas.campaign.domain_summary import count_by_domain
 from pesatlas.campaign.layout import below, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.config.dataset import Card
-from pesatlas.dataset.account import accounts, exported_verdicts
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
 from pesatlas.dataset.rows import FUNCTIONALS
