@@ -34,7 +34,24 @@ from pesatlas.potentials.weights import directory_sha256, load_matgl
 from pesatlas.structures.sources.demo import CRYSTALS
 from pesatlas.testing.crystals import to_batch
 
-NAMES = "Al AlP CsCl GaAs Li2S Li3N Mg2Si MgO MoS2 NaCl NiAl Si SiC TiO2 WS2 ZnO".split()
+NAMES = [
+    "Al",
+    "AlP",
+    "CsCl",
+    "GaAs",
+    "Li2S",
+    "Li3N",
+    "Mg2Si",
+    "MgO",
+    "MoS2",
+    "NaCl",
+    "NiAl",
+    "Si",
+    "SiC",
+    "TiO2",
+    "WS2",
+    "ZnO",
+]
 SHARED = Path(__file__).parents[2] / "shared" / "models"
 DISPLACED_A = 0.08
 Loop = Callable[[list[Atoms]], list[np.ndarray]]
