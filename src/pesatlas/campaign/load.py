@@ -153,6 +153,10 @@ def _check_elements(campaign: Campaign) -> list[str]:
         base: Any = campaign.train.base
         known["train.base"] = lambda: plugins.find(plugins.EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
+    if _must_load_for_elements(getattr(backend, "potential", None)):
+        del known[f"label.backend ({backend.kind})"]
+    if _must_load_for_elements(potential):
+        del known[f"explore.potential ({potential.kind})"]
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
             numbers = elements()
@@ -166,6 +170,15 @@ def _check_elements(campaign: Campaign) -> list[str]:
             if atomic_number(symbol) not in numbers
         ]
     return problems
+
+
+def _must_load_for_elements(potential: Any) -> bool:
+    """Whether only the loaded potential knows its elements: prepare_structures asks it, no configuration."""
+    kind = getattr(potential, "kind", None)
+    if kind is None:
+        return False
+    ask = getattr(plugins.find(plugins.EXTENSIONS["explore.potential"], kind), "must_load_for_elements", None)
+    return bool(ask and ask(potential))
 
 
 def _explain(detail: ErrorDetails) -> str:
