@@ -1,4 +1,4 @@
-"""Paragraphs of the documentation, filled to 110 columns: `python tests/prose.py` does it (`make format` too).
+"""Fill the paragraphs of the documentation to 110 columns: `python tests/prose.py`, `make format` too.
 
 Tables, code, headings, pictures and comments stay as they are; code within a line is not broken.
 """

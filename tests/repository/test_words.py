@@ -92,7 +92,7 @@ def test_filling_a_page_keeps_its_words_tables_and_code():
     page = """# A title
 
 A sentence that is long enough to go over the end of a line, with `code that stays together` and a [link](to.md).
-- an item of a list, which is long enough that a second line has to be made, and that one is indented as deep
+- an item of a list, which is long enough that a second line has to be made, and that one is indented as deep as it
 
   ```yaml
   a: line of code that is as long as it likes to be, for nobody breaks it, whatever its number of letters is
@@ -108,7 +108,7 @@ A sentence that is long enough to go over the end of a line, with `code that sta
 A sentence that is long enough to go over the end of a line, with `code that stays together` and a
 [link](to.md).
 - an item of a list, which is long enough that a second line has to be made, and that one is indented as
-  deep
+  deep as it
 
   ```yaml
   a: line of code that is as long as it likes to be, for nobody breaks it, whatever its number of letters is

@@ -59,10 +59,13 @@ def pass_gate(potential: Potential) -> None:
         problems = _problems(potential, references, minimum_known=False)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
+        older = (
+            "matgl's weights from before version 2.2 (2025.1 and earlier) need `older_convention: true` with "
+            f"`sha256: {potential.weights_hash}`. Other weights"
+        )
         raise UserError(
-            f"The potential {potential.name} does not pass the gate. Results for {_names(references)}:\n"
-            f"{lines}\nmatgl's weights from before version 2.2 (2025.1 and earlier) need `older_convention: "
-            f"true` with `sha256: {potential.weights_hash}`. Other weights may be damaged, or made for "
+            f"The potential {potential.name} does not pass the gate. Results for {_names(references)}:\n{lines}\n"
+            f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, or made for "
             "another version of the package."
         )
     log.info("%s passed the gate: %s", potential.name, _names(references))
