@@ -60,7 +60,7 @@ def test_it_benchmarks_and_carries_on(data, tmp_path):
         (["--potential", "chgnet:9.9.9"], "version"),
         (["--potential", "matgl:nowhere"], "no model.json"),
         (["--potential", "chgnet", "--suite", "huge"], "Choose quick or full"),
-        (["--potential", "chgnet", "--potential", "chgnet"], "there twice"),
+        (["--potential", "chgnet", "--potential", "chgnet"], "occurs twice"),
         (["--potential", "chgnet", "--property", "beauty"], "no 'beauty'"),
         (["--potential", "chgnet", "--property", "relaxation"], "There is mp-elasticity.json.gz"),
         (["--potential", "chgnet", "--property", "softening"], "--dataset"),

@@ -72,7 +72,7 @@ def test_a_release_that_was_changed_is_refused(released, damage, complaint):
 def test_what_is_not_sound_is_not_released(finished, tmp_path):
     path = finished / "dataset/pbe/part-00000.parquet"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(UserError, match="not sound"):
+    with pytest.raises(UserError, match="fails verification"):
         release(finished, "1", tmp_path / "releases")
     assert latest(tmp_path / "releases") is None
 

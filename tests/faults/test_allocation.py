@@ -130,7 +130,7 @@ def test_two_allocations_that_finish_nothing_are_followed_by_none(slurm, quiet, 
             first = number
         slurm.wait_for(campaign.ended, 120)
         assert len(campaign.jobs()) == 2, campaign.output
-        assert "told to stop" in log.read_text()
+        assert "stopping (" in log.read_text()
 
 
 def test_an_allocation_with_a_killed_controller_is_followed_by_another_and_a_cancelled_one_by_none(

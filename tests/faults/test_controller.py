@@ -192,7 +192,7 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
     if how == "SIGTERM":
         controller.terminate()
         time.sleep(2)
-        assert "it was told to end (quietly)" in folder.pesatlas("status")
+        assert "it was asked to end (quietly)" in folder.pesatlas("status")
         folder.go()
     else:
         asked = subprocess.Popen([*RUN, "stop"], cwd=folder.path, stdout=subprocess.PIPE, text=True)

@@ -112,7 +112,7 @@ def test_a_file_of_another_program_is_left_as_it_is(cut):
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
-    assert "is no folder of a store" in repair(tmp_path / "nothing", expect=1)
+    assert "is not the folder of a store" in repair(tmp_path / "nothing", expect=1)
 
 
 STOPPED = """

@@ -63,7 +63,7 @@ class Label(Section):
     def _a_potential_is_not_called_dft(self) -> Self:
         if self.backend.kind == MLIP and self.levels != [MLIP]:
             raise ValueError(
-                "levels: labels by the backend mlip come from a potential, not from DFT, so their level is "
+                "levels: labels by the backend mlip come from a potential, not DFT, so their level is "
                 f"mlip, not {self._named}; write levels: [mlip]"
             )
         if self.backend.kind != MLIP and MLIP in self.levels:
