@@ -161,7 +161,7 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     build_report(results, results / "report.html", results / "figures", advice=results / "advice.json")
     page = (results / "report.html").read_text()
     assert "Is another round worth it?" in page
-    assert "Does the committee know how wrong it is?" in page
+    assert "Does disagreement predict the error?" in page
     assert "Go on. The expected force error of the committee is" in page
     assert (results / "figures/reliability_forces.png").stat().st_size > 5000
     assert "Round 2: Go on." in " ".join(pesatlas(folder, "summary").split())
