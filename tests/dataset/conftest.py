@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from collecting import collect
 from pesatlas.config.dataset import Dataset
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.levels.level import Level
 from pesatlas.tables import write_table
 
@@ -274,7 +274,7 @@ def write_tables():
 def finished(campaign, tables):
     """Return the results of a finished campaign."""
     results, files, _ = tables
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     return results
 
 

@@ -6,9 +6,9 @@ import json
 import pytest
 import yaml
 
+from collecting import collect
 from pesatlas.config.dataset import Author, Card, Dataset, Rule, Rules
 from pesatlas.dataset.card import write_card
-from pesatlas.dataset.collect import collect_dataset
 
 SETTINGS = Card(
     title="Salts",
@@ -26,7 +26,7 @@ def carded(campaign, tables, write_labels):
     labels[0] |= {"converged": False, "verdict": "quarantined", "verdict_rules": '["not converged"]'}
     labels[3]["free_energy_eV"] -= 1.0
     campaign.dataset = Dataset(rules=Rules(net_force=Rule(limit=0.01, then="flag", source="a paper")))
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     write_card(SETTINGS, results)
     return results
 
@@ -60,7 +60,7 @@ def test_the_card_has_the_licence_and_the_number_of_every_source(campaign, table
     rest = {row["source"].split()[0] for row in rows[1:]}
     stated = [{"kind": "materials_project", "licences": ["CC BY 4.0 (Materials Project)"], "read": 7}]
     write_table(path, "structures", rows, "f", counts, {SOURCES: json.dumps(stated)})
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     write_card(SETTINGS, results)
     found = {
         row["kind"]: row for row in json.loads((results / "card.json").read_text())["exploration"]["licences"]

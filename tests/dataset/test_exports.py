@@ -11,9 +11,9 @@ import pytest
 from ase import Atoms
 
 import pesatlas
+from collecting import collect
 from export_readers import READERS, TOLERANCES, read_extxyz
 from pesatlas import testing
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
@@ -184,7 +184,7 @@ def test_a_row_is_an_object_of_ase_and_of_pymatgen(finished):
 
 def test_every_format_writes_a_campaign_as_it_comes(campaign, tables, tmp_path):
     results, files, _ = tables
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     for kind in formats():
         export_dataset(results, kind, tmp_path / kind, verdicts=["accepted"])
         record = json.loads((tmp_path / kind / "export.json").read_text())

@@ -10,12 +10,12 @@ import yaml
 from rich.console import Console
 
 import pesatlas
+from collecting import collect
 from labelling import label_atoms_of, label_batch_of
 from pesatlas.cli.reproduce import reproduce
 from pesatlas.config.dataset import Card
 from pesatlas.config.presets import preset
 from pesatlas.dataset.card import write_card
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.physics import RowCheck
@@ -52,7 +52,7 @@ def labelled(write_tables, tmp_path_factory):
     for batch, labels in enumerate(files):
         failures = results / f"failures/label/{batch:05d}.parquet"
         label_batch_of(campaign, batch, results / "selection.parquet", labels, failures, work)
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     write_card(Card(), results)
     return results
 

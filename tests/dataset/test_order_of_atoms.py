@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from collecting import collect
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.atoms.geometry import canonical_order
 from pesatlas.cli.main import app
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.label.backend import Task
 from pesatlas.label.vasp.inputs import input_set, read_incar
 from pesatlas.levels.gpaw import MAGNETIC, QUALITIES, crystal_settings
@@ -47,7 +47,7 @@ def again(campaign, tables, write_labels, tmp_path):
                 "settings": json.dumps(settings),
             }
         write_table(path, "selection", picks, "s", counts)
-        collect_dataset(campaign, results, write_labels(results, labels))
+        collect(campaign, results, write_labels(results, labels))
         done = CliRunner().invoke(
             app, ["reproduce", labels[0]["snapshot_id"], str(results), "--to", str(tmp_path / "again")]
         )

@@ -6,8 +6,8 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
+from collecting import collect
 from pesatlas.dataset import physics
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.tables import TableWriter
@@ -224,7 +224,7 @@ def test_the_same_problem_in_many_rows_is_counted_after_the_first_few(
     campaign, tables, write_labels, monkeypatch
 ):
     results, _, labels = tables
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     monkeypatch.setattr("pesatlas.dataset.verify.SHOWN", 1)
     rewrite(results, "pbe", lambda rows: [row.update(converged=False) for row in rows])
     assert "pbe: 3 more rows have problems" in verify(results)

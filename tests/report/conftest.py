@@ -3,21 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from synthetic_campaign import Campaign
 
-from pesatlas.report.build import build_report
 from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
+from report_pages import built
 
 SMALL = Path(__file__).parents[1] / "dataset" / "schema_2"
-
-
-def _built(results):
-    report, pictures = results / "report.html", results / "figures"
-    build_report(results, report, pictures)
-    return SimpleNamespace(results=results, path=report, pictures=pictures)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +42,7 @@ def small(tmp_path_factory):
     quality = results / "select/quality.parquet"
     manifest["files"].append(vars(read_entry(quality)) | {"file": "select/quality.parquet"})
     (results / "manifest.json").write_text(json.dumps(manifest))
-    return _built(results)
+    return built(results)
 
 
 @pytest.fixture(scope="session")
@@ -57,4 +50,4 @@ def large(tmp_path_factory):
     """5,000 picks of 10,000 snapshots, at the level of a potential."""
     results = tmp_path_factory.mktemp("large") / "results"
     Campaign(results, 5000).write()
-    return _built(results)
+    return built(results)

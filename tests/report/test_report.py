@@ -12,7 +12,7 @@ from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.report.figure_names import FIGURES, SECTIONS
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses
-from report_pages import data_of, page_of
+from report_pages import built, data_of, page_of
 
 
 def test_the_head_says_what_came_of_it(small, large):
@@ -102,14 +102,12 @@ def test_it_is_small_and_holds_no_address_to_load_from(large):
 def test_text_from_outside_cannot_break_out_of_the_page(small, tmp_path):
     import shutil
 
-    from pesatlas.report.build import build_report
-
     results = tmp_path / "results"
     shutil.copytree(small.results, results)
     manifest = json.loads((results / "manifest.json").read_text())
     manifest["campaign"] = "</script><script>alert(1)</script>"
     (results / "manifest.json").write_text(json.dumps(manifest))
-    build_report(results, results / "report.html", results / "figures")
+    built(results)
     assert "<script>alert(1)" not in (results / "report.html").read_text()
 
 

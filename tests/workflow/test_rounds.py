@@ -12,11 +12,12 @@ import pytest
 import yaml
 from quick_campaign import explore, label, select
 
+from pesatlas.campaign.layout import Results
 from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.report.advice import advise_round
-from pesatlas.report.build import build_report
 from pesatlas.report.parity import evaluate_potential
 from pesatlas.tables import read_table
+from report_pages import built
 from small_campaign import TINY, SmallCampaign
 from small_potentials import save_tensornet
 
@@ -134,8 +135,9 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     monkeypatch.chdir(folder)
     campaign = read_campaign(second / "config.yaml")
     results = label(campaign, folder)
-    asked = [results / "select/disagreement/00000.parquet"]
-    advise_round(campaign.round, results, asked, results / "advice.json")
+    files = Results(results, campaign.label_batches, tuple(campaign.label.levels)).files
+    asked = files["disagreement"]
+    advise_round(campaign.round, files, results / "advice.json")
     found = json.loads((results / "advice.json").read_text())
     assert found["verdict"] == "go on"
     assert found["gain_eV_per_A"] == pytest.approx(
@@ -158,7 +160,7 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
         results / "dataset/mlip/part-00000.parquet",
         results / "report/parity.parquet",
     )
-    build_report(results, results / "report.html", results / "figures", advice=results / "advice.json")
+    built(results, advice=[results / "advice.json"])
     page = (results / "report.html").read_text()
     assert "Is another round worth it?" in page
     assert "Does the committee know how wrong it is?" in page
@@ -168,5 +170,5 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     # a threshold that no thousand labels reach
     raw = campaign.model_dump(mode="json")
     raw["round"]["stop_below_eV_per_A"] = 100.0
-    advise_round(load_campaign(raw).round, results, asked, results / "advice.json")
+    advise_round(load_campaign(raw).round, files, results / "advice.json")
     assert "Round 2: Stop." in " ".join(pesatlas(folder, "summary").split())

@@ -56,7 +56,7 @@ def summary(results: Path) -> RenderableType:
     """
     manifest = read_campaign_manifest(results)
     found = read_advice(below(results, "advice"))
-    doubted = doubts(results, counted(manifest)["structures.accepted"])
+    doubted = doubts(below(results, "structures"), counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
         _funnel(manifest),
