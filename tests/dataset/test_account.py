@@ -6,12 +6,12 @@ import json
 import pytest
 from rich.console import Console
 
+from collecting import collect
 from pesatlas.campaign.account import Account, accounts
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.cli.import_export import export
 from pesatlas.config.dataset import Card, Dataset
 from pesatlas.dataset.card import write_card
-from collecting import collect
 from pesatlas.report.build import _head
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses, summary
