@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import pesatlas
 from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.cli.main import app
 from pesatlas.dataset.explain import explain
 from pesatlas.errors import UserError
@@ -115,7 +116,7 @@ def test_a_missing_row_is_explained(campaign, tables, write_labels):
     }
     from pesatlas.tables import write_table
 
-    write_table(results / "failures/label/00001.parquet", "failures", [failure], "s")
+    write_table(below(results, "label_failures", batch=1), "failures", [failure], "s")
     collect(campaign, results, files)
     quarantined = story_of(results, NAME)["label at pbe"]["verdict"]
     assert quarantined.startswith("quarantined: converged: the output does not report convergence")

@@ -14,6 +14,7 @@ import pesatlas
 from collecting import collect
 from export_readers import READERS, TOLERANCES, read_extxyz
 from pesatlas import testing
+from pesatlas.campaign.layout import below
 from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
@@ -50,7 +51,7 @@ def emt(finished, tmp_path, monkeypatch):
 
 
 def rows_of(results, level="pbe", verdicts=("accepted", "flagged")):
-    rows = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
+    rows = read_table(below(results, "dataset", level=level), "dataset").to_pylist()
     return {row["snapshot_id"].split(":")[-1]: row for row in rows if row["verdict"] in verdicts}
 
 
@@ -217,9 +218,9 @@ def three_crystals(emt):
 
 
 def isolated_energies(results, **energies):
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     manifest["references"]["atoms_eV"]["pbe"] = energies
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
 
 
 def test_mace_is_given_the_isolated_atoms_that_it_takes_and_no_frame_that_it_stops_at(

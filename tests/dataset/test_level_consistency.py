@@ -5,6 +5,7 @@ import json
 import pytest
 
 from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import Dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
@@ -47,7 +48,7 @@ def test_labels_of_different_surfaces_are_not_merged_and_the_keys_are_named(camp
     campaign.dataset = Dataset(patch_versions=["double", "library"])
     with pytest.raises(UserError, match=f"different settings.*{named}"):
         collect(campaign, results, files)
-    assert not (results / "manifest.json").exists()
+    assert not below(results, "manifest").exists()
 
 
 PATCH = {"code": {"double": "1.2.4", "library": "4.0"}}
@@ -59,7 +60,7 @@ def test_a_patch_version_is_merged_only_if_allowed_and_that_is_recorded(campaign
         collect(campaign, results, files)
     campaign.dataset = Dataset(patch_versions=["double"])
     collect(campaign, results, files)
-    surface = json.loads((results / "manifest.json").read_text())["surfaces"]["pbe"]
+    surface = json.loads(below(results, "manifest").read_text())["surfaces"]["pbe"]
     assert surface["differences"] == ['code.double ("1.2.3" / "1.2.4")']
     assert surface["fingerprints"][1] == second.fingerprint
     assert verify(results) == []
@@ -74,7 +75,7 @@ def test_without_definitions_the_rows_tell_what_they_can(campaign, mixed):
 
 def test_isolated_atoms_of_another_surface_are_no_reference(campaign, tables, definitions):
     results, files, _ = tables
-    path = results / "labels/atoms.parquet"
+    path = below(results, "atoms")
     from pesatlas.tables import read_table
 
     rows = read_table(path, "atoms").to_pylist()

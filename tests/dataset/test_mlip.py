@@ -12,6 +12,7 @@ from rich.console import Console
 import pesatlas
 from collecting import collect
 from labelling import label_atoms_of, label_batch_of
+from pesatlas.campaign.layout import below
 from pesatlas.cli.reproduce import reproduce
 from pesatlas.config.dataset import Card
 from pesatlas.config.presets import preset
@@ -44,14 +45,14 @@ def labelled(write_tables, tmp_path_factory):
     work = folder / "work"
     label_atoms_of(
         campaign,
-        results / "structures.parquet",
-        results / "labels/atoms.parquet",
-        results / "failures/atoms.parquet",
+        below(results, "structures"),
+        below(results, "atoms"),
+        below(results, "atom_failures"),
         work,
     )
     for batch, labels in enumerate(files):
-        failures = results / f"failures/label/{batch:05d}.parquet"
-        label_batch_of(campaign, batch, results / "selection.parquet", labels, failures, work)
+        failures = below(results, "label_failures", batch=batch)
+        label_batch_of(campaign, batch, below(results, "selection"), labels, failures, work)
     collect(campaign, results, files)
     write_card(Card(), results)
     return results

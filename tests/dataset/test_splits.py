@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.splits import Materials, split_of
 from pesatlas.config.dataset import Card, Dataset, Split
 from pesatlas.dataset.card import write_card
@@ -25,7 +26,7 @@ def six(tmp_path, write_tables):
 
 
 def splits_of(results, level="pbe"):
-    rows = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
+    rows = read_table(below(results, "dataset", level=level), "dataset").to_pylist()
     return {row["structure_id"]: row["split"] for row in rows}
 
 
@@ -43,7 +44,7 @@ def test_valid_is_never_empty_where_there_are_three_materials(campaign, six, by_
         campaign.campaign.seed = seed
         campaign.dataset = Dataset(split=Split(valid=0.2 if by_chance else 1e-9, test=0.3))
         collect(campaign, results, files)
-        manifest = json.loads((results / "manifest.json").read_text())
+        manifest = json.loads(below(results, "manifest").read_text())
         found = splits_of(results)
         assert "valid" in found.values()
         assert splits_of(results, "r2scan") == found
@@ -69,7 +70,7 @@ def test_it_is_the_same_every_time_and_is_told(campaign, six):
     write_card(Card(), results)
     told = f"Moved to the split valid, which would have been empty: {name}."
     assert told in said(results)
-    assert told in (results / "card.md").read_text()
+    assert told in below(results, "card_page").read_text()
 
 
 def test_a_rule_that_keeps_all_rows_of_valid_out_has_it_filled_from_the_others(campaign, six, write_labels):
@@ -96,8 +97,8 @@ def test_what_is_empty_is_said_by_summary_card_and_every_export(campaign, tables
     write_card(Card(), results)
     told = "The splits valid and test are empty at pbe. 2 materials with accepted rows"
     assert told in said(results)
-    assert told in (results / "card.md").read_text()
-    assert json.loads((results / "card.json").read_text())["splits"]["accepted"]["pbe"] == {
+    assert told in below(results, "card_page").read_text()
+    assert json.loads(below(results, "card").read_text())["splits"]["accepted"]["pbe"] == {
         "train": {"materials": 2, "rows": 4},
         "valid": {"materials": 0, "rows": 0},
         "test": {"materials": 0, "rows": 0},
