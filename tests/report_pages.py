@@ -1,4 +1,7 @@
-"""Reports of results that lie as a campaign leaves them, and contents of their pages: words, queries, data."""
+"""Reports of results that lie as a campaign leaves them, and contents of their pages.
+
+Words, queries, data.
+"""
 
 import json
 import re

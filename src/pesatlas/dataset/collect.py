@@ -53,8 +53,8 @@ def collect_dataset(campaign: Campaign, files: Files, before: Sequence[Path] = (
 
     Parameters
     ----------
-    files : tables that are read and files that are written, by their names in ``campaign.layout``, as the rule
-        declares them and ``Results.files`` has them; datasets and quarantines in the order of the levels
+    files : tables that are read and files that are written, by their names in ``campaign.layout``, as the
+        rule declares them and ``Results.files`` has them; datasets and quarantines in the order of the levels
     before : datasets of the rounds before, at all levels
 
     Raises

@@ -54,10 +54,11 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
 
     Parameters
     ----------
-    files : what is shown, by its names in ``campaign.layout``, as the rule declares it: those of ``Results.files``,
-        ``parity``, and what not every campaign has (cards of potentials that were trained on the dataset,
-        ``benchmark_summary``, ``comparison`` and ``contrasts`` of policies, ``advice`` of a round after the
-        first). Failures are in the tables that the manifest names, and times in the logs of the campaign.
+    files : what is shown, by its names in ``campaign.layout``, as the rule declares it: those of
+        ``Results.files``, ``parity``, and what not every campaign has (cards of potentials that were trained
+        on the dataset, ``benchmark_summary``, ``comparison`` and ``contrasts`` of policies, ``advice`` of a
+        round after the first). Failures are in the tables that the manifest names, and times in the logs of
+        the campaign.
 
     Raises
     ------
