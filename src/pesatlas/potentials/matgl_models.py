@@ -56,7 +56,8 @@ class MatglPotential(EdgePotential):
         """Energies (B,) in eV, float64."""
         types = self._types[graph.numbers]
         if self._split is not None:
-            raw = sum_by_structure(graph, self._split(graph, vectors, types))
+            atoms = self._split(graph, vectors, types)[-1]
+            raw = sum_by_structure(graph, self._saved.model.final_layer(atoms).view(-1))
         else:
             raw = self._original(graph, vectors, types)
         scaled = raw * self._saved.data_std.double() + self._saved.data_mean.double()
