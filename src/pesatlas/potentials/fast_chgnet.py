@@ -226,7 +226,7 @@ class _SplitGatedMLP(torch.nn.Module):
         self.kept = Buffers()
 
     def buffer(self, name: str, like: torch.Tensor, rows: int, columns: int, *, keep: bool) -> torch.Tensor:
-        """Return an array of this layer's own if it must ``keep`` until the backward pass, else a common one."""
+        """Return an array of the layer's own if it must be kept for the backward pass, else a common one."""
         return (self.kept if keep else self.work).get(name, like, rows, columns)
 
     def second_layer(self, hidden: torch.Tensor, slope: torch.Tensor, out: torch.Tensor) -> torch.Tensor:

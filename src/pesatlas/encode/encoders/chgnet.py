@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.encode.encoder import Encoder, Frame
+from pesatlas.potentials.encoder import Encoder, Frame
 from pesatlas.potentials.kinds import chgnet as potential
 
 VERSION: Literal["0.3.0"] = "0.3.0"
