@@ -49,7 +49,11 @@ class SplitM3GNet(torch.nn.Module):
         )
         self.three_body = _ThreeBody(model)
 
-    def forward(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        """Features of atoms (N, d) after the last graph convolution; arguments as of ``after_each``."""
+        return self.after_each(graph, vectors, types)[-1]
+
+    def after_each(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> list[torch.Tensor]:
         """Features of atoms (N, d) after each graph convolution.
 
         Parameters

@@ -104,7 +104,7 @@ class M3GNetEncoder:
 
         types = torch.tensor([self._types[z] for z in graph.numbers.tolist()], device=self._device)
         with torch.no_grad():
-            atoms = self._split(graph, graph.vectors.to(torch.float32), types)
+            atoms = self._split.after_each(graph, graph.vectors.to(torch.float32), types)
             return self._model.readout(atoms[-1], graph.owners, dim_size=graph.n_structures), atoms[0]
 
 
