@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.round import Round
 from pesatlas.errors import UserError
@@ -21,7 +22,7 @@ def chain(tmp_path):
         results.mkdir(parents=True)
         about = before and {"number": number, "previous": f"../round-{number - 1}", "manifest_sha256": before}
         manifest = {"campaign": "x", "files": [], "levels": ["pbe", "r2scan"], "label_batches": 1}
-        path = results / "manifest.json"
+        path = below(results, "manifest")
         path.write_text(json.dumps(manifest | {"configuration": {"round": about}}))
         before = sha256_of(path)
     return {

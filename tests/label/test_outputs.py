@@ -3,6 +3,7 @@
 import pytest
 
 from labelling import label_atoms_of, label_batch_of
+from pesatlas.campaign.layout import below
 from pesatlas.errors import UserError
 from pesatlas.label.archived_outputs import unpack_outputs
 from pesatlas.tables import FailureReason, read_table, write_table
@@ -38,7 +39,7 @@ def test_a_snapshot_gives_every_level_the_failed_one_too(campaign, results, tmp_
 
 
 def test_a_label_key_gives_that_calculation(campaign, results, tmp_path):
-    rows = read_table(results / "labels/00000.parquet", "labels").to_pylist()
+    rows = read_table(below(results, "labels", batch=0), "labels").to_pylist()
     row = next(row for row in rows if row["level"] == "r2scan")
     assert read(
         unpack_outputs(campaign.label, campaign.campaign, results, row["label_key"], tmp_path / "to")

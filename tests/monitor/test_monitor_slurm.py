@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import small_slurm
+from pesatlas.campaign.layout import below
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.monitor.controlling_process import LOCK_FILE
 from pesatlas.monitor.squeue import ALLOCATION
@@ -126,7 +127,7 @@ def test_nothing_is_put_back_into_the_queue_while_jobs_are_in_slurms(slurm, half
         1,
         True,
     )
-    assert (halfway.results / "labels/00000.parquet").exists()
+    assert below(halfway.results, "labels", batch=0).exists()
 
 
 def checked(slurm, halfway, changes):

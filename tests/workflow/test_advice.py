@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas.dataset.verify import verify as problems_of
 from pesatlas.tables.manifest import entry_path, sha256_of
 from small_campaign import copy_of
 
@@ -141,6 +142,6 @@ def test_the_advice_followed_word_by_word_makes_the_campaign_whole(whole, case):
         whole.run()
     else:
         run(whole, 0)
-    verify(whole, 0)
+    assert problems_of(results) == []
     assert {level: whole.dataset(level) for level in whole.before} == whole.before
     assert "Nothing to be done" in whole.run("-n")

@@ -5,6 +5,7 @@ import sys
 
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.dataset.verify import verify
 
 
@@ -25,5 +26,5 @@ def test_labels_that_ran_out_of_time_are_tried_again_with_more(make_folder, tiny
     assert verify(folder.path / "results") == []
     for level in ("pbe", "r2scan"):
         assert folder.dataset(level) == tiny.dataset(level)
-    labels = pq.read_table(folder.path / "results/labels/00000.parquet")
+    labels = pq.read_table(folder.path / path_of("labels", batch=0))
     assert len(labels) == 4

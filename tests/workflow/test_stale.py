@@ -12,6 +12,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
+from pesatlas.campaign.layout import below
 from pesatlas.tables import read_entry
 from small_campaign import TINY, SmallCampaign, copy_of, jobs
 
@@ -146,11 +147,11 @@ def test_a_new_name_card_and_fewer_formats_are_shown_everywhere_and_old_exports_
     assert "campaign.name was demo, is renamed" in said
     assert "results/exports/matpes is no longer in dataset.exports.formats: removed. These stay" in said
     assert [path.name for path in old.iterdir()] == ["notes.txt"]
-    assert json.loads((results / "manifest.json").read_text())["campaign"] == "renamed"
-    card = json.loads((results / "card.json").read_text())
+    assert json.loads(below(results, "manifest").read_text())["campaign"] == "renamed"
+    card = json.loads(below(results, "card").read_text())
     assert (card["campaign"], card["title"]) == ("renamed", "Silicon, slowly")
-    assert "Silicon, slowly" in (results / "CITATION.cff").read_text()
-    assert "<h1>renamed</h1>" in (results / "report.html").read_text()
+    assert "Silicon, slowly" in below(results, "citation").read_text()
+    assert "<h1>renamed</h1>" in below(results, "report").read_text()
     assert "renamed" in (results / "exports/extxyz/README.md").read_text()
     # to the last bit, so that nothing is trained or calculated again
     assert {path: path.read_bytes() for path in results.rglob("*.parquet")} == tables
@@ -161,7 +162,7 @@ def test_a_new_name_card_and_fewer_formats_are_shown_everywhere_and_old_exports_
     pesatlas(folder, "export", "mace")
     folder.change({"campaign.name": "again"})
     folder.run()
-    assert (results / "exports/mace/export.json").is_file()
+    assert below(results, "export", format="mace").is_file()
 
 
 def test_a_source_that_changed_after_a_copy_is_named_and_read_again(tmp_path):

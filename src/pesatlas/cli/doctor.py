@@ -36,6 +36,9 @@ def show_checks(checks: Iterable[Check], console: Console) -> bool:
     progress = Progress("checks")
     for check in checks:
         progress.step()
+        if check.ok and check.doubtful:
+            console.print(f"[yellow]note[/yellow]   {escape(check.text)}", soft_wrap=True)
+            continue
         if check.ok:
             console.print(f"[green]ok[/green]     {escape(check.text)}", soft_wrap=True)
             continue

@@ -24,10 +24,10 @@ class Campaign(Section):
 
     campaign: CampaignInfo = CampaignInfo()
     structures: Structures
-    explore: Explore
-    encode: Encode
-    select: Select
-    label: Label
+    explore: Explore = Field(default_factory=Explore)
+    encode: Encode = Field(default_factory=Encode)
+    select: Select = Field(default_factory=Select)
+    label: Label = Field(default_factory=Label)
     dataset: Dataset = Dataset()
     # trained and benchmarked potentials change nothing in the dataset
     train: Train | None = Runtime(

@@ -68,7 +68,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     problems += other_states(root, manifest)
     progress("sums")
     if not released:
-        problems += [f"a sum does not close: {each}" for each in sums(layout) if not each.closes]
+        problems += [
+            f"a sum does not close: {each}" for each in sums(layout.files, layout.levels) if not each.closes
+        ]
     problems += [f"a sum does not close: {each['name']}" for each in manifest["sums"] if not each["closes"]]
     levels = Levels(layout.levels)
     for level in layout.levels:

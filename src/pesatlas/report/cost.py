@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pyarrow.parquet as pq
 
-from pesatlas.campaign.layout import RESULTS, TIMES, Results, shown, times_there
+from pesatlas.campaign.layout import TIMES, shown, times_there
 from pesatlas.campaign.rules import RULES
 from pesatlas.report.figure import Data, Figure, base, by_level
 from pesatlas.report.texts import format_hours
@@ -58,8 +58,15 @@ class Cost:
     disk_bytes: int
 
 
-def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
-    """Return measured costs of each stage, from the logs, labels and manifest in ``folder``."""
+def costs(folder: Path, manifest: Mapping[str, Any], labels: Sequence[Path]) -> list[Cost]:
+    """Return measured costs of each stage.
+
+    Parameters
+    ----------
+    folder : of the campaign, with its logs
+    manifest : of its results
+    labels : tables of labels and of isolated atoms
+    """
     configuration = manifest["configuration"]
     disk: dict[str, int] = defaultdict(int)
     for entry in manifest["files"]:
@@ -73,7 +80,7 @@ def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
         cores = 1
         if stage == "label":
             cores = configuration.get("label", {}).get("cores", 1)
-            wall = _label_seconds(Results(folder / RESULTS, manifest["label_batches"], ()))
+            wall = _label_seconds(labels)
         gpu = (
             configuration.get("encode" if stage == "encode" else "explore", {}).get("device", "cpu") != "cpu"
         )
@@ -91,8 +98,7 @@ def _seconds(folder: Path, rule: str) -> Iterator[float]:
             yield from (float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
 
 
-def _label_seconds(results: Results) -> float:
-    paths = [*results.of_label_batches("labels"), results.path("atoms")]
+def _label_seconds(paths: Sequence[Path]) -> float:
     there = [path for path in paths if path.is_file()]
     for path in there:
         check_content(path)

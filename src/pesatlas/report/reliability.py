@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from pesatlas.campaign.layout import below, path_of, shown
+from pesatlas.campaign.layout import path_of, shown
 from pesatlas.report.figure import Data, Figure, diagonal
 from pesatlas.tables import read_table
 
@@ -16,9 +16,9 @@ _QUERIES = {
 _UNITS = {"energy": "eV/atom", "forces": "eV/Å"}
 
 
-def reliability_data(results: Path) -> dict[str, Data]:
+def reliability_data(calibration: Path) -> dict[str, Data]:
     """Return bins of table ``calibration``, by quantity."""
-    rows = read_table(below(results, "calibration"), "calibration").to_pylist()
+    rows = read_table(calibration, "calibration").to_pylist()
     found = {}
     for quantity in _UNITS:
         mine = [row for row in rows if row["quantity"] == quantity and row["bin"]]
@@ -29,9 +29,9 @@ def reliability_data(results: Path) -> dict[str, Data]:
     return found
 
 
-def reliability_figures(results: Path, data: dict[str, Data]) -> list[Figure]:
+def reliability_figures(calibration: Path, data: dict[str, Data]) -> list[Figure]:
     """Return the reliability curve of energies and of forces."""
-    rows = read_table(below(results, "calibration"), "calibration").to_pylist()
+    rows = read_table(calibration, "calibration").to_pylist()
     whole = {row["quantity"]: row for row in rows if not row["bin"]}
     return [_curve(quantity, whole[quantity], data[f"reliability_{quantity}"]) for quantity in _UNITS]
 

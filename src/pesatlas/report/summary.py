@@ -62,7 +62,7 @@ def summary(results: Path) -> RenderableType:
     advice = read_advice(below(results, "advice"))
     found = accounts(results, manifest)
     verdicts = exported_verdicts(manifest)
-    doubted = doubts(results, counted(manifest)["structures.accepted"])
+    doubted = doubts(below(results, "structures"), counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
         *([f"[yellow]It has not finished.[/yellow] Not there yet: {'; '.join(missing)}."] if missing else []),

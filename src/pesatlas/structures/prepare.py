@@ -64,7 +64,7 @@ def prepare_structures(
     fingerprint = digest(settings.identity(), explore.structures_per_job, _as_json(rules))
     origins: dict[str, Origin] = {}
     accepted, failed, read = sort_out(
-        _read(settings, origins), rules, remove_duplicates=settings.remove_duplicates
+        read_sources(settings, origins), rules, remove_duplicates=settings.remove_duplicates
     )
     _say(read, accepted, failed)
     refused: list[tuple[str, Rejected]] = []
@@ -118,7 +118,7 @@ class Origin:
     read: int = 0
 
 
-def _read(settings: Structures, origins: dict[str, Origin]) -> Iterator[Read]:
+def read_sources(settings: Structures, origins: dict[str, Origin]) -> Iterator[Read]:
     """Yield what the sources have; ``origins`` takes their licences and counts by kind."""
     progress = Progress("read")
     for options in settings.sources:
