@@ -107,8 +107,8 @@ A sentence that is long enough to go over the end of a line, with `code that sta
 
 A sentence that is long enough to go over the end of a line, with `code that stays together` and a
 [link](to.md).
-- an item of a list, which is long enough that a second line has to be made, and that one is indented as
-  deep as it
+- an item of a list, which is long enough that a second line has to be made, and that one is indented as deep
+  as it
 
   ```yaml
   a: line of code that is as long as it likes to be, for nobody breaks it, whatever its number of letters is
