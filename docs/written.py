@@ -146,9 +146,8 @@ def _value(field: Schema, known: Schema) -> str:
         return " or ".join(_value(option, known) for option in field["anyOf"])
     if "enum" in field or "const" in field:
         return " or ".join(f"`{word}`" for word in field.get("enum", [field.get("const")]))
-    if "$ref" in field and "properties" not in _model(field, known):
-        return "any value"
-    kind = field.get("type", "section")
+    anything = "$ref" in field and "properties" not in _model(field, known)
+    kind = "any value" if anything else field.get("type", "section")
     bounds = [words.format(f"{field[bound]:g}") for bound, words in _BOUNDS.items() if bound in field]
     return ", ".join([_TYPES.get(kind, kind), *bounds])
 
