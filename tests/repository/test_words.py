@@ -64,7 +64,7 @@ RETIRED_PHRASES = {
 SEEN_BY_USERS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.stem != "measurements"),
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.stem != "measurements"),
 ]
 ALIASES = {("src/pesatlas/label/backend.py", "objections")}
 """Old names that are still read or written: records of stores have them."""
