@@ -190,7 +190,7 @@ class Explore(Section):
         if step > _LONGEST_USUAL_TIMESTEP_FS and not self.allow_long_timestep:
             raise ValueError(
                 f"timestep_fs: {step:g} fs is longer than 10 fs, where atoms no longer follow their forces; "
-                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is meant"
+                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is intended"
             )
         return self
 

@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Judge of trajectories, and the tables of what it found."""
+class SaturationOutputs:
+    """Saturation check of trajectories, and the tables of its findings."""
 
-    by: Saturation
+    check: Saturation
     trajectories: Path
     features: Path
 
@@ -80,7 +80,7 @@ def run_md(
         snapshots=snapshots,
         failures=failures,
         work=work,
-        judged=Judged(saturation, trajectories, features)
+        outputs=SaturationOutputs(saturation, trajectories, features)
         if saturation and trajectories and features
         else None,
     )
@@ -97,10 +97,10 @@ def explore_batch(
     snapshots: Path,
     failures: Path,
     work: Path,
-    judged: "Judged | None" = None,
+    outputs: "SaturationOutputs | None" = None,
 ) -> None:
     """As ``run_md``, with a potential that is loaded already and the store of trajectories."""
-    saturation = judged.by if judged else None
+    saturation = outputs.check if outputs else None
     wanted, n_structures = read_trajectories(
         structures, batch, settings, seed, potential, saturation.identity if saturation else ()
     )
@@ -136,14 +136,14 @@ def explore_batch(
             snapshots=snapshots,
             failures=failures,
         )
-        if judged:
+        if outputs:
             write_judged(
                 outcomes(),
-                encoder=judged.by.encoder,
+                encoder=outputs.check.encoder,
                 potential=potential,
-                fingerprint=digest(fingerprint, judged.by.identity),
-                trajectories=judged.trajectories,
-                features=judged.features,
+                fingerprint=digest(fingerprint, outputs.check.identity),
+                trajectories=outputs.trajectories,
+                features=outputs.features,
             )
         shutil.rmtree(folder, ignore_errors=True)
 

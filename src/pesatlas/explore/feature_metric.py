@@ -56,7 +56,7 @@ def metric_of(encoder: Encoder) -> Components:
     metric = Components.fit(moments, "kaiser")
     if not metric.weights.any():
         raise UserError(
-            f"explore.stop.encoder: {encoder.name} gives the atoms of all simple crystals the same features, "
-            "so that it cannot say what is new. Choose another encoder, or stop: {kind: fixed}."
+            f"explore.stop.encoder: {encoder.name} gives the atoms of all simple crystals the same "
+            "features, so it cannot detect new environments. Choose another encoder, or stop: {kind: fixed}."
         )
     return metric

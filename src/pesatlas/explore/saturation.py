@@ -69,7 +69,7 @@ class Saturation:
 
     @staticmethod
     def begin(frame: Frame) -> None:
-        """Mark a frame that was just taken as one that is to be judged."""
+        """Mark a frame that was just taken as one that is to be checked."""
         frame |= dict.fromkeys((STRUCTURE, ATOMS, OPENED))
 
     def is_over(self, run: Running[Trajectory]) -> bool:

@@ -23,9 +23,9 @@ _COLUMNS = (
     "min_distance_A",
 )
 STRUCTURE, ATOMS, OPENED = "structure_features", "atom_features", "new_atoms"
-"""Columns of frames that are judged: features, as in the table ``features``, and how many atoms were new.
+"""Columns of frames that are checked: features, as in the table ``features``, and how many atoms were new.
 
-A frame that is not judged yet has None there; frames of trajectories of fixed length do not have them.
+A frame that is not checked yet has None there; frames of trajectories of fixed length do not have them.
 """
 _SCHEMA = pa.schema([SCHEMAS["snapshots"].field(name).remove_metadata() for name in _COLUMNS])
 _JUDGED = pa.schema(
@@ -99,7 +99,7 @@ def frames_table(frames: Sequence[Frame]) -> pa.Table:
 
 
 def settled(frames: Sequence[Frame]) -> int:
-    """Return how many frames, from the first one, stay as they are: all but the last ones, not judged yet."""
+    """Return how many frames, from the first one, stay as they are: all but the last ones, not checked yet."""
     return next(
         (i for i, frame in enumerate(frames) if OPENED in frame and frame[OPENED] is None), len(frames)
     )
@@ -107,12 +107,12 @@ def settled(frames: Sequence[Frame]) -> int:
 
 def table_frames(table: pa.Table) -> list[Frame]:
     """Return the frames of a table, the numbers bit for bit."""
-    judged = OPENED in table.column_names
+    checked = OPENED in table.column_names
     frames = [
         {k: np.array(v) if isinstance(v, list) else v for k, v in row.items()}
         for row in table.select(_COLUMNS).to_pylist()
     ]
-    if judged:
+    if checked:
         for name in (STRUCTURE, ATOMS):
             for frame, vector in zip(frames, table[name], strict=True):
                 found = vector.values
