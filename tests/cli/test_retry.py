@@ -50,7 +50,7 @@ def files(folder):
         (("--quarantined",), "nothing in results matches"),
         (("--reason", "tiemout"), "labels fail for one of bad_output, crashed, missing_pseudopotential"),
         (("--reason", "exploded_volume"), "a reason of another stage"),
-        (("--reason", "quarantined"), "only when asked with --quarantined"),
+        (("--reason", "quarantined"), "only with --quarantined"),
         (("--reason", "timeout"), "does not have a:unit:300K-0GPa:0000050"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_level_that_is_not_there_is_said(results):
 
 def test_a_table_of_another_kind_is_refused(results, tmp_path):
     shutil.copy(below(results, "selection"), tmp_path / "t.parquet")
-    with pytest.raises(UserError, match="holds the table 'selection'"):
+    with pytest.raises(UserError, match="contains the table 'selection'"):
         compatible(tmp_path / "t.parquet")
 
 

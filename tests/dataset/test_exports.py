@@ -71,7 +71,7 @@ def test_only_accepted_rows_are_exported_unless_asked(emt, tmp_path):
 def test_a_folder_that_is_no_export_is_left_alone(emt, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("years")
-    with pytest.raises(UserError, match="no export in the form matpes"):
+    with pytest.raises(UserError, match="not an export in the format matpes"):
         export_dataset(emt, "matpes", tmp_path / "mine", verdicts=["accepted"])
     assert (tmp_path / "mine/thesis.tex").exists()
 

@@ -37,7 +37,7 @@ def test_labels_of_another_selection_are_refused(campaign, tables):
     tell(files[0], made_of=selection)
     collect(campaign, results, files)
     tell(files[0], made_of={"results/selection.parquet": "0" * 16})
-    with pytest.raises(UserError, match=r"selection\.parquet is another than it was made of"):
+    with pytest.raises(UserError, match=r"selection\.parquet differs from the one that it was made from"):
         collect(campaign, results, files)
 
 
@@ -48,4 +48,4 @@ def test_a_card_of_another_dataset_is_found_by_verify(finished):
     assert verify(finished) == []
     (finished / "card.json").write_text('{"identifier": "pesatlas-dataset-0000000000000000"}')
     (found,) = verify(finished)
-    assert "card.json: tells of another state of the dataset than manifest.json" in found
+    assert "card.json: describes another state of the dataset than manifest.json" in found

@@ -87,7 +87,7 @@ def test_the_encoder_gave_no_finite_features(finished):
 def test_another_frame_of_the_crystal_has_the_same_geometry(finished):
     twin = snapshot(finished, TWIN)
     change(finished / "snapshots/00000.parquet", "snapshots", NAME, positions_A=twin["positions_A"])
-    assert why(finished) == f"duplicate: the same geometry as {TWIN}, which stands for both"
+    assert why(finished) == f"duplicate: the same geometry as {TWIN}, which represents both"
     assert why(finished, TWIN).startswith("redundant")  # it is the one that stands for both
 
 

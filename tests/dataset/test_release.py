@@ -44,7 +44,7 @@ def test_a_release_is_whole_opens_and_cannot_be_made_twice(finished, released):
     assert all(not path.stat().st_mode & 0o222 for path in released.rglob("*") if path.is_file())
     with pytest.raises(UserError, match="a release never changes"):
         release(finished, "2026.1", released.parent)
-    with pytest.raises(UserError, match="no name for a release"):
+    with pytest.raises(UserError, match="not a valid name for a release"):
         release(finished, "../x", released.parent)
 
 
@@ -72,7 +72,7 @@ def test_a_release_that_was_changed_is_refused(released, damage, complaint):
 def test_what_is_not_sound_is_not_released(finished, tmp_path):
     path = finished / "dataset/pbe/part-00000.parquet"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(UserError, match="not sound"):
+    with pytest.raises(UserError, match="fails verification"):
         release(finished, "1", tmp_path / "releases")
     assert latest(tmp_path / "releases") is None
 

@@ -233,5 +233,5 @@ def test_the_same_problem_in_many_rows_is_counted_after_the_first_few(
 
 def test_an_older_campaign_is_told_how_to_be_checked(tmp_path, older):
     shutil.copytree(older, tmp_path / "results")
-    with pytest.raises(UserError, match="collect it again"):
+    with pytest.raises(UserError, match="Collect it again"):
         verify(tmp_path / "results")

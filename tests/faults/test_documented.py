@@ -109,7 +109,7 @@ def test_the_commands_for_a_cluster_work_one_after_the_other(slurm, tmp_path):
         environment = {**campaign.environment, "HOME": str(tmp_path), "PATH": path}
         del environment["PMG_VASP_PSP_DIR"]
         said = run(["bash", "-c", script], folder, environment, timeout=1700)
-        assert said.count("Nothing stands in the way") == 2  # of the doctor, and of the jobs that were tried
+        assert said.count("All requirements are met") == 2  # of the doctor, and of the jobs that were tried
         assert "vasp, pbe: " in said
         folder = campaign.path = folder / "my-campaign"
         assert (folder / "profiles" / "slurm" / "config.yaml").is_file()

@@ -95,5 +95,5 @@ def test_what_is_not_there_is_said_and_writes_nothing(campaign, results, tmp_pat
 def test_files_that_are_there_are_not_overwritten(campaign, results, tmp_path):
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         unpack_outputs(campaign.label, campaign.campaign, results, NAME, tmp_path / "to")

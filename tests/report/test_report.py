@@ -33,7 +33,7 @@ def test_crystals_read_with_warnings_are_counted(small, large):
 def test_labels_of_a_potential_are_not_called_dft(large):
     text = page_of(large).text
     assert "NOT DFT" in text
-    assert "DFT" not in text.replace("NOT DFT", "").replace("DFT goes up as a power", "")
+    assert "DFT" not in text.replace("NOT DFT", "").replace("the cost of DFT grows with a power", "")
 
 
 def test_every_step_of_the_funnel_closes_and_names_its_losses(large):
@@ -149,5 +149,5 @@ def test_the_next_thousand_costs_what_those_so_far_cost():
     found = [Cost("label", 4, wall_h=50.0, core_h=200.0, gpu_h=0.0, disk_bytes=0)]
     said = next_thousand(found, labels=1600, picks=800, gain=0.042)
     assert "would take 250.0 h on all cores (8 min a label so far)" in said
-    assert "4.2 % nearer" in said
-    assert "cannot be told" in next_thousand(found, labels=1600, picks=800, gain=None)
+    assert "to the nearest pick by 4.2 %." in said
+    assert "cannot be estimated" in next_thousand(found, labels=1600, picks=800, gain=None)

@@ -59,5 +59,20 @@ def test_a_job_loads_nothing_heavy_that_it_does_not_need():
     assert len(loaded) > 30
 
 
+def test_dynamics_with_the_default_potential_load_neither_its_package_nor_a_compiler():
+    lines = [
+        "from pesatlas.config.explore import Explore",
+        "from pesatlas.potentials.loading import load_potential",
+        "import pesatlas.explore.explore_batch, json, sys",
+        "load_potential(Explore().potential, 'cpu')  # the gate evaluates crystals",
+        "print(json.dumps(list(sys.modules)))",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=120
+    )
+    unused = {"chgnet", "matplotlib", "sympy", "torch._dynamo", "torch._inductor"} | HEAVY - DYNAMICS
+    assert unused.intersection(json.loads(done.stdout)) == set()
+
+
 def test_every_script_that_needs_something_is_there():
     assert NEEDED.keys() <= {script.stem for script in (ROOT / "scripts").glob("*.py")}

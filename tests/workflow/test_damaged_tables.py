@@ -123,7 +123,7 @@ def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
     planned = jobs(folder.run("-n"))
     assert {"prepare_structures", "label_batch", "fit_pca"} <= planned.keys()
     output = folder.run()
-    assert "are not there are made again" in output
+    assert "Missing files are made again" in output
     assert_whole(folder, tiny)
     assert "Nothing to be done" in folder.run()
 
@@ -153,7 +153,7 @@ def test_a_run_of_one_file_makes_no_other_that_is_missing(tiny, tmp_path):
     assert jobs(folder.run("-n", "-R", "fit_pca"))["label_batch"] == 2
     said = folder.run("results/labels/00000.parquet")
     assert re.findall(r"Rule: (\w+)", said) == ["label_batch"]
-    told = "Files that had been made and are not there are made again (1): results/labels/00000.parquet"
+    told = "Missing files are made again (1): results/labels/00000.parquet"
     assert told in " ".join(said.split())
     assert (first.exists(), second.exists(), parity.exists()) == (True, False, False)
     # snapshots are needed for the selection, the report is not
@@ -181,7 +181,7 @@ def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_p
     # without structures it is not known any more what snapshots there are: a run in two parts
     structures.unlink()
     said = " ".join(folder.run("-n", "--until", "run_md").split())
-    assert "Jobs of run_md are known once the structures are prepared." in said
+    assert "Jobs of run_md are known only after the structures are prepared." in said
     assert "prepare_structures 1" in said
     assert not structures.exists()
     said = folder.run("--until", "run_md")

@@ -21,7 +21,7 @@ def test_labels_that_ran_out_of_time_are_tried_again_with_more(make_folder, tiny
     folder.run("--until", "label_batch", "label_atoms")
     assert "label: 8 timeout" in pesatlas(folder, "status")
     folder.change({"label.timeout_min": 60})
-    assert "10 calculations that are made again" in pesatlas(folder, "retry", "--reason", "timeout")
+    assert "10 calculations will be repeated" in pesatlas(folder, "retry", "--reason", "timeout")
     folder.run()
     assert verify(folder.path / "results") == []
     for level in ("pbe", "r2scan"):

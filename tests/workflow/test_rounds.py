@@ -126,7 +126,7 @@ def test_a_round_before_that_changed_or_is_another_is_refused(second, first):
     raw["round"]["number"] = 3
     (second / "other.yaml").write_text(yaml.safe_dump(raw))
     said = pesatlas(second, "config", "check", "other.yaml", expect=1)
-    assert "is round 1, so what goes on from it is round 2, not 3" in " ".join(said.split())
+    assert "is round 1, so the next round is 2, not 3" in " ".join(said.split())
 
 
 def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, again, tmp_path, monkeypatch):
@@ -163,8 +163,8 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     built(results, advice=[below(results, "advice")])
     page = below(results, "report").read_text()
     assert "Is another round worth it?" in page
-    assert "Does the committee know how wrong it is?" in page
-    assert "Go on. The committee is expected to be wrong by" in page
+    assert "Does disagreement predict the error?" in page
+    assert "Go on. The expected force error of the committee is" in page
     assert below(results, "figure", figure="reliability_forces").stat().st_size > 5000
     assert "Round 2: Go on." in " ".join(pesatlas(folder, "summary").split())
     # a threshold that no thousand labels reach

@@ -73,7 +73,7 @@ def collect_dataset(campaign: Campaign, files: Files, before: Sequence[Path] = (
         manifest.parent, _below(manifest.parent, _all(files, *_MADE_OF, *_LOSSES)), campaign
     )
     if problems:
-        raise UserError("these tables belong to no one dataset:\n  " + "\n  ".join(problems))
+        raise UserError("these tables do not belong to one dataset:\n  " + "\n  ".join(problems))
     tables = [*((path, "labels") for path in files["labels"]), (atoms, "atoms")]
     merged_levels = find_levels(tables, levels, campaign.dataset.patch_versions)
     references = find_references(atoms, files["labels"], levels)

@@ -98,7 +98,7 @@ def check_sums(files: Mapping[str, Sequence[Path]], levels: Sequence[str]) -> li
     found = sums(files, levels)
     broken = [str(each) for each in found if not each.closes]
     if broken:
-        raise UserError("rows were lost or appeared from nowhere:\n  " + "\n  ".join(broken))
+        raise UserError("rows were lost or appeared without an origin:\n  " + "\n  ".join(broken))
     return found
 
 

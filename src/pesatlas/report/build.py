@@ -208,7 +208,7 @@ def _head(
     failed = sum(n for (stage, _, _), n in lost.items() if stage in {"explore", "label", "dataset"})
     verdicts = exported_verdicts(manifest)
     have = "; ".join(f"{each.level}: {each.sentence(verdicts)}" for each in found)
-    told = "Every loss has its reason, and every sum closes." if whole else "Some sums do not close."
+    told = "Every loss has its reason, and all counts add up." if whole else "Some counts do not add up."
     pool = next(step for step in steps if step.name == "selected")
     surfaces = manifest.get("surfaces", {})
     used = {level: (surfaces.get(level, {}).get("definition") or {}).get("code", {}) for level in levels}
@@ -218,7 +218,7 @@ def _head(
     )
     flagged = sum(each.verdicts.get(FLAGGED, 0) for each in found)
     lost_text = (
-        f"{failed:,} trajectories and labels failed or were kept out."
+        f"{failed:,} trajectories and labels failed or were excluded."
         if failed
         else f"Nothing failed, but {flagged:,} labels were flagged."
         if flagged
@@ -280,8 +280,8 @@ def _outliers(reader: Reader) -> list[dict[str, Any]]:
     rows.sort(key=lambda row: -abs(row[3] or 0))
     return [
         {
-            "title": "Furthest apart at the two levels",
-            "heads": ["snapshot", "level", "formula", "difference, less the median (eV/atom)", "verdict"],
+            "title": "Largest differences between the two levels",
+            "heads": ["snapshot", "level", "formula", "difference minus the median (eV/atom)", "verdict"],
             "rows": [row for row in rows if row[1] == reader.levels[0]][:10]
             if len(reader.levels) > 1
             else [],
@@ -310,7 +310,7 @@ def _trouble(reader: Reader) -> list[dict[str, Any]]:
             "empty": "No rule was triggered.",
         },
         {
-            "title": "Corrections that were made to calculations",
+            "title": "Corrections of calculations",
             "heads": ["level", "correction", "labels"],
             "rows": [(*key, n) for key, n in made.most_common(_TABLE_ROWS)],
             "empty": "None was needed.",
@@ -346,7 +346,7 @@ def _advice(
         reasons = " ".join(f"--reason {reason}" for reason in again)
         advice.append(
             {
-                "text": "Some labels failed for what a machine did, and are worth another try:",
+                "text": "Some labels failed because of the machine, and are worth another attempt:",
                 "command": f"pesatlas retry {reasons}",
             }
         )
@@ -359,10 +359,10 @@ def _advice(
             }
         )
     advice += [
-        {"text": "The story of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
+        {"text": "The history of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
         {
-            "text": f"To train on: {RESULTS}/{folder_of('export')}/. What to say of the dataset, and how to "
-            f"cite it: {path_of('card_page')}.",
+            "text": f"To train on: {RESULTS}/{folder_of('export')}/. Description and citation of the dataset: "
+            f"{path_of('card_page')}.",
             "command": "",
         },
         {"text": "A copy that never changes, to publish:", "command": "pesatlas release 2026.1"},

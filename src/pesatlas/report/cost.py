@@ -109,17 +109,17 @@ def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | 
     """Return the expected cost and benefit of the next thousand picks."""
     label = next((cost for cost in found if cost.stage == "label"), None)
     if label is None or not picks or not label.core_h:
-        return "What labels cost was not measured in this campaign."
+        return "The cost of labels was not measured in this campaign."
     thousand = format_hours(label.core_h / picks * 1000)
     each = format_hours(label.core_h / max(labels, 1))
     brings = (
-        f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last "
-        "ones."
+        "At the current rate they would reduce the mean distance from atoms of the pool to the nearest pick "
+        f"by {100 * gain:.1f} %."
         if gain is not None
-        else "What they would bring cannot be told from so few."
+        else "Their benefit cannot be estimated from so few."
     )
     return (
-        f"A thousand picks more, at all levels, would take {thousand} on all cores ({each} a label so far). "
+        f"A thousand more picks, at all levels, would take {thousand} on all cores ({each} a label so far). "
         f"{brings}"
     )
 
@@ -169,7 +169,7 @@ def _label_time(labels: Data, levels: list[str]) -> Figure:
         "label_time",
         "Time of a label",
         f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are "
-        "logarithmic; DFT goes up as a power of two to three.",
+        "logarithmic; the cost of DFT grows with a power of two to three.",
         "labels",
         shown("dataset"),
         "SELECT level, n_atoms, wall_s FROM dataset",
