@@ -85,7 +85,7 @@ class MatglPotential(EdgePotential):
 def _refuse_others(saved: Any, name: str) -> None:
     if not isinstance(saved, Saved):
         raise UserError(
-            f"{name} is no potential but a {type(saved).__name__}, which predicts properties. Choose a "
+            f"{name} is not a potential but a {type(saved).__name__}, which predicts properties. Choose a "
             "potential (PES)."
         )
     model = saved.model
@@ -104,6 +104,6 @@ def _refuse_others(saved: Any, name: str) -> None:
     reasons = [what for what, present in unsupported.items() if present]
     if reasons:
         raise UserError(
-            f"{name} has {' and '.join(reasons)}, which batched evaluation does not cover. Choose a plain "
+            f"{name} has {' and '.join(reasons)}, which batched evaluation does not support. Choose a plain "
             "potential."
         )

@@ -49,8 +49,8 @@ class Options(Section):
     def _keyed(self) -> Self:
         if self.older_convention and self.sha256 is None:
             raise ValueError(
-                "older_convention is a statement about certain weights: give their sha256 too "
-                "(`sha256sum model.json model.pt state.pt | sha256sum` in their folder)"
+                "older_convention applies to specific weights: give their sha256 too (`sha256sum model.json "
+                "model.pt state.pt | sha256sum` in their folder)"
             )
         return self
 
@@ -115,8 +115,8 @@ def check(options: Options) -> None:
     missing = missing_files(options.path)
     if missing:
         raise UserError(
-            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a "
-            "model in."
+            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder in which matgl saved "
+            "a model."
         )
 
 
