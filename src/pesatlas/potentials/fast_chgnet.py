@@ -194,7 +194,8 @@ def find_angles(graph: Graph, lengths: torch.Tensor, cutoff_A: float) -> Angles:
     centres = torch.cat([graph.sources.index_select(0, close), graph.targets.index_select(0, close)])
     order = torch.argsort(centres, stable=True)
     centres = centres[order]
-    counts = torch.bincount(centres, minlength=len(graph.numbers))
+    # not bincount, for which a GPU stops
+    counts = torch.zeros_like(graph.numbers).index_add_(0, centres, torch.ones_like(centres))
     ends = counts.cumsum(0).index_select(0, centres)
     places = torch.arange(2 * n_close, device=close.device)
     later = ends - places - 1
