@@ -14,7 +14,7 @@ import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,15 @@ class Structures(NamedTuple):
     numbers: NDArray[np.int64]
     positions: Floats
     cells: Floats
+
+    def halves(self) -> tuple[Self, Self]:
+        """Return the first half of the structures, and the second."""
+        k = len(self.n_atoms) // 2
+        atom = int(self.n_atoms[:k].sum())
+        return (
+            type(self)(self.n_atoms[:k], self.numbers[:atom], self.positions[:atom], self.cells[:k]),
+            type(self)(self.n_atoms[k:], self.numbers[atom:], self.positions[atom:], self.cells[k:]),
+        )
 
 
 @dataclass

@@ -277,12 +277,8 @@ class Worker:
             return {"error": "contract", "message": str(error)}
         except Exception as error:
             traceback.print_exc()
-            text = str(error)
-            full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            full = full or any(
-                words in text for words in ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
-            )
-            return {"error": "memory" if full else "failed", "message": f"{type(error).__name__}: {text}"}
+            kind = "memory" if _is_out_of_memory(error) else "failed"
+            return {"error": kind, "message": f"{type(error).__name__}: {error}"}
         return found
 
     def do_describe(self, loader: str) -> dict[str, Any]:
@@ -371,9 +367,11 @@ class Worker:
         for k, own, each in self._model.structures(view):
             try:
                 found = self._describe(each)
-            except (ContractError, MemoryError):
+            except ContractError:
                 raise
             except Exception as error:
+                if _is_out_of_memory(error):
+                    raise
                 failed[k] = f"{type(error).__name__}: {error}"
                 view["features"][own] = float("nan")
                 continue
@@ -393,6 +391,13 @@ class Worker:
         if self._map is None or len(self._map) < size:
             self._map = mmap.mmap(self._memory, 0)
         return self._map
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        words in f"{type(error).__name__}: {error}"
+        for words in ("OutOfMemoryError", "out of memory", "can't allocate memory", "RESOURCE_EXHAUSTED")
+    )
 
 
 def _limit_threads(threads: int) -> None:
