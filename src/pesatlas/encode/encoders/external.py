@@ -30,15 +30,16 @@ class Options(WorkerOptions):
         pattern=rf"^[A-Za-z_]\w*$|{LOADER}",
         max_length=200,
         description="method of the calculator that takes atoms and returns a vector (d) for each, e.g. "
-        "get_descriptors of mace; or module:callable, which takes the calculator and atoms. The vectors must not "
-        "change when the crystal is turned",
+        "get_descriptors of mace; or module:callable, which takes the calculator and atoms. The vectors must "
+        "not change when the crystal is turned",
     )
 
 
 class ExternalEncoder:
     """Vectors of atoms as a worker gives them.
 
-    The vector of a structure is their mean, so that a supercell has that of its unit cell. What is wreckage, and what the model fails on, has NaN: such frames are never picked.
+    The vector of a structure is their mean, so that a supercell has that of its unit cell. What is wreckage,
+    and what the model fails on, has NaN: such frames are never picked.
     """
 
     def __init__(self, options: Options, identity: Identity, device: str) -> None:

@@ -131,7 +131,7 @@ class Client:
 
     @cached_property
     def loaded(self) -> dict[str, Any]:
-        """What the worker tells of its model: ``elements`` (or None), ``batched``, ``read`` (files)."""
+        """Answer of the worker about its model: ``elements`` (or None), ``batched``, ``read`` (files)."""
         self._running()
         return self._told
 
@@ -159,7 +159,7 @@ class Client:
         return int(self._ask({"do": "width", "numbers": numbers})["width"])
 
     def features(self, given: Structures, width: int) -> tuple[Floats, dict[int, str]]:
-        """Features (N, d) of atoms, and the reasons of structures without, by place; raises as ``evaluate``."""
+        """Features (N, d) of atoms, and reasons of structures without, by place; raises as ``evaluate``."""
         sizes = {"structures": len(given.n_atoms), "atoms": len(given.numbers)}
         view = self._filled(worker.bytes_of(**sizes, features=width), given, width)
         told = self._ask({"do": "features", **sizes, "width": width})
@@ -202,7 +202,8 @@ class Client:
             log.warning("the worker of %s died: %s", self.who, error)
             if self._deaths >= _MOST_DEATHS:
                 raise UserError(
-                    f"The worker of {self.who} died {self._deaths} times in a row, whatever it was asked: {error}"
+                    f"The worker of {self.who} died {self._deaths} times in a row, whatever it was asked: "
+                    f"{error}"
                 ) from None
             raise
         self._deaths = 0
@@ -243,8 +244,8 @@ class Client:
         message = f"{self._options.loader}: {answer['message']}"
         if kind == "contract" or (loading and kind != "memory"):
             raise UserError(
-                f"{self.who} cannot be used: {answer['message']}. See loader and arguments of the potential or "
-                "encoder of kind external."
+                f"{self.who} cannot be used: {answer['message']}. See loader and arguments of the potential "
+                "or encoder of kind external."
             )
         raise MemoryError(message) if kind == "memory" else RuntimeError(message)
 
