@@ -10,6 +10,7 @@ import yaml
 
 import pesatlas
 from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.account import accounts, exported_verdicts
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, identifier
 from pesatlas.campaign.domain_summary import count_by_domain
@@ -70,6 +71,9 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "doi": settings.doi,
         "authors": [author.model_dump() for author in settings.authors],
         "levels": {level: _level(atlas, level) for level in atlas.levels},
+        "account": {
+            each.level: each.sentence(exported_verdicts(manifest)) for each in accounts(atlas.root, manifest)
+        },
         "elements": _elements(atlas),
         "domains": count_by_domain(atlas.root, manifest),
         "splits": {
