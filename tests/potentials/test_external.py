@@ -1,4 +1,4 @@
-"""Potentials in another environment: what goes wrong there is told, survived, and of the right structure alone.
+"""Potentials in another environment: what goes wrong there is told, survived, and of one structure alone.
 
 The other environment is this one; tests/potentials/test_interface.py has what every potential keeps.
 """
