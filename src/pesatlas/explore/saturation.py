@@ -74,15 +74,15 @@ class Saturation:
 
     def is_over(self, run: Running[Trajectory]) -> bool:
         """Whether a trajectory, whose last frame was just taken, shows nothing new any more."""
-        frames = len(run.frames)
-        if (frames - 1) % self._block:
+        taken = len(run.frames)
+        if taken % self._block:
             return False
         self.look(run)
-        first = -(-run.trajectory.ramp_steps // run.trajectory.frame_steps)
-        if frames - 1 < first + self._shortest:
+        of_ramps = -(-run.trajectory.ramp_steps // run.trajectory.frame_steps)
+        if taken < of_ramps + self._shortest:
             return False
-        last = max((i for i, frame in enumerate(run.frames) if frame[OPENED]), default=0)
-        return frames - 1 - max(last, first) >= self._patience
+        opened = max((i for i, frame in enumerate(run.frames, start=1) if frame[OPENED]), default=0)
+        return taken - max(opened, of_ramps) >= self._patience
 
     def look(self, run: Running[Trajectory]) -> None:
         """Describe the frames that were not yet, and count the atoms in each that are new."""
