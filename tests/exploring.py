@@ -77,7 +77,7 @@ def argon_rows():
 SATURATED = {
     "length_ps": 0.48,
     "frame_interval_ps": 0.016,
-    "stop": {"kind": "saturated", "patience_ps": 0.128, "min_length_ps": 0.16, "threshold": 0.006},
+    "stop": {"kind": "saturated", "min_length_ps": 0.16, "atoms": 0.006, "structures": 0.005},
 }
 """Settings with which some trajectories of argon end early, and some do not."""
 

@@ -50,11 +50,11 @@ def test_each_trajectory_says_why_and_when_it_ended(uninterrupted):
         assert end["length_ps"] == pytest.approx(frames[-1]["time_fs"] / 1000)
         assert end["longest_steps"] == 120
         assert (end["steps"] < 120) == (end["ended"] == "saturated")
-        assert 1 <= end["frames_with_new_atoms"] <= end["frames"]
+        assert 1 <= end["new_frames"] <= end["frames"]
         if end["ended"] == "saturated":
-            # its patience, and the shortest length
-            assert end["length_ps"] >= max(0.16, end["last_new_atom_ps"] + 0.128) - 1e-9
-            assert end["detail"] == f"no atom was new after step {round(end['last_new_atom_ps'] * 250)}"
+            # the second half of its time, and the shortest length
+            assert end["length_ps"] >= max(0.16, 2 * end["last_new_ps"]) - 1e-9
+            assert end["detail"] == f"nothing was new after step {round(end['last_new_ps'] * 250)}"
     described = set(features["snapshot_id"].to_pylist())
     assert described == {name for name in snapshots["snapshot_id"].to_pylist() if ":equilibrium:" not in name}
 
@@ -143,8 +143,9 @@ def test_what_ended_is_found_by_rule_and_encoder(tmp_path, uninterrupted):
 
     for changes in (
         {"encoder": Retrained()},
-        {"stop": {**SATURATED["stop"], "threshold": 0.0061}},
-        {"stop": {**SATURATED["stop"], "patience_ps": 0.064}},
+        {"stop": {**SATURATED["stop"], "atoms": 0.0061}},
+        {"stop": {**SATURATED["stop"], "structures": 0.0051}},
+        {"stop": {**SATURATED["stop"], "patience": 0.4}},
         {"stop": {**SATURATED["stop"], "min_length_ps": 0.32}},
     ):
         again, ends = moved(**changes)
@@ -156,7 +157,9 @@ def test_ramps_are_gone_through(tmp_path):
     numbers, cell, positions = LennardJones().crystal(1, 5.3)
     hot = Condition("ramp", 60.0, 0.0, ramp=(Segment(20.0, 60.0, 0.32),))
     row = structure_row("r1", (numbers, cell, positions), conditions=(hot,))
-    _, ends, _ = judged(tmp_path, LennardJones(), [row], stop={**SATURATED["stop"], "threshold": 5.0})
+    _, ends, _ = judged(
+        tmp_path, LennardJones(), [row], stop={**SATURATED["stop"], "atoms": 5.0, "structures": 5.0}
+    )
     (end,) = ends.to_pylist()
     assert end["ended"] == "saturated"
     assert end["length_ps"] == pytest.approx(0.32 + 0.16, abs=0.064)
@@ -167,7 +170,7 @@ def test_a_failure_says_so_and_keeps_its_frames_and_features(tmp_path):
         tmp_path,
         LennardJones(),
         abort={"max_volume_ratio": 1.02},
-        stop={**SATURATED["stop"], "threshold": 0.004},
+        stop={**SATURATED["stop"], "atoms": 0.004},
     )
     failed = [end for end in ends.to_pylist() if end["ended"] == "exploded_volume"]
     assert failed
@@ -184,7 +187,7 @@ def test_frames_without_finite_features_are_not_new(tmp_path):
 
     # the made-up crystals keep a few finite atoms, those of other elements
     _, ends, features = judged(tmp_path, LennardJones(), encoder=Blind())
-    assert set(ends["frames_with_new_atoms"].to_pylist()) == {0}
+    assert set(ends["new_frames"].to_pylist()) == {0}
     assert len(features) == sum(ends["frames"].to_pylist())
 
 
@@ -209,10 +212,11 @@ def test_an_encoder_that_tells_nothing_apart(tmp_path):
 @pytest.mark.parametrize(
     ("stop", "said"),
     [
-        ({"patience_ps": 0.016}, r"stop\.patience_ps: 0\.016 ps is less than 4 frames"),
+        ({"min_length_ps": 0.016}, r"stop\.min_length_ps: 0\.016 ps is less than 4 frames"),
         ({"min_length_ps": 9.0}, r"stop\.min_length_ps: 9 ps is more than length_ps"),
-        ({"patience_ps": 9.0}, r"stop\.patience_ps: 9 ps is more than length_ps"),
-        ({"threshold": 0.0}, "greater than 0"),
+        ({"patience": 1.0}, "less than 1"),
+        ({"atoms": 0.0}, "greater than 0"),
+        ({"structures": -1.0}, "greater than 0"),
         ({"kind": "tired"}, "fixed.*saturated"),
         ({"encoder": {"kind": "none"}}, "does not match any of the expected tags"),
     ],
