@@ -1,7 +1,7 @@
 """Trajectories that end when they show nothing new against full ones, and against fixed lengths.
 
     python benchmarks/adaptive_recording.py FOLDER
-    python benchmarks/adaptive.py FOLDER [--thresholds 0.05 0.03 0.02 0.015] [--figure docs/images/adaptive.svg]
+    python benchmarks/adaptive.py FOLDER [--figure docs/images/saturation.svg]
 
 A trajectory that ends early is the beginning of a full one, so that every rule can be tried on one recording.
 Of each pool (full, saturated, and fixed lengths of as many steps·atoms) as many frames are selected as the

@@ -10,7 +10,7 @@ import numpy as np
 
 from known_thermodynamics import LennardJones
 from pesatlas.config.explore import Explore
-from pesatlas.explore.explore_batch import Judged, explore_batch
+from pesatlas.explore.explore_batch import Endings, explore_batch
 from pesatlas.explore.saturation import Saturation
 from pesatlas.storage.store import Store
 from pesatlas.structures.crystal import Condition
@@ -126,7 +126,7 @@ def explore(
 ):
     """Explore ``rows`` in ``folder``; return the tables snapshots and failures.
 
-    With an encoder, trajectories end when they are saturated: see ``judged``.
+    With an encoder, trajectories end when they are saturated: see ``to_saturation``.
     """
     folder = Path(folder)
     section = Explore(**{**SHORT, **settings})
@@ -144,13 +144,13 @@ def explore(
         snapshots=snapshots,
         failures=failures,
         work=folder / "work",
-        judged=by
-        and Judged(by, folder / out / f"ends-{batch:05d}.parquet", folder / out / "features.parquet"),
+        endings=by
+        and Endings(by, folder / out / f"ends-{batch:05d}.parquet", folder / out / "features.parquet"),
     )
     return read_table(snapshots, "snapshots"), read_table(failures, "failures")
 
 
-def judged(folder, *args, out="out", **kwargs):
+def to_saturation(folder, *args, out="out", **kwargs):
     """Explore as ``explore`` does, to saturation; return snapshots, how trajectories ended, and features."""
     kwargs = {"encoder": Shells(), **SATURATED, **kwargs}
     snapshots, _ = explore(folder, *args, out=out, **kwargs)

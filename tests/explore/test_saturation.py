@@ -11,8 +11,8 @@ from exploring import (
     Shells,
     argon_rows,
     explore,
-    judged,
     structure_row,
+    to_saturation,
 )
 from known_thermodynamics import LennardJones
 from pesatlas.errors import UserError
@@ -33,7 +33,7 @@ def name_of(end):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return judged(tmp_path_factory.mktemp("uninterrupted"), Gregarious())
+    return to_saturation(tmp_path_factory.mktemp("uninterrupted"), Gregarious())
 
 
 def test_each_trajectory_says_why_and_when_it_ended(uninterrupted):
@@ -62,7 +62,7 @@ def test_each_trajectory_says_why_and_when_it_ended(uninterrupted):
 def test_a_trajectory_that_ends_early_is_the_beginning_of_one_that_does_not(tmp_path):
     # a potential that does not mind who is evaluated together, for the others go on longer
     full, _ = explore(tmp_path, LennardJones(), out="full", **FIXED)
-    snapshots, ends, _ = judged(tmp_path, LennardJones())
+    snapshots, ends, _ = to_saturation(tmp_path, LennardJones())
     for end in ends.to_pylist():
         mine, whole = (rows_of(table, name_of(end)) for table in (snapshots, full))
         assert len(whole) == 30
@@ -70,13 +70,13 @@ def test_a_trajectory_that_ends_early_is_the_beginning_of_one_that_does_not(tmp_
 
 
 def test_neither_neighbours_nor_order_count(tmp_path):
-    snapshots, ends, features = judged(tmp_path, LennardJones(), store="one")
-    again = judged(tmp_path, LennardJones(), argon_rows()[::-1], store="two", max_atoms_in_memory=9)
+    snapshots, ends, features = to_saturation(tmp_path, LennardJones(), store="one")
+    again = to_saturation(tmp_path, LennardJones(), argon_rows()[::-1], store="two", max_atoms_in_memory=9)
     assert again[0].equals(snapshots)
     assert again[1].equals(ends)
     assert again[2].equals(features)
     for i, row in enumerate(argon_rows()):
-        alone, _, vectors = judged(tmp_path, LennardJones(), [row], store=f"alone-{i}")
+        alone, _, vectors = to_saturation(tmp_path, LennardJones(), [row], store=f"alone-{i}")
         name = f"{row['structure_id']}:{row['variant']}:{row['conditions'][0]['condition']}"
         assert rows_of(alone, name) == rows_of(snapshots, name)
         assert rows_of(vectors, name) == rows_of(features, name)
@@ -85,8 +85,8 @@ def test_neither_neighbours_nor_order_count(tmp_path):
 @pytest.mark.parametrize("lives", [0, 1, 40, 83, 121, 150])
 def test_killed_in_the_potential(tmp_path, uninterrupted, lives):
     with pytest.raises(Interrupted):
-        judged(tmp_path, Mortal(lives), checkpoint_interval_s=0)
-    for found, expected in zip(judged(tmp_path, Gregarious()), uninterrupted, strict=True):
+        to_saturation(tmp_path, Mortal(lives), checkpoint_interval_s=0)
+    for found, expected in zip(to_saturation(tmp_path, Gregarious()), uninterrupted, strict=True):
         assert found.equals(expected)
 
 
@@ -98,7 +98,7 @@ def test_killed_in_the_encoder_again_and_again(tmp_path, uninterrupted, interval
     while True:
         encoder = Shells(lives)
         try:
-            found = judged(tmp_path, Gregarious(), encoder=encoder, checkpoint_interval_s=interval)
+            found = to_saturation(tmp_path, Gregarious(), encoder=encoder, checkpoint_interval_s=interval)
             break
         except Interrupted:
             deaths += 1
@@ -113,9 +113,9 @@ def test_frames_of_a_checkpoint_are_not_encoded_again(tmp_path, uninterrupted):
     made_up = Shells()
     Saturation(settings(), made_up)
     with pytest.raises(Interrupted):
-        judged(tmp_path, Mortal(60), checkpoint_interval_s=0)
+        to_saturation(tmp_path, Mortal(60), checkpoint_interval_s=0)
     encoder = Shells()
-    judged(tmp_path, Gregarious(), encoder=encoder)
+    to_saturation(tmp_path, Gregarious(), encoder=encoder)
     later = encoder.asked - made_up.asked
     assert 0 < later < len(uninterrupted[2]) - 20
 
@@ -127,9 +127,9 @@ def settings(**stop):
 
 
 def test_what_ended_is_found_by_rule_and_encoder(tmp_path, uninterrupted):
-    judged(tmp_path, Gregarious())
+    to_saturation(tmp_path, Gregarious())
     potential = Gregarious()
-    found = judged(tmp_path, potential)
+    found = to_saturation(tmp_path, potential)
     assert potential.evaluated == 0
     assert found[0].equals(uninterrupted[0])
 
@@ -138,7 +138,7 @@ def test_what_ended_is_found_by_rule_and_encoder(tmp_path, uninterrupted):
 
     def moved(**changes):
         potential = Gregarious()
-        _, ends, _ = judged(tmp_path, potential, **changes)
+        _, ends, _ = to_saturation(tmp_path, potential, **changes)
         return potential.evaluated > 0, ends
 
     for changes in (
@@ -157,7 +157,7 @@ def test_ramps_are_gone_through(tmp_path):
     numbers, cell, positions = LennardJones().crystal(1, 5.3)
     hot = Condition("ramp", 60.0, 0.0, ramp=(Segment(20.0, 60.0, 0.32),))
     row = structure_row("r1", (numbers, cell, positions), conditions=(hot,))
-    _, ends, _ = judged(
+    _, ends, _ = to_saturation(
         tmp_path, LennardJones(), [row], stop={**SATURATED["stop"], "atoms": 5.0, "structures": 5.0}
     )
     (end,) = ends.to_pylist()
@@ -166,7 +166,7 @@ def test_ramps_are_gone_through(tmp_path):
 
 
 def test_a_failure_says_so_and_keeps_its_frames_and_features(tmp_path):
-    snapshots, ends, features = judged(
+    snapshots, ends, features = to_saturation(
         tmp_path,
         LennardJones(),
         abort={"max_volume_ratio": 1.02},
@@ -186,7 +186,7 @@ def test_frames_without_finite_features_are_not_new(tmp_path):
             return structures, atoms * np.where(abs(atoms[:, 4:] - 2.2) < 0.6, np.nan, 1)
 
     # the made-up crystals keep a few finite atoms, those of other elements
-    _, ends, features = judged(tmp_path, LennardJones(), encoder=Blind())
+    _, ends, features = to_saturation(tmp_path, LennardJones(), encoder=Blind())
     assert set(ends["new_frames"].to_pylist()) == {0}
     assert len(features) == sum(ends["frames"].to_pylist())
 
@@ -196,7 +196,7 @@ def test_an_element_that_the_encoder_does_not_know(tmp_path):
         elements = frozenset({10, 36})
 
     with pytest.raises(UserError, match=r"shells/1 does not know.*\[18\].*explore\.stop\.encoder"):
-        judged(tmp_path, LennardJones(), encoder=Neonless())
+        to_saturation(tmp_path, LennardJones(), encoder=Neonless())
 
 
 def test_an_encoder_that_tells_nothing_apart(tmp_path):
@@ -206,7 +206,7 @@ def test_an_encoder_that_tells_nothing_apart(tmp_path):
             return structures * 0, atoms * 0
 
     with pytest.raises(UserError, match="same features"):
-        judged(tmp_path, LennardJones(), encoder=Same())
+        to_saturation(tmp_path, LennardJones(), encoder=Same())
 
 
 @pytest.mark.parametrize(

@@ -229,8 +229,8 @@ class Explore(Section):
             )
         if shortest > self.length_ps:
             raise ValueError(
-                f"stop.min_length_ps: {shortest:g} ps is more than length_ps, {self.length_ps:g} ps, which no "
-                "trajectory exceeds: none would end early; make it shorter, or length_ps longer"
+                f"stop.min_length_ps: {shortest:g} ps is more than length_ps, {self.length_ps:g} ps, which "
+                "no trajectory exceeds: none would end early; make it shorter, or length_ps longer"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Which frames of a trajectory are new to it, and whether it goes on.
+"""New frames of a trajectory, and its end when there are none.
 
 A frame is new if its structure, or an atom of it, is further than a threshold from all that were new before.
 A trajectory is over when none was in the last part of its time. That part grows with the time, for what
@@ -68,12 +68,13 @@ class Saturation:
             if unknown := sorted(set(each.numbers.tolist()) - self.encoder.elements):
                 raise UserError(
                     f"{each.name}: the encoder {self.encoder.name} does not know the element(s) with atomic "
-                    f"number {unknown}. Choose another in explore.stop.encoder, or leave these structures out."
+                    f"number {unknown}. Choose another in explore.stop.encoder, or leave these structures "
+                    "out."
                 )
 
     @staticmethod
     def begin(frame: Frame) -> None:
-        """Mark a frame that was just taken as one that is to be judged."""
+        """Mark a frame that was just taken as one that is to be described."""
         frame |= dict.fromkeys((STRUCTURE, ATOMS, NEW))
 
     def is_over(self, run: Running[Trajectory]) -> bool:
@@ -108,7 +109,7 @@ class Saturation:
         seen = self._seen.get(run.trajectory.key)
         if seen is None:
             seen = self._seen[run.trajectory.key] = _Seen(self._metric, self._thresholds)
-            # of a resumed trajectory: what it has seen before
+            # of a resumed trajectory: what it has shown before
             for frame in run.frames:
                 if frame[NEW] is not None:
                     seen.add(frame[STRUCTURE], frame[ATOMS].reshape(len(numbers), -1))
@@ -129,7 +130,7 @@ class Saturation:
 
 
 class _Seen:
-    """What a trajectory has shown that was new when it came.
+    """Structures and atoms of a trajectory that were new when they came.
 
     Not all that it has shown: frames follow each other so closely that an atom on its way to another place is
     always near where it just was, and would never be new.

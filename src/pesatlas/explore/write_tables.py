@@ -116,7 +116,7 @@ def _snapshot_rows(outcome: Outcome, potential: Potential) -> pa.Table:
     return pa.table(columns, schema=SCHEMAS["snapshots"])
 
 
-def write_judged(
+def write_ends(
     outcomes: Iterable[Outcome],
     *,
     encoder: Encoder,
