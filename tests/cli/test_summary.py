@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pesatlas.campaign.layout import below
 from pesatlas.report.summary import summary
 from pesatlas.tables import FailureReason, write_table
 from pesatlas.tables.failures import failure_row
@@ -29,7 +30,7 @@ def results(tmp_path, monkeypatch):
 
 
 def test_it_tells_what_came_of_it_and_where_it_is(results):
-    (results / "report.html").touch()
+    below(results, "report").touch()
     (results / "exports" / "mace").mkdir(parents=True)
     (results / "exports" / "mace" / "export.json").touch()
     lines = shown(results)
@@ -39,7 +40,7 @@ def test_it_tells_what_came_of_it_and_where_it_is(results):
         "structures 2 of 3 read",
         "snapshots 6 of which 0 equilibrium crystals",
         "selected 4 of 6",
-        "dataset pbe 4 of 4 selected",
+        "exported pbe 4 of 4 selected",
         "structures - unreadable 1",
         "dataset results/dataset/r2scan/",
         "to train on results/exports/: mace",
@@ -52,12 +53,14 @@ def test_it_tells_what_came_of_it_and_where_it_is(results):
 
 
 def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results):
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     for entry in manifest["files"]:
         if entry["file"] == "labels/00001.parquet":
             entry["counts"]["failed_r2scan"] = 2
         if entry["file"] == "dataset/pbe/part-00000.parquet":
-            entry["counts"] |= {"flagged": 3, "quarantined": 1}
+            entry["counts"] |= {"accepted": 0, "flagged": 3, "quarantined": 1}
+        if entry["file"] == "dataset/r2scan/part-00000.parquet":
+            entry["counts"]["accepted"] = 2
         if entry["file"] == "failures/label/00001.parquet":
             rows = [
                 failure_row("label", f"s{i}", "s", FailureReason.TIMEOUT, "", level="r2scan")
@@ -65,10 +68,10 @@ def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results
             ]
             write_table(results / entry["file"], "failures", rows, "x")
             entry["rows"] = 2
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
     told = [" ".join(line.split()) for line in shown(results)]
-    assert "dataset pbe 4 of 4 selected; 3 flagged, 1 in quarantine" in told
-    assert "dataset r2scan 4 of 4 selected; 2 failed" in told
+    assert "exported pbe 0 of 4 selected: 3 flagged, 1 quarantined" in told
+    assert "exported r2scan 2 of 4 selected: 2 failed (timeout 2)" in told
     assert "label r2scan timeout 2" in told
     assert any("`pesatlas retry`" in line for line in told)
 
@@ -77,7 +80,7 @@ def test_crystals_read_with_warnings_are_counted_and_the_kinds_told(results):
     from pesatlas.tables import read_table
 
     assert not any("warnings" in line for line in shown(results))
-    path = results / "structures.parquet"
+    path = below(results, "structures")
     rows = read_table(path, "structures").to_pylist()
     first = {row["structure_id"] for row in rows[:1]}
     for row in rows:

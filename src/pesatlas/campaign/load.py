@@ -41,7 +41,7 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(
-            f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'."
+            f"{path} contains no configuration: expected sections such as 'structures:' and 'explore:'."
         )
     for section, name, former in _former_names(raw):
         log.warning(
@@ -128,10 +128,10 @@ def _check_round(campaign: Campaign) -> list[str]:
         policy: Any = campaign.select.policy
         if policy.kind != "disagree":
             return []
-        wrong = "only a round after the first has a committee that could disagree"
+        wrong = "only rounds after the first have a committee"
         return [
             (
-                f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas "
+                f"  - select.policy (disagree): {wrong}. Use cover, or add a section `round`, as `pesatlas "
                 "config new --previous` does."
             )
         ]
@@ -156,6 +156,10 @@ def _check_elements(campaign: Campaign) -> list[str]:
         base: Any = campaign.train.base
         known["train.base"] = lambda: plugins.find(plugins.EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
+    if _must_load_for_elements(getattr(backend, "potential", None)):
+        del known[f"label.backend ({backend.kind})"]
+    if _must_load_for_elements(potential):
+        del known[f"explore.potential ({potential.kind})"]
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
             numbers = elements()
@@ -169,6 +173,15 @@ def _check_elements(campaign: Campaign) -> list[str]:
             if atomic_number(symbol) not in numbers
         ]
     return problems
+
+
+def _must_load_for_elements(potential: Any) -> bool:
+    """Whether only the loaded potential knows its elements: prepare_structures asks it, no configuration."""
+    kind = getattr(potential, "kind", None)
+    if kind is None:
+        return False
+    ask = getattr(plugins.find(plugins.EXTENSIONS["explore.potential"], kind), "must_load_for_elements", None)
+    return bool(ask and ask(potential))
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -3,6 +3,10 @@
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "init": (
+        ("pesatlas init cells/", "a folder of CIF, POSCAR, ..."),
+        ("pesatlas init 'cells/*.cif' --backend vasp --budget 5000 --gpu-hours 20", ""),
+    ),
     "run": (
         ("pesatlas run -n", "what would be done"),
         ("pesatlas run", "run or resume"),
@@ -53,6 +57,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ('pesatlas query "DESCRIBE dataset"', "its columns"),
         ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
         ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
+    ),
+    "failures": (
+        ("pesatlas failures", ""),
+        ("pesatlas failures --reason timeout --to timeouts.csv", ""),
     ),
     "explain": (("pesatlas explain mp-149:unit:300K-0.0001GPa:500", ""),),
     "reproduce": (("pesatlas reproduce mp-149:unit:300K-0.0001GPa:500 --to again", ""),),

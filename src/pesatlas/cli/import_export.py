@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
+from pesatlas.campaign.account import accounts, flagged_sentence
+from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
 from pesatlas.config import plugins
 from pesatlas.dataset.export import export_dataset, formats
@@ -24,8 +27,14 @@ def export(results: Path, kind: str, folder: Path | None, console: Console, *, f
     if kind not in formats():
         raise UserError(f"there is no export '{kind}'. Choose one of: {', '.join(formats())}.")
     where = folder or below(results, "export", format=kind).parent
-    files = export_dataset(results, kind, where, verdicts=["accepted", *(["flagged"] if flagged else [])])
+    verdicts = ["accepted", *(["flagged"] if flagged else [])]
+    files = export_dataset(results, kind, where, verdicts=verdicts)
     console.print(f"[green]{len(files)} files in {where}[/green]")
+    found = accounts(results, read_campaign_manifest(results))
+    for account in found:
+        console.print(f"{account.level}: {escape(account.sentence(verdicts))}")
+    if left_out := flagged_sentence(found, verdicts):
+        console.print(f"[yellow]{escape(left_out)}[/yellow]")
 
 
 def import_(
@@ -60,7 +69,9 @@ def import_(
     if len(paths) > 1:
         raise UserError(f"{', '.join(paths)}: import datasets one by one, each into a table of its own.")
     if version is not None:
-        raise UserError(f"--vasp-version {version}: {path} is a dataset, which does not tell it.")
+        raise UserError(
+            f"--vasp-version {version}: {path} is a dataset, which does not contain the version of VASP."
+        )
     where = table or Path("results") / "imported" / f"{path.name.split('.')[0]}.parquet"
     rows = import_dataset(path, level, where, kind)
     console.print(f"[green]{rows} rows in {where}[/green]")

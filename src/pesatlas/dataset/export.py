@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
+from pesatlas.campaign.account import accounts
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
@@ -69,7 +70,9 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder to write to.")
     if folder.exists() and any(folder.iterdir()) and not _is_ours(folder, kind):
-        raise UserError(f"{folder} holds files that are no export in the form {kind}. Name another folder.")
+        raise UserError(
+            f"{folder} contains files that are not an export in the format {kind}. Name another folder."
+        )
     shutil.rmtree(folder, ignore_errors=True)
     # before anything else: what is killed half-way is known as ours
     write_text(folder / MARK, kind)
@@ -86,9 +89,12 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         remarks += [empty_sentence(source.level, empty)] if empty else []
         if hasattr(module, "remarks"):
             remarks += [f"{source.level}: {remark}" for remark in module.remarks(source)]
+    told = [f"{account.level}: {account.sentence(verdicts)}" for account in accounts(results, manifest)]
+    if not any(sum(counts.values()) for counts in rows.values()):
+        remarks.append("this export has no rows: no label has a verdict that it takes")
     for remark in remarks:
         log.warning("%s", remark)
-    files.append(_write_readme(folder, kind, sources, rows, remarks))
+    files.append(_write_readme(folder, kind, sources, rows, remarks, told))
     record = {
         "format": kind,
         "campaign": manifest["campaign"],
@@ -96,6 +102,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "caveats": caveats(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
+        "account": told,
         "remarks": remarks,
         "identifier": identifier(manifest),
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
@@ -156,6 +163,7 @@ def _write_readme(
     sources: Sequence[Source],
     rows: dict[str, dict[str, int]],
     remarks: Sequence[str],
+    told: Sequence[str],
 ) -> Path:
     """Write what the export holds and what to know of it.
 
@@ -169,6 +177,7 @@ def _write_readme(
         "rows": rows,
         "splits": SPLITS,
         "remarks": remarks,
+        "told": told,
     }
     write_text(path, render(_TEMPLATE, values))
     return path

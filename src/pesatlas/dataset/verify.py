@@ -10,7 +10,6 @@ from pesatlas.campaign.dataset_state import other_states
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import Results
 from pesatlas.campaign.load import load_campaign
-from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
 from pesatlas.dataset.label_trace import check_against_labels
@@ -21,6 +20,7 @@ from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.schemas import SCHEMA_VERSION
+from pesatlas.tables.verdicts import QUARANTINED
 
 SHOWN = 20
 """Of each kind of problem; more are counted."""
@@ -55,8 +55,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
         return problems
     if any(_lacks_columns(root, entry) for entry in manifest["files"] if entry["table"] == "dataset"):
         raise UserError(
-            f"{root} was written with an older schema version: it opens as it is, but to check it collect it "
-            "again (`pesatlas run`; nothing is calculated again), or take the pesatlas that wrote it."
+            f"{root} was written with an older schema version: it can be read but not checked. Collect it "
+            "again (`pesatlas run`; nothing is calculated again), or use the version of pesatlas that wrote "
+            "it."
         )
     released = (root / "release.json").is_file()
     if released:
@@ -67,7 +68,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     problems += other_states(root, manifest)
     progress("sums")
     if not released:
-        problems += [f"a sum does not close: {each}" for each in sums(layout) if not each.closes]
+        problems += [
+            f"a sum does not close: {each}" for each in sums(layout.files, layout.levels) if not each.closes
+        ]
     problems += [f"a sum does not close: {each['name']}" for each in manifest["sums"] if not each["closes"]]
     levels = Levels(layout.levels)
     for level in layout.levels:

@@ -18,7 +18,7 @@ from pesatlas.explore.stored_frames import Frame, pack, unpack
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
 from pesatlas.explore.write_tables import Outcome, write_ends, write_tables
 from pesatlas.potentials.device import check_device
-from pesatlas.potentials.loading import load_potential
+from pesatlas.potentials.loading import load_potential, provenance_of
 from pesatlas.potentials.potential import Potential, unknown_elements
 from pesatlas.storage.atomic import atomic_path
 from pesatlas.storage.ledger import Lock
@@ -131,6 +131,7 @@ def explore_batch(
             outcomes(),
             n_structures=n_structures,
             potential=potential,
+            about=provenance_of(settings.potential),
             fingerprint=fingerprint,
             snapshots=snapshots,
             failures=failures,

@@ -1,7 +1,7 @@
 """From stored trajectories to the tables ``snapshots`` and ``failures``."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,15 @@ def write_tables(
     *,
     n_structures: int,
     potential: Potential,
+    about: Mapping[str, str],
     fingerprint: str,
     snapshots: Path,
     failures: Path,
 ) -> None:
-    """Write both tables; ``outcomes`` are sorted by the names of their trajectories."""
+    """Write both tables; ``outcomes`` are sorted by the names of their trajectories.
+
+    ``about`` is metadata of the snapshots.
+    """
     counts = Counter(
         dict.fromkeys(
             (
@@ -53,7 +57,7 @@ def write_tables(
         )
     )
     failed: list[dict[str, Any]] = []
-    with TableWriter(snapshots, "snapshots", fingerprint) as writer:
+    with TableWriter(snapshots, "snapshots", fingerprint, about) as writer:
         waiting: list[pa.Table] = []
         for outcome in outcomes:
             counts.update(_counted(outcome))

@@ -51,19 +51,22 @@ def pass_gate(potential: Potential) -> None:
     else:
         references = [made_up_for(potential.elements)]
         log.warning(
-            "%s knows none of the crystals of the gate; only that its stress follows from its energy is "
-            "checked, on a made-up %s",
+            "%s knows none of the crystals of the gate; the gate only checks that its stress is the "
+            "derivative of its energy, on a synthetic %s",
             potential.name,
             _names(references),
         )
         problems = _problems(potential, references, minimum_known=False)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise UserError(
-            f"The potential {potential.name} is not fit for use; asked about {_names(references)}:\n{lines}\n"
+        older = (
             "matgl's weights from before version 2.2 (2025.1 and earlier) need `older_convention: true` with "
-            f"`sha256: {potential.weights_hash}`. Other weights may be damaged, or made for another version "
-            "of the package."
+            f"`sha256: {potential.weights_hash}`. Other weights"
+        )
+        raise UserError(
+            f"The potential {potential.name} does not pass the gate. Results for {_names(references)}:\n{lines}\n"
+            f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, or made for "
+            "another version of the package."
         )
     log.info("%s passed the gate: %s", potential.name, _names(references))
 

@@ -33,6 +33,13 @@ Kinds of sources with their licences and how much was read, as JSON.
 """
 
 
+MADE_BY = "pesatlas.potential"
+"""Key of the table ``snapshots``' metadata.
+
+Name, hash, licence and versions of the potential, as JSON; for kinds that tell of them.
+"""
+
+
 class FailureReason(StrEnum):
     """Reasons of failures, one word each, the same everywhere."""
 

@@ -44,16 +44,13 @@ class ChgnetEncoder:
         import torch  # noqa: PLC0415 - heavy
 
         from pesatlas.encode.graphs import graph_of, to_arrays  # noqa: PLC0415
-        from pesatlas.potentials.chgnet_model import to_batched_graph  # noqa: PLC0415
 
-        graph = graph_of(
-            frames, float(self._model.graph_converter.atom_graph_cutoff), self._device, both_ways=False
-        )
+        graph = graph_of(frames, self._model.cutoff_A, self._device, both_ways=False)
         with torch.no_grad():
-            batched = to_batched_graph(self._model, graph, graph.vectors.to(torch.float32))
-            found = self._model._compute(batched, return_atom_feas=True, return_crystal_feas=True)  # noqa: SLF001 - the part after graphs
+            atoms, last = self._model.features(graph, graph.vectors.to(torch.float32))
+        sums = last.new_zeros(graph.n_structures, last.shape[1]).index_add_(0, graph.owners, last)
         n_atoms = torch.bincount(graph.owners, minlength=graph.n_structures)
-        return to_arrays(graph, found["crystal_fea"] / n_atoms[:, None], torch.cat(found["atom_fea"]))
+        return to_arrays(graph, sums / n_atoms[:, None], atoms)
 
 
 def check(options: Options) -> None:  # noqa: ARG001 - every encoder is asked this way
@@ -63,10 +60,12 @@ def check(options: Options) -> None:  # noqa: ARG001 - every encoder is asked th
 
 def load(options: Options, device: str) -> Encoder:  # noqa: ARG001 - every encoder is loaded this way
     """Load CHGNet from its installed package."""
-    from pesatlas.potentials.chgnet_model import load_model  # noqa: PLC0415 - heavy
+    import torch  # noqa: PLC0415 - heavy
+
+    from pesatlas.potentials.chgnet_model import load_model  # noqa: PLC0415
     from pesatlas.tables.manifest import sha256_of  # noqa: PLC0415
 
     known = potential.Options(version=VERSION)
     path = potential.weights_file(known)
-    model = load_model(path, VERSION).to(device).eval()
+    model = load_model(path, torch.device(device))
     return ChgnetEncoder(model, sha256_of(path), potential.elements(known), device)
