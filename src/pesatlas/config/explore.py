@@ -50,7 +50,7 @@ else:
 
 _LONGEST_USUAL_TIMESTEP_FS = 10.0
 _FEWEST_FRAMES = 4
-"""In ``stop.patience_ps``: fewer say little."""
+"""Of the shortest trajectory: fewer say little."""
 LAST_STEP = 9_999_999
 """The last step that a ``snapshot_id`` has room for."""
 
@@ -221,17 +221,16 @@ class Explore(Section):
     def _stop_is_possible(self) -> "Explore":
         if not isinstance(self.stop, Saturated):
             return self
-        interval = self.frame_interval_ps
-        if self.stop.patience_ps < _FEWEST_FRAMES * interval * (1 - 1e-9):
+        interval, shortest = self.frame_interval_ps, self.stop.min_length_ps
+        if shortest < _FEWEST_FRAMES * interval * (1 - 1e-9):
             raise ValueError(
-                f"stop.patience_ps: {self.stop.patience_ps:g} ps is less than {_FEWEST_FRAMES} frames of "
-                f"{interval:g} ps; use {_FEWEST_FRAMES * interval:g} or more, or a shorter frame_interval_ps"
+                f"stop.min_length_ps: {shortest:g} ps is less than {_FEWEST_FRAMES} frames of {interval:g} "
+                f"ps; use {_FEWEST_FRAMES * interval:g} or more, or a shorter frame_interval_ps"
             )
-        if self.stop.min_length_ps > self.length_ps or self.stop.patience_ps > self.length_ps:
-            name = "min_length_ps" if self.stop.min_length_ps > self.length_ps else "patience_ps"
+        if shortest > self.length_ps:
             raise ValueError(
-                f"stop.{name}: {getattr(self.stop, name):g} ps is more than length_ps, {self.length_ps:g} ps, "
-                "which no trajectory exceeds: none would end early; make it shorter, or length_ps longer"
+                f"stop.min_length_ps: {shortest:g} ps is more than length_ps, {self.length_ps:g} ps, which "
+                "no trajectory exceeds: none would end early; make it shorter, or length_ps longer"
             )
         return self
 

@@ -56,6 +56,7 @@ DEMO: Preset = (
 )
 
 PUBLISHED = "Published."
+_ENCODER: dict[str, Any] = {"kind": "m3gnet_eform", "path": "models/M3GNet-MP-2018.6.1-Eform"}
 UNKNOWN = "Not published; this project's choice."
 
 MATPES: Preset = (
@@ -79,10 +80,7 @@ MATPES: Preset = (
             "length_ps": 100.0,
             "frame_interval_ps": 0.1,
         },
-        "encode": {
-            "encoder": {"kind": "m3gnet_eform", "path": "models/M3GNet-MP-2018.6.1-Eform"},
-            "device": "cuda",
-        },
+        "encode": {"encoder": _ENCODER, "device": "cuda"},
         "select": {
             "target": 509_799,
             "structure": {"components": 16, "threshold": 0.5},
@@ -154,6 +152,7 @@ PUBLISHED_KEYS = frozenset(
         "explore.timestep_fs",
         "explore.length_ps",
         "explore.frame_interval_ps",
+        "explore.stop.kind",
         "encode.encoder.kind",
         "encode.encoder.path",
         "select.target",
@@ -168,6 +167,32 @@ PUBLISHED_KEYS = frozenset(
     }
 )
 """Keys of ``MATPES`` whose value is published: all others are this project's choice."""
+
+ATLAS: Preset = (
+    {
+        **MATPES[0],
+        "campaign": {"name": "atlas"},
+        "explore": {
+            **MATPES[0]["explore"],
+            "timestep_fs": "auto",
+            "stop": {"kind": "saturated", "encoder": _ENCODER},
+        },
+        "encode": {"encoder": _ENCODER, "device": "cuda"},
+    },
+    {
+        "explore.timestep_fs": "MatPES: 2 for all. Bonds of hydrogen need 0.5.",
+        "explore.length_ps": "The most that a trajectory gets, if it shows something new until the end. "
+        "MatPES: all of them.",
+        "explore.stop": "MatPES: fixed. What is saved can be spent on more temperatures or crystals.",
+        "explore.stop.encoder": "As in section encode, so that nothing is encoded twice.",
+        "select.target": "As MatPES.",
+        "label.backend": "As MatPES. Set your version of VASP; POTCARs: docs/vasp.md.",
+    },
+    (
+        "The crystals of MatPES, each explored until it shows nothing new: docs/saturation.md says why and "
+        "what it\nsaves. config/matpes.yaml is the published recipe."
+    ),
+)
 
 _OWN = (
     "Two to begin with. Your own beside them: {kind: files, paths: [folder]} or {kind: materials_project, "
@@ -364,6 +389,7 @@ BATTERY: Preset = (
 PRESETS: dict[str, Preset] = {
     "demo": DEMO,
     "matpes": MATPES,
+    "atlas": ATLAS,
     "hydrides": HYDRIDES,
     "monolayers": MONOLAYERS,
     "battery": BATTERY,

@@ -22,14 +22,14 @@ _COLUMNS = (
     "mlip_max_force_eV_per_A",
     "min_distance_A",
 )
-STRUCTURE, ATOMS, OPENED = "structure_features", "atom_features", "new_atoms"
-"""Columns of frames that are checked: features, as in the table ``features``, and how many atoms were new.
+STRUCTURE, ATOMS, NEW = "structure_features", "atom_features", "new"
+"""Columns of frames that are described: features, as in the table ``features``, and whether they are new.
 
-A frame that is not checked yet has None there; frames of trajectories of fixed length do not have them.
+A frame that is not described yet has None there; frames of trajectories of fixed length do not have them.
 """
 _SCHEMA = pa.schema([SCHEMAS["snapshots"].field(name).remove_metadata() for name in _COLUMNS])
-_JUDGED = pa.schema(
-    [*_SCHEMA, *(pa.field(name, pa.list_(pa.float16())) for name in (STRUCTURE, ATOMS)), (OPENED, pa.int32())]
+_DESCRIBED = pa.schema(
+    [*_SCHEMA, *(pa.field(name, pa.list_(pa.float16())) for name in (STRUCTURE, ATOMS)), (NEW, pa.bool_())]
 )
 
 Frame = dict[str, Any]
@@ -91,7 +91,7 @@ def make_frame(
 
 def frames_table(frames: Sequence[Frame]) -> pa.Table:
     """Return frames as a table."""
-    schema = _JUDGED if frames and OPENED in frames[0] else _SCHEMA
+    schema = _DESCRIBED if frames and NEW in frames[0] else _SCHEMA
     return pa.table(
         {field.name: pa.array([each[field.name] for each in frames], field.type) for field in schema},
         schema=schema,
@@ -99,26 +99,24 @@ def frames_table(frames: Sequence[Frame]) -> pa.Table:
 
 
 def settled(frames: Sequence[Frame]) -> int:
-    """Return how many frames, from the first one, stay as they are: all but the last ones, not checked yet."""
-    return next(
-        (i for i, frame in enumerate(frames) if OPENED in frame and frame[OPENED] is None), len(frames)
-    )
+    """Return how many frames, from the first one, will stay as they are: those that lack no description."""
+    return next((i for i, frame in enumerate(frames) if NEW in frame and frame[NEW] is None), len(frames))
 
 
 def table_frames(table: pa.Table) -> list[Frame]:
     """Return the frames of a table, the numbers bit for bit."""
-    checked = OPENED in table.column_names
+    described = NEW in table.column_names
     frames = [
         {k: np.array(v) if isinstance(v, list) else v for k, v in row.items()}
         for row in table.select(_COLUMNS).to_pylist()
     ]
-    if checked:
+    if described:
         for name in (STRUCTURE, ATOMS):
             for frame, vector in zip(frames, table[name], strict=True):
                 found = vector.values
                 frame[name] = None if found is None else found.to_numpy(zero_copy_only=False)
-        for frame, count in zip(frames, table[OPENED].to_pylist(), strict=True):
-            frame[OPENED] = count
+        for frame, new in zip(frames, table[NEW].to_pylist(), strict=True):
+            frame[NEW] = new
     return frames
 
 
