@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def runs_ahead(device: "torch.device") -> bool:
-    """Whether ``device`` works off what it is given while the host goes on, so that each look at a number waits.
+    """Whether ``device`` works while the host goes on, so that a look at a number waits for it.
 
     Where it does not, everything is checked at once, and computed as it always was, to the last bit.
     """

@@ -48,7 +48,7 @@ def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Gra
     """Find the neighbours within ``cutoff_A`` of every atom of ``batch``.
 
     With ``both_ways`` false, a pair of neighbours is one edge, from either end. On a CPU the search is vesin's;
-    elsewhere it runs where the structures are, and the host waits once, for the number of edges.
+    elsewhere it runs where the structures are, and the host waits for the number of edges.
     """
     batch = _detached(batch)
     if devices.runs_ahead(batch.positions.device):
@@ -60,7 +60,7 @@ def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Gra
 
 
 def build_padded_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit
-    """As ``build_graph`` where structures stay together (``Layout.steady``): the host waits at the first one alone.
+    """As ``build_graph`` for structures that stay together: the host waits for the first one alone.
 
     There is a structure more than in the batch, of one atom, which is its own neighbour as often as edges are
     wanting to a number that stays the same. It has nothing to do with the others, and whoever takes the

@@ -1,8 +1,8 @@
 """Neighbours of all structures of a batch at once, in torch, on any device.
 
-Cells of this project have 1 to some hundred atoms, so every pair of atoms of a structure is looked at, with as
-many images as can lie within the cutoff. Along a lattice vector whose planes are a height h apart these are 2
-cutoff / h, rounded down, and one.
+Cells of this project have 1 to some hundred atoms, so every pair of atoms of a structure is looked at, with
+as many images as can lie within the cutoff. Along a lattice vector whose planes are a height h apart these
+are 2 cutoff / h, rounded down, and one.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ MAX_DENSITY = 1.0
 
 MOST_CANDIDATES = 2**28
 """Pairs of atoms with their images that are looked at together; so many take 20 GB."""
+
+Cutoff = float | torch.Tensor
+"""Of all structures, or of each (B,), Å."""
 
 _ROUNDING = 1e-9
 """An image at the very edge is looked at, whichever way its scaled coordinates were rounded."""
@@ -85,19 +88,22 @@ class Search:
         self._own = torch.nonzero((self.i == self.j)[self.pair]).squeeze(1)
 
     @classmethod
-    def of(cls, batch: Batch, cutoff_A: float, *, both_ways: bool) -> Self | None:  # noqa: N803 - a unit
-        """Prepare a search in the cells of ``batch``, at which it looks; None if there is too much to look at."""
-        heights = _heights(batch.cells).cpu().numpy()
-        sane = ~_wrecked(batch).cpu().numpy()
-        ratios = np.where(sane[:, None], cutoff_A * _SHRINKING / np.where(sane[:, None], heights, 1.0), 0.0)
-        images = np.floor(2 * ratios + 2 * _ROUNDING).astype(np.int64) + 1
+    def of(cls, batch: Batch, cutoff_A: Cutoff, *, both_ways: bool) -> Self | None:  # noqa: N803 - a unit
+        """Prepare a search in the cells of ``batch``; None if there is too much to look at."""
+        reach = _reach(batch.cells, cutoff_A).masked_fill(wrecked(batch)[:, None], 0.0).cpu().numpy()
+        images = np.floor(2 * _SHRINKING * reach + 2 * _ROUNDING).astype(np.int64) + 1
         most = (batch.layout.counts.astype(float) ** 2 * images.prod(1, dtype=float)).sum()
         return cls(batch.layout, images, both_ways=both_ways) if most <= MOST_CANDIDATES else None
 
-    def find(self, batch: Batch, cutoff_A: float) -> Found:  # noqa: N803 - a unit
-        """Find the neighbours closer than ``cutoff_A`` in structures with this layout."""
-        cells, positions, lost = batch.cells, batch.positions, _wrecked(batch)
-        reach = cutoff_A / _heights(cells)
+    @property
+    def owner(self) -> torch.Tensor:
+        """(Q,) structure of each candidate."""
+        return self._of_image[self.image]
+
+    def find(self, batch: Batch, cutoff_A: Cutoff) -> Found:  # noqa: N803 - a unit
+        """Find the neighbours closer than ``cutoff_A``, of all or (B,), in structures with this layout."""
+        cells, positions, lost = batch.cells, batch.positions, wrecked(batch)
+        reach = _reach(cells, cutoff_A)
         scaled = (positions[:, :, None] * _reciprocal(cells)[self.layout.owner]).sum(1)
         # of the images of j at scaled distances d, d + 1, ... from i, those from -reach on
         apart = scaled.index_select(0, self.j) - scaled.index_select(0, self.i)
@@ -107,7 +113,7 @@ class Search:
         shifts = (self._steps[:, :, None] * cells[self._of_image]).sum(1)
         shifts = shifts.masked_fill(lost[self._of_image, None], torch.inf)
         squares = (between.index_select(0, self.pair) + shifts.index_select(0, self.image)).square().sum(1)
-        within = squares < cutoff_A**2
+        within = squares < (cutoff_A if isinstance(cutoff_A, float) else cutoff_A[self.owner]) ** 2
         # an atom is no neighbour of itself, and of its images one of two opposite ones is enough for one way
         own = self._steps + torch.ceil(-reach - _ROUNDING)[self._of_image]
         sign = (own.sign() * self._order).sum(1)
@@ -129,12 +135,13 @@ def _reciprocal(cells: torch.Tensor) -> torch.Tensor:
     return (crosses / volumes_of(cells)[:, None, None]).transpose(1, 2)
 
 
-def _heights(cells: torch.Tensor) -> torch.Tensor:
-    """Distances (B, 3) between the planes of each lattice vector's ends, Å."""
-    return 1 / _reciprocal(cells).norm(dim=1)
+def _reach(cells: torch.Tensor, cutoff_A: Cutoff) -> torch.Tensor:  # noqa: N803 - a unit
+    """Return how many of the planes of each lattice vector (B, 3) the cutoff reaches over."""
+    planes = _reciprocal(cells).norm(dim=1)
+    return planes * (cutoff_A if isinstance(cutoff_A, float) else cutoff_A[:, None])
 
 
-def _wrecked(batch: Batch) -> torch.Tensor:
+def wrecked(batch: Batch) -> torch.Tensor:
     """Whether coordinates of each structure (B,) are not finite, or its atoms overlap."""
     layout, volumes = batch.layout, volumes_of(batch.cells)
     odd = volumes.new_zeros(len(volumes)).index_add(

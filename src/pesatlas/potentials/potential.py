@@ -17,7 +17,7 @@ VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
 class Layout:
-    """Which atoms belong to which structure, as the host knows it, so that it need not ask the device.
+    """The places of the atoms of each structure, as the host knows them: it need not ask the device.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Batch:
 
     @property
     def layout(self) -> Layout:
-        """Which atoms belong to which structure."""
+        """The places of the atoms of each structure."""
         if self.known is None:
             self.known = Layout(self.n_atoms.cpu().numpy(), self.positions.device)
         return self.known
