@@ -21,9 +21,10 @@ quick: check
 test: $(VENV)/.ready
 	$(PYTEST) -m "not slow"
 
-# What `make test` leaves out: faults, Slurm, whole campaigns.
+# What `make test` leaves out: faults, Slurm, whole campaigns. `make test-rest MINUTES=8`: what can begin within 8 minutes, one test of
+# each kind first, and the others in random order; those left out are named at the end. One test at a time is given to each worker then.
 test-rest: $(VENV)/.ready
-	$(PYTEST) -m slow
+	$(if $(MINUTES),pytest -n 3 --maxschedchunk 1 --minutes $(MINUTES),$(PYTEST)) -m slow
 
 test-all: $(VENV)/.ready
 	$(PYTEST)

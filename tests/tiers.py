@@ -1,9 +1,10 @@
 """Tiers of tests by measured durations: ``durations.json`` decides which are marked ``quick`` and ``slow``.
 
-``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-all``
-every test. The file has the seconds of each test function with all its cases, and of each fixture that
-several tests share; what takes less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too;
-it is slow by itself, for others need its fixtures as well. A test that is not in the file counts as quick.
+``make quick`` runs tests marked ``quick``, ``make test`` all that are not marked ``slow``, ``make test-rest``
+those, if need be within a number of minutes (``Minutes``), ``make test-all`` every test. The file has the
+seconds of each test function with all its cases, and of each fixture that several tests share; what takes
+less than ``LISTED_S`` is not in it. A test is quick if its fixtures are too; it is slow by itself, for others
+need its fixtures as well. A test that is not in the file counts as quick.
 Tests on a running Slurm are slow whatever they take, and those marked ``proof`` by hand never are. ``make
 durations`` writes the file.
 """
@@ -19,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "tests" / "durations.json"
 LISTED_S = 0.2
 QUICK_S = 2.0
-SLOW_S = 15.0
+SLOW_S = 4.0
+LONG_S = 15.0
 
 
 def function_of(nodeid):
@@ -83,16 +85,66 @@ class Tiers:
         elif seconds > SLOW_S and item.get_closest_marker("proof") is None:
             item.add_marker("slow")
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items):
+    def pytest_collection_modifyitems(self, config, items):
         """Put files first that wait for Slurm, then files with long tests: all workers end at about the same
         time.
 
-        Within each of the three the order stays random.
+        Within each of the three the order stays random. Where minutes are set (``Minutes``) nothing changes.
         """
+        if config.getoption("minutes") is not None:
+            return
         waiting = {item.path for item in items if needs_slurm(item)}
-        long = {item.path for item in items if self.seconds(item) > SLOW_S}
+        long = {item.path for item in items if self.seconds(item) > LONG_S}
         items.sort(key=lambda item: (item.path not in waiting, item.path not in long))
+
+
+class Minutes:
+    """A plugin of pytest: what has not begun when the time is up is skipped, with that reason.
+
+    Tests marked ``first``, one of each kind, begin before all others, whose files stay in random order.
+
+    Parameters
+    ----------
+    minutes : how long tests may begin
+    began : time of the clock, in s, when the session began; workers are told by the process that started them
+    """
+
+    def __init__(self, minutes, began):
+        self.minutes = minutes
+        self.began = began
+        self.left_out = []
+
+    @property
+    def reason(self):
+        """The reason of the tests that are skipped."""
+        return f"not begun within {self.minutes:g} minutes"
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node):
+        """Tell a worker of pytest-xdist when the session began."""
+        node.workerinput["began"] = self.began
+
+    def pytest_collection_modifyitems(self, items):
+        """Put tests marked ``first`` before all others."""
+        items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self):
+        """Skip a test before its fixtures are made."""
+        if time.time() - self.began > self.minutes * 60:
+            pytest.skip(self.reason)
+
+    def pytest_runtest_logreport(self, report):
+        """Note which tests were left out, of whichever worker."""
+        if report.skipped and report.when == "setup" and self.reason in str(report.longrepr):
+            self.left_out.append(report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter):
+        """Name the tests that were left out."""
+        if self.left_out:
+            terminalreporter.section(f"{len(self.left_out)} tests were {self.reason}")
+            terminalreporter.write_line("\n".join(sorted(self.left_out)))
+            terminalreporter.write_line("`make test-rest` runs them all.")
 
 
 class FixtureStopwatch:

@@ -39,7 +39,7 @@ def test_it_tells_what_came_of_it_and_where_it_is(results):
         "structures 2 of 3 read",
         "snapshots 6 of which 0 equilibrium crystals",
         "selected 4 of 6",
-        "dataset pbe 4 of 4 selected",
+        "exported pbe 4 of 4 selected",
         "structures - unreadable 1",
         "dataset results/dataset/r2scan/",
         "to train on results/exports/: mace",
@@ -57,7 +57,9 @@ def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results
         if entry["file"] == "labels/00001.parquet":
             entry["counts"]["failed_r2scan"] = 2
         if entry["file"] == "dataset/pbe/part-00000.parquet":
-            entry["counts"] |= {"flagged": 3, "quarantined": 1}
+            entry["counts"] |= {"accepted": 0, "flagged": 3, "quarantined": 1}
+        if entry["file"] == "dataset/r2scan/part-00000.parquet":
+            entry["counts"]["accepted"] = 2
         if entry["file"] == "failures/label/00001.parquet":
             rows = [
                 failure_row("label", f"s{i}", "s", FailureReason.TIMEOUT, "", level="r2scan")
@@ -67,8 +69,8 @@ def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results
             entry["rows"] = 2
     (results / "manifest.json").write_text(json.dumps(manifest))
     told = [" ".join(line.split()) for line in shown(results)]
-    assert "dataset pbe 4 of 4 selected; 3 flagged, 1 in quarantine" in told
-    assert "dataset r2scan 4 of 4 selected; 2 failed" in told
+    assert "exported pbe 0 of 4 selected: 3 flagged, 1 quarantined" in told
+    assert "exported r2scan 2 of 4 selected: 2 failed (timeout 2)" in told
     assert "label r2scan timeout 2" in told
     assert any("`pesatlas retry`" in line for line in told)
 

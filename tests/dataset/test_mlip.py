@@ -87,7 +87,8 @@ def test_card_citation_crate_and_summary_say_that_it_is_no_dft(labelled):
     assert NOT_DFT in yaml.safe_load((labelled / "CITATION.cff").read_text())["abstract"]
     assert NOT_DFT in (labelled / "ro-crate-metadata.json").read_text()
     assert NOT_DFT in said(labelled)
-    assert "missing_reference_atom" in said(labelled)
+    assert "No isolated atoms at mlip: cohesive energies are empty there." in said(labelled)
+    assert "missing_reference_atom" not in said(labelled)
 
 
 def test_every_export_carries_it_in_its_rows_or_names(labelled, tmp_path):

@@ -151,6 +151,7 @@ def test_an_allocation_with_a_killed_controller_is_followed_by_another_and_a_can
         assert [job["state"] for job in campaign.jobs()] == ["FAILED", "CANCELLED"], campaign.output
 
 
+@pytest.mark.first
 def test_a_job_that_needs_a_gpu_is_a_step_with_one_on_the_node_that_has_them(slurm, quiet, tmp_path):
     with AllocatedCampaign(tmp_path / "campaign", slurm, CHANGES) as campaign:
         campaign.take_selection(quiet)

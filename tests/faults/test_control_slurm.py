@@ -144,6 +144,7 @@ def test_stop_lets_running_jobs_end_and_cancels_those_that_wait(slurm, tmp_path)
         assert "CANCELLED" in {job["state"] for job in campaign.jobs()}
 
 
+@pytest.mark.first
 def test_stop_now_leaves_no_job_and_take_over_lets_those_that_run_go_on(slurm, tmp_path):
     with Campaign(tmp_path / "campaign", slurm, "ab") as campaign:
         controller = campaign.begin()

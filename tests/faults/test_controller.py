@@ -129,6 +129,7 @@ def folder(tmp_path):
     new.end()
 
 
+@pytest.mark.first
 def test_a_killed_parent_takes_snakemake_and_its_jobs_along_and_the_same_command_carries_on(folder):
     controller = folder.started()
     assert len(folder.processes()) >= 4  # two jobs, their shells

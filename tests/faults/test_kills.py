@@ -38,6 +38,7 @@ def test_two_campaigns_on_one_store_one_of_them_killed_at_every_stage(finished, 
     assert [len(killed.dataset(level)) for level in LEVELS] == [4, 3]
 
 
+@pytest.mark.first
 def test_a_campaign_killed_all_the_way_from_the_labels_to_the_report(finished, tmp_path):
     killed = copy_to(finished, tmp_path / "campaign")
     killed.take_away(_FROM_THE_DATASET_ON[0].gone)

@@ -43,6 +43,7 @@ def selected(quiet, campaign):
     return campaign
 
 
+@pytest.mark.first
 def test_a_campaign_on_slurm_gives_the_dataset_of_a_local_one_also_when_jobs_are_cancelled(
     quiet, slurm, campaign
 ):

@@ -71,6 +71,7 @@ def physics(rows):
 XS = [3.0 + 0.05 * i for i in range(8)]
 
 
+@pytest.mark.first
 def test_faults_on_the_way_change_no_label(batch, tmp_path):
     quiet, none = batch("quiet", *XS)
     assert (len(quiet), none) == (16, [])

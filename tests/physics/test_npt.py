@@ -202,6 +202,7 @@ def test_a_ladder_of_pressures_is_met_on_every_rung(cell_motion):
         assert_mean(stiffness * (1 - run["volume"] / start), pressure, bias=0.01)
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("pressure", [0.0, 4.0])
 def test_elastic_crystal_has_the_analytic_volume_shape_and_vibrations(pressure):
     n, temperature = 6, 300.0

@@ -57,6 +57,7 @@ def test_one_flipped_bit_costs_at_most_its_own_record(tmp_path, layout):
     assert lost > 7 * len(good), "nearly every bit of a record matters"
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_a_flipped_bit_cost_is_made_again_and_stays(tmp_path, layout):
     path = tmp_path / "a.ledger"

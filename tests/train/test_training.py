@@ -53,6 +53,7 @@ PROGRAM = (
 )
 
 
+@pytest.mark.first
 def test_a_killed_training_gives_the_same_weights_to_the_last_bit(tmp_path):
     quiet = train(tmp_path / "quiet", epochs=4)
     disturbed = tmp_path / "disturbed"

@@ -172,6 +172,7 @@ def test_a_changed_split_collects_again_and_calculates_nothing(tiny, tmp_path):
     assert {row["split"] for row in twin.dataset("pbe")} == {"test"}
 
 
+@pytest.mark.first
 def test_a_changed_selection_takes_labels_from_the_store(tiny, tmp_path):
     twin = copy_of(tiny, tmp_path / "twin")
     twin.change({"select.target": 2})

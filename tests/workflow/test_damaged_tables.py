@@ -194,6 +194,7 @@ def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_p
     assert_whole(folder, tiny)
 
 
+@pytest.mark.first
 def test_a_rotten_table_stops_the_job_that_reads_it_and_its_advice_works(tiny, tmp_path):
     """The rules of the dataset are changed, so that labels are read again."""
     folder = copy_of(tiny, tmp_path / "campaign")

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
+from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
 from pesatlas.config import plugins
+from pesatlas.dataset.account import accounts, flagged_sentence
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import IMPORTERS, import_dataset
 from pesatlas.errors import UserError
@@ -24,8 +27,14 @@ def export(results: Path, kind: str, folder: Path | None, console: Console, *, f
     if kind not in formats():
         raise UserError(f"there is no export '{kind}'. Choose one of: {', '.join(formats())}.")
     where = folder or below(results, "export", format=kind).parent
-    files = export_dataset(results, kind, where, verdicts=["accepted", *(["flagged"] if flagged else [])])
+    verdicts = ["accepted", *(["flagged"] if flagged else [])]
+    files = export_dataset(results, kind, where, verdicts=verdicts)
     console.print(f"[green]{len(files)} files in {where}[/green]")
+    found = accounts(results, read_campaign_manifest(results))
+    for account in found:
+        console.print(f"{account.level}: {escape(account.sentence(verdicts))}")
+    if left_out := flagged_sentence(found, verdicts):
+        console.print(f"[yellow]{escape(left_out)}[/yellow]")
 
 
 def import_(

@@ -16,6 +16,7 @@ from pesatlas.campaign.domain_summary import count_by_domain
 from pesatlas.campaign.layout import below, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.config.dataset import Card
+from pesatlas.dataset.account import accounts, exported_verdicts
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
 from pesatlas.dataset.rows import FUNCTIONALS
@@ -70,6 +71,9 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "doi": settings.doi,
         "authors": [author.model_dump() for author in settings.authors],
         "levels": {level: _level(atlas, level) for level in atlas.levels},
+        "account": {
+            each.level: each.sentence(exported_verdicts(manifest)) for each in accounts(atlas.root, manifest)
+        },
         "elements": _elements(atlas),
         "domains": count_by_domain(atlas.root, manifest),
         "splits": {

@@ -17,6 +17,7 @@ from pesatlas.campaign.layout import Results, file_name
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
+from pesatlas.dataset.account import accounts
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
 from pesatlas.runtime.templates import render
@@ -86,9 +87,12 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         remarks += [empty_sentence(source.level, empty)] if empty else []
         if hasattr(module, "remarks"):
             remarks += [f"{source.level}: {remark}" for remark in module.remarks(source)]
+    told = [f"{account.level}: {account.sentence(verdicts)}" for account in accounts(results, manifest)]
+    if not any(sum(counts.values()) for counts in rows.values()):
+        remarks.append("this export has no rows: no label has a verdict that it takes")
     for remark in remarks:
         log.warning("%s", remark)
-    files.append(_write_readme(folder, kind, sources, rows, remarks))
+    files.append(_write_readme(folder, kind, sources, rows, remarks, told))
     record = {
         "format": kind,
         "campaign": manifest["campaign"],
@@ -96,6 +100,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "caveats": caveats(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
+        "account": told,
         "remarks": remarks,
         "identifier": identifier(manifest),
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
@@ -156,6 +161,7 @@ def _write_readme(
     sources: Sequence[Source],
     rows: dict[str, dict[str, int]],
     remarks: Sequence[str],
+    told: Sequence[str],
 ) -> Path:
     """Write what the export holds and what to know of it.
 
@@ -169,6 +175,7 @@ def _write_readme(
         "rows": rows,
         "splits": SPLITS,
         "remarks": remarks,
+        "told": told,
     }
     write_text(path, render(_TEMPLATE, values))
     return path

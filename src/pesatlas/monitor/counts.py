@@ -13,6 +13,7 @@ from pesatlas.campaign.potentials import benchmark_shares
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
+from pesatlas.dataset.account import LABELLED, Account
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import SUFFIX, entry_path
 
@@ -108,6 +109,14 @@ class Manifests:
                 return entry
         return None
 
+    def of_level(self, name: str, level: str) -> Counter[str]:
+        """Return the counts of a table of one level; empty if it is not there."""
+        table = self._folder / path_of(name, level=level)
+        with suppress(OSError, ValueError):
+            if table.is_file():
+                return Counter(json.loads(entry_path(table).read_bytes())["counts"])
+        return Counter()
+
     def of_batches(self, name: str, batches: Iterable[str]) -> Counter[str]:
         """Sum up the counts and rows of the batches of a table, which are there."""
         total: Counter[str] = Counter()
@@ -151,6 +160,22 @@ def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:
         *([_of_groups("round", manifests, counts, ["measure_disagreement"])] if campaign.round else []),
         _steps("report", manifests),
     ]
+
+
+def count_picks(manifests: Manifests, campaign: Campaign) -> list[Account]:
+    """Return what became of the picks at each level so far; empty before there are picks."""
+    selection = manifests.entry("selection")
+    if selection is None:
+        return []
+    found = manifests.of_batches("labels", manifests.finished("label_batch", campaign.label_batches))
+    accounts = []
+    for level in campaign.label.levels:
+        verdicts = manifests.of_level("dataset", level) + manifests.of_level("quarantine", level)
+        labelled, failed = found[f"labelled_{level}"], found[f"failed_{level}"]
+        # a dataset that was collected from other labels than those that are there tells of the past
+        known = dict(verdicts) if labelled and sum(verdicts.values()) == labelled else {LABELLED: labelled}
+        accounts.append(Account(level, selection["rows"], known, failed={"": failed} if failed else {}))
+    return accounts
 
 
 def _structures(manifests: Manifests, counts: Counts) -> Stage:
@@ -207,9 +232,13 @@ def _atoms(manifests: Manifests) -> Stage:
     stage = Stage("atoms", "labels", batches=1)
     entry = manifests.entry("atoms")
     if entry:
-        stage.total, stage.failed = entry["counts"]["wanted"], entry["counts"]["failed"]
+        failures = manifests.entry("atom_failures")
+        # atoms that a level never has are neither wanted nor failed
+        never = failures["counts"].get(FailureReason.MISSING_REFERENCE_ATOM, 0) if failures else 0
+        stage.total, stage.failed = entry["counts"]["wanted"] - never, entry["counts"]["failed"] - never
         stage.done, stage.batches_done = entry["rows"], 1
-        stage.reasons = _reasons(manifests.entry("atom_failures"))
+        stage.reasons = _reasons(failures)
+        stage.reasons.pop(FailureReason.MISSING_REFERENCE_ATOM.value, None)
     return stage
 
 

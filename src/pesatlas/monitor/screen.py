@@ -46,6 +46,7 @@ def screen(status: Status, console: Console) -> RenderableType:
     parts += [_at_work(job) for job in at_work[:_AT_WORK]]
     if len(at_work) > _AT_WORK:
         parts.append(f"[dim]and {len(at_work) - _AT_WORK} more jobs at work[/dim]")
+    parts += [f"{each.level}: {each.sentence(status.exported)}" for each in status.accounts]
     if any(stage.reasons for stage in status.stages):
         parts.append(_reasons(status.stages))
     if any(stage.stale for stage in status.stages):

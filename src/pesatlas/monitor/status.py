@@ -9,9 +9,10 @@ from typing import Any
 from pesatlas.campaign.layout import path_of
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
+from pesatlas.dataset.account import Account
 from pesatlas.errors import UserError
 from pesatlas.monitor.controlling_process import ControllingProcess, read_controller
-from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_stages
+from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_picks, count_stages
 from pesatlas.monitor.jobs import Job, mean_duration, read_jobs
 from pesatlas.monitor.squeue import ALLOCATION, Queue, SlurmJob, read_queue
 from pesatlas.monitor.stale import count_stale, stale_files
@@ -52,6 +53,8 @@ class Status:
     queue: Queue
     advice: dict[str, Any] | None = None
     stale: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    accounts: list[Account] = field(default_factory=list)
+    exported: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -88,6 +91,10 @@ class Status:
             "head": controller,  # the former name, for programs that read it
             "advice": self.advice,
             "stale": [{"file": str(path), "why": list(why)} for path, why in self.stale.items()],
+            "accounts": [
+                {"level": each.level, "selected": each.selected, **each.parts(self.exported)}
+                for each in self.accounts
+            ],
             "stages": [
                 {**asdict(stage), "left": stage.left, **asdict(self.paces[stage.name])}
                 for stage in self.stages
@@ -130,7 +137,17 @@ def read_status(folder: Path, campaign: Campaign, prefix: str) -> Status:
         paces[stage.name] = _pace(stage, running, _usual_duration(folder, manifests, stage))
     advice = read_advice(folder / path_of("advice")) if campaign.round else None
     return Status(
-        folder.resolve(), campaign.campaign.name, controller, stages, paces, jobs, queue, advice, stale
+        folder.resolve(),
+        campaign.campaign.name,
+        controller,
+        stages,
+        paces,
+        jobs,
+        queue,
+        advice,
+        stale,
+        count_picks(manifests, campaign),
+        tuple(campaign.dataset.exports.verdicts),
     )
 
 

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, is_file_of, path_of
+from pesatlas.dataset.acceptance import FLAGGED
+from pesatlas.dataset.account import Account, accounts, exported_verdicts
 from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
@@ -94,7 +96,7 @@ def build_report(
         sections += _added(ROUND_SECTION, mine, [round_table(found)])
     steps = funnel(manifest, lost)
     context = {
-        "head": _head(manifest, steps, lost, spent),
+        "head": _head(manifest, steps, lost, spent, accounts(results, manifest)),
         "funnel": steps,
         "doubts": doubts(results, steps[0].kept),
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
@@ -202,15 +204,15 @@ def _head(
     steps: Sequence[Step],
     lost: Counter[tuple[str, str, str]],
     spent: Sequence[Cost],
+    found: Sequence[Account],
 ) -> dict[str, Any]:
     """Return what stands at the top: what it is, whether it worked, the numbers that people ask for first."""
     levels = manifest["levels"]
     rows = dict(zip(levels, steps[-len(levels) :], strict=True))
     whole = all(each["closes"] for each in manifest["sums"]) and all(step.closes for step in steps)
     failed = sum(n for (stage, _, _), n in lost.items() if stage in {"explore", "label", "dataset"})
-    have = ", ".join(
-        f"{step.kept:,} of {step.came:,} picks have a label at {level}" for level, step in rows.items()
-    )
+    verdicts = exported_verdicts(manifest)
+    have = "; ".join(f"{each.level}: {each.sentence(verdicts)}" for each in found)
     told = "Every loss has its reason, and every sum closes." if whole else "Some sums do not close."
     pool = next(step for step in steps if step.name == "selected")
     surfaces = manifest.get("surfaces", {})
@@ -219,8 +221,13 @@ def _head(
         f"{level}: {', '.join(f'{n} {v}' for n, v in code.items()) or 'see the rows'}"
         for level, code in used.items()
     )
+    flagged = sum(each.verdicts.get(FLAGGED, 0) for each in found)
     lost_text = (
-        f"{failed:,} trajectories and labels failed or were kept out." if failed else "Nothing failed."
+        f"{failed:,} trajectories and labels failed or were kept out."
+        if failed
+        else f"Nothing failed, but {flagged:,} labels were flagged."
+        if flagged
+        else "Nothing failed."
     )
     return {
         "name": manifest["campaign"],

@@ -12,9 +12,10 @@ from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
+from pesatlas.dataset.account import Account, accounts, exported_verdicts, flagged_sentence
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.texts import advice_text, read_advice
-from pesatlas.tables import read_table
+from pesatlas.tables import FailureReason, read_table
 
 ATOMS = "isolated atoms"
 
@@ -45,6 +46,8 @@ def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, s
                     row["reason"],
                 )
                 for row in rows.to_pylist()
+                # an atom that the level never has is no loss: its backend says so of every element
+                if row["reason"] != FailureReason.MISSING_REFERENCE_ATOM
             )
     return found
 
@@ -55,17 +58,21 @@ def summary(results: Path) -> RenderableType:
     It fits into 80 columns.
     """
     manifest = read_campaign_manifest(results)
-    found = read_advice(below(results, "advice"))
+    advice = read_advice(below(results, "advice"))
+    found = accounts(results, manifest)
+    verdicts = exported_verdicts(manifest)
     doubted = doubts(results, counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
-        _funnel(manifest),
+        _funnel(manifest, found),
+        *([f"[yellow]{escape(flagged)}[/yellow]"] if (flagged := flagged_sentence(found, verdicts)) else []),
         *([f"[yellow]Warning: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
         *([f"[yellow]{escape(doubted)}[/yellow]"] if doubted else []),
         *(f"[yellow]{escape(remark)}[/yellow]" for remark in split_remarks(manifest)),
         "",
         *_failures(losses(results, manifest)),
-        *(["", f"[bold]Round {found['round']}[/bold]: {advice_text(found)}"] if found else []),
+        *_without_atoms(manifest),
+        *(["", f"[bold]Round {advice['round']}[/bold]: {advice_text(advice)}"] if advice else []),
         "",
         _places(results, manifest),
     ]
@@ -76,8 +83,8 @@ def _grid() -> Table:
     return Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
 
 
-def _funnel(manifest: dict[str, Any]) -> Table:
-    """Return how many there were from stage to stage."""
+def _funnel(manifest: dict[str, Any], found: list[Account]) -> Table:
+    """Return how many there were from stage to stage, and what became of the picks at each level."""
     counts = counted(manifest)
     refused = counts["structures.cells_refused"]
     rows = [
@@ -99,22 +106,8 @@ def _funnel(manifest: dict[str, Any]) -> Table:
         ),
         ("selected", counts["selection.rows"], f"of {counts['selection.pool']}"),
     ]
-    for level in manifest["levels"]:
-        made = sum(e["rows"] for e in manifest["files"] if _is_dataset(e, level))
-        of_level = counts_of(manifest, level)
-        lost = {
-            "flagged": of_level["flagged"],
-            "in quarantine": of_level["quarantined"],
-            "failed": counts[f"labels.failed_{level}"],
-        }
-        told = ", ".join(f"{n} {what}" for what, n in lost.items() if n)
-        rows.append(
-            (
-                f"dataset {level}",
-                made,
-                f"of {counts['selection.rows']} selected" + (f"; {told}" if told else ""),
-            )
-        )
+    verdicts = exported_verdicts(manifest)
+    rows += [(f"exported {each.level}", each.exported(verdicts), each.rest(verdicts)) for each in found]
     table = _grid()
     table.add_column()
     table.add_column(justify="right", style="bold")
@@ -122,19 +115,6 @@ def _funnel(manifest: dict[str, Any]) -> Table:
     for name, count, about in rows:
         table.add_row(name, str(count), about)
     return table
-
-
-def _is_dataset(entry: dict[str, Any], level: str) -> bool:
-    return is_file_of(entry["file"], "dataset", level=level)
-
-
-def counts_of(manifest: dict[str, Any], level: str) -> Counter[str]:
-    """Sum up what the dataset of one level counts: its verdicts."""
-    total: Counter[str] = Counter()
-    for entry in manifest["files"]:
-        if _is_dataset(entry, level):
-            total.update(entry["counts"])
-    return total
 
 
 def _places(results: Path, manifest: dict[str, Any]) -> Table:
@@ -160,6 +140,15 @@ def quality_note(manifest: dict[str, Any]) -> str:
     """Return a warning on the labels, if there is one."""
     found = caveats(manifest)
     return f" ({'; '.join(found)})" if found else ""
+
+
+def _without_atoms(manifest: dict[str, Any]) -> list[str]:
+    """Return a line on levels without isolated atoms, which only leaves columns empty."""
+    atoms = manifest.get("references", {}).get("atoms_eV", {})
+    levels = [level for level in manifest["levels"] if not atoms.get(level)]
+    if not levels:
+        return []
+    return [f"[dim]No isolated atoms at {', '.join(levels)}: cohesive energies are empty there.[/dim]"]
 
 
 def _failures(found: Counter[tuple[str, str, str]]) -> list[RenderableType]:
