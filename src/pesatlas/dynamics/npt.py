@@ -11,6 +11,7 @@ the virial; that of the full step is too low by the mean of (omega dt / 2)^2 ove
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Self
 
 import torch
@@ -48,11 +49,11 @@ class Timesteps:
     def of(cls, steps_fs: Sequence[float], thermostat_tau_fs: float, device: torch.device) -> Self:
         """Build from a time step (fs) for each structure."""
         # one by one: the last bit of a vectorised exponential depends on who else is in the vector
-        each = {step: _kept(step, thermostat_tau_fs) for step in set(steps_fs)}
-        keep = torch.stack([each[step] for step in steps_fs])
+        keep = torch.stack([_kept(step, thermostat_tau_fs) for step in steps_fs])
         return cls(torch.tensor(steps_fs, dtype=torch.float64, device=device), keep.to(device))
 
 
+@cache
 def _kept(timestep_fs: float, tau_fs: float) -> torch.Tensor:
     return torch.exp(torch.as_tensor(-timestep_fs / tau_fs, dtype=torch.float64))
 

@@ -6,6 +6,7 @@ of the model.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class Graph:
     vectors : (E, 3) float64, Å, from source to target
     lost : (B,) bool, structures without edges because their coordinates are not finite or their atoms overlap
     sound : () bool, false if there are more edges than there was room for; None where all have room
+    kept : of a padded graph, what is kept for others of the same layout
     """
 
     numbers: torch.Tensor
@@ -42,13 +44,33 @@ class Graph:
     vectors: torch.Tensor
     lost: torch.Tensor
     sound: torch.Tensor | None = None
+    kept: dict[Any, Any] | None = None
+
+    def shorter_than(self, length_A: float, lengths: torch.Tensor) -> torch.Tensor:  # noqa: N803 - a unit
+        """Return the places of the edges shorter than ``length_A``, of their ``lengths`` (E,).
+
+        In a padded graph there are some more places, all of the last edge, which is padding.
+        """
+        short = lengths.detach() < length_A
+        if self.kept is None or self.sound is None:
+            return torch.nonzero(short).squeeze(1)
+        room = self.kept.get(("shorter", length_A))
+        if room is None:
+            room = self.kept["shorter", length_A] = _room(int(short.sum()))
+        self.sound = self.sound & (short.sum() <= room)
+        last = len(lengths) - 1
+        return torch.nonzero_static(short, size=room, fill_value=last).squeeze(1)
+
+
+def _room(edges: int) -> int:
+    return int(_SPARE_EDGES * edges) + _LEAST_SPARE_EDGES
 
 
 def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit
     """Find the neighbours within ``cutoff_A`` of every atom of ``batch``.
 
-    With ``both_ways`` false, a pair of neighbours is one edge, from either end. On a CPU the search is vesin's;
-    elsewhere it runs where the structures are, and the host waits for the number of edges.
+    With ``both_ways`` false, a pair of neighbours is one edge, from either end. On a CPU the search is that of
+    vesin; elsewhere it runs where the structures are, and the host waits for the number of edges.
     """
     batch = _detached(batch)
     if devices.runs_ahead(batch.positions.device):
@@ -73,13 +95,14 @@ def build_padded_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True)
         if search is None:
             return _with_padding(_by_vesin(batch, cutoff_A, both_ways=both_ways), cutoff_A, None)
         first = int(search.find(batch, cutoff_A).within.sum())
-        known = kept[cutoff_A, both_ways] = search, int(_SPARE_EDGES * first) + _LEAST_SPARE_EDGES
+        known = kept[cutoff_A, both_ways] = search, _room(first)
     search, room = known
     found = search.find(batch, cutoff_A)
     chosen = torch.nonzero_static(found.within, size=room).squeeze(1)
     edges = found.within.sum()
     graph = _graph(batch, search, found, chosen.clamp(min=0))
-    graph.sound = found.enough & (edges <= room)
+    graph.sound = found.enough & (edges < room)
+    graph.kept = kept
     return _with_padding(graph, cutoff_A, torch.arange(room, device=edges.device) >= edges)
 
 
@@ -119,6 +142,7 @@ def _with_padding(graph: Graph, cutoff_A: float, spare: torch.Tensor | None) -> 
         vectors=vectors,
         lost=torch.cat([graph.lost, one]),
         sound=graph.sound,
+        kept=graph.kept,
     )
 
 
