@@ -48,6 +48,7 @@ format: $(VENV)/.ready
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow
+	python tests/prose.py
 
 # config.yaml, the presets and the JSON Schema follow from the pydantic models; a test proves them current.
 generate: $(VENV)/.ready

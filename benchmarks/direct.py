@@ -73,7 +73,7 @@ OURS = """
 import numpy as np
 from pesatlas.select.centres import Centres
 from pesatlas.select.grid import Gathering
-from pesatlas.select.pca import Components
+from pesatlas.tables.components import Components
 from pesatlas.tables.moments import Moments
 threshold = float(sys.argv[2])
 x = np.load(sys.argv[1], mmap_mode="r")

@@ -12,4 +12,5 @@ with job(snakemake) as campaign:
         snapshots=Path(snakemake.input.snapshots),
         features=Path(snakemake.output.features),
         moments=Path(snakemake.output.moments),
+        kept=next(map(Path, snakemake.input.get("kept", [])), None),
     )

@@ -15,4 +15,10 @@ with job(snakemake) as campaign:
         snapshots=Path(snakemake.output.snapshots),
         failures=Path(snakemake.output.failures),
         work=Path(snakemake.params.work),
+        # only where trajectories end when they are saturated
+        **{
+            argument: Path(path)
+            for argument, name in (("trajectories", "trajectories"), ("features", "explored_features"))
+            if (path := snakemake.output.get(name))
+        },
     )

@@ -10,10 +10,15 @@ if TYPE_CHECKING:
 __version__ = version("pesatlas")
 
 
-def open(results: str | Path = "results") -> "Atlas":  # noqa: A001 - read as pesatlas.open
+def open(results: str | Path = "results", *, so_far: bool = False) -> "Atlas":  # noqa: A001 - read as pesatlas.open
     """Open a finished campaign, a release or a folder of older tables.
 
     Nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    so_far : open a campaign that has not finished, too: the tables that are there; ``unfinished`` says which
+        are not
 
     Raises
     ------
@@ -22,4 +27,4 @@ def open(results: str | Path = "results") -> "Atlas":  # noqa: A001 - read as pe
     """
     from pesatlas.dataset.atlas import Atlas  # noqa: PLC0415 - keeps `import pesatlas` light
 
-    return Atlas(Path(results))
+    return Atlas(Path(results), so_far=so_far)

@@ -6,10 +6,10 @@ import json
 import pytest
 from rich.console import Console
 
+from pesatlas.campaign.account import Account, accounts
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.cli.import_export import export
 from pesatlas.config.dataset import Card, Dataset
-from pesatlas.dataset.account import Account, accounts
 from pesatlas.dataset.card import write_card
 from pesatlas.dataset.collect import collect_dataset
 from pesatlas.report.build import _head
@@ -24,7 +24,7 @@ R2SCAN = "4 selected = 1 exported + 2 flagged (force 2) + 1 failed (timeout 1)"
 
 @pytest.fixture
 def results(campaign, tables, write_labels):
-    """Of four picks: two with large forces, one that did not converge at pbe, one without a label at r2scan."""
+    """Of four picks, two have large forces, one did not converge at pbe, one has no label at r2scan."""
     results, _, labels = tables
     labels = [row for row in labels if row is not labels[-1]]
     for row in labels:

@@ -1,5 +1,8 @@
 """Every potential keeps what is expected of one: mechanics, batches, what physics is indifferent to."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from pesatlas import testing
@@ -8,6 +11,7 @@ from pesatlas.potentials.weights import directory_sha256
 from small_potentials import SHARED_MODELS
 
 pytestmark = pytest.mark.physics
+TESTS = Path(__file__).parents[1]
 
 
 class TestChgnet(testing.PotentialTests):
@@ -64,5 +68,40 @@ class TestTensorNetMatPES(Shared):
     name = "TensorNet-MatPES-PBE-v2025.1-PES"
 
 
+class External(testing.PotentialTests):
+    """A calculator of ASE in a process of its own."""
+
+    kind = "external"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def in_the_folder_of_its_loader(cls):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(TESTS)
+            yield
+
+
+class TestExternalArgon(External):
+    options = {
+        "python": sys.executable,
+        "loader": "faulty_calculators:argon",
+        "elements": ["Ar"],
+        "name": "argon",
+    }
+    other_options = {"arguments": {"depth": 0.02}}
+    slope_eV_per_A = 2e-4  # argon is soft
+    slope_eV_per_A3 = 2e-6
+
+
+class TestExternalEmt(External):
+    options = {
+        "python": sys.executable,
+        "loader": "ase.calculators.emt:EMT",
+        "elements": ["Al", "Ni"],
+    }
+    other_options = {"arguments": {"asap_cutoff": True}}
+    trained = False  # 5 % too large a lattice constant of NiAl
+
+
 def test_every_kind_is_tested_here():
-    assert available("pesatlas.potentials.kinds") == ["chgnet", "matgl"]
+    assert available("pesatlas.potentials.kinds") == ["chgnet", "external", "matgl"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import prose
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("src", "tests", "scripts", "workflow", "benchmarks")
 PYTHON = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
@@ -79,6 +81,44 @@ def test_lines_fit(folder):
                 long = sorted(set(long) - unwrapped(path))
             wide += [f"{path.relative_to(ROOT)}:{number}" for number in long]
     assert wide == []
+
+
+@pytest.mark.parametrize("page", prose.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paragraphs_of_the_documentation_fit(page):
+    assert prose.wide(page.read_text()) == [], "python tests/prose.py fills them"
+
+
+def test_filling_a_page_keeps_its_words_tables_and_code():
+    page = """# A title
+
+A sentence that is long enough to go over the end of a line, with `code that stays together` and a [link](to.md).
+- an item of a list, which is long enough that a second line has to be made, and that one is indented as deep as it
+
+  ```yaml
+  a: line of code that is as long as it likes to be, for nobody breaks it, whatever its number of letters is
+  ```
+
+| a table | with a row that is as long as it likes to be, for nobody breaks it, whatever its number of letters is |
+"""
+    filled = prose.filled(page)
+    assert (
+        filled
+        == """# A title
+
+A sentence that is long enough to go over the end of a line, with `code that stays together` and a
+[link](to.md).
+- an item of a list, which is long enough that a second line has to be made, and that one is indented as
+  deep as it
+
+  ```yaml
+  a: line of code that is as long as it likes to be, for nobody breaks it, whatever its number of letters is
+  ```
+
+| a table | with a row that is as long as it likes to be, for nobody breaks it, whatever its number of letters is |
+"""
+    )
+    assert prose.wide(page) != []
+    assert prose.wide(filled) == []
 
 
 def test_docstrings_of_modules_begin_with_the_thing():

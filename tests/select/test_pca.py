@@ -5,7 +5,8 @@ from sklearn.preprocessing import StandardScaler
 
 from pesatlas.config.select import Select
 from pesatlas.errors import UserError
-from pesatlas.select.pca import Components, Pca, fit_pca
+from pesatlas.select.pca import Pca, fit_pca
+from pesatlas.tables.components import Components
 from pesatlas.tables.moments import Moments
 
 

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from pesatlas.config.select import Select
-from pesatlas.select.pca import Components, Pca, fit_pca
+from pesatlas.select.pca import Pca, fit_pca
 from pesatlas.select.quality import measure_selection, sample_frames
 from pesatlas.tables import read_entry, read_table, write_table
+from pesatlas.tables.components import Components
 
 
 def pick(path, ids):

@@ -48,6 +48,11 @@ def identity(*sections):
     return {section: getattr(campaign, section).identity() for section in sections}
 
 
+def judged(*names):
+    """Return paths, by their names, of what is written of trajectories that end when they are saturated."""
+    return {name: path_of(name) for name in names} if campaign.explore.stop.kind == "saturated" else {}
+
+
 def explore_batches(pattern):
     """Return an input function: `pattern` for each batch of structures, known once they are prepared."""
 

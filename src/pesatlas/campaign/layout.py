@@ -52,6 +52,9 @@ PATHS: Mapping[str, Mapping[str, str]] = {
     "run_md": {
         "snapshots": "results/snapshots/{batch}.parquet",
         "explore_failures": "results/failures/explore/{batch}.parquet",
+        # of trajectories that end when they are saturated
+        "trajectories": "results/explored/{batch}.trajectories.parquet",
+        "explored_features": "results/explored/{batch}.features.parquet",
     },
     "encode_snapshots": {
         "features": "results/features/{batch}.parquet",

@@ -15,6 +15,7 @@ from pesatlas.campaign.rounds import references
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section, former_name
+from pesatlas.config.stop import STOPS, Saturated
 from pesatlas.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -82,10 +83,12 @@ def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml", *, extensi
 
 def _check_extensions(campaign: Campaign, where: str) -> None:
     """Run the ``check`` of every extension on its options: missing files, absent programs."""
+    stop = campaign.explore.stop
     used: list[tuple[str, list[Any]]] = [
         ("structures.sources", campaign.structures.sources),
         ("structures.domains", campaign.structures.domains),
         ("explore.potential", [campaign.explore.potential]),
+        ("explore.stop.encoder", [stop.encoder] if isinstance(stop, Saturated) else []),
         ("encode.encoder", [campaign.encode.encoder]),
         ("select.policy", [campaign.select.policy]),
         *([("compare.policies", campaign.compare.policies)] if campaign.compare else []),
@@ -153,6 +156,10 @@ def _check_elements(campaign: Campaign) -> list[str]:
         base: Any = campaign.train.base
         known["train.base"] = lambda: plugins.find(plugins.EXTENSIONS["train.base"], base.kind).elements(base)
     problems = []
+    if _must_load_for_elements(getattr(backend, "potential", None)):
+        del known[f"label.backend ({backend.kind})"]
+    if _must_load_for_elements(potential):
+        del known[f"explore.potential ({potential.kind})"]
     for who, elements in known.items() if campaign.structures.elements else ():
         try:
             numbers = elements()
@@ -166,6 +173,15 @@ def _check_elements(campaign: Campaign) -> list[str]:
             if atomic_number(symbol) not in numbers
         ]
     return problems
+
+
+def _must_load_for_elements(potential: Any) -> bool:
+    """Whether only the loaded potential knows its elements: prepare_structures asks it, no configuration."""
+    kind = getattr(potential, "kind", None)
+    if kind is None:
+        return False
+    ask = getattr(plugins.find(plugins.EXTENSIONS["explore.potential"], kind), "must_load_for_elements", None)
+    return bool(ask and ask(potential))
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -194,12 +210,18 @@ def _explain(detail: ErrorDetails) -> str:
     return f"{key}{shown}: {message}{_meaning(where)}."
 
 
+_KINDS = {"explore.stop": STOPS}
+"""Kinds of sections that are chosen by ``kind``, and are no extensions."""
+
+
 def _path_in_file(location: tuple[int | str, ...]) -> list[int | str]:
     """Return the keys as they are in the file: pydantic adds the kind of an extension, which is none."""
     where: list[int | str] = []
     for part in location:
-        package = plugins.EXTENSIONS.get(".".join(str(p) for p in where if isinstance(p, str)))
-        if not (package and isinstance(part, str) and part in plugins.available(package)):
+        path = ".".join(str(p) for p in where if isinstance(p, str))
+        package = plugins.EXTENSIONS.get(path)
+        kinds = plugins.available(package) if package else _KINDS.get(path, ())
+        if part not in kinds:
             where.append(part)
     return where
 

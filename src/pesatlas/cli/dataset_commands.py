@@ -65,6 +65,27 @@ def explain(
     explain_row(snapshot_id, results, console)
 
 
+@command("failures")
+def failures(
+    results: Results = Path("results"),
+    reason: Annotated[
+        list[str], typer.Option(help="Only this reason, e.g. timeout; repeat it for more.")
+    ] = [],  # noqa: B006 - typer's
+    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Print all rows, not the first of each reason.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as JSON, for programs.")] = False,
+) -> None:
+    """List what was refused, failed or kept out, each with its reason in a sentence, and the remedies.
+
+    It works while the campaign runs, on the tables that are there.
+    """
+    from pesatlas.cli.failures import show_failures  # noqa: PLC0415
+
+    show_failures(results, reason, to, console, every=every, as_json=as_json)
+
+
 @command("reproduce")
 def reproduce(
     snapshot_id: Annotated[

@@ -54,6 +54,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
         ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
     ),
+    "failures": (
+        ("pesatlas failures", ""),
+        ("pesatlas failures --reason timeout --to timeouts.csv", ""),
+    ),
     "explain": (("pesatlas explain mp-149:unit:300K-0.0001GPa:500", ""),),
     "reproduce": (("pesatlas reproduce mp-149:unit:300K-0.0001GPa:500 --to again", ""),),
     "export": (

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from pesatlas.campaign.account import accounts, flagged_sentence
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
 from pesatlas.config import plugins
-from pesatlas.dataset.account import accounts, flagged_sentence
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import IMPORTERS, import_dataset
 from pesatlas.errors import UserError

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import pesatlas
+from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.explain import explain
 from pesatlas.runtime.progress import Progress
 
@@ -22,7 +23,8 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
     UserError
         If it cannot be answered, or the file is of neither kind.
     """
-    atlas = pesatlas.open(results)
+    atlas = pesatlas.open(results, so_far=True)
+    say_unfinished(atlas, console)
     Progress("querying")
     found = atlas.query(sql, to)
     if to is not None:
@@ -36,9 +38,18 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
         console.print(f"The first {SHOWN} of {len(found)} rows. All of them: --to rows.csv")
 
 
+def say_unfinished(atlas: Atlas, console: Console) -> None:
+    """Print that a campaign has not finished, and what is not there yet."""
+    if atlas.unfinished:
+        missing = escape("; ".join(atlas.unfinished))
+        console.print(f"[yellow]This campaign has not finished.[/yellow] Not there yet: {missing}.")
+
+
 def explain_row(snapshot_id: str, results: Path, console: Console) -> None:
     """Print the story of a row."""
-    for title, lines in explain(pesatlas.open(results), snapshot_id):
+    atlas = pesatlas.open(results, so_far=True)
+    say_unfinished(atlas, console)
+    for title, lines in explain(atlas, snapshot_id):
         console.print(f"[bold]{escape(title)}[/bold]")
         grid = Table.grid(padding=(0, 2))
         for name, text in lines:

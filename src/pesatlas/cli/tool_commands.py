@@ -191,8 +191,11 @@ def config_check(
     """Check a configuration without running anything; every problem is named with its key and remedy."""
     from pesatlas.campaign.load import read_campaign  # noqa: PLC0415
     from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
+    from pesatlas.monitor.workers import workers_of  # noqa: PLC0415
 
     campaign = read_campaign(path)
+    for key, options in workers_of(campaign):
+        console.print(escape(f"{key}: {options.python} will run {options.call}."), soft_wrap=True)
     for warning in warnings_of(campaign, Path("results")):
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
     console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")

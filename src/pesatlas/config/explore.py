@@ -7,6 +7,7 @@ from pydantic import Field, PlainSerializer, WithJsonSchema, WrapValidator, mode
 
 from pesatlas.config import plugins
 from pesatlas.config.section import Runtime, Section
+from pesatlas.config.stop import Fixed, Saturated, Stop
 
 AUTO = "auto"
 """The time step that the lightest element of each cell allows."""
@@ -48,6 +49,8 @@ else:
     ]
 
 _LONGEST_USUAL_TIMESTEP_FS = 10.0
+_FEWEST_FRAMES = 4
+"""In ``stop.patience_ps``: fewer say little."""
 LAST_STEP = 9_999_999
 """The last step that a ``snapshot_id`` has room for."""
 
@@ -109,6 +112,11 @@ class Explore(Section):
         "barostat, not the ensemble",
     )
     abort: Abort = Abort()
+    stop: Stop = Field(
+        Fixed(),
+        description="end of a trajectory: fixed, after length_ps; saturated, when it shows nothing new "
+        "(docs/saturation.md)",
+    )
     structures_per_job: int = Field(
         400,
         ge=1,
@@ -165,6 +173,11 @@ class Explore(Section):
         """Return the steps of one part of a ramp."""
         return max(1, round(length_ps * 1000 / self.longest_timestep_fs))
 
+    def identity(self) -> dict[str, Any]:
+        """Return what decides results; without ``stop`` where it is fixed, as if it had never been added."""
+        found = super().identity()
+        return found if isinstance(self.stop, Saturated) else {k: v for k, v in found.items() if k != "stop"}
+
     def dynamics_identity(self) -> dict[str, Any]:
         """Return what decides a trajectory: ``identity`` without how cells are packed into jobs."""
         return {
@@ -201,6 +214,24 @@ class Explore(Section):
             raise ValueError(
                 f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have "
                 f"room for {LAST_STEP}: make it shorter"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stop_is_possible(self) -> "Explore":
+        if not isinstance(self.stop, Saturated):
+            return self
+        interval = self.frame_interval_ps
+        if self.stop.patience_ps < _FEWEST_FRAMES * interval * (1 - 1e-9):
+            raise ValueError(
+                f"stop.patience_ps: {self.stop.patience_ps:g} ps is less than {_FEWEST_FRAMES} frames of "
+                f"{interval:g} ps; use {_FEWEST_FRAMES * interval:g} or more, or a shorter frame_interval_ps"
+            )
+        if self.stop.min_length_ps > self.length_ps or self.stop.patience_ps > self.length_ps:
+            name = "min_length_ps" if self.stop.min_length_ps > self.length_ps else "patience_ps"
+            raise ValueError(
+                f"stop.{name}: {getattr(self.stop, name):g} ps is more than length_ps, {self.length_ps:g} ps, "
+                "which no trajectory exceeds: none would end early; make it shorter, or length_ps longer"
             )
         return self
 

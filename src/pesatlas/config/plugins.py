@@ -31,6 +31,7 @@ EXTENSIONS = {
     "structures.sources": "pesatlas.structures.sources",
     "structures.domains": "pesatlas.structures.domains",
     "explore.potential": "pesatlas.potentials.kinds",
+    "explore.stop.encoder": "pesatlas.encode.encoders",
     "encode.encoder": "pesatlas.encode.encoders",
     "select.policy": "pesatlas.select.policies",
     "compare.policies": "pesatlas.select.policies",

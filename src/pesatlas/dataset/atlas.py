@@ -1,4 +1,4 @@
-"""A finished campaign in Python: lazy tables, SQL, pymatgen structures, ASE atoms with labels."""
+"""A campaign's tables in Python: lazy tables, SQL, pymatgen structures, ASE atoms with labels."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +10,13 @@ import pyarrow.dataset as ds
 
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import is_file_of
-from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED
+from pesatlas.campaign.so_far import UNFINISHED, read_manifest_so_far
 from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.queries import add_views, asking, check_asks, write_rows
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.failures import BESIDE
+from pesatlas.tables.verdicts import ACCEPTED, FLAGGED
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,13 +42,16 @@ class Atlas:
     Attributes
     ----------
     root : the folder
-    manifest : its ``manifest.json``
+    manifest : its ``manifest.json``; of a campaign that has not finished, one of the tables that are there
+    unfinished : lines on what is not there yet; empty of a finished campaign
     levels : reference levels
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, so_far: bool = False) -> None:
+        """Open a finished campaign; with ``so_far``, also one that has not finished."""
         self.root = root
-        self.manifest = read_campaign_manifest(root)
+        self.manifest = read_manifest_so_far(root) if so_far else read_campaign_manifest(root)
+        self.unfinished: list[str] = self.manifest.get(UNFINISHED, [])
         self.levels: list[str] = self.manifest["levels"]
 
     def __repr__(self) -> str:

@@ -10,19 +10,19 @@ import yaml
 
 import pesatlas
 from pesatlas.atoms.elements import symbol_of
+from pesatlas.campaign.account import accounts, exported_verdicts
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, identifier
 from pesatlas.campaign.domain_summary import count_by_domain
 from pesatlas.campaign.layout import below, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
 from pesatlas.config.dataset import Card
-from pesatlas.dataset.account import accounts, exported_verdicts
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
 from pesatlas.dataset.rows import FUNCTIONALS
 from pesatlas.storage.atomic import write_text
 from pesatlas.tables.manifest import check_content
-from pesatlas.tables.schemas import SOURCES
+from pesatlas.tables.schemas import MADE_BY, SOURCES
 
 LIMITS = [
     (
@@ -178,10 +178,7 @@ def _exploration(atlas: Atlas) -> dict[str, Any]:
     return {
         "sources": _ask(atlas, "SELECT source, count(*) AS cells FROM structures GROUP BY ALL ORDER BY ALL"),
         "licences": _licences(atlas),
-        "potentials": _ask(
-            atlas,
-            "SELECT DISTINCT potential, potential_hash FROM dataset ORDER BY ALL",
-        ),
+        "potentials": _potentials(atlas),
         "conditions": _ask(
             atlas,
             "SELECT DISTINCT condition, ensemble, temperature_K, pressure_GPa FROM dataset ORDER BY ALL",
@@ -212,6 +209,18 @@ def _licences(atlas: Atlas) -> list[dict[str, Any]]:
         }
         for kind in dict.fromkeys([*stated, *crystals])
     ]
+
+
+def _potentials(atlas: Atlas) -> list[dict[str, Any]]:
+    """Return the potentials of the dynamics, with licence and versions where their kind tells of them."""
+    told: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in atlas.files().get("snapshots", ()):
+        stored = (pq.read_schema(path).metadata or {}).get(MADE_BY.encode())
+        if stored:
+            about = json.loads(stored)
+            told[about["potential"], about["potential_hash"]] = about
+    rows = _ask(atlas, "SELECT DISTINCT potential, potential_hash FROM dataset ORDER BY ALL")
+    return [{**row, **told.get((row["potential"], row["potential_hash"]), {})} for row in rows]
 
 
 def _encoder(atlas: Atlas) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import iter_table
+from pesatlas.tables.verdicts import QUARANTINED
 
 EXAMPLES = 10
 

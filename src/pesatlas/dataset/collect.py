@@ -20,7 +20,7 @@ from pesatlas.campaign.splits import Materials, material_column, splits_before
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins_used import plugins_in
 from pesatlas.config.section import digest
-from pesatlas.dataset.acceptance import ACCEPTED, QUARANTINED, VERDICTS, always, check_limits, decide_verdict
+from pesatlas.dataset.acceptance import always, check_limits, decide_verdict
 from pesatlas.dataset.conservation import check_sums
 from pesatlas.dataset.derive import derived, geometry_of
 from pesatlas.dataset.level_consistency import LevelInTables, find_levels
@@ -32,6 +32,7 @@ from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, 
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.manifest import check_content, in_manifest
+from pesatlas.tables.verdicts import ACCEPTED, QUARANTINED, VERDICTS
 
 log = logging.getLogger(__name__)
 

@@ -38,7 +38,10 @@ def explain(atlas: Atlas, snapshot_id: str) -> Story:
         if not relevant:
             raise UserError(_unknown(atlas, snapshot_id, structure_id))
         return [*story, ("it is missing", [(row["stage"], _failure(row)) for row in relevant])]
-    story += [("snapshot", _snapshot(snapshots[0])), ("selection", _selection(atlas, snapshots[0]))]
+    story.append(("snapshot", _snapshot(snapshots[0])))
+    if atlas.unfinished and "selection" not in atlas.tables:
+        return [*story, ("selection", [("not yet", "nothing is selected before all batches are encoded")])]
+    story.append(("selection", _selection(atlas, snapshots[0])))
     if atlas.find("selection", snapshot_id=snapshot_id):
         story += [(f"label at {level}", _label(atlas, snapshot_id, level)) for level in atlas.levels]
     return story
@@ -103,6 +106,8 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
     if failures:
         return [("it is missing", _failure(row)) for row in failures]
     row, place = _dataset_row(atlas, snapshot_id, level)
+    if row is None and atlas.unfinished:
+        return _label_so_far(atlas, snapshot_id, level)
     if row is None:
         return [
             ("it is missing", "there is neither a label nor a failure: `pesatlas verify` tells what is wrong")
@@ -136,6 +141,17 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
             f"{row['label_key']} (inputs and outputs: pesatlas outputs {row['label_key']} --to FOLDER)",
         ),
     ]
+
+
+def _label_so_far(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
+    """Tell of a label that no rule has seen yet, or that there is none yet."""
+    for row in atlas.find("labels", snapshot_id=snapshot_id, level=level):
+        return [
+            ("verdict", "none yet: the dataset is collected when all labels are there"),
+            ("energy", f"{row['energy_eV']:.6f} eV, free energy {row['free_energy_eV']:.6f} eV"),
+            ("label_key", row["label_key"]),
+        ]
+    return [("not yet", "it waits for its calculation: `pesatlas status` tells how far the labels are")]
 
 
 def _dataset_row(atlas: Atlas, snapshot_id: str, level: str) -> tuple[dict[str, Any] | None, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas import __version__
+from pesatlas.campaign.account import accounts
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
@@ -17,7 +18,6 @@ from pesatlas.campaign.layout import Results, file_name
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
-from pesatlas.dataset.account import accounts
 from pesatlas.dataset.rows import Source
 from pesatlas.errors import UserError
 from pesatlas.runtime.templates import render

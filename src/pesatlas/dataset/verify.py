@@ -10,7 +10,6 @@ from pesatlas.campaign.dataset_state import other_states
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import Results
 from pesatlas.campaign.load import load_campaign
-from pesatlas.dataset.acceptance import QUARANTINED
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
 from pesatlas.dataset.label_trace import check_against_labels
@@ -21,6 +20,7 @@ from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.schemas import SCHEMA_VERSION
+from pesatlas.tables.verdicts import QUARANTINED
 
 SHOWN = 20
 """Of each kind of problem; more are counted."""

@@ -5,6 +5,9 @@ from pesatlas.tables.schemas import FailureReason
 SURVIVED = "survived"
 """The word for a trajectory that went on to its last step."""
 
+SATURATED = "saturated"
+"""The word for a trajectory that ended before, because it showed nothing new."""
+
 LEFT_PHYSICS = frozenset(
     {
         FailureReason.EXPLODED_DISTANCE,

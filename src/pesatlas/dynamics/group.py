@@ -73,7 +73,7 @@ class Running(Generic[Moving]):
     trajectory : what is computed
     step : steps done
     frames : frames so far
-    saved : how many of them the checkpoint has
+    saved : how many of them the checkpoint has as they will stay
     """
 
     trajectory: Moving

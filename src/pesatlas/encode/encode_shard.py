@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from pesatlas.config.encode import Encode
 from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
-from pesatlas.encode.encoder import Encoder, Frame
 from pesatlas.errors import UserError
-from pesatlas.potentials.chunks import chunks_by_atoms
+from pesatlas.potentials.described import Described, describe, half_lists, is_finite
 from pesatlas.potentials.device import check_device
+from pesatlas.potentials.encoder import Encoder, Frame
 from pesatlas.runtime.progress import Progress
-from pesatlas.tables import SCHEMAS, TableWriter, read_entry
+from pesatlas.tables import SCHEMAS, TableWriter, iter_table, read_entry
 from pesatlas.tables.io import ROW_GROUP, check_metadata
 from pesatlas.tables.moments import Moments, ShardMoments
 
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 _COLUMNS = ["snapshot_id", "n_atoms", "numbers", "positions_A", "cell_A"]
 
 
-def encode_snapshots(settings: Encode, snapshots: Path, features: Path, moments: Path) -> None:
+def encode_snapshots(
+    settings: Encode, snapshots: Path, features: Path, moments: Path, kept: Path | None = None
+) -> None:
     """Describe every frame of ``snapshots`` by vectors of its structure and its atoms.
 
     Frames are read in row groups, encoded together by atoms, rounded to float16 and written in the same
@@ -41,6 +44,9 @@ def encode_snapshots(settings: Encode, snapshots: Path, features: Path, moments:
         Tables of these names.
     moments : Path
         ``.npz`` of ``pesatlas.tables.moments``.
+    kept : Path, optional
+        Table ``features`` of frames that were encoded while they were explored, in the order of
+        ``snapshots``, maybe not of all: those of the same encoder are taken from there.
 
     Raises
     ------
@@ -60,16 +66,18 @@ def encode_snapshots(settings: Encode, snapshots: Path, features: Path, moments:
     )
     about = {"pesatlas.encoder": encoder.name, "pesatlas.encoder_hash": encoder.weights_hash}
     fingerprint = digest(settings.identity(), encoder.weights_hash)
-    not_finite, progress = 0, Progress("encoded", expected)
+    not_finite, progress, before = 0, Progress("encoded", expected), _Kept(kept, encoder)
     with TableWriter(features, "features", fingerprint, about) as writer:
         for rows in _row_groups(snapshots):
-            frames = [_frame(row, encoder) for row in rows]
-            described = _encode(encoder, frames, settings.atoms_per_evaluation)
-            good = [np.isfinite(s).all() and np.isfinite(a).all() for s, a in described]
-            kept = [vectors for ok, vectors in zip(good, described, strict=True) if ok]
-            if kept:
-                sums.structures.add(np.stack([structure for structure, _ in kept]))
-                sums.atoms.add(np.concatenate([atoms for _, atoms in kept]))
+            found = [before.take(row["snapshot_id"]) for row in rows]
+            asked = [_frame(row, encoder) for row, known in zip(rows, found, strict=True) if known is None]
+            answers = iter(describe(encoder, asked, settings.atoms_per_evaluation))
+            described = [next(answers) if known is None else known for known in found]
+            good = [is_finite(vectors) for vectors in described]
+            sound = [vectors for ok, vectors in zip(good, described, strict=True) if ok]
+            if sound:
+                sums.structures.add(np.stack([structure for structure, _ in sound]))
+                sums.atoms.add(np.concatenate([atoms for _, atoms in sound]))
             not_finite += good.count(False)
             writer.write(_table(rows, described, good))
             progress.step(len(rows))
@@ -86,7 +94,60 @@ def encode_snapshots(settings: Encode, snapshots: Path, features: Path, moments:
             not_finite,
             expected,
         )
-    log.info("%d frames, %d atoms encoded with %s", expected, sums.atoms.n, encoder.name)
+    log.info(
+        "%d frames, %d atoms encoded with %s, %d of them while they were explored",
+        expected,
+        sums.atoms.n,
+        encoder.name,
+        before.taken,
+    )
+
+
+class _Kept:
+    """Features that exploration kept, read as the frames they belong to come by.
+
+    Parameters
+    ----------
+    path : table ``features``; None if there is none
+    encoder : those of another are left alone
+    """
+
+    def __init__(self, path: Path | None, encoder: Encoder) -> None:
+        self.taken = 0
+        self._dim = encoder.atom_dim
+        self._rows = iter(()) if path is None or not _is_of(path, encoder) else self._read(path)
+        self._next = next(self._rows, None)
+
+    def _read(self, path: Path) -> Iterator[tuple[str, NDArray[np.float16], NDArray[np.float16]]]:
+        for batch in iter_table(path, ["snapshot_id", "structure_features", "atom_features"]):
+            vectors = (_halves(batch.column(i)) for i in (1, 2))
+            yield from zip(batch.column(0).to_pylist(), *vectors, strict=True)
+
+    def take(self, snapshot_id: str) -> Described | None:
+        """Return the features of a frame; None if they were not kept."""
+        if self._next is None or self._next[0] != snapshot_id:
+            return None
+        _, structure, atoms = self._next
+        self._next = next(self._rows, None)
+        self.taken += 1
+        return structure, atoms.reshape(-1, self._dim)
+
+
+def _is_of(path: Path, encoder: Encoder) -> bool:
+    """Whether the features of a table are those of an encoder."""
+    check_metadata(path, "features")
+    about = pq.read_schema(path).metadata or {}
+    found = about.get(b"pesatlas.encoder", b"").decode(), about.get(b"pesatlas.encoder_hash", b"").decode()
+    if found != (encoder.name, encoder.weights_hash):
+        log.warning("%s has features of %s, not of %s: encoding anew", path, found[0], encoder.name)
+        return False
+    return True
+
+
+def _halves(column: pa.Array) -> Iterator[NDArray[np.float16]]:
+    """Yield the lists of a column of float16 as arrays."""
+    values, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
+    yield from (values[start:stop] for start, stop in pairwise(offsets))
 
 
 def _row_groups(path: Path) -> Iterator[list[dict[str, Any]]]:
@@ -124,28 +185,7 @@ def _frame(row: dict[str, Any], encoder: Encoder) -> Frame | None:
     return frame if sound else None
 
 
-def _encode(encoder: Encoder, frames: list[Frame | None], most_atoms: int) -> list[tuple[NDArray, NDArray]]:
-    """Float16 vectors of each frame, (D,) and (n, d); NaN for a frame that is None."""
-    asked = [frame for frame in frames if frame is not None]
-    found: list[tuple[NDArray, NDArray]] = []
-    for run in chunks_by_atoms((len(frame.numbers) for frame in asked), most_atoms):
-        batch = asked[run.start : run.stop]
-        structures, atoms = encoder.encode(batch)
-        edges = np.cumsum([len(frame.numbers) for frame in batch])[:-1]
-        with np.errstate(over="ignore"):  # found by its infinities
-            halves = np.split(atoms.astype(np.float16), edges)
-            found += zip(structures.astype(np.float16), halves, strict=True)
-    answers = iter(found)
-    nothing = (
-        np.full(encoder.structure_dim, np.nan, np.float16),
-        np.full((1, encoder.atom_dim), np.nan, np.float16),
-    )
-    return [nothing if frame is None else next(answers) for frame in frames]
-
-
-def _table(
-    rows: list[dict[str, Any]], described: list[tuple[NDArray, NDArray]], good: list[bool]
-) -> pa.Table:
+def _table(rows: list[dict[str, Any]], described: list[Described], good: list[bool]) -> pa.Table:
     """Rows of table ``features``."""
     n_atoms = np.array([row["n_atoms"] for row in rows])
     structures, atoms = [], []
@@ -156,14 +196,8 @@ def _table(
         {
             "snapshot_id": [row["snapshot_id"] for row in rows],
             "n_atoms": pa.array(n_atoms, pa.int32()),
-            "structure_features": _lists(structures),
-            "atom_features": _lists(atoms),
+            "structure_features": half_lists(structures),
+            "atom_features": half_lists(atoms),
         },
         schema=SCHEMAS["features"],
     )
-
-
-def _lists(vectors: list[NDArray]) -> pa.ListArray:
-    """Arrow lists of float16, one for each vector."""
-    offsets = np.concatenate([[0], np.cumsum([len(v) for v in vectors])]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, np.concatenate(vectors))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pesatlas.encode.encoder import Frame
+from pesatlas.potentials.encoder import Frame
 from pesatlas.potentials.graph import Graph, build_graph
 from pesatlas.potentials.potential import Batch
 

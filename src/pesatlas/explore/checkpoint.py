@@ -17,7 +17,7 @@ import torch
 
 from pesatlas.dynamics.checkpoint_file import UNREADABLE, read_checkpoint, state_of, write_checkpoint
 from pesatlas.dynamics.group import Group, Running
-from pesatlas.explore.stored_frames import frames_table, from_bytes, table_frames, to_bytes
+from pesatlas.explore.stored_frames import Frame, frames_table, from_bytes, settled, table_frames, to_bytes
 from pesatlas.explore.trajectory import Trajectory
 from pesatlas.storage.ledger import Ledger
 
@@ -66,7 +66,12 @@ class Checkpoint:
             )
             with Ledger(self._frames) as ledger:
                 ledger.append(
-                    str(self._chunks), to_bytes(pa.concat_tables(new).append_column("trajectory", names))
+                    str(self._chunks),
+                    to_bytes(
+                        pa.concat_tables(table for table in new if len(table)).append_column(
+                            "trajectory", names
+                        )
+                    ),
                 )
             self._chunks += 1
         head: dict[str, Any] = {
@@ -80,7 +85,7 @@ class Checkpoint:
             states[f"{name}."] = group.state if group.runs else None
         write_checkpoint(self._path, head, states)
         for run in runs:
-            run.saved = len(run.frames)
+            run.saved = settled(run.frames)
 
     def load(self, trajectories: Mapping[str, Trajectory]) -> Progress | None:
         """Return what was under way, or None if nothing of this batch was saved; ``trajectories`` by key."""
@@ -116,16 +121,19 @@ class Checkpoint:
         groups: list[Group[Trajectory]] = []
         for name in ("active", "paused"):
             runs = [
-                Running(trajectories[key], step, frames.get(key, [])[:count], count)
+                Running(trajectories[key], step, list(frames.get(key, {}).values())[:count])
                 for key, step, count in head[name]
             ]
-            if any(len(run.frames) != run.saved for run in runs):
+            if any(len(run.frames) != count for run, (_, _, count) in zip(runs, head[name], strict=True)):
                 raise ValueError("frames are missing")
+            for run in runs:
+                run.saved = settled(run.frames)
             groups.append(Group(runs, state_of(arrays, f"{name}.", self._device)) if runs else Group())
         active, paused = groups
         return Progress(active, paused, deque(trajectories[key] for key in head["queue"]))
 
-    def _read_frames(self, chunks: int) -> dict[str, list[Any]]:
+    def _read_frames(self, chunks: int) -> dict[str, dict[int, Frame]]:
+        """Return frames by trajectory and step; one that was written again is as it was written last."""
         tables = []
         with Ledger(self._frames) as ledger:
             for chunk in range(chunks):
@@ -133,8 +141,8 @@ class Checkpoint:
                 if payload is None:
                     raise ValueError("frames are missing")
                 tables.append(from_bytes(payload))
-        found: dict[str, list[Any]] = {}
+        found: dict[str, dict[int, Frame]] = {}
         for table in tables:
             for key, frame in zip(table["trajectory"].to_pylist(), table_frames(table), strict=True):
-                found.setdefault(key, []).append(frame)
+                found.setdefault(key, {})[frame["step"]] = frame
         return found

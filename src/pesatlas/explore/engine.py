@@ -15,6 +15,7 @@ from pesatlas.dynamics.memory import Capacity, load_of
 from pesatlas.dynamics.npt import NpT
 from pesatlas.explore.checkpoint import Checkpoint, Progress
 from pesatlas.explore.frame_checks import check_frame, check_start, with_cause
+from pesatlas.explore.saturation import Saturation
 from pesatlas.explore.stored_frames import take_frames
 from pesatlas.explore.trajectory import Commit, Trajectory
 from pesatlas.potentials.potential import Potential
@@ -36,12 +37,19 @@ class Engine:
     potential : drives the dynamics
     checkpoint : where to save
     commit : takes what has ended
+    saturation : says which trajectories end early; None if none do
     """
 
     def __init__(
-        self, settings: Explore, potential: Potential, checkpoint: Checkpoint, commit: Commit
+        self,
+        settings: Explore,
+        potential: Potential,
+        checkpoint: Checkpoint,
+        commit: Commit,
+        saturation: Saturation | None = None,
     ) -> None:
         self._settings = settings
+        self._saturation = saturation
         self._checkpoint = checkpoint
         self._commit = commit
         npt = NpT(
@@ -145,16 +153,23 @@ class Engine:
                 failures[i] = failure
                 continue
             run.frames.append(frame)
-            if run.step == run.trajectory.steps:
-                self._commit(run.trajectory, run.frames, None)
+            if self._saturation:
+                self._saturation.begin(frame)
+            if run.step == run.trajectory.steps or (self._saturation and self._saturation.is_over(run)):
+                self._ended(run, None)
                 done.append(i)
         return self._driver.drop(group, failures, done)
+
+    def _ended(self, run: Running[Trajectory], failure: Failure | None) -> None:
+        if self._saturation:
+            self._saturation.finish(run)
+        self._commit(run.trajectory, run.frames, failure)
 
     def _end(self, run: Running[Trajectory], found: Failure) -> None:
         """Commit a trajectory that failed."""
         failure = with_cause(found, run.trajectory.numbers, run.trajectory.timestep_fs)
         log.warning("%s failed: %s, %s", run.trajectory.name, failure.reason.value, failure.detail)
-        self._commit(run.trajectory, run.frames, failure)
+        self._ended(run, failure)
         self._failed += 1
 
     def _shed(

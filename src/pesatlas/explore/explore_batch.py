@@ -3,7 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pesatlas.config.campaign_info import CampaignInfo
@@ -12,11 +13,12 @@ from pesatlas.config.section import digest
 from pesatlas.explore.checkpoint import Checkpoint
 from pesatlas.explore.engine import Engine
 from pesatlas.explore.equilibrium import evaluate_equilibrium
+from pesatlas.explore.saturation import Saturation, load_saturation
 from pesatlas.explore.stored_frames import Frame, pack, unpack
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
-from pesatlas.explore.write_tables import Outcome, write_tables
+from pesatlas.explore.write_tables import Outcome, write_judged, write_tables
 from pesatlas.potentials.device import check_device
-from pesatlas.potentials.loading import load_potential
+from pesatlas.potentials.loading import load_potential, provenance_of
 from pesatlas.potentials.potential import Potential, unknown_elements
 from pesatlas.storage.atomic import atomic_path
 from pesatlas.storage.ledger import Lock
@@ -25,6 +27,16 @@ from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Judge of trajectories, and the tables of what it found."""
+
+    by: Saturation
+    trajectories: Path
+    features: Path
+
 
 _NOT_FOR_THE_STORE = {FailureReason.OUT_OF_MEMORY, FailureReason.CRASHED}
 """Failures of a machine or a program rather than of the physics: tried again by the next run that asks."""
@@ -39,6 +51,8 @@ def run_md(
     snapshots: Path,
     failures: Path,
     work: Path,
+    trajectories: Path | None = None,
+    features: Path | None = None,
 ) -> None:
     """Run molecular dynamics of one batch of cells.
 
@@ -49,10 +63,13 @@ def run_md(
     structures : table ``structures``
     snapshots, failures : tables to write
     work : folder for what is under way; a folder for this batch is made in it, and removed at the end
+    trajectories, features : tables to write where trajectories end when they are saturated: how each ended,
+        and the features of its frames
     """
     check_device(settings.device, "explore.device")
     potential = load_potential(settings.potential, settings.device)
     store = stores_at(info.store, info.read_stores, "trajectories")
+    saturation = load_saturation(settings)
     explore_batch(
         settings,
         info.seed,
@@ -63,6 +80,9 @@ def run_md(
         snapshots=snapshots,
         failures=failures,
         work=work,
+        judged=Judged(saturation, trajectories, features)
+        if saturation and trajectories and features
+        else None,
     )
 
 
@@ -77,9 +97,15 @@ def explore_batch(
     snapshots: Path,
     failures: Path,
     work: Path,
+    judged: "Judged | None" = None,
 ) -> None:
     """As ``run_md``, with a potential that is loaded already and the store of trajectories."""
-    wanted, n_structures = read_trajectories(structures, batch, settings, seed, potential)
+    saturation = judged.by if judged else None
+    wanted, n_structures = read_trajectories(
+        structures, batch, settings, seed, potential, saturation.identity if saturation else ()
+    )
+    if saturation:
+        saturation.check(each for each in wanted if each.moves)
     identity = digest(sorted({each.key for each in wanted}))
     folder = work / identity / f"{batch:05d}"
     # beside the folder, not in it: another job may wait for the lock while this one removes the folder
@@ -90,22 +116,35 @@ def explore_batch(
             potential,
             {each.key: each for each in wanted},
             store,
-            f"explore-{identity}-{batch:05d}",
-            folder,
+            saturation,
+            segment=f"explore-{identity}-{batch:05d}",
+            folder=folder,
         )
         store.refresh()
-        outcomes = (
-            Outcome(each, *unpack(_payload_of(each, store)))
-            for each in sorted(wanted, key=lambda each: f"{each.name}:")
-        )
+        ordered = sorted(wanted, key=lambda each: f"{each.name}:")
+
+        def outcomes() -> Iterator[Outcome]:
+            return (Outcome(each, *unpack(_payload_of(each, store))) for each in ordered)
+
+        fingerprint = digest(settings.identity(), seed, potential.name, potential.weights_hash)
         write_tables(
-            outcomes,
+            outcomes(),
             n_structures=n_structures,
             potential=potential,
-            fingerprint=digest(settings.identity(), seed, potential.name, potential.weights_hash),
+            about=provenance_of(settings.potential),
+            fingerprint=fingerprint,
             snapshots=snapshots,
             failures=failures,
         )
+        if judged:
+            write_judged(
+                outcomes(),
+                encoder=judged.by.encoder,
+                potential=potential,
+                fingerprint=digest(fingerprint, judged.by.identity),
+                trajectories=judged.trajectories,
+                features=judged.features,
+            )
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -114,6 +153,8 @@ def _compute(
     potential: Potential,
     wanted: Mapping[str, Trajectory],
     results: Store,
+    saturation: Saturation | None,
+    *,
     segment: str,
     folder: Path,
 ) -> None:
@@ -146,7 +187,7 @@ def _compute(
             relax_paths(paths, settings, potential, commit, missing)
         moving = {key: each for key, each in known.items() if each.moves}
         checkpoint = Checkpoint(folder, digest(sorted(wanted)), potential.device)
-        Engine(settings, potential, checkpoint, commit).run(moving, decided)
+        Engine(settings, potential, checkpoint, commit, saturation).run(moving, decided)
 
 
 def _decided(path: Path, missing: Collection[str]) -> set[str]:

@@ -23,7 +23,15 @@ _COLUMNS = (
     "mlip_max_force_eV_per_A",
     "min_distance_A",
 )
+STRUCTURE, ATOMS, OPENED = "structure_features", "atom_features", "new_atoms"
+"""Columns of frames that are judged: features, as in the table ``features``, and how many atoms were new.
+
+A frame that is not judged yet has None there; frames of trajectories of fixed length do not have them.
+"""
 _SCHEMA = pa.schema([SCHEMAS["snapshots"].field(name).remove_metadata() for name in _COLUMNS])
+_JUDGED = pa.schema(
+    [*_SCHEMA, *(pa.field(name, pa.list_(pa.float16())) for name in (STRUCTURE, ATOMS)), (OPENED, pa.int32())]
+)
 
 Frame = dict[str, Any]
 """One frame: the columns of the table ``snapshots`` that the dynamics decide."""
@@ -91,18 +99,35 @@ def make_frame(
 
 def frames_table(frames: Sequence[Frame]) -> pa.Table:
     """Return frames as a table."""
+    schema = _JUDGED if frames and OPENED in frames[0] else _SCHEMA
     return pa.table(
-        {name: pa.array([each[name] for each in frames], _SCHEMA.field(name).type) for name in _COLUMNS},
-        schema=_SCHEMA,
+        {field.name: pa.array([each[field.name] for each in frames], field.type) for field in schema},
+        schema=schema,
+    )
+
+
+def settled(frames: Sequence[Frame]) -> int:
+    """Return how many frames, from the first one, stay as they are: all but the last ones, not judged yet."""
+    return next(
+        (i for i, frame in enumerate(frames) if OPENED in frame and frame[OPENED] is None), len(frames)
     )
 
 
 def table_frames(table: pa.Table) -> list[Frame]:
     """Return the frames of a table, the numbers bit for bit."""
-    return [
+    judged = OPENED in table.column_names
+    frames = [
         {k: np.array(v) if isinstance(v, list) else v for k, v in row.items()}
         for row in table.select(_COLUMNS).to_pylist()
     ]
+    if judged:
+        for name in (STRUCTURE, ATOMS):
+            for frame, vector in zip(frames, table[name], strict=True):
+                found = vector.values
+                frame[name] = None if found is None else found.to_numpy(zero_copy_only=False)
+        for frame, count in zip(frames, table[OPENED].to_pylist(), strict=True):
+            frame[OPENED] = count
+    return frames
 
 
 def pack(frames: Sequence[Frame], failure: Failure | None = None) -> bytes:

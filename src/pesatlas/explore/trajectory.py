@@ -1,6 +1,6 @@
 """Trajectories and static cells to compute, each with a key of everything that decides its result."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,11 @@ class Trajectory:
         return bool(self.ramp)
 
     @property
+    def ramp_steps(self) -> int:
+        """Steps before the target temperature stays what it is."""
+        return sum(steps for _, _, steps in self.ramp)
+
+    @property
     def limits(self) -> Limits:
         """Limits beyond which it is unphysical; distances are checked in its frames."""
         return Limits(
@@ -169,15 +174,23 @@ Commit = Callable[[Trajectory, list[Frame], Failure | None], None]
 
 
 def read_trajectories(
-    structures: Path, batch: int, settings: Explore, seed: int, potential: Potential
+    structures: Path,
+    batch: int,
+    settings: Explore,
+    seed: int,
+    potential: Potential,
+    stopped_by: Sequence[Any] = (),
 ) -> tuple[list[Trajectory], int]:
-    """Return trajectories and static cells of ``batch`` in the table ``structures``, and its row count."""
+    """Return trajectories and static cells of ``batch`` in the table ``structures``, and its row count.
+
+    ``stopped_by`` says which rule and whose features end trajectories early; empty if none do.
+    """
     rows = read_table(structures, "structures", filters=[("batch", "=", batch)]).to_pylist()
     made_by = [potential.name, potential.weights_hash, settings.potential.identity()]
     found: list[Trajectory] = []
     for row in rows:
         own = settings.of(row["numbers"])
-        made = {"potential": made_by, "dynamics": [VERSION, own.dynamics_identity(), seed]}
+        made = {"potential": made_by, "dynamics": [VERSION, own.dynamics_identity(), seed, *stopped_by]}
         found += _of_row(row, own, made)
     return found, len(rows)
 

@@ -1,7 +1,7 @@
 """From stored trajectories to the tables ``snapshots`` and ``failures``."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from pesatlas import __version__
+from pesatlas.dynamics.ends import SATURATED, SURVIVED
+from pesatlas.explore.stored_frames import ATOMS, OPENED, STRUCTURE
 from pesatlas.explore.trajectory import Trajectory, displacement_ratios
+from pesatlas.potentials.encoder import Encoder
 from pesatlas.potentials.potential import Potential
 from pesatlas.tables import SCHEMAS, TableWriter, write_table
 from pesatlas.tables.failures import Failure, failure_row
@@ -31,11 +34,15 @@ def write_tables(
     *,
     n_structures: int,
     potential: Potential,
+    about: Mapping[str, str],
     fingerprint: str,
     snapshots: Path,
     failures: Path,
 ) -> None:
-    """Write both tables; ``outcomes`` are sorted by the names of their trajectories."""
+    """Write both tables; ``outcomes`` are sorted by the names of their trajectories.
+
+    ``about`` is metadata of the snapshots.
+    """
     counts = Counter(
         dict.fromkeys(
             (
@@ -50,7 +57,7 @@ def write_tables(
         )
     )
     failed: list[dict[str, Any]] = []
-    with TableWriter(snapshots, "snapshots", fingerprint) as writer:
+    with TableWriter(snapshots, "snapshots", fingerprint, about) as writer:
         waiting: list[pa.Table] = []
         for outcome in outcomes:
             counts.update(_counted(outcome))
@@ -111,3 +118,76 @@ def _snapshot_rows(outcome: Outcome, potential: Potential) -> pa.Table:
         else:
             columns.append(frames[column.name])
     return pa.table(columns, schema=SCHEMAS["snapshots"])
+
+
+def write_judged(
+    outcomes: Iterable[Outcome],
+    *,
+    encoder: Encoder,
+    potential: Potential,
+    fingerprint: str,
+    trajectories: Path,
+    features: Path,
+) -> None:
+    """Write the table ``trajectories``, and the table ``features`` of their frames.
+
+    ``outcomes`` are those of the table ``snapshots``, in the same order.
+    """
+    about = {"pesatlas.encoder": encoder.name, "pesatlas.encoder_hash": encoder.weights_hash}
+    rows, ends = [], Counter[str]()
+    with TableWriter(features, "features", fingerprint, about) as writer:
+        for outcome in outcomes:
+            if not outcome.trajectory.moves:
+                continue
+            rows.append(_trajectory_row(outcome, encoder, potential))
+            ends[rows[-1]["ended"]] += 1
+            if OPENED in outcome.frames.column_names:
+                writer.write(_feature_rows(outcome))
+    write_table(trajectories, "trajectories", rows, fingerprint, counts=ends)
+
+
+def _trajectory_row(outcome: Outcome, encoder: Encoder, potential: Potential) -> dict[str, Any]:
+    each, steps = outcome.trajectory, outcome.frames["step"].to_pylist()
+    new = outcome.frames[OPENED].to_pylist() if OPENED in outcome.frames.column_names else []
+    last, opened = max(steps, default=0), [step for step, count in zip(steps, new, strict=True) if count]
+    reason, detail = SURVIVED, f"went on to its longest, {each.steps} steps, and showed new atoms until {{}}"
+    if outcome.failure:
+        reason, detail = outcome.failure.reason.value, outcome.failure.detail
+    elif last < each.steps:
+        reason, detail = SATURATED, "no atom was new after {}"
+    return {
+        "structure_id": each.structure_id,
+        "variant": each.variant,
+        "domain": each.domain,
+        "condition": each.condition,
+        "key": each.key,
+        "n_atoms": len(each.numbers),
+        "ended": reason,
+        "detail": detail.replace("{}", f"step {max(opened, default=0)}"),
+        "steps": last,
+        "longest_steps": each.steps,
+        "length_ps": last * each.timestep_fs / 1000,
+        "frames": len(steps),
+        "frames_with_new_atoms": len(opened),
+        "last_new_atom_ps": max(opened, default=0) * each.timestep_fs / 1000,
+        "encoder": encoder.name,
+        "encoder_hash": encoder.weights_hash,
+        "potential": potential.name,
+        "potential_hash": potential.weights_hash,
+        "source": each.source,
+        "code_version": __version__,
+    }
+
+
+def _feature_rows(outcome: Outcome) -> pa.Table:
+    """Return rows of table ``features``."""
+    each, frames = outcome.trajectory, outcome.frames
+    return pa.table(
+        {
+            "snapshot_id": [f"{each.name}:{step:07d}" for step in frames["step"].to_pylist()],
+            "n_atoms": pa.array([len(each.numbers)] * len(frames), pa.int32()),
+            "structure_features": frames[STRUCTURE],
+            "atom_features": frames[ATOMS],
+        },
+        schema=SCHEMAS["features"],
+    )

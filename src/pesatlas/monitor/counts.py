@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.account import LABELLED, Account
 from pesatlas.campaign.layout import done_by, groups, path_of
 from pesatlas.campaign.potentials import benchmark_shares
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare
-from pesatlas.dataset.account import LABELLED, Account
 from pesatlas.tables import FailureReason
 from pesatlas.tables.manifest import SUFFIX, entry_path
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.account import Account
 from pesatlas.campaign.layout import path_of
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
-from pesatlas.dataset.account import Account
 from pesatlas.errors import UserError
 from pesatlas.monitor.controlling_process import ControllingProcess, read_controller
 from pesatlas.monitor.counts import TABLES, Manifests, Stage, count_picks, count_stages

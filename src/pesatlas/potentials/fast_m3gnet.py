@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from pesatlas.potentials.buffers import Buffers, silu_in_place
 from pesatlas.potentials.graph import Graph
 from pesatlas.potentials.legacy_matgl import OlderM3GNetGraphConv
 
@@ -43,7 +44,7 @@ class SplitM3GNet(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        work = _Rooms()
+        work = Buffers()
         self.convolutions = torch.nn.ModuleList(
             _SplitConvolution(layer.conv, work) for layer in model.graph_layers
         )
@@ -131,30 +132,10 @@ def _harmonics(unit: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.ones_like(x), x, y, z, *second], dim=1)
 
 
-class _Rooms:
-    """Uninitialised arrays by name, on a CPU in the same memory each time.
-
-    Fresh memory of this size comes from the system page by page, which costs as much as what is done in it.
-    Should an array be needed after it was overwritten, autograd notices and raises.
-    """
-
-    def __init__(self) -> None:
-        self._memory: dict[str, torch.Tensor] = {}
-
-    def get(self, name: str, like: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-        """Return an array (rows, columns) with the type and device of ``like``."""
-        if like.device.type != "cpu":
-            return like.new_empty(rows, columns)
-        memory = self._memory.get(name)
-        if memory is None or memory.numel() < rows * columns or memory.dtype != like.dtype:
-            memory = self._memory[name] = like.new_empty(rows * columns)
-        return memory[: rows * columns].view(rows, columns)
-
-
 class _SplitConvolution(torch.nn.Module):
     """matgl's M3GNetGraphConv with the first layers split by what they act on."""
 
-    def __init__(self, convolution: Any, work: "_Rooms") -> None:
+    def __init__(self, convolution: Any, work: Buffers) -> None:
         super().__init__()
         nodes = convolution.node_weight_func.out_features
         self.edge_update = _SplitGatedMLP(
@@ -185,7 +166,7 @@ class _SplitGatedMLP(torch.nn.Module):
     edge: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, gated: Any, weight: Any, nodes: int, work: "_Rooms") -> None:
+    def __init__(self, gated: Any, weight: Any, nodes: int, work: Buffers) -> None:
         super().__init__()
         layers = [layer for layer in gated.layers if isinstance(layer, torch.nn.Linear)]
         gates = [layer for layer in gated.gates if isinstance(layer, torch.nn.Linear)]
@@ -197,7 +178,7 @@ class _SplitGatedMLP(torch.nn.Module):
         self.branch, self.gate = torch.nn.ModuleList(layers[1:]), torch.nn.ModuleList(gates[1:])
         self.weight = weight
         self.work = work
-        self.kept = _Rooms()
+        self.kept = Buffers()
 
     def forward(
         self, graph: Graph, edges: torch.Tensor, nodes: torch.Tensor, radial: torch.Tensor
@@ -229,14 +210,14 @@ class _Message(torch.autograd.Function):
         torch.index_select(destination, 0, graph.targets, out=second)
         first += second
         first.addmm_(edges, mlp.edge.t())
-        slope_1 = _silu_in_place(first, mlp.kept.get("slope_1", edges, rows, width))
+        slope_1 = silu_in_place(first, mlp.kept.get("slope_1", edges, rows, width))
         _affine(mlp.branch[0], first[:, :half], second[:, :half])
         _affine(mlp.gate[0], first[:, half:], second[:, half:])
-        slope_2 = _silu_in_place(second, mlp.kept.get("slope_2", edges, rows, width))
+        slope_2 = silu_in_place(second, mlp.kept.get("slope_2", edges, rows, width))
         outputs = len(mlp.weight.weight)
         gated, gate = mlp.kept.get("gated", edges, rows, outputs), mlp.kept.get("gate", edges, rows, outputs)
         _affine(mlp.branch[1], second[:, :half], gated)
-        slope_branch = _silu_in_place(gated, mlp.kept.get("slope_branch", edges, rows, outputs))
+        slope_branch = silu_in_place(gated, mlp.kept.get("slope_branch", edges, rows, outputs))
         _affine(mlp.gate[1], second[:, half:], gate)
         gate.sigmoid_()
         slope_branch *= gate
@@ -276,10 +257,3 @@ class _Message(torch.autograd.Function):
 
 def _affine(layer: Any, x: torch.Tensor, out: torch.Tensor) -> None:
     torch.addmm(layer.bias, x, layer.weight.t(), out=out)
-
-
-def _silu_in_place(x: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    """Replace x by silu(x) and put the slope there, sigmoid + silu (1 - sigmoid), into ``slope``."""
-    sigmoid = torch.sigmoid(x, out=slope)
-    x *= sigmoid
-    return sigmoid.addcmul_(x, sigmoid, value=-1).add_(x)

@@ -59,11 +59,14 @@ def pass_gate(potential: Potential) -> None:
         problems = _problems(potential, references, minimum_known=False)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
+        older = (
+            "matgl's weights from before version 2.2 (2025.1 and earlier) need `older_convention: true` with "
+            f"`sha256: {potential.weights_hash}`. Other weights"
+        )
         raise UserError(
             f"The potential {potential.name} is not fit for use; asked about {_names(references)}:\n{lines}\n"
-            "matgl's weights from before version 2.2 (2025.1 and earlier) need `older_convention: true` with "
-            f"`sha256: {potential.weights_hash}`. Other weights may be damaged, or made for another version "
-            "of the package."
+            f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, or made for "
+            "another version of the package."
         )
     log.info("%s passed the gate: %s", potential.name, _names(references))
 

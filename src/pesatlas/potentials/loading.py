@@ -1,5 +1,6 @@
 """Load the potential of a configured kind."""
 
+import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.potentials.identity import Identity, TrainedOn
+from pesatlas.tables.schemas import MADE_BY
 
 if TYPE_CHECKING:
     # imports torch, which a configuration must not: the backend mlip imports this module
@@ -85,6 +87,24 @@ def fetch_potential(options: Any) -> None:
     fetch = getattr(find(POTENTIALS, options.kind), "fetch", None)
     if fetch is not None:
         fetch(options)
+
+
+def provenance_of(options: Any) -> dict[str, str]:
+    """Metadata for tables made with the potential of ``options``.
+
+    Name, hash, licence and versions, as JSON; nothing for kinds without a ``licence``.
+    """
+    licence = getattr(find(POTENTIALS, options.kind), "licence", None)
+    if licence is None:
+        return {}
+    known = identify(options)
+    about = {
+        "potential": known.name,
+        "potential_hash": known.weights_hash,
+        "licence": licence(options),
+        "versions": known.versions,
+    }
+    return {MADE_BY: json.dumps(about, sort_keys=True)}
 
 
 def elements_of(options: Any) -> frozenset[int]:

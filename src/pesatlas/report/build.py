@@ -11,11 +11,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pesatlas.campaign.account import Account, accounts, exported_verdicts
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, is_file_of, path_of
-from pesatlas.dataset.acceptance import FLAGGED
-from pesatlas.dataset.account import Account, accounts, exported_verdicts
 from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
@@ -41,6 +40,7 @@ from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.tables import read_table
+from pesatlas.tables.verdicts import FLAGGED
 
 log = logging.getLogger(__name__)
 

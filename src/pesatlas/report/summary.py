@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from pesatlas.campaign.account import Account, accounts, exported_verdicts, flagged_sentence
 from pesatlas.campaign.caveats import caveats
-from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
+from pesatlas.campaign.so_far import UNFINISHED, read_manifest_so_far
 from pesatlas.campaign.splits import split_remarks
-from pesatlas.dataset.account import Account, accounts, exported_verdicts, flagged_sentence
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.texts import advice_text, read_advice
 from pesatlas.tables import FailureReason, read_table
@@ -57,13 +57,15 @@ def summary(results: Path) -> RenderableType:
 
     It fits into 80 columns.
     """
-    manifest = read_campaign_manifest(results)
+    manifest = read_manifest_so_far(results)
+    missing = manifest.get(UNFINISHED)
     advice = read_advice(below(results, "advice"))
     found = accounts(results, manifest)
     verdicts = exported_verdicts(manifest)
     doubted = doubts(results, counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
+        *([f"[yellow]It has not finished.[/yellow] Not there yet: {'; '.join(missing)}."] if missing else []),
         _funnel(manifest, found),
         *([f"[yellow]{escape(flagged)}[/yellow]"] if (flagged := flagged_sentence(found, verdicts)) else []),
         *([f"[yellow]Warning: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
@@ -71,7 +73,7 @@ def summary(results: Path) -> RenderableType:
         *(f"[yellow]{escape(remark)}[/yellow]" for remark in split_remarks(manifest)),
         "",
         *_failures(losses(results, manifest)),
-        *_without_atoms(manifest),
+        *([] if missing else _without_atoms(manifest)),
         *(["", f"[bold]Round {advice['round']}[/bold]: {advice_text(advice)}"] if advice else []),
         "",
         _places(results, manifest),
@@ -107,7 +109,7 @@ def _funnel(manifest: dict[str, Any], found: list[Account]) -> Table:
         ("selected", counts["selection.rows"], f"of {counts['selection.pool']}"),
     ]
     verdicts = exported_verdicts(manifest)
-    rows += [(f"exported {each.level}", each.exported(verdicts), each.rest(verdicts)) for each in found]
+    rows += [each.row(verdicts) for each in found]
     table = _grid()
     table.add_column()
     table.add_column(justify="right", style="bold")
@@ -129,7 +131,8 @@ def _places(results: Path, manifest: dict[str, Any]) -> Table:
     ):
         if (results / file).exists():
             lines.append((name, f"{results}/{file}"))
-    lines.append(("check it", f"pesatlas verify {results}"))
+    if UNFINISHED not in manifest:
+        lines.append(("check it", f"pesatlas verify {results}"))
     table = _grid()
     for name, text in lines:
         table.add_row(f"[dim]{name}[/dim]", escape(text))
@@ -160,7 +163,7 @@ def _failures(found: Counter[tuple[str, str, str]]) -> list[RenderableType]:
     table.add_column("count", justify="right", style="red")
     for (stage, level, reason), rows in sorted(found.items()):
         table.add_row(stage, level, reason, str(rows))
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [table, "Each with its reason and what to do: `pesatlas failures`."]
     if any(stage == "label" for stage, _, _ in found):
         parts.append("What the machine did (timeout, crashed) is worth another try: `pesatlas retry`.")
     return parts

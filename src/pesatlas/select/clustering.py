@@ -15,8 +15,9 @@ from pesatlas.config.select import AtomStage, Select, StructureStage
 from pesatlas.errors import UserError
 from pesatlas.select.centres import Centres
 from pesatlas.select.grid import Cells, Gathering
-from pesatlas.select.pca import Components, Pca
+from pesatlas.select.pca import Pca
 from pesatlas.select.shards import read_projected
+from pesatlas.tables.components import Components
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
-from pesatlas.select.pca import Components, Pca
+from pesatlas.select.pca import Pca
 from pesatlas.select.shards import read_projected
+from pesatlas.tables.components import Components
 from pesatlas.tables.moments import Moments, ShardMoments
 
 INSIDE, EDGE = 0.90, 0.99

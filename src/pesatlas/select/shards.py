@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pesatlas.errors import UserError
-from pesatlas.select.pca import Components, Pca
+from pesatlas.select.pca import Pca
+from pesatlas.tables.components import Components
 from pesatlas.tables.io import ROW_GROUP, check_metadata
 
 _FRAMES = 4 * ROW_GROUP

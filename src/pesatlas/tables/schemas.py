@@ -33,6 +33,13 @@ Kinds of sources with their licences and how much was read, as JSON.
 """
 
 
+MADE_BY = "pesatlas.potential"
+"""Key of the table ``snapshots``' metadata.
+
+Name, hash, licence and versions of the potential, as JSON; for kinds that tell of them.
+"""
+
+
 class FailureReason(StrEnum):
     """Reasons of failures, one word each, the same everywhere."""
 
@@ -163,6 +170,32 @@ _FEATURES = [
     column("n_atoms", i4, "number of atoms"),
     column("structure_features", pa.list_(pa.float16()), "feature vector of the structure"),
     column("atom_features", pa.list_(pa.float16()), "feature vectors of the atoms, one after the other"),
+]
+
+_TRAJECTORIES = [
+    *KEY,
+    column("condition", text, "name of the thermodynamic condition"),
+    column("key", text, "key of its frames in the store"),
+    column("n_atoms", i4, "number of atoms"),
+    column(
+        "ended",
+        text,
+        "survived: it has its longest length; saturated: it showed nothing new; or why it failed, see "
+        "FailureReason",
+    ),
+    column("detail", text, "the same in a sentence"),
+    column("steps", i8, "MD step of its last frame"),
+    column("longest_steps", i8, "steps that it would have had at most"),
+    column("length_ps", f8, "time of its last frame", "ps"),
+    column("frames", i8, "number of frames"),
+    column(
+        "frames_with_new_atoms", i8, "how many of them have atoms that were new to it, the first among them"
+    ),
+    column("last_new_atom_ps", f8, "time of the last of these", "ps"),
+    column("encoder", text, "encoder whose features say what is new: kind and name"),
+    column("encoder_hash", text, "sha256 of its weights"),
+    *POTENTIAL,
+    *SOURCE,
 ]
 
 _CLUSTERS = [
@@ -402,6 +435,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "structures": pa.schema(_STRUCTURES),
     "snapshots": pa.schema(_SNAPSHOTS),
     "features": pa.schema(_FEATURES),
+    "trajectories": pa.schema(_TRAJECTORIES),
     "clusters": pa.schema(_CLUSTERS),
     "candidates": pa.schema(_CANDIDATES),
     "selection": pa.schema(_SELECTION),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from pesatlas.encode.encoder import Frame
+from pesatlas.potentials.encoder import Frame
 from pesatlas.testing.crystals import crystals_of
 from pesatlas.testing.extension import ExtensionTests
 

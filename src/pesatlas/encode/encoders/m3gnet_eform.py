@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.section import Section
-from pesatlas.encode.encoder import Encoder, Frame
 from pesatlas.errors import UserError
+from pesatlas.potentials.encoder import Encoder, Frame
 
 # Compounds whose formation energy (eV/atom, Materials Project) a sound model gives; weights under the wrong
 # convention give -1.87, -2.54 and -0.03. (structure in ASE's words, lattice constant in Å, energy)

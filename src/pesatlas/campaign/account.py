@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pesatlas.campaign.layout import is_file_of
-from pesatlas.dataset.acceptance import ACCEPTED, FLAGGED, QUARANTINED
+from pesatlas.campaign.so_far import UNFINISHED
 from pesatlas.tables import read_table
+from pesatlas.tables.verdicts import ACCEPTED, FLAGGED, QUARANTINED
 
 LABELLED = "labelled"
 """Stands for the verdict of labels that no rule has seen yet."""
@@ -22,13 +23,13 @@ LABELLED = "labelled"
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the picks at one level.
+    """The account of one level: what became of its picks.
 
     Attributes
     ----------
     level : reference level
     selected : picks
-    verdicts : labels by verdict: accepted, flagged, quarantined; ``labelled`` while the dataset is not collected
+    verdicts : labels by verdict: accepted, flagged, quarantined; ``labelled`` before the dataset is collected
     rules : how many labels each rule flagged or quarantined, by verdict; a label may break several
     failed : calculations without a label, by reason; '' where reasons are not known by level
     """
@@ -60,17 +61,22 @@ class Account:
         return known | left | {"failed": sum(self.failed.values()), "pending": self.pending}
 
     def sentence(self, verdicts: Collection[str]) -> str:
-        """Return the sum in words, with the rules and reasons behind its parts; parts of zero are left out."""
+        """Return the sum in words, with the rules and reasons behind its parts, without parts of zero."""
         parts = self.parts(verdicts)
         told = [self._part(name, count) for name, count in parts.items() if count or name == "exported"]
         return f"{self.selected:,} selected = {' + '.join(told)}"
 
-    def rest(self, verdicts: Collection[str]) -> str:
-        """Return what an export leaves out, in words: ``of 24 selected: 20 flagged (force 20), 1 failed``."""
+    def row(self, verdicts: Collection[str]) -> tuple[str, int, str]:
+        """Return a row of a table: what is counted, how many there are, and what became of the others.
+
+        ``("exported pbe", 3, "of 24 selected: 20 flagged (force 20), 1 failed")``; before the dataset is
+        collected, labels are counted.
+        """
         parts = self.parts(verdicts)
-        del parts["exported"]
-        told = ", ".join(self._part(name, count) for name, count in parts.items() if count)
-        return f"of {self.selected:,} selected" + (f": {told}" if told else "")
+        name = LABELLED if LABELLED in parts else "exported"
+        count = parts.pop(name)
+        told = ", ".join(self._part(other, n) for other, n in parts.items() if n)
+        return f"{name} {self.level}", count, f"of {self.selected:,} selected" + (f": {told}" if told else "")
 
     def _part(self, name: str, count: int) -> str:
         why = self.failed if name == "failed" else self.rules.get(name, {})
@@ -91,21 +97,21 @@ def flagged_sentence(found: Sequence[Account], verdicts: Collection[str]) -> str
     if FLAGGED in verdicts or not (flagged := sum(each.verdicts.get(FLAGGED, 0) for each in found)):
         return ""
     return (
-        f"Not exported: {flagged:,} flagged labels. They are in the dataset, with the rules that flagged them "
-        "in verdict_rules. To take them: `pesatlas export FORMAT --flagged`, or dataset.exports.verdicts: "
+        f"Not exported: {flagged:,} flagged labels. They are in the dataset; verdict_rules has the rules "
+        "that flagged them. To take them: `pesatlas export FORMAT --flagged`, or dataset.exports.verdicts: "
         "[accepted, flagged] in config.yaml; to change a limit: dataset.rules."
     )
 
 
 def accounts(results: Path, manifest: Mapping[str, Any]) -> list[Account]:
-    """Return the account of each level of a finished campaign, in the order of its levels.
+    """Return the account of each level of a campaign, in the order of its levels.
 
     Only the column of triggered rules is read, of flagged and quarantined rows.
 
     Parameters
     ----------
     results : folder of a campaign's results, or of a release
-    manifest : its ``manifest.json``
+    manifest : its ``manifest.json``, or one of the tables so far
     """
     files = manifest["files"]
     selected = sum(entry["rows"] for entry in files if entry["table"] == "selection")
@@ -128,6 +134,9 @@ def accounts(results: Path, manifest: Mapping[str, Any]) -> list[Account]:
             verdicts.update(entry["counts"])
             if entry["counts"].get(FLAGGED) or entry["counts"].get(QUARANTINED):
                 _count_rules(results / entry["file"], rules)
+        if UNFINISHED in manifest and not verdicts:
+            labels = (entry["counts"] for entry in files if entry["table"] == "labels")
+            verdicts[LABELLED] = sum(counts.get(f"labelled_{level}", 0) for counts in labels)
         found.append(Account(level, selected, verdicts, rules, failed[level]))
     return found
 
@@ -138,5 +147,5 @@ def _count_rules(path: Path, rules: Mapping[str, Counter[str]]) -> None:
         for piece in file.iter_batches(columns=["verdict", "verdict_rules"]):
             for verdict, triggered in zip(*(column.to_pylist() for column in piece.columns), strict=True):
                 if verdict in rules:
-                    # a rule once a row, though the backend may have several objections
+                    # a rule once a row, though the backend may name several reasons
                     rules[verdict].update({each["rule"] for each in json.loads(triggered)})
