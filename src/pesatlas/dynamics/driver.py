@@ -96,7 +96,7 @@ class Driver(Generic[Moving]):
         after = [step + steps for step in first]
         group.noise.prepare(after, steps)
         if not (bool(good.all()) and distances_kept(state, after, group.limits)):
-            group.state.layout.kept.clear()
+            group.forget_sizes()
             return False
         for run in group.runs:
             run.step += steps
@@ -133,7 +133,7 @@ class Driver(Generic[Moving]):
             return group
         evaluation, failures, too_large = evaluate(self._potential, group.state.batch)
         if evaluation.sound is not None and not bool(evaluation.sound):
-            group.state.layout.kept.clear()
+            group.forget_sizes()
             evaluation, failures, too_large = evaluate(self._potential, group.state.batch)
         if self._capacity and too_large and not failures:
             # with a failure, one cell was too much by itself, which says nothing of the others

@@ -192,6 +192,11 @@ class Group(Generic[Moving]):
                 self._timesteps = Timesteps.of(own, npt.thermostat_tau_fs, self.state.cells.device)
         return self._timesteps
 
+    def forget_sizes(self) -> None:
+        """Let the next evaluation look at the sizes of things again, as that of a new group would."""
+        if self.runs:
+            self.state.layout.kept.clear()
+
     @property
     def steps(self) -> list[int]:
         """Steps done by each trajectory."""

@@ -209,6 +209,4 @@ def _distances(moved: State, due: Sequence[int], finite: torch.Tensor) -> dict[i
     sound = finite.tolist()
     cells, positions = moved.cells.cpu().numpy(), moved.positions.cpu().numpy()
     counts, starts = moved.layout.counts, moved.layout.starts
-    return {
-        i: min_distance(cells[i], positions[starts[i] : starts[i] + counts[i]]) for i in due if sound[i]
-    }
+    return {i: min_distance(cells[i], positions[starts[i] : starts[i] + counts[i]]) for i in due if sound[i]}

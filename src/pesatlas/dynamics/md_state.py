@@ -79,7 +79,9 @@ class State:
     @property
     def volumes(self) -> torch.Tensor:
         """(B,) Å³; negative if a cell has turned inside out."""
-        return volumes_of(self.cells) if devices.runs_ahead(self.cells.device) else torch.linalg.det(self.cells)
+        return (
+            volumes_of(self.cells) if devices.runs_ahead(self.cells.device) else torch.linalg.det(self.cells)
+        )
 
     def per_structure(self, values: torch.Tensor) -> torch.Tensor:
         """Sum (N, ...) over the atoms of each structure: (B, ...)."""

@@ -50,16 +50,16 @@ class Noise:
     """
 
     def __init__(self, keys: Sequence[int], degrees_of_freedom: Sequence[int]) -> None:
-        self._who = list(zip(keys, degrees_of_freedom, strict=True))
+        self.keys, self.freedom = list(keys), list(degrees_of_freedom)
         # of each trajectory the numbers of two blocks, an even and an odd one, and which ones these are
-        self._rows = np.empty((len(self._who), 2, BLOCK, WIDTH))
-        self._blocks = np.full((len(self._who), 2), -1)
+        self.rows = np.empty((len(self.keys), 2, BLOCK, WIDTH))
+        self.blocks = np.full((len(self.keys), 2), -1)
 
     def at(self, steps: Sequence[int]) -> np.ndarray:
         """Return (B, WIDTH) numbers with which each trajectory leaves its step of ``steps``."""
         blocks, places = np.divmod(np.asarray(steps, dtype=np.int64), BLOCK)
         self._draw(blocks)
-        return self._rows[np.arange(len(self._who)), blocks % 2, places]
+        return self.rows[np.arange(len(self.keys)), blocks % 2, places]
 
     def ahead(self, steps: Sequence[int], count: int) -> np.ndarray:
         """Return (count, B, WIDTH) numbers for the steps of ``steps`` and as many more."""
@@ -73,31 +73,31 @@ class Noise:
 
     def keep(self, places: np.ndarray) -> Self:
         """Return the numbers of the trajectories at these places."""
-        kept = type(self)(*zip(*(self._who[i] for i in places), strict=True))
-        kept._rows, kept._blocks = self._rows[places], self._blocks[places]
+        kept = type(self)([self.keys[i] for i in places], [self.freedom[i] for i in places])
+        kept.rows, kept.blocks = self.rows[places], self.blocks[places]
         return kept
 
     def __add__(self, other: Self) -> Self:
         """Put the trajectories of ``other`` after these."""
-        both = type(self)(*zip(*self._who, *other._who, strict=True))
-        both._rows = np.concatenate([self._rows, other._rows])
-        both._blocks = np.concatenate([self._blocks, other._blocks])
+        both = type(self)(self.keys + other.keys, self.freedom + other.freedom)
+        both.rows = np.concatenate([self.rows, other.rows])
+        both.blocks = np.concatenate([self.blocks, other.blocks])
         return both
 
     def _draw(self, blocks: np.ndarray) -> None:
         slots = blocks % 2
-        missing = np.flatnonzero(self._blocks[np.arange(len(blocks)), slots] != blocks)
+        missing = np.flatnonzero(self.blocks[np.arange(len(blocks)), slots] != blocks)
         if not len(missing):
             return
         philox = np.random.Philox(key=0)
         generator, place = np.random.Generator(philox), philox.state
         for i in missing:
-            key, freedom = self._who[i]
+            key, freedom = self.keys[i], self.freedom[i]
             # a new generator for each would cost three times as much
             place["state"]["key"] = np.array([key & _WORD, key >> 64], dtype=np.uint64)
             place["state"]["counter"] = np.array([0, 0, _STEPS, blocks[i]], dtype=np.uint64)
             philox.state = place
-            rows = self._rows[i, slots[i]]
+            rows = self.rows[i, slots[i]]
             rows[:, _NORMAL] = generator.standard_normal((BLOCK, WIDTH - 1))
             rows[:, 1] = generator.chisquare(freedom - 1, BLOCK) if freedom > 1 else 0.0
-        self._blocks[missing, slots[missing]] = blocks[missing]
+        self.blocks[missing, slots[missing]] = blocks[missing]

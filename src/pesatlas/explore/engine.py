@@ -79,25 +79,27 @@ class Engine:
         meter = Meter(progress, self._settings, len(trajectories))
         saved = time.monotonic()
         while progress.waiting:
-            if self._admits(progress.active):
+            if self._has_frames(progress.active):
+                progress.active.forget_sizes()
                 self._fill(progress)
             if progress.active.runs:
                 steps = min(self._driver.stride, _until_frame(progress.active))
                 meter.count(progress.active.atoms * steps)
                 group = self._keep_frames(self._driver.advance(progress.active, steps))
                 progress.active, progress.paused = self._shed(group, progress.paused)
-            if time.monotonic() - saved >= self._settings.checkpoint_interval_s:
+            due = time.monotonic() - saved >= self._settings.checkpoint_interval_s
+            if due and self._has_frames(progress.active):
                 self._checkpoint.save(progress)
                 saved = time.monotonic()
             meter.report(progress, self._failed)
         meter.write_progress(progress, self._failed)
         self._checkpoint.save(progress)
 
-    def _admits(self, active: Group[Trajectory]) -> bool:
-        """Return whether trajectories may join now.
+    def _has_frames(self, active: Group[Trajectory]) -> bool:
+        """Return whether trajectories may join now, and a checkpoint be written.
 
         Where steps are taken together, only when frames have been kept: so all have their frames at the same
-        steps, at which alone somebody waits.
+        steps, and what is kept from step to step, but not in a checkpoint, begins anew there.
         """
         if self._driver.stride == 1 or not active.runs:
             return True

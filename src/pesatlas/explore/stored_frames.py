@@ -49,9 +49,7 @@ def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) 
     temperatures = state.kinetic_temperature().tolist()
     ends = arrays["n_atoms"].cumsum()
     # on a GPU all distances at once; on a CPU each as it always was, to the last bit
-    distances = (
-        shortest_distances(state.batch).tolist() if devices.runs_ahead(state.cells.device) else None
-    )
+    distances = shortest_distances(state.batch).tolist() if devices.runs_ahead(state.cells.device) else None
     frames = {}
     for i, step in steps.items():
         atoms = slice(ends[i] - arrays["n_atoms"][i], ends[i])

@@ -5,6 +5,7 @@ these vectors give forces and stress at once, in float64, with forces that sum t
 of the model.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,6 @@ from pesatlas.potentials import device as devices
 from pesatlas.potentials.neighbours import MAX_DENSITY, Found, Search, volumes_of
 from pesatlas.potentials.potential import Batch, Evaluation
 
-_SPARE_EDGES = 1.03
-_LEAST_SPARE_EDGES = 64
 
 
 @dataclass
@@ -52,18 +51,29 @@ class Graph:
         In a padded graph there are some more places, all of the last edge, which is padding.
         """
         short = lengths.detach() < length_A
-        if self.kept is None or self.sound is None:
-            return torch.nonzero(short).squeeze(1)
-        room = self.kept.get(("shorter", length_A))
+        room = self.room_for(("shorter", length_A), short.sum)
         if room is None:
-            room = self.kept["shorter", length_A] = _room(int(short.sum()))
-        self.sound = self.sound & (short.sum() <= room)
-        last = len(lengths) - 1
-        return torch.nonzero_static(short, size=room, fill_value=last).squeeze(1)
+            return torch.nonzero(short).squeeze(1)
+        return torch.nonzero_static(short, size=room, fill_value=len(lengths) - 1).squeeze(1)
+
+    def room_for(self, what: Hashable, count: Callable[[], torch.Tensor]) -> int | None:
+        """Return for how many things of a kind there is to be room, and find out whether it is enough.
+
+        None where the graph is not padded, and there is to be room for what there is. ``count`` counts them.
+        """
+        if self.kept is None or self.sound is None:
+            return None
+        found = count()
+        if what not in self.kept:
+            self.kept[what] = _room(int(found))
+        room: int = self.kept[what]
+        self.sound = self.sound & (found < room)
+        return room
 
 
-def _room(edges: int) -> int:
-    return int(_SPARE_EDGES * edges) + _LEAST_SPARE_EDGES
+def _room(now: int) -> int:
+    """Return the room for so many edges or the like, and for what comes as atoms vibrate."""
+    return int(1.03 * now + 8 * now**0.5) + 64
 
 
 def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit

@@ -77,13 +77,17 @@ class _Operations(TorchDispatchMode):
         super().__init__()
         self._counts = counts
 
-    def __torch_dispatch__(  # noqa: PLW3201 - torch names it
+    def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         name = func.overloadpacket.__name__
         if not (func.is_view or name in _NO_WORK):
             self._counts.launches += 1
-        if name in _WAIT or (name in _BY_MASK and _has_mask(args[1])) or _sizes(name, func, args, kwargs or {}):
+        if (
+            name in _WAIT
+            or (name in _BY_MASK and _has_mask(args[1]))
+            or _has_unknown_size(func, kwargs or {})
+        ):
             self._counts.waits[name] += 1
         return func(*args, **(kwargs or {}))
 
@@ -95,7 +99,7 @@ class _Calls(TorchFunctionMode):
         super().__init__()
         self._counts = counts
 
-    def __torch_function__(  # noqa: PLW3201 - torch names it
+    def __torch_function__(
         self,
         func: Callable[..., Any],
         types: Any,
@@ -112,6 +116,6 @@ def _has_mask(indices: Sequence[torch.Tensor | None]) -> bool:
     return any(each is not None and each.dtype in {torch.bool, torch.uint8} for each in indices)
 
 
-def _sizes(name: str, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+def _has_unknown_size(func: Any, kwargs: Mapping[str, Any]) -> bool:
     """Whether this is a repetition whose size the device has to tell."""
-    return name == "repeat_interleave" and func._overloadname == "Tensor" and kwargs.get("output_size") is None  # noqa: SLF001
+    return func is torch.ops.aten.repeat_interleave.Tensor and kwargs.get("output_size") is None
