@@ -18,7 +18,6 @@ from pesatlas.potentials.neighbours import MAX_DENSITY, Found, Search, volumes_o
 from pesatlas.potentials.potential import Batch, Evaluation
 
 
-
 @dataclass
 class Graph:
     """Pairs of neighbours within a cutoff, periodic images included.
