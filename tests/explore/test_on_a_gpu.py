@@ -23,7 +23,7 @@ def test_rows_are_those_of_a_cpu(tmp_path, monkeypatch):
     tables = []
     for ahead in (False, True):
         monkeypatch.setattr(device, "runs_ahead", lambda _, ahead=ahead: ahead)
-        abort = {"max_temperature_factor": 1.8}
+        abort = {"max_volume_ratio": 1.02}
         folder = tmp_path / str(ahead)
         folder.mkdir()
         tables.append(explore(folder, LennardJones(), **LONG, abort=abort))
@@ -63,9 +63,14 @@ def salt_rows():
     ]
 
 
-def test_interrupted_with_neighbours_on_the_device(tmp_path, ahead, monkeypatch):
+@pytest.fixture(scope="module")
+def potential(tmp_path_factory):
+    weights = save_tensornet(tmp_path_factory.mktemp("weights") / "tensornet", steps=60)
+    return matgl.load(matgl.Options(path=weights), "cpu")
+
+
+def test_interrupted_with_neighbours_on_the_device(tmp_path, potential, ahead, monkeypatch):
     """Sizes that are kept from step to step begin anew where a checkpoint may be."""
-    potential = matgl.load(matgl.Options(path=save_tensornet(tmp_path / "weights", steps=60)), "cpu")
     settings = {"timestep_fs": 1.0, "frame_interval_ps": 0.025, "length_ps": 0.1, "max_atoms_in_memory": 64}
     (tmp_path / "through").mkdir()
     through, _ = explore(tmp_path / "through", potential, salt_rows(), **settings)
@@ -85,9 +90,8 @@ def test_interrupted_with_neighbours_on_the_device(tmp_path, ahead, monkeypatch)
     assert explore(tmp_path, potential, salt_rows(), **settings)[0].equals(through)
 
 
-def test_waits_between_frames_are_few(tmp_path, ahead):
+def test_waits_between_frames_are_few(tmp_path, potential, ahead):
     """Ten steps are one look; what frames take comes on top, whatever lies between them."""
-    potential = matgl.load(matgl.Options(path=save_tensornet(tmp_path / "weights", steps=60)), "cpu")
     counted = {}
     for steps in (20, 60):
         settings = {"timestep_fs": 1.0, "frame_interval_ps": steps / 1000, "length_ps": steps / 1000}
@@ -96,4 +100,4 @@ def test_waits_between_frames_are_few(tmp_path, ahead):
         with watched() as counts:
             explore(folder, potential, salt_rows(), **settings, max_atoms_in_memory=64)
         counted[steps] = sum(counts.waits.values())
-    assert counted[60] - counted[20] <= 4 * 4
+    assert counted[60] - counted[20] <= 4 * 6

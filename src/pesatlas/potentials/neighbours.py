@@ -90,8 +90,9 @@ class Search:
     @classmethod
     def of(cls, batch: Batch, cutoff_A: Cutoff, *, both_ways: bool) -> Self | None:  # noqa: N803 - a unit
         """Prepare a search in the cells of ``batch``; None if there is too much to look at."""
-        reach = _reach(batch.cells, cutoff_A).masked_fill(wrecked(batch)[:, None], 0.0).cpu().numpy()
-        images = np.floor(2 * _SHRINKING * reach + 2 * _ROUNDING).astype(np.int64) + 1
+        reach = _reach(_reciprocal(batch.cells, volumes_of(batch.cells)), cutoff_A)
+        reach = reach.masked_fill(wrecked(batch)[:, None], 0.0)
+        images = np.floor(2 * _SHRINKING * reach.cpu().numpy() + 2 * _ROUNDING).astype(np.int64) + 1
         most = (batch.layout.counts.astype(float) ** 2 * images.prod(1, dtype=float)).sum()
         return cls(batch.layout, images, both_ways=both_ways) if most <= MOST_CANDIDATES else None
 
@@ -102,9 +103,11 @@ class Search:
 
     def find(self, batch: Batch, cutoff_A: Cutoff) -> Found:  # noqa: N803 - a unit
         """Find the neighbours closer than ``cutoff_A``, of all or (B,), in structures with this layout."""
-        cells, positions, lost = batch.cells, batch.positions, wrecked(batch)
-        reach = _reach(cells, cutoff_A)
-        scaled = (positions[:, :, None] * _reciprocal(cells)[self.layout.owner]).sum(1)
+        cells, positions = batch.cells, batch.positions
+        volumes = volumes_of(cells)
+        reciprocal, lost = _reciprocal(cells, volumes), _wrecked(batch, volumes)
+        reach = _reach(reciprocal, cutoff_A)
+        scaled = (positions[:, :, None] * reciprocal[self.layout.owner]).sum(1)
         # of the images of j at scaled distances d, d + 1, ... from i, those from -reach on
         apart = scaled.index_select(0, self.j) - scaled.index_select(0, self.i)
         start = torch.ceil(-reach[self._of_pair] - apart - _ROUNDING)
@@ -129,26 +132,27 @@ def volumes_of(cells: torch.Tensor) -> torch.Tensor:
     return (cells[:, 0] * torch.linalg.cross(cells[:, 1], cells[:, 2])).sum(1)
 
 
-def _reciprocal(cells: torch.Tensor) -> torch.Tensor:
+def _reciprocal(cells: torch.Tensor, volumes: torch.Tensor) -> torch.Tensor:
     """(B, 3, 3): a point times it, summed over the second index, has the scaled coordinates of the third."""
     crosses = torch.linalg.cross(cells.roll(-1, 1), cells.roll(-2, 1))
-    return (crosses / volumes_of(cells)[:, None, None]).transpose(1, 2)
+    return (crosses / volumes[:, None, None]).transpose(1, 2)
 
 
-def _reach(cells: torch.Tensor, cutoff_A: Cutoff) -> torch.Tensor:  # noqa: N803 - a unit
+def _reach(reciprocal: torch.Tensor, cutoff_A: Cutoff) -> torch.Tensor:  # noqa: N803 - a unit
     """Return how many of the planes of each lattice vector (B, 3) the cutoff reaches over."""
-    planes = _reciprocal(cells).norm(dim=1)
+    planes = reciprocal.norm(dim=1)
     return planes * (cutoff_A if isinstance(cutoff_A, float) else cutoff_A[:, None])
 
 
 def wrecked(batch: Batch) -> torch.Tensor:
     """Whether coordinates of each structure (B,) are not finite, or its atoms overlap."""
-    layout, volumes = batch.layout, volumes_of(batch.cells)
-    odd = volumes.new_zeros(len(volumes)).index_add(
-        0, layout.owner, (~torch.isfinite(batch.positions)).any(1).to(volumes.dtype)
-    )
-    crowded = ~(batch.n_atoms < MAX_DENSITY * volumes.abs())
-    return crowded | (odd > 0) | ~torch.isfinite(volumes)
+    return _wrecked(batch, volumes_of(batch.cells))
+
+
+def _wrecked(batch: Batch, volumes: torch.Tensor) -> torch.Tensor:
+    # nothing is left of what is not finite but what is not finite
+    nothing = volumes.new_zeros(len(volumes)).index_add(0, batch.layout.owner, (batch.positions * 0.0).sum(1))
+    return ~(batch.n_atoms < MAX_DENSITY * (volumes.abs() + nothing)) | ~torch.isfinite(volumes)
 
 
 def _countdown(counts: np.ndarray) -> np.ndarray:
