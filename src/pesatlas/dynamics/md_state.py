@@ -65,11 +65,7 @@ class State:
     @property
     def degrees_of_freedom(self) -> torch.Tensor:
         """(B,) kinetic degrees of freedom, 3n-3: the centre of mass is at rest."""
-        kept = self.layout.kept
-        if "freedom" not in kept:
-            kept["freedom"] = (3 * self.n_atoms - 3).to(torch.float64)
-        freedom: torch.Tensor = kept["freedom"]
-        return freedom
+        return self.layout.degrees_of_freedom
 
     @property
     def batch(self) -> Batch:

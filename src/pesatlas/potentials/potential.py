@@ -48,6 +48,11 @@ class Layout:
         """(N,) structure of each atom."""
         return repeat_places(self.counts, self.device)
 
+    @cached_property
+    def degrees_of_freedom(self) -> torch.Tensor:
+        """(B,) kinetic degrees of freedom, 3n-3, of atoms whose centre of mass is at rest."""
+        return torch.as_tensor(3.0 * self.counts - 3, device=self.device)
+
     def atoms_of(self, structures: np.ndarray) -> np.ndarray:
         """Return the places of the atoms of some structures, one structure after the other."""
         counts = self.counts[structures]
