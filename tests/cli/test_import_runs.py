@@ -113,7 +113,7 @@ def test_every_run_is_a_row_or_a_failure_with_its_reason(imported):
         "6  rows of level pbe",
         "10  failures",
         "4    wrong_level",
-        "2 files that were put aside",
+        "2 files that were set aside",
     ):
         assert line in said
 

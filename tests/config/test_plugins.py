@@ -261,9 +261,9 @@ def test_two_distributions_with_one_name_are_both_named(install):
 
 
 def test_an_unknown_kind_is_answered_with_ours_and_the_installed(gas):
-    with pytest.raises(UserError, match=r"no such kind\. Choose one of 'chgnet', 'matgl', 'gas'"):
+    with pytest.raises(UserError, match=r"no such kind\. Choose one of 'chgnet', 'external', 'matgl', 'gas'"):
         load_campaign(raw(explore__potential={"kind": "gsa"}))
-    with pytest.raises(UserError, match=r"Known: chgnet, matgl, gas\."):
+    with pytest.raises(UserError, match=r"Known: chgnet, external, matgl, gas\."):
         plugins.find("pesatlas.potentials.kinds", "gsa")
 
 

@@ -257,5 +257,5 @@ class _Together:
         except UNREADABLE:
             return False
         self._ended = {i: (runs[i], Failure(end, "")) for i, end in ends.items()}
-        log.info("going on at step %d of %d", head["step"], self._plan.steps)
+        log.info("continuing at step %d of %d", head["step"], self._plan.steps)
         return True

@@ -18,7 +18,7 @@ _REMEDIES = {
     errno.ENOENT: "Correct the path",
     errno.EEXIST: "Name another place, or move away what is there",
     errno.ESTALE: "Do it again",
-    errno.EIO: "Do it again; if it fails again, tell whoever looks after the disk",
+    errno.EIO: "Do it again; if it fails again, tell the administrator of the disk",
 }
 
 

@@ -136,10 +136,10 @@ def refusal(folder: Path, controller: ControllingProcess | None) -> str:
     if controller.alive is None:
         return (
             f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends "
-            f"it and carries on. If {controller.host} is gone for good and its lock is held nevertheless, "
+            f"it and continues. If {controller.host} is gone for good and its lock is held nevertheless, "
             f"take the lock's file away: mv {LOCK_FILE} {LOCK_FILE}.old"
         )
     return (
         f"{text} Wait for it; or `pesatlas stop` ends it (quietly; at once: `--now`), and `pesatlas run "
-        "--take-over` ends it and carries on."
+        "--take-over` ends it and continues."
     )

@@ -82,9 +82,9 @@ def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[di
     ]
     if len(cards) < 2:
         raise UserError(
-            f"{results / folder_of('potential_card')}: a committee needs two potentials of level {level} or "
-            f"more, and there are {len(cards)}. Add seeds to train.seeds (four make a good committee), and "
-            "run that campaign again."
+            f"{results / folder_of('potential_card')}: a committee needs at least two potentials of level "
+            f"{level}, and there are {len(cards)}. Add seeds to train.seeds (four make a good committee), "
+            "and run that campaign again."
         )
     found, fit = [], []
     for card, folder in sorted(cards, key=lambda each: each[0]["seed"]):

@@ -201,19 +201,19 @@ class Explore(Section):
         if not _divides(step, interval_fs):
             near = max(1, round(interval_fs / step)) * step / 1000
             raise ValueError(
-                f"frame_interval_ps: {self.frame_interval_ps:g} ps is no multiple of the time step of "
+                f"frame_interval_ps: {self.frame_interval_ps:g} ps is not a multiple of the time step of "
                 f"{step:g} fs; use {near:g}"
             )
         if not _divides(self.frame_interval_ps, self.length_ps):
             near = max(1, round(self.length_ps / self.frame_interval_ps)) * self.frame_interval_ps
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is no multiple of frame_interval_ps, "
+                f"length_ps: {self.length_ps:g} ps is not a multiple of frame_interval_ps, "
                 f"{self.frame_interval_ps:g} ps; use {near:g}"
             )
         if self.total_steps > LAST_STEP:
             raise ValueError(
-                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots have "
-                f"room for {LAST_STEP}: make it shorter"
+                f"length_ps: {self.length_ps:g} ps is {self.total_steps} steps; names of snapshots allow at "
+                f"most {LAST_STEP}: make it shorter"
             )
         return self
 

@@ -110,7 +110,7 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
         return _label_so_far(atlas, snapshot_id, level)
     if row is None:
         return [
-            ("it is missing", "there is neither a label nor a failure: `pesatlas verify` tells what is wrong")
+            ("it is missing", "there is neither a label nor a failure: `pesatlas verify` lists the faults")
         ]
     corrections = json.loads(row["corrections"])
     rules = [

@@ -61,7 +61,7 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
         raise UserError(f"{path}: no such file. Name one of MatPES JSON, extended XYZ or an ASE database.")
     if kind is not None and kind not in plugins.known(IMPORTERS):
         raise UserError(
-            f"--format {kind}: there is none. Choose one of {', '.join(plugins.known(IMPORTERS))}."
+            f"--format {kind}: there is no such format. Choose one of {', '.join(plugins.known(IMPORTERS))}."
         )
     module = plugins.find(IMPORTERS, kind or _kind_of(path))
     sha = sha256_of(path)
@@ -128,7 +128,7 @@ def write_imported(
         log.warning("%s: %s (%d rows)", what, note, times)
     if refused:
         log.warning(
-            "%d of %d entries of %s are no rows (%s); see %s",
+            "%d of %d entries of %s are not usable (%s); see %s",
             len(refused),
             len(refused) + counts.rows,
             what,

@@ -207,8 +207,8 @@ def check_stress_sign(layout: Results) -> list[str]:
         correlation = float((x * y).sum() / scale) if scale > 0 else 0.0
         if correlation < WRONG_SIGN:
             problems.append(
-                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over "
-                f"{len(x)} rows): their sign is flipped"
+                f"{level}: stresses are anticorrelated with those of the potential (correlation "
+                f"{correlation:.2f} over {len(x)} rows): their sign is flipped"
             )
     return problems
 

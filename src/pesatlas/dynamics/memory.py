@@ -62,4 +62,6 @@ class Capacity:
         """Learn that a batch did not fit."""
         self.atoms = min(self.atoms, 0.7 * atoms)
         self.pairs = self._ceiling = min(self._ceiling, 0.7 * pairs)
-        log.warning("out of memory with %d atoms together: going on with at most %d", atoms, int(self.atoms))
+        log.warning(
+            "out of memory with %d atoms in a batch: continuing with at most %d", atoms, int(self.atoms)
+        )

@@ -93,13 +93,14 @@ def reproducible(device: torch.device) -> Iterator[None]:
         yield
         return
     memory: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
+    before = torch.get_deterministic_debug_mode(), memory.fill_uninitialized_memory
+    # not use_deterministic_algorithms, which imports torch's compiler: more than a second
+    torch.set_deterministic_debug_mode("error")
     memory.fill_uninitialized_memory = False  # it would also write NaN into all new memory
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
+        torch.set_deterministic_debug_mode(before[0])
         memory.fill_uninitialized_memory = before[1]
 
 

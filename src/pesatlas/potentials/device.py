@@ -31,8 +31,8 @@ def check_device(device: str, where: str) -> None:
     count = torch.cuda.device_count()
     if not count:
         raise UserError(
-            f"{where}: {device}: torch finds no GPU on this machine. Set it to cpu, or run where there is "
-            "one; if there is one here, its driver or a torch without CUDA is in the way (`nvidia-smi`, "
+            f"{where}: {device}: torch finds no GPU on this machine. Set it to cpu, or run on a machine "
+            "with a GPU. If this machine has one, check its driver, and that torch has CUDA (`nvidia-smi`, "
             "`pesatlas doctor`)."
         )
     number = int(device.partition(":")[2] or 0)

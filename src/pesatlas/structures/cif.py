@@ -93,9 +93,7 @@ def _read_block(block: Block, name: str, source: str, notes: list[str]) -> Read:
     if block.problems and not block.has("_atom_site_fract"):
         raise ValueError("what follows is lost")
     if block.has("_cell_modulation_dimension") or block.has("_space_group_ssg_"):
-        raise RefusedError(
-            FailureReason.NOT_PERIODIC, "a modulated structure: it repeats itself in no unit cell"
-        )
+        raise RefusedError(FailureReason.NOT_PERIODIC, "a modulated structure, which has no unit cell")
     cell = _cell(block, notes)
     sites = cif_sites.sites_of(block, notes)
     if not sites:

@@ -100,7 +100,7 @@ def number(text: str) -> float:
     above, slash, below = text.strip().partition("/")
     if slash:
         return float(above) / float(below)
-    raise ValueError(f"'{text}' is no number")
+    raise ValueError(f"'{text}' is not a number")
 
 
 def number_or_none(text: str) -> float | None:
@@ -293,7 +293,7 @@ def element_of(kind: str | None, label: str) -> tuple[str, str]:
         rest = label[1:]
         return one, f"label {label} was read as {one}" if re.match(r"[-_(]?[A-Z]", rest) else ""
     raise NoElementError(
-        f"site {label} has no type symbol, and its label begins with no element", molecule=False
+        f"site {label} has no type symbol, and its label does not begin with an element", molecule=False
     )
 
 
@@ -315,7 +315,7 @@ def _of_type(kind: str, label: str) -> str:
             "position"
         )
         raise NoElementError(detail, molecule=True)
-    raise NoElementError(f"the type symbol '{kind}' of site {label} is no element", molecule=False)
+    raise NoElementError(f"the type symbol '{kind}' of site {label} is not an element", molecule=False)
 
 
 def without_hydrogen(sites: list[Site]) -> list[str]:

@@ -170,6 +170,6 @@ def _stale(folder: Path) -> Failed | None:
             return Failed(FailureReason.CRASHED, f"VASP wrote no {name}")
         if (folder / name).stat().st_mtime_ns < began:
             return Failed(
-                FailureReason.CRASHED, f"{name} is older than the calculation: it is of another run"
+                FailureReason.CRASHED, f"{name} is older than the calculation: it belongs to another run"
             )
     return None

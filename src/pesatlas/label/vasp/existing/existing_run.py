@@ -126,7 +126,7 @@ def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
             return Failed(FailureReason.NOT_STATIC, detail), digest
         return _read_static(found, file), digest
     except (TornError, EOFError) as error:
-        return Failed(FailureReason.CRASHED, f"torn output: {error}"), digest
+        return Failed(FailureReason.CRASHED, f"truncated output: {error}"), digest
     except BadOutputError as error:
         return Failed(FailureReason.BAD_OUTPUT, str(error)), digest
 
