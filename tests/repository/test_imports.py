@@ -3,6 +3,8 @@ thousands of jobs."""
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from forked import run_in_forks
