@@ -54,14 +54,17 @@ from pesatlas.testing.device_waits import watched
 DEFAULT = Path(__file__).parents[2] / "shared" / "models" / "M3GNet-MP-2021.2.8-PES"
 TEMPERATURE_K, TIMESTEP_FS, TURNS = 300.0, 2.0, 5
 LIMIT_S = 8 * 60
+NAMES = ("Al", "AlP", "CsCl", "GaAs", "Li2O", "Li2S", "Li3N", "LiF", "Mg2Si", "MgO", "MoS2", "NaCl", "NiAl")
+NAMES += ("Si", "Si-BC8", "SiC", "TiO2", "WS2", "ZnO")
+"""Built-in crystals without hydrogen, for which the time step would be too long."""
 
 
 def crystals(count: int) -> list[Atoms]:
-    """Return the built-in crystals as supercells of 8 to 24 atoms, slightly displaced, with velocities."""
+    """Return built-in crystals as supercells of 8 to 24 atoms, slightly displaced, with velocities."""
     rng = np.random.default_rng(7)
     chosen: list[Atoms] = []
     for most in (24, 12, 16):
-        for recipe in CRYSTALS.values():
+        for recipe in (CRYSTALS[name] for name in NAMES):
             cell = np.array(recipe.vectors)
             crystal = Atoms(recipe.species, scaled_positions=recipe.fractional, cell=cell, pbc=True)
             while len(crystal) * 2 <= most:
