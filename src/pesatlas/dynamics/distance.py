@@ -50,7 +50,7 @@ def shortest_distances(batch: Batch) -> torch.Tensor:
     return shortest
 
 
-def _closest(batch: Batch, reach: torch.Tensor) -> torch.Tensor | None:
+def _closest(batch: Batch, reach: torch.Tensor) -> "torch.Tensor | None":
     """Return the shortest distance (B,) below ``reach`` (B,), or infinity; None if there is too much to look at."""
     search = Search.of(batch, reach, both_ways=False)
     if search is None:

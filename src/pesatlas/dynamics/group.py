@@ -173,7 +173,7 @@ class Group(Generic[Moving]):
         """What their cells may do; None where all are free and as compressible as the integrator has it."""
         return self._settings.cell_limits
 
-    def aims(self, count: int) -> torch.Tensor | None:
+    def aims(self, count: int) -> "torch.Tensor | None":
         """Return the target temperatures (count, B) of the next steps; None where no target changes."""
         if not self._ramped:
             return None

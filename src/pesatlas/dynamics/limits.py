@@ -48,7 +48,7 @@ class GroupLimits:
     """
 
     def __init__(
-        self, each: Sequence[Limits], device: torch.device, values: torch.Tensor | None = None
+        self, each: Sequence[Limits], device: torch.device, values: "torch.Tensor | None" = None
     ) -> None:
         self.each = each
         if values is None:

@@ -173,7 +173,7 @@ class SplitChgnet:
         close: torch.Tensor,
         between: torch.Tensor,
         angles: Angles,
-        weights: torch.Tensor | None,
+        weights: "torch.Tensor | None",
     ) -> torch.Tensor:
         centre = linear(atoms, layer.centre, layer.bias_1).index_select(0, angles.centres)
         return _Message.apply(
@@ -310,7 +310,7 @@ class _Message(torch.autograd.Function):
         receiver_table: torch.Tensor,
         sender_table: torch.Tensor,
         features: torch.Tensor,
-        weights: torch.Tensor | None,
+        weights: "torch.Tensor | None",
         receivers: torch.Tensor,
         senders: torch.Tensor,
         mlp: Any,

@@ -41,7 +41,7 @@ class Graph:
     targets: torch.Tensor
     vectors: torch.Tensor
     lost: torch.Tensor
-    sound: torch.Tensor | None = None
+    sound: "torch.Tensor | None" = None
     kept: dict[Any, Any] | None = None
 
     def shorter_than(self, length_A: float, lengths: torch.Tensor) -> torch.Tensor:  # noqa: N803 - a unit
@@ -133,7 +133,7 @@ def _graph(batch: Batch, search: Search, found: Found, chosen: torch.Tensor) -> 
     )
 
 
-def _with_padding(graph: Graph, cutoff_A: float, spare: torch.Tensor | None) -> Graph:  # noqa: N803 - a unit
+def _with_padding(graph: Graph, cutoff_A: float, spare: "torch.Tensor | None") -> Graph:  # noqa: N803 - a unit
     """Return a graph with one structure more, of one atom, to which the ``spare`` edges (E,) go."""
     n = len(graph.numbers)
     sources, targets, vectors = graph.sources, graph.targets, graph.vectors

@@ -126,7 +126,7 @@ class Evaluation:
     energies: torch.Tensor
     forces: torch.Tensor
     stresses: torch.Tensor
-    sound: torch.Tensor | None = None
+    sound: "torch.Tensor | None" = None
 
 
 class Potential(Protocol):

@@ -112,7 +112,7 @@ class _Calls(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _has_mask(indices: Sequence[torch.Tensor | None]) -> bool:
+def _has_mask(indices: Sequence["torch.Tensor | None"]) -> bool:
     return any(each is not None and each.dtype in {torch.bool, torch.uint8} for each in indices)
 
 
