@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.05, 0.035])
     parser.add_argument("--patience", type=float, default=0.5)
-    parser.add_argument("--structures-per-atom", type=float, default=2.0, help="ratio of the thresholds")
+    parser.add_argument("--structures-per-atom", type=float, default=3.0, help="ratio of the thresholds")
     parser.add_argument("--figure", type=Path, default=None)
     parser.add_argument("--min-length", type=float, default=2.0)
     parser.add_argument("--targets", type=int, nargs="+", default=[200])
