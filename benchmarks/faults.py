@@ -155,7 +155,7 @@ def resume_beside_orphans(campaign: Campaign, slurm: SmallSlurm) -> str:
         head = campaign.start()
         working(campaign, slurm, share)
         campaign.kill(head)
-    if "of the earlier run still run" not in campaign.run():
+    if "of the earlier run are running" not in campaign.run():
         raise RuntimeError("no orphans were met")
     return "`kill -9` of the head twice, started again at once while its jobs run"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from pesatlas.campaign.layout import REFERENCE, RESULTS, WORK, below, numbered
+from pesatlas.campaign.layout import REFERENCE, RESULTS, WORK, Results, below, numbered
 from pesatlas.campaign.rounds import datasets_before, references
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.collect import collect_dataset
@@ -96,7 +96,7 @@ def label(campaign: Campaign, folder: Path) -> Path:
             work=work,
         )
     before = [path for level in campaign.label.levels for path in datasets_before(campaign.round, level)]
-    collect_dataset(campaign, results, files, before)
+    collect_dataset(campaign, Results(results, len(files), tuple(campaign.label.levels)).files, before)
     return results
 
 

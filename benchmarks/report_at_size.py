@@ -18,7 +18,7 @@ from pathlib import Path
 
 from synthetic_campaign import Campaign
 
-from pesatlas.campaign.layout import below
+from pesatlas.campaign.layout import Results, below
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SOME = "[...document.querySelectorAll('figure')].some((figure) => figure.view)"
@@ -29,7 +29,10 @@ def build(results: Path) -> None:
     """Make a report and say what it took."""
     from pesatlas.report.build import build_report  # noqa: PLC0415 - its import is measured too
 
-    build_report(results, below(results, "report"), results / "figures")
+    manifest = json.loads(below(results, "manifest").read_text())
+    files = Results(results, manifest["label_batches"], tuple(manifest["levels"])).files
+    files["parity"] = [below(results, "parity")]
+    build_report(files, below(results, "report"), results / "figures")
     print(json.dumps([time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pesatlas.campaign.layout import below, path_of
+from pesatlas.campaign.layout import Results, below, path_of
 
 if TYPE_CHECKING:
     from pesatlas.config.campaign import Campaign
@@ -168,7 +168,7 @@ def label(results: Path) -> None:
         failures=failures / "label/00000.parquet",
         work=work,
     )
-    collect_dataset(campaign, results, [labels])
+    collect_dataset(campaign, Results(results, 1, tuple(campaign.label.levels)).files)
 
 
 def prepare(options: argparse.Namespace) -> None:

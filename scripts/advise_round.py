@@ -3,14 +3,12 @@
 from pathlib import Path
 
 from pesatlas.campaign.job import job
+from pesatlas.campaign.layout import named
 from pesatlas.config.round import required
 
 with job(snakemake) as campaign:
     from pesatlas.report.advice import advise_round
 
     advise_round(
-        required(campaign.round),
-        results=Path(snakemake.input.manifest).parent,
-        disagreement=[Path(p) for p in snakemake.input.disagreement],
-        advice=Path(snakemake.output.advice),
+        required(campaign.round), named(dict(snakemake.input.items())), advice=Path(snakemake.output.advice)
     )

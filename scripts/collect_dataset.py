@@ -1,8 +1,7 @@
 """Collect accepted labels into the dataset and account for every loss."""
 
-from pathlib import Path
-
 from pesatlas.campaign.job import job
+from pesatlas.campaign.layout import named
 from pesatlas.campaign.rounds import datasets_before
 
 with job(snakemake) as campaign:
@@ -10,7 +9,6 @@ with job(snakemake) as campaign:
 
     collect_dataset(
         campaign,
-        results=Path(snakemake.output.manifest).parent,
-        labels=[Path(p) for p in snakemake.input.labels],
+        named(dict(snakemake.input.items()) | dict(snakemake.output.items())),
         before=[path for level in campaign.label.levels for path in datasets_before(campaign.round, level)],
     )

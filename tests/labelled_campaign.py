@@ -7,6 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from pesatlas.campaign.layout import below
 from pesatlas.potentials.graph import build_graph, to_evaluation
 from pesatlas.potentials.potential import VOIGT
 from pesatlas.tables import TableWriter
@@ -113,5 +114,5 @@ def write_results(results, count=60, level="pbe", **labels):
     with TableWriter(results / "labels" / "atoms.parquet", "atoms", "test") as writer:
         writer.write(atoms)
     manifest = {"campaign": "test", "code_version": "0", "levels": [level], "label_batches": 1, "files": []}
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
     return results

@@ -14,7 +14,7 @@ PAGES = [
     ROOT / "SECURITY.md",
     ROOT / "config" / "README.md",
     *sorted(
-        set((ROOT / "docs").glob("*.md")) - {ROOT / "docs/measurements.md", ROOT / "docs/performance.md"}
+        set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs/measurements.md", ROOT / "docs/performance.md"}
     ),
 ]
 WIDEST = 110

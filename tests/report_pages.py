@@ -1,8 +1,25 @@
-"""Contents of a report's page: words, queries, data."""
+"""Reports of results that lie as a campaign leaves them, and contents of their pages.
+
+Words, queries, data.
+"""
 
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
+
+from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import Results, below
+from pesatlas.report.build import build_report
+
+
+def built(results, **added):
+    """Build the report of a campaign's results; ``added``: files that not every campaign has."""
+    manifest = read_campaign_manifest(results)
+    files = Results(results, manifest["label_batches"], tuple(manifest["levels"])).files
+    report, pictures = below(results, "report"), below(results, "figure", figure="hours").parent
+    build_report(files | {"parity": [below(results, "parity")]} | added, report, pictures)
+    return SimpleNamespace(results=results, path=report, pictures=pictures)
 
 
 class Text(HTMLParser):

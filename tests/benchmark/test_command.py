@@ -60,7 +60,7 @@ def test_it_benchmarks_and_carries_on(data, tmp_path):
         (["--potential", "chgnet:9.9.9"], "version"),
         (["--potential", "matgl:nowhere"], "no model.json"),
         (["--potential", "chgnet", "--suite", "huge"], "Choose quick or full"),
-        (["--potential", "chgnet", "--potential", "chgnet"], "there twice"),
+        (["--potential", "chgnet", "--potential", "chgnet"], "occurs twice"),
         (["--potential", "chgnet", "--property", "beauty"], "no 'beauty'"),
         (["--potential", "chgnet", "--property", "relaxation"], "There is mp-elasticity.json.gz"),
         (["--potential", "chgnet", "--property", "softening"], "--dataset"),
@@ -93,7 +93,7 @@ def test_a_potential_says_what_it_was_trained_on_and_may_be_overruled(tmp_path):
     found = read_potential(f"matgl:{folder}")
     assert (found.level, found.own) == ("r2scan", True)
     (folder / "card.json").write_text("[]")
-    with pytest.raises(UserError, match=r"no card of a trained potential"):
+    with pytest.raises(UserError, match=r"not the card of a trained potential"):
         read_potential(f"matgl:{folder}")
 
 

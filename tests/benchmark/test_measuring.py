@@ -133,7 +133,7 @@ def test_two_potentials_are_compared_on_the_crystals_that_both_have(tmp_path):
     [
         (None, "There are no .json"),
         ("[", "cannot be read as JSON"),
-        ('{"a": 1}', "holds no list of entries but dict"),
+        ('{"a": 1}', "is not a list of entries but dict"),
         ('[{"mp_id": "a", "structure": {}}]', "no bulk_modulus_vrh, shear_modulus_vrh"),
         ('[{"structure": {}, "bulk_modulus_vrh": 1, "shear_modulus_vrh": 1}]', "no id"),
     ],

@@ -13,6 +13,7 @@ from snakemake.settings.types import OutputSettings, ResourceSettings
 
 from pesatlas.campaign import layout
 from pesatlas.campaign.rules import RULES
+from pesatlas.tables import write_table
 from small_campaign import ROOT
 
 VALUES = {
@@ -67,7 +68,7 @@ def rules(tmp_path_factory):
     for name, added in {"all": EVERYTHING, "round": {"round": ROUND}}.items():
         folder = tmp_path_factory.mktemp(name)
         raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text()) | added
-        raw["explore"]["stop"] = {"kind": "saturated", "patience_ps": 0.2, "min_length_ps": 0.2}
+        raw["explore"]["stop"] = {"kind": "saturated", "min_length_ps": 0.2}
         (folder / "config.yaml").write_text(yaml.safe_dump(raw))
         before = folder / "before" / "results"
         before.mkdir(parents=True)
@@ -95,6 +96,21 @@ def test_rules_write_what_the_layout_says(rules):
         assert rule.benchmark is None or filled(str(rule.benchmark)) == filled(layout.times_of(name))
         if name in layout.WORK:
             assert rule.params["work"] == layout.WORK[name]
+
+
+def test_the_dataset_and_the_report_are_made_of_what_their_rules_declare(rules, tmp_path):
+    write_table(tmp_path / "structures.parquet", "structures", [], "test", {"batches": 17})
+    files = layout.Results(tmp_path, 2, ("pbe", "r2scan")).files
+    assert [len(files[name]) for name in ("snapshots", "clusters", "labels", "dataset")] == [17, 2, 2, 2]
+    collect = rules["collect_dataset"]
+    assert {*collect.input.keys(), *collect.output.keys()} == files.keys()
+    report = rules["build_report"]
+    read = {"manifest", "structures", "snapshots", "clusters", "selection", "quality", "atoms", "labels"}
+    added = {"parity", "calibration", "advice", "potential_card", "benchmark_summary"}
+    assert {*report.input.keys()} == {
+        *(read | added | {"dataset", "quarantine", "failures", "explore_failures"}),
+        *("comparison", "contrasts"),
+    }
 
 
 def test_every_rule_belongs_to_a_stage():

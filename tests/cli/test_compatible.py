@@ -134,7 +134,7 @@ def test_a_set_without_settings_is_told_by_energies_of_the_same_geometry(sets, t
     found, said = run("compatible", "theirs.extxyz", "--with", sets / "good", cwd=tmp_path)
     assert found == status, said
     assert "energies of 2 geometries that both have" in said
-    assert "1  cannot be told" in said
+    assert "1  not decided" in said
     assert f"mean difference {1000 * shift:+.1f}" in said
 
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import pesatlas
+from pesatlas.campaign.layout import below
 from pesatlas.cli.failures import SHOWN, show_failures
 from pesatlas.cli.query import explain_row, query
 from pesatlas.dataset.remedies import REMEDIES
@@ -37,7 +38,7 @@ def halfway(results):
         failure_row("explore", f"s:unit:300K:{i}", "s", FailureReason.EXPLODED_VOLUME, f"volume {i}")
         for i in range(SHOWN + 3)
     ]
-    write_table(results / "failures/explore/00000.parquet", "failures", rows, "x")
+    write_table(below(results, "explore_failures", batch=0), "failures", rows, "x")
     return results
 
 

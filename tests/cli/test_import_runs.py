@@ -113,7 +113,7 @@ def test_every_run_is_a_row_or_a_failure_with_its_reason(imported):
         "6  rows of level pbe",
         "10  failures",
         "4    wrong_level",
-        "2 files that were put aside",
+        "2 files that were set aside",
     ):
         assert line in said
 
@@ -293,7 +293,7 @@ def test_archives_are_archives_whatever_outputs_their_names_are_of(tmp_path):
     assert {name: row["reason"] for name, row in failures.items()} == {
         f"runs/vaspruns.{name}": "unreadable" for name in ("7z", "rar", "tar.lz4")
     }
-    assert "pack it anew" in failures["runs/vaspruns.7z"]["detail"]
+    assert "pack it again" in failures["runs/vaspruns.7z"]["detail"]
     status, said = imports(
         *(f"runs/{i}/{name}" for i, name in enumerate(ARCHIVES)), "--level", "pbe", "--to", to, cwd=tmp_path
     )

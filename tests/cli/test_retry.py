@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.config.presets import preset
 from pesatlas.runtime.progress import progress_file
@@ -19,12 +20,12 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     raw = preset("demo")[0].model_dump(mode="json")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
-    write_table(tmp_path / "results/labels/00000.parquet", "labels", [], "s")
-    write_table(tmp_path / "results/labels/atoms.parquet", "atoms", [], "s", {"wanted": 1, "failed": 1})
+    write_table(tmp_path / path_of("labels", batch=0), "labels", [], "s")
+    write_table(tmp_path / path_of("atoms"), "atoms", [], "s", {"wanted": 1, "failed": 1})
     late = failure_row("label", "a:unit:300K-0GPa:0000050", "a", FailureReason.TIMEOUT, "", level="pbe")
     gone = failure_row("label", "atom:Si", "atom:Si", FailureReason.CRASHED, "", level="r2scan")
-    write_table(tmp_path / "results/failures/label/00000.parquet", "failures", [late], "s")
-    write_table(tmp_path / "results/failures/atoms.parquet", "failures", [gone], "s")
+    write_table(tmp_path / path_of("label_failures", batch=0), "failures", [late], "s")
+    write_table(tmp_path / path_of("atom_failures"), "failures", [gone], "s")
     return tmp_path
 
 
@@ -49,12 +50,12 @@ def files(folder):
         (("--quarantined",), "nothing in results matches"),
         (("--reason", "tiemout"), "labels fail for one of bad_output, crashed, missing_pseudopotential"),
         (("--reason", "exploded_volume"), "a reason of another stage"),
-        (("--reason", "quarantined"), "only when asked with --quarantined"),
+        (("--reason", "quarantined"), "only with --quarantined"),
         (("--reason", "timeout"), "does not have a:unit:300K-0GPa:0000050"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_changes_nothing(folder, arguments, message):
-    write_table(folder / "results/selection.parquet", "selection", [], "s")
+    write_table(folder / path_of("selection"), "selection", [], "s")
     before = files(folder)
     status, output = retry(*arguments)
     assert status == 1
@@ -83,12 +84,12 @@ def test_it_is_refused_while_orphans_are_alive(folder):
         status, output = retry("--reason", "crashed")
     assert status == 1
     assert "1 jobs of this campaign are alive" in output
-    assert (folder / "results/labels/atoms.parquet").exists()
+    assert (folder / path_of("atoms")).exists()
 
 
 def test_tables_go_and_the_rest_stays(folder):
     status, output = retry("--reason", "crashed")
     assert status == 0
     assert "1 crashed at r2scan" in output
-    assert not (folder / "results/labels/atoms.parquet").exists()
-    assert (folder / "results/labels/00000.parquet").exists()
+    assert not (folder / path_of("atoms")).exists()
+    assert (folder / path_of("labels", batch=0)).exists()

@@ -37,7 +37,7 @@ def test_on_a_terminal_the_stages_stand_below_the_lines_which_are_in_a_file_too(
     assert (tmp_path / "results" / "made.txt").read_text() == "made\n"
     assert lines.count("a job speaks") == 1
     assert any(line.startswith("report") and "░" in line for line in lines)
-    assert any("`pesatlas run` lives on" in line for line in lines)
+    assert any("`pesatlas run` is alive on" in line for line in lines)
     log = (tmp_path / "logs" / "run.log").read_text()
     assert "a job speaks" in log.splitlines()
     assert "\x1b" not in log

@@ -117,7 +117,7 @@ def test_of_two_frames_of_one_geometry_the_one_with_a_sound_label_is_picked(fram
     out = tmp_path / ("picked.parquet" if ending == "parquet" else "picked.extxyz")
     done = run(pool, "--count", 6, "--out", out)
     assert done.exit_code == 0, done.output
-    assert "3 entries are no usable structures (3 not_finite)" in done.output
+    assert "3 entries are not usable structures (3 not_finite)" in done.output
     if ending == "parquet":
         energies = pq.read_table(out)["energy_eV"].to_pylist()
     else:
@@ -167,7 +167,7 @@ def test_entries_are_written_as_they_are_and_a_broken_one_costs_itself_alone(tmp
     done = run(tmp_path / "pool.xyz", "--count", 9, "--policy", "random", "--out", tmp_path / "picked.extxyz")
     assert done.exit_code == 0, done.output
     assert (
-        "3 entries are no usable structures (1 too_many_atoms, 1 unreadable, 1 unsupported_element)"
+        "3 entries are not usable structures (1 too_many_atoms, 1 unreadable, 1 unsupported_element)"
         in done.output
     )
     text = (tmp_path / "picked.extxyz").read_text()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pesatlas.campaign.layout import below
 from pesatlas.report.summary import summary
 from pesatlas.tables import FailureReason, write_table
 from pesatlas.tables.failures import failure_row
@@ -29,7 +30,7 @@ def results(tmp_path, monkeypatch):
 
 
 def test_it_tells_what_came_of_it_and_where_it_is(results):
-    (results / "report.html").touch()
+    below(results, "report").touch()
     (results / "exports" / "mace").mkdir(parents=True)
     (results / "exports" / "mace" / "export.json").touch()
     lines = shown(results)
@@ -52,7 +53,7 @@ def test_it_tells_what_came_of_it_and_where_it_is(results):
 
 
 def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results):
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     for entry in manifest["files"]:
         if entry["file"] == "labels/00001.parquet":
             entry["counts"]["failed_r2scan"] = 2
@@ -67,7 +68,7 @@ def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results
             ]
             write_table(results / entry["file"], "failures", rows, "x")
             entry["rows"] = 2
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
     told = [" ".join(line.split()) for line in shown(results)]
     assert "exported pbe 0 of 4 selected: 3 flagged, 1 quarantined" in told
     assert "exported r2scan 2 of 4 selected: 2 failed (timeout 2)" in told
@@ -79,7 +80,7 @@ def test_crystals_read_with_warnings_are_counted_and_the_kinds_told(results):
     from pesatlas.tables import read_table
 
     assert not any("warnings" in line for line in shown(results))
-    path = results / "structures.parquet"
+    path = below(results, "structures")
     rows = read_table(path, "structures").to_pylist()
     first = {row["structure_id"] for row in rows[:1]}
     for row in rows:

@@ -72,7 +72,8 @@ def test_every_problem_is_named_at_once():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [", "not valid YAML"), ("", "holds no configuration"), (None, "no such file")]
+    ("text", "message"),
+    [("a: [", "not valid YAML"), ("", "contains no configuration"), (None, "no such file")],
 )
 def test_files_that_are_no_configuration(tmp_path, text, message):
     path = tmp_path / "config.yaml"

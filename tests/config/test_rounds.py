@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.round import Round
 from pesatlas.errors import UserError
@@ -21,7 +22,7 @@ def chain(tmp_path):
         results.mkdir(parents=True)
         about = before and {"number": number, "previous": f"../round-{number - 1}", "manifest_sha256": before}
         manifest = {"campaign": "x", "files": [], "levels": ["pbe", "r2scan"], "label_batches": 1}
-        path = results / "manifest.json"
+        path = below(results, "manifest")
         path.write_text(json.dumps(manifest | {"configuration": {"round": about}}))
         before = sha256_of(path)
     return {
@@ -60,7 +61,7 @@ def test_without_a_checksum_whatever_is_there_is_taken(chain, tmp_path):
 
 
 def test_another_number_and_a_round_that_has_not_finished_are_refused(chain, tmp_path):
-    with pytest.raises(UserError, match="is round 2, so what goes on from it is round 3, not 2"):
+    with pytest.raises(UserError, match="is round 2, so the next round is 3, not 2"):
         datasets_before(Round.model_validate(chain | {"number": 2}), "pbe")
     (tmp_path / "round-1/results/manifest.json").unlink()
     with pytest.raises(UserError, match="no finished campaign"):

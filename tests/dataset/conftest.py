@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import Dataset
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.levels.level import Level
 from pesatlas.tables import write_table
 
@@ -152,7 +153,7 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
     ]
     structures = {"sources_read": count + 1, "accepted": count, "failed": 1, "cells": count}
     structures |= {"trajectories": count, "batches": 1}
-    write_table(results / "structures.parquet", "structures", cells, "s", structures)
+    write_table(below(results, "structures"), "structures", cells, "s", structures)
     failure = {
         "stage": "structures",
         "key": "x",
@@ -163,7 +164,7 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
         "attempts": 1,
         "code_version": "0",
     }
-    write_table(results / "failures/structures.parquet", "failures", [failure], "s")
+    write_table(below(results, "structure_failures"), "failures", [failure], "s")
     for name in ("atoms", "explore/00000", "label/00000", "label/00001"):
         write_table(results / f"failures/{name}.parquet", "failures", [], "s")
     extra = {
@@ -182,7 +183,7 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
         "equilibrium_failed": 0,
     }
     write_table(
-        results / "snapshots/00000.parquet",
+        below(results, "snapshots", batch=0),
         "snapshots",
         [{**r, **extra, **POTENTIAL, "mlip_stress_eV_per_A3": stress_of(r)} for r in rows],
         "s",
@@ -198,7 +199,7 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
         for r in rows
     ]
     encoder = {"pesatlas.encoder": "test/1", "pesatlas.encoder_hash": "e" * 64}
-    write_table(results / "features/00000.parquet", "features", features, "s", metadata=encoder)
+    write_table(below(results, "features", batch=0), "features", features, "s", metadata=encoder)
     clusters = [
         {
             "snapshot_id": r["snapshot_id"],
@@ -209,9 +210,9 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
         }
         for r in rows
     ]
-    write_table(results / "select/clusters/00000.parquet", "clusters", clusters, "s")
-    write_table(results / "select/candidates/00000.parquet", "candidates", [], "s")
-    write_table(results / "select/quality.parquet", "quality", QUALITY, "s")
+    write_table(below(results, "clusters", group=0), "clusters", clusters, "s")
+    write_table(below(results, "candidates", group=0), "candidates", [], "s")
+    write_table(below(results, "quality"), "quality", QUALITY, "s")
     picked = {
         "policy": "test",
         "reason": "test",
@@ -222,7 +223,7 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
     }
     picks = [{**r, **picked, **POTENTIAL, "rank": i, "batch": i // 2} for i, r in enumerate(rows[:4])]
     write_table(
-        results / "selection.parquet", "selection", picks, "s", {"pool": 6, "selected": 4, "redundant": 2}
+        below(results, "selection"), "selection", picks, "s", {"pool": 6, "selected": 4, "redundant": 2}
     )
     atoms = [
         {
@@ -239,7 +240,7 @@ def _write_tables(results, crystals=("NaCl", "NaCl-2"), steps=(50, 100, 150)):
         for level in LEVELS
         for element, energy in ATOM.items()
     ]
-    write_table(results / "labels/atoms.parquet", "atoms", atoms, "s", metadata=METADATA)
+    write_table(below(results, "atoms"), "atoms", atoms, "s", metadata=METADATA)
     labels = [label(row, level) for row in rows[:4] for level in LEVELS]
     files = _write_labels(results, labels)
     return results, files, labels
@@ -255,7 +256,7 @@ def _write_labels(results, labels, failed=None, metadata=None):
             **{f"labelled_{level}": sum(r["level"] == level for r in part) for level in LEVELS},
         }
         counts |= {f"failed_{level}": (failed or {}).get(batch, {}).get(level, 0) for level in LEVELS}
-        files.append(results / f"labels/{batch:05d}.parquet")
+        files.append(below(results, "labels", batch=batch))
         write_table(files[-1], "labels", part, "s", counts, metadata or METADATA)
     return files
 
@@ -274,7 +275,7 @@ def write_tables():
 def finished(campaign, tables):
     """Return the results of a finished campaign."""
     results, files, _ = tables
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     return results
 
 

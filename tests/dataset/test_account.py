@@ -6,12 +6,13 @@ import json
 import pytest
 from rich.console import Console
 
+from collecting import collect
 from pesatlas.campaign.account import Account, accounts
 from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
 from pesatlas.cli.import_export import export
 from pesatlas.config.dataset import Card, Dataset
 from pesatlas.dataset.card import write_card
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.report.build import _head
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses, summary
@@ -36,11 +37,11 @@ def results(campaign, tables, write_labels):
         failure_row("label", labels[-1]["snapshot_id"], "NaCl-2", FailureReason.TIMEOUT, "", level="r2scan")
     ]
     files = write_labels(results, labels, {1: {"r2scan": 1}})
-    write_table(results / "failures/label/00001.parquet", "failures", failed, "s")
+    write_table(below(results, "label_failures", batch=1), "failures", failed, "s")
     atom = failure_row("label", "atom:Ar", "atom:Ar", FailureReason.MISSING_REFERENCE_ATOM, "", level="pbe")
-    write_table(results / "failures/atoms.parquet", "failures", [atom], "s")
+    write_table(below(results, "atom_failures"), "failures", [atom], "s")
     campaign.dataset = Dataset.model_validate({"rules": {"force": {"limit": 50.0, "then": "flag"}}})
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     return results
 
 
@@ -79,7 +80,7 @@ def test_summary_export_card_and_report_tell_the_same(results):
     assert sum(record["rows"]["pbe"].values()) == 1
     assert PBE in (folder / "README.md").read_text()
     write_card(Card(), results)
-    assert PBE in (results / "card.md").read_text()
+    assert PBE in below(results, "card_page").read_text()
     lost = losses(results, manifest)
     head = _head(manifest, funnel(manifest, lost), lost, [], accounts(results, manifest))
     assert f"pbe: {PBE}; r2scan: {R2SCAN}." in head["verdict"]
@@ -90,14 +91,14 @@ def test_an_export_that_takes_flagged_rows_has_as_many_as_its_account_says(resul
     export(results, "extxyz", None, console, flagged=True)
     assert "pbe: 4 selected = 3 exported + 1 quarantined (converged 1)" in console.file.getvalue()
     assert "Not exported" not in console.file.getvalue()
-    record = json.loads((results / "exports/extxyz/export.json").read_text())
+    record = json.loads(below(results, "export", format="extxyz").read_text())
     assert sum(record["rows"]["pbe"].values()) == 3
 
 
 def test_an_atom_that_a_level_never_has_is_no_failure_but_on_file(results):
     reasons = {reason for _, _, reason in losses(results, read_campaign_manifest(results))}
     assert reasons == {"unreadable", "timeout", "quarantined"}
-    assert read_table(results / "failures/atoms.parquet", "failures").num_rows == 1
+    assert read_table(below(results, "atom_failures"), "failures").num_rows == 1
 
 
 def test_what_is_not_calculated_yet_is_pending():

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 import pesatlas
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.cli.main import app
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.explain import explain
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table
@@ -115,8 +116,8 @@ def test_a_missing_row_is_explained(campaign, tables, write_labels):
     }
     from pesatlas.tables import write_table
 
-    write_table(results / "failures/label/00001.parquet", "failures", [failure], "s")
-    collect_dataset(campaign, results, files)
+    write_table(below(results, "label_failures", batch=1), "failures", [failure], "s")
+    collect(campaign, results, files)
     quarantined = story_of(results, NAME)["label at pbe"]["verdict"]
     assert quarantined.startswith("quarantined: converged: the output does not report convergence")
     assert quarantined.endswith("(in quarantine)")
@@ -140,7 +141,7 @@ def test_inputs_of_vasp_are_written_from_the_row_alone(campaign, tables, write_l
         tag = {"METAGGA": "R2SCAN"} if row["level"] == "r2scan" else {}
         settings = {"incar": incar | tag, "kpoints": [[0, 0, 0]], "potcars": ["PAW_PBE Na_pv", "PAW_PBE Cl"]}
         row |= {"settings": json.dumps(settings), "pseudopotentials": '{"Na": "abc"}'}
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     invoke("reproduce", NAME, results, "--to", tmp_path / "again")
     place = tmp_path / "again/r2scan"
     assert Incar.from_file(place / "INCAR")["METAGGA"] == "R2scan"
@@ -198,7 +199,7 @@ def test_a_query_writes_nothing(finished, monkeypatch, sql, target):
     before = tree(finished.parent)
     atlas = pesatlas.open(finished)
     for path in (target, finished.parent / target):
-        with pytest.raises(UserError, match=r"asks nothing|cannot be answered"):
+        with pytest.raises(UserError, match=r"is not a query|cannot be answered"):
             atlas.query(sql.format(target=path, folder=finished.parent / "exported"))
     assert tree(finished.parent) == before
 

@@ -6,9 +6,10 @@ import json
 import pytest
 import yaml
 
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import Author, Card, Dataset, Rule, Rules
 from pesatlas.dataset.card import write_card
-from pesatlas.dataset.collect import collect_dataset
 
 SETTINGS = Card(
     title="Salts",
@@ -26,7 +27,7 @@ def carded(campaign, tables, write_labels):
     labels[0] |= {"converged": False, "verdict": "quarantined", "verdict_rules": '["not converged"]'}
     labels[3]["free_energy_eV"] -= 1.0
     campaign.dataset = Dataset(rules=Rules(net_force=Rule(limit=0.01, then="flag", source="a paper")))
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     write_card(SETTINGS, results)
     return results
 
@@ -54,22 +55,22 @@ def test_the_card_has_the_licence_and_the_number_of_every_source(campaign, table
     from pesatlas.tables.schemas import SOURCES
 
     results, _, labels = tables
-    path = results / "structures.parquet"
+    path = below(results, "structures")
     rows, counts = read_table(path, "structures").to_pylist(), read_entry(path).counts
     rows[0]["source"] = "materials_project 2025.09.25"
     rest = {row["source"].split()[0] for row in rows[1:]}
     stated = [{"kind": "materials_project", "licences": ["CC BY 4.0 (Materials Project)"], "read": 7}]
     write_table(path, "structures", rows, "f", counts, {SOURCES: json.dumps(stated)})
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     write_card(SETTINGS, results)
     found = {
-        row["kind"]: row for row in json.loads((results / "card.json").read_text())["exploration"]["licences"]
+        row["kind"]: row for row in json.loads(below(results, "card").read_text())["exploration"]["licences"]
     }
     assert set(found) == {"materials_project"} | rest
     assert found["materials_project"]["licences"] == ["CC BY 4.0 (Materials Project)"]
     assert (found["materials_project"]["read"], found["materials_project"]["crystals"]) == (7, 1)
     assert all(found[kind]["licences"] == ["not stated"] for kind in rest)
-    page = (results / "card.md").read_text()
+    page = below(results, "card_page").read_text()
     assert "| materials_project | CC BY 4.0 (Materials Project) | 7 | 1 |" in page
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 import pesatlas
 from existing_runs import make_run, potcars_called_as_vasps
+from pesatlas.campaign.layout import below
 from pesatlas.cli.compatible import show_compatible
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.imported_runs import write_runs
@@ -64,8 +65,8 @@ def test_a_level_that_is_not_there_is_said(results):
 
 
 def test_a_table_of_another_kind_is_refused(results, tmp_path):
-    shutil.copy(results / "selection.parquet", tmp_path / "t.parquet")
-    with pytest.raises(UserError, match="holds the table 'selection'"):
+    shutil.copy(below(results, "selection"), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="contains the table 'selection'"):
         compatible(tmp_path / "t.parquet")
 
 

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.splits import split_of
 from pesatlas.config.dataset import Dataset, Split
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.tables import TableWriter, read_table, write_table
@@ -57,11 +58,11 @@ def test_no_flipped_bit_of_a_table_enters_the_dataset(campaign, tables, name):
             good[:position] + bytes([good[position] ^ 1 << dice.randrange(8)]) + good[position + 1 :]
         )
         with pytest.raises(UserError, match=rf"{name}: its content differs.*Delete it and run again"):
-            collect_dataset(campaign, results, files)
-        assert not (results / "manifest.json").exists()
+            collect(campaign, results, files)
+        assert not below(results, "manifest").exists()
         assert not (results / "dataset").exists() or not list((results / "dataset").rglob("*.parquet"))
     path.write_bytes(good)
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     assert verify(results) == []
 
 
@@ -72,7 +73,7 @@ def test_a_table_that_was_edited_by_hand_is_not_collected(campaign, tables):
     rows[0]["energy_eV"] -= 1
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), files[0])
     with pytest.raises(UserError, match=r"00000\.parquet: .*changed"):
-        collect_dataset(campaign, results, files)
+        collect(campaign, results, files)
 
 
 def test_both_levels_of_a_material_share_a_split(finished):
@@ -98,8 +99,8 @@ def test_a_split_by_chemical_system_keeps_all_its_crystals_together(campaign, ta
         for seed in range(20):
             campaign.campaign.seed = seed
             campaign.dataset = Dataset(split=Split(by=by, valid=0.4, test=0.4))
-            collect_dataset(campaign, results, files)
-            rows = read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+            collect(campaign, results, files)
+            rows = read_table(below(results, "dataset", level="pbe"), "dataset").to_pylist()
             splits.add((by, len({row["split"] for row in rows})))
     assert splits == {("structure", 1), ("structure", 2), ("chemical_system", 1)}
 
@@ -107,14 +108,14 @@ def test_a_split_by_chemical_system_keeps_all_its_crystals_together(campaign, ta
 def test_quarantined_labels_become_failures_not_rows(campaign, tables, write_labels):
     results, _, labels = tables
     labels[0] |= {"verdict": "quarantined", "verdict_rules": '["changed EDIFF"]'}
-    collect_dataset(campaign, results, write_labels(results, labels))
-    (row,) = read_table(results / "quarantine/pbe.parquet", "dataset").to_pylist()
+    collect(campaign, results, write_labels(results, labels))
+    (row,) = read_table(below(results, "quarantine", level="pbe"), "dataset").to_pylist()
     assert row["verdict"] == "quarantined"
     assert json.loads(row["verdict_rules"]) == [
         {"rule": "calculation", "then": "quarantine", "why": "changed EDIFF"}
     ]
-    assert read_entry(results / "dataset/pbe/part-00000.parquet").rows == 3
-    failure = read_table(results / "failures/dataset.parquet", "failures").to_pylist()
+    assert read_entry(below(results, "dataset", level="pbe")).rows == 3
+    failure = read_table(below(results, "dataset_failures"), "failures").to_pylist()
     assert [(f["key"], f["level"], f["reason"]) for f in failure] == [
         (labels[0]["snapshot_id"], "pbe", "quarantined")
     ]
@@ -124,8 +125,8 @@ def test_quarantined_labels_become_failures_not_rows(campaign, tables, write_lab
 def test_a_lost_label_stops_the_campaign(campaign, tables, write_labels):
     results, _, labels = tables
     with pytest.raises(UserError, match="selected, at r2scan: 4 != 3 labelled"):
-        collect_dataset(campaign, results, write_labels(results, labels[:-1]))
-    assert not (results / "manifest.json").exists()
+        collect(campaign, results, write_labels(results, labels[:-1]))
+    assert not below(results, "manifest").exists()
 
 
 FAILURE = {
@@ -142,15 +143,15 @@ FAILURE = {
 
 def test_an_equilibrium_crystal_that_fails_in_explore_is_accounted_for(campaign, tables):
     results, files, _ = tables
-    path = results / "snapshots/00000.parquet"
+    path = below(results, "snapshots", batch=0)
     rows, counts = pq.read_table(path), read_entry(path).counts
     with TableWriter(path, "snapshots", "s") as writer:
         writer.counts.update(counts, equilibrium_failed=1)
         writer.write(rows)
     with pytest.raises(UserError, match="explore failures on file: 1 != 0 rows"):
-        collect_dataset(campaign, results, files)
-    write_table(results / "failures/explore/00000.parquet", "failures", [FAILURE], "s")
-    collect_dataset(campaign, results, files)
+        collect(campaign, results, files)
+    write_table(below(results, "explore_failures", batch=0), "failures", [FAILURE], "s")
+    collect(campaign, results, files)
     assert verify(results) == []
 
 
@@ -158,17 +159,17 @@ def test_a_label_that_failed_without_a_row_stops_the_campaign(campaign, tables, 
     results, _, labels = tables
     files = write_labels(results, labels[:-1], failed={1: {"r2scan": 1}})
     with pytest.raises(UserError, match="label failures on file: 1 != 0 rows"):
-        collect_dataset(campaign, results, files)
+        collect(campaign, results, files)
 
 
 def test_a_missing_isolated_atom_leaves_the_cohesive_energy_empty(campaign, tables):
     results, files, _ = tables
-    atoms = read_table(results / "labels/atoms.parquet", "atoms")
-    with TableWriter(results / "labels/atoms.parquet", "atoms", "s") as writer:
+    atoms = read_table(below(results, "atoms"), "atoms")
+    with TableWriter(below(results, "atoms"), "atoms", "s") as writer:
         writer.write(atoms.filter(pa.compute.not_equal(atoms["element"], "Na")))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     assert (
-        read_table(results / "dataset/pbe/part-00000.parquet", "dataset")[
+        read_table(below(results, "dataset", level="pbe"), "dataset")[
             "cohesive_energy_eV_per_atom"
         ].null_count
         == 4

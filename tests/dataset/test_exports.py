@@ -11,9 +11,10 @@ import pytest
 from ase import Atoms
 
 import pesatlas
+from collecting import collect
 from export_readers import READERS, TOLERANCES, read_extxyz
 from pesatlas import testing
-from pesatlas.dataset.collect import collect_dataset
+from pesatlas.campaign.layout import below
 from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
@@ -50,7 +51,7 @@ def emt(finished, tmp_path, monkeypatch):
 
 
 def rows_of(results, level="pbe", verdicts=("accepted", "flagged")):
-    rows = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
+    rows = read_table(below(results, "dataset", level=level), "dataset").to_pylist()
     return {row["snapshot_id"].split(":")[-1]: row for row in rows if row["verdict"] in verdicts}
 
 
@@ -70,7 +71,7 @@ def test_only_accepted_rows_are_exported_unless_asked(emt, tmp_path):
 def test_a_folder_that_is_no_export_is_left_alone(emt, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("years")
-    with pytest.raises(UserError, match="no export in the form matpes"):
+    with pytest.raises(UserError, match="not an export in the format matpes"):
         export_dataset(emt, "matpes", tmp_path / "mine", verdicts=["accepted"])
     assert (tmp_path / "mine/thesis.tex").exists()
 
@@ -184,7 +185,7 @@ def test_a_row_is_an_object_of_ase_and_of_pymatgen(finished):
 
 def test_every_format_writes_a_campaign_as_it_comes(campaign, tables, tmp_path):
     results, files, _ = tables
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     for kind in formats():
         export_dataset(results, kind, tmp_path / kind, verdicts=["accepted"])
         record = json.loads((tmp_path / kind / "export.json").read_text())
@@ -217,9 +218,9 @@ def three_crystals(emt):
 
 
 def isolated_energies(results, **energies):
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     manifest["references"]["atoms_eV"]["pbe"] = energies
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
 
 
 def test_mace_is_given_the_isolated_atoms_that_it_takes_and_no_frame_that_it_stops_at(

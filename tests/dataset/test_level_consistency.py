@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import Dataset
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.levels.level import Level
@@ -46,8 +47,8 @@ def test_labels_of_different_surfaces_are_not_merged_and_the_keys_are_named(camp
     results, files, _ = mixed(**changes)
     campaign.dataset = Dataset(patch_versions=["double", "library"])
     with pytest.raises(UserError, match=f"different settings.*{named}"):
-        collect_dataset(campaign, results, files)
-    assert not (results / "manifest.json").exists()
+        collect(campaign, results, files)
+    assert not below(results, "manifest").exists()
 
 
 PATCH = {"code": {"double": "1.2.4", "library": "4.0"}}
@@ -56,10 +57,10 @@ PATCH = {"code": {"double": "1.2.4", "library": "4.0"}}
 def test_a_patch_version_is_merged_only_if_allowed_and_that_is_recorded(campaign, mixed):
     results, files, second = mixed(**PATCH)
     with pytest.raises(UserError, match=r"code.double.*dataset.patch_versions"):
-        collect_dataset(campaign, results, files)
+        collect(campaign, results, files)
     campaign.dataset = Dataset(patch_versions=["double"])
-    collect_dataset(campaign, results, files)
-    surface = json.loads((results / "manifest.json").read_text())["surfaces"]["pbe"]
+    collect(campaign, results, files)
+    surface = json.loads(below(results, "manifest").read_text())["surfaces"]["pbe"]
     assert surface["differences"] == ['code.double ("1.2.3" / "1.2.4")']
     assert surface["fingerprints"][1] == second.fingerprint
     assert verify(results) == []
@@ -69,12 +70,12 @@ def test_without_definitions_the_rows_tell_what_they_can(campaign, mixed):
     results, files, _ = mixed(known=False, **PATCH)
     campaign.dataset = Dataset(patch_versions=["double"])
     with pytest.raises(UserError, match=r"code \(test / double 9\)"):
-        collect_dataset(campaign, results, files)
+        collect(campaign, results, files)
 
 
 def test_isolated_atoms_of_another_surface_are_no_reference(campaign, tables, definitions):
     results, files, _ = tables
-    path = results / "labels/atoms.parquet"
+    path = below(results, "atoms")
     from pesatlas.tables import read_table
 
     rows = read_table(path, "atoms").to_pylist()
@@ -85,4 +86,4 @@ def test_isolated_atoms_of_another_surface_are_no_reference(campaign, tables, de
     metadata = {"pesatlas.levels": json.dumps({other.fingerprint: other.identity()})}
     write_table(path, "atoms", rows, "s", metadata=metadata)
     with pytest.raises(UserError, match=r"atoms.parquet differ in settings.cutoff_eV"):
-        collect_dataset(campaign, results, files)
+        collect(campaign, results, files)

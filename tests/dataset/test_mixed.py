@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from pesatlas.dataset.collect import collect_dataset
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.tables.manifest import entry_path, state_of_table
@@ -23,21 +24,21 @@ def test_batches_of_two_configurations_are_refused_and_named(campaign, tables):
     with pytest.raises(
         UserError, match=r"labels/00001\.parquet: campaign\.seed was 8, is 7\. `pesatlas run`"
     ):
-        collect_dataset(campaign, results, files)
-    assert not (results / "manifest.json").exists()
+        collect(campaign, results, files)
+    assert not below(results, "manifest").exists()
     tell(files[1], made_with=seeds)
-    collect_dataset(campaign, results, files)
-    assert (results / "manifest.json").exists()
+    collect(campaign, results, files)
+    assert below(results, "manifest").exists()
 
 
 def test_labels_of_another_selection_are_refused(campaign, tables):
     results, files, _ = tables
-    selection = {"results/selection.parquet": state_of_table(results / "selection.parquet")}
+    selection = {"results/selection.parquet": state_of_table(below(results, "selection"))}
     tell(files[0], made_of=selection)
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     tell(files[0], made_of={"results/selection.parquet": "0" * 16})
-    with pytest.raises(UserError, match=r"selection\.parquet is another than it was made of"):
-        collect_dataset(campaign, results, files)
+    with pytest.raises(UserError, match=r"selection\.parquet differs from the one that it was made from"):
+        collect(campaign, results, files)
 
 
 def test_a_card_of_another_dataset_is_found_by_verify(finished):
@@ -47,4 +48,4 @@ def test_a_card_of_another_dataset_is_found_by_verify(finished):
     assert verify(finished) == []
     (finished / "card.json").write_text('{"identifier": "pesatlas-dataset-0000000000000000"}')
     (found,) = verify(finished)
-    assert "card.json: tells of another state of the dataset than manifest.json" in found
+    assert "card.json: describes another state of the dataset than manifest.json" in found

@@ -10,12 +10,13 @@ import yaml
 from rich.console import Console
 
 import pesatlas
+from collecting import collect
 from labelling import label_atoms_of, label_batch_of
+from pesatlas.campaign.layout import below
 from pesatlas.cli.reproduce import reproduce
 from pesatlas.config.dataset import Card
 from pesatlas.config.presets import preset
 from pesatlas.dataset.card import write_card
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.physics import RowCheck
@@ -44,15 +45,15 @@ def labelled(write_tables, tmp_path_factory):
     work = folder / "work"
     label_atoms_of(
         campaign,
-        results / "structures.parquet",
-        results / "labels/atoms.parquet",
-        results / "failures/atoms.parquet",
+        below(results, "structures"),
+        below(results, "atoms"),
+        below(results, "atom_failures"),
         work,
     )
     for batch, labels in enumerate(files):
-        failures = results / f"failures/label/{batch:05d}.parquet"
-        label_batch_of(campaign, batch, results / "selection.parquet", labels, failures, work)
-    collect_dataset(campaign, results, files)
+        failures = below(results, "label_failures", batch=batch)
+        label_batch_of(campaign, batch, below(results, "selection"), labels, failures, work)
+    collect(campaign, results, files)
     write_card(Card(), results)
     return results
 
@@ -108,7 +109,7 @@ def test_such_a_label_under_a_level_of_dft_is_found(labelled):
     row, *_ = read_table(labelled / "dataset/mlip/part-00000.parquet", "dataset").to_pylist()
     check = RowCheck("pbe", [row["level_fingerprint"]], {}, {"limit": 1.0, "then": "quarantine"})
     assert list(check({**row, "level": "pbe"})) == [
-        "its settings are those of mlip: labels of a potential, which are no DFT"
+        "its settings are those of mlip: labels of a potential, which are not DFT"
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import pesatlas
 from pesatlas.atoms.geometry import geometry_digest
+from pesatlas.campaign.layout import below
 from pesatlas.dataset.explain import explain
 from pesatlas.tables import write_table
 
@@ -31,15 +32,15 @@ def change(path, table, name, **values):
 
 
 def snapshot(results, name):
-    return change(results / "snapshots/00000.parquet", "snapshots", name)
+    return change(below(results, "snapshots", batch=0), "snapshots", name)
 
 
 def counts(results, **values):
     """Change what the selection counted."""
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     (entry,) = [entry for entry in manifest["files"] if entry["table"] == "selection"]
     entry["counts"] = {"pool": 6, "selected": 4} | values
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
 
 
 def candidate(results, *rows):
@@ -62,7 +63,7 @@ def candidate(results, *rows):
         }
         for row in rows
     ]
-    write_table(results / "select/candidates/00000.parquet", "candidates", frames, "s")
+    write_table(below(results, "candidates", group=0), "candidates", frames, "s")
 
 
 def test_two_atoms_were_too_close(finished):
@@ -86,7 +87,7 @@ def test_the_encoder_gave_no_finite_features(finished):
 def test_another_frame_of_the_crystal_has_the_same_geometry(finished):
     twin = snapshot(finished, TWIN)
     change(finished / "snapshots/00000.parquet", "snapshots", NAME, positions_A=twin["positions_A"])
-    assert why(finished) == f"duplicate: the same geometry as {TWIN}, which stands for both"
+    assert why(finished) == f"duplicate: the same geometry as {TWIN}, which represents both"
     assert why(finished, TWIN).startswith("redundant")  # it is the one that stands for both
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from collecting import collect
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.atoms.geometry import canonical_order
+from pesatlas.campaign.layout import below
 from pesatlas.cli.main import app
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.label.backend import Task
 from pesatlas.label.vasp.inputs import input_set, read_incar
 from pesatlas.levels.gpaw import MAGNETIC, QUALITIES, crystal_settings
@@ -30,7 +31,7 @@ def again(campaign, tables, write_labels, tmp_path):
 
     def write(symbols, fractional, settings, moments, cell=CELL):
         results, _, labels = tables
-        n, path = len(symbols), results / "selection.parquet"
+        n, path = len(symbols), below(results, "selection")
         picks, counts = read_table(path, "selection").to_pylist(), read_entry(path).counts
         for row in (picks[0], *labels[:2]):
             row |= {
@@ -47,7 +48,7 @@ def again(campaign, tables, write_labels, tmp_path):
                 "settings": json.dumps(settings),
             }
         write_table(path, "selection", picks, "s", counts)
-        collect_dataset(campaign, results, write_labels(results, labels))
+        collect(campaign, results, write_labels(results, labels))
         done = CliRunner().invoke(
             app, ["reproduce", labels[0]["snapshot_id"], str(results), "--to", str(tmp_path / "again")]
         )

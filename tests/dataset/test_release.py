@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 import pesatlas
+from collecting import collect
 from pesatlas.cli.main import app
 from pesatlas.config.dataset import Card, Dataset, Rule, Rules, Split
 from pesatlas.dataset.card import write_card
 from pesatlas.dataset.changes import compare
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.release import latest, release
@@ -44,7 +44,7 @@ def test_a_release_is_whole_opens_and_cannot_be_made_twice(finished, released):
     assert all(not path.stat().st_mode & 0o222 for path in released.rglob("*") if path.is_file())
     with pytest.raises(UserError, match="a release never changes"):
         release(finished, "2026.1", released.parent)
-    with pytest.raises(UserError, match="no name for a release"):
+    with pytest.raises(UserError, match="not a valid name for a release"):
         release(finished, "../x", released.parent)
 
 
@@ -58,7 +58,7 @@ def test_the_citation_of_a_release_has_its_version(finished, released):
     ("damage", "complaint"),
     [
         (lambda r: (r / "card.md").unlink(), "lost since the release"),
-        (lambda r: (r / "extra.txt").write_text("x"), "is no part of the release"),
+        (lambda r: (r / "extra.txt").write_text("x"), "is not part of the release"),
         (lambda r: (r / "exports/extxyz/test-PBE.extxyz").write_text("x"), "changed since the release"),
     ],
 )
@@ -72,17 +72,17 @@ def test_a_release_that_was_changed_is_refused(released, damage, complaint):
 def test_what_is_not_sound_is_not_released(finished, tmp_path):
     path = finished / "dataset/pbe/part-00000.parquet"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(UserError, match="not sound"):
+    with pytest.raises(UserError, match="fails verification"):
         release(finished, "1", tmp_path / "releases")
     assert latest(tmp_path / "releases") is None
 
 
 def test_an_export_of_another_state_is_not_released(campaign, tables, tmp_path):
     results, files, _ = tables
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     export_dataset(results, "extxyz", results / "exports/extxyz", verdicts=["accepted"])
     campaign.dataset = Dataset(split=Split(valid=0.0, test=0.9))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     with pytest.raises(UserError, match="another state of the dataset"):
         release(results, "1", tmp_path / "releases")
 
@@ -91,13 +91,13 @@ def test_a_release_says_what_is_new_and_why(campaign, tables, write_labels, tmp_
     results, _, labels = tables
     labels[0]["forces_eV_per_A"][0] += 0.03  # its net force breaks the rule
     campaign.dataset = Dataset(rules=Rules(net_force=Rule(limit=0.05, then="quarantine")))
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     first = release(results, "2026.1", tmp_path / "releases")
     # a stricter rule takes one away; another label was made again; one failed
     campaign.dataset = Dataset()
     labels[2]["energy_eV"] -= 0.1
     labels[2]["free_energy_eV"] -= 0.1
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     second = release(results, "2026.2", tmp_path / "releases")
     about = json.loads((second / "release.json").read_text())
     assert about["since"] == "2026.1"

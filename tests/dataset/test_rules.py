@@ -7,10 +7,11 @@ import pyarrow.compute as pc
 import pytest
 
 import vasp_files
+from collecting import collect
 from pesatlas.atoms.elements import atomic_number
+from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import AtLeast, Dataset, Rule, Rules, Window
 from pesatlas.dataset.chemistry import material_group
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.tables import read_entry, read_table, write_table
 
@@ -29,7 +30,7 @@ def verdicts(results, level="pbe"):
 
 def make_cubic(results, labels):
     """Put the first snapshot on the sites of CsCl, without forces."""
-    path = results / "selection.parquet"
+    path = below(results, "selection")
     picks, counts = read_table(path, "selection").to_pylist(), read_entry(path).counts
     for row in (picks[0], *labels[:2]):
         row["positions_A"] = [0.0, 0, 0, 2, 2, 2]
@@ -65,14 +66,14 @@ HARD = {"converged", "calculation", "structure", "finite", "net_force"}
 def test_a_rule_speaks_for_the_label_that_breaks_it_and_no_other(campaign, tables, write_labels, rule):
     results, _, labels = tables
     BROKEN[rule](labels[0])
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     found = verdicts(results)
     verdict, rules = found.pop(labels[0]["snapshot_id"])
     assert verdict == ("quarantined" if rule in HARD else "flagged")
     assert rule in rules
     assert set(rules) - {rule} <= {"level_gap", "cohesive_energy", "entropy"}  # what follows from it
     assert set(found.values()) == {("accepted", ())}
-    counts = read_entry(results / "dataset/pbe/part-00000.parquet").counts
+    counts = read_entry(below(results, "dataset", level="pbe")).counts
     assert counts == {"accepted": 3, "flagged": int(rule not in HARD)}
     assert verify(results) == []
 
@@ -82,16 +83,16 @@ def test_atoms_too_close_and_a_level_apart_are_flagged(campaign, tables, write_l
     campaign.dataset = Dataset(rules=Rules(distance=AtLeast(limit=3.0)))
     labels[1]["energy_eV"] += 3.0  # r2scan of the first snapshot: 1.5 eV/atom from the median gap
     labels[1]["free_energy_eV"] += 3.0
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     distances = {
         row["snapshot_id"]: row["min_distance_A"]
-        for row in read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+        for row in read_table(below(results, "dataset", level="pbe"), "dataset").to_pylist()
     }
     for name, (verdict, rules) in verdicts(results).items():
         assert ("distance" in rules) == (distances[name] < 3.0)
         assert ("level_gap" in rules) == (name == labels[1]["snapshot_id"])
         assert verdict == ("flagged" if rules else "accepted")
-    row = read_table(results / "dataset/r2scan/part-00000.parquet", "dataset").to_pylist()[0]
+    row = read_table(below(results, "dataset", level="r2scan"), "dataset").to_pylist()[0]
     assert row["level_gap_eV_per_atom"] == pytest.approx(1.5, abs=1e-9)
 
 
@@ -100,11 +101,11 @@ def test_a_stress_less_symmetric_than_its_crystal_is_quarantined(campaign, table
     make_cubic(results, labels)
     labels[0]["stress_eV_per_A3"] = [0.1, 0.1, 0.1, 0, 0, 0]
     labels[1]["stress_eV_per_A3"] = [0.1, 0.1, 0.0, 0.1, 0, 0]  # components in a wrong order
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     name = labels[0]["snapshot_id"]
     assert verdicts(results, "pbe")[name] == ("accepted", ())
     assert verdicts(results, "r2scan")[name] == ("quarantined", ("stress_symmetry",))
-    (row,) = read_table(results / "quarantine/r2scan.parquet", "dataset").to_pylist()
+    (row,) = read_table(below(results, "quarantine", level="r2scan"), "dataset").to_pylist()
     assert (row["space_group"], row["space_group_symbol"]) == (221, "Pm-3m")
     assert row["stress_asymmetry_GPa"] == pytest.approx(0.2 * GPA)  # yz turns to -yz
 
@@ -118,8 +119,8 @@ def test_the_entropy_of_a_metal_is_the_whole_of_T_S(campaign, tables, write_labe
     assert without - free == pytest.approx(2 * per_atom)
     results, _, labels = tables
     labels[0] |= {"energy_eV": zero, "free_energy_eV": free}
-    collect_dataset(campaign, results, write_labels(results, labels))
-    row, *_ = read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+    collect(campaign, results, write_labels(results, labels))
+    row, *_ = read_table(below(results, "dataset", level="pbe"), "dataset").to_pylist()
     assert row["snapshot_id"] == labels[0]["snapshot_id"]
     assert row["entropy_eV_per_atom"] == pytest.approx((without - free) / 2)  # two atoms
     assert ("entropy" in verdicts(results)[row["snapshot_id"]][1]) == (verdict == "flagged")
@@ -133,7 +134,7 @@ def test_limits_change_what_is_accepted_and_no_label_is_read_otherwise(campaign,
     seen = []
     for then, limit in (("quarantine", 0.02), ("flag", 0.02), ("ignore", 0.02), ("quarantine", 0.05)):
         campaign.dataset = Dataset(rules=Rules(net_force=Rule(limit=limit, then=then, source="test")))
-        collect_dataset(campaign, results, files)
+        collect(campaign, results, files)
         seen.append(verdicts(results)[labels[0]["snapshot_id"]][0])
         assert verify(results) == []
     assert seen == ["quarantined", "flagged", "accepted", "accepted"]
@@ -143,11 +144,9 @@ def test_limits_change_what_is_accepted_and_no_label_is_read_otherwise(campaign,
 def test_what_has_no_value_breaks_no_rule(campaign, tables):
     results, files, _ = tables
     campaign.dataset = Dataset(rules=Rules(cohesive_energy=Window(lowest=1.0, highest=2.0)))
-    atoms = read_table(results / "labels/atoms.parquet", "atoms")
-    write_table(
-        results / "labels/atoms.parquet", "atoms", atoms.filter(pc.not_equal(atoms["element"], "Na")), "s"
-    )
-    collect_dataset(campaign, results, files)
+    atoms = read_table(below(results, "atoms"), "atoms")
+    write_table(below(results, "atoms"), "atoms", atoms.filter(pc.not_equal(atoms["element"], "Na")), "s")
+    collect(campaign, results, files)
     assert set(verdicts(results).values()) == {("accepted", ())}
 
 
@@ -155,16 +154,16 @@ def test_formation_energies_are_relative_to_the_crystals_of_the_elements_at_the_
     campaign, tables, write_labels
 ):
     results, _, labels = tables
-    path = results / "selection.parquet"
+    path = below(results, "selection")
     picks, counts = read_table(path, "selection").to_pylist(), read_entry(path).counts
     for i, numbers in enumerate(([11, 11], [17, 17], [11, 17])):
         for row in (picks[i], *labels[2 * i : 2 * i + 2]):
             row |= {"numbers": numbers, "condition": "equilibrium"}
     write_table(path, "selection", picks, "s", counts)
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     for level in ("pbe", "r2scan"):
         sodium, chlorine, salt, frame = read_table(
-            results / f"dataset/{level}/part-00000.parquet", "dataset"
+            below(results, "dataset", level=level), "dataset"
         ).to_pylist()
         assert sodium["formation_energy_eV_per_atom"] == chlorine["formation_energy_eV_per_atom"] == 0
         expected = salt["energy_eV"] / 2 - sodium["energy_eV"] / 4 - chlorine["energy_eV"] / 4

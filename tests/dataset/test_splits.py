@@ -7,10 +7,11 @@ import json
 import pytest
 from rich.console import Console
 
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.campaign.splits import Materials, split_of
 from pesatlas.config.dataset import Card, Dataset, Split
 from pesatlas.dataset.card import write_card
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.report.summary import summary
 from pesatlas.tables import read_table
@@ -25,7 +26,7 @@ def six(tmp_path, write_tables):
 
 
 def splits_of(results, level="pbe"):
-    rows = read_table(results / f"dataset/{level}/part-00000.parquet", "dataset").to_pylist()
+    rows = read_table(below(results, "dataset", level=level), "dataset").to_pylist()
     return {row["structure_id"]: row["split"] for row in rows}
 
 
@@ -42,8 +43,8 @@ def test_valid_is_never_empty_where_there_are_three_materials(campaign, six, by_
     for seed in range(30):
         campaign.campaign.seed = seed
         campaign.dataset = Dataset(split=Split(valid=0.2 if by_chance else 1e-9, test=0.3))
-        collect_dataset(campaign, results, files)
-        manifest = json.loads((results / "manifest.json").read_text())
+        collect(campaign, results, files)
+        manifest = json.loads(below(results, "manifest").read_text())
         found = splits_of(results)
         assert "valid" in found.values()
         assert splits_of(results, "r2scan") == found
@@ -61,26 +62,26 @@ def test_valid_is_never_empty_where_there_are_three_materials(campaign, six, by_
 def test_it_is_the_same_every_time_and_is_told(campaign, six):
     results, files, _ = six
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.0))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     first = splits_of(results)
     (name,) = [name for name, split in first.items() if split == "valid"]
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     assert splits_of(results) == first
     write_card(Card(), results)
     told = f"Moved to the split valid, which would have been empty: {name}."
     assert told in said(results)
-    assert told in (results / "card.md").read_text()
+    assert told in below(results, "card_page").read_text()
 
 
 def test_a_rule_that_keeps_all_rows_of_valid_out_has_it_filled_from_the_others(campaign, six, write_labels):
     results, files, labels = six
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.0))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     (name,) = [name for name, split in splits_of(results).items() if split == "valid"]
     for row in labels:
         if row["structure_id"] == name and row["level"] == "r2scan":
             row["converged"] = False
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     for level in ("pbe", "r2scan"):
         found = splits_of(results, level)
         assert "valid" in found.values()
@@ -92,12 +93,12 @@ def test_a_rule_that_keeps_all_rows_of_valid_out_has_it_filled_from_the_others(c
 def test_what_is_empty_is_said_by_summary_card_and_every_export(campaign, tables, tmp_path):
     results, files, _ = tables  # two crystals
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=1e-9))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     write_card(Card(), results)
     told = "The splits valid and test are empty at pbe. 2 materials with accepted rows"
     assert told in said(results)
-    assert told in (results / "card.md").read_text()
-    assert json.loads((results / "card.json").read_text())["splits"]["accepted"]["pbe"] == {
+    assert told in below(results, "card_page").read_text()
+    assert json.loads(below(results, "card").read_text())["splits"]["accepted"]["pbe"] == {
         "train": {"materials": 2, "rows": 4},
         "valid": {"materials": 0, "rows": 0},
         "test": {"materials": 0, "rows": 0},
@@ -117,7 +118,7 @@ def test_nothing_is_said_where_all_splits_have_rows(campaign, six):
     seeds = (seed for seed in range(1000) if _all_three(seed))
     campaign.campaign.seed = next(seeds)
     campaign.dataset = Dataset(split=Split(valid=0.3, test=0.3))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     assert "split" not in said(results)
 
 
@@ -129,7 +130,7 @@ def _all_three(seed):
 def test_a_share_of_zero_is_a_choice_and_stays(campaign, six):
     results, files, _ = six
     campaign.dataset = Dataset(split=Split(valid=0.0, test=0.0))
-    collect_dataset(campaign, results, files)
+    collect(campaign, results, files)
     assert set(splits_of(results).values()) == {"train"}
     assert "dataset.split.valid is 0" in said(results)
 
@@ -137,13 +138,13 @@ def test_a_share_of_zero_is_a_choice_and_stays(campaign, six):
 def test_a_material_of_a_round_before_keeps_its_split(campaign, six, tmp_path, write_tables):
     first, files, _ = six
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.0))
-    collect_dataset(campaign, first, files)
+    collect(campaign, first, files)
     before = splits_of(first)
     results, files, _ = write_tables(tmp_path / "second/results", ("X", "Y", "A", "B", "C", "D"), (50,))
     rounds = [first / f"dataset/{level}/part-00000.parquet" for level in campaign.label.levels]
     # other shares: without the round before, all would be tested on
     campaign.dataset = Dataset(split=Split(valid=1e-9, test=0.999))
-    collect_dataset(campaign, results, files, rounds)
+    collect(campaign, results, files, rounds)
     found = splits_of(results)
     assert {name: found[name] for name in ("A", "B")} == {name: before[name] for name in ("A", "B")}
     # of the two new ones, at most

@@ -6,8 +6,9 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
+from collecting import collect
+from pesatlas.campaign.layout import below
 from pesatlas.dataset import physics
-from pesatlas.dataset.collect import collect_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.tables import TableWriter
@@ -28,11 +29,11 @@ def _rewrite(results, name, table, change):
     with TableWriter(path, table, "s") as writer:
         writer.counts.update(counts)
         writer.write(rows)
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     for entry in manifest["files"]:
         if entry["file"] == name:
             entry["sha256"] = read_entry(path).sha256
-    (results / "manifest.json").write_text(json.dumps(manifest))
+    below(results, "manifest").write_text(json.dumps(manifest))
 
 
 def everywhere(results, level, change):
@@ -47,7 +48,7 @@ def everywhere(results, level, change):
 
 
 def of_level(results, level):
-    return pq.read_table(results / f"dataset/{level}/part-00000.parquet").to_pylist()
+    return pq.read_table(below(results, "dataset", level=level)).to_pylist()
 
 
 def same_energies(results):
@@ -104,7 +105,7 @@ def same_moments(results):
 
 
 def rewrite_labels_only(results):
-    path = results / "labels/00000.parquet"
+    path = below(results, "labels", batch=0)
     rows = pq.read_table(path).to_pylist()
     with TableWriter(path, "labels", "later") as writer:
         writer.write(rows)
@@ -115,7 +116,7 @@ def lose_rows_and_their_count(results):
     rewrite(results, "pbe", lambda rows: rows.pop())
     extra = of_level(results, "pbe")[:1]
     _rewrite(results, "quarantine/pbe.parquet", "dataset", lambda rows: rows.extend(extra))
-    path = results / "failures/dataset.parquet"
+    path = below(results, "dataset_failures")
     failure = dict.fromkeys(pq.read_schema(path).names, "x") | {"attempts": 1}
     _rewrite(results, "failures/dataset.parquet", "failures", lambda rows: rows.append(failure))
 
@@ -224,7 +225,7 @@ def test_the_same_problem_in_many_rows_is_counted_after_the_first_few(
     campaign, tables, write_labels, monkeypatch
 ):
     results, _, labels = tables
-    collect_dataset(campaign, results, write_labels(results, labels))
+    collect(campaign, results, write_labels(results, labels))
     monkeypatch.setattr("pesatlas.dataset.verify.SHOWN", 1)
     rewrite(results, "pbe", lambda rows: [row.update(converged=False) for row in rows])
     assert "pbe: 3 more rows have problems" in verify(results)
@@ -232,5 +233,5 @@ def test_the_same_problem_in_many_rows_is_counted_after_the_first_few(
 
 def test_an_older_campaign_is_told_how_to_be_checked(tmp_path, older):
     shutil.copytree(older, tmp_path / "results")
-    with pytest.raises(UserError, match="collect it again"):
+    with pytest.raises(UserError, match="Collect it again"):
         verify(tmp_path / "results")

@@ -49,7 +49,7 @@ def test_the_lightest_element_decides(numbers, step):
 
 def test_times_have_to_be_multiples_of_the_longest_step():
     with pytest.raises(
-        ValueError, match=r"frame_interval_ps: 0\.005 ps is no multiple of the time step of 2 fs"
+        ValueError, match=r"frame_interval_ps: 0\.005 ps is not a multiple of the time step of 2 fs"
     ):
         Explore(timestep_fs="auto", frame_interval_ps=0.005, length_ps=0.1)
     with pytest.raises(ValueError, match="valid number"):

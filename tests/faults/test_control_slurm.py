@@ -107,11 +107,11 @@ def test_jobs_that_slurm_has_forgotten_are_done_if_their_results_are_there_and_e
         os.killpg(controller.pid, signal.SIGCONT)
         campaign.finish(controller)
         assert (
-            f"Slurm has forgotten job {numbers['a']} (make a), and its results are there: it is done."
+            f"Slurm has forgotten job {numbers['a']} (make a), and its results exist: it is done."
             in campaign.said
         )
         assert (
-            f"Slurm has forgotten job {numbers['b']} (make b), and its results are not there: it is "
+            f"Slurm has forgotten job {numbers['b']} (make b), and its results do not exist: it is "
             "submitted again." in campaign.said
         )
         assert (campaign.made, campaign.begun("a"), campaign.begun("b")) == ("ab", 1, 2)
@@ -139,7 +139,7 @@ def test_stop_lets_running_jobs_end_and_cancels_those_that_wait(slurm, tmp_path)
         assert "The run has ended" in said
         assert "1 Slurm jobs cancelled (make" in campaign.said
         assert "Stopped by `pesatlas stop`" in campaign.said
-        assert "nothing is to be mended. Running jobs came to their end" in campaign.said
+        assert "nothing needs to be repaired. Running jobs finished" in campaign.said
         assert len(campaign.made) == 2
         assert "CANCELLED" in {job["state"] for job in campaign.jobs()}
 
@@ -157,7 +157,7 @@ def test_stop_now_leaves_no_job_and_take_over_lets_those_that_run_go_on(slurm, t
         (campaign.path / "begun.a").unlink()
         controller = campaign.begin()
         campaign.kill(controller)
-        assert "2 Slurm jobs that it submitted go on (make" in campaign.pesatlas("stop")
+        assert "2 Slurm jobs that it submitted continue (make" in campaign.pesatlas("stop")
         assert "2 Slurm jobs cancelled (make" in campaign.pesatlas("stop", "--now")
         slurm.wait_for(lambda: not campaign.jobs(states="PENDING,RUNNING,COMPLETING"), 30)
         # one takes over from another
@@ -167,7 +167,7 @@ def test_stop_now_leaves_no_job_and_take_over_lets_those_that_run_go_on(slurm, t
         running = [job["number"] for job in campaign.jobs(states="RUNNING")]
         second = campaign.start("--take-over")
         assert first.wait(60) != 0
-        slurm.wait_for(lambda: "2 Slurm jobs of the earlier run still run" in campaign.said, 60)
+        slurm.wait_for(lambda: "2 Slurm jobs of the earlier run are running" in campaign.said, 60)
         campaign.go()
         campaign.finish(second)
         assert campaign.made == "ab"
@@ -203,8 +203,8 @@ def test_a_refusal_is_shown_in_the_words_of_sbatch_and_tried_again_with_the_same
             assert [each["again_s"] for each in noted if each["job"] == job] == [1.0, 4.0, 8.0, None]
             assert f"Slurm refused {job}: {said}. The same request is made again in 4 s." in campaign.said
             assert f"Slurm refused {job}: {said}. {remedy}" in end
-        assert end.endswith("After mending that, the same command carries on.")
-        assert "Above is said why" not in end
+        assert end.endswith("After this repair, the same command continues.")
+        assert "The lines above state why" not in end
 
 
 def test_stop_does_not_wait_for_the_next_try_of_a_refused_job(slurm, tmp_path):
@@ -216,7 +216,7 @@ def test_stop_does_not_wait_for_the_next_try_of_a_refused_job(slurm, tmp_path):
         campaign.pesatlas("stop")
         campaign.finish(controller, expect=1)
         assert time.monotonic() - began < 45
-        assert "nothing is to be mended" in campaign.said
+        assert "nothing needs to be repaired" in campaign.said
 
 
 NO_ACCOUNTS = small_slurm.missing(accounting=True)

@@ -136,7 +136,7 @@ def test_a_killed_parent_takes_snakemake_and_its_jobs_along_and_the_same_command
     controller.kill()
     controller.wait()
     wait_for(lambda: not folder.processes(), 10)
-    assert "was killed; the same command carries on" in folder.pesatlas("status")
+    assert "was killed; the same command continues" in folder.pesatlas("status")
     folder.go()
     assert folder.start().wait(60) == 0
     assert folder.made == ["0", "1", "2", "3"]
@@ -180,7 +180,7 @@ def test_snakemake_killed_alone_ends_the_run_with_its_jobs_and_the_last_line_say
     assert controller.wait(60) == 128 + signal.SIGKILL
     wait_for(lambda: not folder.processes(), 10)
     assert "Snakemake was killed (SIGKILL)" in folder.output
-    assert folder.output.endswith("The same command carries on.")
+    assert folder.output.endswith("The same command continues.")
     folder.go()
     assert folder.start().wait(60) == 0
     assert folder.made == ["0", "1", "2", "3"]
@@ -192,7 +192,7 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
     if how == "SIGTERM":
         controller.terminate()
         time.sleep(2)
-        assert "it was told to end (quietly)" in folder.pesatlas("status")
+        assert "it was asked to end (quietly)" in folder.pesatlas("status")
         folder.go()
     else:
         asked = subprocess.Popen([*RUN, "stop"], cwd=folder.path, stdout=subprocess.PIPE, text=True)
@@ -203,13 +203,13 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
         folder.go()
         said = " ".join(asked.communicate(timeout=60)[0].split())
         assert asked.returncode == 0
-        assert "running jobs come to their end" in said
+        assert "running jobs finish" in said
         assert "The run has ended" in said
     assert controller.wait(60) == 1
     assert len(folder.made) == 2
     assert f"Stopped by {'`' if how != 'SIGTERM' else ''}{how}" in folder.output
-    assert "nothing is to be mended. Running jobs came to their end." in folder.output
-    assert "Above is said why" not in folder.output
+    assert "nothing needs to be repaired. Running jobs finished." in folder.output
+    assert "The lines above state why" not in folder.output
     assert folder.start().wait(60) == 0
     assert folder.made == ["0", "1", "2", "3"]
 
@@ -226,7 +226,7 @@ def test_stopped_at_once_nothing_is_left_running(folder, how):
     assert folder.made == []
     assert f"Stopped by {'`' if how != 'Ctrl-C' else ''}{how}" in folder.output
     assert folder.output.endswith(
-        "Running jobs were cancelled, and what they had finished is kept. The same command carries on."
+        "Running jobs were cancelled; their finished work is kept. The same command continues."
     )
     folder.go()
     assert folder.start().wait(60) == 0
@@ -273,7 +273,7 @@ def test_take_over_ends_the_other_run_and_follows_it(folder):
     refused = folder.pesatlas("run", expect=1)
     assert f"another `pesatlas run` works in {folder.path}" in refused
     assert f"(process {controller.pid})" in refused
-    assert "`pesatlas run --take-over` ends it and carries on" in refused
+    assert "`pesatlas run --take-over` ends it and continues" in refused
     folder.go()
     (folder.path / "go").unlink()
     second = folder.start("--take-over")
@@ -307,7 +307,7 @@ def test_a_run_on_another_machine_is_told_of_and_what_to_do_if_that_is_gone(fold
     monkeypatch.setattr("pesatlas.cli.stop.ANSWER_ELSEWHERE_S", 1.0)
     from pesatlas.cli.stop import stop, take_over
 
-    with pytest.raises(UserError, match=r"no answer from login7.*kill -TERM 4711.*carries on here"):
+    with pytest.raises(UserError, match=r"no answer from login7.*kill -TERM 4711.*continues here"):
         stop(folder.path, CONSOLE, now=False)
     with (folder.path / LOCK_FILE).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -326,7 +326,7 @@ def test_a_failed_job_is_no_stop(folder):
     assert "The campaign stopped before its end" in folder.output
     assert "Stopped by" not in folder.output
     assert folder.start("--no-such-option").wait(60) == 2
-    assert "does not take these options" in folder.output
+    assert "does not accept these options" in folder.output
 
 
 LOGS = """

@@ -213,7 +213,7 @@ def test_a_key_with_two_values_is_a_failure(read):
     assert [row["energy_eV"] for row in rows] == [-3]
     assert [reason for reason, _ in failures] == ["unreadable"] * 3
     for (_, detail), lines in zip(failures[:2], ("5-8", "9-12"), strict=True):
-        assert f"lines {lines}: its comment line: energy stands twice, as '-7' and as '-8'" in detail
+        assert f"lines {lines}: its comment line: energy occurs twice, as '-7' and as '-8'" in detail
     assert f"Lattice='{A} 0 0 0 {A} 0 0 0 {A}' and lattice=" in failures[2][1]
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from labelling import label_atoms_of, label_batch_of
+from pesatlas.campaign.layout import below
 from pesatlas.errors import UserError
 from pesatlas.label.archived_outputs import unpack_outputs
 from pesatlas.tables import FailureReason, read_table, write_table
@@ -38,7 +39,7 @@ def test_a_snapshot_gives_every_level_the_failed_one_too(campaign, results, tmp_
 
 
 def test_a_label_key_gives_that_calculation(campaign, results, tmp_path):
-    rows = read_table(results / "labels/00000.parquet", "labels").to_pylist()
+    rows = read_table(below(results, "labels", batch=0), "labels").to_pylist()
     row = next(row for row in rows if row["level"] == "r2scan")
     assert read(
         unpack_outputs(campaign.label, campaign.campaign, results, row["label_key"], tmp_path / "to")
@@ -94,5 +95,5 @@ def test_what_is_not_there_is_said_and_writes_nothing(campaign, results, tmp_pat
 def test_files_that_are_there_are_not_overwritten(campaign, results, tmp_path):
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         unpack_outputs(campaign.label, campaign.campaign, results, NAME, tmp_path / "to")

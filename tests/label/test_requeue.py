@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from labelling import label_batch_of
+from pesatlas.campaign.layout import below
 from pesatlas.label.archive import unpack
 from pesatlas.label.backend import Requeued, from_bytes
 from pesatlas.label.requeue import KNOWN, find_missing_labels, requeue
@@ -35,8 +36,8 @@ class CachedEvaluator:
         """Make the tables that are not there, as the workflow does; return the numbers of the batches."""
         made = []
         for batch in (0, 1):
-            labels = self.results / f"labels/{batch:05d}.parquet"
-            failures = self.results / f"failures/label/{batch:05d}.parquet"
+            labels = below(self.results, "labels", batch=batch)
+            failures = below(self.results, "label_failures", batch=batch)
             if not (labels.exists() and failures.exists()):
                 label_batch_of(self.campaign, batch, self.selection, labels, failures, self.work)
                 made.append(batch)
@@ -57,16 +58,12 @@ class CachedEvaluator:
         rows = [
             row
             for batch in (0, 1)
-            for row in read_table(
-                self.results / f"failures/label/{batch:05d}.parquet", "failures"
-            ).to_pylist()
+            for row in read_table(below(self.results, "label_failures", batch=batch), "failures").to_pylist()
         ]
         return [(row["key"][-4:], row["level"], row["reason"], row["attempts"]) for row in rows]
 
     def labels(self):
-        return sum(
-            len(read_table(self.results / f"labels/{batch:05d}.parquet", "labels")) for batch in (0, 1)
-        )
+        return sum(len(read_table(below(self.results, "labels", batch=batch), "labels")) for batch in (0, 1))
 
     def records(self):
         """Every record of the store, oldest first in each ledger."""
@@ -168,19 +165,19 @@ def test_quarantined_labels_go_back_only_when_asked(bench):
     assert bench.retry(quarantined=True) == 12
     assert bench.run() == [0, 1]
     assert bench.double.count() == calls + 12
-    verdicts = read_table(bench.results / "labels/00000.parquet", "labels")["verdict"].to_pylist()
+    verdicts = read_table(below(bench.results, "labels", batch=0), "labels")["verdict"].to_pylist()
     assert set(verdicts) == {"accepted"}
 
 
 def test_labels_that_a_rule_of_the_dataset_quarantined_go_back_too(bench):
     bench.run()
-    row = read_table(bench.results / "labels/00001.parquet", "labels").to_pylist()[0]
+    row = read_table(below(bench.results, "labels", batch=1), "labels").to_pylist()[0]
     rest = {
         field.name: [] if pa.types.is_list(field.type) else "" if field.type == pa.string() else 0
         for field in SCHEMAS["dataset"]
     }
     quarantined = {**rest, **row, "verdict": "quarantined", "verdict_rules": '["net_force"]'}
-    write_table(bench.results / "quarantine/pbe.parquet", "dataset", [quarantined], "x")
+    write_table(below(bench.results, "quarantine", level="pbe"), "dataset", [quarantined], "x")
     calls = bench.double.count()
     assert bench.retry(quarantined=True) == 1
     assert bench.run() == [1]
@@ -195,7 +192,7 @@ def test_asked_twice_or_stopped_half_way_it_does_the_rest(bench):
     records = bench.records()
     # the tables were not yet taken away when it was killed
     for batch in (0, 1):
-        assert not (bench.results / f"labels/{batch:05d}.parquet").exists()
+        assert not below(bench.results, "labels", batch=batch).exists()
     assert bench.requeue(found) == 0
     assert bench.records() == records
     bench.double.fail = {}
@@ -220,7 +217,7 @@ def test_a_label_that_another_campaign_made_since_is_taken_and_not_made_again(be
 def test_the_end_of_the_campaign_is_taken_away_so_that_the_workflow_looks_again(bench):
     bench.double.fail = {("pbe", 3.0): [CRASHED]}
     bench.run()
-    manifest = bench.results / "manifest.json"
+    manifest = below(bench.results, "manifest")
     manifest.write_text("{}")
     bench.retry(TIMEOUT)
     assert json.loads(manifest.read_text()) == {}
@@ -305,7 +302,7 @@ def test_the_outputs_that_are_shown_are_of_the_last_attempt_whatever_the_clocks_
     store = Store(bench.results.parent / "store/outputs")
     store.refresh()
     row = read_table(
-        bench.results / "labels/00000.parquet", "labels", filters=[("level", "==", "pbe")]
+        below(bench.results, "labels", batch=0), "labels", filters=[("level", "==", "pbe")]
     ).to_pylist()[0]
     (path,) = unpack(store.get(row["label_key"]), bench.results.parent / "unpacked")
     assert "the last" in path.read_text()

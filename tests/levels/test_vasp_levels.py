@@ -127,8 +127,8 @@ def test_a_potcar_is_known_by_its_numbers_and_its_symbol(folder, monkeypatch):
 
 
 def test_what_is_no_potcar_is_named(folder):
-    (folder / "O" / "POTCAR").write_text("no potential\n")
-    with pytest.raises(UserError, match=r"O/POTCAR is no POTCAR"):
+    (folder / "O" / "POTCAR").write_text("not a potential\n")
+    with pytest.raises(UserError, match=r"O/POTCAR is not a POTCAR"):
         potcars.read("O")
 
 
@@ -146,7 +146,7 @@ def test_a_command_that_is_not_there_is_named(folder):
     vasp.check(OPTIONS)
     with pytest.raises(UserError, match="there is no program 'no-such-vasp' here"):
         vasp.check(OPTIONS.model_copy(update={"command": "no-such-vasp"}))
-    with pytest.raises(UserError, match=r"'\./vasp' is relative"):
+    with pytest.raises(UserError, match=r"'\./vasp' is a relative path"):
         vasp.check(OPTIONS.model_copy(update={"command": "./vasp {cores}"}))
     with pytest.raises(ValueError, match="no command"):
         vasp.Options(vasp_version="6.4.3", command=" ")

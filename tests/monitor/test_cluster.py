@@ -99,8 +99,8 @@ def test_the_doctor_sees_what_no_node_has(check):
     label = line_of("label_batch", said)
     assert "no node of cpu has 1 GPU" in label
     assert "too much memory from attempt 1" in label
-    assert "take a partition that has (gpu) for these rules" in said
-    assert "take a partition whose nodes have more: none has" in said
+    assert "use a partition that has (gpu) for these rules" in said
+    assert "use a partition whose nodes have more: none has" in said
     assert line_of("run_md", said).startswith("ok")
 
 
@@ -185,7 +185,7 @@ def test_limits_and_accounts_of_slurmdbd_are_in_the_profile(tmp_path):
         pesatlas(campaign, "cluster")
         text = (campaign.path / FILE).read_text()
         # root has one of its own beside the one of the lab
-        assert "# CHOOSE: who pays? Your accounts: lab, root. This one is your default." in text
+        assert "# CHOOSE an account. Your accounts: lab, root. This one is your default." in text
         assert written(campaign)["default-resources"]["slurm_account"] == "root"
         slurm.ask("sacctmgr", "-i", "delete", "user", "root", "where", "account=root")
         said = pesatlas(campaign, "cluster", "--force")
@@ -220,7 +220,7 @@ def test_small_jobs_try_every_partition_that_is_used_and_locks_between_two_nodes
     for row in rows.values():
         assert "Python 3." in row
         assert "GB free" in row
-    assert "Nothing stands in the way" in said
+    assert "All requirements are met" in said
     assert slurm.jobs("PENDING,RUNNING") == []
     assert list((campaign.path / "store").iterdir()) == []
 
@@ -256,7 +256,7 @@ def test_locks_that_only_hold_on_one_node_are_found(slurm, campaign, tmp_path):
     path = f"{tmp_path / 'local'}{os.pathsep}{campaign.environment['PYTHONPATH']}"
     said = pesatlas(campaign, "cluster", "--try", expect=1, PYTHONPATH=path)
     assert "locks: " in said
-    assert "was given the lock" in said
+    assert "was granted the lock" in said
     assert "Lustre: with -o flock, not localflock" in said
 
 

@@ -45,7 +45,7 @@ def test_a_campaign_that_can_run_is_well(folder):
     for part in (
         "valid configuration of campaign 'demo'",
         "3 elements in the sources of structures: O Mg Si",
-        "the potential (chgnet) loads, and is right about known crystals",
+        "the potential (chgnet) loads, and reproduces known crystals",
         "the encoder (chgnet) loads",
         "reference levels pbe, r2scan (gpaw)",
         "the backend gpaw knows all of them",
@@ -148,7 +148,7 @@ def test_locks_that_do_not_hold_are_found(tmp_path, monkeypatch):
     # a file system that grants every lock, as one that keeps locks on each node by itself
     monkeypatch.setattr(disk, "_HOLD", disk._HOLD.replace("fcntl.flock(handle, fcntl.LOCK_EX)", ""))
     check = check_locks("store", tmp_path)
-    assert "a second process was given a lock" in check.text
+    assert "a second process was granted a lock" in check.text
     # one that knows no locks at all
     monkeypatch.setattr(disk, "_HOLD", "raise OSError(37, 'No locks available')")
     check = check_locks("store", tmp_path)
@@ -172,5 +172,5 @@ def test_the_command_ends_with_1_if_anything_is_wrong(folder, device, status):
     ]  # with a profile of the checkout: the folder has none
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout
-    assert done.stdout.splitlines()[-1] == ("1 wrong." if status else "Nothing stands in the way.")
+    assert done.stdout.splitlines()[-1] == ("1 wrong." if status else "All requirements are met.")
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import small_slurm
+from pesatlas.campaign.layout import below
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.monitor.controlling_process import LOCK_FILE
 from pesatlas.monitor.squeue import ALLOCATION
@@ -79,7 +80,7 @@ def test_jobs_of_the_campaign_are_told_from_others_and_from_the_dead(slurm, half
     assert raw["orphans"]["slurm"] == [running, waiting]
     assert [job["fate"] for job in raw["jobs"]] == ["running"]
     screen = pesatlas(slurm, halfway.folder, "status").stdout
-    assert "2 Slurm jobs have no `pesatlas run` that looks after them" in screen
+    assert "2 Slurm jobs have no active `pesatlas run`" in screen
 
     # seen from a machine where its process is not to be seen, the queue tells that it lives, and that it does
     # not
@@ -111,7 +112,7 @@ def test_an_allocation_in_which_the_campaign_runs_is_told_from_its_jobs(slurm, h
     assert (
         json.loads(pesatlas(slurm, halfway.folder, "status", "--json").stdout)["controller"]["alive"] is True
     )
-    assert "`pesatlas run` lives on node7" in pesatlas(slurm, halfway.folder, "status").stdout
+    assert "`pesatlas run` is alive on node7" in pesatlas(slurm, halfway.folder, "status").stdout
 
 
 def fates(slurm, halfway):
@@ -126,7 +127,7 @@ def test_nothing_is_put_back_into_the_queue_while_jobs_are_in_slurms(slurm, half
         1,
         True,
     )
-    assert (halfway.results / "labels/00000.parquet").exists()
+    assert below(halfway.results, "labels", batch=0).exists()
 
 
 def checked(slurm, halfway, changes):
@@ -157,7 +158,7 @@ def test_the_doctor_knows_partitions_and_accounting(slurm, halfway):
     assert status == 1
     assert "WRONG  run_md: there is no partition gpus" in said
     assert "to one of cpu, gpu, low, short" in said
-    assert "WRONG  this Slurm keeps no accounts" in said
+    assert "WRONG  this Slurm has no accounting" in said
 
 
 def test_without_slurm_it_says_so(slurm, halfway, monkeypatch):

@@ -1,5 +1,6 @@
 """The plan: sums that can be done by hand, and every number with its source."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,6 +8,9 @@ import sys
 import dag
 import numpy as np
 import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk
 
 from exploring import structure_row
 from pesatlas.campaign.load import read_campaign
@@ -15,7 +19,7 @@ from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
 from pesatlas.monitor.format import size as words
 from pesatlas.monitor.plan import Machine, _wall_s, count, plan
-from pesatlas.monitor.rates import UNITS, Rate, assumed, measured, measured_cells
+from pesatlas.monitor.rates import UNITS, Rate, assumed, measured, measured_cells, sampled_cells
 from pesatlas.tables import write_table
 
 
@@ -107,7 +111,7 @@ def test_exports_take_room(matpes, tmp_path):
         rates = assumed(campaign)
         sizes[len(formats)] = plan(campaign, count(campaign, tmp_path, 1000, rates), rates)[6].disk
     labels = 2 * min(matpes.select.target, 1000 * 2 * 1000 + 1000)
-    assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0]) == pytest.approx(140 * 30 * labels)
+    assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0]) == pytest.approx(140 * 57 * labels)
 
 
 def test_what_is_not_known_stays_unknown(matpes, tmp_path):
@@ -207,3 +211,65 @@ def test_steps_are_counted_in_the_time_steps_of_the_cells(tmp_path):
         assert amounts.steps == 2 * 50_000 * pace
         # frames are as many
         assert amounts.snapshots == 2 * 1000 + 2
+
+
+def planned_atoms(folder, *arguments):
+    command = [sys.executable, "-m", "pesatlas.cli.main", "plan", "--structures", "100", *arguments]
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=wide)
+    (line,) = [line for line in done.stdout.splitlines() if "atoms in a frame" in line]
+    return float(line.split()[0]), line.partition("atoms in a frame")[2].strip()
+
+
+def test_atoms_of_frames_come_from_the_table_else_from_the_sources_else_are_assumed(tmp_path):
+    cells = tmp_path / "cells"
+    cells.mkdir()
+    config = {
+        "structures": {
+            "sources": [{"kind": "files", "paths": ["cells"]}],
+            "domains": [{"kind": "bulk", "supercell": {"min_length_A": 7.0, "max_atoms": 20}}],
+        },
+        "explore": {},
+        "encode": {},
+        "select": {},
+        "label": {},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    atoms, source = planned_atoms(tmp_path)
+    assert (atoms, source) == (57, "assumed: those of MatPES, 16e9 atoms in 281e6 frames")
+    # 2 atoms, and 16 in a supercell; 3 in a cell that is large enough; one that is too large for a campaign
+    bulk("CsCl", "cesiumchloride", 4.0).write(cells / "a.cif")
+    Atoms("Li2O", [[0, 0, 0], [2, 2, 2], [4, 4, 4]], cell=[8, 8, 8], pbc=True).write(cells / "b.cif")
+    Atoms("Ar216", bulk("Ar", "sc", 4.0).repeat(6).positions, cell=[24] * 3, pbc=True).write(cells / "c.cif")
+    assert planned_atoms(tmp_path) == (7, "counted on 2 crystals of structures.sources")
+    assert planned_atoms(tmp_path, "--atoms", "40") == (40, "given")
+    write_table(
+        tmp_path / "results" / "structures.parquet",
+        "structures",
+        [structure_row("x", ([11, 17], np.eye(3) * 4, [[0, 0, 0], [2, 2, 2]]))],
+        "test",
+        {"cells": 1, "accepted": 1, "trajectories": 1},
+    )
+    assert planned_atoms(tmp_path) == (2, "counted in results/structures.parquet")
+
+
+def test_atoms_are_those_of_frames_and_not_of_cells(tmp_path):
+    crystal = ([11, 17], np.eye(3) * 4, [[0, 0, 0], [2, 2, 2]])
+    large = ([11, 17] * 4, np.eye(3) * 8, np.arange(24).reshape(8, 3) / 3)
+    moving, static = structure_row("moving", crystal), structure_row("static", large)
+    static["conditions"] = [{**each, "static": True} for each in static["conditions"]]
+    counts = {"cells": 2, "accepted": 2, "trajectories": 2}
+    write_table(tmp_path / "structures.parquet", "structures", [moving, static], "test", counts)
+    rates = measured_cells(tmp_path, campaign_with([{"kind": "bulk", "supercell": None}]).explore)
+    # a thousand frames of two atoms, and one of eight
+    assert rates["atoms"].value == pytest.approx((1000 * 2 + 8) / 1001)
+
+
+def test_what_sources_have_is_counted_with_the_domains_of_the_campaign():
+    campaign = campaign_with([{"kind": "bulk", "supercell": None}, {"kind": "monolayer"}])
+    raw = campaign.model_dump(mode="json")
+    raw["structures"]["sources"] = [{"kind": "demo", "names": ["Si", "MoS2", "NaCl"]}]
+    rates = sampled_cells(type(campaign).model_validate(raw))
+    # one of the three has layers, of three atoms, which the domain repeats to 27
+    assert rates["cells"].value == pytest.approx(4 / 3)
+    assert rates["atoms"].value == pytest.approx((2 + 6 + 2 + 27) / 4)

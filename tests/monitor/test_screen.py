@@ -161,11 +161,11 @@ def test_after_a_run_that_stopped_the_jobs_that_failed_are_named_with_their_logs
     said = closing_lines(halfway.folder, before, 1, refused=[])
     assert "label_batch 00001 failed: see logs/label_batch/00001.log" in said
     assert "run_md" not in said
-    assert "the same command carries on" in said
+    assert "the same command continues" in said
     quietly = closing_lines(halfway.folder, before, 1, stopped=Stopped("quietly", "SIGTERM"), refused=[])
     assert "label_batch 00001 failed: see logs/label_batch/00001.log" in quietly
     later = failed_before(halfway.folder)
-    assert "Above is said why it stopped" in closing_lines(halfway.folder, later, 1, refused=[])
+    assert "The lines above state why it stopped" in closing_lines(halfway.folder, later, 1, refused=[])
     quietly = closing_lines(halfway.folder, later, 1, stopped=Stopped("quietly", "SIGTERM"), refused=[])
-    assert quietly.endswith("Running jobs came to their end.\nThe same command carries on.")
-    assert "does not take these options" in closing_lines(halfway.folder, before, 2, refused=[])
+    assert quietly.endswith("Running jobs finished.\nThe same command continues.")
+    assert "does not accept these options" in closing_lines(halfway.folder, before, 2, refused=[])

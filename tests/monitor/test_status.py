@@ -297,7 +297,7 @@ def test_the_command_prints_a_screen_or_json(halfway, tmp_path):
 def test_where_there_is_no_campaign_it_says_so(tmp_path):
     done = status_command(cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "there is no config.yaml. Start in the folder in which `pesatlas run` runs" in done.stderr
+    assert "there is no config.yaml. Run the command in the folder of the campaign" in done.stderr
 
 
 def test_half_a_million_labels_in_ten_thousand_jobs_are_counted(tmp_path):

@@ -9,6 +9,7 @@ from ase.build import bulk
 from pesatlas.potentials.batched import sum_by_structure
 from pesatlas.potentials.fast_chgnet import SplitChgnet
 from pesatlas.potentials.fast_m3gnet import SplitM3GNet, can_split
+from pesatlas.potentials.fast_tensornet import SplitTensorNet, can_split_tensornet
 from pesatlas.potentials.graph import build_graph
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.testing.crystals import rattled
@@ -52,27 +53,33 @@ def test_equals_chgnets_own_predictions(version):
     np.testing.assert_allclose(np.concatenate([said["f"] for said in own]), found.forces, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["m3gnet", "m3gnet-kinked"])
+@pytest.mark.parametrize("name", ["m3gnet", "m3gnet-kinked", "tensornet", "tensornet-dgl", "tensornet-so3"])
 @pytest.mark.parametrize("older", [False, True])
-def test_split_m3gnet_is_m3gnet_in_exact_arithmetic(name, older, folders):
+def test_split_models_of_matgl_are_theirs_in_exact_arithmetic(name, older, folders):
     from types import SimpleNamespace
 
-    from pesatlas.potentials.weights import directory_sha256
+    from pesatlas.potentials.legacy_matgl import restore_older_convention
 
-    folder = folders[name]
-    model = (
-        load_matgl(folder, older_convention=older, sha256=directory_sha256(folder))
-        .model.double()
-        .requires_grad_(False)
-    )
-    assert can_split(model)
+    folder = folders[name.removesuffix("-dgl").removesuffix("-so3")]
+    model = load_matgl(folder).model.double().requires_grad_(False)
+    if older:
+        assert restore_older_convention(model, from_dgl=name.endswith("dgl"))
+    if name.endswith("so3"):
+        for layer in model.layers:
+            layer.equivariance_invariance_group = "SO(3)"
+    if name.startswith("tensornet"):
+        assert can_split_tensornet(model)
+        ours = SplitTensorNet(model).double()
+    else:
+        assert can_split(model)
+        ours = SplitM3GNet(model).double()
     graph = build_graph(to_batch(rattled_salts()), model.cutoff)
     types = graph.numbers % 4  # any elements will do
     energies, slopes = [], []
     for split in (True, False):
         vectors = graph.vectors.clone().requires_grad_()
         if split:
-            energy = SplitM3GNet(model).double()(graph, vectors, types).sum()
+            energy = model.final_layer(ours(graph, vectors, types)).sum()
         else:
             inputs = SimpleNamespace(
                 node_type=types,
@@ -92,13 +99,10 @@ def test_split_m3gnet_is_m3gnet_in_exact_arithmetic(name, older, folders):
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.2.0", "r2scan"])
 def test_split_chgnet_is_chgnet_in_exact_arithmetic(version):
+    from chgnet.model import CHGNet
     from chgnet.model.model import BatchedGraph
 
-    from pesatlas.potentials.chgnet_model import load_model, readout_features
-    from pesatlas.potentials.kinds import chgnet
-
-    path = chgnet.weights_file(chgnet.Options(version=version))
-    model = load_model(path, version).double().requires_grad_(False)
+    model = CHGNet.load(model_name=version, use_device="cpu", verbose=False).double().requires_grad_(False)
     graph = build_graph(to_batch(rattled_salts()), model.graph_converter.atom_graph_cutoff, both_ways=False)
     n_edges = len(graph.vectors)
     centres = torch.cat([graph.sources, graph.targets])
@@ -110,9 +114,9 @@ def test_split_chgnet_is_chgnet_in_exact_arithmetic(version):
     for split in (True, False):
         vectors = graph.vectors.clone().requires_grad_()
         if split:
-            before_last, last = SplitChgnet(model).double()(graph, vectors)
-            per_atom = model.mlp(readout_features(model, last)).view(-1)
-            energies = sum_by_structure(graph, per_atom) / sizes
+            ours = SplitChgnet(model.state_dict(), model.model_args)
+            before_last, last = ours.features(graph, vectors)
+            energies = sum_by_structure(graph, ours.energies(last)) / sizes
         else:
             lengths = vectors.norm(dim=1)
             away = torch.tensor([-1.0, 1.0]).double().repeat_interleave(n_edges)[:, None]

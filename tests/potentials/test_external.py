@@ -159,7 +159,7 @@ def test_nan_is_a_number_of_its_structure_alone():
     [
         ("gives_nothing", "it gave no stress"),
         ("gives_wrong_shapes", r"it gave forces of shape \(4, 2\), where \(4, 3\) is expected"),
-        ("gives_text", "it gave an energy that is no number"),
+        ("gives_text", "it gave an energy that is not a number"),
     ],
 )
 def test_what_is_no_potential_ends_the_job_and_names_the_loader(fault, words):
@@ -356,7 +356,7 @@ def test_snapshots_tell_licence_and_versions(tmp_path):
     write_table(structures, "structures", argon_rows()[:1], "test")
     run_md(
         Explore(potential=chosen, **SHORT | {"length_ps": 0.04}),
-        CampaignInfo(name="test", seed=1, store=tmp_path / "store"),
+        CampaignInfo(name="test", seed=1, store=str(tmp_path / "store")),
         0,
         structures=structures,
         snapshots=snapshots,

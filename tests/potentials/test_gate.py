@@ -113,7 +113,10 @@ def test_unknown_compounds_fall_back_on_the_stress_with_a_warning(potentials, ca
     odd = Distorted(potentials["chgnet"], lambda said: said)
     odd.elements = frozenset({26, 27})
     pass_gate(odd)
-    assert "only that its stress follows from its energy is checked, on a made-up FeCo" in caplog.text
+    assert (
+        "the gate only checks that its stress is the derivative of its energy, on a synthetic FeCo"
+        in caplog.text
+    )
     flipped = Distorted(potentials["chgnet"], lambda said: replace(said, stresses=-said.stresses))
     flipped.elements = frozenset({26})
     with pytest.raises(UserError, match="dE/dV"):

@@ -178,7 +178,7 @@ def test_the_formation_energy_model_of_direct(shared_models):
 
 
 def test_a_property_model_is_no_potential(shared_models):
-    with pytest.raises(UserError, match="no potential"):
+    with pytest.raises(UserError, match="not a potential"):
         matgl.load(matgl.Options(path=shared_models / "M3GNet-MP-2018.6.1-Eform"), "cpu")
 
 

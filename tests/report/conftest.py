@@ -3,21 +3,15 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from synthetic_campaign import Campaign
 
-from pesatlas.report.build import build_report
+from pesatlas.campaign.layout import below
 from pesatlas.tables import SCHEMAS, read_entry, read_table, write_table
+from report_pages import built
 
 SMALL = Path(__file__).parents[1] / "dataset" / "schema_2"
-
-
-def _built(results):
-    report, pictures = results / "report.html", results / "figures"
-    build_report(results, report, pictures)
-    return SimpleNamespace(results=results, path=report, pictures=pictures)
 
 
 @pytest.fixture(scope="session")
@@ -35,21 +29,21 @@ def small(tmp_path_factory):
             "potential_hash": "-",
             "code_version": "-",
         }
-        for row in read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+        for row in read_table(below(results, "dataset", level="pbe"), "dataset").to_pylist()
     ]
     assert set(rows[0]) <= set(SCHEMAS["parity"].names)
-    write_table(results / "report/parity.parquet", "parity", rows, "test")
-    cells = read_table(results / "structures.parquet", "structures").to_pylist()
+    write_table(below(results, "parity"), "parity", rows, "test")
+    cells = read_table(below(results, "structures"), "structures").to_pylist()
     told = {cells[0]["structure_id"]: ["own.cif: deuterium (D) is read as hydrogen"]}
     cells = [cell | {"warnings": told.get(cell["structure_id"], [])} for cell in cells]
-    counts = read_entry(results / "structures.parquet").counts
-    write_table(results / "structures.parquet", "structures", cells, "test", counts)
+    counts = read_entry(below(results, "structures")).counts
+    write_table(below(results, "structures"), "structures", cells, "test", counts)
     # which manifests did not list when this folder was written
-    manifest = json.loads((results / "manifest.json").read_text())
-    quality = results / "select/quality.parquet"
+    manifest = json.loads(below(results, "manifest").read_text())
+    quality = below(results, "quality")
     manifest["files"].append(vars(read_entry(quality)) | {"file": "select/quality.parquet"})
-    (results / "manifest.json").write_text(json.dumps(manifest))
-    return _built(results)
+    below(results, "manifest").write_text(json.dumps(manifest))
+    return built(results)
 
 
 @pytest.fixture(scope="session")
@@ -57,4 +51,4 @@ def large(tmp_path_factory):
     """5,000 picks of 10,000 snapshots, at the level of a potential."""
     results = tmp_path_factory.mktemp("large") / "results"
     Campaign(results, 5000).write()
-    return _built(results)
+    return built(results)

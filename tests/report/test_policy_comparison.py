@@ -6,10 +6,9 @@ import shutil
 import pytest
 
 import pesatlas
-from pesatlas.report.build import build_report
 from pesatlas.report.figure_names import COMPARED_FIGURES, FIGURES
 from pesatlas.tables import write_table
-from report_pages import data_of, page_of
+from report_pages import built, data_of, page_of
 
 MEANS = {("matpes", 1.0): 100.0, ("cover", 0.67): 90.0, ("cover", 1.0): 80.0}
 
@@ -59,14 +58,9 @@ def compared(small, tmp_path_factory):
         )
     write_table(folder / "comparison.parquet", "comparison", runs, "test")
     write_table(folder / "contrasts.parquet", "contrasts", contrasts, "test")
-    report = type(small)(results=results, path=results / "report.html", pictures=results / "figures")
-    build_report(
-        results,
-        report.path,
-        report.pictures,
-        compared=(folder / "comparison.parquet", folder / "contrasts.parquet"),
+    return built(
+        results, comparison=[folder / "comparison.parquet"], contrasts=[folder / "contrasts.parquet"]
     )
-    return report
 
 
 def test_it_is_there_only_if_policies_were_compared(small, compared):

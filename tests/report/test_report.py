@@ -9,10 +9,11 @@ import pytest
 
 import pesatlas
 from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import below
 from pesatlas.report.figure_names import FIGURES, SECTIONS
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses
-from report_pages import data_of, page_of
+from report_pages import built, data_of, page_of
 
 
 def test_the_head_says_what_came_of_it(small, large):
@@ -32,7 +33,7 @@ def test_crystals_read_with_warnings_are_counted(small, large):
 def test_labels_of_a_potential_are_not_called_dft(large):
     text = page_of(large).text
     assert "NOT DFT" in text
-    assert "DFT" not in text.replace("NOT DFT", "").replace("DFT goes up as a power", "")
+    assert "DFT" not in text.replace("NOT DFT", "").replace("the cost of DFT grows with a power", "")
 
 
 def test_every_step_of_the_funnel_closes_and_names_its_losses(large):
@@ -100,15 +101,13 @@ def test_it_is_small_and_holds_no_address_to_load_from(large):
 def test_text_from_outside_cannot_break_out_of_the_page(small, tmp_path):
     import shutil
 
-    from pesatlas.report.build import build_report
-
     results = tmp_path / "results"
     shutil.copytree(small.results, results)
-    manifest = json.loads((results / "manifest.json").read_text())
+    manifest = json.loads(below(results, "manifest").read_text())
     manifest["campaign"] = "</script><script>alert(1)</script>"
-    (results / "manifest.json").write_text(json.dumps(manifest))
-    build_report(results, results / "report.html", results / "figures")
-    assert "<script>alert(1)" not in (results / "report.html").read_text()
+    below(results, "manifest").write_text(json.dumps(manifest))
+    built(results)
+    assert "<script>alert(1)" not in below(results, "report").read_text()
 
 
 def test_the_same_figures_are_pictures_for_snakemakes_report(small):
@@ -135,10 +134,10 @@ def test_an_isolated_atom_that_failed_is_no_lost_pick(small, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(small.results, results)
     row = failure_row("label", "atom:Na", "atom:Na", FailureReason.NOT_CONVERGED, "made up", level="pbe")
-    write_table(results / "failures/atoms.parquet", "failures", [row], "test")
+    write_table(below(results, "atom_failures"), "failures", [row], "test")
     manifest = read_campaign_manifest(results)
     entry = next(each for each in manifest["files"] if each["file"] == "failures/atoms.parquet")
-    entry.update(vars(read_entry(results / "failures/atoms.parquet")), file="failures/atoms.parquet")
+    entry.update(vars(read_entry(below(results, "atom_failures"))), file="failures/atoms.parquet")
     lost = losses(results, manifest)
     assert lost == {("isolated atoms", "pbe", "not_converged"): 1, ("structures", "-", "unreadable"): 1}
     assert all(step.closes for step in funnel(manifest, lost))
@@ -150,5 +149,5 @@ def test_the_next_thousand_costs_what_those_so_far_cost():
     found = [Cost("label", 4, wall_h=50.0, core_h=200.0, gpu_h=0.0, disk_bytes=0)]
     said = next_thousand(found, labels=1600, picks=800, gain=0.042)
     assert "would take 250.0 h on all cores (8 min a label so far)" in said
-    assert "4.2 % nearer" in said
-    assert "cannot be told" in next_thousand(found, labels=1600, picks=800, gain=None)
+    assert "to the nearest pick by 4.2 %." in said
+    assert "cannot be estimated" in next_thousand(found, labels=1600, picks=800, gain=None)

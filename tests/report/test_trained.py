@@ -6,9 +6,8 @@ import shutil
 import pytest
 
 import pesatlas
-from pesatlas.report.build import build_report
 from pesatlas.report.figure_names import FIGURES, TRAINED_FIGURES
-from report_pages import data_of, page_of
+from report_pages import built, data_of, page_of
 from training import train
 
 
@@ -20,9 +19,7 @@ def trained(small, tmp_path_factory):
     shutil.copytree(small.results, results)
     potential = train(folder / "elsewhere", epochs=2)
     shutil.copytree(potential, results / "potentials" / "pbe-3")
-    report = type(small)(results=results, path=results / "report.html", pictures=results / "figures")
-    build_report(results, report.path, report.pictures, [results / "potentials" / "pbe-3"])
-    return report
+    return built(results, potential_card=[results / "potentials" / "pbe-3" / "card.json"])
 
 
 def test_it_is_there_only_if_something_was_trained(small, trained):

@@ -81,5 +81,5 @@ def test_a_campaign_that_could_draw_no_report_does_not_begin(tmp_path, monkeypat
     assert 'pip install "pesatlas[report]"' in done.stderr
     assert "Traceback" not in done.stderr
     doctor = CliRunner().invoke(app, ["doctor"])
-    assert "not so: the libraries that draw the report are installed" in doctor.stdout
+    assert "not so: the libraries of the report are installed" in doctor.stdout
     assert 'pip install "pesatlas[report]"' in doctor.stdout

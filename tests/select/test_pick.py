@@ -230,7 +230,7 @@ def test_clusters_of_other_snapshots_are_refused(example, write_clusters, tmp_pa
     shards, _ = write_clusters(rows[::-1], clusters)
     _, path = write_clusters(rows, clusters, cuts=(8,))
     path = path[:1]
-    with pytest.raises(UserError, match="is not of these snapshots"):
+    with pytest.raises(UserError, match="does not belong to these snapshots"):
         pick(Select(), shards, path, tmp_path)
 
 

@@ -82,7 +82,9 @@ def test_damage_inside_a_ledger_is_taken_out_of_it_and_told(tmp_path, caplog):
     (folder / "a.ledger").write_bytes(content)
     assert [n for n in NAMES if n not in holds(folder)] == ["key7", "key9"]
     said = repair(folder)
-    assert "398 sound records in 1 ledgers; 0 that had been cut off went back; 1 are damaged for good" in said
+    assert (
+        "398 intact records in 1 ledgers; 0 that had been cut off went back; 1 are damaged for good" in said
+    )
     assert "the record of key7 is damaged" in said
     caplog.clear()
     assert [n for n in NAMES if n not in holds(folder)] == ["key7", "key9"]
@@ -110,7 +112,7 @@ def test_a_file_of_another_program_is_left_as_it_is(cut):
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
-    assert "is no folder of a store" in repair(tmp_path / "nothing", expect=1)
+    assert "is not the folder of a store" in repair(tmp_path / "nothing", expect=1)
 
 
 STOPPED = """

@@ -154,7 +154,7 @@ def test_a_store_of_somebody_else_is_only_read(place, monkeypatch):
             assert store.get("none") is None
         store.refresh()
         assert store.get("both") == b"own"
-        with pytest.raises(UserError, match=r"campaign\.read_stores: .*nowhere is no folder"):
+        with pytest.raises(UserError, match=r"campaign\.read_stores: .*nowhere is not a folder"):
             stores_at(str(own), [str(place / "nowhere")], "labels")
     assert {path: path.stat().st_mtime_ns for path in theirs.rglob("*")} == before
 

@@ -103,13 +103,13 @@ def test_without_unit_cells_a_crystal_still_has_a_cell():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"temperatures_K": [-5]}, "-5 K is no temperature to explore; temperatures are in kelvin, above 0"),
-        ({"temperatures_K": [0]}, "0 K is no temperature to explore"),
-        ({"temperatures_K": [float("nan")]}, "nan K is no temperature to explore"),
+        ({"temperatures_K": [-5]}, "-5 K is not a valid temperature; temperatures are in kelvin, above 0"),
+        ({"temperatures_K": [0]}, "0 K is not a valid temperature"),
+        ({"temperatures_K": [float("nan")]}, "nan K is not a valid temperature"),
         ({"temperatures_K": []}, "at least 1 item"),
         (
             {"pressures_GPa": [101325]},
-            r"101325 GPa is no pressure to explore; pressures are in GPa \(1 atm is 0.000101325\)",
+            r"101325 GPa is not a valid pressure; pressures are in GPa \(1 atm is 0.000101325\)",
         ),
         ({"temperatures_K": [300, 300.00001]}, "the condition 300K-0.000101325GPa comes up twice"),
         ({"unit_cell": False, "supercell": None}, "leaves nothing to explore"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pesatlas import testing
+from pesatlas.campaign.layout import below
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.sources.previous_round import Options, check, farthest_first, load
@@ -37,7 +38,7 @@ def test_frames_that_were_not_picked_come_farthest_first(finished):
     results = finished / "results"
     found = list(load(Options(previous=finished, count=3)))
     assert all(isinstance(crystal, Crystal) for crystal in found)
-    picked = set(read_table(results / "selection.parquet", "selection")["snapshot_id"].to_pylist())
+    picked = set(read_table(below(results, "selection"), "selection")["snapshot_id"].to_pylist())
     frames = {
         row["snapshot_id"]: row
         for path in sorted((results / "snapshots").glob("?????.parquet"))

@@ -113,7 +113,7 @@ def test_wrong_missing_torn_and_newer_files_are_refused_with_a_remedy(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         read_table(path, "failures")
     write_table(path, "failures", [FAILURE], "abc")
-    with pytest.raises(UserError, match="holds the table 'failures', not 'labels'"):
+    with pytest.raises(UserError, match="contains the table 'failures', not 'labels'"):
         read_table(path, "labels")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match=r"truncated or changed.*run again"):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from labelled_campaign import write_results
+from pesatlas.campaign.layout import below
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
 from pesatlas.train.arms import read_arms
@@ -54,7 +55,7 @@ def trained(tmp_path_factory):
     """One potential of a comparison, at half the cost."""
     folder = tmp_path_factory.mktemp("arms")
     results = write_results(folder / "results")
-    rows = read_table(results / "dataset/pbe/part-00000.parquet", "dataset").to_pylist()
+    rows = read_table(below(results, "dataset", level="pbe"), "dataset").to_pylist()
     learned = [row["snapshot_id"] for row in rows if row["split"] != "test"]
     arms = results / "arms.parquet"
     write_arms(arms, {"matpes": learned[:40], "cover": learned[10:50]})

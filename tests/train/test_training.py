@@ -17,6 +17,7 @@ from ase.build import bulk
 from matgl.ext.ase import PESCalculator
 
 from labelled_campaign import dataset_rows, frames, pair_labels, write_dataset, write_results
+from pesatlas.campaign.layout import below, path_of
 from pesatlas.errors import UserError
 from pesatlas.potentials.kinds import matgl as kind
 from pesatlas.potentials.weights import directory_sha256, load_matgl
@@ -156,7 +157,7 @@ def test_fine_tuning_keeps_elements_scaling_and_references_and_tells_what_was_fo
     squeezed = [rattled(bulk("NaCl", "rocksalt", 4.9), k) for k in range(40)]
     splits = ["valid" if k >= 32 else "train" for k in range(40)]
     write_results(tmp_path / "results")
-    part = tmp_path / "results/dataset/pbe/part-00000.parquet"
+    part = tmp_path / path_of("dataset", level="pbe")
     write_dataset(part, dataset_rows(squeezed, ["NaCl"] * 40, splits))
     kept = folder / "results/dataset/pbe"
     potential = train(
@@ -192,7 +193,7 @@ def test_a_base_or_a_retention_set_of_another_level_are_refused(finished, tmp_pa
     crystals, names = frames(4)
     other = tmp_path / "r2scan.parquet"
     write_dataset(other, dataset_rows(crystals, names, ["train"] * 4, "r2scan"))
-    with pytest.raises(UserError, match=r"train.retention_set: .* holds labels of level r2scan"):
+    with pytest.raises(UserError, match=r"train.retention_set: .* contains labels of level r2scan"):
         train(tmp_path, base={"path": str(card.parent)}, retention_set=str(other))
     assert not (results / "potentials").exists()
 
@@ -209,7 +210,7 @@ def test_it_stops_when_validation_has_not_improved_for_long_enough(tmp_path):
 
 def test_weights_that_are_not_finite_are_told_at_once(tmp_path):
     results = write_results(tmp_path / "results")
-    part = results / "dataset/pbe/part-00000.parquet"
+    part = below(results, "dataset", level="pbe")
     rows = read_table(part, "dataset").to_pylist()
     rows[0]["positions_A"][3:6] = rows[0]["positions_A"][:3]  # the derivative of a distance of zero
     write_dataset(part, rows)

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.campaign.load import read_campaign
 from pesatlas.dataset.verify import verify
 from pesatlas.monitor.status import read_status
@@ -119,10 +120,10 @@ def test_a_finished_campaign_that_asks_for_training_trains_and_shows_it(tiny, tm
     twin.change({"train": {"architecture": small, "epochs": 2, "seeds": [7]}})
     assert jobs(twin.run("-n")) == {"train_potential": 1, "build_report": 1}
     twin.run()
-    card = json.loads((twin.path / "results/potentials/pbe-7/card.json").read_text())
+    card = json.loads((twin.path / path_of("potential_card", level="pbe", seed=7)).read_text())
     assert (card["level"], card["elements"], card["training"]["epochs"]) == ("pbe", ["Si"], 2)
-    assert "What can be trained on it?" in (twin.path / "results/report.html").read_text()
-    assert (twin.path / "results/figures/learning.png").stat().st_size > 1000
+    assert "What can be trained on it?" in (twin.path / path_of("report")).read_text()
+    assert (twin.path / path_of("figure", figure="learning")).stat().st_size > 1000
     assert "epoch 1: loss" in twin.log("train_potential/pbe-7.log")
     stages = read_status(twin.path, read_campaign(twin.path / "config.yaml"), "").stages
     assert [(stage.total, stage.done) for stage in stages if stage.name == "train"] == [(1, 1)]
@@ -180,7 +181,7 @@ def test_a_changed_selection_takes_labels_from_the_store(tiny, tmp_path):
     assert {row["snapshot_id"] for row in twin.dataset("pbe")} < {
         row["snapshot_id"] for row in tiny.dataset("pbe")
     }
-    assert json.loads((twin.path / "results/manifest.json").read_text())["label_batches"] == 1
+    assert json.loads((twin.path / path_of("manifest")).read_text())["label_batches"] == 1
     assert "0 calculations" in twin.log("label_batch/00000.log")
 
 

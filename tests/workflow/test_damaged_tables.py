@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pesatlas.campaign.layout import below, path_of
 from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.missing import missing_files
 from pesatlas.tables import write_table
@@ -122,14 +123,14 @@ def test_the_advice_of_verify_followed_gives_the_same_campaign(tiny, tmp_path):
     planned = jobs(folder.run("-n"))
     assert {"prepare_structures", "label_batch", "fit_pca"} <= planned.keys()
     output = folder.run()
-    assert "are not there are made again" in output
+    assert "Missing files are made again" in output
     assert_whole(folder, tiny)
     assert "Nothing to be done" in folder.run()
 
 
 def test_one_deleted_table_of_labels_is_made_again_and_what_follows_from_it(tiny, tmp_path):
     folder = copy_of(tiny, tmp_path / "campaign")
-    path = folder.path / "results/labels/00000.parquet"
+    path = folder.path / path_of("labels", batch=0)
     path.unlink()
     planned = jobs(folder.run("-n"))
     assert planned["label_batch"] == 1
@@ -152,11 +153,11 @@ def test_a_run_of_one_file_makes_no_other_that_is_missing(tiny, tmp_path):
     assert jobs(folder.run("-n", "-R", "fit_pca"))["label_batch"] == 2
     said = folder.run("results/labels/00000.parquet")
     assert re.findall(r"Rule: (\w+)", said) == ["label_batch"]
-    told = "Files that had been made and are not there are made again (1): results/labels/00000.parquet"
+    told = "Missing files are made again (1): results/labels/00000.parquet"
     assert told in " ".join(said.split())
     assert (first.exists(), second.exists(), parity.exists()) == (True, False, False)
     # snapshots are needed for the selection, the report is not
-    (results / "snapshots/00000.parquet").unlink()
+    below(results, "snapshots", batch=0).unlink()
     planned = jobs(folder.run("-n", "results/selection.parquet"))
     assert planned["run_md"] == planned["pick_snapshots"] == 1
     assert not planned.keys() & {"label_batch", "evaluate_potential", "collect_dataset"}
@@ -180,7 +181,7 @@ def test_what_is_missing_is_made_again_as_far_as_until_goes_and_once(tiny, tmp_p
     # without structures it is not known any more what snapshots there are: a run in two parts
     structures.unlink()
     said = " ".join(folder.run("-n", "--until", "run_md").split())
-    assert "Jobs of run_md are known once the structures are prepared." in said
+    assert "Jobs of run_md are known only after the structures are prepared." in said
     assert "prepare_structures 1" in said
     assert not structures.exists()
     said = folder.run("--until", "run_md")
@@ -199,7 +200,7 @@ def test_a_rotten_table_stops_the_job_that_reads_it_and_its_advice_works(tiny, t
     """The rules of the dataset are changed, so that labels are read again."""
     folder = copy_of(tiny, tmp_path / "campaign")
     folder.change({"dataset.split.valid": 0.2})
-    flip(folder.path / "results/labels/00001.parquet")
+    flip(folder.path / path_of("labels", batch=1))
     output = folder.run(expect=1)
     (name,) = set(re.findall(r"(\S+): its content differs .* Delete it and run again", output))
     assert name == "results/labels/00001.parquet"
@@ -223,5 +224,5 @@ def test_a_cache_that_was_deleted_before_it_was_read_is_fetched_again(tmp_path):
     (tmp_path / cache).unlink()
     assert missing_files(tmp_path, campaign) == [Path("work/fetched/structures.txt")]
     # once structures are there, nobody needs the cache
-    write_table(tmp_path / "results/structures.parquet", "structures", [], "test", {"batches": 0})
+    write_table(tmp_path / path_of("structures"), "structures", [], "test", {"batches": 0})
     assert missing_files(tmp_path, campaign) == []

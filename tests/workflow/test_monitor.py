@@ -100,4 +100,4 @@ def test_a_campaign_is_watched_from_its_start_through_a_kill_to_its_orphans(make
         time.sleep(0.5)
     assert raw["controller"]["alive"] is False
     assert [job["rule"] for job in raw["jobs"] if job["fate"] == "killed"]
-    assert "was killed; the same command carries on" in pesatlas(folder, "status")
+    assert "was killed; the same command continues" in pesatlas(folder, "status")

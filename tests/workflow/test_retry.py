@@ -5,6 +5,7 @@ import sys
 
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.dataset.verify import verify
 
 
@@ -20,10 +21,10 @@ def test_labels_that_ran_out_of_time_are_tried_again_with_more(make_folder, tiny
     folder.run("--until", "label_batch", "label_atoms")
     assert "label: 8 timeout" in pesatlas(folder, "status")
     folder.change({"label.timeout_min": 60})
-    assert "10 calculations that are made again" in pesatlas(folder, "retry", "--reason", "timeout")
+    assert "10 calculations will be repeated" in pesatlas(folder, "retry", "--reason", "timeout")
     folder.run()
     assert verify(folder.path / "results") == []
     for level in ("pbe", "r2scan"):
         assert folder.dataset(level) == tiny.dataset(level)
-    labels = pq.read_table(folder.path / "results/labels/00000.parquet")
+    labels = pq.read_table(folder.path / path_of("labels", batch=0))
     assert len(labels) == 4

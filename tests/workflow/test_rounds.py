@@ -12,11 +12,12 @@ import pytest
 import yaml
 from quick_campaign import explore, label, select
 
+from pesatlas.campaign.layout import Results, below, path_of
 from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.report.advice import advise_round
-from pesatlas.report.build import build_report
 from pesatlas.report.parity import evaluate_potential
 from pesatlas.tables import read_table
+from report_pages import built
 from small_campaign import TINY, SmallCampaign
 from small_potentials import save_tensornet
 
@@ -98,22 +99,22 @@ def test_it_picks_what_is_new_and_the_same_when_made_again(second, first, reques
     plan = pesatlas(second, "run", "-n", "--until", "pick_snapshots")
     assert "calibrate_disagreement" in plan
     pesatlas(second, "run", "--until", "pick_snapshots")
-    rows = read_table(second / "results/selection.parquet", "selection").to_pylist()
+    rows = read_table(second / path_of("selection"), "selection").to_pylist()
     assert len(rows) == 6
     assert {row["policy"] for row in rows} == {"disagree"}
     assert all("expected force error" in row["reason"] for row in rows)
     # of the pool, the two crystals as given are labelled already
-    known = read_table(first / "results/dataset/mlip/part-00000.parquet", "dataset").to_pylist()
+    known = read_table(first / path_of("dataset", level="mlip"), "dataset").to_pylist()
     there = {(tuple(row["numbers"]), tuple(row["positions_A"])) for row in known}
     assert not there & {(tuple(row["numbers"]), tuple(row["positions_A"])) for row in rows}
     again = request.getfixturevalue("again")
-    assert read_table(again / "results/selection.parquet", "selection").to_pylist() == rows
+    assert read_table(again / path_of("selection"), "selection").to_pylist() == rows
     # the other round is as it was
     assert state(first / "results") == before
 
 
 def test_a_round_before_that_changed_or_is_another_is_refused(second, first):
-    manifest = first / "results/manifest.json"
+    manifest = first / path_of("manifest")
     kept = manifest.read_text()
     manifest.write_text(kept + "\n")
     try:
@@ -125,7 +126,7 @@ def test_a_round_before_that_changed_or_is_another_is_refused(second, first):
     raw["round"]["number"] = 3
     (second / "other.yaml").write_text(yaml.safe_dump(raw))
     said = pesatlas(second, "config", "check", "other.yaml", expect=1)
-    assert "is round 1, so what goes on from it is round 2, not 3" in " ".join(said.split())
+    assert "is round 1, so the next round is 2, not 3" in " ".join(said.split())
 
 
 def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, again, tmp_path, monkeypatch):
@@ -134,9 +135,10 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     monkeypatch.chdir(folder)
     campaign = read_campaign(second / "config.yaml")
     results = label(campaign, folder)
-    asked = [results / "select/disagreement/00000.parquet"]
-    advise_round(campaign.round, results, asked, results / "advice.json")
-    found = json.loads((results / "advice.json").read_text())
+    files = Results(results, campaign.label_batches, tuple(campaign.label.levels)).files
+    asked = files["disagreement"]
+    advise_round(campaign.round, files, below(results, "advice"))
+    found = json.loads(below(results, "advice").read_text())
     assert found["verdict"] == "go on"
     assert found["gain_eV_per_A"] == pytest.approx(
         found["expected_error_eV_per_A"] * found["share_per_1000_labels"]
@@ -144,10 +146,10 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     # by hand: calibrated, over atoms of candidates that were not picked
     factor = next(
         row["factor"]
-        for row in read_table(results / "select/calibration.parquet", "calibration").to_pylist()
+        for row in read_table(below(results, "calibration"), "calibration").to_pylist()
         if (row["quantity"], row["bin"]) == ("forces", 0)
     )
-    picked = read_table(results / "selection.parquet", "selection")["snapshot_id"].to_pylist()
+    picked = read_table(below(results, "selection"), "selection")["snapshot_id"].to_pylist()
     said = read_table(asked[0], "disagreement").to_pylist()
     std = [x for row in said if row["snapshot_id"] not in picked for x in row["force_std_eV_per_A"]]
     by_hand = factor * (sum(x**2 for x in std) / len(std)) ** 0.5
@@ -155,18 +157,18 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
     evaluate_potential(
         campaign.explore,
         campaign.campaign.seed,
-        results / "dataset/mlip/part-00000.parquet",
-        results / "report/parity.parquet",
+        below(results, "dataset", level="mlip"),
+        below(results, "parity"),
     )
-    build_report(results, results / "report.html", results / "figures", advice=results / "advice.json")
-    page = (results / "report.html").read_text()
+    built(results, advice=[below(results, "advice")])
+    page = below(results, "report").read_text()
     assert "Is another round worth it?" in page
-    assert "Does the committee know how wrong it is?" in page
-    assert "Go on. The committee is expected to be wrong by" in page
-    assert (results / "figures/reliability_forces.png").stat().st_size > 5000
+    assert "Does disagreement predict the error?" in page
+    assert "Go on. The expected force error of the committee is" in page
+    assert below(results, "figure", figure="reliability_forces").stat().st_size > 5000
     assert "Round 2: Go on." in " ".join(pesatlas(folder, "summary").split())
     # a threshold that no thousand labels reach
     raw = campaign.model_dump(mode="json")
     raw["round"]["stop_below_eV_per_A"] = 100.0
-    advise_round(load_campaign(raw).round, results, asked, results / "advice.json")
+    advise_round(load_campaign(raw).round, files, below(results, "advice"))
     assert "Round 2: Stop." in " ".join(pesatlas(folder, "summary").split())

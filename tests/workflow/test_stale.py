@@ -12,6 +12,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 
+from pesatlas.campaign.layout import below
 from pesatlas.tables import read_entry
 from small_campaign import TINY, SmallCampaign, copy_of, jobs
 
@@ -107,12 +108,12 @@ def test_a_release_of_a_campaign_that_was_killed_before_its_card_is_refused(copi
     said = pesatlas(copied, "verify", expect=1)
     for name in ("card.json", "card.md", "CITATION.cff", "ro-crate-metadata.json", "report.html"):
         assert (
-            f"results/{name}: tells of another state of the dataset than manifest.json. `pesatlas run` "
+            f"results/{name}: describes another state of the dataset than manifest.json. `pesatlas run` "
             "makes it again." in said
         )
-    assert "results/exports/matpes/export.json: tells of another state of the dataset" in said
+    assert "results/exports/matpes/export.json: describes another state of the dataset" in said
     said = pesatlas(copied, "release", "2026.1", expect=1)
-    assert "tells of another state of the dataset" in said
+    assert "describes another state of the dataset" in said
     assert not (copied.path / "releases" / "2026.1").exists()
     # Snakemake knows nothing, and a copy has new times
     shutil.rmtree(copied.path / ".snakemake")
@@ -144,16 +145,13 @@ def test_a_new_name_card_and_fewer_formats_are_shown_everywhere_and_old_exports_
     (old / "notes.txt").write_text("a person's")
     said = " ".join(folder.run().split())
     assert "campaign.name was demo, is renamed" in said
-    assert (
-        "results/exports/matpes is not asked for any more (dataset.exports.formats): removed. These stay"
-        in said
-    )
+    assert "results/exports/matpes is no longer in dataset.exports.formats: removed. These stay" in said
     assert [path.name for path in old.iterdir()] == ["notes.txt"]
-    assert json.loads((results / "manifest.json").read_text())["campaign"] == "renamed"
-    card = json.loads((results / "card.json").read_text())
+    assert json.loads(below(results, "manifest").read_text())["campaign"] == "renamed"
+    card = json.loads(below(results, "card").read_text())
     assert (card["campaign"], card["title"]) == ("renamed", "Silicon, slowly")
-    assert "Silicon, slowly" in (results / "CITATION.cff").read_text()
-    assert "<h1>renamed</h1>" in (results / "report.html").read_text()
+    assert "Silicon, slowly" in below(results, "citation").read_text()
+    assert "<h1>renamed</h1>" in below(results, "report").read_text()
     assert "renamed" in (results / "exports/extxyz/README.md").read_text()
     # to the last bit, so that nothing is trained or calculated again
     assert {path: path.read_bytes() for path in results.rglob("*.parquet")} == tables
@@ -164,7 +162,7 @@ def test_a_new_name_card_and_fewer_formats_are_shown_everywhere_and_old_exports_
     pesatlas(folder, "export", "mace")
     folder.change({"campaign.name": "again"})
     folder.run()
-    assert (results / "exports/mace/export.json").is_file()
+    assert below(results, "export", format="mace").is_file()
 
 
 def test_a_source_that_changed_after_a_copy_is_named_and_read_again(tmp_path):
@@ -184,6 +182,6 @@ def test_a_source_that_changed_after_a_copy_is_named_and_read_again(tmp_path):
     write(copied.path / "crystals" / "b.cif", bulk("Ge"))
     assert stale(copied) == {"structures": 1}
     said = pesatlas(copied, "run", "results/structures.parquet")
-    assert "a file of structures.sources is another than it was made of" in said
+    assert "a file of structures.sources differs from the one that it was made from" in said
     assert read_entry(copied.path / "results" / "structures.parquet").counts["sources_read"] == 2
     assert stale(copied) == {}

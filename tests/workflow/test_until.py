@@ -71,7 +71,7 @@ def test_once_structures_are_prepared_a_dry_run_shows_the_jobs_of_these_rules(ex
 @pytest.mark.parametrize("rule", sorted(BEHIND_IT - {"measure_disagreement"}))
 def test_a_dry_run_in_a_new_folder_shows_what_comes_first_and_says_so(new, rule):
     said = " ".join(new.pesatlas("-n", "--until", rule).split())
-    assert f"Jobs of {rule} are known once the structures are prepared." in said
+    assert f"Jobs of {rule} are known only after the structures are prepared." in said
     assert "prepare_structures 1" in said
     assert not new.files()
 

@@ -63,6 +63,8 @@ rule advise_round:
         quality=path_of("quality"),
         calibration=path_of("calibration"),
         disagreement=select_groups(path_of("disagreement")),
+        atoms=path_of("atoms"),
+        labels=expand(path_of("labels"), batch=label_batches()),
     output:
         advice=path_of("advice"),
     log:

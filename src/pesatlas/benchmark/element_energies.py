@@ -37,9 +37,9 @@ def elements_file(data: Path) -> Path:
         if path.is_file():
             return path
     raise UserError(
-        f"no {FILE}, whose crystals formation energies are counted from, in {data}. Install what benchmarks "
-        "need with `pip install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a "
-        "`structure` (or a list) for each element."
+        f"no {FILE} with the reference crystals of formation energies in {data}. Install it with `pip "
+        "install 'pesatlas[benchmark]'`, or put a file of that name there: JSON with a `structure` (or a "
+        "list) for each element."
     )
 
 

@@ -43,7 +43,7 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
     path = sources.dataset
     if path is None:
         raise UserError(
-            "this property is measured on held-out frames of a campaign's dataset, and there is none: give "
+            "this property needs held-out frames of a campaign's dataset, and none was given. Pass "
             f"--dataset {path_of('dataset', level='LEVEL')}, or leave the property out."
         )
     check_metadata(path, "dataset")
@@ -51,7 +51,7 @@ def held_out(sources: Sources, frames: int | None, split: str = "test") -> list[
     names = table.filter(pc.equal(table["split"], split))["snapshot_id"].to_pylist()
     if not names:
         # a small campaign may have no crystal to spare: that is no reason to stop it
-        log.warning("%s: nothing in its split '%s', so nothing is measured on held-out frames", path, split)
+        log.warning("%s: its split '%s' is empty, so nothing is measured on held-out frames", path, split)
         return []
     chosen = sorted(names, key=lambda name: sha256(f"{sources.seed}:{name}".encode()).digest())[:frames]
     wanted = pa.array(chosen, pa.string())

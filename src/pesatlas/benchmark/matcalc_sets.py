@@ -40,7 +40,7 @@ def fetch_data(folder: Path, properties: Iterable[Any]) -> None:
     if changed:
         raise UserError(
             f"{folder / changed[0]}: changed since it was fetched. Remove it to fetch it again; remove "
-            f"{note} if the change is meant."
+            f"{note} if the change is intended."
         )
     if known != found and folder.is_dir():
         write_text(note, "".join(f"{sha}  {name}\n" for name, sha in found.items()))

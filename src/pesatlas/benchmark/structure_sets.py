@@ -54,7 +54,7 @@ def find_file(folder: Path, names: tuple[str, ...], file: str | None, what: str)
             return folder / name
     there = ", ".join(sorted(path.name for path in folder.glob("*.json*"))) if folder.is_dir() else ""
     raise UserError(
-        f"{folder}: no {' or '.join((file,) if file else names)}, which {what} is measured on. "
+        f"{folder}: no {' or '.join((file,) if file else names)}, which {what} needs. "
         f"{f'There is {there}' if there else 'There are no .json or .json.gz files there'}. Put the file "
         f"there ({_HUB}), name another with the option `file` of that property, or leave the property out."
     )
@@ -76,7 +76,7 @@ def read_entries(path: Path, needed: tuple[str, ...]) -> list[dict[str, Any]]:
         raise UserError(f"{path} cannot be read as JSON ({error}). Fetch it again.") from None
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         raise UserError(
-            f"{path} holds no list of entries but {type(entries).__name__}. Files of matcalc's benchmarks "
+            f"{path} is not a list of entries but {type(entries).__name__}. Files of matcalc's benchmarks "
             "are lists with one entry for each structure."
         )
     for i, entry in enumerate(entries):

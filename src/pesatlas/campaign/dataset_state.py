@@ -53,7 +53,7 @@ def other_states(results: Path, manifest: Mapping[str, Any]) -> list[str]:
     state = manifest.get("state")
     formats = manifest["configuration"]["dataset"].get("exports", {}).get("formats", [])
     return [
-        f"{results / name}: tells of another state of the dataset than {within('manifest')}. "
+        f"{results / name}: describes another state of the dataset than {within('manifest')}. "
         "`pesatlas run` makes it again."
         for name in (files_that_show(formats) if state else ())
         if (results / name).is_file() and state_shown(results / name) != state

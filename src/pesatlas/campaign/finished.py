@@ -30,8 +30,8 @@ def read_campaign_manifest(results: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(manifest, dict) or not manifest.keys() >= _IN_EVERY_MANIFEST:
         raise UserError(
-            f"{path} is no manifest of a campaign: it has no {', '.join(sorted(_IN_EVERY_MANIFEST))}. Name "
-            "a folder of results or a release."
+            f"{path} is not the manifest of a campaign: it lacks {', '.join(sorted(_IN_EVERY_MANIFEST))}. "
+            "Name a folder of results or a release."
         )
     return manifest
 
@@ -46,7 +46,7 @@ def _no_campaign(results: Path) -> str:
     elif below(results, "structures").is_file():
         return (
             f"{below(results, 'manifest')} is not there: this campaign has not finished. `pesatlas status` "
-            "tells how far it is, `pesatlas run` carries on."
+            "shows its progress, `pesatlas run` continues."
         )
     else:
         near = f"{results} has no {within('manifest')}"

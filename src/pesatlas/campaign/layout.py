@@ -5,7 +5,7 @@ of ``PATHS``.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -278,6 +278,14 @@ def is_file_of(file: str, *names: str, **wildcards: str) -> bool:
     return found is not None and found.name in names and wildcards.items() <= found.wildcards.items()
 
 
+def named(files: Mapping[str, str | Iterable[str]]) -> dict[str, list[Path]]:
+    """Return the inputs or outputs of a rule as lists by their names, also those that are one path."""
+    return {
+        name: [Path(each) for each in ([paths] if isinstance(paths, str) else paths)]
+        for name, paths in files.items()
+    }
+
+
 def numbered(results: Path, name: str) -> list[Path]:
     """Return the files of batches or groups with a number that are there, in their order."""
     return sorted(results.glob(re.sub(r"{(batch|group)}", "[0-9]" * 5, within(name))))
@@ -332,44 +340,24 @@ class Results:
         return [self.path(name, level=level) for level in self.levels]
 
     @property
-    def failures(self) -> list[Path]:
-        """Every table of failures but that of the dataset itself."""
-        return [
-            self.path("structure_failures"),
-            self.path("atom_failures"),
-            *self.of_batches("explore_failures"),
-            *self.of_label_batches("label_failures"),
-        ]
-
-    def tables_before_dataset(self) -> list[Path]:
-        """Return every table that the dataset is made of, in the order in which data flow."""
-        return [
-            self.path("structures"),
-            *self.of_batches("snapshots"),
-            *self.of_batches("features"),
-            *self.of_groups("clusters"),
-            *self.of_groups("candidates"),
-            *self.of_committee(),
-            self.path("selection"),
-            self.path("quality"),
-            self.path("atoms"),
-            *self.of_label_batches("labels"),
-        ]
-
-    def tables(self) -> list[Path]:
-        """Return every table, in the order in which data flow."""
-        return [
-            *self.tables_before_dataset(),
-            *self.of_levels("dataset"),
-            *self.of_levels("quarantine"),
-            *self.failures,
-            self.path("dataset_failures"),
-        ]
-
-    def of_committee(self) -> list[Path]:
-        """Return what a committee predicted, if the campaign is a round after the first."""
-        calibration = self.path("calibration")
-        return [calibration, *self.of_groups("disagreement")] if calibration.is_file() else []
+    def files(self) -> dict[str, list[Path]]:
+        """Every file that the dataset is made of or becomes, by name, in the order in which data flow."""
+        # what a committee predicted, if the campaign is a round after the first
+        after_the_first = self.path("calibration").is_file()
+        return {
+            "structures": [self.path("structures")],
+            **{name: self.of_batches(name) for name in ("snapshots", "features")},
+            **{name: self.of_groups(name) for name in ("clusters", "candidates")},
+            "calibration": [self.path("calibration")] if after_the_first else [],
+            "disagreement": self.of_groups("disagreement") if after_the_first else [],
+            **{name: [self.path(name)] for name in ("selection", "quality", "atoms")},
+            "labels": self.of_label_batches("labels"),
+            **{name: self.of_levels(name) for name in ("dataset", "quarantine")},
+            **{name: [self.path(name)] for name in ("structure_failures", "atom_failures")},
+            "explore_failures": self.of_batches("explore_failures"),
+            "label_failures": self.of_label_batches("label_failures"),
+            **{name: [self.path(name)] for name in ("dataset_failures", "manifest")},
+        }
 
 
 def _fill(template: str, wildcards: Mapping[str, str | int]) -> str:

@@ -41,7 +41,7 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
         raise UserError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(
-            f"{path} holds no configuration: expected sections such as 'structures:' and 'explore:'."
+            f"{path} contains no configuration: expected sections such as 'structures:' and 'explore:'."
         )
     for section, name, former in _former_names(raw):
         log.warning(
@@ -128,10 +128,10 @@ def _check_round(campaign: Campaign) -> list[str]:
         policy: Any = campaign.select.policy
         if policy.kind != "disagree":
             return []
-        wrong = "only a round after the first has a committee that could disagree"
+        wrong = "only rounds after the first have a committee"
         return [
             (
-                f"  - select.policy (disagree): {wrong}. Take cover, or add a section `round`, as `pesatlas "
+                f"  - select.policy (disagree): {wrong}. Use cover, or add a section `round`, as `pesatlas "
                 "config new --previous` does."
             )
         ]

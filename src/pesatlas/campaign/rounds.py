@@ -75,15 +75,15 @@ def _read(previous: Path, number: int, sha256: str | None) -> tuple[Path, dict[s
     there = (manifest["configuration"].get("round") or {"number": 1})["number"]
     if there != number - 1:
         raise UserError(
-            f"round.previous: {previous} is round {there}, so what goes on from it is round {there + 1}, not "
-            f"{number}. Correct round.number or round.previous."
+            f"round.previous: {previous} is round {there}, so the next round is {there + 1}, not {number}. "
+            "Correct round.number or round.previous."
         )
     found = sha256_of(below(results, "manifest"))
     if sha256 not in {None, found}:
         raise UserError(
-            f"round.previous: {below(results, 'manifest')} has changed since round {number} was written: its "
-            f"sha256 is {found[:12]}..., not {str(sha256)[:12]}.... To go on from what is there now, put the "
-            "new sum into round.manifest_sha256 (or null); the selection and all that follows is then made "
-            "again."
+            f"round.previous: {below(results, 'manifest')} has changed since round {number} was written: "
+            f"its sha256 is {found[:12]}..., not {str(sha256)[:12]}.... To continue from its present state, "
+            "set round.manifest_sha256 to the new checksum (or null); the selection and all that depends on "
+            "it are then made again."
         )
     return results, manifest

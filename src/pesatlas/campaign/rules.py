@@ -58,7 +58,7 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
     quick: set[str] = set()
     labels = campaign.most_labels * len(campaign.label.levels)
     known = not references(campaign)
-    if known and _has_few_sources(campaign):
+    if known and has_few_sources(campaign):
         quick |= {"prepare_structures"}
     if labels <= _LABELS:
         quick |= {"write_card", "export_dataset"}
@@ -76,7 +76,7 @@ def quick_rules(campaign: Campaign, counts: Mapping[str, int]) -> set[str]:
     return quick
 
 
-def _has_few_sources(campaign: Campaign) -> bool:
+def has_few_sources(campaign: Campaign) -> bool:
     """Return whether the sources of crystals are small; the size of a database is unknown."""
     size = 0
     for options in campaign.structures.sources:

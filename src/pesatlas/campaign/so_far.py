@@ -46,7 +46,7 @@ def read_manifest_so_far(results: Path) -> dict[str, Any]:
     levels = tuple(name.removeprefix("labelled_") for name in counted if name.startswith("labelled_"))
     layout = Results(results, batches, levels)
     there, missing = [], Counter[str]()
-    for path in layout.tables():
+    for path in (path for name, paths in layout.files.items() if name != "manifest" for path in paths):
         if _is_there(path):
             there.append(path)
         else:

@@ -91,8 +91,8 @@ def remove_old_exports(again: Again, folder: Path, campaign: Campaign | None, co
             continue
         left = remove_export(where)
         console.print(
-            f"{RESULTS}/{folder_of('export')}/{kind} is not asked for any more (dataset.exports.formats): "
-            "removed." + (f" These stay, for no export made them: {_names(left)}" if left else ""),
+            f"{RESULTS}/{folder_of('export')}/{kind} is no longer in dataset.exports.formats: removed."
+            + (f" These stay, because no export made them: {_names(left)}" if left else ""),
             markup=False,
         )
 
@@ -102,15 +102,13 @@ def explain_again(again: Again, options: Sequence[str], console: Console) -> Non
     far = " as far as --until goes" if until_of(options) else ""
     if again.lost:
         console.print(
-            f"Files that had been made and are not there are made again{far} ({len(again.lost)}): "
-            f"{_names(again.lost)}",
+            f"Missing files are made again{far} ({len(again.lost)}): {_names(again.lost)}",
             markup=False,
         )
     for why, paths in _by_reason(again.stale).items():
         said = "; ".join(why[:_NAMED]) + (f" and {len(why) - _NAMED} more" if len(why) > _NAMED else "")
         console.print(
-            f"Files that are not what would be made today are made again{far} ({len(paths)}): "
-            f"{_names(paths)}\n  {said}",
+            f"Stale files are made again{far} ({len(paths)}): {_names(paths)}\n  {said}",
             markup=False,
         )
 
@@ -126,7 +124,7 @@ def stale_problems(results: Path) -> list[str]:
     campaign = campaign_of_run(folder, [])
     stale = {} if campaign is None else stale_files(folder, campaign)
     return [
-        f"{_names(paths)}: not what config.yaml makes today: {'; '.join(why)}. `pesatlas run` makes it again."
+        f"{_names(paths)}: stale compared with config.yaml: {'; '.join(why)}. `pesatlas run` makes it again."
         for why, paths in _by_reason(stale).items()
     ]
 

@@ -52,20 +52,20 @@ def submit(folder: Path, profile: Path, arguments: list[str], console: Console) 
     """
     if shutil.which("sbatch") is None:
         raise UserError(
-            f"--profile {profile} submits an allocation to Slurm, and there is no sbatch here. Start on a "
-            "login node of the cluster, or take another profile, e.g. --profile profiles/local."
+            f"--profile {profile} submits an allocation to Slurm, but there is no sbatch here. Run on a "
+            "login node of the cluster, or use another profile, e.g. --profile profiles/local."
         )
     there = [job for job in read_queue(job_prefix(folder)).jobs if job.rule == ALLOCATION]
     if there:
         raise UserError(
-            f"an allocation of this campaign is there already: Slurm job {there[0].job}, "
-            f"{there[0].state.lower()}. `pesatlas status` shows how far it is; `scancel {there[0].job}` ends "
-            "it, and what was finished is kept."
+            f"this campaign has an allocation already: Slurm job {there[0].job}, {there[0].state.lower()}. "
+            f"`pesatlas status` shows its progress; `scancel {there[0].job}` ends it and keeps finished "
+            "work."
         )
     number = _sbatch(folder, profile, arguments, 0, [])
     console.print(
-        f"Submitted: Slurm job {number}. The campaign runs in it to its end, or as far as its time goes; "
-        "then a further one carries on by itself. `pesatlas status` shows how far it is; its output: "
+        f"Submitted: Slurm job {number}. The campaign runs in it until it is finished or the time is up; a "
+        "further allocation then continues it. `pesatlas status` shows its progress; its output: "
         f"logs/slurm/allocation-{number}.log."
     )
     return 0
@@ -93,8 +93,8 @@ def _sbatch(folder: Path, profile: Path, arguments: list[str], fruitless: int, o
     )
     if done.returncode:
         raise UserError(
-            f"Slurm does not take {profile / 'job.sh'}: {done.stderr.strip()}. Mend its lines #SBATCH; the "
-            "same command submits it."
+            f"Slurm does not accept {profile / 'job.sh'}: {done.stderr.strip()}. Correct its #SBATCH lines, "
+            "then run the same command again."
         )
     return done.stdout.strip().partition(";")[0]
 
@@ -173,7 +173,7 @@ def _submit_further(
     if count >= MOST_FRUITLESS:
         console.print(
             f"{count} allocations in a row finished nothing: no further one is submitted. See logs/ for the "
-            "reason; the same command goes on."
+            "reason; the same command continues."
         )
         return ""
     after_this = f"--dependency=afterany:{os.environ['SLURM_JOB_ID']}"
@@ -181,11 +181,11 @@ def _submit_further(
         found = _sbatch(folder, profile, arguments, count, [after_this])
     except UserError as error:
         console.print(
-            f"No further allocation could be submitted from here; the same command goes on. {error}",
+            f"No further allocation could be submitted from here; the same command continues. {error}",
             markup=False,
         )
         return ""
-    console.print(f"A further allocation carries on: Slurm job {found}.")
+    console.print(f"A further allocation continues: Slurm job {found}.")
     return found
 
 

@@ -94,7 +94,7 @@ def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPoten
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"--potential {text}: not valid YAML or JSON ({error}).") from None
         if not isinstance(options, dict) or "kind" not in options:
-            raise UserError(f"--potential {text}: give options as in explore.potential, `kind` among them.")
+            raise UserError(f"--potential {text}: give options as in explore.potential, including `kind`.")
         kind, name = str(options["kind"]), path.stem
     else:
         kind, _, rest = text.partition(":")
@@ -104,7 +104,8 @@ def read_potential(text: str, corrected: bool | None = None) -> BenchmarkedPoten
             key = next((key for key in ("path", "version") if key in fields), None)
             if key is None:
                 raise UserError(
-                    f"--potential {text}: '{kind}' takes nothing after its name; give a YAML file of options."
+                    f"--potential {text}: '{kind}' accepts nothing after its name; pass a YAML file of "
+                    "options."
                 )
             options[key] = rest
         name = f"{kind}-{Path(rest).name}" if rest else kind
@@ -127,8 +128,8 @@ def _named(benchmarked: list[BenchmarkedPotential]) -> list[BenchmarkedPotential
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
         raise UserError(
-            f"--potential: {', '.join(double)} is there twice. Give different files of options, which are "
-            "named after the file."
+            f"--potential: {', '.join(double)} occurs twice. Pass files of options with different names; a "
+            "potential is named after its file."
         )
     return benchmarked
 

@@ -1,5 +1,6 @@
 """Commands that run, monitor and repair a campaign."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,53 @@ from typing import Annotated
 import typer
 
 from pesatlas.cli.app import Config, Folder, command, console
+from pesatlas.config.scaled import BackendName
+
+
+@command("init")
+def init(
+    cells: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CELLS...", help="Files, folders and globs of crystals: CIF, POSCAR, extended XYZ, ..."
+        ),
+    ],
+    *,
+    backend: Annotated[
+        BackendName,
+        typer.Option(
+            help="Code that labels: gpaw (open), vasp (with a licence), mlip (a potential, no DFT)."
+        ),
+    ] = "gpaw",
+    budget: Annotated[
+        float | None, typer.Option(min=0.01, help="Core hours for all labels; default: ten labels a crystal.")
+    ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="GPU hours for the dynamics; default: two hours of one core."),
+    ] = None,
+    domain: Annotated[
+        list[str], typer.Option(help="Explore this domain beside bulk, e.g. strained; repeat it for more.")
+    ] = [],  # noqa: B006 - typer's
+    name: Annotated[str, typer.Option(help="Name of the campaign.")] = "campaign",
+    to: Annotated[Path, typer.Option(help="File to write; it must not be there.")] = Path("config.yaml"),
+) -> None:
+    """Write a config.yaml for your own crystals: reads them, scales a campaign to them, and says why.
+
+    The table shows which crystals are usable, or why not. The file has some 15 lines, each number with its
+    reason; what is not in it has its default. At the end, the plan: jobs, hours and disk of each stage.
+    """
+    from pesatlas.cli.init import init as write  # noqa: PLC0415
+    from pesatlas.cli.plan import show_plan  # noqa: PLC0415
+    from pesatlas.config.scaled import Wishes  # noqa: PLC0415
+    from pesatlas.monitor.plan import Machine  # noqa: PLC0415
+
+    crystals = write(Wishes(cells, name, backend, budget, gpu_hours, domain), to, console)
+    show_plan(to, None, crystals, {}, Machine(1, os.cpu_count() or 1), console)
+    console.print(
+        "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` "
+        "runs them."
+    )
 
 
 @command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -55,8 +55,8 @@ def snakefile_of(folder: Path) -> Path:
             return folder / name
     if not (CHECKOUT / "Snakefile").is_file():
         raise UserError(
-            f"there is no Snakefile here, and none in {CHECKOUT}: this installation of pesatlas is not "
-            "whole. Install it again, or name the Snakefile of a checkout: pesatlas run -s "
+            f"there is no Snakefile here, and none in {CHECKOUT}: this installation of pesatlas is "
+            "incomplete. Install it again, or name the Snakefile of a checkout: pesatlas run -s "
             "CHECKOUT/Snakefile --profile CHECKOUT/profiles/local."
         )
     return CHECKOUT / "Snakefile"

@@ -51,7 +51,7 @@ def write_profile(config: Path, console: Console, *, force: bool) -> None:
         console.print(f"{mark} {what} {escape(choice.value or 'none')}: {escape(reason)}", soft_wrap=True)
     if profile.open:
         console.print(
-            f"Look at the lines marked CHOOSE in {file}, and correct them if others are right.",
+            f"Check the lines marked CHOOSE in {file}, and correct them if needed.",
             soft_wrap=True,
         )
     console.print(f"Then: pesatlas doctor --profile {PROFILE}, and pesatlas cluster --try", soft_wrap=True)
@@ -68,8 +68,8 @@ def cluster_here() -> Cluster:
     cluster = ask_cluster()
     if cluster is None:
         raise UserError(
-            "Slurm does not answer (scontrol). Start on a login node of the cluster, `module load slurm` "
-            "where that is needed."
+            "Slurm does not answer (scontrol). Run on a login node of the cluster, after `module load "
+            "slurm` if that is needed."
         )
     return cluster
 
@@ -88,7 +88,7 @@ def try_profile(config: Path, named: Path, wait_min: float, console: Console) ->
     profile = profile_folder(named)
     if read_profile(profile).get("executor") != "slurm":
         raise UserError(
-            f"{profile} is no profile for Slurm, or there is none. `pesatlas cluster` writes {PROFILE}."
+            f"{profile} is not a profile for Slurm, or does not exist. `pesatlas cluster` writes {PROFILE}."
         )
     cluster = cluster_here()
     requests = requests_of(campaign, config, profile, snakefile_of(Path()))
@@ -112,7 +112,7 @@ def try_profile(config: Path, named: Path, wait_min: float, console: Console) ->
     well = all(trial.ok for trial in trials)
     if well:
         console.print(
-            f"[green]Nothing stands in the way.[/green] pesatlas run --profile {named}", soft_wrap=True
+            f"[green]All requirements are met.[/green] pesatlas run --profile {named}", soft_wrap=True
         )
     return well
 

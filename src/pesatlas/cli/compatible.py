@@ -158,7 +158,8 @@ def _matpes(level: str) -> Wanted:
     """Return MatPES: its input set, and the published energies of the elements if matcalc is there."""
     if level not in FUNCTIONALS:
         raise UserError(
-            f"--level {level}: MatPES has {' and '.join(FUNCTIONALS)}. Name what to compare with by --with."
+            f"--level {level}: MatPES has {' and '.join(FUNCTIONALS)}. Pass the labels to compare with by "
+            "--with."
         )
     wanted = Wanted(f"MatPES ({level})", LevelSettings.matpes(level))
     if records_file(level) is not None:
@@ -215,13 +216,10 @@ def _show(found: Findings, wanted: Wanted, console: Console) -> None:
         (found.differ, "have other settings"),
         (
             found.same,
-            (
-                f"do not tell their settings, and have the energy of the same geometry there ({SAME_MEV:g} "
-                "meV/atom)"
-            ),
+            (f"contain no settings, and have the energy of the same geometry there ({SAME_MEV:g} meV/atom)"),
         ),
-        (found.apart, "do not tell their settings, and have another energy for the same geometry"),
-        (found.alone, "cannot be told: neither settings, nor the same geometry there"),
+        (found.apart, "contain no settings, and have another energy for the same geometry"),
+        (found.alone, "not decided: neither settings, nor the same geometry there"),
         *((count, f"runs without a label: {reason}") for reason, count in found.failed.most_common()),
     )
     for i, (count, text) in enumerate(rows):
@@ -260,7 +258,7 @@ def verdict(found: Findings, name: str) -> str:
     if found.compatible:
         how = [f"{found.agree} by their settings"] if found.agree else []
         how += [f"{found.same} by energies of the same geometry"] if found.same else []
-        rest = f"; {found.alone} could not be told" if found.alone else ""
+        rest = f"; {found.alone} could not be decided" if found.alone else ""
         return f"Compatible with {name}: {' and '.join(how)}{rest}."
     if found.differ or found.apart:
         keys = list(dict.fromkeys(key for _, key in (each for each, _ in found.keys.most_common())))
@@ -269,9 +267,8 @@ def verdict(found: Findings, name: str) -> str:
         return f"Not compatible with {name}: {' and '.join(filter(None, (what, energies)))}."
     if found.labels:
         return (
-            f"Not shown to be compatible with {name}: the labels do not tell their settings, and no geometry "
-            "is in both. Name a set with the same geometries by --with, or the folders of the runs "
-            "themselves."
+            f"Not shown to be compatible with {name}: the labels contain no settings, and no geometry is in "
+            "both. Name a set with the same geometries by --with, or the folders of the runs themselves."
         )
     return f"Not shown to be compatible with {name}: no run has a label."
 

@@ -34,7 +34,7 @@ def verify(results: Results = Path("results")) -> None:
         typer.echo(f"WRONG  {problem}", err=True)
     if problems:
         raise typer.Exit(1)
-    console.print(f"[green]{results} is whole: nothing to object to.[/green]")
+    console.print(f"[green]{results} is whole: no faults found.[/green]")
 
 
 @command("query")

@@ -30,19 +30,19 @@ def run_demo(folder: Path, console: Console) -> int:
         config.write_text(render_yaml(*made, schema=schema_for(folder)), encoding="utf-8")
     elif read_campaign(config, extensions=False) != made[0]:
         raise UserError(
-            f"{config} is not that of the demo: to run it, type `pesatlas run` in {folder}; for the demo, "
-            "name another folder."
+            f"{config} is not the configuration of the demo. To run it, type `pesatlas run` in {folder}; to "
+            "run the demo, name another folder."
         )
     os.chdir(folder)  # the store and everything else that a configuration names is as seen from there
     status = run_campaign(Path(), "profiles/local", [], console)
     if status == 0:
         atlas = pesatlas.open(Path("results"))
         first = atlas.query("SELECT min(snapshot_id) AS first FROM dataset")["first"][0]
-        console.print(f"What to look at, in {Path.cwd()}:", highlight=False, soft_wrap=True)
+        console.print(f"Results in {Path.cwd()}:", highlight=False, soft_wrap=True)
         for line in (
             f"{path_of('report')}: the report, in any browser",
             'pesatlas query "FROM dataset": every accepted label',
-            f"pesatlas explain {first}: the story of one row",
+            f"pesatlas explain {first}: the history of one row",
         ):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     return status

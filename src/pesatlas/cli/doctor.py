@@ -36,6 +36,9 @@ def show_checks(checks: Iterable[Check], console: Console) -> bool:
     progress = Progress("checks")
     for check in checks:
         progress.step()
+        if check.ok and check.doubtful:
+            console.print(f"[yellow]note[/yellow]   {escape(check.text)}", soft_wrap=True)
+            continue
         if check.ok:
             console.print(f"[green]ok[/green]     {escape(check.text)}", soft_wrap=True)
             continue
@@ -43,5 +46,5 @@ def show_checks(checks: Iterable[Check], console: Console) -> bool:
         console.print(f"[red]WRONG[/red]  {escape(check.text)}", soft_wrap=True)
         if check.remedy:
             console.print(f"       {escape(check.remedy)}", soft_wrap=True)
-    console.print(f"[red]{wrong} wrong.[/red]" if wrong else "[green]Nothing stands in the way.[/green]")
+    console.print(f"[red]{wrong} wrong.[/red]" if wrong else "[green]All requirements are met.[/green]")
     return wrong == 0

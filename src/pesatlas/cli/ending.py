@@ -47,8 +47,8 @@ def closing_lines(
     """
     if status == MISUSED:
         return (
-            "[bold]Snakemake does not take these options.[/bold] `pesatlas run -- --help` tells which it "
-            "takes."
+            "[bold]Snakemake does not accept these options.[/bold] `pesatlas run -- --help` lists its "
+            "options."
         )
     lost = [job for job in jobs_without_results(folder) if not job.running and which(job) not in before]
     if stopped is not None:
@@ -58,15 +58,15 @@ def closing_lines(
     if status < 0:
         name = signal.Signals(-status).name
         killed = (
-            f"[bold]Snakemake was killed ({name})[/bold], by somebody, or by the system for its memory. Its "
-            "jobs on this machine were ended, Slurm jobs go on; what was finished is kept."
+            f"[bold]Snakemake was killed ({name})[/bold], by a user, or by the system for lack of memory. "
+            "Its jobs on this machine were ended, Slurm jobs continue; finished work is kept."
         )
         failed = [job for job in lost if job.fate == "failed"]
         return "\n".join([killed, *_failed(failed), *_refused(refused), _next(failed, refused)])
-    lines = ["[bold]The campaign stopped before its end.[/bold] What was finished is kept."]
+    lines = ["[bold]The campaign stopped before its end.[/bold] Finished work is kept."]
     lines += [*_failed(lost), *_refused(refused)]
     if not lost and not refused:
-        return "\n".join([*lines, "Above is said why it stopped. The same command carries on."])
+        return "\n".join([*lines, "The lines above state why it stopped. The same command continues."])
     return "\n".join([*lines, _next(lost, refused)])
 
 
@@ -74,16 +74,16 @@ def _stopped(stopped: Stopped) -> list[str]:
     if stopped.how == "take over":
         return [
             (
-                f"[bold]Ended by {escape(stopped.by)}.[/bold] Nothing is to be mended: another `pesatlas "
-                "run` carries on, Slurm jobs that run go on."
+                f"[bold]Ended by {escape(stopped.by)}.[/bold] Nothing needs to be repaired: another "
+                "`pesatlas run` continues, and so do running Slurm jobs."
             )
         ]
     running = (
-        "Running jobs came to their end"
+        "Running jobs finished"
         if stopped.how == "quietly"
-        else "Running jobs were cancelled, and what they had finished is kept"
+        else "Running jobs were cancelled; their finished work is kept"
     )
-    return [f"[bold]Stopped by {escape(stopped.by)}:[/bold] nothing is to be mended. {running}."]
+    return [f"[bold]Stopped by {escape(stopped.by)}:[/bold] nothing needs to be repaired. {running}."]
 
 
 def _failed(jobs: list[Job]) -> list[str]:
@@ -107,7 +107,7 @@ def _refused(refused: list[Refusal]) -> list[str]:
 
 def _next(failed: list[Job], refused: list[Refusal]) -> str:
     if failed:
-        return "After mending what the logs say, the same command carries on."
+        return "After repairs according to the logs, the same command continues."
     if refused:
-        return "After mending that, the same command carries on."
-    return "The same command carries on."
+        return "After this repair, the same command continues."
+    return "The same command continues."

@@ -3,6 +3,10 @@
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
 
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "init": (
+        ("pesatlas init cells/", "a folder of CIF, POSCAR, ..."),
+        ("pesatlas init 'cells/*.cif' --backend vasp --budget 5000 --gpu-hours 20", ""),
+    ),
     "run": (
         ("pesatlas run -n", "what would be done"),
         ("pesatlas run", "run or resume"),

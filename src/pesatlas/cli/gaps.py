@@ -62,9 +62,7 @@ def show_gaps(
         if path is not None and path.suffix not in endings:
             raise UserError(f"{path}: give it a name that ends in {' or '.join(sorted(endings))}.")
         if path is not None and not of:
-            raise UserError(
-                f"{path}: there is nothing to write without structures to ask about; name some with --of."
-            )
+            raise UserError(f"{path}: there is nothing to write without structures; name some with --of.")
     campaign = _campaign(settings)
     with tempfile.TemporaryDirectory(prefix="pesatlas-gaps-") as temporary:
         work = Path(temporary)

@@ -44,13 +44,13 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
         said = error_of(call_slurm("scontrol", "release", job.job))
         console.print(
             f"{name} could not be started on its node and was held; "
-            + (f"it cannot be released: {said}" if said else "it is released, to be tried again."),
+            + (f"it cannot be released: {said}" if said else "it is released, so that it is tried again."),
             markup=False,
         )
     elif times[job.job] == MOST + 1:
         console.print(
-            f"{name} could not be started {MOST + 1} times and stays held. Ask who runs the cluster "
-            f"(`scontrol show job {job.job}`), then `scontrol release {job.job}`; `scancel {job.job}` lets "
-            "it be submitted anew.",
+            f"{name} could not be started {MOST + 1} times and stays held. Ask the administrators of the "
+            f"cluster (`scontrol show job {job.job}`), then `scontrol release {job.job}`; `scancel "
+            f"{job.job}` lets pesatlas submit it again.",
             markup=False,
         )

@@ -69,7 +69,9 @@ def import_(
     if len(paths) > 1:
         raise UserError(f"{', '.join(paths)}: import datasets one by one, each into a table of its own.")
     if version is not None:
-        raise UserError(f"--vasp-version {version}: {path} is a dataset, which does not tell it.")
+        raise UserError(
+            f"--vasp-version {version}: {path} is a dataset, which does not contain the version of VASP."
+        )
     where = table or Path("results") / "imported" / f"{path.name.split('.')[0]}.parquet"
     rows = import_dataset(path, level, where, kind)
     console.print(f"[green]{rows} rows in {where}[/green]")

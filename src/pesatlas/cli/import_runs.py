@@ -51,10 +51,10 @@ def import_runs(
         runs, where, level=level, source=source, fingerprint=digest(level, version, list(places))
     )
     if not counts.runs:
-        aside = f", but {search.put_aside} that were put aside (OUTCAR.orig, error.1.tar.gz)"
+        aside = f", but {search.put_aside} that were set aside (OUTCAR.orig, error.1.tar.gz)"
         raise UserError(
-            f"no run of VASP in {', '.join(places)}: there is no vasprun.xml and no OUTCAR, packed or not"
-            f"{aside if search.put_aside else ''}."
+            f"no run of VASP in {', '.join(places)}: there is no vasprun.xml and no OUTCAR, compressed or "
+            f"not{aside if search.put_aside else ''}."
         )
     _show(counts, told, search, where, level, console)
     if not counts.rows:
@@ -110,7 +110,7 @@ def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, 
     if counts.runs != counts.rows + missing:
         raise RuntimeError(f"{counts.runs} runs, {counts.rows} rows and {missing} failures")
     if told.first:
-        console.print(f"level {level} is what {told.first} has: its settings, key by key")
+        console.print(f"level {level} has the settings of {told.first}, key by key")
     if told.keys:
         console.print("\nwrong_level: runs in which a key differs")
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -122,11 +122,11 @@ def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, 
         console.print(f"{count} rows: {note}")
     if search.put_aside:
         console.print(
-            f"{search.put_aside} files that were put aside are no runs (OUTCAR.orig, error.1.tar.gz, ...)"
+            f"{search.put_aside} files that were set aside are not runs (OUTCAR.orig, error.1.tar.gz, ...)"
         )
     if len(told.versions) > 1:
         versions = ", ".join(f"{version} ({count} rows)" for version, count in told.versions.most_common())
         console.print(
             f"[yellow]Warning: several versions of VASP: {versions}. Each has a level_fingerprint of its "
-            "own; take one with --vasp-version.[/yellow]"
+            "own; select one with --vasp-version.[/yellow]"
         )

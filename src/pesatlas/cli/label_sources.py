@@ -113,7 +113,7 @@ def _of_table(path: Path, level: str, definition: dict[str, Any] | None = None) 
     metadata = pq.read_schema(path).metadata or {}
     table = metadata.get(b"pesatlas.table", b"none").decode()
     if table not in _TABLES:
-        raise UserError(f"{path} holds the table '{table}'; labels are in tables {', '.join(_TABLES)}.")
+        raise UserError(f"{path} contains the table '{table}'; labels are in tables {', '.join(_TABLES)}.")
     check_metadata(path, table)
     definitions = definitions_in(path)
     there = pq.read_schema(path).names

@@ -66,11 +66,12 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
         "knows the elements "
         "may explore."
         if fit
-        else "As before: none of the committee passed the gate, which its cards tell more of.",
+        else "As before: no member of the committee passed the gate; the cards of the members have the "
+        "reasons.",
         "select.include_equilibrium": "The crystals are labelled already; what starts from them is picked "
         "if it is worth it.",
     }
-    title = f"Round {number}, which goes on from {previous}.\nWhat its keys mean: docs/rounds.md"
+    title = f"Round {number}, which continues {previous}.\ndocs/rounds.md explains its keys."
     return load_campaign(moved, "the next round", extensions=False), notes, title
 
 
@@ -82,9 +83,9 @@ def _committee(results: Path, level: str) -> tuple[list[dict[str, Any]], list[di
     ]
     if len(cards) < 2:
         raise UserError(
-            f"{results / folder_of('potential_card')}: a committee needs two potentials of level {level} or "
-            f"more, and there are {len(cards)}. Add seeds to train.seeds (four make a good committee), and "
-            "run that campaign again."
+            f"{results / folder_of('potential_card')}: a committee needs at least two potentials of level "
+            f"{level}, and there are {len(cards)}. Add seeds to train.seeds (four make a good committee), "
+            "and run that campaign again."
         )
     found, fit = [], []
     for card, folder in sorted(cards, key=lambda each: each[0]["seed"]):

@@ -18,7 +18,7 @@ def campaign_of(folder: Path, config: Path | None, *, extensions: bool = False) 
     path = config or folder / "config.yaml"
     if config is None and not path.exists():
         raise UserError(
-            f"no campaign in {folder.resolve()}: there is no config.yaml. Start in the folder in which "
-            "`pesatlas run` runs, or name the file with --config."
+            f"no campaign in {folder.resolve()}: there is no config.yaml. Run the command in the folder of "
+            "the campaign, or name the file with --config."
         )
     return read_campaign(path, extensions=extensions)

@@ -19,15 +19,17 @@ def sort_out_orphans(prefix: str, console: Console) -> None:
     if waiting:
         said = _cancel(waiting, "--state=PENDING")
         console.print(
-            f"{len(waiting)} Slurm jobs of the earlier run were still waiting: "
-            + (f"they could not be cancelled: {said}" if said else "cancelled, to be submitted anew."),
+            f"{len(waiting)} Slurm jobs of the earlier run were still pending: "
+            + (
+                f"they could not be cancelled: {said}" if said else "cancelled; they will be submitted again."
+            ),
             markup=False,
         )
     if running:
         console.print(
-            f"{len(running)} Slurm jobs of the earlier run still run ({job_names(running)}). They go on; a "
-            "new job on the same batch waits for them and takes what they finish. To start those over "
-            f"instead: scancel {' '.join(job.job for job in running)}"
+            f"{len(running)} Slurm jobs of the earlier run are running ({job_names(running)}). They "
+            "continue; a new job for the same batch waits for them and uses their results. To start them "
+            f"again instead: scancel {' '.join(job.job for job in running)}"
         )
 
 

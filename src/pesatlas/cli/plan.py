@@ -7,7 +7,7 @@ from rich.console import Console
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
 from pesatlas.monitor.plan import Machine, count, plan, render
-from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells
+from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
 
 
 def show_plan(
@@ -27,12 +27,16 @@ def show_plan(
     """
     # not the extensions: a plan is made where weights and programs need not be
     campaign = read_campaign(config, extensions=False)
-    rates = assumed(campaign)
+    rates, results = assumed(campaign), Path("results")
+    counted = below(results, "structures").is_file()
+    if not counted:
+        rates |= sampled_cells(campaign)
     if calibration is not None:
         rates |= measured(calibration, campaign)
-    results = Path("results")
-    if structures is None and below(results, "structures").is_file():
-        rates |= measured_cells(results, campaign.explore)
+    if counted:
+        own = measured_cells(results, campaign.explore)
+        # other crystals than these may have other elements
+        rates |= {name: rate for name, rate in own.items() if structures is None or name != "elements"}
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
     amounts = count(campaign, results, structures, rates)
     console.print(render(campaign, amounts, plan(campaign, amounts, rates), rates, machine))

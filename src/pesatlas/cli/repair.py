@@ -27,7 +27,7 @@ def repair(folder: Path | None, config: Path | None, console: Console, *, dry_ru
     folder = folder or Path(campaign_of(Path(), config).campaign.store)
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is no folder of a store. Name the one that campaign.store of config.yaml names."
+            f"{folder} is not the folder of a store. Name the folder in campaign.store of config.yaml."
         )
     progress = Progress("ledgers")
     found = []
@@ -43,8 +43,8 @@ def repair(folder: Path | None, config: Path | None, console: Console, *, dry_ru
         return
     went = "would go" if dry_run else "went"
     console.print(
-        f"{total} sound records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} "
-        "are damaged for good: their results are made again when a campaign asks for them."
+        f"{total} intact records in {len(found)} ledgers; {back} that had been cut off {went} back; {lost} "
+        "are damaged for good: their results are calculated again when a campaign needs them."
     )
 
 
@@ -60,5 +60,5 @@ def _lines(each: Repair, *, dry_run: bool) -> list[str]:
     lines += [f"{each.ledger}: the record of {key} is damaged" for key in each.damaged]
     if each.unreadable:
         kept = "" if dry_run else f"; they are kept in {each.ledger.name}{TORN}, which may be deleted"
-        lines.append(f"{each.ledger}: {each.unreadable} bytes are no sound record{kept}")
+        lines.append(f"{each.ledger}: {each.unreadable} bytes are not an intact record{kept}")
     return lines

@@ -75,7 +75,7 @@ def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -
         If there is no such label, the folder is in use, or its code is not known.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, and is no empty folder. Name another one with --to.")
+        raise UserError(f"{folder} exists already and is not an empty folder. Name another one with --to.")
     atlas = pesatlas.open(results)
     rows = label_rows(atlas, snapshot_id)
     folder.mkdir(parents=True, exist_ok=True)

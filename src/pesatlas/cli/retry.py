@@ -39,7 +39,7 @@ def retry(
     if not wanted and not quarantined:
         there = find(KNOWN, quarantined=True)
         raise UserError(
-            f"say what to try again, with --reason or --quarantined. In {results} there are: "
+            f"select what to repeat, with --reason or --quarantined. In {results} there are: "
             f"{_counted(there)}."
         )
     misses = find(wanted, quarantined=quarantined)
@@ -58,16 +58,16 @@ def retry(
         running = [job for job in status.jobs if job.running]
         if running or status.queue.jobs:
             raise UserError(
-                f"{max(len(running), len(status.queue.jobs))} jobs of this campaign are alive although no "
-                "`pesatlas run` is: they would write what is taken away here. `pesatlas status` names them; "
-                "wait for them or end them, then try again."
+                f"{max(len(running), len(status.queue.jobs))} jobs of this campaign are active without a "
+                "`pesatlas run`; they would write tables that this command removes. `pesatlas status` lists "
+                "them. Wait for them or end them, then try again."
             )
         # again, for a run may just have ended
         misses = find(wanted, quarantined=quarantined)
         made = requeue(campaign.label, campaign.campaign, results, misses)
     console.print(
-        f"Back in the queue: {_counted(misses)}: {made} calculations that are made again, with what happened "
-        f"before on record in {campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written "
+        f"Back in the queue: {_counted(misses)}: {made} calculations will be repeated; earlier attempts "
+        f"stay on record in {campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written "
         "again by `pesatlas run`; everything else in them comes from the store."
     )
 
@@ -77,9 +77,7 @@ def _reason(word: str) -> FailureReason:
     if word in {reason.value for reason in KNOWN}:
         return FailureReason(word)
     if word == FailureReason.QUARANTINED:
-        raise UserError(
-            "--reason quarantined: labels in quarantine are tried again only when asked with --quarantined."
-        )
+        raise UserError("--reason quarantined: quarantined labels are repeated only with --quarantined.")
     known = ", ".join(sorted(reason.value for reason in KNOWN))
     about = ""
     if word in set(FailureReason):

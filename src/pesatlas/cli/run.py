@@ -92,8 +92,8 @@ def run_campaign(
         return subprocess.call([*command, *shown], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
-            f"--profile {profile} submits jobs to Slurm, and there is no sbatch here. Start on a login node "
-            "of the cluster (`module load slurm` where that is needed), or take another profile, e.g. "
+            f"--profile {profile} submits jobs to Slurm, but there is no sbatch here. Run on a login node "
+            "of the cluster (after `module load slurm` if that is needed), or use another profile, e.g. "
             "--profile profiles/local."
         )
     if take_over:
@@ -185,8 +185,8 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
     if not dag.open:
         return second_part(options, dag)
     console.print(
-        f"Jobs of {', '.join(behind(options))} are known once the structures are prepared. A run does that "
-        "first, which is shown here, and then goes on."
+        f"Jobs of {', '.join(behind(options))} are known only after the structures are prepared. A run "
+        "begins with that part, which is shown here, and then continues."
     )
     return first_part(options)
 
@@ -209,8 +209,8 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
         and not (folder / "config.yaml").is_file()
     ):
         raise UserError(
-            f"no config.yaml in {folder.resolve()}: this is no folder of a campaign. Start in the folder "
-            "that has it, or make one here: pesatlas config new > config.yaml."
+            f"no config.yaml in {folder.resolve()}: this is not the folder of a campaign. Run the command "
+            "in the folder that has it, or write one here: pesatlas config new > config.yaml."
         )
 
 

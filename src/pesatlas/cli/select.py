@@ -53,11 +53,13 @@ def select_files(
         raise UserError(f"{out}: give it a name that ends in .extxyz or .parquet.")
     policies = known(_POLICIES)
     if settings["policy"] not in policies:
-        raise UserError(f"--policy {settings['policy']}: there is none. Choose one of {', '.join(policies)}.")
+        raise UserError(
+            f"--policy {settings['policy']}: there is no such policy. Choose one of {', '.join(policies)}."
+        )
     if settings["policy"] == "disagree":
         raise UserError(
-            "--policy disagree: it needs a committee of potentials, which rounds of a campaign have. Take "
-            "cover."
+            "--policy disagree: it needs a committee of potentials, which only rounds of a campaign have. "
+            "Use cover."
         )
     campaign = _campaign(settings)
     check_device(campaign.encode.device, "--device")
@@ -69,7 +71,8 @@ def select_files(
         other = [o.path for o in origins if readers.format_of(o.path) != "parquet"]
         if out.suffix == ".parquet" and other:
             raise UserError(
-                f"{out}: only frames of Parquet files go into one, and {other[0]} is none. Ask for .extxyz."
+                f"{out}: only frames of Parquet files can be written to Parquet, and {other[0]} is not "
+                "Parquet. Choose a name that ends in .extxyz."
             )
         if reference:
             read_external(reference, work / "known.parquet", work / "known-failures.parquet")

@@ -158,11 +158,11 @@ class PatientExecutor(plugin.Executor):
         job, said = info.job, f"Slurm has forgotten job {info.external_jobid} ({_name(info.job)}), "
         done = _has_results(job, self._before.get(job, {}), info.external_jobid)
         if done:
-            said += "and its results are there: it is done."
+            said += "and its results exist: it is done."
         elif job.restart_times > job.attempt - 1 and not self._ending:
-            said += "and its results are not there: it is submitted again."
+            said += "and its results do not exist: it is submitted again."
         else:
-            said += "and its results are not there: it failed."
+            said += "and its results do not exist: it failed."
         if done:
             print(said, file=sys.stderr, flush=True)  # noqa: T201 - whatever the profile's `quiet` hides
             self.report_job_success(info)

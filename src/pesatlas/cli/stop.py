@@ -53,7 +53,7 @@ def stop(folder: Path, console: Console, *, now: bool) -> None:
         _no_run(folder, controller, console, now=now)
         return
     end_run(folder, controller, "now" if now else "quietly", console)
-    console.print("The run has ended. Finished work is kept; `pesatlas run` carries on.")
+    console.print("The run has ended. Finished work is kept; `pesatlas run` continues.")
 
 
 def take_over(folder: Path, console: Console) -> None:
@@ -89,7 +89,7 @@ def end_run(folder: Path, controller: ControllingProcess, how: How, console: Con
     console.print(f"{controller_text(controller)}.", markup=False)
     here = controller.host == socket.gethostname()
     if controller.suspended:
-        console.print("It is continued, for it has to hear this.")
+        console.print("It is resumed, so that it receives this request.")
         for pid in (controller.pid, controller.snakemake, *(job.pid for job in local_jobs(controller.pid))):
             _send(pid, signal.SIGCONT)
     if controller.orphaned:
@@ -129,8 +129,8 @@ def _no_run(folder: Path, controller: ControllingProcess | None, console: Consol
         cancel_jobs(job_prefix(folder), console)
     elif jobs:
         console.print(
-            f"{len(jobs)} Slurm jobs that it submitted go on ({job_names(jobs)}): what they finish is kept. "
-            "`pesatlas stop --now` cancels them."
+            f"{len(jobs)} Slurm jobs that it submitted continue ({job_names(jobs)}): their results are "
+            "kept. `pesatlas stop --now` cancels them."
         )
 
 
@@ -194,9 +194,8 @@ def _wait_until(
     while not condition():
         if time.monotonic() > deadline:
             raise UserError(
-                f"the run in {folder.resolve()} was told to end and has not within {patience_s:.0f} s: "
-                f"{controller_text(controller)}. `pesatlas status` shows "
-                "what it is at; try again."
+                f"the run in {folder.resolve()} did not end within {patience_s:.0f} s: "
+                f"{controller_text(controller)}. `pesatlas status` shows what it is doing; try again."
             )
         time.sleep(_POLL_S)
 
@@ -204,8 +203,8 @@ def _wait_until(
 def _wait_quietly(folder: Path, controller: ControllingProcess, console: Console) -> None:
     """Wait until a run has ended that waits for its running jobs, and tell for which."""
     console.print(
-        "Nothing new is submitted; running jobs come to their end. Ctrl-C leaves it to that; `pesatlas stop "
-        "--now` cancels them."
+        "No further jobs are submitted; running jobs finish. Ctrl-C ends only this waiting; `pesatlas stop "
+        "--now` cancels the jobs."
     )
     told, at = "", 0.0
     while not _has_ended(folder, controller):
@@ -234,12 +233,12 @@ def _no_answer(controller: ControllingProcess, how: How, *, here: bool) -> str:
     if here:
         return (
             f"no answer within {ANSWER_S:.0f} s: {controller_text(controller)}. `pesatlas stop --now` ends "
-            "it by force; what was finished is kept."
+            "it by force; finished work is kept."
         )
     command = "kill -TERM" if how == "quietly" else "kill -INT"
     return (
-        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: {controller_text(controller)}. "
-        f"Log in there and type `{command} {controller.pid}`. If that machine is gone, its lock is too: "
-        "`pesatlas run` carries on here; where its lock is held nevertheless, take the file away first: mv "
-        f"{LOCK_FILE} {LOCK_FILE}.old."
+        f"no answer from {controller.host} within {ANSWER_ELSEWHERE_S:.0f} s: "
+        f"{controller_text(controller)}. Log in there and type `{command} {controller.pid}`. If that "
+        "machine is gone, its lock is too: `pesatlas run` continues here; if its lock is held nevertheless, "
+        f"move the file away first: mv {LOCK_FILE} {LOCK_FILE}.old."
     )

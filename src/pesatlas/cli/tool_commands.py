@@ -100,7 +100,7 @@ def benchmark(
     from pesatlas.errors import UserError  # noqa: PLC0415
 
     if suite not in {"quick", "full"}:
-        raise UserError(f"--suite {suite}: there is none. Choose quick or full.")
+        raise UserError(f"--suite {suite}: there is no such suite. Choose quick or full.")
     show_lines()
     benchmark_potentials(
         potential,

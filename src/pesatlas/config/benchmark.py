@@ -91,9 +91,8 @@ class Benchmark(Section):
             names = (options.file,) if getattr(options, "file", None) else files
             if names and not any((self.data / name).is_file() for name in names):
                 missing.append(
-                    f"data = '{self.data}': no {' or '.join(names)}, which {options.kind} is measured on. "
-                    "Put it there, name another with the option `file` of that property, or leave the "
-                    "property out"
+                    f"data = '{self.data}': no {' or '.join(names)}, which {options.kind} needs. Put it "
+                    "there, name another with the option `file` of that property, or leave the property out"
                 )
         return missing
 
@@ -103,12 +102,12 @@ class Benchmark(Section):
         double = sorted({name for name in names if names.count(name) > 1 or name == "exploring"})
         if double:
             raise ValueError(
-                f"potentials: the name {', '.join(double)} is there twice; tables could not tell them apart"
+                f"potentials: the name {', '.join(double)} is used twice; give each potential its own name"
             )
         kinds = [options.kind for options in self.properties or []]
         double = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if double:
-            raise ValueError(f"properties: {', '.join(double)} is there twice; give each property once")
+            raise ValueError(f"properties: {', '.join(double)} is listed twice; list each property once")
         return self
 
 

@@ -24,10 +24,10 @@ class Campaign(Section):
 
     campaign: CampaignInfo = CampaignInfo()
     structures: Structures
-    explore: Explore
-    encode: Encode
-    select: Select
-    label: Label
+    explore: Explore = Field(default_factory=Explore)
+    encode: Encode = Field(default_factory=Encode)
+    select: Select = Field(default_factory=Select)
+    label: Label = Field(default_factory=Label)
     dataset: Dataset = Dataset()
     # trained and benchmarked potentials change nothing in the dataset
     train: Train | None = Runtime(
@@ -61,13 +61,10 @@ class Campaign(Section):
             return self
         if self.train_level not in self.label.levels:
             raise ValueError(
-                f"train.level: {train.level} is none of label.levels, {self.label.levels}; name one of them"
+                f"train.level: {train.level} is not in label.levels, {self.label.levels}; name one of them"
             )
         if self.train_level == MLIP and train.base is None and train.references == "atoms":
-            raise ValueError(
-                "train.references: a potential that labels says nothing of isolated atoms, so there are "
-                "none at the level mlip; write fit"
-            )
+            raise ValueError("train.references: labels by a potential include no isolated atoms; write fit")
         return self
 
     @model_validator(mode="after")
@@ -87,7 +84,7 @@ class Campaign(Section):
             return self
         if self.train is None:
             raise ValueError(
-                "compare: potentials are trained as section train says, and there is none; add it"
+                "compare: the section train is missing, which sets how potentials are trained; add it"
             )
         if not self.dataset.split.test:
             raise ValueError("compare: dataset.split.test is 0, so no material is held out; make it e.g. 0.2")

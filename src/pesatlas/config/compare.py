@@ -47,14 +47,14 @@ class Compare(Section):
     def _differ(cls, policies: list[Policy]) -> list[Policy]:
         names = [policy.kind for policy in policies]
         if len(set(names)) < len(names):
-            raise ValueError(f"a policy is there twice ({', '.join(names)}); list each once")
+            raise ValueError(f"a policy is listed twice ({', '.join(names)}); list each once")
         return policies
 
     @field_validator("cost_shares", "seeds")
     @classmethod
     def _once_each(cls, values: list[float]) -> list[float]:
         if len(set(values)) < len(values) or min(values) < 0:
-            raise ValueError("numbers are different, and none is negative; list each once")
+            raise ValueError("numbers must be different and not negative; list each once")
         return sorted(values)
 
     @property

@@ -63,13 +63,13 @@ class Label(Section):
     def _a_potential_is_not_called_dft(self) -> Self:
         if self.backend.kind == MLIP and self.levels != [MLIP]:
             raise ValueError(
-                "levels: labels by the backend mlip are a potential's, not DFT, so they are of the level "
-                f"mlip alone, not {self._named}; write levels: [mlip]"
+                "levels: labels by the backend mlip come from a potential, not DFT, so their level is "
+                f"mlip, not {self._named}; write levels: [mlip]"
             )
         if self.backend.kind != MLIP and MLIP in self.levels:
             raise ValueError(
                 f"levels: mlip is the level of labels by a potential, and the backend {self.backend.kind} "
-                "calculates DFT; write levels: [pbe, r2scan], or take the backend mlip with levels: [mlip]"
+                "calculates DFT; write levels: [pbe, r2scan], or use the backend mlip with levels: [mlip]"
             )
         return self
 

@@ -192,12 +192,12 @@ def _load(package: str, name: str) -> Any:
     except (Exception, SystemExit) as error:
         raise UserError(
             f"the {who} cannot be imported from {who.place}: {type(error).__name__}: {error}. Install what "
-            f"it needs, or another version of {who.distribution}; or do not ask for it."
+            f"it needs, or another version of {who.distribution}; or do not use it."
         ) from error
     if wrong := _wrong(GROUPS[package], name, found):
         raise UserError(
-            f"the {who} cannot be used: {who.place} {wrong}. That is a mistake of {who.distribution}: tell "
-            f"its authors; docs/extending.md says what a {who.word} has to have."
+            f"the {who} cannot be used: {who.place} {wrong}. This is an error in {who.distribution}: report "
+            f"it to its authors; docs/extending.md lists what a {who.word} must have."
         )
     return found
 

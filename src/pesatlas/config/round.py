@@ -59,7 +59,7 @@ def required(settings: Round | None) -> Round:
     """
     if settings is None:
         raise UserError(
-            "round: there is no such section, and so no committee that could disagree. `pesatlas config new "
-            "--previous FOLDER` writes one."
+            "round: the section is missing, so there is no committee. `pesatlas config new --previous "
+            "FOLDER` writes one."
         )
     return settings

@@ -110,7 +110,7 @@ class Train(Section):
     @classmethod
     def _once_each(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise ValueError("seeds are different numbers from 0 on; list each once")
+            raise ValueError("seeds must be different and not negative; list each once")
         return seeds
 
     @model_validator(mode="after")
@@ -123,13 +123,13 @@ class Train(Section):
         if self.base is not None and self.base.older_convention:
             raise ValueError(
                 "base: weights of matgl's older convention cannot be fine-tuned, because matgl would load "
-                "the result under its present convention, and wrongly; take weights made for matgl 4, or "
+                "the result incorrectly, under its present convention; use weights made for matgl 4, or "
                 "train from scratch"
             )
         if self.loss.magmoms and self.base is None and self.architecture.kind != "chgnet":
             raise ValueError(
                 f"loss: {self.architecture.kind} predicts no magnetic moments; set loss.magmoms to 0, or "
-                "take the architecture chgnet"
+                "use the architecture chgnet"
             )
         if self.device != "cpu" and ":" in self.device and self.devices > 1:
             raise ValueError(f"devices: {self.device} is one GPU; write device: cuda for {self.devices}")

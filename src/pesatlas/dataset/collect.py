@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,6 @@ import numpy as np
 from pesatlas import __version__
 from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.campaign.dataset_state import state_of
-from pesatlas.campaign.layout import Results
 from pesatlas.campaign.made_with import deciding
 from pesatlas.campaign.splits import Materials, material_column, splits_before
 from pesatlas.config.campaign import Campaign
@@ -37,9 +36,15 @@ from pesatlas.tables.verdicts import ACCEPTED, QUARANTINED, VERDICTS
 log = logging.getLogger(__name__)
 
 
-def collect_dataset(
-    campaign: Campaign, results: Path, labels: list[Path], before: Sequence[Path] = ()
-) -> None:
+Files = Mapping[str, Sequence[Path]]
+_MADE_OF = (
+    *("structures", "snapshots", "features", "clusters", "candidates", "calibration", "disagreement"),
+    *("selection", "quality", "atoms", "labels"),
+)
+_LOSSES = ("structure_failures", "atom_failures", "explore_failures", "label_failures")
+
+
+def collect_dataset(campaign: Campaign, files: Files, before: Sequence[Path] = ()) -> None:
     """Write the datasets, quarantine, failures and ``manifest.json`` of a campaign.
 
     Every label is checked by the rules of ``campaign.dataset.rules`` and becomes a row of the dataset
@@ -48,7 +53,8 @@ def collect_dataset(
 
     Parameters
     ----------
-    labels : tables of all batches of labels
+    files : tables that are read and files that are written, by their names in ``campaign.layout``, as the
+        rule declares them and ``Results.files`` has them; datasets and quarantines in the order of the levels
     before : datasets of the rounds before, at all levels
 
     Raises
@@ -59,43 +65,41 @@ def collect_dataset(
         manifest entry says. Snapshots, features and what was selected from are not read here: whoever reads
         them checks them.
     """
-    layout = Results(results, len(labels), tuple(campaign.label.levels))
-    for path in (
-        layout.path("structures"),
-        layout.path("selection"),
-        layout.path("quality"),
-        *layout.failures,
-    ):
+    for path in _all(files, "structures", "selection", "quality", *_LOSSES):
         check_content(path)
+    levels = campaign.label.levels
+    (manifest,), (selection,), (atoms,) = (files[name] for name in ("manifest", "selection", "atoms"))
     problems = made_otherwise(
-        layout.root,
-        [
-            path.relative_to(layout.root).as_posix()
-            for path in (*layout.tables_before_dataset(), *layout.failures)
-        ],
-        campaign,
+        manifest.parent, _below(manifest.parent, _all(files, *_MADE_OF, *_LOSSES)), campaign
     )
     if problems:
-        raise UserError("these tables belong to no one dataset:\n  " + "\n  ".join(problems))
-    tables = [
-        *((path, "labels") for path in layout.of_label_batches("labels")),
-        (layout.path("atoms"), "atoms"),
-    ]
-    merged_levels = find_levels(tables, layout.levels, campaign.dataset.patch_versions)
-    references = find_references(layout.path("atoms"), layout.of_label_batches("labels"), layout.levels)
-    selected = _geometries(layout.path("selection"))
+        raise UserError("these tables do not belong to one dataset:\n  " + "\n  ".join(problems))
+    tables = [*((path, "labels") for path in files["labels"]), (atoms, "atoms")]
+    merged_levels = find_levels(tables, levels, campaign.dataset.patch_versions)
+    references = find_references(atoms, files["labels"], levels)
+    selected = _geometries(selection)
     settled = splits_before(before, campaign.dataset.split)
-    materials = Materials(campaign.dataset.split, campaign.campaign.seed, layout.levels, settled)
-    _write_rows(campaign, layout, references, selected, materials)
+    materials = Materials(campaign.dataset.split, campaign.campaign.seed, levels, settled)
+    _write_rows(campaign, files, references, selected, materials)
     # only small datasets have an empty split valid, so that writing their rows again takes no time
     if materials.fill_valid():
-        _write_rows(campaign, layout, references, selected, materials)
-    _write_manifest(campaign, layout, merged_levels, references, materials)
+        _write_rows(campaign, files, references, selected, materials)
+    _write_manifest(campaign, files, merged_levels, references, materials)
+
+
+def _all(files: Files, *names: str) -> list[Path]:
+    """Return the files of some names; what only rounds after the first have may be missing."""
+    return [path for name in names for path in files.get(name, ())]
+
+
+def _below(results: Path, paths: Iterable[Path]) -> list[str]:
+    """Return paths as the manifest names them."""
+    return [path.relative_to(results).as_posix() for path in paths]
 
 
 def _write_rows(
     campaign: Campaign,
-    layout: Results,
+    files: Files,
     references: References,
     selected: dict[str, str],
     materials: Materials,
@@ -103,21 +107,20 @@ def _write_rows(
     """Write the tables of all levels, and count the accepted rows of each material."""
     # a new name or card leaves the tables as they are, to the last bit: nothing is trained again for it
     fingerprint = digest(deciding(campaign))
+    levels = campaign.label.levels
+    (lost,) = files["dataset_failures"]
     with ExitStack() as stack:
-        failures = stack.enter_context(TableWriter(layout.path("dataset_failures"), "failures", fingerprint))
+        failures = stack.enter_context(TableWriter(lost, "failures", fingerprint))
         writers = {
             (level, place): stack.enter_context(
                 TableWriter(path, "dataset", fingerprint, {"pesatlas.level": level})
             )
-            for level in layout.levels
-            for place, path in (
-                ("dataset", layout.path("dataset", level=level)),
-                ("quarantine", layout.path("quarantine", level=level)),
-            )
+            for place in ("dataset", "quarantine")
+            for level, path in zip(levels, files[place], strict=True)
         }
-        for path in layout.of_label_batches("labels"):
+        for path in files["labels"]:
             rows = _verdict_rows(campaign, path, references, selected, materials)
-            for level in layout.levels:
+            for level in levels:
                 here = [row for row in rows if row["level"] == level]
                 bad = [row for row in here if row["verdict"] == QUARANTINED]
                 writers[level, "dataset"].write([row for row in here if row["verdict"] != QUARANTINED])
@@ -125,7 +128,7 @@ def _write_rows(
                 failures.write([_failure(row) for row in bad])
                 for place in ("dataset", "quarantine"):
                     _count(writers[level, place].counts, here, place)
-        for level in layout.levels:
+        for level in levels:
             log.info(
                 "%s: %s", level, {**writers[level, "dataset"].counts, **writers[level, "quarantine"].counts}
             )
@@ -194,12 +197,15 @@ def _failure(row: dict[str, Any]) -> dict[str, Any]:
 
 def _write_manifest(
     campaign: Campaign,
-    layout: Results,
+    files: Files,
     merged_levels: dict[str, LevelInTables],
     references: References,
     materials: Materials,
 ) -> None:
-    found = check_sums(layout)
+    levels = campaign.label.levels
+    (path_of_manifest,) = files["manifest"]
+    tables = _all(files, *_MADE_OF, "dataset", "quarantine", *_LOSSES, "dataset_failures")
+    found = check_sums(files, levels)
     for each in found:
         log.info("%s", each)
     configuration = campaign.model_dump(mode="json")
@@ -207,17 +213,17 @@ def _write_manifest(
         "campaign": campaign.campaign.name,
         "code_version": __version__,
         "plugins": [str(each) for each in plugins_in(configuration)],
-        "levels": list(layout.levels),
-        "label_batches": layout.label_batches,
+        "levels": list(levels),
+        "label_batches": len(files["labels"]),
         "surfaces": {level: found.as_json() for level, found in merged_levels.items()},
         "references": references.as_json(),
         "configuration": configuration,
         "splits": materials.as_json(),
         "sums": [{**asdict(each), "closes": each.closes} for each in found],
         "files": [
-            {**in_manifest(read_entry(path)), "file": path.relative_to(layout.root).as_posix()}
-            for path in layout.tables()
+            {**in_manifest(read_entry(path)), "file": name}
+            for path, name in zip(tables, _below(path_of_manifest.parent, tables), strict=True)
         ],
     }
     manifest["state"] = state_of(manifest)
-    write_text(layout.path("manifest"), json.dumps(manifest, indent=1) + "\n")
+    write_text(path_of_manifest, json.dumps(manifest, indent=1) + "\n")

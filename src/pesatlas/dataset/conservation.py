@@ -1,12 +1,16 @@
 """Row counts that must add up where tables meet; a sum that does not add up stops the campaign."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pesatlas.campaign.layout import Results
 from pesatlas.errors import UserError
 from pesatlas.tables import read_entry
+
+_COUNTED = (
+    *("structure_failures", "explore_failures", "label_failures", "dataset_failures"),
+    *("snapshots", "features", "selection", "labels", "quarantine"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,27 @@ class Sum:
         return f"{self.name}: {self.total} {'=' if self.closes else '!='} {parts}"
 
 
-def sums(results: Results) -> list[Sum]:
+def sums(files: Mapping[str, Sequence[Path]], levels: Sequence[str]) -> list[Sum]:
     """Every conservation law of a campaign, with counts taken from the manifests of its tables.
 
     The expected count always comes from upstream: what a stage should have is what the stage before it wrote.
+
+    Parameters
+    ----------
+    files : tables by their names in the layout, as ``Results.files``
+    levels : of the tables of the dataset, in their order
     """
-    structures = read_entry(results.path("structures")).counts
-    explored = _total(results.of_batches("snapshots"))
-    snapshots = _rows(results.of_batches("snapshots"))
-    selection = read_entry(results.path("selection"))
+    rows = {name: _rows(files[name]) for name in _COUNTED}
+    structures = _total(files["structures"])
+    explored = _total(files["snapshots"])
+    pool = _total(files["selection"])
     found = [
         Sum("structures read", structures["sources_read"], _pick(structures, "accepted", "failed")),
         Sum(
             "structure failures on file",
             # before domains could refuse there was no such count
             structures["failed"] + structures.get("cells_refused", 0),
-            {"rows": _rows([results.path("structure_failures")])},
+            {"rows": rows["structure_failures"]},
         ),
         Sum("cells", structures["cells"], {"explored": explored["structures"]}),
         Sum(
@@ -53,37 +62,32 @@ def sums(results: Results) -> list[Sum]:
         Sum(
             "explore failures on file",
             explored["trajectories_failed"] + explored["equilibrium_failed"],
-            {"rows": _rows(results.of_batches("explore_failures"))},
+            {"rows": rows["explore_failures"]},
         ),
         Sum(
             "snapshots",
-            snapshots,
+            rows["snapshots"],
             {"frames of dynamics": explored["frames"], "equilibrium": explored["equilibrium"]},
         ),
-        Sum("snapshots to encode", snapshots, {"features": _rows(results.of_batches("features"))}),
-        Sum("pool", snapshots, {name: selection.counts[name] for name in selection.counts if name != "pool"}),
-        Sum("selected", selection.counts["selected"], {"rows": selection.rows}),
+        Sum("snapshots to encode", rows["snapshots"], {"features": rows["features"]}),
+        Sum("pool", rows["snapshots"], {name: pool[name] for name in pool if name != "pool"}),
+        Sum("selected", pool["selected"], {"rows": rows["selection"]}),
     ]
-    labels = _total(results.of_label_batches("labels"))
-    for level in results.levels:
+    labels = _total(files["labels"])
+    for level in levels:
         parts = {"labelled": labels[f"labelled_{level}"], "failed": labels[f"failed_{level}"]}
-        found.append(Sum(f"selected, at {level}", selection.rows, parts))
-    failed = sum(labels[f"failed_{level}"] for level in results.levels)
-    found.append(
-        Sum("label failures on file", failed, {"rows": _rows(results.of_label_batches("label_failures"))})
-    )
-    label_rows = sum(labels[f"labelled_{level}"] for level in results.levels)
-    found.append(Sum("labels", label_rows, {"rows": _rows(results.of_label_batches("labels"))}))
-    quarantine = results.of_levels("quarantine")
-    accepted = {level: _rows([results.path("dataset", level=level)]) for level in results.levels}
-    found.append(Sum("labels in dataset", label_rows, {**accepted, "quarantined": _rows(quarantine)}))
-    found.append(
-        Sum("quarantine on file", _rows(quarantine), {"failures": _rows([results.path("dataset_failures")])})
-    )
+        found.append(Sum(f"selected, at {level}", rows["selection"], parts))
+    failed = sum(labels[f"failed_{level}"] for level in levels)
+    found.append(Sum("label failures on file", failed, {"rows": rows["label_failures"]}))
+    labelled = sum(labels[f"labelled_{level}"] for level in levels)
+    found.append(Sum("labels", labelled, {"rows": rows["labels"]}))
+    accepted = {level: _rows([path]) for level, path in zip(levels, files["dataset"], strict=True)}
+    found.append(Sum("labels in dataset", labelled, {**accepted, "quarantined": rows["quarantine"]}))
+    found.append(Sum("quarantine on file", rows["quarantine"], {"failures": rows["dataset_failures"]}))
     return found
 
 
-def check_sums(results: Results) -> list[Sum]:
+def check_sums(files: Mapping[str, Sequence[Path]], levels: Sequence[str]) -> list[Sum]:
     """Return the sums if they all close.
 
     Raises
@@ -91,10 +95,10 @@ def check_sums(results: Results) -> list[Sum]:
     UserError
         If one does not; the message names it, with its numbers.
     """
-    found = sums(results)
+    found = sums(files, levels)
     broken = [str(each) for each in found if not each.closes]
     if broken:
-        raise UserError("rows were lost or appeared from nowhere:\n  " + "\n  ".join(broken))
+        raise UserError("rows were lost or appeared without an origin:\n  " + "\n  ".join(broken))
     return found
 
 

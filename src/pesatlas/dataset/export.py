@@ -70,7 +70,9 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder to write to.")
     if folder.exists() and any(folder.iterdir()) and not _is_ours(folder, kind):
-        raise UserError(f"{folder} holds files that are no export in the form {kind}. Name another folder.")
+        raise UserError(
+            f"{folder} contains files that are not an export in the format {kind}. Name another folder."
+        )
     shutil.rmtree(folder, ignore_errors=True)
     # before anything else: what is killed half-way is known as ours
     write_text(folder / MARK, kind)

@@ -61,7 +61,7 @@ def import_dataset(path: Path, level: str, table: Path, kind: str | None = None)
         raise UserError(f"{path}: no such file. Name one of MatPES JSON, extended XYZ or an ASE database.")
     if kind is not None and kind not in plugins.known(IMPORTERS):
         raise UserError(
-            f"--format {kind}: there is none. Choose one of {', '.join(plugins.known(IMPORTERS))}."
+            f"--format {kind}: there is no such format. Choose one of {', '.join(plugins.known(IMPORTERS))}."
         )
     module = plugins.find(IMPORTERS, kind or _kind_of(path))
     sha = sha256_of(path)
@@ -128,7 +128,7 @@ def write_imported(
         log.warning("%s: %s (%d rows)", what, note, times)
     if refused:
         log.warning(
-            "%d of %d entries of %s are no rows (%s); see %s",
+            "%d of %d entries of %s are not usable (%s); see %s",
             len(refused),
             len(refused) + counts.rows,
             what,
@@ -161,11 +161,11 @@ def _reasons(refused: list[Refusal]) -> str:
 
 def _no_rows(what: str, refused: list[Refusal]) -> str:
     if not refused:
-        return f"{what} holds no rows: it is empty. Name another file."
+        return f"{what} contains no rows: it is empty. Name another file."
     examples = "\n".join(f"  - {entry.key}: {entry.reason.value}: {entry.detail}" for entry in refused[:5])
     return (
-        f"{what} holds no rows that can be used ({_reasons(refused)}). A row needs a periodic structure, an "
-        f"energy and forces; name another file, or mend it. The first:\n{examples}"
+        f"{what} contains no usable rows ({_reasons(refused)}). A row needs a periodic structure, an energy "
+        f"and forces; correct the file, or name another one. The first:\n{examples}"
     )
 
 

@@ -49,7 +49,7 @@ def check_against_labels(layout: Results) -> list[str]:
     ]
     problems += [_what_changed(*each, layout.levels) for each in changed[:EXAMPLES]]
     if len(changed) > EXAMPLES:
-        problems.append(f"{len(changed) - EXAMPLES} more rows are not their labels")
+        problems.append(f"{len(changed) - EXAMPLES} more rows differ from their labels")
     return problems
 
 

@@ -102,10 +102,11 @@ def _level(level: str, found: list[_Found], patch_versions: Sequence[str]) -> Le
         if refused or not keys:
             raise UserError(
                 f"labels of level {level} have different settings: {first.fingerprint} in {first.path} and "
-                f"{other.fingerprint} in {other.path} differ in {'; '.join(refused) or 'their fingerprint'}. "
-                "A dataset has one level: label again with one set (`pesatlas run --forcerun label_batch "
-                "label_atoms`; what has the current fingerprint is found in the store), or, if only patch "
-                "versions of a code differ and they give the same numbers, name it in dataset.patch_versions."
+                f"{other.fingerprint} in {other.path} differ in "
+                f"{'; '.join(refused) or 'their fingerprint'}. A dataset has one level: label again with "
+                "one set (`pesatlas run --forcerun label_batch label_atoms`; labels with the current "
+                "fingerprint come from the store), or, if only patch versions of a code differ and they "
+                "give the same numbers, name it in dataset.patch_versions."
             )
         allowed += words
     return LevelInTables(tuple(each.fingerprint for each in found), first.definition, tuple(allowed))

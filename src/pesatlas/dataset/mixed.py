@@ -21,7 +21,7 @@ def made_otherwise(root: Path, names: Iterable[str], campaign: Campaign) -> list
         for given, was in entry.made_of.items():
             other = entries.get(given.removeprefix(f"{RESULTS}/"))
             if other is not None and not other.sha256.startswith(was):
-                why.append(f"{given} is another than it was made of")
+                why.append(f"{given} differs from the one that it was made from")
         if why:
             found.setdefault("; ".join(why), []).append(name)
     return [

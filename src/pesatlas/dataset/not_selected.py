@@ -33,9 +33,9 @@ def rejection_reason(atlas: Atlas, row: Mapping[str, Any], clusters: list[dict[s
     """
     broken = [name for name in _NUMBERS if row[name] is not None and not np.isfinite(row[name]).all()]
     if broken:
-        return f"not_finite: {', '.join(broken)} of the potential's frame is no finite number"
+        return f"not_finite: {', '.join(broken)} of the potential's frame is not finite"
     if any(each["structure_cluster"] < 0 for each in clusters):
-        return "not_finite: the encoder gave features that are no finite numbers"
+        return "not_finite: the encoder gave features that are not finite"
     options = atlas.manifest["configuration"].get("select", {})
     least = options.get("min_distance_A", 0.0)
     if row["min_distance_A"] < least:
@@ -45,7 +45,7 @@ def rejection_reason(atlas: Atlas, row: Mapping[str, Any], clusters: list[dict[s
         )
     twin = min(_twins(atlas, row), default=None)
     if twin is not None and twin < _place(row):
-        return f"duplicate: the same geometry as {twin[1]}, which stands for both"
+        return f"duplicate: the same geometry as {twin[1]}, which represents both"
     known = _in_reference(below(atlas.root, "reference_snapshots"), row)
     if known is not None:
         return f"known: select.reference has the same geometry ({known})"
@@ -59,8 +59,8 @@ def _unneeded(atlas: Atlas, row: Mapping[str, Any], options: Mapping[str, Any]) 
     budget = options.get("budget")
     allowed = f"select.target ({options.get('target')})" + (" or select.budget" if budget else "")
     spared = (
-        f"redundant: policy {options.get('policy', {}).get('kind', '?')} did not need it, for picks stand "
-        "for its clusters"
+        f"redundant: policy {options.get('policy', {}).get('kind', '?')} did not need it, because picks "
+        "represent its clusters"
     )
     if atlas.manifest["configuration"].get("compare"):
         return "redundant: no arm of the comparison needed it"

@@ -32,7 +32,7 @@ MAGNETIC = 0.5
 # MatPESStaticSet starts elements that its table does not have with this moment (μB).
 _OTHERWISE = 0.6
 
-_SWAPPED = {MLIP: "labels of a potential, which are no DFT"}
+_SWAPPED = {MLIP: "labels of a potential, which are not DFT"}
 
 # Derived numbers are recomputed to this, relative to the largest that goes in.
 _ROUNDING = 1e-9
@@ -207,8 +207,8 @@ def check_stress_sign(layout: Results) -> list[str]:
         correlation = float((x * y).sum() / scale) if scale > 0 else 0.0
         if correlation < WRONG_SIGN:
             problems.append(
-                f"{level}: stresses run against those of the potential (correlation {correlation:.2f} over "
-                f"{len(x)} rows): their sign is flipped"
+                f"{level}: stresses are anticorrelated with those of the potential (correlation "
+                f"{correlation:.2f} over {len(x)} rows): their sign is flipped"
             )
     return problems
 

@@ -57,7 +57,7 @@ def add_views(connection: "duckdb.DuckDBPyConnection", tables: Tables) -> None:
         except duckdb.Error as error:
             raise UserError(
                 f"table {name} of {tables.root} is damaged: {str(error).splitlines()[0]}. `pesatlas verify "
-                f"{tables.root}` tells all that is wrong."
+                f"{tables.root}` lists all faults."
             ) from error
 
 
@@ -96,8 +96,8 @@ def check_asks(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
             check_asks(connection, _EXPLAINED.sub("", _without_comments(statement.query), count=1))
     if not statements or not all(statement.type.name in _ASKING for statement in statements):
         raise UserError(
-            f"'{sql}' asks nothing: tables of a campaign are only read. Begin with SELECT, SHOW or "
-            "DESCRIBE; --to writes what a query gives."
+            f"'{sql}' is not a query: tables of a campaign are only read. Begin with SELECT, SHOW or "
+            "DESCRIBE; --to writes the result of a query."
         )
 
 
@@ -109,7 +109,7 @@ def write_rows(rows: "duckdb.DuckDBPyRelation | None", to: Path) -> None:
     import duckdb  # noqa: PLC0415 - slow to import
 
     if rows is None:
-        raise UserError("this gives no rows that could be written. Begin with SELECT, SHOW or DESCRIBE.")
+        raise UserError("this statement returns no rows to write. Begin with SELECT, SHOW or DESCRIBE.")
     with duckdb.connect() as connection, atomic_path(to) as temporary:
         connection.register("rows", rows.to_arrow_reader(_CHUNK))
         target = str(temporary).replace("'", "''")

@@ -57,18 +57,21 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
     """
     if not _VERSION.fullmatch(version):
         raise UserError(
-            f"'{version}' is no name for a release. Take letters, digits, '.', '-' and '_', e.g. 2026.1."
+            f"'{version}' is not a valid name for a release. Use letters, digits, '.', '-' and '_', e.g. "
+            "2026.1."
         )
     target = folder / version
     if target.exists():
         raise UserError(
-            f"{target} is there already, and a release never changes. Give the new one another name."
+            f"{target} exists already, and a release never changes. Give the new one another name."
         )
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder for releases with --to.")
     problems = verify(results)
     if problems:
-        raise UserError(f"{results} is not sound, so it is not released:\n  " + "\n  ".join(problems[:20]))
+        raise UserError(
+            f"{results} fails verification, so it is not released:\n  " + "\n  ".join(problems[:20])
+        )
     earlier = since or latest(folder)
     building = folder / f".{version}.building"
     shutil.rmtree(building, ignore_errors=True)

@@ -55,8 +55,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
         return problems
     if any(_lacks_columns(root, entry) for entry in manifest["files"] if entry["table"] == "dataset"):
         raise UserError(
-            f"{root} was written with an older schema version: it opens as it is, but to check it collect it "
-            "again (`pesatlas run`; nothing is calculated again), or take the pesatlas that wrote it."
+            f"{root} was written with an older schema version: it can be read but not checked. Collect it "
+            "again (`pesatlas run`; nothing is calculated again), or use the version of pesatlas that wrote "
+            "it."
         )
     released = (root / "release.json").is_file()
     if released:
@@ -67,7 +68,9 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     problems += other_states(root, manifest)
     progress("sums")
     if not released:
-        problems += [f"a sum does not close: {each}" for each in sums(layout) if not each.closes]
+        problems += [
+            f"a sum does not close: {each}" for each in sums(layout.files, layout.levels) if not each.closes
+        ]
     problems += [f"a sum does not close: {each['name']}" for each in manifest["sums"] if not each["closes"]]
     levels = Levels(layout.levels)
     for level in layout.levels:

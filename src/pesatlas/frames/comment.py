@@ -61,7 +61,7 @@ def _check_twice(key: str, first: str, last: str) -> None:
     except ValueError:
         same = False
     if not same:
-        raise ValueError(f"{key} stands twice, as '{first}' and as '{last}'")
+        raise ValueError(f"{key} occurs twice, as '{first}' and as '{last}'")
 
 
 def _text(value: str) -> str:

@@ -46,7 +46,7 @@ def unpack(payload: bytes, folder: Path) -> list[Path]:
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> Path:
     content = tar.extractfile(member) if member.isreg() else None
     if content is None or Path(member.name).name != member.name or member.name == "..":
-        raise ValueError(f"'{member.name}' is no plain file of an archive of outputs")
+        raise ValueError(f"'{member.name}' is not a regular file of an archive of outputs")
     path = folder / member.name
     with content:
         path.write_bytes(content.read())

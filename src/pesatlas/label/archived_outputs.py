@@ -34,7 +34,7 @@ def unpack_outputs(settings: Label, info: CampaignInfo, results: Path, name: str
         If there is nothing of that name, nothing archived, or the folder holds files already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already, and is no empty folder. Name another one with --to.")
+        raise UserError(f"{folder} exists already and is not an empty folder. Name another one with --to.")
     store = stores_at(info.store, info.read_stores, "outputs")
     store.refresh()
     keys = {"": name} if _KEY.fullmatch(name) else _keys(settings, results, name)

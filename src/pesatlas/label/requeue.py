@@ -214,8 +214,8 @@ def _keyed(settings: Label, results: Path, misses: MissingLabels) -> Iterator[tu
             key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))
         else:
             raise UserError(
-                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: it was "
-                "made again since. Run the campaign first (`pesatlas run`)."
+                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: the "
+                "selection was made again since then. Run the campaign first (`pesatlas run`)."
             )
         if key not in seen:
             seen.add(key)

@@ -62,7 +62,7 @@ def folder() -> Path:
         raise UserError(f"PMG_VASP_PSP_DIR is not set. {SET_UP}.")
     path = Path(top).expanduser() / settings.get("PMG_VASP_PSP_SUB_DIRS", {}).get(FUNCTIONAL, _FOLDER)
     if not path.is_dir():
-        raise UserError(f"{path} (from PMG_VASP_PSP_DIR) is no folder of POTCARs. {SET_UP}.")
+        raise UserError(f"{path} (from PMG_VASP_PSP_DIR) is not a folder of POTCARs. {SET_UP}.")
     return path
 
 
@@ -117,7 +117,7 @@ def _read(path: Path, symbol: str, _: int) -> Potcar:
             sets, names = single.identify_potcar(mode="file")
             title = single.TITEL
     except (ValueError, KeyError, IndexError, AttributeError) as error:
-        raise UserError(f"{path} is no POTCAR ({type(error).__name__}: {error}). {SET_UP}.") from error
+        raise UserError(f"{path} is not a POTCAR ({type(error).__name__}: {error}). {SET_UP}.") from error
     known = FUNCTIONAL in sets and symbol in names
     return Potcar(symbol, text, title, hashlib.sha256(text.encode()).hexdigest()[:16], known)
 

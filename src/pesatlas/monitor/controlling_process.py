@@ -78,13 +78,13 @@ def controller_text(controller: ControllingProcess) -> str:
     if controller.alive is None:
         text = (
             f"`pesatlas run` was started on {controller.host} (process {controller.pid}), {took} ago: only "
-            f"there can be seen whether it lives; this is {socket.gethostname()}"
+            f"that machine can tell whether it is alive; this is {socket.gethostname()}"
         )
     elif controller.orphaned:
         text = (
             f"`pesatlas run` (process {controller.pid}) was killed, but its Snakemake (process "
-            f"{controller.snakemake} on {controller.host}) lives and goes "
-            "on submitting: `pesatlas stop` ends it"
+            f"{controller.snakemake} on {controller.host}) is alive and keeps submitting: `pesatlas stop` "
+            "ends it"
         )
     elif controller.suspended:
         text = (
@@ -93,7 +93,7 @@ def controller_text(controller: ControllingProcess) -> str:
             "its terminal"
         )
     elif controller.alive:
-        text = f"`pesatlas run` lives on {controller.host} (process {controller.pid}), for {took}"
+        text = f"`pesatlas run` is alive on {controller.host} (process {controller.pid}), for {took}"
     else:
-        return f"`pesatlas run` (process {controller.pid}) was killed; the same command carries on"
-    return text + (f"; it was told to end ({controller.stopping})" if controller.stopping else "")
+        return f"`pesatlas run` (process {controller.pid}) was killed; the same command continues"
+    return text + (f"; it was asked to end ({controller.stopping})" if controller.stopping else "")

@@ -50,7 +50,9 @@ def check_folder(what: str, folder: Path, *, private: bool) -> Iterator[Check]:
     few = inodes.f_files > 0 and inodes.f_favail < _ROOM_FILES
     if disk.free < _ROOM_BYTES or few:
         left = f"{size(disk.free)} and {inodes.f_favail} files" if few else size(disk.free)
-        yield Check(False, f"{name}: only {left} free", "make room; `pesatlas plan` says how much is needed")
+        yield Check(
+            False, f"{name}: only {left} free", "make room; `pesatlas plan` estimates how much is needed"
+        )
     else:
         yield Check(True, f"{name} can be written, {size(disk.free)} free")
 
@@ -87,7 +89,7 @@ def _try_locks(file: Path) -> str:
             holder.kill()
             return holder.communicate()[1].strip().splitlines()[-1]
         if _try(file) != "refused":
-            return "a second process was given a lock that the first one held"
+            return "a second process was granted a lock that the first one held"
     finally:
         holder.kill()
         holder.communicate()

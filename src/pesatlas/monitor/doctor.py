@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pesatlas.atoms.elements import atomic_number, symbol_of
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import load_campaign, read_campaign
+from pesatlas.campaign.rules import has_few_sources
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
@@ -25,18 +26,21 @@ from pesatlas.monitor.check import Check
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
+from pesatlas.monitor.fit import misfits
 from pesatlas.monitor.squeue import call_slurm
 from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.runtime.extras import check_extra
 from pesatlas.storage.store import stores_at
 from pesatlas.structures.crystal import Crystal
+from pesatlas.structures.survey import Survey, survey
 from pesatlas.tables.io import check_metadata
 
 _READ_AT_MOST = 2000
 """Crystals that are read from each source for their elements: enough to see what is there, in seconds."""
 
 _LONG_S = 2.0
+_REFUSED_SHOWN = 10
 _NOT_SO = "not so: "
 """Begins what ``_attempt`` says of an error, whose whole message is then the remedy."""
 
@@ -60,14 +64,14 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     try:
         campaign = read_campaign(config, extensions=False)
     except UserError as error:
-        yield Check(False, str(error), "correct it; nothing else was looked at")
+        yield Check(False, str(error), "correct it; nothing else was checked")
         return
     yield Check(True, f"{config} is a valid configuration of campaign '{campaign.campaign.name}'")
     yield _attempt(
-        "files and programs that the configuration names are there",
+        "files and programs that the configuration names exist",
         lambda: load_campaign(campaign.model_dump(), str(config)),
     )
-    yield _attempt("the libraries that draw the report are installed", partial(check_extra, "report"))
+    yield _attempt("the libraries of the report are installed", partial(check_extra, "report"))
     yield from _plugins(campaign)
     found, where = elements_in(campaign, Path("results"))
     symbols = " ".join(symbol_of(z) for z in sorted(found))
@@ -75,7 +79,8 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     on_slurm = read_profile(profile).get("executor") == "slurm"
     if warning := hydrogen_warning(campaign.explore.timestep_fs, found):
         # no mistake: as published, MatPES has it so
-        yield Check(True, f"but {warning}")
+        yield Check(True, warning, doubtful=True)
+    yield from _crystals(campaign)
     yield from _models(campaign, found, on_slurm=on_slurm)
     yield from _labels(campaign, found)
     scratch = campaign.label.scratch or Path(tempfile.gettempdir())
@@ -91,7 +96,7 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     if not on_slurm or campaign.label.scratch is None:
         yield from check_folder("scratch", scratch, private=False)
     else:
-        yield Check(True, f"scratch {scratch} is that of the nodes: not looked at from here")
+        yield Check(True, f"scratch {scratch} is on the nodes: not checked from here")
     if not profile.is_dir():
         yield Check(
             False, f"--profile {profile}: no such folder", "name a profile folder, e.g. profiles/slurm"
@@ -101,8 +106,9 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     elif (waited := _wait_for_slurm()) > _LONG_S:
         yield Check(
             True,
-            f"but Slurm does not answer on this machine: every job of Snakemake waits {waited:.0f} s for it. "
+            f"Slurm does not answer on this machine: every job of Snakemake waits {waited:.0f} s for it. "
             "`SLURM_CONF=/dev/null pesatlas run` does not",
+            doubtful=True,
         )
 
 
@@ -116,10 +122,11 @@ def _wait_for_slurm() -> float:
 def _plugins(campaign: Campaign) -> Iterator[Check]:
     """Name extensions of other distributions: those in use, and those that are not looked at."""
     for each in plugins_in(campaign.model_dump(mode="json")):
-        yield Check(True, f"{each} is not of pesatlas: what it does is for its authors to answer")
+        yield Check(True, f"{each} is not part of pesatlas: its authors are responsible for it")
     for package in plugins.GROUPS:
         for each in plugins.plugins(package, shadowed=True):
-            yield Check(True, f"but {each} is not used: pesatlas has a {each.word} of that name")
+            text = f"{each} is not used: pesatlas has a {each.word} of that name"
+            yield Check(True, text, doubtful=True)
 
 
 def _attempt(text: str, look: Callable[[], object]) -> Check:
@@ -156,19 +163,48 @@ def elements_in(campaign: Campaign, results: Path) -> tuple[set[int], str]:
         found.update(int(z) for read in reads if isinstance(read, Crystal) for z in read.numbers)
     if campaign.structures.elements is not None:
         found &= {atomic_number(symbol) for symbol in campaign.structures.elements}
-    remarks = [f"without {', '.join(unread)}, which has to be fetched first"] if unread else []
+    remarks = [f"without {', '.join(unread)}, which must be fetched first"] if unread else []
     remarks += [f"of the first {_READ_AT_MOST} crystals of a source"] if cut else []
     return found, ", ".join(["in the sources of structures", *remarks])
 
 
+def _crystals(campaign: Campaign) -> Iterator[Check]:
+    """Look at every crystal of the sources, and whether the settings fit those that are usable."""
+    found = survey_of(campaign)
+    if found is None:
+        return
+    yield Check(bool(found.accepted), found.sentence, "name other sources: nothing could be explored")
+    for key, why in found.failed[:_REFUSED_SHOWN]:
+        yield Check(True, f"{key} {why.reason}: {why.detail}", doubtful=True)
+    if len(found.failed) > _REFUSED_SHOWN:
+        yield Check(True, f"and {len(found.failed) - _REFUSED_SHOWN} more are refused", doubtful=True)
+    for sentence in misfits(campaign, found.accepted):
+        yield Check(True, sentence, doubtful=True)
+
+
+def survey_of(campaign: Campaign) -> Survey | None:
+    """Return the crystals of the campaign's sources.
+
+    None where reading them takes long, or cannot be done.
+    """
+    if not has_few_sources(campaign):
+        return None
+    try:
+        return survey(campaign.structures, campaign.explore, campaign.label.backend)
+    except (UserError, OSError):  # said by the check of what the configuration names
+        return None
+
+
 def warnings_of(campaign: Campaign, results: Path) -> list[str]:
-    """Return what is allowed and hardly meant, in sentences; sources are read only where it matters."""
+    """Return what is allowed and hardly meant, in sentences; sources are read where that is quick."""
+    found = survey_of(campaign)
+    fit = list(misfits(campaign, found.accepted)) if found is not None else []
     step = campaign.explore.timestep_fs
     if isinstance(step, str) or step <= LONGEST_WITH_HYDROGEN_FS:
-        return []
-    found, _ = elements_in(campaign, results)
-    warning = hydrogen_warning(step, found)
-    return [f"explore.timestep_fs: {warning}."] if warning else []
+        return fit
+    elements, _ = elements_in(campaign, results)
+    warning = hydrogen_warning(step, elements)
+    return [f"explore.timestep_fs: {warning}.", *fit] if warning else fit
 
 
 def _load(options: Any) -> Iterator[Any]:
@@ -184,7 +220,7 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
     asked += [("the potential that labels", labels)] if labels is not None else []
     for who, options in asked:
         about = _attempt(
-            f"{who} ({options.kind}) loads, and is right about known crystals",
+            f"{who} ({options.kind}) loads, and reproduces known crystals",
             partial(load_potential, options, "cpu"),
         )
         yield about
@@ -216,7 +252,9 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
             Check(True, f"a GPU for {device}")
             if torch.cuda.is_available()
             else Check(
-                False, f"no GPU for {device}", "device: cpu, or a profile whose jobs run where GPUs are"
+                False,
+                f"no GPU for {device}",
+                "set device: cpu, or use a profile whose jobs run on nodes with GPUs",
             )
         )
 

@@ -102,8 +102,8 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         structures, source = read_entry(prepared).counts["accepted"], str(prepared)
     else:
         raise UserError(
-            f"how many crystals there are is not known before {prepared} is made. Say it: --structures "
-            "150000. Or make the table: pesatlas run --until prepare_structures."
+            f"the number of crystals is not known before {prepared} is made. Give it, e.g. --structures "
+            "150000, or make the table: pesatlas run --until prepare_structures."
         )
     cells = round(structures * rates["cells"].value)
     trajectories = round(cells * rates["trajectories"].value)
@@ -268,21 +268,21 @@ def render(
             )
         elif name.removeprefix("label_") in campaign.label.levels or not name.startswith("label_"):
             sources.add_row(
-                "?", unit, "[yellow]not known: give it, or measure it in a small campaign (--from)[/yellow]"
+                "?", unit, "[yellow]not known: set it, or measure it in a small campaign (--from)[/yellow]"
             )
     at_once = f"--gpus {machine.gpus} and --cores {machine.cores} at work at once"
     remarks = [f"Time: with {at_once}, without waiting in queues, and without attempts that fail."]
     if campaign.train:
         remarks.append(
-            f"Training {len(campaign.train.seeds)} potentials is not counted: how long it takes follows "
-            "from the epochs that it needs."
+            f"Training {len(campaign.train.seeds)} potentials is not counted: its time depends on the "
+            "number of epochs."
         )
     if campaign.compare:
         remarks.append(f"Nor are the {len(campaign.compare.runs)} potentials of the comparison.")
     if campaign.benchmark:
         remarks.append(
             f"Benchmarking {len(benchmarked_potentials(campaign))} potentials is not counted: "
-            "docs/benchmark.md has times of properties."
+            "docs/benchmark.md describes the properties."
         )
     remarks += [
         f"[yellow]A job of {need.stage} takes longer than 24 h, so it would be stopped and "

@@ -26,9 +26,8 @@ _HOW_MANY = 3
 _MOST_ATOMS = 4
 _NO_MOMENT_MUB = 0.01
 _REMEDY = (
-    "labels that differ so are not compatible with MatPES: look at the version and the build of VASP, and "
-    "at INCAR, OUTCAR and the "
-    "titles in POTCAR.spec in {kept}"
+    "labels with such differences are not compatible with MatPES: check the version and the build of VASP, "
+    "and INCAR, OUTCAR and the titles in POTCAR.spec in {kept}"
 )
 
 
@@ -52,8 +51,8 @@ def reference_labels(config: Path, kept: Path) -> Iterator[Check]:
     if backend.kind != "vasp":
         raise UserError(
             f"reference labels do not apply to the backend {backend.kind}: MatPES was calculated with VASP, "
-            "and total energies of different codes and pseudopotentials have nothing in common. Compare "
-            "relaxed volumes or formation energies instead."
+            "and total energies of different codes and pseudopotentials cannot be compared. Compare relaxed "
+            "volumes or formation energies instead."
         )
     from pesatlas.label.backends.vasp import calculate  # noqa: PLC0415 - with its checks
 

@@ -69,7 +69,7 @@ def _controller_line(status: Status) -> str:
     if status.finished:
         said = "[green]finished[/green]"
     elif controller is None:
-        said = "no `pesatlas run` is alive here; the same command carries on"
+        said = "no `pesatlas run` is alive here; the same command continues"
     elif controller.alive is False or controller.orphaned or controller.suspended:
         said = f"[red]{escape(controller_text(controller))}[/red]"
     else:
@@ -160,7 +160,7 @@ def _stale(status: Status) -> str:
         f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     )
     return (
-        f"[yellow]stale[/yellow]  jobs with results that are not what would be made today: {counts}. "
+        f"[yellow]stale[/yellow]  jobs with results that differ from the configuration: {counts}. "
         f"{escape(why)}. `pesatlas run` makes them again."
     )
 
@@ -197,16 +197,16 @@ def _remarks(status: Status) -> list[str]:
     if slurm:
         names = " ".join(f"--name={name}" for name in sorted({job.name for job in slurm}))
         lines.append(
-            f"[yellow]{len(slurm)} Slurm jobs have no `pesatlas run` that looks after them.[/yellow] What "
-            f"they finish is kept. `pesatlas run` carries on beside them; `scancel --me {names}` ends them."
+            f"[yellow]{len(slurm)} Slurm jobs have no active `pesatlas run`.[/yellow] Their results are "
+            f"kept. `pesatlas run` continues beside them; `scancel --me {names}` ends them."
         )
     if local:
         pids = " ".join(
             [*(str(job.state.pid) for job in local[:_SHOWN]), *(["…"] if len(local) > _SHOWN else [])]
         )
         lines.append(
-            f"[yellow]{len(local)} processes have no `pesatlas run` that looks after them:[/yellow] {pids} "
-            f"on {local[0].state.host}. What they finish is kept; `kill {pids}` ends them."
+            f"[yellow]{len(local)} processes have no active `pesatlas run`:[/yellow] {pids} on "
+            f"{local[0].state.host}. Their results are kept; `kill {pids}` ends them."
         )
     lost = status.lost
     lines += [

@@ -90,7 +90,7 @@ def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]
     state = manifest.get("state")
     for name in files_that_show(campaign.dataset.exports.formats) if state else ():
         if (results / name).is_file() and state_shown(results / name) != state:
-            found[Path(RESULTS) / name] = ("it tells of another state of the dataset",)
+            found[Path(RESULTS) / name] = ("it describes another state of the dataset",)
     reasons = {reason for why in found.values() for reason in why}
     for fetched, keys in _FETCHED.items():
         changed = tuple(reason for reason in sorted(reasons) if reason.startswith(keys))
@@ -185,4 +185,4 @@ def _other_inputs(folder: Path, made_of: dict[str, str], states: dict[str, str |
         if name not in states:
             states[name] = state_of_table(folder / name)
         if states[name] not in {None, was}:
-            yield f"{name} is another than it was made of"
+            yield f"{name} differs from the one that it was made from"

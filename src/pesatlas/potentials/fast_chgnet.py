@@ -1,4 +1,4 @@
-"""CHGNet's atoms from edge vectors: its weights in a cheaper order, equal in exact arithmetic.
+"""CHGNet from edge vectors: its weights in a cheaper order, equal in exact arithmetic.
 
 - The first layer of a gated MLP acts on features of an atom, of bonds and of an angle side by side: its
   weights split into a part for each, multiplied once for each atom, bond or angle instead of once for each
@@ -12,10 +12,11 @@
 """
 
 import math
+import re
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear, silu
 
 from pesatlas.potentials.buffers import Buffers, silu_in_place
 from pesatlas.potentials.graph import Graph
@@ -41,32 +42,46 @@ class Angles(NamedTuple):
     second: torch.Tensor
 
 
-class SplitChgnet(torch.nn.Module):
-    """Features of the atoms of a CHGNet of the architecture of its published weights.
+class SplitChgnet:
+    """A CHGNet of the architecture of its published weights, without its package.
 
     Parameters
     ----------
-    model : chgnet.model.CHGNet
+    weights : dict
+        As ``CHGNet.state_dict`` gives them, on one device.
+    arguments : dict
+        As ``CHGNet.model_args``: cutoffs (Å) and the exponent of the envelope are taken.
+
+    Attributes
+    ----------
+    cutoff_A : float, Å
+    offsets : (94,) eV, energies of the elements, added to those of atoms
     """
 
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        work = Buffers()
-        self.atom_layers = torch.nn.ModuleList(
-            _SplitGatedMLP(layer.twoBody_atom, ("receiver", "features", "sender"), work)
-            for layer in model.atom_conv_layers
-        )
-        order = ("receiver", "sender", "features", "centre")
-        self.bond_layers = torch.nn.ModuleList(
-            _SplitGatedMLP(layer.twoBody_bond, order, work) for layer in model.bond_conv_layers
-        )
-        self.angle_layers = torch.nn.ModuleList(
-            _SplitGatedMLP(layer.twoBody_bond, order, work) for layer in model.angle_layers[:-1]
-        )
+    def __init__(self, weights: dict[str, torch.Tensor], arguments: dict[str, Any]) -> None:
+        self.cutoff_A = float(arguments["atom_graph_cutoff"])
+        self.offsets = weights["composition_model.fc.weight"].view(-1)
+        self._weights = weights
+        self._short_A = float(arguments["bond_graph_cutoff"])
+        self._exponent = int(arguments["cutoff_coeff"])
+        layers, work = int(arguments["n_conv"]), Buffers()
 
-    def forward(self, graph: Graph, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of atoms before and after the last convolution, (N, 64) each.
+        def gated(name: str, *parts: str) -> _SplitGatedMLP:
+            own = {
+                key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(name)
+            }
+            return _SplitGatedMLP(own, parts, work)
+
+        order = ("receiver", "sender", "features", "centre")
+        self._atom_layers = [
+            gated(f"atom_conv_layers.{k}.twoBody_atom", "receiver", "features", "sender")
+            for k in range(layers)
+        ]
+        self._bond_layers = [gated(f"bond_conv_layers.{k}.twoBody_bond", *order) for k in range(layers - 1)]
+        self._angle_layers = [gated(f"angle_layers.{k}.twoBody_bond", *order) for k in range(layers - 2)]
+
+    def features(self, graph: Graph, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of atoms before the last convolution, and those that are read out (N, 64 each).
 
         Parameters
         ----------
@@ -75,41 +90,60 @@ class SplitChgnet(torch.nn.Module):
         vectors : (E, 3)
             The edge vectors, differentiable.
         """
-        model = self.model
+        weights = self._weights
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        basis = model.bond_basis_expansion
-        radial = basis.rbf_expansion_ag(lengths)
-        atoms = model.atom_embedding(graph.numbers - 1)
-        bonds = model.bond_embedding(radial)
-        weights = model.bond_weights_ag(radial)
-        angles = find_angles(graph, lengths.detach(), model.graph_converter.bond_graph_cutoff)
+        radial = self._radial_basis(lengths, "ag", self.cutoff_A)
+        atoms = weights["atom_embedding.embedding.weight"].index_select(0, graph.numbers - 1)
+        bonds = linear(radial, weights["bond_embedding.weight"])
+        bond_weights = linear(radial, weights["bond_weights_ag.weight"])
+        angles = find_angles(graph, lengths.detach(), self._short_A)
         short = lengths.index_select(0, angles.close)
-        ends = model.bond_weights_bg(basis.rbf_expansion_bg(short)).index_select(0, angles.bonds)
+        ends = linear(self._radial_basis(short, "bg", self._short_A), weights["bond_weights_bg.weight"])
+        ends = ends.index_select(0, angles.bonds)
         angle_weights = ends.index_select(0, angles.first) * ends.index_select(0, angles.second)
         directions = (vectors.index_select(0, angles.close) / short[:, None]).index_select(0, angles.bonds)
         between = self._embed_angles(directions * angles.signs, angles)
-        with_angles = _structures_with_angles(graph, angles)
-        for k, bond_layer in enumerate(self.bond_layers):
-            atoms = self._convolve_atoms(k, graph, atoms, bonds, weights)
+        for k, bond_layer in enumerate(self._bond_layers):
+            atoms = self._convolve_atoms(k, graph, atoms, bonds, bond_weights)
             close = bonds.index_select(0, angles.close)
             sums = self._messages(bond_layer, atoms, close, between, angles, angle_weights)
-            out = model.bond_conv_layers[k].mlp_out.layers[1]
             sums = close.new_zeros(close.shape).index_add(0, angles.bonds, sums)
-            bonds = bonds.index_add(0, angles.close, linear(sums, out.weight))
-            if out.bias is not None:
-                bonds = bonds + out.bias * with_angles
-            if k < len(self.angle_layers):
+            out = f"bond_conv_layers.{k}.mlp_out.layers.1"
+            bonds = bonds.index_add(0, angles.close, linear(sums, weights[f"{out}.weight"]))
+            if f"{out}.bias" in weights:
+                bonds = bonds + weights[f"{out}.bias"] * _structures_with_angles(graph, angles)
+            if k < len(self._angle_layers):
                 close = bonds.index_select(0, angles.close)
-                update = self._messages(self.angle_layers[k], atoms, close, between, angles, None)
+                update = self._messages(self._angle_layers[k], atoms, close, between, angles, None)
                 if len(between) == len(angles.first):
                     between = between.repeat(2, 1)
                 between = between + update
-        return atoms, self._convolve_atoms(len(self.bond_layers), graph, atoms, bonds, weights)
+        last = self._convolve_atoms(len(self._bond_layers), graph, atoms, bonds, bond_weights)
+        if "readout_norm.weight" in weights:
+            norm = weights["readout_norm.weight"], weights["readout_norm.bias"]
+            last = layer_norm(last, last.shape[1:], *norm)
+        return atoms, last
+
+    def energies(self, features: torch.Tensor) -> torch.Tensor:
+        """Energies of atoms (N,) in eV, without ``offsets``, of features that are read out."""
+        layers = _linear_layers(self._weights, "mlp")
+        for weight, bias in layers[:-1]:
+            features = silu(linear(features, weight, bias))
+        return linear(features, *layers[-1]).view(-1)
+
+    def _radial_basis(self, lengths: torch.Tensor, name: str, cutoff_A: float) -> torch.Tensor:  # noqa: N803 - a unit
+        """Bessel functions with the envelope of GemNet, (E, n); chgnet.model.basis.RadialBessel."""
+        frequencies = self._weights[f"bond_basis_expansion.rbf_expansion_{name}.frequencies"]
+        p, scaled = self._exponent, (lengths / cutoff_A)[:, None]
+        power = scaled**p
+        inner = -(p + 1) * (p + 2) / 2 + scaled * (p * (p + 2) - scaled * (p * (p + 1) / 2))
+        envelope = torch.where(scaled < 1, 1 + power * inner, 0)
+        return (2 / cutoff_A) ** 0.5 * envelope / lengths[:, None] * torch.sin(frequencies * scaled)
 
     def _convolve_atoms(
         self, k: int, graph: Graph, atoms: torch.Tensor, bonds: torch.Tensor, weights: torch.Tensor
     ) -> torch.Tensor:
-        layer: Any = self.atom_layers[k]
+        layer = self._atom_layers[k]
         sums = _Message.apply(
             linear(atoms, layer.receiver, layer.bias_1),
             linear(atoms, layer.sender),
@@ -119,21 +153,18 @@ class SplitChgnet(torch.nn.Module):
             torch.cat([graph.targets, graph.sources]),
             layer,
         )
-        return atoms + self.model.atom_conv_layers[k].mlp_out(sums)
+        out = f"atom_conv_layers.{k}.mlp_out.layers.1"
+        return atoms + linear(sums, self._weights[f"{out}.weight"], self._weights.get(f"{out}.bias"))
 
     def _embed_angles(self, directions: torch.Tensor, angles: Angles) -> torch.Tensor:
         """Embed the angles, (A, 64); the basis is that of chgnet.model.basis.Fourier."""
-        fourier = self.model.angle_basis_expansion.fourier_expansion
-        cosines = (directions.index_select(0, angles.first) * directions.index_select(0, angles.second)).sum(
-            1
-        ) * (1 - 1e-6)
-        multiples = torch.outer(torch.acos(cosines), fourier.frequencies)
-        weight = self.model.angle_embedding.weight / math.sqrt(math.pi)
-        n = fourier.order
-        constant = weight[:, 0] / math.sqrt(2)
-        return torch.addmm(
-            constant, torch.cat([multiples.sin(), multiples.cos()], 1), weight[:, 1 : 1 + 2 * n].t()
-        )
+        frequencies = self._weights["angle_basis_expansion.fourier_expansion.frequencies"]
+        weight = self._weights["angle_embedding.weight"] / math.sqrt(math.pi)
+        first, second = (directions.index_select(0, ends) for ends in (angles.first, angles.second))
+        # chgnet's way to keep off the poles of the arc cosine
+        multiples = torch.outer(torch.acos((first * second).sum(1) * (1 - 1e-6)), frequencies)
+        waves = torch.cat([multiples.sin(), multiples.cos()], dim=1)
+        return torch.addmm(weight[:, 0] / math.sqrt(2), waves, weight[:, 1:].t())
 
     @staticmethod
     def _messages(
@@ -142,7 +173,7 @@ class SplitChgnet(torch.nn.Module):
         close: torch.Tensor,
         between: torch.Tensor,
         angles: Angles,
-        weights: torch.Tensor | None,
+        weights: "torch.Tensor | None",
     ) -> torch.Tensor:
         centre = linear(atoms, layer.centre, layer.bias_1).index_select(0, angles.centres)
         return _Message.apply(
@@ -157,19 +188,32 @@ class SplitChgnet(torch.nn.Module):
 
 
 def find_angles(graph: Graph, lengths: torch.Tensor, cutoff_A: float) -> Angles:  # noqa: N803 - a unit
-    """Find all pairs of edges shorter than ``cutoff_A`` (Å) that have an atom in common."""
-    close = torch.nonzero(lengths < cutoff_A).squeeze(1)
+    """Find all pairs of edges shorter than ``cutoff_A`` (Å) that have an atom in common.
+
+    In a padded graph there are some more, all of the last edge with itself, which is padding.
+    """
+    close = graph.shorter_than(cutoff_A, lengths)
     n_close = len(close)
     centres = torch.cat([graph.sources.index_select(0, close), graph.targets.index_select(0, close)])
     order = torch.argsort(centres, stable=True)
     centres = centres[order]
-    counts = torch.bincount(centres, minlength=len(graph.numbers))
+    # not bincount, for which a GPU stops
+    counts = torch.zeros_like(graph.numbers).index_add_(0, centres, torch.ones_like(centres))
     ends = counts.cumsum(0).index_select(0, centres)
     places = torch.arange(2 * n_close, device=close.device)
     later = ends - places - 1
-    first = torch.repeat_interleave(places, later)
-    starts = later.cumsum(0) - later
+    if graph.sound is not None:
+        later = later.masked_fill(graph.owners[centres] == graph.n_structures - 1, 0)
+    totals = later.cumsum(0)
+    room = graph.room_for(("angles", cutoff_A), lambda: totals[-1])
+    if room is None:
+        first = torch.repeat_interleave(places, later)
+    else:
+        ranks = torch.arange(room, device=close.device)
+        first = torch.searchsorted(totals, ranks, right=True).clamp(max=2 * n_close - 1)
+    starts = totals - later
     second = first + 1 + torch.arange(len(first), device=close.device) - starts.index_select(0, first)
+    second = second if room is None else second.clamp(max=2 * n_close - 1)
     signs = torch.where(order < n_close, 1.0, -1.0).to(lengths.dtype)[:, None]
     return Angles(close, order % max(n_close, 1), centres, signs, first, second)
 
@@ -180,48 +224,48 @@ def _structures_with_angles(graph: Graph, angles: Angles) -> torch.Tensor:
     Chgnet updates no bonds of a structure without any.
     """
     found = torch.zeros(graph.n_structures, device=graph.owners.device)
-    found[graph.owners[angles.centres[angles.first]]] = 1
+    found = found.index_fill(0, graph.owners[angles.centres[angles.first]], 1)
     return found[graph.owners[graph.sources]][:, None]
 
 
-class _SplitGatedMLP(torch.nn.Module):
+def _linear_layers(weights: dict[str, torch.Tensor], name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Weights and biases of the linear layers of ``name``, a chgnet.model.functions.MLP, in their order."""
+    names = [
+        key.removesuffix(".weight") for key in weights if re.fullmatch(rf"{name}\.layers\.\d+\.weight", key)
+    ]
+    names.sort(key=lambda layer: int(layer.rpartition(".")[2]))
+    return [(weights[f"{layer}.weight"], weights[f"{layer}.bias"]) for layer in names]
+
+
+class _SplitGatedMLP:
     """A gated MLP of one or two layers, with or without a layer norm, its first layer split by ``parts``.
 
     Columns of the branch come before those of the gate.
     """
 
-    bias_1: torch.Tensor
-    branch: torch.Tensor
-    branch_bias: torch.Tensor
-    gate: torch.Tensor
-    gate_bias: torch.Tensor
+    epsilon = 1e-5
+    receiver: torch.Tensor
+    sender: torch.Tensor
+    features: torch.Tensor
+    centre: torch.Tensor
 
-    def __init__(self, gated: Any, parts: tuple[str, ...], work: Buffers) -> None:
-        super().__init__()
-        both = [
-            [layer for layer in mlp.layers if isinstance(layer, torch.nn.Linear)]
-            for mlp in (gated.mlp_core, gated.mlp_gate)
-        ]
-        self.has_norm = gated.bn1 is not None
-        norms = (gated.bn1, gated.bn2)
-        last = [(layers[-1].weight.detach(), layers[-1].bias.detach()) for layers in both]
+    def __init__(self, weights: dict[str, torch.Tensor], parts: tuple[str, ...], work: Buffers) -> None:
+        both = [_linear_layers(weights, name) for name in ("mlp_core", "mlp_gate")]
+        last = [layers[-1] for layers in both]
+        self.has_norm = "bn1.weight" in weights
         if self.has_norm:
             last = [(weight - weight.mean(0), bias - bias.mean()) for weight, bias in last]
-            self.register_buffer("scale", torch.cat([norm.weight.detach() for norm in norms]))
-            self.register_buffer("shift", torch.cat([norm.bias.detach() for norm in norms]))
-            self.epsilon = gated.bn1.eps
+            self.scale, self.shift = (
+                torch.cat([weights[f"{norm}.{name}"] for norm in ("bn1", "bn2")])
+                for name in ("weight", "bias")
+            )
         self.two_layers = len(both[0]) > 1
-        first = [(layers[0].weight.detach(), layers[0].bias.detach()) for layers in both]
-        if self.two_layers:
-            for name, (weight, bias) in zip(("branch", "gate"), last, strict=True):
-                self.register_buffer(name, weight.contiguous())
-                self.register_buffer(f"{name}_bias", bias)
-        else:
-            first = last
-        self.register_buffer("bias_1", torch.cat([bias for _, bias in first]))
+        (self.branch, self.branch_bias), (self.gate, self.gate_bias) = last
+        first = [layers[0] for layers in both] if self.two_layers else last
+        self.bias_1 = torch.cat([bias for _, bias in first])
         columns = torch.cat([weight for weight, _ in first]).chunk(len(parts), dim=1)
         for name, weight in zip(parts, columns, strict=True):
-            self.register_buffer(name, weight.contiguous())
+            setattr(self, name, weight.contiguous())
         self.work = work
         self.kept = Buffers()
 
@@ -266,7 +310,7 @@ class _Message(torch.autograd.Function):
         receiver_table: torch.Tensor,
         sender_table: torch.Tensor,
         features: torch.Tensor,
-        weights: torch.Tensor | None,
+        weights: "torch.Tensor | None",
         receivers: torch.Tensor,
         senders: torch.Tensor,
         mlp: Any,

@@ -1,4 +1,4 @@
-"""M3GNet's energies from edge vectors: matgl's weights in a cheaper order, equal in exact arithmetic.
+"""M3GNet's atoms from edge vectors: matgl's weights in a cheaper order, equal in exact arithmetic.
 
 - The first layer of a graph convolution acts on [source, destination, edge] side by side: its weights split
   into a part for each end, computed once a node, and a part for the edge; branch and gate share one product.
@@ -24,8 +24,7 @@ _MAX_L = 3
 def can_split(model: Any) -> bool:
     """Whether this covers ``model``, a matgl M3GNet; it covers the published potentials."""
     return (
-        not model.is_intensive
-        and not model.include_state
+        not model.include_state
         and model.max_l <= _MAX_L
         and not model.basis_expansion.use_phi
         and all(block.dropout is None for block in model.graph_layers)
@@ -33,7 +32,7 @@ def can_split(model: Any) -> bool:
 
 
 class SplitM3GNet(torch.nn.Module):
-    """Per-atom energies of a matgl M3GNet, before scaling and reference energies.
+    """Features of the atoms of a matgl M3GNet.
 
     Parameters
     ----------
@@ -51,20 +50,36 @@ class SplitM3GNet(torch.nn.Module):
         self.three_body = _ThreeBody(model)
 
     def forward(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-        """Return the energy of each atom (N,) for edge vectors (E, 3) and indices of elements (N,)."""
+        """Features of atoms (N, d) after the last graph convolution; arguments as of ``after_each``."""
+        return self.after_each(graph, vectors, types)[-1]
+
+    def after_each(self, graph: Graph, vectors: torch.Tensor, types: torch.Tensor) -> list[torch.Tensor]:
+        """Features of atoms (N, d) after each graph convolution.
+
+        Parameters
+        ----------
+        graph : Graph
+            Both directions of each pair of neighbours (``both_ways``) within the model's cutoff.
+        vectors : (E, 3)
+            The edge vectors, differentiable.
+        types : (N,) int64
+            Indices of elements in ``model.element_types``.
+        """
         model = self.model
         distances = torch.linalg.vector_norm(vectors, dim=1)
         radial = model.bond_expansion(distances)
         nodes = model.embedding.layer_node_embedding(types)
         edges = model.embedding.layer_edge_embedding(radial)
-        close = torch.nonzero(distances < model.threebody_cutoff).squeeze(1)
+        close = graph.shorter_than(model.threebody_cutoff, distances)
         sources, targets = graph.sources[close], graph.targets[close]
         geometry = self.three_body.geometry(vectors.index_select(0, close), distances.index_select(0, close))
+        features = []
         for interaction, convolution in zip(model.three_body_interactions, self.convolutions, strict=True):
             sums = self.three_body(geometry, interaction.update_network_atom(nodes), sources, targets)
             edges = edges.index_add(0, close, interaction.update_network_bond(sums))
             edges, nodes = convolution(graph, edges, nodes, radial)
-        return model.final_layer(nodes).view(-1)
+            features.append(nodes)
+        return features
 
 
 class _ThreeBody(torch.nn.Module):
@@ -203,29 +218,30 @@ class _Message(torch.autograd.Function):
         graph: Graph,
         mlp: Any,
     ) -> torch.Tensor:
-        rows, width = len(edges), source.shape[1]
-        half = width // 2
-        first, second = mlp.work.get("first", edges, rows, width), mlp.work.get("second", edges, rows, width)
+        rows, width, outputs = len(edges), source.shape[1], len(mlp.weight.weight)
+        half, keep = width // 2, any(ctx.needs_input_grad)
+        memory = mlp.kept if keep else mlp.work
+        first, second = (mlp.work.get(name, edges, rows, width) for name in ("first", "second"))
+        slope_1, slope_2 = (memory.get(name, edges, rows, width) for name in ("slope_1", "slope_2"))
+        gated, gate, slope_branch, weight = (
+            memory.get(name, edges, rows, outputs) for name in ("gated", "gate", "slope_branch", "weight")
+        )
         torch.index_select(source, 0, graph.sources, out=first)
-        torch.index_select(destination, 0, graph.targets, out=second)
-        first += second
+        first += torch.index_select(destination, 0, graph.targets, out=second)
         first.addmm_(edges, mlp.edge.t())
-        slope_1 = silu_in_place(first, mlp.kept.get("slope_1", edges, rows, width))
+        silu_in_place(first, slope_1)
         _affine(mlp.branch[0], first[:, :half], second[:, :half])
         _affine(mlp.gate[0], first[:, half:], second[:, half:])
-        slope_2 = silu_in_place(second, mlp.kept.get("slope_2", edges, rows, width))
-        outputs = len(mlp.weight.weight)
-        gated, gate = mlp.kept.get("gated", edges, rows, outputs), mlp.kept.get("gate", edges, rows, outputs)
-        _affine(mlp.branch[1], second[:, :half], gated)
-        slope_branch = silu_in_place(gated, mlp.kept.get("slope_branch", edges, rows, outputs))
-        _affine(mlp.gate[1], second[:, half:], gate)
-        gate.sigmoid_()
-        slope_branch *= gate
+        silu_in_place(second, slope_2)
+        silu_in_place(_affine(mlp.branch[1], second[:, :half], gated), slope_branch)
+        _affine(mlp.gate[1], second[:, half:], gate).sigmoid_()
         gated *= gate
-        slope_gate = gate.neg_().add_(1).mul_(gated)
-        weight = torch.mm(radial, mlp.weight.weight.t(), out=mlp.kept.get("weight", edges, rows, outputs))
-        ctx.save_for_backward(slope_1, slope_2, slope_branch, slope_gate, gated, weight)
-        ctx.graph, ctx.mlp = graph, mlp
+        torch.mm(radial, mlp.weight.weight.t(), out=weight)
+        if keep:
+            slope_branch *= gate
+            slope_gate = gate.neg_().add_(1).mul_(gated)
+            ctx.save_for_backward(slope_1, slope_2, slope_branch, slope_gate, gated, weight)
+            ctx.graph, ctx.mlp = graph, mlp
         return gated * weight
 
     @staticmethod
@@ -255,5 +271,5 @@ class _Message(torch.autograd.Function):
         return first @ mlp.edge, to_source, to_destination, to_radial, None, None
 
 
-def _affine(layer: Any, x: torch.Tensor, out: torch.Tensor) -> None:
-    torch.addmm(layer.bias, x, layer.weight.t(), out=out)
+def _affine(layer: Any, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    return torch.addmm(layer.bias, x, layer.weight.t(), out=out)

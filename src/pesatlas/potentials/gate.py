@@ -51,8 +51,8 @@ def pass_gate(potential: Potential) -> None:
     else:
         references = [made_up_for(potential.elements)]
         log.warning(
-            "%s knows none of the crystals of the gate; only that its stress follows from its energy is "
-            "checked, on a made-up %s",
+            "%s knows none of the crystals of the gate; the gate only checks that its stress is the "
+            "derivative of its energy, on a synthetic %s",
             potential.name,
             _names(references),
         )
@@ -64,7 +64,8 @@ def pass_gate(potential: Potential) -> None:
             f"`sha256: {potential.weights_hash}`. Other weights"
         )
         raise UserError(
-            f"The potential {potential.name} is not fit for use; asked about {_names(references)}:\n{lines}\n"
+            f"The potential {potential.name} does not pass the gate. Results for "
+            f"{_names(references)}:\n{lines}\n"
             f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, or made for "
             "another version of the package."
         )

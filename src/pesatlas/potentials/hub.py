@@ -38,7 +38,7 @@ def fetch_weights(name: str, folder: Path) -> None:
         raise UserError(
             f"{folder}: the weights changed since they were fetched: sha256 {found}, not "
             f"{note.read_text(encoding='utf-8').strip()} as in {note.name}. Remove the folder to fetch them "
-            f"again; remove {note.name} if the change is meant."
+            f"again; remove {note.name} if the change is intended."
         )
 
 

@@ -11,6 +11,7 @@ from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.potentials.batched import EdgePotential, freeze, sum_by_structure
 from pesatlas.potentials.fast_m3gnet import SplitM3GNet, can_split
+from pesatlas.potentials.fast_tensornet import SplitTensorNet, can_split_tensornet
 from pesatlas.potentials.graph import Graph
 
 
@@ -44,9 +45,11 @@ class MatglPotential(EdgePotential):
         self._types = torch.full((max(numbers) + 1,), -1, dtype=torch.int64)
         self._types[numbers] = torch.arange(len(numbers))
         self._types = self._types.to(device)
-        self._split = (
-            SplitM3GNet(model).to(device) if isinstance(model, M3GNet) and can_split(model) else None
-        )
+        self._split: Any = None
+        if isinstance(model, M3GNet) and can_split(model):
+            self._split = SplitM3GNet(model).to(device)
+        elif isinstance(model, TensorNet) and can_split_tensornet(model):
+            self._split = SplitTensorNet(model).to(device)
         offsets = (
             torch.zeros(len(numbers)) if saved.element_refs is None else saved.element_refs.property_offset
         )
@@ -56,7 +59,8 @@ class MatglPotential(EdgePotential):
         """Energies (B,) in eV, float64."""
         types = self._types[graph.numbers]
         if self._split is not None:
-            raw = sum_by_structure(graph, self._split(graph, vectors, types))
+            atoms = self._split(graph, vectors, types)
+            raw = sum_by_structure(graph, self._saved.model.final_layer(atoms).view(-1))
         else:
             raw = self._original(graph, vectors, types)
         scaled = raw * self._saved.data_std.double() + self._saved.data_mean.double()
@@ -81,7 +85,7 @@ class MatglPotential(EdgePotential):
 def _refuse_others(saved: Any, name: str) -> None:
     if not isinstance(saved, Saved):
         raise UserError(
-            f"{name} is no potential but a {type(saved).__name__}, which predicts properties. Choose a "
+            f"{name} is not a potential but a {type(saved).__name__}, which predicts properties. Choose a "
             "potential (PES)."
         )
     model = saved.model
@@ -100,6 +104,6 @@ def _refuse_others(saved: Any, name: str) -> None:
     reasons = [what for what, present in unsupported.items() if present]
     if reasons:
         raise UserError(
-            f"{name} has {' and '.join(reasons)}, which batched evaluation does not cover. Choose a plain "
+            f"{name} has {' and '.join(reasons)}, which batched evaluation does not support. Choose a plain "
             "potential."
         )

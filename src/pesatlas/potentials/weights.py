@@ -61,8 +61,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     found = directory_sha256(folder)
     if sha256 is not None and found != sha256.lower():
         raise UserError(
-            f"{folder}: these are not the weights that the configuration means: their sha256 is {found}, not "
-            f"{sha256}. Put the right weights there, or, if these are meant, check their convention and "
+            f"{folder}: these are not the weights of the configuration: their sha256 is {found}, not "
+            f"{sha256}. Put the right weights there, or, if these are intended, check their convention and "
             "write the new checksum."
         )
     import matgl.apps.pes  # noqa: PLC0415 - heavy
@@ -97,8 +97,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
                 model = classes[kind].load(files)
     except Exception as error:
         raise UserError(
-            f"{folder}: matgl cannot load these weights: {error}. Take a version of the model made for "
-            "matgl 4."
+            f"{folder}: matgl cannot load these weights: {error}. Use a version of the model made for matgl "
+            "4."
         ) from error
     if older_convention:
         _restore(model, description, folder)

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import below
 from pesatlas.config.round import Round
 from pesatlas.report.cost import costs
 from pesatlas.report.texts import GO_ON, STOP
@@ -24,8 +23,10 @@ _FEWEST_ATOMS = 20
 """Below, the error of a domain or an element is not told."""
 
 
-def advise_round(settings: Round, results: Path, disagreement: list[Path], advice: Path) -> None:
+def advise_round(settings: Round, files: Mapping[str, Sequence[Path]], advice: Path) -> None:
     """Write ``advice``, JSON: stop or go on, and the numbers that say so.
+
+    ``files`` are those of the campaign by their names in the layout, as the rule declares them.
 
     The error now is the calibrated disagreement of the committee on candidates that were not picked, root
     mean square over their atoms. It is taken to fall as the distance of atoms of the pool to the nearest
@@ -33,18 +34,20 @@ def advise_round(settings: Round, results: Path, disagreement: list[Path], advic
     the gain of a thousand labels is the error times that share: stop if it is below
     ``round.stop_below_eV_per_A``. What they cost is what this round's picks cost at all levels, on average.
     """
-    manifest = read_campaign_manifest(results)
-    picked = set(
-        read_table(below(results, "selection"), "selection", ["snapshot_id"])["snapshot_id"].to_pylist()
+    (manifest_path,), (selection,), (calibration,), (quality,) = (
+        files[name] for name in ("manifest", "selection", "calibration", "quality")
     )
-    factor, held_out = _factor(below(results, "calibration"))
+    manifest = read_campaign_manifest(manifest_path.parent)
+    picked = set(read_table(selection, "selection", ["snapshot_id"])["snapshot_id"].to_pylist())
+    factor, held_out = _factor(calibration)
     squares: dict[tuple[str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
-    for kind, name, of_atoms in _unpicked(disagreement, picked):
+    for kind, name, of_atoms in _unpicked(files["disagreement"], picked):
         squares[kind, name] += (of_atoms**2).sum(), len(of_atoms)
     error = _error(squares["all", ""], factor)
-    share = _pace(below(results, "quality"))
+    share = _pace(quality)
     gain = None if error is None or share is None else error * share
-    label = next(cost for cost in costs(results.parent, manifest) if cost.stage == "label")
+    spent = costs(manifest_path.parent.parent, manifest, [*files["labels"], *files["atoms"]])
+    label = next(cost for cost in spent if cost.stage == "label")
     found = {
         "round": settings.number,
         "verdict": GO_ON if gain is None or gain >= settings.stop_below_eV_per_A else STOP,

@@ -28,7 +28,7 @@ from pesatlas.report.figure_names import (
     SECTIONS,
     TRAINED_SECTION,
 )
-from pesatlas.report.figure_rows import Reader, corrections, rules_triggered
+from pesatlas.report.figure_rows import Files, Reader, corrections, rules_triggered
 from pesatlas.report.frame_map import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.policy_comparison import Compared
@@ -49,60 +49,55 @@ _TRANSIENT = {"crashed", "timeout", "out_of_memory"}
 _TABLE_ROWS = 20
 
 
-def build_report(
-    results: Path,
-    report: Path,
-    pictures: Path,
-    potentials: Sequence[Path] = (),
-    *,
-    compared: tuple[Path, Path] | None = None,
-    benchmark: Path | None = None,
-    advice: Path | None = None,
-) -> None:
+def build_report(files: Files, report: Path, pictures: Path) -> None:
     """Write ``report``, and ``pictures/NAME.png`` of each figure.
 
     Parameters
     ----------
-    potentials : folders of the potentials that were trained on the dataset
-    compared : tables of a comparison of policies: what every potential comes to, and what differs
-    benchmark : summary of the benchmarked potentials
-    advice : of a round after the first
+    files : what is shown, by its names in ``campaign.layout``, as the rule declares it: those of
+        ``Results.files``, ``parity``, and what not every campaign has (cards of potentials that were trained
+        on the dataset, ``benchmark_summary``, ``comparison`` and ``contrasts`` of policies, ``advice`` of a
+        round after the first). Failures are in the tables that the manifest names, and times in the logs of
+        the campaign.
 
     Raises
     ------
     UserError
-        If the campaign below ``results`` has not finished.
+        If the campaign has not finished.
     """
+    results = files["manifest"][0].parent
     manifest = read_campaign_manifest(results)
-    reader = Reader(results, manifest)
+    reader = Reader(files, manifest)
     lost = losses(results, manifest)
-    spent = costs(results.parent, manifest)
+    spent = costs(results.parent, manifest, [*files["labels"], *files["atoms"]])
     data, structures = _data(reader, lost, spent)
     figures = _figures(reader, data)
-    sections = _sections(results, reader, figures, of_domains(results, manifest, data))
+    sections = _sections(reader, figures, of_domains(results, manifest, data))
     added: list[tuple[Trained | Compared, dict[str, str]]] = []
-    if potentials:
-        added.append((Trained(potentials), TRAINED_SECTION))
-    if compared is not None:
-        added.append((Compared(*compared), COMPARED_SECTION))
+    if cards := files.get("potential_card"):
+        added.append((Trained([card.parent for card in cards]), TRAINED_SECTION))
+    if compared := files.get("comparison"):
+        added.append((Compared(*compared, *files["contrasts"]), COMPARED_SECTION))
     for part, title in added:
         data |= part.data()
         figures += (mine := part.figures(data))
         sections += _added(title, mine, [part.table()])
-    found = read_advice(advice) if advice is not None else None
+    found = next((read_advice(advice) for advice in files.get("advice", ())), None)
     if found is not None:
-        data |= reliability_data(results)
-        figures += (mine := reliability_figures(results, data))
+        (calibration,) = files["calibration"]
+        data |= reliability_data(calibration)
+        figures += (mine := reliability_figures(calibration, data))
         sections += _added(ROUND_SECTION, mine, [round_table(found)])
     steps = funnel(manifest, lost)
+    (structures_table,), benchmark = files["structures"], files.get("benchmark_summary")
     context = {
         "head": _head(manifest, steps, lost, spent, accounts(results, manifest)),
         "funnel": steps,
-        "doubts": doubts(results, steps[0].kept),
+        "doubts": doubts(structures_table, steps[0].kept),
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "costs": [_cost_row(each) for each in spent],
         "sections": sections,
-        "benchmark_results": benchmark_results(benchmark) if benchmark is not None else None,
+        "benchmark_results": benchmark_results(*benchmark) if benchmark else None,
         "filters": _filters(data, reader.levels),
         "advice": [
             *([{"text": advice_text(found), "command": ""}] if found else []),
@@ -213,7 +208,7 @@ def _head(
     failed = sum(n for (stage, _, _), n in lost.items() if stage in {"explore", "label", "dataset"})
     verdicts = exported_verdicts(manifest)
     have = "; ".join(f"{each.level}: {each.sentence(verdicts)}" for each in found)
-    told = "Every loss has its reason, and every sum closes." if whole else "Some sums do not close."
+    told = "Every loss has its reason, and all counts add up." if whole else "Some counts do not add up."
     pool = next(step for step in steps if step.name == "selected")
     surfaces = manifest.get("surfaces", {})
     used = {level: (surfaces.get(level, {}).get("definition") or {}).get("code", {}) for level in levels}
@@ -223,7 +218,7 @@ def _head(
     )
     flagged = sum(each.verdicts.get(FLAGGED, 0) for each in found)
     lost_text = (
-        f"{failed:,} trajectories and labels failed or were kept out."
+        f"{failed:,} trajectories and labels failed or were excluded."
         if failed
         else f"Nothing failed, but {flagged:,} labels were flagged."
         if flagged
@@ -247,12 +242,10 @@ def _head(
     }
 
 
-def _sections(
-    results: Path, reader: Reader, figures: Sequence[Figure], domains: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _sections(reader: Reader, figures: Sequence[Figure], domains: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the sections with their figures and tables."""
-    tables: dict[str, Callable[[Path, Reader], list[dict[str, Any]]]] = {
-        "coverage": lambda *_: [domains],
+    tables: dict[str, Callable[[Reader], list[dict[str, Any]]]] = {
+        "coverage": lambda _: [domains],
         "energetics": _outliers,
         "trust": _trouble,
     }
@@ -261,7 +254,7 @@ def _sections(
             "name": name,
             "title": title,
             "figures": [figure for figure in figures if FIGURES.get(figure.name) == name],
-            "tables": tables.get(name, lambda *_: [])(results, reader),
+            "tables": tables.get(name, lambda _: [])(reader),
         }
         for name, title in SECTIONS.items()
     ]
@@ -277,7 +270,7 @@ def _added(
     ]
 
 
-def _outliers(_: Path, reader: Reader) -> list[dict[str, Any]]:
+def _outliers(reader: Reader) -> list[dict[str, Any]]:
     rows = [
         (row["snapshot_id"], level, row["formula"], plain(row["level_gap_eV_per_atom"]), row["verdict"])
         for level in reader.levels
@@ -287,8 +280,8 @@ def _outliers(_: Path, reader: Reader) -> list[dict[str, Any]]:
     rows.sort(key=lambda row: -abs(row[3] or 0))
     return [
         {
-            "title": "Furthest apart at the two levels",
-            "heads": ["snapshot", "level", "formula", "difference, less the median (eV/atom)", "verdict"],
+            "title": "Largest differences between the two levels",
+            "heads": ["snapshot", "level", "formula", "difference minus the median (eV/atom)", "verdict"],
             "rows": [row for row in rows if row[1] == reader.levels[0]][:10]
             if len(reader.levels) > 1
             else [],
@@ -297,13 +290,16 @@ def _outliers(_: Path, reader: Reader) -> list[dict[str, Any]]:
     ]
 
 
-def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
-    violations, made = rules_triggered(results, reader.levels), corrections(results, reader.levels)
+def _trouble(reader: Reader) -> list[dict[str, Any]]:
+    violations = rules_triggered(reader.of_levels("dataset"), reader.of_levels("quarantine"))
+    made = corrections(reader.of_levels("dataset"))
     exploded = [
         (row["key"], row["reason"], row["detail"])
         for entry in reader.entries
         if is_file_of(entry["file"], "explore_failures") and entry["rows"]
-        for row in read_table(results / entry["file"], "failures", ["key", "reason", "detail"]).to_pylist()
+        for row in read_table(
+            reader.results / entry["file"], "failures", ["key", "reason", "detail"]
+        ).to_pylist()
     ]
     total = len(exploded)
     return [
@@ -314,7 +310,7 @@ def _trouble(results: Path, reader: Reader) -> list[dict[str, Any]]:
             "empty": "No rule was triggered.",
         },
         {
-            "title": "Corrections that were made to calculations",
+            "title": "Corrections of calculations",
             "heads": ["level", "correction", "labels"],
             "rows": [(*key, n) for key, n in made.most_common(_TABLE_ROWS)],
             "empty": "None was needed.",
@@ -350,7 +346,7 @@ def _advice(
         reasons = " ".join(f"--reason {reason}" for reason in again)
         advice.append(
             {
-                "text": "Some labels failed for what a machine did, and are worth another try:",
+                "text": "Some labels failed because of the machine, and are worth another attempt:",
                 "command": f"pesatlas retry {reasons}",
             }
         )
@@ -363,10 +359,11 @@ def _advice(
             }
         )
     advice += [
-        {"text": "The story of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
+        {"text": "The history of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
         {
-            "text": f"To train on: {RESULTS}/{folder_of('export')}/. What to say of the dataset, and how to "
-            f"cite it: {path_of('card_page')}.",
+            "text": f"To train on: {RESULTS}/{folder_of('export')}/. Description and citation of the "
+            "dataset: "
+            f"{path_of('card_page')}.",
             "command": "",
         },
         {"text": "A copy that never changes, to publish:", "command": "pesatlas release 2026.1"},

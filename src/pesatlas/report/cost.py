@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pyarrow.parquet as pq
 
-from pesatlas.campaign.layout import RESULTS, TIMES, Results, shown, times_there
+from pesatlas.campaign.layout import TIMES, shown, times_there
 from pesatlas.campaign.rules import RULES
 from pesatlas.report.figure import Data, Figure, base, by_level
 from pesatlas.report.texts import format_hours
@@ -58,8 +58,15 @@ class Cost:
     disk_bytes: int
 
 
-def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
-    """Return measured costs of each stage, from the logs, labels and manifest in ``folder``."""
+def costs(folder: Path, manifest: Mapping[str, Any], labels: Sequence[Path]) -> list[Cost]:
+    """Return measured costs of each stage.
+
+    Parameters
+    ----------
+    folder : of the campaign, with its logs
+    manifest : of its results
+    labels : tables of labels and of isolated atoms
+    """
     configuration = manifest["configuration"]
     disk: dict[str, int] = defaultdict(int)
     for entry in manifest["files"]:
@@ -73,7 +80,7 @@ def costs(folder: Path, manifest: Mapping[str, Any]) -> list[Cost]:
         cores = 1
         if stage == "label":
             cores = configuration.get("label", {}).get("cores", 1)
-            wall = _label_seconds(Results(folder / RESULTS, manifest["label_batches"], ()))
+            wall = _label_seconds(labels)
         gpu = (
             configuration.get("encode" if stage == "encode" else "explore", {}).get("device", "cpu") != "cpu"
         )
@@ -91,8 +98,7 @@ def _seconds(folder: Path, rule: str) -> Iterator[float]:
             yield from (float(row["s"]) for row in csv.DictReader(handle, delimiter="\t"))
 
 
-def _label_seconds(results: Results) -> float:
-    paths = [*results.of_label_batches("labels"), results.path("atoms")]
+def _label_seconds(paths: Sequence[Path]) -> float:
     there = [path for path in paths if path.is_file()]
     for path in there:
         check_content(path)
@@ -103,17 +109,17 @@ def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | 
     """Return the expected cost and benefit of the next thousand picks."""
     label = next((cost for cost in found if cost.stage == "label"), None)
     if label is None or not picks or not label.core_h:
-        return "What labels cost was not measured in this campaign."
+        return "The cost of labels was not measured in this campaign."
     thousand = format_hours(label.core_h / picks * 1000)
     each = format_hours(label.core_h / max(labels, 1))
     brings = (
-        f"They would bring atoms of the pool {100 * gain:.1f} % nearer to a pick, at the pace of the last "
-        "ones."
+        "At the current rate they would reduce the mean distance from atoms of the pool to the nearest pick "
+        f"by {100 * gain:.1f} %."
         if gain is not None
-        else "What they would bring cannot be told from so few."
+        else "Their benefit cannot be estimated from so few."
     )
     return (
-        f"A thousand picks more, at all levels, would take {thousand} on all cores ({each} a label so far). "
+        f"A thousand more picks, at all levels, would take {thousand} on all cores ({each} a label so far). "
         f"{brings}"
     )
 
@@ -163,7 +169,7 @@ def _label_time(labels: Data, levels: list[str]) -> Figure:
         "label_time",
         "Time of a label",
         f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are "
-        "logarithmic; DFT goes up as a power of two to three.",
+        "logarithmic; the cost of DFT grows with a power of two to three.",
         "labels",
         shown("dataset"),
         "SELECT level, n_atoms, wall_s FROM dataset",

@@ -41,8 +41,8 @@ def _map(frames: Data) -> Figure:
         "map",
         "The pool and the picks",
         f"Structures in the first two weighted principal components of their features: {frames.count}, with "
-        f"{drawn:,} of the picks. Near points are alike. Click on a point to see its structure; a region of "
-        "grey without colour is one that the dataset does not show.",
+        f"{drawn:,} of the picks. Nearby points are similar. Click on a point to see its structure; grey "
+        "regions without colour are not in the dataset.",
         "frames",
         shown("clusters", "snapshots", "selection"),
         "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN "
@@ -99,7 +99,7 @@ def _elements(elements: Data, levels: Sequence[str]) -> Figure:
         "elements",
         "Elements",
         "Percent of the snapshots that contain each element, in the pool, in the selection, or in the "
-        "dataset at a level. Click on an element, and every figure shows only what contains it; click again "
+        "dataset at a level. Click on an element to show only what contains it in every figure; click again "
         f"for all. {elements.what}.",
         "elements",
         f"{shown('snapshots')} or its sample, {shown('selection', 'dataset')}",
@@ -132,10 +132,10 @@ def _fill(quality: Data, part: str) -> Figure:
     return Figure(
         f"fill_{part}",
         f"Distance to the nearest pick: {part}",
-        f"How far the {part} of the pool lie from the nearest one that was picked, in weighted principal "
-        "components: mean (solid), 99th percentile (dashed) and largest (dotted), as "
-        "the picks grow in number, and for as many random frames. Lower is better; the distance "
-        "between the two colours is what the selection is worth.",
+        f"Distance from the {part} of the pool to the nearest picked one, in weighted principal components: "
+        "mean (solid), 99th percentile (dashed) and largest (dotted), as the picks grow in number, and for "
+        "as many random frames. Lower is better; the distance between the two colours is what the selection "
+        "is worth.",
         "quality",
         shown("quality"),
         f'SELECT "of", picks, fill_mean_{part}, fill_p99_{part}, fill_max_{part} FROM quality',

@@ -18,8 +18,8 @@ def energetics(data: dict[str, Data], levels: list[str]) -> list[Figure]:
             ("labels", labels),
             ("cohesive_energy_eV_per_atom", "cohesive energy (eV/atom)"),
             levels,
-            "Energy less that of isolated atoms at the same level, per atom: negative is bound. A narrow "
-            "peak is a set of crystals at rest, its tail what dynamics added.",
+            "Energy minus that of isolated atoms at the same level, per atom: negative is bound. A narrow "
+            "peak means crystals at rest; dynamics add the tail.",
         ),
         _histogram(
             ("forces", "Forces"),
@@ -34,15 +34,16 @@ def energetics(data: dict[str, Data], levels: list[str]) -> list[Figure]:
             ("labels", labels),
             ("static_pressure_GPa", "pressure of the label (GPa)"),
             levels,
-            "Minus a third of the trace of the stress: compressed cells are positive. Levels that want "
-            "another volume than the potential that explored are shifted.",
+            "Minus a third of the trace of the stress: compressed cells are positive. A level whose "
+            "equilibrium volume differs from that of the exploring potential is shifted.",
         ),
         _histogram(
             ("volume", "Volume"),
             ("labels", labels),
             ("volume_A3_per_atom", "volume (Å³/atom)"),
             levels,
-            "Volume of the cell divided by its atoms; it is that of the dynamics, the same at every level.",
+            "Volume of the cell divided by its atoms; it comes from the dynamics and is the same at every "
+            "level.",
         ),
         _level_parity(pairs, levels),
         _level_offsets(data["offsets"], levels),
@@ -74,7 +75,7 @@ def _histogram(
         shown("dataset"),
         f"SELECT level, {_SQL[name]} FROM dataset",
         alt.layer(bars, *_published(published)) if any(value is not None for value in values) else None,
-        "Isolated atoms of these elements are not known at this level, so there are no cohesive energies."
+        "There are no isolated atoms of these elements at this level, and therefore no cohesive energies."
         if name == "cohesive_energy"
         else "The dataset has no row.",
     )
@@ -133,7 +134,7 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         chart = alt.layer(diagonal(pairs.columns["first"] + pairs.columns["second"]), points)
     return Figure(
         "level_parity",
-        "One level against the other",
+        "Comparison of the two levels",
         _ONE
         if len(levels) < 2
         else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those "
@@ -169,9 +170,8 @@ def _level_offsets(offsets: Data, levels: list[str]) -> Figure:
         "Offset between levels, by element",
         _ONE
         if len(levels) < 2
-        else f"Cohesive energy at {levels[-1]} less that at {levels[0]}, over the snapshots that contain an "
-        "element: mean, and from the 10th to the 90th percentile. "
-        f"{offsets.count}.",
+        else f"Cohesive energy at {levels[-1]} minus that at {levels[0]}, over the snapshots that contain an "
+        f"element: mean, and from the 10th to the 90th percentile. {offsets.count}.",
         "offsets",
         shown("dataset"),
         "SELECT z AS atomic_number, avg(gap) AS mean FROM (SELECT unnest(list_distinct(a.numbers)) AS z, "

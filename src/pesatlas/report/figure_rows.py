@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
-from pesatlas.campaign.layout import below, groups, is_file_of
+from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.report.softness import LABELS, softness
-from pesatlas.tables import iter_table, read_entry, read_table
+from pesatlas.tables import iter_table, read_table
+
+Files = Mapping[str, Sequence[Path]]
+"""Files of a campaign by their names in the layout."""
 
 LABELS_SHOWN = 5000
 POINTS_SHOWN = 6000
@@ -55,32 +58,37 @@ def volume_A3(row: Mapping[str, Any]) -> float:  # noqa: N802 - names carry unit
 
 
 class Reader:
-    """Reads the tables below ``results``; what several figures need is read once.
+    """Reads tables of a finished campaign; what several figures need is read once.
 
     Parameters
     ----------
-    results : folder of a finished campaign
-    manifest : its manifest
+    files : tables by their names in the layout, with the manifest
+    manifest : what is in that
     """
 
-    def __init__(self, results: Path, manifest: Mapping[str, Any]) -> None:
-        self.results = results
+    def __init__(self, files: Files, manifest: Mapping[str, Any]) -> None:
+        self.files = files
+        self.results = files["manifest"][0].parent
         self.levels: list[str] = manifest["levels"]
         self.seed: int = manifest["configuration"].get("campaign", {}).get("seed", 0)
         self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
-        self.batches: int = read_entry(below(results, "structures")).counts["batches"]
         self.entries: list[dict[str, Any]] = manifest["files"]
-        ids, self.rows = sample_ids(self._dataset(self.levels[0]), "dataset", self.seed, LABELS_SHOWN)
+        datasets = self.of_levels("dataset")
+        ids, self.rows = sample_ids(datasets[self.levels[0]], "dataset", self.seed, LABELS_SHOWN)
         # the same snapshots at every level, so that they can be compared
         self.labels = {
-            level: read_rows(
-                self._dataset(level), "dataset", ids, [*_LABEL_COLUMNS, "abs_forces_eV_per_A"]
-            ).to_pylist()
-            for level in self.levels
+            level: read_rows(path, "dataset", ids, [*_LABEL_COLUMNS, "abs_forces_eV_per_A"]).to_pylist()
+            for level, path in datasets.items()
         }
 
-    def _dataset(self, level: str) -> Path:
-        return below(self.results, "dataset", level=level)
+    def path(self, name: str) -> Path:
+        """Return the one file of a name."""
+        (path,) = self.files[name]
+        return path
+
+    def of_levels(self, name: str) -> dict[str, Path]:
+        """Return the file of each level."""
+        return dict(zip(self.levels, self.files[name], strict=True))
 
     def label_rows(self) -> Data:
         """Return rows of the dataset at all levels."""
@@ -144,9 +152,9 @@ class Reader:
 
         Energies, forces, stresses; and how soft it is.
         """
-        parity = read_table(below(self.results, "parity"), "parity")
+        parity = read_table(self.path("parity"), "parity")
         ids = parity["snapshot_id"].to_pylist()
-        labels = read_rows(self._dataset(self.levels[0]), "dataset", ids, list(LABELS))
+        labels = read_rows(self.of_levels("dataset")[self.levels[0]], "dataset", ids, list(LABELS))
         known = {row["snapshot_id"]: row for row in labels.to_pylist()}
         rows = [
             (row, known[row["snapshot_id"]])
@@ -199,7 +207,7 @@ class Reader:
 
     def quality(self) -> tuple[Data, Data]:
         """Return fill distances by number of picks, beside random ones; and the gain of a thousand more."""
-        rows = read_table(below(self.results, "quality"), "quality").to_pylist()
+        rows = read_table(self.path("quality"), "quality").to_pylist()
         fill: Columns = {name: [] for name in ("of", "part", "measure", "picks", "distance")}
         for row in rows:
             for part in ("structures", "atoms"):
@@ -221,7 +229,7 @@ class Reader:
     def losses(self, found: Counter[tuple[str, str, str]]) -> tuple[Data, Data]:
         """Return what failed, as ``found`` by stage, level and reason; and by the elements of its crystal."""
         known: dict[str, list[int]] = {}
-        for piece in iter_table(below(self.results, "structures"), ["structure_id", "numbers"]):
+        for piece in iter_table(self.path("structures"), ["structure_id", "numbers"]):
             known.update(zip(*(piece.column(i).to_pylist() for i in range(2)), strict=True))
         of_element: Counter[tuple[str, str]] = Counter()
         for entry in self.entries:
@@ -248,15 +256,13 @@ class Reader:
 
         All of them, or some of row groups all over the shards.
         """
-        paths = [below(self.results, "snapshots", batch=i) for i in range(self.batches)]
-        return _spread(paths, POOL_SHOWN, self.seed)
+        return _spread(self.files["snapshots"], POOL_SHOWN, self.seed)
 
     def components(self, ids: Iterable[str]) -> dict[str, list[float]]:
         """Return weighted principal components of the structures of some frames, by ``snapshot_id``."""
         wanted = pa.array(sorted(ids), pa.string())
         found: dict[str, list[float]] = {}
-        for group in groups(self.batches):
-            path = below(self.results, "clusters", group=group)
+        for path in self.files["clusters"]:
             # ids are sorted within a batch: row groups that hold none of these are not read
             filters = pc.field("snapshot_id").isin(wanted)
             here = read_table(path, "clusters", ["snapshot_id", "structure_pcs"], filters)
@@ -363,12 +369,11 @@ def _errors(found: list[dict[str, Any]]) -> Data:
     return Data(columns | {name: [row[name] for row in rows] for name in names}, len(rows), "domains")
 
 
-def rules_triggered(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:
-    """Count triggered rules in the dataset, by level and rule."""
+def rules_triggered(*tables: Mapping[str, Path]) -> Counter[tuple[str, str]]:
+    """Count triggered rules in tables of each level, by level and rule."""
     found: Counter[tuple[str, str]] = Counter()
-    for level in levels:
-        for name in ("dataset", "quarantine"):
-            path = below(results, name, level=level)
+    for table in tables:
+        for level, path in table.items():
             if path.is_file():
                 for piece in iter_table(path, ["verdict_rules"]):
                     for text, times in Counter(piece.column(0).to_pylist()).items():
@@ -379,11 +384,11 @@ def rules_triggered(results: Path, levels: Sequence[str]) -> Counter[tuple[str, 
     return found
 
 
-def corrections(results: Path, levels: Sequence[str]) -> Counter[tuple[str, str]]:
+def corrections(datasets: Mapping[str, Path]) -> Counter[tuple[str, str]]:
     """Count the corrections that were made to rows of the dataset, by level and correction."""
     found: Counter[tuple[str, str]] = Counter()
-    for level in levels:
-        for piece in iter_table(below(results, "dataset", level=level), ["corrections"]):
+    for level, path in datasets.items():
+        for piece in iter_table(path, ["corrections"]):
             for text, times in Counter(piece.column(0).to_pylist()).items():
                 for correction in json.loads(text):
                     found[level, str(correction)] += times

@@ -7,7 +7,6 @@ import pyarrow as pa
 from pymatgen.core import Element
 
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
-from pesatlas.campaign.layout import below
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
 from pesatlas.report.sample import read_rows, sample_ids
@@ -18,7 +17,7 @@ _PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A",
 
 def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[dict[str, Any]]]:
     """Return the points of the map, and the structure of each as chemiscope takes it."""
-    path = below(reader.results, "selection")
+    path = reader.path("selection")
     ids, _ = sample_ids(path, "selection", reader.seed, PICKS_SHOWN)
     picks = {row["snapshot_id"]: row for row in read_rows(path, "selection", ids, _PICK).to_pylist()}
     rows = {row["snapshot_id"]: row for row in pool.to_pylist()} | picks
@@ -56,7 +55,7 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
 
 def _selected(reader: Reader, names: Any) -> set[str]:
     found: set[str] = set()
-    for piece in iter_table(below(reader.results, "selection"), ["snapshot_id"]):
+    for piece in iter_table(reader.path("selection"), ["snapshot_id"]):
         found.update(names & set(piece.column(0).to_pylist()))
     return found
 
@@ -88,7 +87,7 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
     names = ["structure_id", "variant", "domain", "numbers", "cell_A", "n_atoms"]
     starts = {
         (row["structure_id"], row["variant"]): volume_A3(row)
-        for row in read_table(below(reader.results, "structures"), "structures", names).to_pylist()
+        for row in read_table(reader.path("structures"), "structures", names).to_pylist()
     }
     columns: Columns = {
         name: [] for name in ("domain", "elements", "n_atoms", "time_ps", "temperature_ratio", "volume_ratio")
@@ -112,16 +111,13 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
 
 def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
     """Return row counts of every element in pool, selection and datasets, with its table position."""
-    selection = (piece["numbers"] for piece in iter_table(below(reader.results, "selection"), ["numbers"]))
+    selection = (piece["numbers"] for piece in iter_table(reader.path("selection"), ["numbers"]))
     counts = {
         "pool": count_elements([pool["numbers"]]),
         "selection": count_elements(selection),
         **{
-            level: count_elements(
-                piece["numbers"]
-                for piece in iter_table(below(reader.results, "dataset", level=level), ["numbers"])
-            )
-            for level in reader.levels
+            level: count_elements(piece["numbers"] for piece in iter_table(path, ["numbers"]))
+            for level, path in reader.of_levels("dataset").items()
         },
     }
     columns: Columns = {name: [] for name in ("of", "symbol", "row", "column", "rows", "share", "bright")}

@@ -9,12 +9,12 @@ from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.summary import counted
 
 _POOL_WORDS = {
-    "redundant": "not needed: picks stand for their clusters",
+    "redundant": "not needed: picks represent their clusters",
     "over_target": "beyond the target or the budget",
     "duplicate": "the same geometry as another",
     "too_close": "atoms closer than select.min_distance_A",
     "not_finite": "features, energy or positions not finite",
-    "known": "labelled already: in select.reference, or in a round before",
+    "known": "labelled already: in select.reference, or in an earlier round",
 }
 
 
@@ -69,7 +69,7 @@ def funnel(manifest: Mapping[str, Any], losses: Mapping[tuple[str, str, str], in
             counts["snapshots.trajectories"],
             counts["snapshots.trajectories_finished"],
             f"started in {counts['structures.cells']:,} cells",
-            {"ended early, their good frames kept": counts["snapshots.trajectories_failed"]}
+            {"ended early, with their valid frames kept": counts["snapshots.trajectories_failed"]}
             if counts["snapshots.trajectories_failed"]
             else {},
         ),

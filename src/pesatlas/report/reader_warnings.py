@@ -6,24 +6,23 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from pesatlas.campaign.layout import below, within
+from pesatlas.campaign.layout import within
 from pesatlas.tables import read_table
 
 _SHOWN = 3
 _NUMBER = re.compile(r"\d+\.?\d*")
 
 
-def doubts(results: Path, accepted: int) -> str:
-    """Return ``3 of 12 crystals were read with warnings: ...`` of a campaign.
+def doubts(structures: Path, accepted: int) -> str:
+    """Return ``3 of 12 crystals were read with warnings: ...`` of a table of structures.
 
-    Nothing if there are none, or no table of structures.
+    Nothing if there are none, or the table is not there.
 
     Warnings that differ in numbers alone are one, and the most frequent come first.
     """
-    path = below(results, "structures")
-    if not path.is_file():
+    if not structures.is_file():
         return ""
-    table = read_table(path, "structures", ["structure_id", "warnings"])
+    table = read_table(structures, "structures", ["structure_id", "warnings"])
     rows = table.filter(pc.greater(pc.list_value_length(table["warnings"]), 0)).to_pylist()
     by_crystal = {row["structure_id"]: row["warnings"] for row in rows}
     if not by_crystal:

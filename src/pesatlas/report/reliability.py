@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from pesatlas.campaign.layout import below, path_of, shown
+from pesatlas.campaign.layout import path_of, shown
 from pesatlas.report.figure import Data, Figure, diagonal
 from pesatlas.tables import read_table
 
@@ -16,9 +16,9 @@ _QUERIES = {
 _UNITS = {"energy": "eV/atom", "forces": "eV/Å"}
 
 
-def reliability_data(results: Path) -> dict[str, Data]:
+def reliability_data(calibration: Path) -> dict[str, Data]:
     """Return bins of table ``calibration``, by quantity."""
-    rows = read_table(below(results, "calibration"), "calibration").to_pylist()
+    rows = read_table(calibration, "calibration").to_pylist()
     found = {}
     for quantity in _UNITS:
         mine = [row for row in rows if row["quantity"] == quantity and row["bin"]]
@@ -29,9 +29,9 @@ def reliability_data(results: Path) -> dict[str, Data]:
     return found
 
 
-def reliability_figures(results: Path, data: dict[str, Data]) -> list[Figure]:
+def reliability_figures(calibration: Path, data: dict[str, Data]) -> list[Figure]:
     """Return the reliability curve of energies and of forces."""
-    rows = read_table(below(results, "calibration"), "calibration").to_pylist()
+    rows = read_table(calibration, "calibration").to_pylist()
     whole = {row["quantity"]: row for row in rows if not row["bin"]}
     return [_curve(quantity, whole[quantity], data[f"reliability_{quantity}"]) for quantity in _UNITS]
 
@@ -44,7 +44,7 @@ def round_table(advice: dict[str, Any]) -> dict[str, Any]:
         for each in names
     ]
     return {
-        "title": "Where the committee is expected to be most wrong, on candidates that were not picked",
+        "title": "Largest expected errors of the committee, on candidates that were not picked",
         "heads": ["", "which", "expected error of a force (eV/Å)", "atoms"],
         "rows": rows,
         "empty": "Too few candidates are left.",
@@ -62,7 +62,7 @@ def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
         .encode(
             x=alt.X(
                 "expected:Q",
-                title=f"error expected of the disagreement ({unit})",
+                title=f"error expected from the disagreement ({unit})",
                 scale=alt.Scale(zero=True),
             ),
             y=alt.Y("error:Q"),
@@ -72,16 +72,16 @@ def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
     on = (
         "held out from its training"
         if whole["held_out"]
-        else "THAT IT WAS TRAINED ON, so that errors are too small"
+        else "ON WHICH IT WAS TRAINED, so that errors are too small"
     )
     ranks = whole["rank_correlation"]
     return Figure(
         name,
-        f"Does the committee know how wrong it is? {quantity.capitalize()}",
-        f"Labels of the round before, {on}, in bins of as many each from small to large disagreement. "
+        f"Does disagreement predict the error? {quantity.capitalize()}",
+        f"Labels of the previous round, {on}, in bins of as many each from small to large disagreement. "
         f"Expected is {whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times "
-        "the disagreement, which is right on the whole; on the line it is right in every bin. On average a "
-        f"bin is off by {100 * whole['miscalibration']:.0f} %. "
+        "the disagreement, which is correct on average; on the line it is correct in every bin. On average "
+        f"a bin is off by {100 * whole['miscalibration']:.0f} %. "
         + (f"Rank correlation of disagreement and error: {ranks:.2f}. " if ranks is not None else "")
         + "Bars: 95 %, by resampling crystals.",
         name,

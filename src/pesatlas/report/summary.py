@@ -62,7 +62,7 @@ def summary(results: Path) -> RenderableType:
     advice = read_advice(below(results, "advice"))
     found = accounts(results, manifest)
     verdicts = exported_verdicts(manifest)
-    doubted = doubts(results, counted(manifest)["structures.accepted"])
+    doubted = doubts(below(results, "structures"), counted(manifest)["structures.accepted"])
     parts: list[RenderableType] = [
         f"[bold]Campaign {manifest['campaign']}[/bold]",
         *([f"[yellow]It has not finished.[/yellow] Not there yet: {'; '.join(missing)}."] if missing else []),
@@ -165,5 +165,7 @@ def _failures(found: Counter[tuple[str, str, str]]) -> list[RenderableType]:
         table.add_row(stage, level, reason, str(rows))
     parts: list[RenderableType] = [table, "Each with its reason and what to do: `pesatlas failures`."]
     if any(stage == "label" for stage, _, _ in found):
-        parts.append("What the machine did (timeout, crashed) is worth another try: `pesatlas retry`.")
+        parts.append(
+            "Failures of the machine (timeout, crashed) are worth another attempt: `pesatlas retry`."
+        )
     return parts

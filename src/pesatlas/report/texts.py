@@ -39,12 +39,12 @@ def advice_text(found: dict[str, Any]) -> str:
     cost = f"for {format_hours(hours)} on all cores" if hours else "at a cost that was not measured"
     if error is None:
         return (
-            "Go on: every candidate was picked, or none could be evaluated, so there is no estimate of how "
-            "wrong the committee still is."
+            "Go on: every candidate was picked, or none could be evaluated, so there is no estimate of the "
+            "error of the committee."
         )
-    now = f"The committee is expected to be wrong by {error:.3g} eV/Å in a force where nothing was labelled"
+    now = f"The expected force error of the committee is {error:.3g} eV/Å where nothing was labelled"
     if gain is None:
-        return f"Go on: {now[0].lower()}{now[1:]}; what more labels would bring cannot be told from so few."
+        return f"Go on: {now[0].lower()}{now[1:]}; the gain from more labels cannot be estimated from so few."
     verdict = "Stop" if found["verdict"] == STOP else "Go on"
     limit = found["stop_below_eV_per_A"]
     because = (
@@ -56,6 +56,6 @@ def advice_text(found: dict[str, Any]) -> str:
     )
     here = f" Here: {where}." if where and found["verdict"] == GO_ON else ""
     return (
-        f"{verdict}. {now}. A thousand labels more would take {gain:.2g} eV/Å off that, {because}, "
+        f"{verdict}. {now}. A thousand more labels would reduce it by {gain:.2g} eV/Å, {because}, "
         f"{cost}.{here}"
     )

@@ -98,7 +98,7 @@ class Trained:
             for score in self._totals(card)
         ]
         return {
-            "title": "Errors on rows that were not trained on",
+            "title": "Errors on rows that were not used in training",
             "heads": ["potential", "level", "split", "of", "rows", *_ERRORS.values()],
             "rows": rows,
             "empty": "The splits valid and test are empty.",
@@ -163,9 +163,9 @@ def _errors(errors: Data) -> Figure:
     return Figure(
         "trained_errors",
         f"Errors on the split {shown}",
-        "How far each potential is from labels of its own level that it was not trained on, beside what it "
-        "said before it was trained and what is said without any model: energies of elements by least "
-        "squares, no forces, the mean stress. To the left is better. By domain and element: "
+        "Errors of each potential on labels of its own level that were not used in training, compared with "
+        "its errors before training and with those of a trivial model: energies of elements by least "
+        "squares, no forces, the mean stress. Further left is better. By domain and element: "
         f"{folder_of('potential_page')}/*/{file_name('potential_page')}.",
         "trained_errors",
         _CARDS,

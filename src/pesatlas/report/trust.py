@@ -15,7 +15,7 @@ def trust(data: dict[str, Data], levels: list[str], limits: Mapping[str, float])
     return [
         _losses(data["losses"]),
         _losses_by_element(data["losses_by_element"]),
-        _parity("energy", data, levels[0], "meV/atom", "energy less the mean of the crystal"),
+        _parity("energy", data, levels[0], "meV/atom", "energy minus the mean of the crystal"),
         _parity("forces", data, levels[0], "eV/Å", "component of a force"),
         _parity("stress", data, levels[0], "GPa", "component of the stress"),
         _softness(data["softness"], levels[0]),
@@ -73,7 +73,7 @@ def _losses_by_element(losses: Data) -> Figure:
         "SELECT z AS atomic_number, reason, count(*) AS rows FROM (SELECT DISTINCT structure_id, "
         "unnest(numbers) AS z FROM structures) JOIN failures USING (structure_id) GROUP BY ALL",
         chart if len(losses) else None,
-        "Nothing failed that was made of known elements.",
+        "No failure has known elements.",
     )
 
 
@@ -91,12 +91,12 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
         )
     )
     told = {
-        "energy": "The two have different zeros, so energies are relative to the mean of each crystal's "
-        "rows; "
-        "crystals with one row are left out.",
+        "energy": "The two have different zeros; energies are therefore relative to the mean of each "
+        "crystal's "
+        "rows, and crystals with one row are omitted.",
         "forces": "A cloud flatter than the line is a soft potential: it underestimates forces, and lets "
         "atoms "
-        "stray further than they would (arXiv 2405.07105).",
+        "move further than they should (arXiv 2405.07105).",
         "stress": "Tension is positive, six components of each snapshot.",
     }[what]
     return Figure(
@@ -127,7 +127,11 @@ def _softness(softness: Data, level: str) -> Figure:
             .mark_point(filled=True, size=70)
             .encode(
                 x=alt.X("symbol:N", title="forces on", sort=None),
-                y=alt.Y("slope:Q", title="slope of potential against label", scale=alt.Scale(zero=False)),
+                y=alt.Y(
+                    "slope:Q",
+                    title="slope of the potential's forces against the label's",
+                    scale=alt.Scale(zero=False),
+                ),
                 tooltip=["symbol:N", "slope:Q", "mae:Q", "atoms:Q"],
             )
         )
@@ -136,7 +140,7 @@ def _softness(softness: Data, level: str) -> Figure:
         "softness",
         "How soft is the potential?",
         f"Slope through the origin of the potential's forces against those at {level}, for the atoms of "
-        "each element: 1 is right, less is soft.",
+        "each element: 1 is correct, less is soft.",
         "softness",
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
         "SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT "
@@ -156,11 +160,11 @@ def _net_force(labels: Data, levels: list[str], limit: float | None) -> Figure:
         ("length of the sum of all forces (eV/Å)", labels.what),
         levels,
     )
-    within = f" The rule net_force keeps out labels beyond {limit:g} eV/Å." if limit else ""
+    within = f" The rule net_force excludes labels above {limit:g} eV/Å." if limit else ""
     return Figure(
         "net_force",
         "Do forces sum to zero?",
-        f"They do if the calculation is converged. {labels.count}.{within}",
+        f"They do in a converged calculation. {labels.count}.{within}",
         "labels",
         shown("dataset"),
         "SELECT level, net_force_eV_per_A FROM dataset",
@@ -176,8 +180,8 @@ def _scf_steps(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "scf_steps",
         "How hard was convergence?",
-        f"Iterations until self-consistency. {labels.count}. Labels that need far more than others are "
-        "worth a look at their moments and gaps.",
+        f"Iterations until self-consistency. {labels.count}. If a label needs many more than others, check "
+        "its moments and gap.",
         "labels",
         shown("dataset"),
         "SELECT level, scf_steps FROM dataset",
@@ -210,10 +214,10 @@ def _temperature(md: Data) -> Figure:
         chart = alt.layer(expected, line_at("y", [1.0]), spread, means)
     return Figure(
         "md_temperature",
-        "Was the dynamics at its temperature?",
+        "Did the dynamics reach its temperature?",
         "Mean and standard deviation of the kinetic temperature over its target, for cells of each size: "
         f"{md.count}. Grey: what the canonical ensemble gives, 1 ± √(2/(3n - 3)), once velocities are "
-        "random; the first frames of a trajectory are not yet.",
+        "thermal; those of the first frames are not yet.",
         "md",
         f"{shown('snapshots')} or a sample of it",
         "SELECT n_atoms, avg(instant_temperature_K / temperature_K) AS mean FROM snapshots WHERE ensemble = "
@@ -229,7 +233,7 @@ def _volume(md: Data) -> Figure:
         found = base("md").transform_bin("time_bin_ps", "time_ps", bin=alt.Bin(maxbins=20))
         x = alt.X("time_bin_ps:Q", title="time (ps)")
         band = found.mark_errorband(extent="iqr", color=COLOURS[0]).encode(
-            x=x, y=alt.Y("volume_ratio:Q", title="volume / that of the start", scale=alt.Scale(zero=False))
+            x=x, y=alt.Y("volume_ratio:Q", title="volume / initial volume", scale=alt.Scale(zero=False))
         )
         middle = found.mark_line(color=COLOURS[0], point=True).encode(
             x=x, y=alt.Y("median(volume_ratio):Q", title="")
@@ -239,8 +243,8 @@ def _volume(md: Data) -> Figure:
         "md_volume",
         "Did the volume drift?",
         "Volume of the cells over that of the crystal they started from: median and middle half, "
-        f"{md.count}. It settles where the potential's equilibrium at the given temperature and pressure is; "
-        "a line that keeps rising is a crystal that melts or falls apart.",
+        f"{md.count}. It converges to the potential's equilibrium at the given temperature and pressure; a "
+        "line that keeps rising means that a crystal melts or falls apart.",
         "md",
         f"{shown('snapshots')} or a sample of it, {shown('structures')}",
         "SELECT snapshot_id, time_fs, cell_A FROM snapshots WHERE ensemble = 'NpT'",

@@ -35,7 +35,7 @@ def run_job(rule: str, log_file: Path, threads: int) -> Iterator[None]:
 
 
 def _stop(number: int, _: Any) -> NoReturn:
-    log.warning("told to stop (%s); what is finished is kept", signal.Signals(number).name)
+    log.warning("stopping (%s); finished work is kept", signal.Signals(number).name)
     sys.exit(128 + number)
 
 

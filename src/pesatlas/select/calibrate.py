@@ -48,7 +48,7 @@ def calibrate_disagreement(settings: Round, level: str, seed: int, calibration: 
     if dataset.parent.name != level:
         raise UserError(
             f"round.level: {settings.previous} has no dataset at {level}, only at {dataset.parent.name} and "
-            "what else its manifest names. Name the level that the committee was trained at."
+            "other levels in its manifest. Name the level that the committee was trained at."
         )
     check_entry(dataset)
     check_device(settings.device, "round.device")

@@ -153,7 +153,7 @@ def _eligible(
     places = ((path, index) for path in snapshots for index in index_batches(path))
     expected = sum(read_entry(path).rows for path in snapshots)
     done, row, last = 0, 0, None
-    wrong = UserError(f"{clusters} is not of these snapshots. Delete it and run again.")
+    wrong = UserError(f"{clusters} does not belong to these snapshots. Delete it and run again.")
     check_metadata(clusters, "clusters")
     with pq.ParquetFile(clusters) as file:
         if file.metadata.num_rows != expected:

@@ -121,7 +121,8 @@ def divide(split: Split, seed: int, structures: Path) -> tuple[set[str], set[str
     if not learned or not held_out:
         raise UserError(
             f"compare: of {len(sides)} crystals, {len(held_out)} are held out and {len(learned)} may be "
-            "learned from: nothing to compare. Explore more crystals, or change dataset.split.test."
+            "used for training: there is nothing to compare. Explore more crystals, or change "
+            "dataset.split.test."
         )
     return learned, held_out
 

@@ -65,7 +65,7 @@ def fit_both(dataset: Path, others: Path) -> Pca:
     if one.weights_hash != other.weights_hash:
         raise UserError(f"{dataset} and {others} were encoded by different models. Encode both again.")
     if not (one.structures.n and other.structures.n):
-        raise UserError("The encoder could not describe a single frame: are the structures sound?")
+        raise UserError("The encoder could not encode any frame. Check the structures.")
     return Pca(
         one.encoder,
         one.weights_hash,
@@ -118,7 +118,7 @@ def find_gaps(dataset: Environments, others: Environments) -> list[dict[str, Any
     anything = np.sort(np.concatenate([*own.values(), np.empty(0)]))
     if not len(anything):
         raise UserError(
-            "The dataset has no two frames with an element in common, so nothing tells how near is near. "
+            "The dataset has no two frames with an element in common, so there is no scale for distances. "
             "Name a larger one."
         )
     found = {}

@@ -133,8 +133,8 @@ class Ledger:
         """
         aside = self.path.with_name(f"{self.path.name}{TORN}")
         log.warning(
-            "%s: cut off a torn tail of %d bytes (kept in %s): what it held is made again when it is asked "
-            "for",
+            "%s: cut off an incomplete end of %d bytes (kept in %s): its results are calculated again when "
+            "they are needed",
             self.path,
             len(tail),
             aside.name,

@@ -61,12 +61,12 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _REFUSED:
             raise UserError(_refusal(path, error, os.W_OK)) from error
-        remedy = "Do it again; if it fails again, tell whoever looks after the disk."
+        remedy = "Run the same command again; if it fails again, tell the administrator of the disk."
         if error.errno in _FULL:
             remedy = "Make room (free space, a larger quota or file limit), then run the same command again."
         raise UserError(
             f"{path} could not be written ({error.strerror}). Nothing stored before is lost, and the file "
-            f"is in order. {remedy}"
+            f"is intact. {remedy}"
         ) from error
 
 
@@ -93,13 +93,11 @@ def _refusal(path: Path, error: OSError, access: int) -> str:
             f"{stat.filemode(found.st_mode)}, and this is {_user(os.geteuid())}"
         )
     return (
-        f"{said}. If a store is to be shared, there are two ways. Writing together: its owner types once "
-        "`chgrp -R GROUP STORE; "
-        "chmod -R g+rwX STORE; find STORE -type d -exec chmod g+s {} +`, with a group that all are in; what "
-        "is made in it from then on is "
-        "the group's. Or only reading it: its owner types `chmod -R g+rX STORE`; yours is another folder, "
-        "campaign.store, and "
-        "campaign.read_stores names theirs."
+        f"{said}. If a store is to be shared, there are two ways. Writing together: its owner runs once "
+        "`chgrp -R GROUP STORE; chmod -R g+rwX STORE; find STORE -type d -exec chmod g+s {} +`, with a "
+        "group of which all are members; new files then belong to the group. Or only reading it: its owner "
+        "runs `chmod -R g+rX STORE`; set campaign.store to a folder of your own, and campaign.read_stores "
+        "to theirs."
     )
 
 

@@ -216,7 +216,7 @@ class Store:
             finally:
                 lock.release()
         except (OSError, UserError) as error:
-            log.info("%s was not brought up to date (%s); looking things up takes longer", self._index, error)
+            log.info("%s was not updated (%s); look-ups take longer", self._index, error)
 
 
 class _Neighbour(Store):
@@ -238,8 +238,8 @@ def stores_at(own: str, others: Sequence[str], kind: str) -> Store:
         with reading(Path(other)):
             if not Path(other).is_dir():
                 raise UserError(
-                    f"campaign.read_stores: {other} is no folder, as seen from {Path.cwd()}. Correct the "
-                    "path, or take it out."
+                    f"campaign.read_stores: {other} is not a folder, as seen from {Path.cwd()}. Correct the "
+                    "path, or remove it."
                 )
     return Store(Path(own) / kind, [Path(other) / kind for other in others])
 

@@ -100,7 +100,7 @@ def number(text: str) -> float:
     above, slash, below = text.strip().partition("/")
     if slash:
         return float(above) / float(below)
-    raise ValueError(f"'{text}' is no number")
+    raise ValueError(f"'{text}' is not a number")
 
 
 def number_or_none(text: str) -> float | None:
@@ -286,14 +286,14 @@ def element_of(kind: str | None, label: str) -> tuple[str, str]:
     two, one = run[:2].capitalize(), run[:1].upper()
     if len(run) > 1 and two in _NATURAL:
         unclear = run[1].isupper() and one in _KNOWN
-        return two, f"label {label} was read as {two}; a type symbol would tell" if unclear else ""
+        return two, f"label {label} was read as {two}; a type symbol would decide" if unclear else ""
     if run == "D":
         return "D", ""
     if one in _KNOWN:
         rest = label[1:]
         return one, f"label {label} was read as {one}" if re.match(r"[-_(]?[A-Z]", rest) else ""
     raise NoElementError(
-        f"site {label} has no type symbol, and its label begins with no element", molecule=False
+        f"site {label} has no type symbol, and its label does not begin with an element", molecule=False
     )
 
 
@@ -315,7 +315,7 @@ def _of_type(kind: str, label: str) -> str:
             "position"
         )
         raise NoElementError(detail, molecule=True)
-    raise NoElementError(f"the type symbol '{kind}' of site {label} is no element", molecule=False)
+    raise NoElementError(f"the type symbol '{kind}' of site {label} is not an element", molecule=False)
 
 
 def without_hydrogen(sites: list[Site]) -> list[str]:

@@ -65,7 +65,7 @@ def read_external(paths: list[str], snapshots: Path, failures: Path) -> list[Ori
         writer.write(waiting)
         if not writer.rows:
             why = f" The first problem: {rejected[0].detail}" if rejected else ""
-            raise UserError(f"{', '.join(paths)}: no periodic structure in there.{why}")
+            raise UserError(f"{', '.join(paths)}: no periodic structure found.{why}")
         frames = writer.rows
     rows = [failure_row("structures", r.structure_id, r.structure_id, r.reason, r.detail) for r in rejected]
     write_table(failures, "failures", rows, digest(*paths))
@@ -75,7 +75,7 @@ def read_external(paths: list[str], snapshots: Path, failures: Path) -> list[Ori
     if rejected:
         reasons = Counter(r.reason.value for r in rejected)
         log.warning(
-            "%d entries are no usable structures (%s); see %s. The first: %s",
+            "%d entries are not usable structures (%s); see %s. The first: %s",
             len(rejected),
             ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())),
             failures,

@@ -214,11 +214,11 @@ def _element(name: str, notes: list[str]) -> int:
     symbol = _symbol(name)
     if _FRACTIONAL_HYDROGEN.match(name):
         raise RefusedError(
-            FailureReason.UNSUPPORTED_ELEMENT, f"{name} is a part of a hydrogen atom, no element"
+            FailureReason.UNSUPPORTED_ELEMENT, f"{name} is a part of a hydrogen atom, not an element"
         )
     if symbol in ISOTOPES:
         notes.append(f"{ISOTOPES[symbol]} ({symbol}) is read as hydrogen")
         symbol = "H"
     if symbol not in _KNOWN:
-        raise RefusedError(FailureReason.UNSUPPORTED_ELEMENT, f"'{name}' is no element")
+        raise RefusedError(FailureReason.UNSUPPORTED_ELEMENT, f"'{name}' is not an element")
     return atomic_number(symbol)

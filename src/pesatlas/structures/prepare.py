@@ -64,7 +64,7 @@ def prepare_structures(
     fingerprint = digest(settings.identity(), explore.structures_per_job, _as_json(rules))
     origins: dict[str, Origin] = {}
     accepted, failed, read = sort_out(
-        _read(settings, origins), rules, remove_duplicates=settings.remove_duplicates
+        read_sources(settings, origins), rules, remove_duplicates=settings.remove_duplicates
     )
     _say(read, accepted, failed)
     refused: list[tuple[str, Rejected]] = []
@@ -118,7 +118,7 @@ class Origin:
     read: int = 0
 
 
-def _read(settings: Structures, origins: dict[str, Origin]) -> Iterator[Read]:
+def read_sources(settings: Structures, origins: dict[str, Origin]) -> Iterator[Read]:
     """Yield what the sources have; ``origins`` takes their licences and counts by kind."""
     progress = Progress("read")
     for options in settings.sources:
@@ -247,7 +247,7 @@ def _check_lengths(cell: Cell, settings: Explore) -> None:
         if each.moves and steps > LAST_STEP:
             raise UserError(
                 f"structures.domains, kind {cell.domain}: {each.name} of {cell.variant} has {steps} steps "
-                f"with its ramps; names of snapshots have room for {LAST_STEP}. Make them, or "
+                f"with its ramps; names of snapshots allow at most {LAST_STEP}. Make them, or "
                 "explore.length_ps, shorter, or explore.timestep_fs longer."
             )
 

@@ -139,12 +139,12 @@ def operations_of(texts: tuple[str, ...]) -> Operations:
 def _operation(text: str) -> tuple[list[list[int]], list[float]]:
     parts = re.sub(r"[\s'\"]", "", text).lower().split(",")
     if len(parts) not in {3, 4}:
-        raise ValueError(f"'{text}' is no symmetry operation")
+        raise ValueError(f"'{text}' is not a symmetry operation")
     rotation, translation = [], []
     for part in parts[:3]:
         row, shift = [0, 0, 0], 0.0
         if not part or "".join(match[0] for match in _TERM.finditer(part)) != part:
-            raise ValueError(f"'{text}' is no symmetry operation")
+            raise ValueError(f"'{text}' is not a symmetry operation")
         for match in _TERM.finditer(part):
             sign, number, axis = match.groups()
             if not (number or axis):
@@ -159,7 +159,7 @@ def _operation(text: str) -> tuple[list[list[int]], list[float]]:
         rotation.append(row)
         translation.append(near if abs(near - shift) < 0.002 else shift)
     if abs(round(np.linalg.det(np.array(rotation)))) != 1:
-        raise ValueError(f"'{text}' is no symmetry operation")
+        raise ValueError(f"'{text}' is not a symmetry operation")
     return rotation, translation
 
 

@@ -40,4 +40,4 @@ def read_arrays(path: Path, what: str, names: list[str]) -> tuple[dict[str, str]
         with np.load(path, allow_pickle=False) as file:
             return json.loads(str(file[_ABOUT])), {name: file[name] for name in names}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} does not hold {what} ({error}). Delete it and run again.") from error
+        raise UserError(f"{path} does not contain {what} ({error}). Delete it and run again.") from error

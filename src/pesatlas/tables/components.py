@@ -52,8 +52,7 @@ class Components:
         dimension = moments.dimension
         if moments.n == 0:
             raise UserError(
-                "There is no frame with finite features to select from: the failure tables say what became "
-                "of the trajectories."
+                "There is no frame with finite features to select from: the failure tables have the reasons."
             )
         if isinstance(components, int) and components > dimension:
             raise UserError(

@@ -25,7 +25,9 @@ def describe(path: Path) -> Table:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path} is no readable Parquet file ({error}). Name one below results/.") from None
+        raise UserError(
+            f"{path} is not a readable Parquet file ({error}). Name one below results/."
+        ) from None
     facts = schema.metadata or {}
     if b"pesatlas.table" not in facts:
         raise UserError(f"{path} was not written by pesatlas: it does not describe itself.")

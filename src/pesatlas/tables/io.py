@@ -183,7 +183,7 @@ def check_metadata(path: Path, table: str) -> int:
         ) from error
     found = metadata.get(b"pesatlas.table", b"none").decode()
     if found != table:
-        raise UserError(f"{path} holds the table '{found}', not '{table}'.")
+        raise UserError(f"{path} contains the table '{found}', not '{table}'.")
     version: int = json.loads(metadata[b"pesatlas.schema_version"])
     if version > SCHEMA_VERSION:
         raise UserError(

@@ -135,8 +135,7 @@ def check_entry(path: Path) -> Entry:
     entry = read_entry(path)
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist, and {entry_path(path).name} says that it should. Run again: it is then "
-            "made again."
+            f"{path} does not exist, although {entry_path(path).name} describes it. Run again to make it."
         )
     size = path.stat().st_size
     if size != entry.bytes:

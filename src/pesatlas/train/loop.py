@@ -208,7 +208,7 @@ class _Loop:
         if not self._is_finite() and not standing.best:
             raise UserError(
                 "the weights are not finite after the first epoch: make train.learning_rate smaller, or "
-                "look for rows with atoms in one place."
+                "look for rows with two atoms in one place."
             )
         if loss < standing.best_loss:
             standing.best_loss, standing.best_epoch = loss, standing.epoch

@@ -93,7 +93,7 @@ def base_potential(settings: Train, found: Scanned) -> Potential:
     saved = load_matgl(folder, sha256=options.sha256)
     if not isinstance(saved, Potential):
         raise UserError(
-            f"train.base: {folder} is no potential but a {type(saved).__name__}. Choose a potential (PES)."
+            f"train.base: {folder} is not a potential but a {type(saved).__name__}. Choose a potential (PES)."
         )
     if saved.element_refs is not None and saved.element_refs.property_offset.ndim > 1:
         raise UserError(

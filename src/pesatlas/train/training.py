@@ -284,6 +284,6 @@ def _gate(folder: Path) -> dict[str, Any]:
     try:
         load_potential(matgl.Options(path=folder), "cpu")
     except UserError as error:
-        log.warning("it cannot explore as it is: %s", error)
+        log.warning("it cannot explore: %s", error)
         return {"passed": False, "said": str(error)}
     return {"passed": True, "said": ""}

@@ -83,7 +83,7 @@ def _conditions(entry: dict[str, Any]) -> dict[str, Any]:
 
     temperature = float(entry["temperature_K"])
     if temperature <= 0:
-        raise ValueError("temperature_K has to be above 0")
+        raise ValueError("temperature_K must be above 0")
     return {
         "ion": atomic_number(entry["ion"]),
         "charge": float(entry["charge"]),

@@ -89,6 +89,6 @@ def _database(path: Path) -> Any:
     except ImportError as error:
         raise UserError(
             f"{error}: the export aselmdb needs ase-db-backends. Install it with `pip install "
-            "'pesatlas[export]'`, or take aselmdb out of dataset.exports."
+            "'pesatlas[export]'`, or remove aselmdb from dataset.exports."
         ) from error
     return LMDBDatabase(path, use_lock_file=False, serial=True)

@@ -33,13 +33,10 @@ class ChgnetEncoder:
     structure_dim = 64
     atom_dim = 64
 
-    def __init__(
-        self, model: Any, split: Any, weights_hash: str, elements: frozenset[int], device: str
-    ) -> None:
+    def __init__(self, model: Any, weights_hash: str, elements: frozenset[int], device: str) -> None:
         self.weights_hash = weights_hash
         self.elements = elements
         self._model = model
-        self._split = split
         self._device = device
 
     def encode(self, frames: list[Frame]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -47,15 +44,11 @@ class ChgnetEncoder:
         import torch  # noqa: PLC0415 - heavy
 
         from pesatlas.encode.graphs import graph_of, to_arrays  # noqa: PLC0415
-        from pesatlas.potentials.chgnet_model import readout_features  # noqa: PLC0415
 
-        graph = graph_of(
-            frames, float(self._model.graph_converter.atom_graph_cutoff), self._device, both_ways=False
-        )
+        graph = graph_of(frames, self._model.cutoff_A, self._device, both_ways=False)
         with torch.no_grad():
-            atoms, last = self._split(graph, graph.vectors.to(torch.float32))
-            sums = last.new_zeros(graph.n_structures, last.shape[1])
-            sums.index_add_(0, graph.owners, readout_features(self._model, last))
+            atoms, last = self._model.features(graph, graph.vectors.to(torch.float32))
+        sums = last.new_zeros(graph.n_structures, last.shape[1]).index_add_(0, graph.owners, last)
         n_atoms = torch.bincount(graph.owners, minlength=graph.n_structures)
         return to_arrays(graph, sums / n_atoms[:, None], atoms)
 
@@ -67,12 +60,12 @@ def check(options: Options) -> None:  # noqa: ARG001 - every encoder is asked th
 
 def load(options: Options, device: str) -> Encoder:  # noqa: ARG001 - every encoder is loaded this way
     """Load CHGNet from its installed package."""
-    from pesatlas.potentials.chgnet_model import load_model  # noqa: PLC0415 - heavy
-    from pesatlas.potentials.fast_chgnet import SplitChgnet  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - heavy
+
+    from pesatlas.potentials.chgnet_model import load_model  # noqa: PLC0415
     from pesatlas.tables.manifest import sha256_of  # noqa: PLC0415
 
     known = potential.Options(version=VERSION)
     path = potential.weights_file(known)
-    model = load_model(path, VERSION).to(device).eval()
-    split = SplitChgnet(model).to(device)
-    return ChgnetEncoder(model, split, sha256_of(path), potential.elements(known), device)
+    model = load_model(path, torch.device(device))
+    return ChgnetEncoder(model, sha256_of(path), potential.elements(known), device)

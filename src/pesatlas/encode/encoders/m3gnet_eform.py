@@ -49,8 +49,8 @@ class Options(Section):
     def _keyed(self) -> Self:
         if self.older_convention and self.sha256 is None:
             raise ValueError(
-                "older_convention is a statement about certain weights: give their sha256 too "
-                "(`sha256sum model.json model.pt state.pt | sha256sum` in their folder)"
+                "older_convention applies to specific weights: give their sha256 too (`sha256sum model.json "
+                "model.pt state.pt | sha256sum` in their folder)"
             )
         return self
 
@@ -64,8 +64,11 @@ class M3GNetEncoder:
     def __init__(self, model: Any, name: str, weights_hash: str, device: str) -> None:
         self.name = name
         self.weights_hash = weights_hash
+        from pesatlas.potentials.fast_m3gnet import SplitM3GNet  # noqa: PLC0415 - heavy
+
         self._whole = model.to(device).eval()
         self._model = getattr(model, "model", model)  # without the scaling of its target
+        self._split = SplitM3GNet(self._model).to(device)
         self._device = device
         self._types = {atomic_number(symbol): i for i, symbol in enumerate(self._model.element_types)}
         self.elements = frozenset(self._types)
@@ -77,35 +80,32 @@ class M3GNetEncoder:
         from pesatlas.encode.graphs import graph_of, to_arrays  # noqa: PLC0415 - heavy
 
         graph = graph_of(frames, self._model.cutoff, self._device)
-        self._run(graph)
-        found = self._model.feature_dict
-        return to_arrays(graph, found["readout"], found["gc_1"]["node_feat"])
+        return to_arrays(graph, *self._features(graph))
 
     def formation_energies(self, frames: list[Frame]) -> NDArray[np.float32]:
         """Return formation energies (B,), eV/atom.
 
         What the model was trained for, and a check of its weights.
         """
-        from pesatlas.encode.graphs import graph_of  # noqa: PLC0415 - heavy
-
-        return self._run(graph_of(frames, self._model.cutoff, self._device)).cpu().numpy().ravel()
-
-    def _run(self, graph: Any) -> Any:
-        """Evaluate the model, which keeps its features."""
         import torch  # noqa: PLC0415 - heavy
-        from torch_geometric.data import Data  # noqa: PLC0415
 
-        # the vectors of edges are all that the model depends on, so positions may be zero
-        data = Data(
-            node_type=torch.tensor([self._types[z] for z in graph.numbers.tolist()], device=self._device),
-            pos=torch.zeros(len(graph.numbers), 3, device=self._device),
-            edge_index=torch.stack([graph.sources, graph.targets]),
-            pbc_offshift=graph.vectors.to(torch.float32),
-            batch=graph.owners,
-        )
-        data.num_graphs = graph.n_structures
+        from pesatlas.encode.graphs import graph_of  # noqa: PLC0415
+
+        structures, _ = self._features(graph_of(frames, self._model.cutoff, self._device))
         with torch.no_grad():
-            return self._whole(g=data)
+            energies = self._model.final_layer(structures)
+            transformer = getattr(self._whole, "transformer", None)
+            energies = energies if transformer is None else transformer.inverse_transform(energies)
+        return energies.cpu().numpy().ravel()
+
+    def _features(self, graph: Any) -> Any:
+        """Features of structures after the last graph convolution, of atoms after the first."""
+        import torch  # noqa: PLC0415 - heavy
+
+        types = torch.tensor([self._types[z] for z in graph.numbers.tolist()], device=self._device)
+        with torch.no_grad():
+            atoms = self._split.after_each(graph, graph.vectors.to(torch.float32), types)
+            return self._model.readout(atoms[-1], graph.owners, dim_size=graph.n_structures), atoms[0]
 
 
 def check(options: Options) -> None:
@@ -115,8 +115,8 @@ def check(options: Options) -> None:
     missing = missing_files(options.path)
     if missing:
         raise UserError(
-            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a "
-            "model in."
+            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder in which matgl saved "
+            "a model."
         )
 
 
@@ -128,12 +128,18 @@ def load(options: Options, device: str) -> Encoder:
     UserError
         If they are missing, changed, of another model, or wrong.
     """
-    from pesatlas.potentials.weights import directory_sha256, load_matgl  # noqa: PLC0415 - heavy
+    from pesatlas.potentials.fast_m3gnet import can_split  # noqa: PLC0415 - heavy
+    from pesatlas.potentials.weights import directory_sha256, load_matgl  # noqa: PLC0415
 
     loaded = load_matgl(options.path, older_convention=options.older_convention, sha256=options.sha256)
     model = getattr(loaded, "model", loaded)
     if type(model).__name__ != "M3GNet" or not model.is_intensive or model.readout_type != "set2set":
         raise UserError(f"{options.path}: this is not a formation-energy M3GNet with a set2set readout.")
+    if not can_split(model):
+        raise UserError(
+            f"{options.path}: this M3GNet has state features, dihedral angles, dropout or l above 2, which "
+            "the encoder does not cover. Take M3GNet-MP-2018.6.1-Eform."
+        )
     name = f"m3gnet_eform/{options.path.resolve().name}"
     encoder = M3GNetEncoder(loaded, name, directory_sha256(options.path), device)
     _gate(encoder, options)

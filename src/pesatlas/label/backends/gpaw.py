@@ -121,7 +121,9 @@ def _verified(raw: dict[str, Any], task: Task, settings: dict[str, Any], wall_s:
         if np.shape(raw[name]) != np.shape(wanted) or not np.allclose(
             raw[name], wanted, rtol=0, atol=SAME_GEOMETRY_A
         ):
-            return Failed(FailureReason.WRONG_STRUCTURE, f"{name} of the calculation are not those asked for")
+            return Failed(
+                FailureReason.WRONG_STRUCTURE, f"{name} of the calculation are not the requested ones"
+            )
     forces = np.asarray(raw["forces"], dtype=float)
     if forces.shape != np.shape(task.positions) or np.shape(raw["stress"]) != (6,):
         raise ValueError(f"forces of shape {forces.shape}, stress of shape {np.shape(raw['stress'])}")

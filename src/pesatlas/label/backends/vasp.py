@@ -36,7 +36,9 @@ class Options(Section):
     @classmethod
     def _words(cls, command: str) -> str:
         if not shlex.split(command):
-            raise ValueError("no command; write how VASP is started, e.g. mpirun -n {cores} vasp_std")
+            raise ValueError(
+                "no command; write the command that starts VASP, e.g. mpirun -n {cores} vasp_std"
+            )
         return command
 
 

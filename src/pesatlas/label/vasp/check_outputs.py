@@ -38,7 +38,7 @@ def result(
     except FileNotFoundError as error:
         return Failed(FailureReason.CRASHED, f"VASP wrote no {Path(error.filename).name}")
     except TornError as error:
-        return Failed(FailureReason.CRASHED, f"torn output: {error}")
+        return Failed(FailureReason.CRASHED, f"truncated output: {error}")
     except BadOutputError as error:
         return Failed(FailureReason.BAD_OUTPUT, str(error))
     final = read_incar((folder / "INCAR").read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ def _not_own(run: Run, outcar: Outcar) -> Failed | None:
             f"OUTCAR has {outcar.ionic_steps} ionic steps, a static calculation has one",
         )
     differs = difference(run, outcar)
-    return Failed(FailureReason.CRASHED, f"OUTCAR is of another run: {differs}") if differs else None
+    return Failed(FailureReason.CRASHED, f"OUTCAR belongs to another run: {differs}") if differs else None
 
 
 def _not_converged(run: Run, outcar: Outcar) -> Failed | None:
@@ -161,12 +161,12 @@ def _not_numbers(inputs: Inputs, run: Run, outcar: Outcar) -> Failed | None:
 def _not_asked_for(inputs: Inputs, final: dict[str, Any], run: Run, version: str) -> Failed | None:
     if run.version.casefold() != version.casefold():
         detail = (
-            f"this was VASP {run.version}, the level is VASP {version}: set label.backend.vasp_version "
-            "to the version that label.backend.command runs, or mend the command"
+            f"this was VASP {run.version}, the level is VASP {version}: set label.backend.vasp_version to "
+            "the version that label.backend.command runs, or correct the command"
         )
         return Failed(FailureReason.WRONG_LEVEL, detail)
     if not same_structure(run.structure, inputs.structure):
-        return Failed(FailureReason.WRONG_STRUCTURE, "the structure in vasprun.xml is not the one asked for")
+        return Failed(FailureReason.WRONG_STRUCTURE, "the structure in vasprun.xml is not the requested one")
     metagga = str(run.incar.get("METAGGA", "--")).upper()
     wanted = inputs.functional if inputs.functional != "PBE" else "--"
     if metagga.replace("NONE", "--") != wanted:

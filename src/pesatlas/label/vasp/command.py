@@ -18,7 +18,7 @@ def program(command: str) -> str:
     name = shlex.split(command)[0]
     if "/" in name and not Path(name).is_absolute():
         raise UserError(
-            f"command: '{name}' is relative, and VASP is started in folders of its own. Give its whole path."
+            f"command: '{name}' is a relative path, and VASP runs in other folders. Give its absolute path."
         )
     path = shutil.which(name)
     if path is None:

@@ -128,7 +128,7 @@ def usable(symbol: str, *, allow_unknown: bool) -> potcars.Potcar:
     if not file.known and not allow_unknown:
         raise UserError(
             f"{potcars.path_of(symbol)} ({file.title}) is not the {potcars.FUNCTIONAL} POTCAR {symbol} that "
-            f"pymatgen knows: it is of another release, or damaged. {potcars.SET_UP}."
+            f"pymatgen knows: it belongs to another release, or is damaged. {potcars.SET_UP}."
         )
     return file
 

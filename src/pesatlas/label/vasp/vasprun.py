@@ -206,9 +206,9 @@ def _value(element: Any) -> Any:
 def _check_ground_state(incar: dict[str, Any]) -> None:
     algorithm = str(incar.get("ALGO", "Normal")).upper()
     if algorithm.startswith(_NOT_GROUND_STATE):
-        raise BadOutputError(f"ALGO = {algorithm} is no self-consistent ground state")
+        raise BadOutputError(f"ALGO = {algorithm} is not a self-consistent ground state")
     if incar.get("ML_LMLFF") is True:
-        raise BadOutputError("ML_LMLFF: energies of a machine-learned force field are no labels")
+        raise BadOutputError("ML_LMLFF: energies of a machine-learned force field are not labels")
 
 
 def _ground_state_steps(calculation: Any) -> list[Any]:
@@ -236,7 +236,7 @@ def _energies(calculation: Any, last_step: Any) -> tuple[float, float]:
     near = [other for other in others if abs(other - energy) < _SAME_ENERGY_EV]
     if not near and math.isfinite(energy):
         raise BadOutputError(
-            f"neither e_0_energy nor e_wo_entrp of {others} is the {energy} eV that its last SCF step tells"
+            f"neither e_0_energy nor e_wo_entrp of {others} is the {energy} eV of its last SCF step"
         )
     return free, near[0] if near else energy
 

@@ -45,14 +45,14 @@ def _status_command(profile: dict[str, Any], cluster: Cluster, file: Path) -> Ch
     if command == "sacct" and not cluster.accounting:
         return Check(
             False,
-            "this Slurm keeps no accounts, so sacct would never say that a job ended",
+            "this Slurm has no accounting, so sacct would never report the end of a job",
             f"slurm-status-command: squeue in {file}",
         )
     if command == "squeue" and cluster.forgets_s < SHORT_MEMORY_S:
         remedy = (
             f"slurm-status-command: sacct in {file}"
             if cluster.accounting
-            else "ask who runs the cluster for MinJobAge=300"
+            else "ask the administrators of the cluster for MinJobAge=300"
         )
         return Check(
             False,
@@ -68,9 +68,9 @@ def _status_command(profile: dict[str, Any], cluster: Cluster, file: Path) -> Ch
 
 def _account(name: str, cluster: Cluster, file: Path) -> Check:
     if not cluster.accounting:
-        return Check(True, f"account {name}: not looked at by a Slurm without accounting")
+        return Check(True, f"account {name}: not checked, because Slurm has no accounting")
     if not cluster.accounts:
-        return Check(True, f"account {name}: sacctmgr does not answer, so it was not looked for")
+        return Check(True, f"account {name}: not checked, because sacctmgr does not answer")
     if name not in cluster.accounts:
         return Check(
             False,
@@ -122,21 +122,22 @@ def _partition(
         f"{', '.join(each.name for each in others) or 'none is open'}"
     )
     if not partition.up:
-        yield Check(False, f"partition {partition.name} takes no jobs now: its state is not UP", remedy)
+        yield Check(False, f"partition {partition.name} accepts no jobs now: its state is not UP", remedy)
     if not partition.open_to(account):
         yield Check(False, f"partition {partition.name} is closed to the account {account}", remedy)
     if partition.least_nodes > 1:
         yield Check(
             False,
-            f"partition {partition.name} takes no jobs of less than {partition.least_nodes} nodes",
+            f"partition {partition.name} accepts no jobs of less than {partition.least_nodes} nodes",
             remedy,
         )
     if partition.preempted == "cancel":
         # no mistake: such a job is submitted again when Slurm has forgotten it
         yield Check(
             True,
-            f"but partition {partition.name} cancels jobs when others want their nodes (PreemptMode), which "
-            "is noticed late",
+            f"partition {partition.name} cancels jobs when others want their nodes (PreemptMode), which is "
+            "noticed late",
+            doubtful=True,
         )
 
 
@@ -166,7 +167,7 @@ def _wrong(
     fate = (
         "sbatch refuses more time"
         if cluster.refuses
-        else "a job that asks for more waits for ever (PartitionTimeLimit)"
+        else "a job that requests more waits for ever (PartitionTimeLimit)"
     )
     if minutes is not None and (too_long := _over(request.minutes, minutes)):
         yield (
@@ -183,7 +184,7 @@ def _wrong(
                 f"it may take {duration(request.wanted_minutes)}, and all attempts together have "
                 f"{duration(sum(request.minutes))}"
             ),
-            f"write retries: {attempts - 1} into {file}: each attempt goes on where the last one ended",
+            f"write retries: {attempts - 1} into {file}: each attempt continues where the last one ended",
         )
     if too_much := _over(request.memory_mb, partition.memory_mb):
         remedy = (
@@ -192,7 +193,7 @@ def _wrong(
         )
         if request.wanted_mb > partition.memory_mb:
             remedy = (
-                "take a partition whose nodes have more: "
+                "use a partition whose nodes have more: "
                 f"{_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
             )
         yield f"too much memory from attempt {too_much}", remedy
@@ -203,7 +204,7 @@ def _wrong(
                 f"{memory(max(request.memory_mb))}"
             ),
             (
-                f"raise max_mem_mb in {file}, or take a partition whose nodes have more: "
+                f"raise max_mem_mb in {file}, or use a partition whose nodes have more: "
                 f"{_others(cluster, lambda p: p.memory_mb >= request.wanted_mb)}"
             ),
         )
@@ -212,7 +213,7 @@ def _wrong(
             f"no node of {partition.name} has {count(request.cores, 'core')}",
             (
                 f"make label.parallel times label.cores (or train.loaders) {partition.cores} at most in "
-                "config.yaml, or take another partition: "
+                "config.yaml, or use another partition: "
                 f"{_others(cluster, lambda p: p.cores >= request.cores)}"
             ),
         )
@@ -220,7 +221,7 @@ def _wrong(
         yield (
             f"no node of {partition.name} has {count(request.gpus, 'GPU')}",
             (
-                f"take a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these "
+                f"use a partition that has ({_others(cluster, lambda p: p.gpus >= request.gpus)}) for these "
                 f"rules in set-resources of {file}, or device: cpu in config.yaml"
             ),
         )

@@ -102,7 +102,7 @@ def environment(campaign: Campaign, task: dict[str, Any]) -> Finding:
         return (
             False,
             f"{text}, not {task['version']}",
-            f"a job has to find the environment of the login node, {task['python']}",
+            f"a job must find the environment of the login node, {task['python']}",
         )
     command = getattr(campaign.label.backend, "command", None)
     if command is None or not task["element"]:
@@ -131,7 +131,7 @@ def locks(task: dict[str, Any], stack: ExitStack) -> Finding:
             if _take(handle):
                 return (
                     False,
-                    f"{platform.node()} was given the lock {path} that another machine holds",
+                    f"{platform.node()} was granted the lock {path} that another machine holds",
                     remedy,
                 )
     for path in task["hold"]:
@@ -155,7 +155,7 @@ def gpus(wanted: int) -> Finding:
 
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     remedy = (
-        "the driver of the nodes and the CUDA of torch have to fit: `python -c 'import torch; "
+        "the driver of the nodes and the CUDA of torch must match: `python -c 'import torch; "
         "print(torch.version.cuda)'` and nvidia-smi in a job"
     )
     if seen < wanted:

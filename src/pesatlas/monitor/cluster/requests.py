@@ -79,7 +79,7 @@ def requests_of(campaign: Campaign, config: Path, profile: Path | None, snakefil
                 f"{last}\nA name that Python knows too, e.g. of a partition all or open, is quoted twice: "
                 "slurm_partition: \"'all'\"."
             )
-        raise UserError(f"Snakemake can't tell what jobs ask for: {last.strip()}")
+        raise UserError(f"Snakemake cannot compute the requests of jobs: {last.strip()}")
     rules = json.loads(done.stdout.splitlines()[-1])
     # rules of a section that the campaign does not have are in a file of its name, and have no jobs
     return [_request(rule) for rule in rules if getattr(campaign, rule["file"], "") is not None]

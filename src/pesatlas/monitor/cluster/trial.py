@@ -148,8 +148,8 @@ def _planned(requests: Sequence[Request], cluster: Cluster, label_cores: int) ->
     for name, group in by_partition.items():
         if name not in cluster.partitions:
             raise UserError(
-                f"there is no partition {name or 'that is the default'}: `pesatlas doctor` tells what the "
-                "profile may name."
+                f"there is no partition {name or 'that is the default'}: `pesatlas doctor` lists the "
+                "partitions that the profile may name."
             )
         request = max(group, key=lambda each: each.gpus)
         first = Trial(f"{name}-1", name, request)
@@ -321,7 +321,7 @@ def _look(trial: Trial, queue: dict[str, tuple[str, str]]) -> None:
     state, reason = queue.get(trial.job, ("gone", ""))
     if trial.ended or state not in {*_OVER, "gone"}:
         if state == "PENDING" and "held" in reason.lower():
-            trial.problem, trial.remedy = f"it is held: {reason}", "ask who runs the cluster"
+            trial.problem, trial.remedy = f"it is held: {reason}", "ask the administrators of the cluster"
         return
     if trial.over_since is None:
         trial.over_since = time.monotonic()
@@ -334,8 +334,8 @@ def _look(trial: Trial, queue: dict[str, tuple[str, str]]) -> None:
             else "no log"
         )
         at = next((step for step in STEPS if step not in trial.steps), "the end")
-        trial.problem = f"job {trial.job} ended ({state.lower()}) before it told of {at}: {last}"
-        trial.remedy = f"see {log}; the environment and campaign have to be where every node sees them"
+        trial.problem = f"job {trial.job} ended ({state.lower()}) before it reported {at}: {last}"
+        trial.remedy = f"see {log}; environment and campaign must be in folders that every node can read"
 
 
 def _queue(jobs: list[str]) -> dict[str, tuple[str, str]]:

@@ -30,7 +30,7 @@ _SHORT_MIN = 240
 _PREEMPTED = {
     "requeue": "jobs go back to the queue when others want the nodes",
     "cancel": "jobs are cancelled when others want the nodes, which is noticed late",
-    "suspend": "jobs stand still while others want the nodes",
+    "suspend": "jobs are suspended while others want the nodes",
 }
 _CHECKSUM = "# Written by `pesatlas cluster`; checksum of the rest: "
 
@@ -52,9 +52,9 @@ class Profile:
     """
 
     title: str = (
-        "# A Slurm cluster. `pesatlas cluster` writes this file for a campaign, from what the cluster tells. "
-        "This one knows no cluster: lines marked\n# YOURS are yours to set; docs/clusters.md leads through "
-        "it."
+        "# A Slurm cluster. `pesatlas cluster` writes this file for a campaign, from the answers of the "
+        "cluster. This file is for no specific cluster: lines marked\n# YOURS must be set by you; "
+        "docs/clusters.md explains how."
     )
     account: Choice = Choice(
         "account",
@@ -66,7 +66,7 @@ class Profile:
     memory_mb: int | None = None
     gpu: Choice = Choice(
         "gpu",
-        "YOURS: where rules run that ask for a GPU. With explore.device and encode.device at `cpu`, the "
+        "YOURS: where rules run that request a GPU. With explore.device and encode.device at `cpu`, the "
         "partition of the others; with train.device or another at `cuda`, these rules too: train_potential, "
         "train_arm, run_benchmark, label_batch (backend mlip).",
     )
@@ -80,8 +80,8 @@ class Profile:
     retries: int = _RETRIES
     status: Choice = Choice(
         "squeue",
-        "Slurm forgets finished jobs after MinJobAge (usually 300 s): if yours forgets sooner than in two "
-        "minutes, say sacct here.",
+        "Slurm forgets finished jobs after MinJobAge (usually 300 s): if yours forgets them within two "
+        "minutes, write sacct here.",
     )
     generic: bool = field(default=True)
 
@@ -105,9 +105,9 @@ def decide(cluster: Cluster, requests: Sequence[Request]) -> Profile:
     on_gpus = [request for request in requests if request.gpus]
     partition = _partition(cluster, name, plain or requests, "jobs without a GPU run")
     gpu = (
-        _partition(cluster, name, on_gpus, "rules run that ask for a GPU")
+        _partition(cluster, name, on_gpus, "rules run that request a GPU")
         if on_gpus
-        else Choice("", "No stage of this campaign asks for a GPU: each `device` in config.yaml is cpu.")
+        else Choice("", "No stage of this campaign requests a GPU: each `device` in config.yaml is cpu.")
     )
     chosen = cluster.partitions[partition.value]
     other = cluster.partitions.get(gpu.value)
@@ -139,15 +139,15 @@ def decide(cluster: Cluster, requests: Sequence[Request]) -> Profile:
 
 def _account(cluster: Cluster) -> Choice:
     if not cluster.accounting:
-        return Choice("", "No slurm_account: this Slurm keeps no accounts.")
+        return Choice("", "No slurm_account: this Slurm has no accounting.")
     accounts = cluster.accounts
     if not accounts:
         return Choice(
-            "", "No slurm_account: sacctmgr tells of none of yours. If sbatch wants one: slurm_account: NAME"
+            "", "No slurm_account: sacctmgr lists none for you. If sbatch requires one: slurm_account: NAME"
         )
     if len(accounts) == 1:
         return Choice(accounts[0], "Your only account.")
-    asked = f"CHOOSE: who pays? Your accounts: {', '.join(accounts)}."
+    asked = f"CHOOSE an account. Your accounts: {', '.join(accounts)}."
     if cluster.default_account in accounts:
         return Choice(cluster.default_account, f"{asked} This one is your default.", open=True)
     return Choice(accounts[0], f"{asked} None of them is your default.", open=True)
@@ -178,9 +178,9 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
         asked = ", ".join([count(cores, "core"), memory(memory_mb), *([count(gpus, "GPU")] if gpus else [])])
         given = "; ".join(_described(each, cluster, account) for each in cluster.partitions.values())
         raise UserError(
-            f"no partition of this cluster that you may use has a node with {asked}, which is what "
-            f"{', '.join(r.rule for r in requests)} ask for. There are: {given}. Ask for less in "
-            "config.yaml: label.cores and label.parallel, train.devices and train.loaders, or device: cpu."
+            f"no partition of this cluster that you may use has a node with {asked}, as requested by "
+            f"{', '.join(r.rule for r in requests)}. There are: {given}. Request less in config.yaml: "
+            "label.cores and label.parallel, train.devices and train.loaders, or device: cpu."
         )
 
     def rank(each: Partition) -> tuple[bool, float, int]:
@@ -195,18 +195,17 @@ def _partition(cluster: Cluster, account: str | None, requests: Sequence[Request
     if len(fitting) == 1 and not cancelled:
         return Choice(
             best.name,
-            f"{where}: the only partition that gives what they ask for. "
-            f"{_described(best, cluster, account)}.",
+            f"{where}: the only partition with enough resources. {_described(best, cluster, account)}.",
         )
     limit = cluster.minutes(default, account) if default else None
     if default and (limit is None or limit >= _SHORT_MIN) and not cancelled:
         return Choice(
-            default.name, f"{where}: the default of the cluster. Those that give what they ask for: {others}."
+            default.name, f"{where}: the default of the cluster. Partitions with enough resources: {others}."
         )
     return Choice(
         best.name,
-        f"CHOOSE: {where[0].lower()}{where[1:]}? Those that give what they ask for: {others}. This one has "
-        "most time.",
+        f"CHOOSE: {where[0].lower()}{where[1:]}? Partitions with enough resources: {others}. This one "
+        "allows the longest time.",
         open=True,
     )
 
@@ -227,12 +226,12 @@ def _jobs(cluster: Cluster, account: str | None) -> Choice:
     limit = cluster.submitted(account)
     if limit is None:
         return Choice(
-            str(_MOST_JOBS), "Jobs that wait or run at the same time. This cluster names no limit for you."
+            str(_MOST_JOBS), "Jobs that wait or run at the same time. This cluster sets no limit for you."
         )
     return Choice(
         str(max(min(_MOST_JOBS, limit), 1)),
-        f"Jobs that wait or run at the same time. This cluster lets you have {limit}, those of other "
-        "campaigns among them.",
+        f"Jobs that wait or run at the same time. This cluster lets you have {limit}, including those of "
+        "other campaigns.",
     )
 
 
@@ -244,7 +243,8 @@ def _status(cluster: Cluster) -> Choice:
         return Choice("sacct", f"{forgets}, before squeue would be asked again.")
     return Choice(
         "squeue",
-        f"{forgets}, which is too short, and keeps no accounts: ask who runs the cluster for MinJobAge=300.",
+        f"{forgets}, which is too short, and it has no accounting: ask the administrators of the cluster "
+        "for MinJobAge=300.",
     )
 
 
@@ -297,7 +297,7 @@ def write(text: str, file: Path, *, force: bool) -> None:
             )
             raise UserError(
                 f"{file} was changed by hand, or not written by `pesatlas cluster`, and is kept. To "
-                f"overwrite it: pesatlas cluster --force. These lines are others:\n{changes}"
+                f"overwrite it: pesatlas cluster --force. These lines differ:\n{changes}"
             )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(signed, encoding="utf-8")

@@ -123,7 +123,7 @@ class Client:
             )
         except WorkerDiedError as error:
             raise UserError(
-                f"{self._options.python} cannot run the worker: {error}. It has to be python 3.10 or newer."
+                f"{self._options.python} cannot run the worker: {error}. It must be Python 3.10 or newer."
             ) from None
         finally:
             process.end()
@@ -202,8 +202,7 @@ class Client:
             log.warning("the worker of %s died: %s", self.who, error)
             if self._deaths >= _MOST_DEATHS:
                 raise UserError(
-                    f"The worker of {self.who} died {self._deaths} times in a row, whatever it was asked: "
-                    f"{error}"
+                    f"The worker of {self.who} died {self._deaths} times in a row, for every request: {error}"
                 ) from None
             raise
         self._deaths = 0

@@ -196,7 +196,7 @@ def _numbers(what: str, value: Any) -> Any:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ContractError(f"it gave {what} that is no number: {error}") from error
+        raise ContractError(f"it gave {what} that is not a number: {error}") from error
 
 
 def _named(loader: str) -> Any:

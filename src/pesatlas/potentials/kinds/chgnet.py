@@ -85,7 +85,7 @@ def load(options: Options, device: str) -> "Potential":
 
     identity = identify(options)
     return ChgnetPotential(
-        load_model(weights_file(options), options.version),
+        load_model(weights_file(options), torch.device(device)),
         name=identity.name,
         weights_hash=identity.weights_hash,
         elements=elements(options),

@@ -54,8 +54,8 @@ class Options(Section):
             raise ValueError("give either `path`, a folder of weights, or `name`, a name on the hub")
         if self.older_convention and self.sha256 is None:
             raise ValueError(
-                "older_convention is a statement about certain weights: give their sha256 too "
-                "(`sha256sum model.json model.pt state.pt | sha256sum` in their folder)"
+                "older_convention applies to specific weights: give their sha256 too (`sha256sum model.json "
+                "model.pt state.pt | sha256sum` in their folder)"
             )
         return self
 
@@ -75,8 +75,8 @@ def check(options: Options) -> None:
     missing = missing_files(options.folder())
     if options.path is not None and missing:
         raise UserError(
-            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder that matgl saved a "
-            "model in."
+            f"path = '{options.path}': no {', no '.join(missing)} there. Give a folder in which matgl saved "
+            "a model."
         )
 
 
@@ -129,8 +129,8 @@ def trained_on(options: Options) -> TrainedOn | None:
             return TrainedOn(str(known["level"]), corrected=False, own=True, fingerprints=prints)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{card} names no level ({error}): it is no card of a trained potential. Train it again, or "
-                "remove the file."
+                f"{card} names no level ({error}): it is not the card of a trained potential. Train it "
+                "again, or remove the file."
             ) from None
     name = (options.name or folder.resolve().name).lower()
     if "matpes-r2scan" in name:

@@ -59,8 +59,8 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     errors = pool.expected_errors
     if errors is None:
         raise UserError(
-            "select.policy: disagree needs a committee, which only a round after the first has (section "
-            "`round`). Take cover or matpes."
+            "select.policy: disagree needs a committee, which only rounds after the first have (section "
+            "`round`). Use cover or matpes."
         )
     bins, worth, first = [], [], 0
     for _, bin_of in resolutions(pool, _FINER):

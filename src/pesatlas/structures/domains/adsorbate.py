@@ -29,14 +29,14 @@ class Options(Section):
     sites: list[Site] = Field(["ontop", "bridge", "hollow"], min_length=1, description="kinds of sites")
     sites_of_a_kind: int = Field(1, ge=1, description="number of distinct sites of each kind, at most")
     height_A: float = Field(1.5, ge=0.5, le=5, description="height of the lowest atom above the surface (Å)")
-    miller: list[Miller] | None = Field(None, min_length=1, description="as of surface")
-    max_index: int = Field(1, ge=1, le=3, description="as of surface")
-    max_terminations: int = Field(1, ge=1, description="as of surface")
-    thickness_A: float = Field(6.0, ge=3, le=60, description="as of surface (Å)")
+    miller: list[Miller] | None = Field(None, min_length=1, description="as in surface")
+    max_index: int = Field(1, ge=1, le=3, description="as in surface")
+    max_terminations: int = Field(1, ge=1, description="as in surface")
+    thickness_A: float = Field(6.0, ge=3, le=60, description="as in surface (Å)")
     vacuum_A: float = Field(
-        14.0, ge=8, le=50, description="as of surface, before something is put into it (Å)"
+        14.0, ge=8, le=50, description="as in surface, before something is put into it (Å)"
     )
-    supercell: InPlane = Field(InPlane(), description="as of surface")
+    supercell: InPlane = Field(InPlane(), description="as in surface")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
 
     @field_validator("adsorbates")

@@ -20,7 +20,7 @@ class Options(Section):
     """Options of the domain ``amorphous``."""
 
     kind: Literal["amorphous"] = Field("amorphous", description="melted and quenched")
-    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as in bulk")
     melt_K: Temperature = Field(4000.0, description="temperature (K) at which crystals are melted")
     melt_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     quench_ps: float = Field(40.0, gt=0, description="time of the quench (ps)")

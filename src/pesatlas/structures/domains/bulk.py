@@ -19,7 +19,7 @@ from pesatlas.structures.crystal import Cell, Condition, Crystal, at_temperature
 def _kelvin(value: float) -> float:
     if not 0 < value <= 10_000:
         raise ValueError(
-            f"{value:g} K is no temperature to explore; temperatures are in kelvin, above 0 and at most 10000"
+            f"{value:g} K is not a valid temperature; temperatures are in kelvin, above 0 and at most 10000"
         )
     return value
 
@@ -33,8 +33,8 @@ def _once_each(values: list[float]) -> list[float]:
 def _gigapascal(value: float) -> float:
     if not -50 <= value <= 1000:
         raise ValueError(
-            f"{value:g} GPa is no pressure to explore; pressures are in GPa (1 atm is 0.000101325), from "
-            "-50 to 1000"
+            f"{value:g} GPa is not a valid pressure; pressures are in GPa (1 atm is 0.000101325), from -50 "
+            "to 1000"
         )
     return value
 
@@ -69,7 +69,7 @@ class Supercell(Section):
 class Options(Section):
     """Options of the domain ``bulk``."""
 
-    kind: Literal["bulk"] = Field("bulk", description="crystals as they are, and supercells of them")
+    kind: Literal["bulk"] = Field("bulk", description="unchanged crystals, and supercells of them")
     unit_cell: bool = Field(
         default=True, description="explore the cell as the source gives it (variant unit)"
     )

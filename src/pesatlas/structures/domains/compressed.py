@@ -23,7 +23,7 @@ class Options(Section):
     """Options of the domain ``compressed``."""
 
     kind: Literal["compressed"] = Field("compressed", description="crystals at a series of pressures")
-    supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as of bulk; null: unit cells")
+    supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as in bulk; null: unit cells")
     temperatures_K: list[Temperature] = Field([300.0], min_length=1, description="temperatures (K)")
     pressures_GPa: list[Pressure] = Field(
         [10.0, 25.0, 50.0, 100.0, 200.0, 300.0], min_length=1, description="pressures (GPa)"

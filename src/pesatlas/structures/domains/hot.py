@@ -19,7 +19,7 @@ class Options(Section):
     """Options of the domain ``hot``."""
 
     kind: Literal["hot"] = Field("hot", description="crystals at a series of temperatures, through melting")
-    supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as of bulk; null: unit cells")
+    supercell: Supercell | None = Field(Supercell(max_atoms=64), description="as in bulk; null: unit cells")
     temperatures_K: Temperatures = Field(
         [600.0, 1000.0, 1500.0, 2000.0], min_length=1, description="temperatures (K)"
     )

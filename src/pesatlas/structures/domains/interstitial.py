@@ -22,7 +22,7 @@ class Options(Section):
     elements: Symbols | None = Field(
         None, min_length=1, description="elements of the additional atom; null: those of the crystal"
     )
-    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as in bulk")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
 

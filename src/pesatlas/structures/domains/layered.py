@@ -25,7 +25,7 @@ class Options(Section):
         "layered", description="layered crystals with layers moved apart and slid"
     )
     supercell: Supercell | None = Field(
-        Supercell(min_length_A=6, max_atoms=96), description="of the dynamics, as of bulk; null: unit cells"
+        Supercell(min_length_A=6, max_atoms=96), description="of the dynamics, as in bulk; null: unit cells"
     )
     temperatures_K: Temperatures = Field([300.0], description="temperatures of the dynamics (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure of the dynamics (GPa)")

@@ -19,7 +19,7 @@ class Options(Section):
     """Options of the domain ``liquid``."""
 
     kind: Literal["liquid"] = Field("liquid", description="melts")
-    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as in bulk")
     melt_K: Temperature = Field(4000.0, description="temperature (K) at which crystals are melted")
     melt_ps: float = Field(5.0, gt=0, description="time at that temperature (ps)")
     cool_ps: float = Field(5.0, gt=0, description="time from there to the temperature of interest (ps)")

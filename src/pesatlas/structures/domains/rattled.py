@@ -20,7 +20,7 @@ class Options(Section):
 
     kind: Literal["rattled"] = Field("rattled", description="crystals with atoms displaced at random")
     supercell: Supercell | None = Field(
-        Supercell(min_length_A=6, max_atoms=64), description="as of bulk; null: unit cells"
+        Supercell(min_length_A=6, max_atoms=64), description="as in bulk; null: unit cells"
     )
     displacements_A: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [0.05, 0.1, 0.2], min_length=1, description="standard deviations of a coordinate (Å)"

@@ -22,7 +22,7 @@ class Options(Section):
     """Options of the domain ``strained``."""
 
     kind: Literal["strained"] = Field("strained", description="crystals held under finite strains")
-    supercell: Supercell | None = Field(None, description="as of bulk; null: unit cells")
+    supercell: Supercell | None = Field(None, description="as in bulk; null: unit cells")
     modes: list[Mode] = Field(
         ["volume", "xx", "yy", "zz", "yz", "xz", "xy"], min_length=1, description="kinds of strain"
     )

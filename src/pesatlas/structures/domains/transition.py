@@ -29,7 +29,7 @@ class Options(Section):
     elements: Symbols | None = Field(None, min_length=1, description="elements; null: all")
     images: int = Field(5, ge=3, le=21, description="images of each path, both ends included")
     max_hop_A: float = Field(5.0, gt=0, le=10, description="longest hop (Å)")
-    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as in bulk")
 
 
 def check(_: Options) -> None:
@@ -60,9 +60,7 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
         path = Condition("path", 0.0, 0.0, path=Path(end, options.images))
         yield Cell(name, "transition", less.numbers, less.cell, less.positions, [path])
     if not count:
-        yield Refused(
-            "transition", FailureReason.NOT_APPLICABLE, "it has none of the elements that are asked for"
-        )
+        yield Refused("transition", FailureReason.NOT_APPLICABLE, "it has none of the requested elements")
 
 
 def _nearest_alike(crystal: Crystal, atom: int) -> tuple[int, np.ndarray] | None:

@@ -20,7 +20,7 @@ class Options(Section):
 
     kind: Literal["vacancy"] = Field("vacancy", description="one atom missing, for every different site")
     elements: Symbols | None = Field(None, min_length=1, description="elements; null: all")
-    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as of bulk")
+    supercell: Supercell = Field(Supercell(min_length_A=8, max_atoms=64), description="as in bulk")
     temperatures_K: Temperatures = Field([300.0], min_length=1, description="temperatures (K)")
     pressure_GPa: Pressure = Field(ATM_TO_GPA, description="pressure (GPa)")
 
@@ -44,6 +44,4 @@ def cells(options: Options, crystal: Crystal) -> Iterator[Cell | Refused]:
         yield Cell(f"vacancy-{symbol}{count[symbol]}", "vacancy", less.numbers, less.cell, less.positions, at)
         count[symbol] += 1
     if not count:
-        yield Refused(
-            "vacancy", FailureReason.NOT_APPLICABLE, "it has none of the elements that are asked for"
-        )
+        yield Refused("vacancy", FailureReason.NOT_APPLICABLE, "it has none of the requested elements")

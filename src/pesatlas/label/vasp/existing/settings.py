@@ -225,7 +225,7 @@ def _structure(element: Any) -> tuple[np.ndarray, np.ndarray]:
     cell = _rows(element.find("crystal/varray[@name='basis']"))
     positions = _rows(element.find("varray[@name='positions']"))
     if cell.shape != (3, 3) or positions.shape[1:] != (3,):
-        raise ValueError("the first structure in vasprun.xml is torn")
+        raise ValueError("the first structure in vasprun.xml is truncated")
     return cell, positions
 
 

@@ -1,0 +1,83 @@
+"""The command ``pesatlas init``: a config.yaml scaled to the crystals of a user."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pesatlas.atoms.elements import reduced_formula
+from pesatlas.campaign.load import load_campaign
+from pesatlas.cli.checkout import schema_for
+from pesatlas.config.scaled import Scaled, Wishes, scale
+from pesatlas.dataset.stress_symmetry import symmetry_of
+from pesatlas.errors import UserError
+from pesatlas.monitor.fit import misfits
+from pesatlas.storage.atomic import write_text
+from pesatlas.structures.crystal import Crystal
+from pesatlas.structures.survey import Survey, survey
+
+SHOWN = 30
+"""Crystals in the table; of more, the first."""
+
+
+def init(wishes: Wishes, to: Path, console: Console) -> int:
+    """Show the crystals, and write a configuration scaled to them, with the reason of each number.
+
+    Return how many crystals are usable.
+
+    Raises
+    ------
+    UserError
+        If there is a file at ``to`` already, a path has no crystals, or none of them is usable.
+    """
+    if to.exists():
+        raise UserError(f"{to} exists already. Name another file with --to, or move it away.")
+    campaign = load_campaign(scale([1], wishes).raw, "the command line", extensions=False)
+    found = survey(campaign.structures, campaign.explore, campaign.label.backend)
+    console.print(_table(found))
+    console.print(escape(found.sentence), soft_wrap=True)
+    if not found.accepted:
+        raise UserError("none of these crystals can be explored; the table says why. Nothing was written.")
+    made = scale([len(crystal.numbers) for crystal in found.accepted], wishes)
+    campaign = load_campaign(made.raw, str(to), extensions=False)
+    write_text(to, _text(made, to))
+    console.print(f"\n[green]{escape(str(to))}[/green]")
+    console.print(escape(made.as_yaml([])), soft_wrap=True, highlight=False)
+    for sentence in misfits(campaign, list(found.accepted)):
+        console.print(f"[yellow]note[/yellow]   {escape(sentence)}", soft_wrap=True)
+    return len(found.accepted)
+
+
+def _text(made: Scaled, to: Path) -> str:
+    schema = schema_for(to.resolve().parent)
+    return made.as_yaml(
+        [
+            f"yaml-language-server: $schema={schema}",
+            "Keys that are not listed have their defaults; `pesatlas config new` shows every key.",
+        ]
+    )
+
+
+def _table(found: Survey) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("crystal", "formula", "space group"):
+        table.add_column(heading)
+    table.add_column("atoms", justify="right")
+    table.add_column("usable", overflow="fold")
+    for crystal in found.accepted[:SHOWN]:
+        warnings = "; ".join(crystal.warnings)
+        usable = f"[yellow]yes, but[/yellow] {escape(warnings)}" if warnings else "[green]yes[/green]"
+        table.add_row(escape(crystal.structure_id), *_described(crystal), usable)
+    for key, why in found.failed[:SHOWN]:
+        table.add_row(escape(key), "", "", "", f"[red]{why.reason}[/red] {escape(why.detail)}")
+    hidden = sum(max(0, len(each) - SHOWN) for each in (found.accepted, found.failed))
+    if hidden:
+        table.add_row(f"… and {hidden} more", "", "", "", "")
+    return table
+
+
+def _described(crystal: Crystal) -> tuple[str, str, str]:
+    symmetry = symmetry_of(crystal.numbers, crystal.cell, crystal.positions)
+    formula = reduced_formula(crystal.numbers.tolist())
+    return formula, f"{symmetry.symbol} ({symmetry.number})", str(len(crystal.numbers))

@@ -1,0 +1,189 @@
+"""A configuration scaled to the crystals of a user: a short file, each number with its reason.
+
+What is not in it has its default. A pilot of a few crystals (``pesatlas plan --from``) replaces what is
+assumed here about the cost of labels and of dynamics.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+BackendName = Literal["gpaw", "vasp", "mlip"]
+
+_LENGTHS_PS = (100.0, 50.0, 20.0, 10.0, 5.0)
+"""Lengths of a trajectory to choose from; the shortest is five relaxation times of the barostat."""
+_STEP_FS = 2.0
+_CPU_RATE, _GPU_RATE = 1_000.0, 23_000.0
+"""Steps·atoms a second: the default potential on a core, and on a GPU (docs/performance.md)."""
+_PATIENCE_H = 2.0
+"""Core hours of dynamics without ``--gpu-hours``."""
+_PICKS_PER_CRYSTAL = 10
+_SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "mlip": 64}
+_WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "mlip": 7.5}
+_HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+_LABEL_JOBS, _MD_JOBS = 16, 4
+_FEW_CRYSTALS = 20
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Wishes of a user for a campaign.
+
+    Attributes
+    ----------
+    paths : files, folders and globs of crystals, as the source ``files`` takes them
+    name : of the campaign
+    backend : code that labels
+    core_hours : for all labels; None: ten picks a crystal
+    gpu_hours : for the dynamics, on a GPU; None: on the CPU
+    domains : regions beside bulk
+    """
+
+    paths: Sequence[str]
+    name: str = "campaign"
+    backend: BackendName = "gpaw"
+    core_hours: float | None = None
+    gpu_hours: float | None = None
+    domains: Sequence[str] = ()
+
+
+@dataclass
+class Scaled:
+    """A configuration, and the reason of each of its numbers by dotted key."""
+
+    raw: dict[str, Any]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def as_yaml(self, title: Sequence[str]) -> str:
+        """Return it as YAML, each reason behind its key."""
+        lines = [*(f"# {line}" for line in title), *_lines(self.raw, self.reasons)]
+        return "\n".join(lines) + "\n"
+
+
+def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
+    """Return a configuration for crystals with these numbers of atoms.
+
+    Parameters
+    ----------
+    atoms : (n,) of each crystal's cell; n > 0
+    """
+    backend, crystals = wishes.backend, len(atoms)
+    largest = _SUPERCELL_ATOMS[backend]
+    supercell = {"min_length_A": _WIDTH_A[backend], "max_atoms": largest}
+    made = Scaled({"campaign": {"name": wishes.name}})
+    made.raw["structures"] = {
+        "sources": [{"kind": "files", "paths": list(wishes.paths)}],
+        "domains": [{"kind": "bulk", "supercell": supercell}, *({"kind": name} for name in wishes.domains)],
+    }
+    made.reasons["structures.domains.0.supercell"] = (
+        "labels cost the cube of their atoms; "
+        f"{'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
+    )
+    _explore(made, atoms, largest, wishes)
+    _select(made, crystals, wishes)
+    labels = made.raw["select"]["target"]
+    made.raw["label"] = _label(backend, math.ceil(labels / _LABEL_JOBS))
+    made.reasons["label.structures_per_job"] = f"about {_LABEL_JOBS} jobs of labels"
+    if backend == "vasp":
+        made.reasons["label.backend"] = "write the version of your VASP, which is part of the level"
+    if backend == "gpaw":
+        made.reasons["label.levels"] = "one level; [pbe, r2scan] takes about three times as long"
+        made.reasons["label.backend"] = "GPAW's standard quality: k-points and cut-offs to train on"
+    if crystals < _FEW_CRYSTALS:
+        # a little more than one of them: a share just below one may come to none
+        share = math.ceil(1000 / crystals) / 1000 if crystals > 1 else 0.0
+        made.raw["dataset"] = {"split": {"valid": min(share, 0.4), "test": 0.0}}
+        made.reasons["dataset.split"] = (
+            f"whole crystals are held out, and of {crystals} not both splits can have one"
+        )
+    return made
+
+
+def _explore(made: Scaled, atoms: Sequence[int], largest: int, wishes: Wishes) -> None:
+    """Choose the longest trajectories that the hours for dynamics allow."""
+    # a unit cell and a supercell of each crystal
+    together = sum(atoms) + largest * len(atoms)
+    hours, rate = (wishes.gpu_hours, _GPU_RATE) if wishes.gpu_hours else (_PATIENCE_H, _CPU_RATE)
+    allowed = hours * 3600 * rate / together * _STEP_FS / 1000
+    length = next((each for each in _LENGTHS_PS if each <= allowed), _LENGTHS_PS[-1])
+    made.raw["explore"] = {
+        "length_ps": length,
+        "frame_interval_ps": 0.1,
+    }
+    needs = together * length * 1000 / _STEP_FS / rate / 3600
+    where = "GPU" if wishes.gpu_hours else "core"
+    made.reasons["explore.length_ps"] = (
+        f"about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s; equilibration takes the first ps"
+    )
+    if wishes.gpu_hours:
+        made.raw["explore"]["device"] = "cuda"
+        made.raw["encode"] = {"device": "cuda"}
+    else:
+        made.raw["explore"]["structures_per_job"] = math.ceil(2 * len(atoms) / _MD_JOBS)
+        made.reasons["explore.structures_per_job"] = "a few jobs, to run side by side"
+
+
+def _select(made: Scaled, crystals: int, wishes: Wishes) -> None:
+    """Choose the number of labels, by crystals or by a budget."""
+    target = _PICKS_PER_CRYSTAL * crystals
+    made.raw["select"] = {"target": target, "structure": {"clusters": target}}
+    made.reasons["select.target"] = (
+        f"{crystals} crystals at rest, and {_PICKS_PER_CRYSTAL - 1} frames for each of them"
+    )
+    made.reasons["select.structure"] = (
+        "as many clusters as labels; MatPES' threshold suits millions of frames"
+    )
+    if wishes.core_hours is not None:
+        assumed = _HOURS_OF_64_ATOMS[wishes.backend]
+        made.raw["select"]["budget"] = {"core_hours": wishes.core_hours, "core_hours_of_64_atoms": assumed}
+        made.reasons["select.budget"] = (
+            "core_hours_of_64_atoms is assumed: take what a pilot says (`pesatlas plan --from PILOT`)"
+        )
+
+
+def _label(backend: BackendName, per_job: int) -> dict[str, Any]:
+    options: dict[str, dict[str, Any]] = {
+        "gpaw": {"backend": {"kind": "gpaw"}, "levels": ["pbe"]},
+        # the version is part of the level, and nobody but the user knows it
+        "vasp": {"backend": {"kind": "vasp", "vasp_version": "6.4.3"}, "levels": ["pbe", "r2scan"]},
+        "mlip": {
+            "backend": {"kind": "mlip", "potential": {"kind": "chgnet", "version": "r2scan"}},
+            "levels": ["mlip"],
+        },
+    }
+    return {**options[backend], "structures_per_job": per_job}
+
+
+def _lines(
+    value: Mapping[str, Any], reasons: Mapping[str, str], path: str = "", indent: int = 0
+) -> list[str]:
+    lines = []
+    for name, each in value.items():
+        key = f"{path}.{name}" if path else name
+        if isinstance(each, dict) and key not in reasons and indent == 0:
+            lines += [f"{name}:", *_lines(each, reasons, key, indent + 1)]
+        elif isinstance(each, list) and each and isinstance(each[0], dict):
+            lines.append(f"{'  ' * indent}{name}:")
+            for i, part in enumerate(each):
+                reason = next((reasons[k] for k in reasons if k.startswith(f"{key}.{i}.")), None)
+                lines.append(_with(f"{'  ' * indent}- {_flow(part)}", reason))
+        else:
+            lines.append(_with(f"{'  ' * indent}{name}: {_flow(each)}", reasons.get(key)))
+    return lines
+
+
+def _with(line: str, reason: str | None) -> str:
+    return f"{line}  # {reason}" if reason else line
+
+
+def _flow(value: Any) -> str:
+    """Return a value in one line of YAML; a string is quoted where it is no plain word."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_flow(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and value.replace("_", "").isalnum() and value[0].isalpha():
+        return value
+    return json.dumps(value, ensure_ascii=False)

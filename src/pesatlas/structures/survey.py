@@ -1,0 +1,69 @@
+"""A survey of the crystals that sources give, before anything is made of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pesatlas.config import plugins
+from pesatlas.config.explore import Explore
+from pesatlas.config.structures import Structures
+from pesatlas.structures.accept import sort_out
+from pesatlas.structures.crystal import Cell, Crystal, Rejected
+from pesatlas.structures.prepare import read_sources, rules_of
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Crystals that sources give.
+
+    Attributes
+    ----------
+    accepted : sorted by id
+    failed : key and reason of each that is refused, sorted by key
+    """
+
+    accepted: Sequence[Crystal]
+    failed: Sequence[tuple[str, Rejected]]
+
+    @property
+    def sentence(self) -> str:
+        """Counts of what is usable and what is not, with the first of the others: ``4 crystals: 3 usable.
+
+        ...``.
+        """
+        read = len(self.accepted) + len(self.failed)
+        text = f"{read} crystals: {len(self.accepted)} usable"
+        shown = [f"{why.structure_id} {why.reason}" for _, why in self.failed[:3]]
+        if len(self.failed) > len(shown):
+            reasons = Counter(str(why.reason) for _, why in self.failed)
+            shown = [f"{n} {reason}" for reason, n in sorted(reasons.items())]
+        return "; ".join([text, *shown])
+
+
+def survey(settings: Structures, explore: Explore, backend: Any) -> Survey:
+    """Read all sources and return which crystals a campaign would use.
+
+    Parameters
+    ----------
+    explore, backend : their potential and code allow elements
+
+    Raises
+    ------
+    UserError
+        If a source cannot be read at all.
+    """
+    rules = rules_of(settings, explore.potential, backend)
+    accepted, failed, _ = sort_out(
+        read_sources(settings, {}), rules, remove_duplicates=settings.remove_duplicates
+    )
+    return Survey(accepted, failed)
+
+
+def cells_of(settings: Structures, crystal: Crystal) -> list[Cell]:
+    """Return the cells that the domains make of a crystal, without those that they refuse."""
+    found = []
+    for options in settings.domains:
+        module = plugins.find("pesatlas.structures.domains", options.kind)
+        found += [cell for cell in module.cells(options, crystal) if isinstance(cell, Cell)]
+    return found
