@@ -6,6 +6,8 @@ It needs nothing of pesatlas: the environments of potentials do not have it.
 """
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,13 @@ def _curves():
             )
             targets.append(8 * (scale**3 - 1) ** 2 - 4)
     return graphs, targets
+
+
+def make_small_mace(folder):
+    """Return the file of a small model, made by this python in a process of its own."""
+    path = Path(folder) / "small-mace.model"
+    subprocess.run([sys.executable, __file__, path], check=True, capture_output=True)
+    return path
 
 
 if __name__ == "__main__":

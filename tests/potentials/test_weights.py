@@ -121,7 +121,7 @@ import sys
 from pathlib import Path
 
 if sys.argv[2] == "without":
-    sys.modules["nvalchemiops"] = None  # as if it was not installed
+    sys.modules["nvalchemiops"] = sys.modules["warp"] = None  # as if it was not installed
 import torch
 from pesatlas.potentials.kinds import matgl
 from pesatlas.potentials.weights import directory_sha256

@@ -69,6 +69,7 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     import matgl.models  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from matgl.data.transformer import Normalizer  # noqa: PLC0415
+    from matgl.models import _tensornet  # noqa: PLC0415
 
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     classes = {
@@ -82,6 +83,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
         state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
         # Set2Set holds its LSTM itself since matgl 2.
         state = {key.replace(".set2set.lstm.", ".lstm."): value for key, value in state.items()}
+        if older_convention or not _tensornet._warp_available:  # noqa: SLF001 - see _plain_layers
+            state = _split_projections(state)
         renamed = io.BytesIO()
         torch.save(state, renamed)
         renamed.seek(0)
@@ -100,6 +103,19 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     if older_convention:
         _restore(model, description, folder)
     return model.eval()
+
+
+def _split_projections(state: dict[str, Any]) -> dict[str, Any]:
+    """Give plain layers the three projections that those of nvalchemi-toolkit-ops save as one."""
+    found: dict[str, Any] = {}
+    for key, value in state.items():
+        before, joint, after = key.partition(".distance_proj.")
+        if joint:
+            parts = value.chunk(3)
+            found.update({f"{before}.distance_proj{i}.{after}": part for i, part in enumerate(parts, 1)})
+        else:
+            found[key] = value
+    return found
 
 
 @contextmanager
