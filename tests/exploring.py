@@ -10,7 +10,8 @@ import numpy as np
 
 from known_thermodynamics import LennardJones
 from pesatlas.config.explore import Explore
-from pesatlas.explore.explore_batch import explore_batch
+from pesatlas.explore.explore_batch import Endings, explore_batch
+from pesatlas.explore.saturation import Saturation
 from pesatlas.storage.store import Store
 from pesatlas.structures.crystal import Condition
 from pesatlas.tables import read_table, write_table
@@ -73,14 +74,68 @@ def argon_rows():
     ]
 
 
-def explore(folder, potential=None, rows=None, *, batch=0, seed=1, store="store", out="out", **settings):
-    """Explore ``rows`` in ``folder``; return the tables snapshots and failures."""
+SATURATED = {
+    "length_ps": 0.48,
+    "frame_interval_ps": 0.016,
+    "stop": {"kind": "saturated", "min_length_ps": 0.16, "atoms": 0.006, "structures": 0.005},
+}
+"""Settings with which some trajectories of argon end early, and some do not."""
+
+
+class Shells:
+    """An encoder that counts neighbours within soft shells.
+
+    Its numbers depend on how many frames it is shown together, more than those of real ones do.
+    """
+
+    name, weights_hash = "shells/1", "5" * 64
+    structure_dim = atom_dim = 5
+    elements = frozenset({10, 18, 36})
+    _images = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3), -1).reshape(-1, 3)
+
+    def __init__(self, lives=10**9):
+        self.lives = lives
+        self.asked = 0
+
+    def encode(self, frames):
+        self.asked += len(frames)
+        found = []
+        for numbers, positions, cell in frames:
+            self.lives -= 1
+            if self.lives < 0:
+                raise Interrupted
+            apart = positions[:, None, None] - positions[None, :, None] - self._images @ cell
+            distances = np.linalg.norm(apart, axis=-1)
+            shells = [np.exp(-((distances - r) ** 2)).sum((1, 2)) for r in (2.5, 3.5, 4.5, 5.5)]
+            found.append(np.stack([*shells, numbers / 10], axis=1) * (1 + 1e-3 * len(frames)))
+        means = np.stack([atoms.mean(0) for atoms in found])
+        return means.astype(np.float32), np.concatenate(found).astype(np.float32)
+
+
+def explore(
+    folder,
+    potential=None,
+    rows=None,
+    *,
+    batch=0,
+    seed=1,
+    store="store",
+    out="out",
+    encoder=None,
+    **settings,
+):
+    """Explore ``rows`` in ``folder``; return the tables snapshots and failures.
+
+    With an encoder, trajectories end when they are saturated: see ``to_saturation``.
+    """
     folder = Path(folder)
+    section = Explore(**{**SHORT, **settings})
+    by = Saturation(section, encoder) if encoder else None
     structures = folder / out / "structures.parquet"
     write_table(structures, "structures", argon_rows() if rows is None else rows, "test")
     snapshots, failures = folder / out / f"{batch:05d}.parquet", folder / out / f"failed-{batch:05d}.parquet"
     explore_batch(
-        Explore(**{**SHORT, **settings}),
+        section,
         seed,
         potential or Gregarious(),
         Store(folder / store),
@@ -89,15 +144,22 @@ def explore(folder, potential=None, rows=None, *, batch=0, seed=1, store="store"
         snapshots=snapshots,
         failures=failures,
         work=folder / "work",
+        endings=by
+        and Endings(by, folder / out / f"ends-{batch:05d}.parquet", folder / out / "features.parquet"),
     )
     return read_table(snapshots, "snapshots"), read_table(failures, "failures")
 
 
-if __name__ == "__main__":
-    import torch
-
-    torch.set_num_threads(1)
-    explore(sys.argv[1], Gregarious(), checkpoint_interval_s=0.02)
+def to_saturation(folder, *args, out="out", **kwargs):
+    """Explore as ``explore`` does, to saturation; return snapshots, how trajectories ended, and features."""
+    kwargs = {"encoder": Shells(), **SATURATED, **kwargs}
+    snapshots, _ = explore(folder, *args, out=out, **kwargs)
+    found = Path(folder) / out
+    return (
+        snapshots,
+        read_table(found / "ends-00000.parquet", "trajectories"),
+        read_table(found / "features.parquet", "features"),
+    )
 
 
 class Interrupted(BaseException):
@@ -116,3 +178,10 @@ class Mortal(Gregarious):
         if self.lives < 0:
             raise Interrupted
         return super().evaluate(batch)
+
+
+if __name__ == "__main__":
+    import torch
+
+    torch.set_num_threads(1)
+    explore(sys.argv[1], Gregarious(), checkpoint_interval_s=0.02)

@@ -68,7 +68,7 @@ def rules(tmp_path_factory):
     for name, added in {"all": EVERYTHING, "round": {"round": ROUND}}.items():
         folder = tmp_path_factory.mktemp(name)
         raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text()) | added
-        raw["explore"]["stop"] = {"kind": "saturated", "patience_ps": 0.2, "min_length_ps": 0.2}
+        raw["explore"]["stop"] = {"kind": "saturated", "min_length_ps": 0.2}
         (folder / "config.yaml").write_text(yaml.safe_dump(raw))
         before = folder / "before" / "results"
         before.mkdir(parents=True)

@@ -5,7 +5,7 @@ from ase.build import bulk
 from pesatlas.encode import encode_shard
 from pesatlas.encode.encoders import chgnet
 from pesatlas.errors import UserError
-from pesatlas.tables import read_entry, read_table
+from pesatlas.tables import read_entry, read_table, write_table
 from pesatlas.tables.moments import ShardMoments
 
 
@@ -113,3 +113,74 @@ def test_moments_that_are_no_moments(tmp_path):
         ShardMoments.read(tmp_path / "m.npz")
     with pytest.raises(UserError, match="has not run"):
         ShardMoments.read(tmp_path / "none.npz")
+
+
+def kept_features(path, names, encoder_hash):
+    """Table ``features`` as exploration writes it: made-up numbers, to be told from those of the encoder."""
+    rows = [
+        {
+            "snapshot_id": name,
+            "n_atoms": n,
+            "structure_features": np.full(64, 0.5 + i, np.float16).tolist(),
+            "atom_features": np.full(64 * n, 0.25 + i, np.float16).tolist(),
+        }
+        for i, (name, n) in enumerate(names)
+    ]
+    about = {"pesatlas.encoder": "chgnet/0.3.0", "pesatlas.encoder_hash": encoder_hash}
+    write_table(path, "features", rows, "test", metadata=about)
+    return path
+
+
+def test_features_that_exploration_kept_are_taken_and_the_others_encoded(
+    settings, write_snapshots, tmp_path, monkeypatch
+):
+    asked = []
+    real = chgnet.ChgnetEncoder.encode
+
+    def counted(self, frames):
+        asked.extend(frames)
+        return real(self, frames)
+
+    monkeypatch.setattr(chgnet.ChgnetEncoder, "encode", counted)
+    shots = list(frames())[:6]
+    snapshots = write_snapshots(shots)
+    names = [(f"x-{i}:unit:300K:{i}", len(shots[i][0])) for i in (1, 2, 3, 5)]
+    own = chgnet.load(chgnet.Options(), "cpu").weights_hash
+    kept = kept_features(tmp_path / "kept.parquet", names, own)
+    encode_shard.encode_snapshots(settings, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz", kept)
+    # as the crystal at rest, whose features nobody needed before
+    assert len(asked) == 2
+    table = read_table(tmp_path / "f.parquet", "features")
+    assert table["snapshot_id"].equals(read_table(snapshots, "snapshots")["snapshot_id"])
+    first = [vector[0] for vector in table["structure_features"].to_pylist()]
+    assert [first[i] for i in (1, 2, 3, 5)] == [0.5, 1.5, 2.5, 3.5]
+    assert first[0] != 0.5
+    assert table["atom_features"].to_pylist()[3] == [2.25] * 64 * len(shots[3][0])
+    moments = ShardMoments.read(tmp_path / "m.npz")
+    x = vectors(table, "atom_features", 64).astype(float)
+    np.testing.assert_allclose(moments.atoms.total, x.sum(axis=0), rtol=1e-12)
+
+
+def test_all_features_were_kept(settings, write_snapshots, tmp_path, monkeypatch):
+    own = chgnet.load(chgnet.Options(), "cpu").weights_hash
+    monkeypatch.setattr(chgnet.ChgnetEncoder, "encode", None)
+    shots = list(frames())[:3]
+    names = [(f"x-{i}:unit:300K:{i}", len(shot[0])) for i, shot in enumerate(shots)]
+    kept = kept_features(tmp_path / "kept.parquet", names, own)
+    encode_shard.encode_snapshots(
+        settings, write_snapshots(shots), tmp_path / "f.parquet", tmp_path / "m.npz", kept
+    )
+    assert read_table(tmp_path / "f.parquet", "features").equals(read_table(kept, "features"))
+
+
+def test_features_of_another_encoder_are_left_alone(settings, write_snapshots, tmp_path, caplog):
+    shots = list(frames())[:2]
+    names = [(f"x-{i}:unit:300K:{i}", len(shot[0])) for i, shot in enumerate(shots)]
+    kept = kept_features(tmp_path / "kept.parquet", names, "0" * 64)
+    snapshots = write_snapshots(shots)
+    encode_shard.encode_snapshots(settings, snapshots, tmp_path / "f.parquet", tmp_path / "m.npz", kept)
+    encode_shard.encode_snapshots(settings, snapshots, tmp_path / "g.parquet", tmp_path / "n.npz")
+    assert read_table(tmp_path / "f.parquet", "features").equals(
+        read_table(tmp_path / "g.parquet", "features")
+    )
+    assert "encoding anew" in caplog.text

@@ -1,4 +1,4 @@
-"""Potentials in another environment: what goes wrong there is told, survived, and of the right structure alone.
+"""Potentials in another environment: what goes wrong there is told, survived, and of one structure alone.
 
 The other environment is this one; tests/potentials/test_interface.py has what every potential keeps.
 """
@@ -147,7 +147,7 @@ def test_nan_is_a_number_of_its_structure_alone():
     [
         ("gives_nothing", "it gave no stress"),
         ("gives_wrong_shapes", r"it gave forces of shape \(4, 2\), where \(4, 3\) is expected"),
-        ("gives_text", "it gave an energy that is no number"),
+        ("gives_text", "it gave an energy that is not a number"),
     ],
 )
 def test_what_is_no_potential_ends_the_job_and_names_the_loader(fault, words):

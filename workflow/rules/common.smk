@@ -48,7 +48,7 @@ def identity(*sections):
     return {section: getattr(campaign, section).identity() for section in sections}
 
 
-def judged(*names):
+def if_saturated(*names):
     """Return paths, by their names, of what is written of trajectories that end when they are saturated."""
     return {name: path_of(name) for name in names} if campaign.explore.stop.kind == "saturated" else {}
 

@@ -4,7 +4,7 @@
 def kept_features(wildcards):
     """Return the features that exploration kept, if they are of the encoder of section encode."""
     stop = campaign.explore.stop
-    mine = judged("explored_features") and stop.encoder.identity() == campaign.encode.encoder.identity()
+    mine = if_saturated("explored_features") and stop.encoder.identity() == campaign.encode.encoder.identity()
     return [path_of("explored_features", **wildcards)] if mine and wildcards.batch != REFERENCE else []
 
 

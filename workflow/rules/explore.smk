@@ -24,7 +24,7 @@ rule run_md:
     input:
         structures=path_of("structures"),
     output:
-        **judged("trajectories", "explored_features"),
+        **if_saturated("trajectories", "explored_features"),
         snapshots=path_of("snapshots"),
         failures=path_of("explore_failures"),
     log:

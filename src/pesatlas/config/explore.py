@@ -50,7 +50,7 @@ else:
 
 _LONGEST_USUAL_TIMESTEP_FS = 10.0
 _FEWEST_FRAMES = 4
-"""In ``stop.patience_ps``: fewer say little."""
+"""Of the shortest trajectory: fewer say little."""
 LAST_STEP = 9_999_999
 """The last step that a ``snapshot_id`` has room for."""
 
@@ -124,7 +124,10 @@ class Explore(Section):
         "have as many jobs as GPUs or nodes",
     )
     max_atoms_in_memory: int | None = Runtime(
-        None, ge=1, description="atoms per batch of dynamics; null: as many as fit on a GPU, 512 on a CPU"
+        None,
+        ge=1,
+        description="atoms per batch of dynamics; null: 4096 on a GPU, then as many as fit, up to 50000; 512 "
+        "on a CPU",
     )
     checkpoint_interval_s: float = Runtime(
         60.0, ge=0, description="time between checkpoints (s): the most that a killed job loses"
@@ -190,7 +193,7 @@ class Explore(Section):
         if step > _LONGEST_USUAL_TIMESTEP_FS and not self.allow_long_timestep:
             raise ValueError(
                 f"timestep_fs: {step:g} fs is longer than 10 fs, where atoms no longer follow their forces; "
-                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is meant"
+                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is intended"
             )
         return self
 
@@ -221,17 +224,16 @@ class Explore(Section):
     def _stop_is_possible(self) -> "Explore":
         if not isinstance(self.stop, Saturated):
             return self
-        interval = self.frame_interval_ps
-        if self.stop.patience_ps < _FEWEST_FRAMES * interval * (1 - 1e-9):
+        interval, shortest = self.frame_interval_ps, self.stop.min_length_ps
+        if shortest < _FEWEST_FRAMES * interval * (1 - 1e-9):
             raise ValueError(
-                f"stop.patience_ps: {self.stop.patience_ps:g} ps is less than {_FEWEST_FRAMES} frames of "
-                f"{interval:g} ps; use {_FEWEST_FRAMES * interval:g} or more, or a shorter frame_interval_ps"
+                f"stop.min_length_ps: {shortest:g} ps is less than {_FEWEST_FRAMES} frames of {interval:g} "
+                f"ps; use {_FEWEST_FRAMES * interval:g} or more, or a shorter frame_interval_ps"
             )
-        if self.stop.min_length_ps > self.length_ps or self.stop.patience_ps > self.length_ps:
-            name = "min_length_ps" if self.stop.min_length_ps > self.length_ps else "patience_ps"
+        if shortest > self.length_ps:
             raise ValueError(
-                f"stop.{name}: {getattr(self.stop, name):g} ps is more than length_ps, {self.length_ps:g} ps, "
-                "which no trajectory exceeds: none would end early; make it shorter, or length_ps longer"
+                f"stop.min_length_ps: {shortest:g} ps is more than length_ps, {self.length_ps:g} ps, which "
+                "no trajectory exceeds: none would end early; make it shorter, or length_ps longer"
             )
         return self
 

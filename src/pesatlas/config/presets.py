@@ -56,6 +56,7 @@ DEMO: Preset = (
 )
 
 PUBLISHED = "Published."
+_ENCODER: dict[str, Any] = {"kind": "m3gnet_eform", "path": "models/M3GNet-MP-2018.6.1-Eform"}
 UNKNOWN = "Not published; this project's choice."
 
 MATPES: Preset = (
@@ -79,10 +80,7 @@ MATPES: Preset = (
             "length_ps": 100.0,
             "frame_interval_ps": 0.1,
         },
-        "encode": {
-            "encoder": {"kind": "m3gnet_eform", "path": "models/M3GNet-MP-2018.6.1-Eform"},
-            "device": "cuda",
-        },
+        "encode": {"encoder": _ENCODER, "device": "cuda"},
         "select": {
             "target": 509_799,
             "structure": {"components": 16, "threshold": 0.5},
@@ -154,6 +152,7 @@ PUBLISHED_KEYS = frozenset(
         "explore.timestep_fs",
         "explore.length_ps",
         "explore.frame_interval_ps",
+        "explore.stop.kind",
         "encode.encoder.kind",
         "encode.encoder.path",
         "select.target",
@@ -168,6 +167,32 @@ PUBLISHED_KEYS = frozenset(
     }
 )
 """Keys of ``MATPES`` whose value is published: all others are this project's choice."""
+
+ATLAS: Preset = (
+    {
+        **MATPES[0],
+        "campaign": {"name": "atlas"},
+        "explore": {
+            **MATPES[0]["explore"],
+            "timestep_fs": "auto",
+            "stop": {"kind": "saturated", "encoder": _ENCODER},
+        },
+        "encode": {"encoder": _ENCODER, "device": "cuda"},
+    },
+    {
+        "explore.timestep_fs": "MatPES: 2 for all. Bonds of hydrogen need 0.5.",
+        "explore.length_ps": "The most that a trajectory gets, if it shows something new until the end. "
+        "MatPES: all of them.",
+        "explore.stop": "MatPES: fixed. What is saved can be spent on more temperatures or crystals.",
+        "explore.stop.encoder": "As in section encode, so that nothing is encoded twice.",
+        "select.target": "As MatPES.",
+        "label.backend": "As MatPES. Set your version of VASP; POTCARs: docs/vasp.md.",
+    },
+    (
+        "The crystals of MatPES, each explored until it shows nothing new: docs/saturation.md says why and "
+        "what it\nsaves. config/matpes.yaml is the published recipe."
+    ),
+)
 
 _OWN = (
     "Two to begin with. Your own beside them: {kind: files, paths: [folder]} or {kind: materials_project, "
@@ -231,9 +256,8 @@ HYDRIDES: Preset = (
         "structures.sources.0": _OWN,
         "structures.domains.0.pressures_GPa": "Where superhydrides are made and superconduct: H3S at "
         "90-200, LaH10 at 130-220 GPa.",
-        "structures.domains.0.given_at_GPa": "H3S is given at 200, LaH10 at 150 GPa; 25 GPa off are 3 % of "
-        "the volume, which the barostat "
-        "mends.",
+        "structures.domains.0.given_at_GPa": "H3S has its volume at 200 GPa, LaH10 at 150 GPa; an error of 25 GPa is 3 % of the volume, "
+        "which the barostat corrects.",
         "structures.domains.0.temperatures_K": "Where they superconduct and are studied; and where hydrogen "
         "begins to diffuse.",
         "structures.domains.1.displacements_A": "Zero-point motion of H is about 0.15 Å in a coordinate, "
@@ -246,7 +270,7 @@ HYDRIDES: Preset = (
         "select.min_distance_A": "As above: PAW spheres of H overlap below.",
         "select.quotas": "Mostly the ladder, and as much of the rest as its few cells give.",
     },
-    "Superhydrides under pressure: docs/hydrides.md says why each number is what it is.",
+    "Superhydrides under pressure: docs/hydrides.md gives the reason for each number.",
 )
 
 MONOLAYERS: Preset = (
@@ -293,8 +317,8 @@ MONOLAYERS: Preset = (
         "select.quotas": "Single layers first, then what binds layers; 15 % are left for the crystals.",
     },
     (
-        "Single layers of dichalcogenides, with vacancies: docs/monolayers.md says why each number is what "
-        "it is."
+        "Single layers of dichalcogenides, with vacancies: docs/monolayers.md gives the reason for each "
+        "number."
     ),
 )
 
@@ -359,12 +383,13 @@ BATTERY: Preset = (
         "explore.compressibility_per_GPa": "1 / 65 GPa, between Li2S (40) and Li2O (80 GPa).",
         "select.quotas": "Most where ions move; 15 % are left for the crystals.",
     },
-    "Ion conductors, hot: docs/battery.md says why each number is what it is.",
+    "Ion conductors, hot: docs/battery.md gives the reason for each number.",
 )
 
 PRESETS: dict[str, Preset] = {
     "demo": DEMO,
     "matpes": MATPES,
+    "atlas": ATLAS,
     "hydrides": HYDRIDES,
     "monolayers": MONOLAYERS,
     "battery": BATTERY,

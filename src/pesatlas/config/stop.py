@@ -21,22 +21,31 @@ class Saturated(Section):
 
     kind: Literal["saturated"] = Field(
         "saturated",
-        description="a trajectory ends when its last frames have no atom that is new to it, and goes on, up "
-        "to `length_ps`, while they do",
+        description="a trajectory ends when its last frames are nothing new to it, and goes on, up to "
+        "`length_ps`, while they are",
     )
     encoder: Encoder = Field(  # type: ignore[valid-type]
         {"kind": "chgnet"},
         description="model whose features say what is new; give that of section encode, which then encodes "
         "nothing twice",
     )
-    threshold: float = Field(
+    atoms: float = Field(
         0.05,
         gt=0,
-        description="an atom is new if no atom of an earlier frame is nearer than this; in weighted "
-        "principal components, as `select.atoms.threshold`: half of it or less",
+        description="a frame is new if one of its atoms is further than this from all that were new before; "
+        "weighted principal components, as `select.atoms.threshold`: half of it",
     )
-    patience_ps: float = Field(
-        1.0, gt=0, description="time (ps) without a new atom after which a trajectory ends: some frames"
+    structures: float = Field(
+        0.1,
+        gt=0,
+        description="the same for its structure: a fifth of `select.structure.threshold`",
+    )
+    patience: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="share of its time without a new frame after which a trajectory ends: 0.5 is its second "
+        "half",
     )
     min_length_ps: float = Field(
         2.0, gt=0, description="no trajectory ends before this time (ps), counted from the end of its ramps"

@@ -16,7 +16,7 @@ from pesatlas.explore.equilibrium import evaluate_equilibrium
 from pesatlas.explore.saturation import Saturation, load_saturation
 from pesatlas.explore.stored_frames import Frame, pack, unpack
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
-from pesatlas.explore.write_tables import Outcome, write_judged, write_tables
+from pesatlas.explore.write_tables import Outcome, write_ends, write_tables
 from pesatlas.potentials.device import check_device
 from pesatlas.potentials.loading import load_potential, provenance_of
 from pesatlas.potentials.potential import Potential, unknown_elements
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Judged:
+class Endings:
     """Judge of trajectories, and the tables of what it found."""
 
     by: Saturation
@@ -80,7 +80,7 @@ def run_md(
         snapshots=snapshots,
         failures=failures,
         work=work,
-        judged=Judged(saturation, trajectories, features)
+        endings=Endings(saturation, trajectories, features)
         if saturation and trajectories and features
         else None,
     )
@@ -97,10 +97,10 @@ def explore_batch(
     snapshots: Path,
     failures: Path,
     work: Path,
-    judged: "Judged | None" = None,
+    endings: "Endings | None" = None,
 ) -> None:
     """As ``run_md``, with a potential that is loaded already and the store of trajectories."""
-    saturation = judged.by if judged else None
+    saturation = endings.by if endings else None
     wanted, n_structures = read_trajectories(
         structures, batch, settings, seed, potential, saturation.identity if saturation else ()
     )
@@ -136,14 +136,14 @@ def explore_batch(
             snapshots=snapshots,
             failures=failures,
         )
-        if judged:
-            write_judged(
+        if endings:
+            write_ends(
                 outcomes(),
-                encoder=judged.by.encoder,
+                encoder=endings.by.encoder,
                 potential=potential,
-                fingerprint=digest(fingerprint, judged.by.identity),
-                trajectories=judged.trajectories,
-                features=judged.features,
+                fingerprint=digest(fingerprint, endings.by.identity),
+                trajectories=endings.trajectories,
+                features=endings.features,
             )
         shutil.rmtree(folder, ignore_errors=True)
 

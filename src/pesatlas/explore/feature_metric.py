@@ -1,4 +1,4 @@
-"""A fixed metric of atomic features, which is known before anything is explored.
+"""A fixed metric of features, which is known before anything is explored.
 
 Selection measures distances in the principal components of all features of a campaign, each weighted by the
 share of the variance that it explains. Exploration does not have these yet. In their place are those of a
@@ -7,6 +7,7 @@ which elements there are and how they are coordinated, and that the set has. doc
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
@@ -41,22 +42,30 @@ def made_up_crystals(elements: frozenset[int]) -> Iterator[Frame]:
                 yield Frame(np.array(crystal.numbers), positions, cell)
 
 
-def metric_of(encoder: Encoder) -> Components:
-    """Return the weighted principal components of the atoms of the made-up crystals.
+class Metric(NamedTuple):
+    """Weighted principal components of structures and of atoms."""
+
+    structures: Components
+    atoms: Components
+
+
+def metric_of(encoder: Encoder) -> Metric:
+    """Return the weighted principal components of the made-up crystals and of their atoms.
 
     Raises
     ------
     UserError
         If they look the same to the encoder.
     """
-    moments = Moments.empty(encoder.atom_dim)
+    moments = Moments.empty(encoder.structure_dim), Moments.empty(encoder.atom_dim)
     for found in describe(encoder, list(made_up_crystals(encoder.elements)), _ATOMS_AT_ONCE):
         if is_finite(found):
-            moments.add(found[1])
-    metric = Components.fit(moments, "kaiser")
-    if not metric.weights.any():
+            moments[0].add(found[0][None])
+            moments[1].add(found[1])
+    metric = Metric(*(Components.fit(each, "kaiser") for each in moments))
+    if not all(each.weights.any() for each in metric):
         raise UserError(
-            f"explore.stop.encoder: {encoder.name} gives the atoms of all simple crystals the same features, "
-            "so that it cannot say what is new. Choose another encoder, or stop: {kind: fixed}."
+            f"explore.stop.encoder: {encoder.name} gives all simple crystals the same features, so that it "
+            "cannot say what is new. Choose another encoder, or stop: {kind: fixed}."
         )
     return metric

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pesatlas.dynamics.distance import min_distance
+from pesatlas.dynamics.distance import min_distance, shortest_distances
 from pesatlas.dynamics.md_state import State
+from pesatlas.potentials import device as devices
 from pesatlas.potentials.potential import VOIGT
 from pesatlas.tables import SCHEMAS, FailureReason
 from pesatlas.tables.failures import Failure
@@ -22,14 +23,14 @@ _COLUMNS = (
     "mlip_max_force_eV_per_A",
     "min_distance_A",
 )
-STRUCTURE, ATOMS, OPENED = "structure_features", "atom_features", "new_atoms"
-"""Columns of frames that are judged: features, as in the table ``features``, and how many atoms were new.
+STRUCTURE, ATOMS, NEW = "structure_features", "atom_features", "new"
+"""Columns of frames that are described: features, as in the table ``features``, and whether they are new.
 
-A frame that is not judged yet has None there; frames of trajectories of fixed length do not have them.
+A frame that is not described yet has None there; frames of trajectories of fixed length do not have them.
 """
 _SCHEMA = pa.schema([SCHEMAS["snapshots"].field(name).remove_metadata() for name in _COLUMNS])
-_JUDGED = pa.schema(
-    [*_SCHEMA, *(pa.field(name, pa.list_(pa.float16())) for name in (STRUCTURE, ATOMS)), (OPENED, pa.int32())]
+_DESCRIBED = pa.schema(
+    [*_SCHEMA, *(pa.field(name, pa.list_(pa.float16())) for name in (STRUCTURE, ATOMS)), (NEW, pa.bool_())]
 )
 
 Frame = dict[str, Any]
@@ -47,6 +48,8 @@ def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) 
     largest = state.forces.norm(dim=1).cpu().numpy()
     temperatures = state.kinetic_temperature().tolist()
     ends = arrays["n_atoms"].cumsum()
+    # on a GPU all distances at once; on a CPU each as it always was, to the last bit
+    distances = shortest_distances(state.batch).tolist() if devices.runs_ahead(state.cells.device) else None
     frames = {}
     for i, step in steps.items():
         atoms = slice(ends[i] - arrays["n_atoms"][i], ends[i])
@@ -59,6 +62,7 @@ def take_frames(state: State, steps: Mapping[int, int], *, moving: bool = True) 
             stress=arrays["stresses"][i][VOIGT],
             largest_force=float(largest[atoms].max()),
             temperature=temperatures[i] if moving and len(positions) > 1 else None,
+            distance=distances[i] if distances else None,
         )
     return frames
 
@@ -72,10 +76,12 @@ def make_frame(
     stress: np.ndarray,
     largest_force: float,
     temperature: float | None = None,
+    distance: float | None = None,
 ) -> Frame:
     """Make a frame of what a potential says.
 
-    Units are those of the columns, ``stress`` has its six components.
+    Units are those of the columns, ``stress`` has its six components; ``distance`` is the shortest one, None
+    if it is to be found.
     """
     return {
         "step": step,
@@ -85,13 +91,13 @@ def make_frame(
         "mlip_energy_eV": energy,
         "mlip_stress_eV_per_A3": stress,
         "mlip_max_force_eV_per_A": largest_force,
-        "min_distance_A": min_distance(cell, positions),
+        "min_distance_A": min_distance(cell, positions) if distance is None else distance,
     }
 
 
 def frames_table(frames: Sequence[Frame]) -> pa.Table:
     """Return frames as a table."""
-    schema = _JUDGED if frames and OPENED in frames[0] else _SCHEMA
+    schema = _DESCRIBED if frames and NEW in frames[0] else _SCHEMA
     return pa.table(
         {field.name: pa.array([each[field.name] for each in frames], field.type) for field in schema},
         schema=schema,
@@ -99,26 +105,24 @@ def frames_table(frames: Sequence[Frame]) -> pa.Table:
 
 
 def settled(frames: Sequence[Frame]) -> int:
-    """Return how many frames, from the first one, stay as they are: all but the last ones, not judged yet."""
-    return next(
-        (i for i, frame in enumerate(frames) if OPENED in frame and frame[OPENED] is None), len(frames)
-    )
+    """Return how many frames, from the first one, will stay as they are: those that lack no description."""
+    return next((i for i, frame in enumerate(frames) if NEW in frame and frame[NEW] is None), len(frames))
 
 
 def table_frames(table: pa.Table) -> list[Frame]:
     """Return the frames of a table, the numbers bit for bit."""
-    judged = OPENED in table.column_names
+    described = NEW in table.column_names
     frames = [
         {k: np.array(v) if isinstance(v, list) else v for k, v in row.items()}
         for row in table.select(_COLUMNS).to_pylist()
     ]
-    if judged:
+    if described:
         for name in (STRUCTURE, ATOMS):
             for frame, vector in zip(frames, table[name], strict=True):
                 found = vector.values
                 frame[name] = None if found is None else found.to_numpy(zero_copy_only=False)
-        for frame, count in zip(frames, table[OPENED].to_pylist(), strict=True):
-            frame[OPENED] = count
+        for frame, new in zip(frames, table[NEW].to_pylist(), strict=True):
+            frame[NEW] = new
     return frames
 
 

@@ -14,6 +14,7 @@ from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.explore import Abort, Explore
 from pesatlas.config.section import digest
+from pesatlas.config.stop import Fixed
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.limits import Limits
 from pesatlas.dynamics.md_state import State, initial_state
@@ -57,6 +58,8 @@ class Trajectory:
     Attributes
     ----------
     key : hash of what decides the frames; the same wherever they are computed
+    noise : hash that decides the random numbers: the key, but for what ends it early, so that a trajectory
+        that ends early is the beginning of one that does not
     structure_id, variant, domain, condition, source : as in the tables; no part of the key
     numbers : (n,) uint8
     cell : (3, 3) Å
@@ -76,6 +79,7 @@ class Trajectory:
     """
 
     key: str
+    noise: str
     structure_id: str
     variant: str
     domain: str
@@ -143,7 +147,7 @@ class Trajectory:
     @property
     def random_key(self) -> int:
         """128 bits that decide the trajectory's random numbers."""
-        return int(self.key, 16)
+        return int(self.noise, 16)
 
     def temperature_at(self, step: int) -> float:
         """Return the target temperature (K) of a step."""
@@ -190,7 +194,11 @@ def read_trajectories(
     found: list[Trajectory] = []
     for row in rows:
         own = settings.of(row["numbers"])
-        made = {"potential": made_by, "dynamics": [VERSION, own.dynamics_identity(), seed, *stopped_by]}
+        made = {
+            "potential": made_by,
+            "dynamics": [VERSION, own.dynamics_identity(), seed, *stopped_by],
+            "noise": [VERSION, own.model_copy(update={"stop": Fixed()}).dynamics_identity(), seed],
+        }
         found += _of_row(row, own, made)
     return found, len(rows)
 
@@ -205,25 +213,31 @@ def _of_row(row: dict[str, Any], settings: Explore, made: dict[str, Any]) -> Ite
     still = digest(EQUILIBRIUM, start, made["potential"], length=32)
     if row["variant"] == "unit":
         given = {"condition": EQUILIBRIUM, "temperature_K": 0.0, "pressure_GPa": 0.0, "static": True}
-        yield Trajectory(key=still, **same, **_physics(given, settings))
+        yield Trajectory(key=still, noise=still, **same, **_physics(given, settings))
     for each in row["conditions"]:
         physics = _physics(each, settings)
         if each.get("path"):
             states = [start, geometry_digest(numbers, cell, physics["path_end"])]
             found = [states, physics["images"], physics["abort"].min_distance_A, made["potential"]]
-            yield Trajectory(key=digest("path", PATHS_VERSION, *found, length=32), **same, **physics)
+            key = digest("path", PATHS_VERSION, *found, length=32)
+            yield Trajectory(key=key, noise=key, **same, **physics)
             continue
         said = {name: each[name] for name in _OF_THE_KEY if each.get(name) is not None}
-        key = digest(
-            "trajectory",
-            start,
-            each["temperature_K"],
-            each["pressure_GPa"],
-            made,
-            *([said] if said else []),
-            length=32,
+        key, noise = (
+            digest(
+                "trajectory",
+                start,
+                each["temperature_K"],
+                each["pressure_GPa"],
+                {"potential": made["potential"], "dynamics": made[what]},
+                *([said] if said else []),
+                length=32,
+            )
+            for what in ("dynamics", "noise")
         )
-        yield Trajectory(key=still if each.get("static") else key, **same, **physics)
+        if each.get("static"):
+            key = noise = still
+        yield Trajectory(key=key, noise=noise, **same, **physics)
 
 
 def _physics(condition: dict[str, Any], settings: Explore) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pesatlas import __version__
 from pesatlas.dynamics.ends import SATURATED, SURVIVED
-from pesatlas.explore.stored_frames import ATOMS, OPENED, STRUCTURE
+from pesatlas.explore.stored_frames import ATOMS, NEW, STRUCTURE
 from pesatlas.explore.trajectory import Trajectory, displacement_ratios
 from pesatlas.potentials.encoder import Encoder
 from pesatlas.potentials.potential import Potential
@@ -120,7 +120,7 @@ def _snapshot_rows(outcome: Outcome, potential: Potential) -> pa.Table:
     return pa.table(columns, schema=SCHEMAS["snapshots"])
 
 
-def write_judged(
+def write_ends(
     outcomes: Iterable[Outcome],
     *,
     encoder: Encoder,
@@ -141,20 +141,20 @@ def write_judged(
                 continue
             rows.append(_trajectory_row(outcome, encoder, potential))
             ends[rows[-1]["ended"]] += 1
-            if OPENED in outcome.frames.column_names:
+            if NEW in outcome.frames.column_names:
                 writer.write(_feature_rows(outcome))
     write_table(trajectories, "trajectories", rows, fingerprint, counts=ends)
 
 
 def _trajectory_row(outcome: Outcome, encoder: Encoder, potential: Potential) -> dict[str, Any]:
     each, steps = outcome.trajectory, outcome.frames["step"].to_pylist()
-    new = outcome.frames[OPENED].to_pylist() if OPENED in outcome.frames.column_names else []
-    last, opened = max(steps, default=0), [step for step, count in zip(steps, new, strict=True) if count]
-    reason, detail = SURVIVED, f"went on to its longest, {each.steps} steps, and showed new atoms until {{}}"
+    new = outcome.frames[NEW].to_pylist() if NEW in outcome.frames.column_names else []
+    last, fresh = max(steps, default=0), [step for step, is_new in zip(steps, new, strict=True) if is_new]
+    reason, detail = SURVIVED, f"it has all its {each.steps} steps; nothing was new after {{}}"
     if outcome.failure:
         reason, detail = outcome.failure.reason.value, outcome.failure.detail
     elif last < each.steps:
-        reason, detail = SATURATED, "no atom was new after {}"
+        reason, detail = SATURATED, "nothing was new after {}"
     return {
         "structure_id": each.structure_id,
         "variant": each.variant,
@@ -163,13 +163,13 @@ def _trajectory_row(outcome: Outcome, encoder: Encoder, potential: Potential) ->
         "key": each.key,
         "n_atoms": len(each.numbers),
         "ended": reason,
-        "detail": detail.replace("{}", f"step {max(opened, default=0)}"),
+        "detail": detail.replace("{}", f"step {max(fresh, default=0)}"),
         "steps": last,
         "longest_steps": each.steps,
         "length_ps": last * each.timestep_fs / 1000,
         "frames": len(steps),
-        "frames_with_new_atoms": len(opened),
-        "last_new_atom_ps": max(opened, default=0) * each.timestep_fs / 1000,
+        "new_frames": len(fresh),
+        "last_new_ps": max(fresh, default=0) * each.timestep_fs / 1000,
         "encoder": encoder.name,
         "encoder_hash": encoder.weights_hash,
         "potential": potential.name,

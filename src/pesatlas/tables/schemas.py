@@ -189,9 +189,11 @@ _TRAJECTORIES = [
     column("length_ps", f8, "time of its last frame", "ps"),
     column("frames", i8, "number of frames"),
     column(
-        "frames_with_new_atoms", i8, "how many of them have atoms that were new to it, the first among them"
+        "new_frames",
+        i8,
+        "how many of them were new when they came, or have atoms that were; the first is among them",
     ),
-    column("last_new_atom_ps", f8, "time of the last of these", "ps"),
+    column("last_new_ps", f8, "time of the last of these", "ps"),
     column("encoder", text, "encoder whose features say what is new: kind and name"),
     column("encoder_hash", text, "sha256 of its weights"),
     *POTENTIAL,
