@@ -91,7 +91,7 @@ class _Settings:
     start_volumes : (B,) Å³
     noise : their random numbers
     limits : limits beyond which they are unphysical
-    cell_limits : freedom of their cells; None where all are free, and as compressible as the integrator has it
+    cell_limits : freedom of their cells; None where all have that of the integrator
     """
 
     start_volumes: torch.Tensor
