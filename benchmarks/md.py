@@ -1,10 +1,17 @@
 """Throughput of batched molecular dynamics against matgl's own loop: one structure at a time through ASE.
 
     python benchmarks/md.py [--potential FOLDER] [--device cuda] [--structures 32] [--steps 50]
+    python benchmarks/md.py --device cuda --atoms 512 1024 4096 16384 [--potential FOLDER]
+    python benchmarks/md.py --members
 
-Both run NpT at 300 K and 2 fs on the same crystals with the same weights, in turns of a few steps, so that
-what else the machine does falls on both. matgl's loop is its ``MolecularDynamics`` with ``npt_nose_hoover``
-(ASE's NPT, one evaluation a step). On a CPU the measure is CPU seconds on one thread; on a GPU, wall seconds.
+The first runs NpT at 300 K and 2 fs on the same crystals with the same weights, in turns of a few steps, so
+that what else the machine does falls on both. matgl's loop is its ``MolecularDynamics`` with
+``npt_nose_hoover`` (ASE's NPT, one evaluation a step). On a CPU the measure is CPU seconds on one thread; on a
+GPU, wall seconds.
+
+With ``--atoms``, batches of so many atoms, within 8 minutes in all: rate, share of the neighbours, operations
+and waits of a step, memory. ``--as-on-a-gpu`` takes the way of a GPU on a CPU, to count. With ``--members``,
+what it costs the host that members of a group of 2,000 structures come and go, and have frames.
 """
 
 import argparse
@@ -28,24 +35,36 @@ from matgl.apps.pes import Potential as MatglSaved
 from matgl.ext.ase import MolecularDynamics
 from matgl.models import M3GNet
 
+from pesatlas.config.explore import Abort
+from pesatlas.dynamics.driver import Driver
+from pesatlas.dynamics.group import start_group
 from pesatlas.dynamics.md_state import State, initial_state, join
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.npt import NpT
-from pesatlas.potentials.graph import build_graph, to_evaluation
+from pesatlas.explore.stored_frames import take_frames
+from pesatlas.explore.trajectory import Trajectory
+from pesatlas.potentials import device as devices
+from pesatlas.potentials.graph import Graph, build_graph, build_padded_graph, to_evaluation
 from pesatlas.potentials.matgl_models import MatglPotential
+from pesatlas.potentials.potential import Batch
 from pesatlas.potentials.weights import directory_sha256, load_matgl
 from pesatlas.structures.sources.demo import CRYSTALS
+from pesatlas.testing.device_waits import watched
 
 DEFAULT = Path(__file__).parents[2] / "shared" / "models" / "M3GNet-MP-2021.2.8-PES"
 TEMPERATURE_K, TIMESTEP_FS, TURNS = 300.0, 2.0, 5
+LIMIT_S = 8 * 60
+NAMES = ("Al", "AlP", "CsCl", "GaAs", "Li2O", "Li2S", "Li3N", "LiF", "Mg2Si", "MgO", "MoS2", "NaCl", "NiAl")
+NAMES += ("Si", "Si-BC8", "SiC", "TiO2", "WS2", "ZnO")
+"""Built-in crystals without hydrogen, for which the time step would be too long."""
 
 
 def crystals(count: int) -> list[Atoms]:
-    """Return the built-in crystals as supercells of 8 to 24 atoms, slightly displaced, with velocities."""
+    """Return built-in crystals as supercells of 8 to 24 atoms, slightly displaced, with velocities."""
     rng = np.random.default_rng(7)
     chosen: list[Atoms] = []
     for most in (24, 12, 16):
-        for recipe in CRYSTALS.values():
+        for recipe in (CRYSTALS[name] for name in NAMES):
             cell = np.array(recipe.vectors)
             crystal = Atoms(recipe.species, scaled_positions=recipe.fractional, cell=cell, pbc=True)
             while len(crystal) * 2 <= most:
@@ -141,6 +160,14 @@ def seconds(work: Callable[[], None], device: torch.device) -> float:
     return clock() - start
 
 
+def neighbours(potential: MatglPotential, batch: Batch) -> Graph:
+    """Neighbours as the dynamics find them."""
+    ahead = batch.layout.steady and devices.runs_ahead(potential.device)
+    return (build_padded_graph if ahead else build_graph)(
+        batch, potential.cutoff_A, both_ways=potential.both_ways
+    )
+
+
 def where_it_goes(potential: MatglPotential, state: State, repeats: int) -> dict[str, float]:
     """Seconds of the parts of one evaluation, averaged over ``repeats``."""
     parts = dict.fromkeys(("neighbours", "energy (forward)", "slopes (backward)", "forces and stress"), 0.0)
@@ -149,11 +176,11 @@ def where_it_goes(potential: MatglPotential, state: State, repeats: int) -> dict
             found: dict[str, object] = {}
             work = {
                 "neighbours": lambda batch=batch, found=found: found.update(
-                    graph=build_graph(batch, potential.cutoff_A)
+                    graph=neighbours(potential, batch)
                 ),
-                "energy (forward)": lambda found=found: found.update(
+                "energy (forward)": lambda batch=batch, found=found: found.update(
                     vectors=(vectors := found["graph"].vectors.float().requires_grad_()),
-                    energies=potential.energies(found["graph"], vectors),
+                    energies=potential.energies(found["graph"], vectors)[: len(batch.cells)],
                 ),
                 "slopes (backward)": lambda found=found: found.update(
                     gradient=torch.autograd.grad(found["energies"].sum(), found["vectors"])[0]
@@ -167,6 +194,117 @@ def where_it_goes(potential: MatglPotential, state: State, repeats: int) -> dict
     return parts
 
 
+def trajectory(index: int, atoms: Atoms) -> Trajectory:
+    """Return 100 ps of a crystal with a frame each 0.1 ps, in which nothing ends for being hot at the start."""
+    return Trajectory(
+        f"{index:032x}",
+        structure_id=f"crystal-{index}",
+        variant="unit",
+        domain="bulk",
+        condition="300K",
+        source="benchmark",
+        numbers=atoms.numbers.astype(np.uint8),
+        cell=atoms.cell[:],
+        positions=atoms.positions,
+        temperature_K=TEMPERATURE_K,
+        pressure_GPa=0.0,
+        static=False,
+        path_end=None,
+        images=0,
+        timestep_fs=TIMESTEP_FS,
+        frame_steps=50,
+        steps=50_000,
+        ramp=(),
+        cell_motion="all",
+        compressibility_per_GPa=0.01,
+        same_compressibility=True,
+        abort=Abort(max_volume_ratio=50.0, max_temperature_factor=500.0),
+    )
+
+
+def full_batches(
+    potential: MatglPotential, saved: MatglSaved, sizes: list[int], most_steps: int, started: float
+) -> None:
+    """Print a row for each size of a batch, and one for matgl's own loop; stop in time."""
+    device, unit = potential.device, "wall s" if potential.device.type == "cuda" else "CPU s"
+    print(f"{potential.name} on {device}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)\n")
+    print(
+        f"| atoms | structures | steps | steps·atoms per {unit} | ms a step | neighbours | operations a step | "
+        "waits in 10 steps | MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for n, size in enumerate(sizes):
+        share = (LIMIT_S - (time.perf_counter() - started)) / (len(sizes) - n + 1)
+        pool, chosen = crystals(24), []
+        while sum(map(len, chosen)) < size:
+            chosen.append(pool[len(chosen) % len(pool)])
+        _full_batch(potential, chosen, most_steps, share)
+    atoms = crystals(8)
+    loop, _ = ase_loop(saved, atoms)
+    loop(1)
+    steps = 5
+    own_s = seconds(lambda: loop(steps), device)
+    rate = steps * sum(map(len, atoms)) / own_s
+    print(f"\nmatgl's own loop, one structure after the other: {rate:.0f} steps·atoms per {unit}")
+
+
+def _full_batch(potential: MatglPotential, atoms: list[Atoms], most_steps: int, limit_s: float) -> None:
+    npt = NpT(TIMESTEP_FS, 100.0, 1000.0, 0.01)
+    driver = Driver[Trajectory](
+        npt, potential, lambda run, why: print(f"{run.trajectory.name}: {why.detail}")
+    )
+    if potential.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    begun = time.perf_counter()
+    group = driver.start([trajectory(i, each) for i, each in enumerate(atoms)])
+    group = driver.advance(group, driver.stride)
+    stride_s = (time.perf_counter() - begun) * driver.stride / (driver.stride + 1)
+    with watched() as counts:
+        group = driver.advance(group, 10)
+    count = group.atoms
+    rounds = max(1, min(most_steps // 10, int(0.5 * limit_s / max(stride_s * 10 / driver.stride, 1e-3))))
+
+    def advance() -> None:
+        nonlocal group
+        for _ in range(rounds):
+            group = driver.advance(group, 10)
+
+    spent = seconds(advance, potential.device)
+    parts = where_it_goes(potential, group.state, repeats=2)
+    step_s = spent / rounds / 10
+    memory = torch.cuda.max_memory_allocated() / 1e6 if potential.device.type == "cuda" else float("nan")
+    print(
+        f"| {count} | {len(group.runs)} | {10 * rounds} | {count / step_s:.0f} | {1000 * step_s:.1f} | "
+        f"{parts['neighbours'] / step_s:.1%} | {counts.launches / 10:.0f} | {sum(counts.waits.values())} | "
+        f"{memory:.0f} |",
+        flush=True,
+    )
+
+
+def members() -> None:
+    """Print what the host spends on 2,000 structures beside the potential."""
+    rng, cpu = np.random.default_rng(0), torch.device("cpu")
+    made = []
+    for i in range(2000):
+        n = int(rng.integers(4, 24))
+        edge = (15.0 * n) ** (1 / 3)
+        atoms = Atoms(f"O{n}", positions=edge * rng.random((n, 3)), cell=np.eye(3) * edge, pbc=True)
+        made.append(trajectory(i, atoms))
+    group, blocks = start_group(made, cpu), iter(range(1, 100))
+    one = start_group(made[:1], cpu)
+    work = {
+        "one structure leaves": lambda: group.split([1000])[1],
+        "one structure joins": lambda: group + one,
+        "random numbers, each 64th step": lambda: group.noise.at([64 * next(blocks)] * 2000),
+        "random numbers, other steps": lambda: group.noise.at([64 * 90 + 1] * 2000),
+        "frames of all": lambda: take_frames(group.state, dict.fromkeys(range(2000), 50)),
+    }
+    print(f"{len(made)} structures, {group.atoms} atoms\n\n| what | CPU ms |\n|---|---|")
+    group.noise.at([64 * 90] * 2000)
+    for name, part in work.items():
+        print(f"| {name} | {1000 * min(seconds(part, cpu) for _ in range(3)):.2f} |")
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -175,12 +313,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--structures", type=int, default=32)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--atoms", type=int, nargs="+", help="batches of about so many atoms")
+    parser.add_argument("--as-on-a-gpu", action="store_true", help="take the way of a GPU on a CPU")
+    parser.add_argument("--members", action="store_true", help="what members cost that come and go")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
+    started = time.perf_counter()
     device = torch.device(arguments.device)
     if device.type == "cpu":
         torch.set_num_threads(1)
+    if arguments.as_on_a_gpu:
+        devices.runs_ahead = lambda _: True
+    if arguments.members:
+        members()
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.potential or (
             DEFAULT if DEFAULT.is_dir() else random_weights(Path(scratch) / "random")
@@ -193,6 +340,9 @@ def main() -> None:
             device,
         )
         saved = load_matgl(folder, older_convention=older).to(device)
+    if arguments.atoms:
+        full_batches(potential, saved, arguments.atoms, arguments.steps, started)
+        return
     atoms = crystals(arguments.structures)
     ours, state = batched_loop(potential, atoms)
     theirs, evaluations = ase_loop(saved, atoms)

@@ -123,7 +123,9 @@ def _model(reference: Schema, known: Schema) -> Schema:
 
 
 def _sections(field: Schema, known: Schema) -> list[Schema]:
-    return [_model(option, known) for option in _options(field) if "$ref" in option]
+    models = (_model(option, known) for option in _options(field) if "$ref" in option)
+    # any value, as an external program's arguments have it, is no section
+    return [model for model in models if "properties" in model]
 
 
 def _kinds(field: Schema, known: Schema) -> list[Schema]:
@@ -144,7 +146,7 @@ def _value(field: Schema, known: Schema) -> str:
         return " or ".join(_value(option, known) for option in field["anyOf"])
     if "enum" in field or "const" in field:
         return " or ".join(f"`{word}`" for word in field.get("enum", [field.get("const")]))
-    kind = field.get("type", "section")
+    kind = field.get("type", "section" if _sections(field, known) else "any value")
     bounds = [words.format(f"{field[bound]:g}") for bound, words in _BOUNDS.items() if bound in field]
     return ", ".join([_TYPES.get(kind, kind), *bounds])
 

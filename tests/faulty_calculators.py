@@ -132,6 +132,11 @@ def descriptors(calculator, atoms, cutoff=6.0, width=8):
     return found
 
 
+def other_descriptors(calculator, atoms):
+    """Describe each atom within a longer distance."""
+    return descriptors(calculator, atoms, cutoff=7.0)
+
+
 def flat_descriptors(calculator, atoms):
     """Give one number an atom, where a vector is expected."""
     return atoms.numbers

@@ -293,7 +293,7 @@ def test_archives_are_archives_whatever_outputs_their_names_are_of(tmp_path):
     assert {name: row["reason"] for name, row in failures.items()} == {
         f"runs/vaspruns.{name}": "unreadable" for name in ("7z", "rar", "tar.lz4")
     }
-    assert "pack it anew" in failures["runs/vaspruns.7z"]["detail"]
+    assert "pack it again" in failures["runs/vaspruns.7z"]["detail"]
     status, said = imports(
         *(f"runs/{i}/{name}" for i, name in enumerate(ARCHIVES)), "--level", "pbe", "--to", to, cwd=tmp_path
     )

@@ -119,7 +119,7 @@ def test_a_budget_and_domains_are_in_the_file(cells):
 
 def test_a_file_that_is_there_stays(cells):
     (cells / "config.yaml").write_text("mine")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         printed(Wishes(["cells"]), cells / "config.yaml")
     assert (cells / "config.yaml").read_text() == "mine"
 

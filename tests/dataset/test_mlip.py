@@ -109,7 +109,7 @@ def test_such_a_label_under_a_level_of_dft_is_found(labelled):
     row, *_ = read_table(labelled / "dataset/mlip/part-00000.parquet", "dataset").to_pylist()
     check = RowCheck("pbe", [row["level_fingerprint"]], {}, {"limit": 1.0, "then": "quarantine"})
     assert list(check({**row, "level": "pbe"})) == [
-        "its settings are those of mlip: labels of a potential, which are no DFT"
+        "its settings are those of mlip: labels of a potential, which are not DFT"
     ]
 
 

@@ -58,7 +58,7 @@ def test_the_citation_of_a_release_has_its_version(finished, released):
     ("damage", "complaint"),
     [
         (lambda r: (r / "card.md").unlink(), "lost since the release"),
-        (lambda r: (r / "extra.txt").write_text("x"), "is no part of the release"),
+        (lambda r: (r / "extra.txt").write_text("x"), "is not part of the release"),
         (lambda r: (r / "exports/extxyz/test-PBE.extxyz").write_text("x"), "changed since the release"),
     ],
 )

@@ -1,3 +1,5 @@
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,10 @@ from ase.build import bulk
 from pesatlas import testing
 from pesatlas.config.plugins import available
 from pesatlas.encode.encoder import Frame
-from pesatlas.encode.encoders import chgnet, m3gnet_eform
+from pesatlas.encode.encoders import chgnet, external, m3gnet_eform
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import load_matgl
+from small_mace import make_small_mace
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -85,7 +88,7 @@ def rattled():
 
 
 def test_every_encoder_is_tested_here():
-    assert available("pesatlas.encode.encoders") == ["chgnet", "m3gnet_eform"]
+    assert available("pesatlas.encode.encoders") == ["chgnet", "external", "m3gnet_eform"]
 
 
 @needs_eform
@@ -142,3 +145,89 @@ def test_chgnet_gives_what_its_package_gives(rattled):
     )
     np.testing.assert_allclose(ours[0][0], theirs["crystal_fea"] / len(rattled), atol=1e-5)
     np.testing.assert_allclose(ours[1], theirs["atom_fea"], atol=1e-4)
+
+
+class External(testing.EncoderTests):
+    """Features by a process of its own."""
+
+    kind = "external"
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def in_the_folder_of_its_loader(cls):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(Path(__file__).parents[1])
+            yield
+
+
+EMT = {"python": sys.executable, "loader": "ase.calculators.emt:EMT", "elements": ["Al", "Ni"]}
+
+
+class TestExternalFunction(External):
+    options = {**EMT, "features": "faulty_calculators:descriptors"}
+    other_options = {"features": "faulty_calculators:other_descriptors"}
+
+
+class TestExternalMethod(External):
+    options = {
+        **EMT,
+        "loader": "faulty_calculators:Faulty",
+        "arguments": {"fault": "dies"},
+        "features": "descriptors",
+    }
+
+
+class TestExternalMace(External):
+    kind = "external"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, tmp_path_factory):
+        if find_spec("mace") is None:
+            pytest.skip("mace is not installed here")
+        return {
+            "python": sys.executable,
+            "loader": "mace.calculators:MACECalculator",
+            "arguments": {"model_paths": "{weights}", "device": "cpu", "default_dtype": "float64"},
+            "weights": str(make_small_mace(tmp_path_factory.mktemp("mace"))),
+            "features": "get_descriptors",
+        }
+
+
+def external_encoder(monkeypatch, fault, **given):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    options = {
+        **EMT,
+        "loader": "faulty_calculators:Faulty",
+        "arguments": {"fault": fault},
+        "elements": ["Al", "Au"],
+        "features": "descriptors",
+        **given,
+    }
+    return external.load(external.Options(**options), "cpu")
+
+
+@pytest.mark.parametrize("fault", ["dies", "raises", "runs_out_of_memory"])
+def test_a_frame_that_a_worker_fails_on_is_marked_alone(monkeypatch, caplog, fault):
+    encoder = external_encoder(monkeypatch, fault)
+    structures, _ = encoder.encode([frame(bulk(symbol)) for symbol in ("Al", "Au", "Al")])
+    assert np.isnan(structures).all(axis=1).tolist() == [False, True, False]
+    assert "cannot be described" in caplog.text
+
+
+def test_a_worker_that_describes_nothing_is_refused(monkeypatch):
+    encoder = external_encoder(monkeypatch, "raises")
+    with pytest.raises(UserError, match="describes none of 2 structures: ValueError: gold is not understood"):
+        encoder.encode([frame(bulk("Au")), frame(bulk("Au", a=4.2))])
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ("no_such_method", "has no method no_such_method"),
+        ("faulty_calculators:flat_descriptors", r"gave features of shape \(1,\) for 1 atoms"),
+    ],
+)
+def test_features_that_are_none_are_refused(monkeypatch, features, words):
+    with pytest.raises(UserError, match=words):
+        external_encoder(monkeypatch, "dies", features=features)

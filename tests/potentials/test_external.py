@@ -1,29 +1,41 @@
-"""Potentials in another environment: what goes wrong there is told, survived, and of the right structure alone.
+"""Potentials in another environment: what goes wrong there is told, survived, and of one structure alone.
 
 The other environment is this one; tests/potentials/test_interface.py has what every potential keeps.
 """
 
+import json
 import logging
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from exploring import Interrupted, explore
+from exploring import SHORT, Interrupted, argon_rows, explore
+from pesatlas.config.campaign_info import CampaignInfo
+from pesatlas.config.explore import Explore
 from pesatlas.errors import UserError
+from pesatlas.explore.explore_batch import run_md
 from pesatlas.potentials.kinds import external
 from pesatlas.potentials.loading import load_potential
 from pesatlas.potentials.oom_retry import evaluate
-from pesatlas.tables import FailureReason
+from pesatlas.tables import FailureReason, read_table, write_table
+from pesatlas.tables.schemas import MADE_BY
 from pesatlas.testing.crystals import rattled, to_batch
+from small_mace import make_small_mace
+from small_potentials import rattled_salts
 
 TESTS = Path(__file__).parents[1]
 EMT_METALS = ("Al", "Cu", "Ag", "Au", "Ni")
@@ -147,7 +159,7 @@ def test_nan_is_a_number_of_its_structure_alone():
     [
         ("gives_nothing", "it gave no stress"),
         ("gives_wrong_shapes", r"it gave forces of shape \(4, 2\), where \(4, 3\) is expected"),
-        ("gives_text", "it gave an energy that is no number"),
+        ("gives_text", "it gave an energy that is not a number"),
     ],
 )
 def test_what_is_no_potential_ends_the_job_and_names_the_loader(fault, words):
@@ -336,3 +348,63 @@ def test_where_there_is_no_anonymous_memory_a_file_is_shared(monkeypatch, caplog
     np.testing.assert_allclose(
         potential.evaluate(to_batch(crystals)).energies, by_ase(crystals)[0], atol=1e-12
     )
+
+
+def test_snapshots_tell_licence_and_versions(tmp_path):
+    chosen = options("faulty_calculators:argon", elements=["Ar"], name="argon", licence="free")
+    structures, snapshots = tmp_path / "structures.parquet", tmp_path / "snapshots.parquet"
+    write_table(structures, "structures", argon_rows()[:1], "test")
+    run_md(
+        Explore(potential=chosen, **SHORT | {"length_ps": 0.04}),
+        CampaignInfo(name="test", seed=1, store=str(tmp_path / "store")),
+        0,
+        structures=structures,
+        snapshots=snapshots,
+        failures=tmp_path / "failures.parquet",
+        work=tmp_path / "work",
+    )
+    about = json.loads(pq.read_schema(snapshots).metadata[MADE_BY.encode()])
+    rows = read_table(snapshots, "snapshots").to_pylist()
+    assert {row["potential"] for row in rows} == {about["potential"]} == {"external/argon"}
+    assert {row["potential_hash"] for row in rows} == {about["potential_hash"]}
+    assert about["licence"] == "free"
+    assert about["versions"]["python"] == platform.python_version()
+
+
+def test_a_configuration_is_shown_with_what_it_runs(tmp_path):
+    path = tmp_path / "config.yaml"
+    potential = f"{{kind: external, python: {sys.executable}, loader: 'nobody:load', arguments: {{a: 1}}}}"
+    done = subprocess.run(
+        [sys.executable, "-m", "pesatlas.cli.main", "config", "new"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    raw = yaml.safe_load(done.stdout)
+    raw["explore"]["potential"] = yaml.safe_load(potential)
+    path.write_text(yaml.safe_dump(raw))
+    done = subprocess.run(
+        [sys.executable, "-m", "pesatlas.cli.main", "config", "check", path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"explore.potential: {sys.executable} will run nobody:load(a=1)." in done.stdout
+
+
+@pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("mace", "torch_sim")), reason="needs mace and torch-sim"
+)
+def test_the_model_of_torch_sim_on_the_page_is_evaluated_in_batches(tmp_path, monkeypatch):
+    page = (TESTS.parent / "docs" / "potentials.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "batched_mace.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    weights = make_small_mace(tmp_path)
+    given = {"arguments": {"path": "{weights}"}, "weights": str(weights), "elements": None}
+    potential = load_potential(options("batched_mace:load", **given), "cpu")
+    assert potential.client.loaded["batched"]
+    crystals = rattled_salts()
+    together = potential.evaluate(to_batch(crystals)).energies
+    alone = torch.cat([potential.evaluate(to_batch([crystal])).energies for crystal in crystals])
+    torch.testing.assert_close(together, alone)

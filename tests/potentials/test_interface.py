@@ -1,6 +1,7 @@
 """Every potential keeps what is expected of one: mechanics, batches, what physics is indifferent to."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pesatlas import testing
 from pesatlas.config.plugins import available
 from pesatlas.potentials.weights import directory_sha256
+from small_mace import make_small_mace
 from small_potentials import SHARED_MODELS
 
 pytestmark = pytest.mark.physics
@@ -101,6 +103,22 @@ class TestExternalEmt(External):
     }
     other_options = {"arguments": {"asap_cutoff": True}}
     trained = False  # 5 % too large a lattice constant of NiAl
+
+
+class TestExternalMace(External):
+    kind = "external"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, tmp_path_factory):
+        if find_spec("mace") is None:
+            pytest.skip("mace is not installed here")
+        return {
+            "python": sys.executable,
+            "loader": "mace.calculators:MACECalculator",
+            "arguments": {"model_paths": "{weights}", "device": "cpu", "default_dtype": "float64"},
+            "weights": str(make_small_mace(tmp_path_factory.mktemp("mace"))),
+        }
 
 
 def test_every_kind_is_tested_here():

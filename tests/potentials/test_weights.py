@@ -4,6 +4,8 @@ themselves."""
 import json
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from pesatlas.errors import UserError
 from pesatlas.potentials.kinds import matgl
 from pesatlas.potentials.weights import directory_sha256, load_matgl
 from small_potentials import rattled_salts, save_tensornet, to_batch
+
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -112,12 +116,38 @@ def test_path_or_name_and_not_both(folder):
         matgl.Options(path=folder, name="M3GNet-PES-MatPES-PBE-2025.2")
 
 
-def test_the_older_convention_is_refused_where_matgl_has_other_layers(folder, tmp_path, monkeypatch):
-    (tmp_path / "site" / "nvalchemiops").mkdir(parents=True)
-    (tmp_path / "site" / "nvalchemiops" / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    with pytest.raises(UserError, match="nvalchemi"):
-        load_matgl(folder, older_convention=True)
+EVALUATED = """
+import sys
+from pathlib import Path
+
+if sys.argv[2] == "without":
+    sys.modules["nvalchemiops"] = sys.modules["warp"] = None  # as if it was not installed
+import torch
+from pesatlas.potentials.kinds import matgl
+from pesatlas.potentials.weights import directory_sha256
+from small_potentials import rattled_salts, to_batch
+
+folder = Path(sys.argv[1])
+options = matgl.Options(path=folder, older_convention=True, sha256=directory_sha256(folder))
+found = matgl.load(options, "cpu").evaluate(to_batch(rattled_salts()))
+from matgl.models import _tensornet
+
+assert _tensornet._warp_available == (sys.argv[2] == "with")
+torch.save([found.energies, found.forces, found.stresses], sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("name", ["m3gnet", "tensornet"])
+def test_the_older_convention_lives_beside_nvalchemi(name, folders, tmp_path):
+    """Installed, nvalchemi-toolkit-ops takes the place of matgl's layers."""
+    pytest.importorskip("nvalchemiops", reason="needs nvalchemi-toolkit-ops, whose layers matgl prefers")
+    found = []
+    for how in ("with", "without"):
+        arguments = [sys.executable, "-c", EVALUATED, str(folders[name]), how, str(tmp_path / how)]
+        subprocess.run(arguments, check=True, cwd=TESTS)
+        found.append(torch.load(tmp_path / how))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
 
 
 def test_elements_are_read_without_loading(folder):

@@ -42,6 +42,30 @@ RETIRED = {
     "held against": "compared with",
 }
 """Words that are not used as names any more, and what to write."""
+RETIRED_PHRASES = {
+    # today's words
+    "nothing to object to": "no faults found",
+    "carries on": "continues",
+    "to be mended": "to be repaired",
+    "stands in the way": "a requirement is not met",
+    "there already": "exists already",
+    "asked about": "evaluated",
+    "what was finished is kept": "finished work is kept",
+    "keeps no accounts": "has no accounting",
+    "put aside": "set aside",
+    "was told to end": "was asked to end",
+    "no export in the form": "not an export in the format",
+    "are no runs": "are not runs",
+    "do not tell their settings": "contain no settings",
+    "at the pace of": "at the current rate",
+    "Sums do not close": "Counts do not add up",
+}
+"""Phrases that messages and pages do not use any more, and what to write."""
+SEEN_BY_USERS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if path.stem != "measurements"),
+]
 ALIASES = {("src/pesatlas/label/backend.py", "objections")}
 """Old names that are still read or written: records of stores have them."""
 CODE = ("src", "scripts", "workflow")
@@ -107,8 +131,8 @@ A sentence that is long enough to go over the end of a line, with `code that sta
 
 A sentence that is long enough to go over the end of a line, with `code that stays together` and a
 [link](to.md).
-- an item of a list, which is long enough that a second line has to be made, and that one is indented as
-  deep as it
+- an item of a list, which is long enough that a second line has to be made, and that one is indented as deep
+  as it
 
   ```yaml
   a: line of code that is as long as it likes to be, for nobody breaks it, whatever its number of letters is
@@ -152,5 +176,34 @@ def test_words_that_were_replaced_stay_away():
         for number, line in enumerate(path.read_text().splitlines(), 1)
         for match in pattern.finditer(line)
         if (str(path.relative_to(ROOT)), match[1]) not in ALIASES
+    ]
+    assert found == []
+
+
+def strings_of(path):
+    """Yield the strings of a module that are no docstrings, each with its line."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    documents = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documents:
+            yield node.lineno, node.value
+
+
+def test_phrases_that_were_replaced_stay_away_from_messages_and_pages():
+    phrases = re.compile("|".join(map(re.escape, RETIRED_PHRASES)))
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in CODE
+        for number, text in strings_of(path)
+        for match in phrases.finditer(text)
+    ]
+    either = "|".join(map(re.escape, [*RETIRED, *RETIRED_PHRASES]))
+    words = re.compile(rf"(?<![\w/.-])({either})(?![\w-])")
+    found += [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for path in SEEN_BY_USERS
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for match in words.finditer(line)
     ]
     assert found == []

@@ -65,10 +65,10 @@ def test_damage_in_the_middle_costs_one_record_and_says_so(tmp_path, caplog):
     store.refresh()
     assert store.get("b") is None
     assert store.get("c") == b"c" * 100
-    assert "the record of b is made again" in caplog.text
+    assert "the record of b is calculated again" in caplog.text
     caplog.clear()
     with Ledger(path) as ledger:
-        assert "the record of b is made again" in caplog.text
+        assert "the record of b is calculated again" in caplog.text
         assert "b" not in ledger
         assert ledger.get("c") == b"c" * 100
 

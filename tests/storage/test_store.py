@@ -240,7 +240,7 @@ def test_a_damaged_record_is_as_if_it_had_never_been_written_and_is_told_of(fold
         caplog.clear()
         assert store.get("key7") is None
         assert "batch-0.ledger" in caplog.text
-        assert "the record of key7 is made again" in caplog.text
+        assert "the record of key7 is calculated again" in caplog.text
         assert_holds(store, [n for n in range(LEDGERS * EACH) if n != 7])
     with store.writer("again") as ledger:
         ledger.append("key7", payload("key7"))

@@ -152,7 +152,7 @@ def test_labels_taken_for_elements():
         operations(),
         sites(["CO1 0 0 0", "N1 .5 .5 .5"], "label fract_x fract_y fract_z"),
     )
-    assert told.warnings == ("x.cif: label CO1 was read as Co; a type symbol would tell",)
+    assert told.warnings == ("x.cif: label CO1 was read as Co; a type symbol would decide",)
 
 
 @pytest.mark.parametrize(("symbol", "element"), [("O2-", "O"), ("Fe3+", "Fe"), ("FE", "Fe"), ("Ow", "O"), ("Cl1-", "Cl"), ("Si4+", "Si"), ("D", "H"), ("T", "H"), ("Na+", "Na"), ("C_R", "C"), ("Fe+3", "Fe")])  # fmt: skip

@@ -124,7 +124,9 @@ def test_rows_of_another_level_or_surface_are_refused(tmp_path):
     path = tmp_path / "part-00000.parquet"
     rows = dataset_rows(crystals, names, ["train"] * 8)
     write_dataset(path, rows)
-    with pytest.raises(UserError, match=r"holds labels of level pbe, and the potential is trained at r2scan"):
+    with pytest.raises(
+        UserError, match=r"contains labels of level pbe, and the potential is trained at r2scan"
+    ):
         scan([path], "r2scan")
     write_dataset(path, rows[:5] + [row | {"level_fingerprint": "f2"} for row in rows[5:]])
     with pytest.raises(

@@ -193,7 +193,7 @@ def test_a_base_or_a_retention_set_of_another_level_are_refused(finished, tmp_pa
     crystals, names = frames(4)
     other = tmp_path / "r2scan.parquet"
     write_dataset(other, dataset_rows(crystals, names, ["train"] * 4, "r2scan"))
-    with pytest.raises(UserError, match=r"train.retention_set: .* holds labels of level r2scan"):
+    with pytest.raises(UserError, match=r"train.retention_set: .* contains labels of level r2scan"):
         train(tmp_path, base={"path": str(card.parent)}, retention_set=str(other))
     assert not (results / "potentials").exists()
 

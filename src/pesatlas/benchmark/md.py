@@ -185,11 +185,17 @@ class _Together:
             self._group = self._driver.start(self._planned)
         saved = time.monotonic()
         while self._group.runs and self._group.runs[0].step < self._plan.steps:
-            self._group = self._driver.advance(self._group)
+            self._group = self._driver.advance(self._group, self._until_looked_at())
             self._watch()
             if time.monotonic() - saved > CHECKPOINT_S:
                 self._save()
                 saved = time.monotonic()
+
+    def _until_looked_at(self) -> int:
+        """Return how many steps may be taken at once."""
+        step, every = self._group.runs[0].step, self._plan.watch_every
+        left = self._plan.steps - step
+        return min(self._driver.stride, left, every - step % every if every else left)
 
     def result(self) -> list[Ended]:
         """Return what became of each, in their order; those that go on have survived."""

@@ -41,8 +41,8 @@ def init(
 ) -> None:
     """Write a config.yaml for your own crystals: reads them, scales a campaign to them, and says why.
 
-    The table shows which crystals are usable, or why not. The file has some 15 lines, each number with its reason;
-    what is not in it has its default. At the end, the plan: jobs, hours and disk of each stage.
+    The table shows which crystals are usable, or why not. The file has some 15 lines, each number with its
+    reason; what is not in it has its default. At the end, the plan: jobs, hours and disk of each stage.
     """
     from pesatlas.cli.init import init as write  # noqa: PLC0415
     from pesatlas.cli.plan import show_plan  # noqa: PLC0415
@@ -52,7 +52,8 @@ def init(
     crystals = write(Wishes(cells, name, backend, budget, gpu_hours, domain), to, console)
     show_plan(to, None, crystals, {}, Machine(1, os.cpu_count() or 1), console)
     console.print(
-        "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` runs them."
+        "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` "
+        "runs them."
     )
 
 

@@ -6,7 +6,7 @@ from pesatlas.errors import UserError
 from pesatlas.runtime.extras import missing_extra
 
 _NO_RIGHT = "Name another place, or ask for the right"
-_FULL = "Make room and do it again: what was finished is kept"
+_FULL = "Make room and run the same command again: finished work is kept"
 _REMEDIES = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
@@ -16,9 +16,9 @@ _REMEDIES = {
     errno.ENOTDIR: "A part of it is a file. Correct the path",
     errno.EISDIR: "Name a file",
     errno.ENOENT: "Correct the path",
-    errno.EEXIST: "Name another place, or move away what is there",
+    errno.EEXIST: "Name another path, or move the existing file away",
     errno.ESTALE: "Do it again",
-    errno.EIO: "Do it again; if it fails again, tell the administrator of the disk",
+    errno.EIO: "Run the same command again; if it fails again, tell the administrator of the disk",
 }
 
 

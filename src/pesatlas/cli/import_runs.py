@@ -51,7 +51,7 @@ def import_runs(
         runs, where, level=level, source=source, fingerprint=digest(level, version, list(places))
     )
     if not counts.runs:
-        aside = f", but {search.put_aside} that were put aside (OUTCAR.orig, error.1.tar.gz)"
+        aside = f", but {search.put_aside} that were set aside (OUTCAR.orig, error.1.tar.gz)"
         raise UserError(
             f"no run of VASP in {', '.join(places)}: there is no vasprun.xml and no OUTCAR, compressed or "
             f"not{aside if search.put_aside else ''}."
@@ -110,7 +110,7 @@ def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, 
     if counts.runs != counts.rows + missing:
         raise RuntimeError(f"{counts.runs} runs, {counts.rows} rows and {missing} failures")
     if told.first:
-        console.print(f"level {level} is what {told.first} has: its settings, key by key")
+        console.print(f"level {level} has the settings of {told.first}, key by key")
     if told.keys:
         console.print("\nwrong_level: runs in which a key differs")
         table = Table(box=None, pad_edge=False, show_header=False)

@@ -32,7 +32,7 @@ def init(wishes: Wishes, to: Path, console: Console) -> int:
         If there is a file at ``to`` already, a path has no crystals, or none of them is usable.
     """
     if to.exists():
-        raise UserError(f"{to} is there already. Name another file with --to, or move it away.")
+        raise UserError(f"{to} exists already. Name another file with --to, or move it away.")
     campaign = load_campaign(scale([1], wishes).raw, "the command line", extensions=False)
     found = survey(campaign.structures, campaign.explore, campaign.label.backend)
     console.print(_table(found))
@@ -54,7 +54,7 @@ def _text(made: Scaled, to: Path) -> str:
     return made.as_yaml(
         [
             f"yaml-language-server: $schema={schema}",
-            "What is not here has its default: `pesatlas config new` shows every key.",
+            "Keys that are not listed have their defaults; `pesatlas config new` shows every key.",
         ]
     )
 

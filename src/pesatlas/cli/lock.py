@@ -128,8 +128,8 @@ def refusal(folder: Path, controller: ControllingProcess | None) -> str:
     where = folder.resolve()
     if controller is None or (controller.alive is False and not controller.orphaned):
         return (
-            f"another `pesatlas run` works in {where}: the lock {LOCK_FILE} is held, by a process that its "
-            f"file does not name. `fuser -v {LOCK_FILE}` on the machine where it runs names it; end that, "
+            f"another `pesatlas run` works in {where}: the lock {LOCK_FILE} is held by a process that its "
+            f"file does not name. `fuser -v {LOCK_FILE}` on the machine of that process shows it; end it, "
             "then try again."
         )
     text = f"another `pesatlas run` works in {where}: {controller_text(controller)}."
@@ -137,7 +137,7 @@ def refusal(folder: Path, controller: ControllingProcess | None) -> str:
         return (
             f"{text} Wait for it; or `pesatlas stop` ends it from here, and `pesatlas run --take-over` ends "
             f"it and continues. If {controller.host} is gone for good and its lock is held nevertheless, "
-            f"take the lock's file away: mv {LOCK_FILE} {LOCK_FILE}.old"
+            f"move the file of the lock away: mv {LOCK_FILE} {LOCK_FILE}.old"
         )
     return (
         f"{text} Wait for it; or `pesatlas stop` ends it (quietly; at once: `--now`), and `pesatlas run "

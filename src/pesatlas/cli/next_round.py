@@ -66,11 +66,12 @@ def next_round(previous: Path) -> tuple[Campaign, dict[str, str], str]:
         "knows the elements "
         "may explore."
         if fit
-        else "As before: none of the committee passed the gate, which its cards tell more of.",
+        else "As before: no member of the committee passed the gate; the cards of the members have the "
+        "reasons.",
         "select.include_equilibrium": "The crystals are labelled already; what starts from them is picked "
         "if it is worth it.",
     }
-    title = f"Round {number}, which goes on from {previous}.\nWhat its keys mean: docs/rounds.md"
+    title = f"Round {number}, which continues {previous}.\ndocs/rounds.md explains its keys."
     return load_campaign(moved, "the next round", extensions=False), notes, title
 
 

@@ -64,7 +64,7 @@ class Refusal:
         for pattern, remedy in _REMEDIES:
             if re.search(pattern, self.said, re.IGNORECASE):
                 return remedy
-        return "Mend what it names in the profile"
+        return "Correct in the profile what the message names"
 
     @property
     def text(self) -> str:

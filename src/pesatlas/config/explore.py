@@ -124,7 +124,10 @@ class Explore(Section):
         "have as many jobs as GPUs or nodes",
     )
     max_atoms_in_memory: int | None = Runtime(
-        None, ge=1, description="atoms per batch of dynamics; null: as many as fit on a GPU, 512 on a CPU"
+        None,
+        ge=1,
+        description="atoms per batch of dynamics; null: 4096 on a GPU, then as many as fit, up to 50000; 512 "
+        "on a CPU",
     )
     checkpoint_interval_s: float = Runtime(
         60.0, ge=0, description="time between checkpoints (s): the most that a killed job loses"
@@ -190,7 +193,7 @@ class Explore(Section):
         if step > _LONGEST_USUAL_TIMESTEP_FS and not self.allow_long_timestep:
             raise ValueError(
                 f"timestep_fs: {step:g} fs is longer than 10 fs, where atoms no longer follow their forces; "
-                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is meant"
+                "use auto, or 2 (0.5 with hydrogen), or set allow_long_timestep: true if this is intended"
             )
         return self
 

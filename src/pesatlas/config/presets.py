@@ -256,9 +256,8 @@ HYDRIDES: Preset = (
         "structures.sources.0": _OWN,
         "structures.domains.0.pressures_GPa": "Where superhydrides are made and superconduct: H3S at "
         "90-200, LaH10 at 130-220 GPa.",
-        "structures.domains.0.given_at_GPa": "H3S is given at 200, LaH10 at 150 GPa; 25 GPa off are 3 % of "
-        "the volume, which the barostat "
-        "mends.",
+        "structures.domains.0.given_at_GPa": "H3S has its volume at 200 GPa, LaH10 at 150 GPa; an error of 25 GPa is 3 % of the volume, "
+        "which the barostat corrects.",
         "structures.domains.0.temperatures_K": "Where they superconduct and are studied; and where hydrogen "
         "begins to diffuse.",
         "structures.domains.1.displacements_A": "Zero-point motion of H is about 0.15 Å in a coordinate, "
@@ -271,7 +270,7 @@ HYDRIDES: Preset = (
         "select.min_distance_A": "As above: PAW spheres of H overlap below.",
         "select.quotas": "Mostly the ladder, and as much of the rest as its few cells give.",
     },
-    "Superhydrides under pressure: docs/hydrides.md says why each number is what it is.",
+    "Superhydrides under pressure: docs/hydrides.md gives the reason for each number.",
 )
 
 MONOLAYERS: Preset = (
@@ -318,8 +317,8 @@ MONOLAYERS: Preset = (
         "select.quotas": "Single layers first, then what binds layers; 15 % are left for the crystals.",
     },
     (
-        "Single layers of dichalcogenides, with vacancies: docs/monolayers.md says why each number is what "
-        "it is."
+        "Single layers of dichalcogenides, with vacancies: docs/monolayers.md gives the reason for each "
+        "number."
     ),
 )
 
@@ -384,7 +383,7 @@ BATTERY: Preset = (
         "explore.compressibility_per_GPa": "1 / 65 GPa, between Li2S (40) and Li2O (80 GPa).",
         "select.quotas": "Most where ions move; 15 % are left for the crystals.",
     },
-    "Ion conductors, hot: docs/battery.md says why each number is what it is.",
+    "Ion conductors, hot: docs/battery.md gives the reason for each number.",
 )
 
 PRESETS: dict[str, Preset] = {

@@ -78,7 +78,8 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
         "domains": [{"kind": "bulk", "supercell": supercell}, *({"kind": name} for name in wishes.domains)],
     }
     made.reasons["structures.domains.0.supercell"] = (
-        f"labels cost the cube of their atoms; {'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
+        "labels cost the cube of their atoms; "
+        f"{'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
     )
     _explore(made, atoms, largest, wishes)
     _select(made, crystals, wishes)

@@ -16,7 +16,7 @@ def check_release(root: Path) -> list[str]:
         known[name] = sha
     there = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {SUMS}
     problems = [f"{root / name}: lost since the release" for name in sorted(known.keys() - there)]
-    problems += [f"{root / name}: is no part of the release" for name in sorted(there - known.keys())]
+    problems += [f"{root / name}: is not part of the release" for name in sorted(there - known.keys())]
     both = sorted(known.keys() & there)
     progress = Progress("files of the release", len(both))
     for name in both:

@@ -151,7 +151,7 @@ def _label_so_far(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str,
             ("energy", f"{row['energy_eV']:.6f} eV, free energy {row['free_energy_eV']:.6f} eV"),
             ("label_key", row["label_key"]),
         ]
-    return [("not yet", "it waits for its calculation: `pesatlas status` tells how far the labels are")]
+    return [("not yet", "it waits for its calculation: `pesatlas status` shows the progress of the labels")]
 
 
 def _dataset_row(atlas: Atlas, snapshot_id: str, level: str) -> tuple[dict[str, Any] | None, str]:

@@ -161,11 +161,11 @@ def _reasons(refused: list[Refusal]) -> str:
 
 def _no_rows(what: str, refused: list[Refusal]) -> str:
     if not refused:
-        return f"{what} holds no rows: it is empty. Name another file."
+        return f"{what} contains no rows: it is empty. Name another file."
     examples = "\n".join(f"  - {entry.key}: {entry.reason.value}: {entry.detail}" for entry in refused[:5])
     return (
-        f"{what} holds no rows that can be used ({_reasons(refused)}). A row needs a periodic structure, an "
-        f"energy and forces; name another file, or mend it. The first:\n{examples}"
+        f"{what} contains no usable rows ({_reasons(refused)}). A row needs a periodic structure, an energy "
+        f"and forces; correct the file, or name another one. The first:\n{examples}"
     )
 
 

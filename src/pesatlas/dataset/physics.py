@@ -32,7 +32,7 @@ MAGNETIC = 0.5
 # MatPESStaticSet starts elements that its table does not have with this moment (μB).
 _OTHERWISE = 0.6
 
-_SWAPPED = {MLIP: "labels of a potential, which are no DFT"}
+_SWAPPED = {MLIP: "labels of a potential, which are not DFT"}
 
 # Derived numbers are recomputed to this, relative to the largest that goes in.
 _ROUNDING = 1e-9

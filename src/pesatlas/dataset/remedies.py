@@ -64,7 +64,7 @@ REMEDIES = {
         "The output is of another structure: look at it with `pesatlas outputs KEY --to FOLDER`."
     ),
     Reason.WRONG_LEVEL: (
-        "The output was made with other settings than the level's: `pesatlas compatible` tells which."
+        "The output was made with other settings than the level's: `pesatlas compatible` lists them."
     ),
     Reason.NOT_STATIC: "The output is a relaxation or dynamics: import single points.",
     Reason.QUARANTINED: (

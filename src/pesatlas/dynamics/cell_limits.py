@@ -38,6 +38,18 @@ class CellLimits:
             torch.tensor(compressibilities, dtype=torch.float64, device=device),
         )
 
+    def keep(self, places: torch.Tensor) -> Self:
+        """Return those of the structures at these places."""
+        return type(self)(self.moves[places], self.isotropic[places], self.compressibility[places])
+
+    def __add__(self, other: Self) -> Self:
+        """Put the structures of ``other`` after these."""
+        return type(self)(
+            torch.cat([self.moves, other.moves]),
+            torch.cat([self.isotropic, other.isotropic]),
+            torch.cat([self.compressibility, other.compressibility]),
+        )
+
     def project(self, strain: torch.Tensor) -> torch.Tensor:
         """Project strains (B, 3, 3), orthogonally, onto those that are allowed.
 

@@ -1,7 +1,7 @@
 """Running trajectories of exploration and benchmarks that share one state."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -82,23 +82,65 @@ class Running(Generic[Moving]):
     saved: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class _Settings:
+    """Settings of the trajectories of a group that no step changes, where the state is.
+
+    Attributes
+    ----------
+    start_volumes : (B,) Å³
+    noise : their random numbers
+    limits : limits beyond which they are unphysical
+    cell_limits : what their cells may do; None where all are free and as compressible as the integrator has it
+    """
+
+    start_volumes: torch.Tensor
+    noise: Noise
+    limits: GroupLimits
+    cell_limits: CellLimits | None
+
+    @classmethod
+    def of(cls, trajectories: Sequence[Dynamics], state: State) -> Self:
+        device = state.cells.device
+        cells = torch.as_tensor(np.stack([each.cell for each in trajectories]).astype(float))
+        plain = all(each.cell_motion == "all" and each.same_compressibility for each in trajectories)
+        return cls(
+            torch.linalg.det(cells).abs().to(device),
+            Noise(
+                [each.random_key for each in trajectories],
+                np.maximum(3 * state.layout.counts - 3, 0).tolist(),
+            ),
+            GroupLimits([each.limits for each in trajectories], device),
+            None if plain else _cell_limits(trajectories, device),
+        )
+
+    def keep(self, places: np.ndarray) -> Self:
+        there = torch.as_tensor(places, device=self.start_volumes.device)
+        return type(self)(
+            self.start_volumes[there],
+            self.noise.keep(places),
+            self.limits.keep(there, places),
+            self.cell_limits.keep(there) if self.cell_limits else None,
+        )
+
+
 class Group(Generic[Moving]):
     """Trajectories and their common state, in the same order; it may be empty (``state`` is None then)."""
 
-    def __init__(self, runs: Sequence[Running[Moving]] = (), state: State | None = None) -> None:
+    def __init__(
+        self,
+        runs: Sequence[Running[Moving]] = (),
+        state: State | None = None,
+        settings: _Settings | None = None,
+    ) -> None:
         self.runs = list(runs)
         self._state = state
         self._timesteps: Timesteps | None = None
+        self._equal_timesteps = False
         if state is not None:
-            self.start_volumes = torch.tensor(
-                [_volume(run) for run in self.runs], dtype=torch.float64, device=state.cells.device
-            )
-            self.noise = Noise(
-                [run.trajectory.random_key for run in self.runs], [int(x) for x in state.degrees_of_freedom]
-            )
-            self.limits = GroupLimits([run.trajectory.limits for run in self.runs], state.cells.device)
-            self.cell_limits = _cell_limits([run.trajectory for run in self.runs], state.cells.device)
-            self._ramps = any(run.trajectory.is_ramped for run in self.runs)
+            state.layout.steady = True
+            self._settings = settings or _Settings.of([run.trajectory for run in self.runs], state)
+            self._ramped = [i for i, run in enumerate(self.runs) if run.trajectory.is_ramped]
 
     @property
     def state(self) -> State:
@@ -111,23 +153,49 @@ class Group(Generic[Moving]):
     def state(self, state: State) -> None:
         self._state = state
 
-    def aimed(self) -> State:
-        """Return the state with the target temperatures of the steps that are being taken."""
-        if not self._ramps:
-            return self.state
-        targets = [run.trajectory.temperature_at(run.step) for run in self.runs]
-        return replace(
-            self.state, temperature=torch.tensor(targets, dtype=torch.float64, device=self.state.cells.device)
-        )
+    @property
+    def start_volumes(self) -> torch.Tensor:
+        """(B,) volumes at the start, Å³."""
+        return self._settings.start_volumes
+
+    @property
+    def noise(self) -> Noise:
+        """Their random numbers."""
+        return self._settings.noise
+
+    @property
+    def limits(self) -> GroupLimits:
+        """Limits beyond which they are unphysical."""
+        return self._settings.limits
+
+    @property
+    def cell_limits(self) -> CellLimits | None:
+        """What their cells may do; None where all are free and as compressible as the integrator has it."""
+        return self._settings.cell_limits
+
+    def aims(self, count: int) -> "torch.Tensor | None":
+        """Return the target temperatures (count, B) of the next steps; None where no target changes."""
+        if not self._ramped:
+            return None
+        targets = np.tile([run.trajectory.temperature_at(run.step + 1) for run in self.runs], (count, 1))
+        for i in self._ramped:
+            run = self.runs[i]
+            targets[:, i] = [run.trajectory.temperature_at(run.step + 1 + k) for k in range(count)]
+        return torch.as_tensor(targets, device=self.state.cells.device)
 
     def timesteps(self, npt: NpT) -> Timesteps | None:
         """Return the time step of each trajectory; None where all have that of the integrator."""
-        if self._timesteps is None:
+        if self._timesteps is None and not self._equal_timesteps:
             own = [run.trajectory.timestep_fs for run in self.runs]
-            if all(step == npt.timestep_fs for step in own):
-                return None
-            self._timesteps = Timesteps.of(own, npt.thermostat_tau_fs, self.state.cells.device)
+            self._equal_timesteps = all(step == npt.timestep_fs for step in own)
+            if not self._equal_timesteps:
+                self._timesteps = Timesteps.of(own, npt.thermostat_tau_fs, self.state.cells.device)
         return self._timesteps
+
+    def forget_sizes(self) -> None:
+        """Let the next evaluation look at the sizes of things again, as that of a new group would."""
+        if self.runs:
+            self.state.layout.kept.clear()
 
     @property
     def steps(self) -> list[int]:
@@ -137,7 +205,7 @@ class Group(Generic[Moving]):
     @property
     def atoms(self) -> int:
         """Atoms in all."""
-        return sum(len(run.trajectory.numbers) for run in self.runs)
+        return self.state.layout.atoms if self.runs else 0
 
     @property
     def pairs(self) -> float:
@@ -146,44 +214,54 @@ class Group(Generic[Moving]):
 
     def split(self, first: Iterable[int]) -> tuple[Self, Self]:
         """Return the trajectories at these places, and the others, both in their order."""
-        chosen = set(first)
-        if not self.runs:
-            return self, type(self)()
-        mask = torch.tensor([i in chosen for i in range(len(self.runs))], device=self.state.cells.device)
-        return self._part(mask), self._part(~mask)
+        chosen = np.zeros(len(self.runs), dtype=bool)
+        chosen[list(first)] = True
+        return self._part(np.flatnonzero(chosen)), self._part(np.flatnonzero(~chosen))
 
-    def _part(self, mask: torch.Tensor) -> Self:
-        runs = [run for run, wanted in zip(self.runs, mask.tolist(), strict=True) if wanted]
-        if not runs:
+    def without(self, gone: Iterable[int]) -> Self:
+        """Return the trajectories but for those at these places."""
+        staying = np.ones(len(self.runs), dtype=bool)
+        staying[list(gone)] = False
+        return self._part(np.flatnonzero(staying))
+
+    def _part(self, places: np.ndarray) -> Self:
+        if not len(places):
             return type(self)()
-        return self if len(runs) == len(self.runs) else type(self)(runs, self.state.keep(mask))
+        if len(places) == len(self.runs):
+            return self
+        runs = [self.runs[i] for i in places]
+        return type(self)(runs, self.state.keep(places), self._settings.keep(places))
 
     def __add__(self, other: Self) -> Self:
         """Put the trajectories of ``other`` after these."""
         if not (self.runs and other.runs):
             return self if self.runs else other
-        return type(self)(self.runs + other.runs, join([self.state, other.state]))
+        one, more = self.cell_limits, other.cell_limits
+        if one or more:
+            device = self.state.cells.device
+            one = one or _cell_limits([run.trajectory for run in self.runs], device)
+            more = more or _cell_limits([run.trajectory for run in other.runs], device)
+        settings = _Settings(
+            torch.cat([self.start_volumes, other.start_volumes]),
+            self.noise + other.noise,
+            self.limits + other.limits,
+            one + more if one and more else None,
+        )
+        return type(self)(self.runs + other.runs, join([self.state, other.state]), settings)
 
 
 def start_group(trajectories: Sequence[Moving], device: torch.device) -> Group[Moving]:
     """Put trajectories at their starts; no potential has seen them yet."""
     if not trajectories:
         return Group()
-    return Group(
-        [Running(each) for each in trajectories], join([each.start(device) for each in trajectories])
-    )
+    here = torch.device("cpu")
+    state = join([each.start(here) for each in trajectories])
+    return Group([Running(each) for each in trajectories], state if device == here else state.to(device))
 
 
-def _cell_limits(trajectories: Sequence[Dynamics], device: torch.device) -> CellLimits | None:
-    """Return what the cells may do; None where all are free and as compressible as the integrator has it."""
-    if all(each.cell_motion == "all" and each.same_compressibility for each in trajectories):
-        return None
+def _cell_limits(trajectories: Sequence[Dynamics], device: torch.device) -> CellLimits:
     return CellLimits.of(
         [each.cell_motion for each in trajectories],
         [each.compressibility_per_GPa for each in trajectories],
         device,
     )
-
-
-def _volume(run: Running[Any]) -> float:
-    return abs(float(torch.linalg.det(torch.as_tensor(run.trajectory.cell))))

@@ -10,7 +10,9 @@ import torch
 from ase.data import atomic_masses
 
 from pesatlas.atoms.units import ACCELERATION, BOLTZMANN_EV_PER_K
-from pesatlas.potentials.potential import Batch, Evaluation
+from pesatlas.potentials import device as devices
+from pesatlas.potentials.neighbours import volumes_of
+from pesatlas.potentials.potential import Batch, Evaluation, Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class State:
     kinetic : (B,) eV, half a step before ``positions`` (see ``NpT``)
     temperature : (B,) target, K
     pressure : (B,) target, eV/Å³
+    known : what the host knows of ``n_atoms``; None: it has to look
     """
 
     numbers: torch.Tensor
@@ -47,28 +50,34 @@ class State:
     kinetic: torch.Tensor
     temperature: torch.Tensor
     pressure: torch.Tensor
+    known: Layout | None = None
 
     @cached_property
+    def layout(self) -> Layout:
+        """The places of the atoms of each structure."""
+        return self.known or Layout(self.n_atoms.cpu().numpy(), self.cells.device)
+
+    @property
     def owner(self) -> torch.Tensor:
         """(N,) structure of each atom."""
-        places = torch.arange(len(self.n_atoms), device=self.n_atoms.device)
-        # with its size given, a GPU need not wait for the sum of n_atoms
-        return torch.repeat_interleave(places, self.n_atoms, output_size=len(self.numbers))
+        return self.layout.owner
 
-    @cached_property
+    @property
     def degrees_of_freedom(self) -> torch.Tensor:
         """(B,) kinetic degrees of freedom, 3n-3: the centre of mass is at rest."""
-        return (3 * self.n_atoms - 3).to(torch.float64)
+        return self.layout.degrees_of_freedom
 
     @property
     def batch(self) -> Batch:
         """Input batch of a potential."""
-        return Batch(self.numbers, self.positions, self.cells, self.n_atoms)
+        return Batch(self.numbers, self.positions, self.cells, self.n_atoms, self.layout)
 
     @property
     def volumes(self) -> torch.Tensor:
         """(B,) Å³; negative if a cell has turned inside out."""
-        return torch.linalg.det(self.cells)
+        return (
+            volumes_of(self.cells) if devices.runs_ahead(self.cells.device) else torch.linalg.det(self.cells)
+        )
 
     def per_structure(self, values: torch.Tensor) -> torch.Tensor:
         """Sum (N, ...) over the atoms of each structure: (B, ...)."""
@@ -91,10 +100,11 @@ class State:
         """
         return 1 + standard_deviations * torch.sqrt(2 / self.degrees_of_freedom)
 
-    def without_sense(self) -> list[int]:
-        """Return the structures of which a potential said something that is not finite."""
-        total = self.energies + self.stresses.sum((1, 2)) + self.per_structure(self.forces.sum(1))
-        return (~torch.isfinite(total)).nonzero().flatten().tolist()
+    def make_sense(self) -> torch.Tensor:
+        """(B,) whether everything that a potential said of each structure is finite."""
+        return torch.isfinite(
+            self.energies + self.stresses.sum((1, 2)) + self.per_structure(self.forces.sum(1))
+        )
 
     def at_rest(self) -> Self:
         """Return the state with the velocity of each structure's centre of mass removed."""
@@ -108,11 +118,24 @@ class State:
             self, energies=evaluation.energies, forces=evaluation.forces, stresses=evaluation.stresses
         )
 
-    def keep(self, structures: torch.Tensor) -> Self:
-        """Return the structures for which the mask (B,) is true, in the same order."""
-        atoms = structures[self.owner]
+    def keep(self, structures: np.ndarray) -> Self:
+        """Return the structures at these places, in the order of the places."""
+        layout, device = self.layout, self.cells.device
+        atoms = torch.as_tensor(layout.atoms_of(structures), device=device)
+        places = torch.as_tensor(structures, device=device)
         return type(self)(
-            **{name: getattr(self, name)[atoms if name in _PER_ATOM else structures] for name in _NAMES}
+            **{
+                name: getattr(self, name).index_select(0, atoms if name in _PER_ATOM else places)
+                for name in _NAMES
+            },
+            known=Layout(layout.counts[structures], device),
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """Return the state on ``device``."""
+        return type(self)(
+            **{name: getattr(self, name).to(device) for name in _NAMES},
+            known=Layout(self.layout.counts, device),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -122,16 +145,23 @@ class State:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], device: torch.device) -> Self:
         """Bring back what ``arrays`` returned, bit for bit."""
-        return cls(**{name: torch.as_tensor(arrays[name], device=device) for name in _NAMES})
+        return cls(
+            **{name: torch.as_tensor(arrays[name], device=device) for name in _NAMES},
+            known=Layout(arrays["n_atoms"], device),
+        )
 
 
-_NAMES = tuple(each.name for each in fields(State))
+_NAMES = tuple(each.name for each in fields(State) if each.name != "known")
 _PER_ATOM = frozenset({"numbers", "masses", "positions", "velocities", "forces"})
 
 
 def join(states: Sequence[State]) -> State:
     """Put states one after the other."""
-    return State(**{name: torch.cat([getattr(state, name) for state in states]) for name in _NAMES})
+    counts = np.concatenate([state.layout.counts for state in states])
+    return State(
+        **{name: torch.cat([getattr(state, name) for state in states]) for name in _NAMES},
+        known=Layout(counts, states[0].cells.device),
+    )
 
 
 def initial_state(

@@ -7,7 +7,9 @@ import torch
 log = logging.getLogger(__name__)
 
 _ATOMS_ON_CPU = 512
-_FIRST_ATOMS_ON_GPU = 512
+_FIRST_ATOMS_ON_GPU = 4096
+_MOST_ATOMS_ON_GPU = 50_000
+"""Beyond it a GPU computes no faster, and a trajectory more of the batch only takes longer to end."""
 _USABLE = 0.8
 _LARGEST_GROWTH = 4.0
 _NEIGHBOUR_RANGE_A = 6.0
@@ -36,7 +38,7 @@ class Capacity:
         measured = device.type == "cuda" and max_atoms is None
         self.atoms = float(max_atoms or (_FIRST_ATOMS_ON_GPU if measured else _ATOMS_ON_CPU))
         self.pairs = float("inf")
-        self._measured = measured
+        self.learns = measured
         self._ceiling = float("inf")
 
     def fits(self, atoms: int, pairs: float) -> bool:
@@ -48,13 +50,13 @@ class Capacity:
 
         Only a GPU without the user's limit is asked.
         """
-        if not self._measured:
+        if not self.learns:
             return
         peak = torch.cuda.max_memory_allocated(self._device)
         total = torch.cuda.get_device_properties(self._device).total_memory
         growth = min(_USABLE * total / peak, _LARGEST_GROWTH)
         known = self.pairs if self.pairs < float("inf") else 0.0
-        self.atoms, self.pairs = float("inf"), min(max(known, pairs * growth), self._ceiling)
+        self.atoms, self.pairs = _MOST_ATOMS_ON_GPU, min(max(known, pairs * growth), self._ceiling)
 
     def shrink(self, atoms: int, pairs: float) -> None:
         """Learn that a batch did not fit."""

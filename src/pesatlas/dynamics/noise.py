@@ -6,6 +6,7 @@ with, and however often it was interrupted.
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,8 @@ WIDTH = 8
 """Numbers a step: one normal and one chi-squared for the thermostat, six normals for the cell."""
 
 _VELOCITIES, _STEPS = 0, 1
+_NORMAL = [0, 2, 3, 4, 5, 6, 7]
+_WORD = 2**64 - 1
 
 
 def _generator(key: int, purpose: int, block: int) -> np.random.Generator:
@@ -47,25 +50,54 @@ class Noise:
     """
 
     def __init__(self, keys: Sequence[int], degrees_of_freedom: Sequence[int]) -> None:
-        self._who = list(zip(keys, degrees_of_freedom, strict=True))
-        self._blocks: list[tuple[int, np.ndarray] | None] = [None] * len(self._who)
+        self.keys, self.freedom = list(keys), list(degrees_of_freedom)
+        # of each trajectory the numbers of two blocks, an even and an odd one, and which ones these are
+        self.rows = np.empty((len(self.keys), 2, BLOCK, WIDTH))
+        self.blocks = np.full((len(self.keys), 2), -1)
 
     def at(self, steps: Sequence[int]) -> np.ndarray:
         """Return (B, WIDTH) numbers with which each trajectory leaves its step of ``steps``."""
-        return np.stack([self._row(i, step) for i, step in enumerate(steps)])
+        blocks, places = np.divmod(np.asarray(steps, dtype=np.int64), BLOCK)
+        self._draw(blocks)
+        return self.rows[np.arange(len(self.keys)), blocks % 2, places]
 
-    def _row(self, i: int, step: int) -> np.ndarray:
-        block, place = divmod(step, BLOCK)
-        known = self._blocks[i]
-        if known is None or known[0] != block:
-            known = self._blocks[i] = (block, _draw(*self._who[i], block))
-        return known[1][place]
+    def ahead(self, steps: Sequence[int], count: int) -> np.ndarray:
+        """Return (count, B, WIDTH) numbers for the steps of ``steps`` and as many more."""
+        return np.stack([self.at([step + k for step in steps]) for k in range(count)])
 
+    def prepare(self, steps: Sequence[int], count: int) -> None:
+        """Draw what ``ahead`` will return, while there is time."""
+        first = np.asarray(steps, dtype=np.int64)
+        self._draw(first // BLOCK)
+        self._draw((first + count - 1) // BLOCK)
 
-def _draw(key: int, degrees_of_freedom: int, block: int) -> np.ndarray:
-    generator = _generator(key, _STEPS, block)
-    rows = np.zeros((BLOCK, WIDTH))
-    rows[:, [0, 2, 3, 4, 5, 6, 7]] = generator.standard_normal((BLOCK, WIDTH - 1))
-    if degrees_of_freedom > 1:
-        rows[:, 1] = generator.chisquare(degrees_of_freedom - 1, BLOCK)
-    return rows
+    def keep(self, places: np.ndarray) -> Self:
+        """Return the numbers of the trajectories at these places."""
+        kept = type(self)([self.keys[i] for i in places], [self.freedom[i] for i in places])
+        kept.rows, kept.blocks = self.rows[places], self.blocks[places]
+        return kept
+
+    def __add__(self, other: Self) -> Self:
+        """Put the trajectories of ``other`` after these."""
+        both = type(self)(self.keys + other.keys, self.freedom + other.freedom)
+        both.rows = np.concatenate([self.rows, other.rows])
+        both.blocks = np.concatenate([self.blocks, other.blocks])
+        return both
+
+    def _draw(self, blocks: np.ndarray) -> None:
+        slots = blocks % 2
+        missing = np.flatnonzero(self.blocks[np.arange(len(blocks)), slots] != blocks)
+        if not len(missing):
+            return
+        philox = np.random.Philox(key=0)
+        generator, place = np.random.Generator(philox), philox.state
+        for i in missing:
+            key, freedom = self.keys[i], self.freedom[i]
+            # a new generator for each would cost three times as much
+            place["state"]["key"] = np.array([key & _WORD, key >> 64], dtype=np.uint64)
+            place["state"]["counter"] = np.array([0, 0, _STEPS, blocks[i]], dtype=np.uint64)
+            philox.state = place
+            rows = self.rows[i, slots[i]]
+            rows[:, _NORMAL] = generator.standard_normal((BLOCK, WIDTH - 1))
+            rows[:, 1] = generator.chisquare(freedom - 1, BLOCK) if freedom > 1 else 0.0
+        self.blocks[missing, slots[missing]] = blocks[missing]

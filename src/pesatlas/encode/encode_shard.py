@@ -139,7 +139,7 @@ def _is_of(path: Path, encoder: Encoder) -> bool:
     about = pq.read_schema(path).metadata or {}
     found = about.get(b"pesatlas.encoder", b"").decode(), about.get(b"pesatlas.encoder_hash", b"").decode()
     if found != (encoder.name, encoder.weights_hash):
-        log.warning("%s has features of %s, not of %s: encoding anew", path, found[0], encoder.name)
+        log.warning("%s has features of %s, not of %s: encoding again", path, found[0], encoder.name)
         return False
     return True
 

@@ -79,17 +79,31 @@ class Engine:
         meter = Meter(progress, self._settings, len(trajectories))
         saved = time.monotonic()
         while progress.waiting:
-            self._fill(progress)
+            if self._has_frames(progress.active):
+                progress.active.forget_sizes()
+                self._fill(progress)
             if progress.active.runs:
-                meter.count(progress.active.atoms)
-                group = self._keep_frames(self._driver.advance(progress.active))
+                steps = min(self._driver.stride, _until_frame(progress.active))
+                meter.count(progress.active.atoms * steps)
+                group = self._keep_frames(self._driver.advance(progress.active, steps))
                 progress.active, progress.paused = self._shed(group, progress.paused)
-            if time.monotonic() - saved >= self._settings.checkpoint_interval_s:
+            due = time.monotonic() - saved >= self._settings.checkpoint_interval_s
+            if due and self._has_frames(progress.active):
                 self._checkpoint.save(progress)
                 saved = time.monotonic()
             meter.report(progress, self._failed)
         meter.write_progress(progress, self._failed)
         self._checkpoint.save(progress)
+
+    def _has_frames(self, active: Group[Trajectory]) -> bool:
+        """Return whether trajectories may join now, and a checkpoint be written.
+
+        Where steps are taken together, only when frames have been kept: so all have their frames at the same
+        steps, and what is kept from step to step, but not in a checkpoint, begins anew there.
+        """
+        if self._driver.stride == 1 or not active.runs:
+            return True
+        return any(run.step % run.trajectory.frame_steps == 0 for run in active.runs)
 
     def _fill(self, progress: Progress) -> None:
         """Admit waiting trajectories while there is room; interrupted ones come first."""
@@ -193,9 +207,9 @@ class Meter:
         self._work = 0
         self.write_progress(progress, 0)
 
-    def count(self, atoms: int) -> None:
-        """Take note of one step with so many atoms."""
-        self._work += atoms
+    def count(self, work: int) -> None:
+        """Take note of so many steps times atoms."""
+        self._work += work
 
     def report(self, progress: Progress, failed: int) -> None:
         """Write a line if the last one was long enough ago."""
@@ -236,6 +250,11 @@ class Meter:
         runs = [*progress.active.runs, *progress.paused.runs]
         under_way = sum(len(run.trajectory.numbers) * (run.trajectory.steps - run.step) for run in runs)
         return under_way + sum(each.steps * len(each.numbers) for each in progress.queue)
+
+
+def _until_frame(group: Group[Trajectory]) -> int:
+    """Return after how many steps the next frame is due."""
+    return min(run.trajectory.frame_steps - run.step % run.trajectory.frame_steps for run in group.runs)
 
 
 def _load(trajectory: Trajectory) -> float:

@@ -104,7 +104,7 @@ def _relax_chunk(paths: Sequence[Trajectory], potential: Potential, commit: Comm
 def _states(path: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions (n, 3) in Å of both states."""
     if path.path_end is None:
-        raise ValueError(f"{path.name} is no path")
+        raise ValueError(f"{path.name} is not a path")
     return path.positions, path.path_end
 
 

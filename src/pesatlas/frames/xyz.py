@@ -184,7 +184,7 @@ def _properties(text: str) -> tuple[_Property, ...]:
         if kind not in {"R", "I", "S", "L"} or not count.isdigit() or not 0 < int(count) <= 10_000:
             raise _unreadable(f"Properties={text}: no type and number of columns of '{name}'")
         if any(name == other.name for other in found):
-            raise _unreadable(f"Properties={text}: '{name}' stands twice")
+            raise _unreadable(f"Properties={text}: '{name}' occurs twice")
         found.append(_Property(name, kind, at, int(count)))
         at += int(count)
     names = {each.name for each in found}

@@ -70,7 +70,8 @@ class CellCounts:
 def sample_crystals(settings: Structures) -> list[Crystal]:
     """Read some crystals of the sources, evenly spaced in their order, without a network.
 
-    Crystals that are too large, or of other elements than wanted, are left out; equal ones are not looked for.
+    Crystals that are too large, or of other elements than wanted, are left out; equal ones are not looked
+    for.
 
     Raises
     ------

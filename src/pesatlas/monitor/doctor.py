@@ -183,7 +183,10 @@ def _crystals(campaign: Campaign) -> Iterator[Check]:
 
 
 def survey_of(campaign: Campaign) -> Survey | None:
-    """Return the crystals of the campaign's sources; None where reading them takes long, or cannot be done."""
+    """Return the crystals of the campaign's sources.
+
+    None where reading them takes long, or cannot be done.
+    """
     if not has_few_sources(campaign):
         return None
     try:

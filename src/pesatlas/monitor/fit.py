@@ -23,7 +23,8 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
     if campaign.select.include_equilibrium and target < _HALF * count:
         share = min(1.0, count / target)
         yield (
-            f"select.target: {share:.0%} of the {target} labels would be the {count} crystals at rest, which show "
+            f"select.target: {share:.0%} of the {target} labels would be the {count} crystals at rest, "
+            "which show "
             f"little of the surface. Make it {_HALF * count} at least, better {10 * count}, or set "
             "select.include_equilibrium: false."
         )
@@ -33,7 +34,8 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
     if explore.length_ps < shortest:
         yield (
             f"explore.length_ps: {explore.length_ps:g} ps is not equilibrated: the barostat relaxes in "
-            f"{explore.barostat_tau_fs / 1000:g} ps, so the first {shortest:g} ps are on the way. Make it longer, "
+            f"{explore.barostat_tau_fs / 1000:g} ps, so the first {shortest:g} ps are on the way. Make it "
+            "longer, "
             "or explore.barostat_tau_fs shorter."
         )
     split = campaign.dataset.split
@@ -41,7 +43,8 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
         for name, share in (("valid", split.valid), ("test", split.test)):
             if 0 < share * count < _LEAST_EXPECTED:
                 yield (
-                    f"dataset.split.{name}: {share:g} of {count} crystals is less than one, so the split may be "
+                    f"dataset.split.{name}: {share:g} of {count} crystals is less than one, so the split "
+                    "may be "
                     f"empty. Make it {min(0.4, 1 / count):.2g}, or 0."
                 )
 
@@ -65,7 +68,9 @@ def _supercells(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str
     if without:
         named = ", ".join(without[:3]) + (" …" if len(without) > 3 else "")
         yield (
-            f"structures.domains, supercell: {len(without)} of {len(crystals)} crystals ({named}) get no supercell "
+            f"structures.domains, supercell: {len(without)} of {len(crystals)} crystals ({named}) get no "
+            "supercell "
             f"with max_atoms: {bulk.supercell.max_atoms}, though they are narrower than "
-            f"{bulk.supercell.min_length_A:g} Å. Raise max_atoms, or accept that they move in their unit cell."
+            f"{bulk.supercell.min_length_A:g} Å. Raise max_atoms, or accept that they move in their unit "
+            "cell."
         )

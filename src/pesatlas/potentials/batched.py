@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from pesatlas.potentials import device as devices
 from pesatlas.potentials.chunks import chunks_by_atoms
-from pesatlas.potentials.graph import Graph, build_graph, to_evaluation
-from pesatlas.potentials.potential import Batch, Evaluation
+from pesatlas.potentials.graph import Graph, build_graph, build_padded_graph, to_evaluation
+from pesatlas.potentials.potential import Batch, Evaluation, Layout
 
 
 class EdgePotential:
@@ -47,14 +48,18 @@ class EdgePotential:
 
         NaN for a structure that is wreckage.
         """
+        positions = batch.positions.to(self.device)
         batch = Batch(
             numbers=batch.numbers.to(self.device),
-            positions=batch.positions.to(self.device),
+            positions=positions,
             cells=batch.cells.to(self.device),
             n_atoms=batch.n_atoms.to(self.device),
+            known=batch.layout if batch.positions.device == positions.device else None,
         )
         with reproducible(self.device):
             done = [self._evaluate(part) for part in self.passes(batch)]
+        if len(done) == 1:
+            return done[0]
         return Evaluation(
             energies=torch.cat([part.energies for part in done]),
             forces=torch.cat([part.forces for part in done]),
@@ -63,12 +68,16 @@ class EdgePotential:
 
     def passes(self, batch: Batch) -> Iterator[Batch]:
         """Yield the parts of ``batch`` that are evaluated one after the other."""
-        return _split(batch, self.atoms_per_pass_cpu if self.device.type == "cpu" else len(batch.numbers))
+        if devices.runs_ahead(self.device):
+            yield batch
+        else:
+            yield from _split(batch, self.atoms_per_pass_cpu)
 
     def _evaluate(self, batch: Batch) -> Evaluation:
-        graph = build_graph(batch, self.cutoff_A, both_ways=self.both_ways)
+        ahead = batch.layout.steady and devices.runs_ahead(self.device)
+        graph = (build_padded_graph if ahead else build_graph)(batch, self.cutoff_A, both_ways=self.both_ways)
         vectors = graph.vectors.to(torch.float32).requires_grad_()
-        energies = self.energies(graph, vectors)
+        energies = self.energies(graph, vectors)[: len(batch.cells)]
         (gradient,) = torch.autograd.grad(energies.sum(), vectors)
         return to_evaluation(graph, batch.cells, energies, gradient)
 
@@ -108,12 +117,15 @@ def freeze(model: Any, device: torch.device) -> Any:
 
 def _split(batch: Batch, max_atoms: int) -> Iterator[Batch]:
     """Yield runs of whole structures of up to ``max_atoms`` atoms; a larger structure goes alone."""
-    ends = [0, *batch.n_atoms.cumsum(0).tolist()]
-    for run in chunks_by_atoms(batch.n_atoms.tolist(), max_atoms):
-        atoms, structures = slice(ends[run.start], ends[run.stop]), slice(run.start, run.stop)
+    counts, starts = batch.layout.counts, batch.layout.starts
+    for run in chunks_by_atoms(counts.tolist(), max_atoms):
+        first = int(starts[run.start])
+        own = Layout(counts[run.start : run.stop], batch.layout.device)
+        atoms, structures = slice(first, first + own.atoms), slice(run.start, run.stop)
         yield Batch(
-            numbers=batch.numbers[atoms],
-            positions=batch.positions[atoms],
-            cells=batch.cells[structures],
-            n_atoms=batch.n_atoms[structures],
+            batch.numbers[atoms],
+            batch.positions[atoms],
+            batch.cells[structures],
+            batch.n_atoms[structures],
+            own,
         )

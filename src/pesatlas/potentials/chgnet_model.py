@@ -1,7 +1,7 @@
 """CHGNet as a potential: its weights, on graphs built for all structures at once.
 
-The package's own path builds Python objects for each edge and differentiates twice. It is not imported: it takes
-pymatgen, SciPy and Matplotlib along.
+The package's own path builds Python objects for each edge and differentiates twice. It is not imported: it
+takes pymatgen, SciPy and Matplotlib along.
 """
 
 from pathlib import Path

@@ -1,6 +1,19 @@
-"""Check that the requested device is available."""
+"""Devices: whether one is available, and whether it works while the host goes on."""
+
+from typing import TYPE_CHECKING
 
 from pesatlas.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def runs_ahead(device: "torch.device") -> bool:
+    """Whether ``device`` works while the host goes on, so that a look at a number waits for it.
+
+    Where it does not, everything is checked at once, and computed as it always was, to the last bit.
+    """
+    return device.type != "cpu"
 
 
 def check_device(device: str, where: str) -> None:

@@ -173,7 +173,7 @@ class SplitChgnet:
         close: torch.Tensor,
         between: torch.Tensor,
         angles: Angles,
-        weights: torch.Tensor | None,
+        weights: "torch.Tensor | None",
     ) -> torch.Tensor:
         centre = linear(atoms, layer.centre, layer.bias_1).index_select(0, angles.centres)
         return _Message.apply(
@@ -188,19 +188,32 @@ class SplitChgnet:
 
 
 def find_angles(graph: Graph, lengths: torch.Tensor, cutoff_A: float) -> Angles:  # noqa: N803 - a unit
-    """Find all pairs of edges shorter than ``cutoff_A`` (Å) that have an atom in common."""
-    close = torch.nonzero(lengths < cutoff_A).squeeze(1)
+    """Find all pairs of edges shorter than ``cutoff_A`` (Å) that have an atom in common.
+
+    In a padded graph there are some more, all of the last edge with itself, which is padding.
+    """
+    close = graph.shorter_than(cutoff_A, lengths)
     n_close = len(close)
     centres = torch.cat([graph.sources.index_select(0, close), graph.targets.index_select(0, close)])
     order = torch.argsort(centres, stable=True)
     centres = centres[order]
-    counts = torch.bincount(centres, minlength=len(graph.numbers))
+    # not bincount, for which a GPU stops
+    counts = torch.zeros_like(graph.numbers).index_add_(0, centres, torch.ones_like(centres))
     ends = counts.cumsum(0).index_select(0, centres)
     places = torch.arange(2 * n_close, device=close.device)
     later = ends - places - 1
-    first = torch.repeat_interleave(places, later)
-    starts = later.cumsum(0) - later
+    if graph.sound is not None:
+        later = later.masked_fill(graph.owners[centres] == graph.n_structures - 1, 0)
+    totals = later.cumsum(0)
+    room = graph.room_for(("angles", cutoff_A), lambda: totals[-1])
+    if room is None:
+        first = torch.repeat_interleave(places, later)
+    else:
+        ranks = torch.arange(room, device=close.device)
+        first = torch.searchsorted(totals, ranks, right=True).clamp(max=2 * n_close - 1)
+    starts = totals - later
     second = first + 1 + torch.arange(len(first), device=close.device) - starts.index_select(0, first)
+    second = second if room is None else second.clamp(max=2 * n_close - 1)
     signs = torch.where(order < n_close, 1.0, -1.0).to(lengths.dtype)[:, None]
     return Angles(close, order % max(n_close, 1), centres, signs, first, second)
 
@@ -211,7 +224,7 @@ def _structures_with_angles(graph: Graph, angles: Angles) -> torch.Tensor:
     Chgnet updates no bonds of a structure without any.
     """
     found = torch.zeros(graph.n_structures, device=graph.owners.device)
-    found[graph.owners[angles.centres[angles.first]]] = 1
+    found = found.index_fill(0, graph.owners[angles.centres[angles.first]], 1)
     return found[graph.owners[graph.sources]][:, None]
 
 
@@ -297,7 +310,7 @@ class _Message(torch.autograd.Function):
         receiver_table: torch.Tensor,
         sender_table: torch.Tensor,
         features: torch.Tensor,
-        weights: torch.Tensor | None,
+        weights: "torch.Tensor | None",
         receivers: torch.Tensor,
         senders: torch.Tensor,
         mlp: Any,

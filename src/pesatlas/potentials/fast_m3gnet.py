@@ -70,7 +70,7 @@ class SplitM3GNet(torch.nn.Module):
         radial = model.bond_expansion(distances)
         nodes = model.embedding.layer_node_embedding(types)
         edges = model.embedding.layer_edge_embedding(radial)
-        close = torch.nonzero(distances < model.threebody_cutoff).squeeze(1)
+        close = graph.shorter_than(model.threebody_cutoff, distances)
         sources, targets = graph.sources[close], graph.targets[close]
         geometry = self.three_body.geometry(vectors.index_select(0, close), distances.index_select(0, close))
         features = []

@@ -1,8 +1,8 @@
 """TensorNet's atoms from edge vectors: matgl's weights on irreducible components, equal in exact arithmetic.
 
 matgl keeps three matrices (3, 3) of an atom or an edge, a multiple of the unit matrix, a skew and a symmetric
-traceless one: 27 numbers. Here they are their components, 1 + 3 + 6, each an array of its own (10, N, units), so
-that what is done for each edge reads and writes a third, in pieces that fit the caches of a CPU.
+traceless one: 27 numbers. Here they are their components, 1 + 3 + 6, each an array of its own (10, N, units),
+so that what is done for each edge reads and writes a third, in pieces that fit the caches of a CPU.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from pesatlas.potentials.graph import Graph
 from pesatlas.potentials.legacy_matgl import OlderTensorEmbedding, OlderTensorNetInteraction
 
 _PARTS = (slice(0, 1), slice(1, 4), slice(4, 10))
-"""Components of the multiple of the unit matrix, of the skew matrix, of the symmetric one (xx yy zz xy xz yz)."""
+"""Components of the unit matrix, of the skew matrix, of the symmetric one (xx yy zz xy xz yz)."""
 _PART_OF = (0, 1, 1, 1, 2, 2, 2, 2, 2, 2)
 _SQUARES = (3.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0)
 """Of each component in the squared Frobenius norm."""
@@ -191,7 +191,7 @@ class _Sums(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """Sums over the edges of each receiver of components (10, N, units) of senders, times weights (E, units)."""
+    """Sums over the edges of each receiver of senders' components (10, N, units) times weights (E, units)."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 - autograd passes by position

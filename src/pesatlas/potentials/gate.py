@@ -64,7 +64,8 @@ def pass_gate(potential: Potential) -> None:
             f"`sha256: {potential.weights_hash}`. Other weights"
         )
         raise UserError(
-            f"The potential {potential.name} does not pass the gate. Results for {_names(references)}:\n{lines}\n"
+            f"The potential {potential.name} does not pass the gate. Results for "
+            f"{_names(references)}:\n{lines}\n"
             f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, or made for "
             "another version of the package."
         )

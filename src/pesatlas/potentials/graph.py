@@ -5,16 +5,17 @@ these vectors give forces and stress at once, in float64, with forces that sum t
 of the model.
 """
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import vesin
 
+from pesatlas.potentials import device as devices
+from pesatlas.potentials.neighbours import MAX_DENSITY, Found, Search, volumes_of
 from pesatlas.potentials.potential import Batch, Evaluation
-
-_MAX_DENSITY = 1.0
-"""Atoms/Å³, six times diamond: denser cells are wreckage whose neighbours would fill the memory."""
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Graph:
     sources, targets : (E,) int64, atom at each end; sorted by source
     vectors : (E, 3) float64, Å, from source to target
     lost : (B,) bool, structures without edges because their coordinates are not finite or their atoms overlap
+    sound : () bool, false if there are more edges than there was room for; None where all have room
+    kept : of a padded graph, what is kept for others of the same layout
     """
 
     numbers: torch.Tensor
@@ -38,24 +41,131 @@ class Graph:
     targets: torch.Tensor
     vectors: torch.Tensor
     lost: torch.Tensor
+    sound: "torch.Tensor | None" = None
+    kept: dict[Any, Any] | None = None
+
+    def shorter_than(self, length_A: float, lengths: torch.Tensor) -> torch.Tensor:  # noqa: N803 - a unit
+        """Return the places of the edges shorter than ``length_A``, of their ``lengths`` (E,).
+
+        In a padded graph there are some more places, all of the last edge, which is padding.
+        """
+        short = lengths.detach() < length_A
+        room = self.room_for(("shorter", length_A), short.sum)
+        if room is None:
+            return torch.nonzero(short).squeeze(1)
+        return torch.nonzero_static(short, size=room, fill_value=len(lengths) - 1).squeeze(1)
+
+    def room_for(self, what: Hashable, count: Callable[[], torch.Tensor]) -> int | None:
+        """Return for how many things of a kind there is to be room, and find out whether it is enough.
+
+        None where the graph is not padded, and there is to be room for what there is. ``count`` counts them.
+        """
+        if self.kept is None or self.sound is None:
+            return None
+        found = count()
+        if what not in self.kept:
+            self.kept[what] = _room(int(found))
+        room: int = self.kept[what]
+        self.sound = self.sound & (found < room)
+        return room
+
+
+def _room(now: int) -> int:
+    """Return the room for so many edges or the like, and for what comes as atoms vibrate."""
+    return int(1.03 * now + 8 * now**0.5) + 64
 
 
 def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit
-    """Find the neighbours within ``cutoff_A`` of every atom of ``batch``; the search itself runs on the CPU.
+    """Find the neighbours within ``cutoff_A`` of every atom of ``batch``.
 
-    With ``both_ways`` false, a pair of neighbours is one edge, from either end.
+    With ``both_ways`` false, a pair of neighbours is one edge, from either end. On a CPU the search is that of
+    vesin; elsewhere it runs where the structures are, and the host waits for the number of edges.
     """
+    batch = _detached(batch)
+    if devices.runs_ahead(batch.positions.device):
+        search = Search.of(batch, cutoff_A, both_ways=both_ways)
+        if search is not None:
+            found = search.find(batch, cutoff_A)
+            return _graph(batch, search, found, torch.nonzero(found.within).squeeze(1))
+    return _by_vesin(batch, cutoff_A, both_ways=both_ways)
+
+
+def build_padded_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit
+    """As ``build_graph`` for structures that stay together: the host waits for the first one alone.
+
+    There is a structure more than in the batch, of one atom, which is its own neighbour as often as edges are
+    wanting to a number that stays the same. It has nothing to do with the others, and whoever takes the
+    energies leaves it out.
+    """
+    batch, kept = _detached(batch), batch.layout.kept
+    known = kept.get((cutoff_A, both_ways))
+    if known is None:
+        search = Search.of(batch, cutoff_A, both_ways=both_ways)
+        if search is None:
+            return _with_padding(_by_vesin(batch, cutoff_A, both_ways=both_ways), cutoff_A, None)
+        first = int(search.find(batch, cutoff_A).within.sum())
+        known = kept[cutoff_A, both_ways] = search, _room(first)
+    search, room = known
+    found = search.find(batch, cutoff_A)
+    chosen = torch.nonzero_static(found.within, size=room).squeeze(1)
+    edges = found.within.sum()
+    graph = _graph(batch, search, found, chosen.clamp(min=0))
+    graph.sound = found.enough & (edges < room)
+    graph.kept = kept
+    return _with_padding(graph, cutoff_A, torch.arange(room, device=edges.device) >= edges)
+
+
+def _detached(batch: Batch) -> Batch:
+    layout = batch.layout
+    return Batch(batch.numbers, batch.positions.detach(), batch.cells.detach(), batch.n_atoms, layout)
+
+
+def _graph(batch: Batch, search: Search, found: Found, chosen: torch.Tensor) -> Graph:
+    pairs = search.pair[chosen]
+    return Graph(
+        numbers=batch.numbers,
+        owners=batch.layout.owner,
+        n_structures=len(batch.n_atoms),
+        sources=search.i[pairs],
+        targets=search.j[pairs],
+        vectors=found.between[pairs] + found.shifts[search.image[chosen]],
+        lost=found.lost,
+    )
+
+
+def _with_padding(graph: Graph, cutoff_A: float, spare: "torch.Tensor | None") -> Graph:  # noqa: N803 - a unit
+    """Return a graph with one structure more, of one atom, to which the ``spare`` edges (E,) go."""
+    n = len(graph.numbers)
+    sources, targets, vectors = graph.sources, graph.targets, graph.vectors
+    if spare is not None:
+        sources, targets = sources.masked_fill(spare, n), targets.masked_fill(spare, n)
+        # as long as an edge can be, where models have gone to zero smoothly
+        vectors = vectors.masked_fill(spare[:, None], cutoff_A / 3**0.5)
+    one = torch.zeros_like(graph.lost[:1])
+    return Graph(
+        numbers=torch.cat([graph.numbers, graph.numbers[:1]]),
+        owners=torch.cat([graph.owners, torch.full_like(graph.owners[:1], graph.n_structures)]),
+        n_structures=graph.n_structures + 1,
+        sources=sources,
+        targets=targets,
+        vectors=vectors,
+        lost=torch.cat([graph.lost, one]),
+        sound=graph.sound,
+        kept=graph.kept,
+    )
+
+
+def _by_vesin(batch: Batch, cutoff_A: float, *, both_ways: bool) -> Graph:  # noqa: N803 - a unit
     device = batch.positions.device
-    cells = batch.cells.detach().cpu().numpy().astype(np.float64)
-    positions = batch.positions.detach().cpu().numpy().astype(np.float64)
-    counts = batch.n_atoms.detach().cpu().numpy()
-    starts = np.concatenate([[0], np.cumsum(counts)])
+    cells = batch.cells.cpu().numpy().astype(np.float64)
+    positions = batch.positions.cpu().numpy().astype(np.float64)
+    counts, starts = batch.layout.counts, batch.layout.starts
     lost = np.zeros(len(counts), dtype=bool)
     # One thread: the order of the pairs, and so the last bits of every sum, must not depend on the machine.
     search = vesin.NeighborList(cutoff=cutoff_A, full_list=both_ways, sorted=True, n_threads=1)
     parts = []
     for k, cell in enumerate(cells):
-        points = positions[starts[k] : starts[k + 1]]
+        points = positions[starts[k] : starts[k] + counts[k]]
         if not _searchable(points, cell):
             lost[k] = True
             continue
@@ -67,7 +177,7 @@ def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Gra
     sources, targets, vectors = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
     return Graph(
         numbers=batch.numbers,
-        owners=torch.repeat_interleave(torch.arange(len(counts), device=device), batch.n_atoms.to(device)),
+        owners=batch.layout.owner,
         n_structures=len(counts),
         sources=torch.from_numpy(sources).to(device),
         targets=torch.from_numpy(targets).to(device),
@@ -78,7 +188,7 @@ def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Gra
 
 def _searchable(points: np.ndarray, cell: np.ndarray) -> bool:
     volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
-    return bool(np.isfinite(points).all() and len(points) < _MAX_DENSITY * volume)
+    return bool(np.isfinite(points).all() and len(points) < MAX_DENSITY * volume)
 
 
 def to_evaluation(
@@ -89,6 +199,7 @@ def to_evaluation(
     Parameters
     ----------
     graph : Graph
+        Of a padded one, the structure that is no part of the batch is left out.
     cells : (B, 3, 3) float64, Å
     energies : (B,) float64, eV
     gradient : (E, 3), eV/Å, derivative of the total energy along the vector of each edge
@@ -100,8 +211,14 @@ def to_evaluation(
     outer = graph.vectors[:, :, None] * gradient[:, None, :]
     virials.index_add_(0, graph.owners[graph.sources], outer.reshape(-1, 9))
     virials = virials.view(-1, 3, 3)
-    stresses = 0.5 * (virials + virials.transpose(1, 2)) / torch.linalg.det(cells).abs()[:, None, None]
-    energies = energies.detach().to(torch.float64).masked_fill(graph.lost, torch.nan)
-    forces[graph.lost[graph.owners]] = torch.nan
-    stresses[graph.lost] = torch.nan
-    return Evaluation(energies=energies, forces=forces, stresses=stresses)
+    many = len(cells)
+    atoms = len(forces) - (graph.n_structures - many)
+    volumes = (volumes_of if devices.runs_ahead(cells.device) else torch.linalg.det)(cells).abs()
+    virials, lost = virials[:many], graph.lost[:many]
+    stresses = 0.5 * (virials + virials.transpose(1, 2)) / volumes[:, None, None]
+    return Evaluation(
+        energies=energies.detach().to(torch.float64).masked_fill(lost, torch.nan),
+        forces=forces[:atoms].masked_fill(lost[graph.owners[:atoms], None], torch.nan),
+        stresses=stresses.masked_fill(lost[:, None, None], torch.nan),
+        sound=graph.sound,
+    )

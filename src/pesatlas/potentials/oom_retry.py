@@ -5,7 +5,7 @@ import logging
 import torch
 
 from pesatlas.errors import UserError
-from pesatlas.potentials.potential import Batch, Evaluation, Potential
+from pesatlas.potentials.potential import Batch, Evaluation, Layout, Potential
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
 
@@ -53,10 +53,12 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _part(batch: Batch, start: int, stop: int) -> Batch:
-    ends = [0, *batch.n_atoms.cumsum(0).tolist()]
-    atoms = slice(ends[start], ends[stop])
+    layout = batch.layout
+    own = Layout(layout.counts[start:stop], layout.device)
+    first = int(layout.starts[start])
+    atoms = slice(first, first + own.atoms)
     return Batch(
-        batch.numbers[atoms], batch.positions[atoms], batch.cells[start:stop], batch.n_atoms[start:stop]
+        batch.numbers[atoms], batch.positions[atoms], batch.cells[start:stop], batch.n_atoms[start:stop], own
     )
 
 

@@ -5,7 +5,8 @@ import io
 import json
 import logging
 import warnings
-from importlib.util import find_spec
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     import matgl.models  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from matgl.data.transformer import Normalizer  # noqa: PLC0415
+    from matgl.models import _tensornet  # noqa: PLC0415
 
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     classes = {
@@ -81,6 +83,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
         state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
         # Set2Set holds its LSTM itself since matgl 2.
         state = {key.replace(".set2set.lstm.", ".lstm."): value for key, value in state.items()}
+        if older_convention or not _tensornet._warp_available:  # noqa: SLF001 - see _plain_layers
+            state = _split_projections(state)
         renamed = io.BytesIO()
         torch.save(state, renamed)
         renamed.seek(0)
@@ -89,7 +93,8 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
             # matgl warns of every older version and advises to clear its cache; whether weights fit is for
             # the gate to find.
             warnings.filterwarnings("ignore", message="Incompatible model version")
-            model = classes[kind].load(files)
+            with _plain_layers() if older_convention else nullcontext():
+                model = classes[kind].load(files)
     except Exception as error:
         raise UserError(
             f"{folder}: matgl cannot load these weights: {error}. Use a version of the model made for matgl "
@@ -100,12 +105,38 @@ def load_matgl(folder: Path, *, older_convention: bool = False, sha256: str | No
     return model.eval()
 
 
+def _split_projections(state: dict[str, Any]) -> dict[str, Any]:
+    """Give plain layers the three projections that those of nvalchemi-toolkit-ops save as one."""
+    found: dict[str, Any] = {}
+    for key, value in state.items():
+        before, joint, after = key.partition(".distance_proj.")
+        if joint:
+            parts = value.chunk(3)
+            found.update({f"{before}.distance_proj{i}.{after}": part for i, part in enumerate(parts, 1)})
+        else:
+            found[key] = value
+    return found
+
+
+@contextmanager
+def _plain_layers() -> Iterator[None]:
+    """Make matgl build its plain layers, whose sums can be restored.
+
+    Where nvalchemi-toolkit-ops is installed, it builds others, which sum inside a kernel. A model keeps the
+    layers that it was built with.
+    """
+    from matgl.models import _tensornet  # noqa: PLC0415 - heavy
+
+    # the option use_warp would have to be in the files of the weights
+    fast = _tensornet._warp_available  # noqa: SLF001
+    _tensornet._warp_available = False  # noqa: SLF001
+    try:
+        yield
+    finally:
+        _tensornet._warp_available = fast  # noqa: SLF001
+
+
 def _restore(model: Any, description: dict[str, Any], folder: Path) -> None:
-    if find_spec("nvalchemiops") is not None:
-        raise UserError(
-            f"{folder}: older_convention cannot be applied with nvalchemi-toolkit-ops installed, because "
-            "matgl then uses layers of its own. Uninstall it, or use weights made for matgl 4."
-        )
     from pesatlas.potentials.legacy_matgl import restore_older_convention  # noqa: PLC0415 - heavy
 
     inner = description.get("kwargs", {}).get("model", {})

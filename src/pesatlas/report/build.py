@@ -361,7 +361,8 @@ def _advice(
     advice += [
         {"text": "The history of any row, or why it is missing:", "command": "pesatlas explain SNAPSHOT_ID"},
         {
-            "text": f"To train on: {RESULTS}/{folder_of('export')}/. Description and citation of the dataset: "
+            "text": f"To train on: {RESULTS}/{folder_of('export')}/. Description and citation of the "
+            "dataset: "
             f"{path_of('card_page')}.",
             "command": "",
         },

@@ -80,8 +80,8 @@ def _curve(quantity: str, whole: dict[str, Any], bins: Data) -> Figure:
         f"Does disagreement predict the error? {quantity.capitalize()}",
         f"Labels of the previous round, {on}, in bins of as many each from small to large disagreement. "
         f"Expected is {whole['factor']:.3g} ({whole['factor_low']:.3g} to {whole['factor_high']:.3g}) times "
-        "the disagreement, which is right on the whole; on the line it is right in every bin. On average a "
-        f"bin is off by {100 * whole['miscalibration']:.0f} %. "
+        "the disagreement, which is correct on average; on the line it is correct in every bin. On average "
+        f"a bin is off by {100 * whole['miscalibration']:.0f} %. "
         + (f"Rank correlation of disagreement and error: {ranks:.2f}. " if ranks is not None else "")
         + "Bars: 95 %, by resampling crystals.",
         name,

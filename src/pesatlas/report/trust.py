@@ -91,9 +91,11 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
         )
     )
     told = {
-        "energy": "The two have different zeros; energies are therefore relative to the mean of each crystal's "
+        "energy": "The two have different zeros; energies are therefore relative to the mean of each "
+        "crystal's "
         "rows, and crystals with one row are omitted.",
-        "forces": "A cloud flatter than the line is a soft potential: it underestimates forces, and lets atoms "
+        "forces": "A cloud flatter than the line is a soft potential: it underestimates forces, and lets "
+        "atoms "
         "move further than they should (arXiv 2405.07105).",
         "stress": "Tension is positive, six components of each snapshot.",
     }[what]

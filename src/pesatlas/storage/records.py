@@ -43,8 +43,8 @@ class Damage(NamedTuple):
     def __str__(self) -> str:
         what = f"the record of {self.key}" if self.key else "what they held"
         return (
-            f"{self.end - self.start} bytes from byte {self.start} on are damaged: {what} is made again "
-            "when it is asked for"
+            f"{self.end - self.start} bytes from byte {self.start} on are damaged: {what} is calculated "
+            "again when it is needed"
         )
 
 

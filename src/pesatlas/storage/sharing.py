@@ -61,7 +61,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _REFUSED:
             raise UserError(_refusal(path, error, os.W_OK)) from error
-        remedy = "Do it again; if it fails again, tell the administrator of the disk."
+        remedy = "Run the same command again; if it fails again, tell the administrator of the disk."
         if error.errno in _FULL:
             remedy = "Make room (free space, a larger quota or file limit), then run the same command again."
         raise UserError(

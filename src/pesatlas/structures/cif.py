@@ -383,14 +383,16 @@ def _listed(
     if not operations.has_identity():
         operations = operations.with_identity()
         problem = (
-            f"the file lists {count} symmetry operations that are no group: the identity x,y,z is missing"
+            f"the file lists {count} symmetry operations that do not form a group: the identity x,y,z is "
+            "missing"
         )
         if size != len(operations):
             problem += f", and together they make {size or 'more and more'}"
     elif size != count:
         together = f"{size}" if size else "more and more"
         problem = (
-            f"the file lists {count} symmetry operations that are no group: together they make {together}"
+            f"the file lists {count} symmetry operations that do not form a group: together they make "
+            f"{together}"
         )
     elif named and not problem and all(s.operations().key() != operations.key() for s in named):
         problem = _contradiction(operations, named, cell, explicit=explicit)

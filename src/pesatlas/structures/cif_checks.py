@@ -263,7 +263,7 @@ def _check_room(cell: np.ndarray, expanded: Expanded, stated: formula.Formula | 
             "formula alike"
         )
         return
-    detail += ", and no formula tells whether atoms are missing"
+    detail += ", and no formula shows whether atoms are missing"
     if way.words == NO_SYMMETRY:
         raise RefusedError(FailureReason.AMBIGUOUS_SETTING, f"the file gives no symmetry; {detail}")
     expanded.notes.append(detail)

@@ -286,7 +286,7 @@ def element_of(kind: str | None, label: str) -> tuple[str, str]:
     two, one = run[:2].capitalize(), run[:1].upper()
     if len(run) > 1 and two in _NATURAL:
         unclear = run[1].isupper() and one in _KNOWN
-        return two, f"label {label} was read as {two}; a type symbol would tell" if unclear else ""
+        return two, f"label {label} was read as {two}; a type symbol would decide" if unclear else ""
     if run == "D":
         return "D", ""
     if one in _KNOWN:

@@ -120,5 +120,5 @@ class ExtensionTests(NamedTests):
         self, settings: Section, other_settings: Section
     ) -> None:
         changed = {name for name in self.other_options if name in settings.identity()}
-        assert changed == set(self.other_options), "these decide results: they are no Runtime fields"
+        assert changed == set(self.other_options), "these decide results: they must not be Runtime fields"
         assert other_settings.identity() != settings.identity()

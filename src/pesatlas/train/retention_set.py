@@ -62,9 +62,9 @@ def read_retention_set(path: Path, level: str, elements: tuple[int, ...]) -> Ret
                 others = sorted(set(rows["level"].to_pylist()) - {level})
                 if others:
                     raise UserError(
-                        f"train.retention_set: {file} holds labels of level {', '.join(others)}, and the "
-                        f"potential is of {level}. A potential meets "
-                        "labels of its own level alone: name a table of that level."
+                        f"train.retention_set: {file} contains labels of level {', '.join(others)}, and the "
+                        f"potential is of {level}. A potential meets labels of its own level alone: name a "
+                        "table of that level."
                     )
                 n_atoms = rows["n_atoms"].to_numpy()
                 owner = np.repeat(np.arange(len(n_atoms)), n_atoms)

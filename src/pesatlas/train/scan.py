@@ -217,9 +217,9 @@ def _check_level(table: Any, level: str, path: Path) -> None:
     others = sorted(set(table["level"].to_pylist()) - {level})
     if others:
         raise UserError(
-            f"{path} holds labels of level {', '.join(others)}, and the potential is trained at {level}. A "
-            "potential meets labels of its own level alone: set train.level, or name the folder of that "
-            "level."
+            f"{path} contains labels of level {', '.join(others)}, and the potential is trained at {level}. "
+            "A potential is trained only on labels of its own level: set train.level, or name the folder of "
+            "that level."
         )
 
 

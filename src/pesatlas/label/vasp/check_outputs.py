@@ -161,8 +161,8 @@ def _not_numbers(inputs: Inputs, run: Run, outcar: Outcar) -> Failed | None:
 def _not_asked_for(inputs: Inputs, final: dict[str, Any], run: Run, version: str) -> Failed | None:
     if run.version.casefold() != version.casefold():
         detail = (
-            f"this was VASP {run.version}, the level is VASP {version}: set label.backend.vasp_version "
-            "to the version that label.backend.command runs, or mend the command"
+            f"this was VASP {run.version}, the level is VASP {version}: set label.backend.vasp_version to "
+            "the version that label.backend.command runs, or correct the command"
         )
         return Failed(FailureReason.WRONG_LEVEL, detail)
     if not same_structure(run.structure, inputs.structure):

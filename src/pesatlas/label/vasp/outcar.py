@@ -183,7 +183,9 @@ def _energies(block: str) -> tuple[float, float, float]:
     found = _ENERGIES.search(block)
     if found is None:
         learned = "ML TOTEN" in block or "ML energy" in block
-        why = "its last step is of a machine-learned force field" if learned else "the last block is torn"
+        why = (
+            "its last step is of a machine-learned force field" if learned else "the last block is truncated"
+        )
         raise BadOutputError(f"OUTCAR has no final energy: {why}")
     free, bare = float(found["free"]), found["bare"]
     if bare is None:

@@ -89,7 +89,8 @@ def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcom
         return outcome
     if outcome.energy_eV == handed["energy_eV"]:
         detail = (
-            f"the energy is PBE's to the last digit ({outcome.energy_eV} eV): this is no r2SCAN calculation"
+            f"the energy is PBE's to the last digit ({outcome.energy_eV} eV): this is not an r2SCAN "
+            "calculation"
         )
         return Failed(FailureReason.WRONG_LEVEL, detail)
     start = {"start": "PBE wavefunction and moments", "start_corrections": handed["corrections"]}

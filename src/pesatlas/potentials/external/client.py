@@ -14,7 +14,7 @@ import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,15 @@ class Structures(NamedTuple):
     numbers: NDArray[np.int64]
     positions: Floats
     cells: Floats
+
+    def halves(self) -> tuple[Self, Self]:
+        """Return the first half of the structures, and the second."""
+        k = len(self.n_atoms) // 2
+        atom = int(self.n_atoms[:k].sum())
+        return (
+            type(self)(self.n_atoms[:k], self.numbers[:atom], self.positions[:atom], self.cells[:k]),
+            type(self)(self.n_atoms[k:], self.numbers[atom:], self.positions[atom:], self.cells[k:]),
+        )
 
 
 @dataclass
@@ -114,7 +123,7 @@ class Client:
             )
         except WorkerDiedError as error:
             raise UserError(
-                f"{self._options.python} cannot run the worker: {error}. It has to be python 3.10 or newer."
+                f"{self._options.python} cannot run the worker: {error}. It must be Python 3.10 or newer."
             ) from None
         finally:
             process.end()
@@ -122,7 +131,7 @@ class Client:
 
     @cached_property
     def loaded(self) -> dict[str, Any]:
-        """What the worker tells of its model: ``elements`` (or None), ``batched``, ``read`` (files)."""
+        """Answer of the worker about its model: ``elements`` (or None), ``batched``, ``read`` (files)."""
         self._running()
         return self._told
 
@@ -150,7 +159,7 @@ class Client:
         return int(self._ask({"do": "width", "numbers": numbers})["width"])
 
     def features(self, given: Structures, width: int) -> tuple[Floats, dict[int, str]]:
-        """Features (N, d) of atoms, and the reasons of structures without, by place; raises as ``evaluate``."""
+        """Features (N, d) of atoms, and reasons of structures without, by place; raises as ``evaluate``."""
         sizes = {"structures": len(given.n_atoms), "atoms": len(given.numbers)}
         view = self._filled(worker.bytes_of(**sizes, features=width), given, width)
         told = self._ask({"do": "features", **sizes, "width": width})
@@ -193,7 +202,7 @@ class Client:
             log.warning("the worker of %s died: %s", self.who, error)
             if self._deaths >= _MOST_DEATHS:
                 raise UserError(
-                    f"The worker of {self.who} died {self._deaths} times in a row, whatever it was asked: {error}"
+                    f"The worker of {self.who} died {self._deaths} times in a row, for every request: {error}"
                 ) from None
             raise
         self._deaths = 0
@@ -234,8 +243,8 @@ class Client:
         message = f"{self._options.loader}: {answer['message']}"
         if kind == "contract" or (loading and kind != "memory"):
             raise UserError(
-                f"{self.who} cannot be used: {answer['message']}. See loader and arguments of the potential or "
-                "encoder of kind external."
+                f"{self.who} cannot be used: {answer['message']}. See loader and arguments of the potential "
+                "or encoder of kind external."
             )
         raise MemoryError(message) if kind == "memory" else RuntimeError(message)
 

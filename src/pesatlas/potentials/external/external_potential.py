@@ -33,27 +33,32 @@ class ExternalPotential:
             each.detach().cpu().numpy()
             for each in (batch.n_atoms, batch.numbers, batch.positions, batch.cells)
         )
+        given = Structures(n_atoms, numbers, positions, cells)
         sound = searchable(n_atoms, positions, cells)
+        if sound.all():
+            return self._evaluation(*self._asked(given))
         atoms = np.repeat(sound, n_atoms)
         energies = np.full(len(n_atoms), np.nan)
         forces, stresses = np.full(positions.shape, np.nan), np.full(cells.shape, np.nan)
         if sound.any():
             asked = Structures(n_atoms[sound], numbers[atoms], positions[atoms], cells[sound])
-            energies[sound], found, stress = self._asked(asked)
-            forces[atoms] = _without_net_force(found, n_atoms[sound])
-            stresses[sound] = 0.5 * (stress + stress.transpose(0, 2, 1))
-        return Evaluation(
-            *(torch.from_numpy(values).to(self.device) for values in (energies, forces, stresses))
-        )
+            energies[sound], forces[atoms], stresses[sound] = self._asked(asked)
+        return self._evaluation(energies, forces, stresses)
+
+    def _evaluation(self, *values: Floats) -> Evaluation:
+        return Evaluation(*(torch.from_numpy(each).to(self.device) for each in values))
 
     def _asked(self, structures: Structures) -> tuple[Floats, Floats, Floats]:
         try:
-            return self.client.evaluate(structures)
+            energies, forces, stresses = self.client.evaluate(structures)
         except WorkerDiedError:
             # of several, halving finds the culprit; one alone is asked twice, for a worker may die of itself
             if len(structures.n_atoms) > 1:
                 raise
-            return self.client.evaluate(structures)
+            energies, forces, stresses = self.client.evaluate(structures)
+        net = np.add.reduceat(forces, np.cumsum(structures.n_atoms) - structures.n_atoms)
+        forces -= np.repeat(net / structures.n_atoms[:, None], structures.n_atoms, axis=0)
+        return energies, forces, 0.5 * (stresses + stresses.transpose(0, 2, 1))
 
 
 def searchable(n_atoms: np.ndarray, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -62,8 +67,3 @@ def searchable(n_atoms: np.ndarray, positions: np.ndarray, cells: np.ndarray) ->
     finite &= np.add.reduceat(~np.isfinite(positions).all(1), np.cumsum(n_atoms) - n_atoms) == 0
     volumes = np.abs(np.linalg.det(np.where(finite[:, None, None], cells, 0.0)))
     return finite & (n_atoms < _MAX_DENSITY * volumes)
-
-
-def _without_net_force(forces: np.ndarray, n_atoms: np.ndarray) -> np.ndarray:
-    net = np.add.reduceat(forces, np.cumsum(n_atoms) - n_atoms)
-    return forces - np.repeat(net / n_atoms[:, None], n_atoms, axis=0)

@@ -89,7 +89,7 @@ def elements_of_loaded(options: WorkerOptions, client: Client) -> frozenset[int]
     unnamed = [path for path in told["read"] if str(Path(path).resolve()) not in named]
     if unnamed:
         raise UserError(
-            f"{client.who} read {', '.join(unnamed[:3])}, which no checksum covers. If weights are in it, name "
-            f"it: `weights: {unnamed[0]}`; every row then has its checksum."
+            f"{client.who} read {', '.join(unnamed[:3])}, which no checksum covers. If weights are in it, "
+            f"name it: `weights: {unnamed[0]}`; every row then has its checksum."
         )
     return stated or found

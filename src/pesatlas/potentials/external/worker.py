@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 import mmap
 import os
 import signal
@@ -54,7 +55,7 @@ def arrays(memory: mmap.mmap, structures: int, atoms: int, features: int = 0) ->
 
     found, start = {}, 0
     for name, kind, shape in _layout(structures, atoms, features):
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         found[name] = np.frombuffer(memory, kind, count, start).reshape(shape)
         start += 8 * count
     return found
@@ -62,13 +63,7 @@ def arrays(memory: mmap.mmap, structures: int, atoms: int, features: int = 0) ->
 
 def bytes_of(structures: int, atoms: int, features: int = 0) -> int:
     """Size of the shared memory for so many structures, atoms and features of an atom."""
-    sizes = []
-    for _, _, shape in _layout(structures, atoms, features):
-        size = 8
-        for length in shape:
-            size *= length
-        sizes.append(size)
-    return sum(sizes)
+    return sum(8 * math.prod(shape) for _, _, shape in _layout(structures, atoms, features))
 
 
 def _layout(structures: int, atoms: int, features: int) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -109,17 +104,11 @@ class AseModel:
         for k, n in enumerate(view["n_atoms"].tolist()):
             own = slice(start, start + n)
             start += n
-            # copies: what a calculator keeps must not change with the next batch
-            yield (
-                k,
-                own,
-                Atoms(
-                    view["numbers"][own].copy(),
-                    view["positions"][own].copy(),
-                    cell=view["cells"][k].copy(),
-                    pbc=True,
-                ),
-            )
+            # copies: what a calculator keeps must not change with the next batch; not by Atoms(numbers, ...),
+            # which looks at each number in Python
+            atoms = Atoms(cell=view["cells"][k], pbc=True)
+            atoms.arrays = {name: view[name][own].copy() for name in ("numbers", "positions")}
+            yield k, own, atoms
 
     def _calculate(self, k: int, atoms: Any) -> dict[str, Any]:
         self._forget()
@@ -167,12 +156,12 @@ class TorchSimModel:
     def state(self, view: dict[str, Any]) -> Any:
         """Structures as torch-sim has them: the columns of its cells are the lattice vectors."""
         import torch
-        from torch_sim.state import SimState
 
+        state_class = importlib.import_module("torch_sim.state").SimState
         device, dtype = self.model.device, self.model.dtype
         counts = torch.tensor(view["n_atoms"])
         positions = torch.tensor(view["positions"], dtype=dtype, device=device)
-        return SimState(
+        return state_class(
             positions=positions,
             masses=torch.ones(len(positions), dtype=dtype, device=device),
             cell=torch.tensor(view["cells"], dtype=dtype, device=device).mT.contiguous(),
@@ -207,7 +196,7 @@ def _numbers(what: str, value: Any) -> Any:
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ContractError(f"it gave {what} that is no number: {error}") from error
+        raise ContractError(f"it gave {what} that is not a number: {error}") from error
 
 
 def _named(loader: str) -> Any:
@@ -277,12 +266,8 @@ class Worker:
             return {"error": "contract", "message": str(error)}
         except Exception as error:
             traceback.print_exc()
-            text = str(error)
-            full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            full = full or any(
-                words in text for words in ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")
-            )
-            return {"error": "memory" if full else "failed", "message": f"{type(error).__name__}: {text}"}
+            kind = "memory" if _is_out_of_memory(error) else "failed"
+            return {"error": kind, "message": f"{type(error).__name__}: {error}"}
         return found
 
     def do_describe(self, loader: str) -> dict[str, Any]:
@@ -324,8 +309,8 @@ class Worker:
             self._model = AseModel(made)
         else:
             raise ContractError(
-                f"it returned a {type(made).__module__}.{type(made).__name__}, which is neither a calculator of "
-                "ASE nor a model of torch-sim"
+                f"it returned a {type(made).__module__}.{type(made).__name__}, which is neither a calculator "
+                "of ASE nor a model of torch-sim"
             )
         if features is not None:
             self._features = self._featurizer(features)
@@ -371,9 +356,11 @@ class Worker:
         for k, own, each in self._model.structures(view):
             try:
                 found = self._describe(each)
-            except (ContractError, MemoryError):
+            except ContractError:
                 raise
             except Exception as error:
+                if _is_out_of_memory(error):
+                    raise
                 failed[k] = f"{type(error).__name__}: {error}"
                 view["features"][own] = float("nan")
                 continue
@@ -393,6 +380,13 @@ class Worker:
         if self._map is None or len(self._map) < size:
             self._map = mmap.mmap(self._memory, 0)
         return self._map
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        words in f"{type(error).__name__}: {error}"
+        for words in ("OutOfMemoryError", "out of memory", "can't allocate memory", "RESOURCE_EXHAUSTED")
+    )
 
 
 def _limit_threads(threads: int) -> None:

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 class Options(WorkerOptions):
-    """A calculator of ASE (one structure at a time) or a model of torch-sim (batched) in an environment of its own.
+    """A calculator of ASE, or a model of torch-sim, in an environment of its own.
 
-    Configuring one runs code of the configured name in that environment.
+    The first evaluates one structure at a time, the second batches. Configuring one runs code of the
+    configured name in that environment.
     """
 
     kind: Literal["external"] = "external"

@@ -111,8 +111,8 @@ def _files(results: Path, manifest: dict[str, Any], table: str) -> list[Path]:
     missing = [path for path in found if not path.is_file()]
     if missing or not found:
         raise UserError(
-            f"{(missing or [results])[0]}: the table '{table}' is not there, and frames to start from cannot "
-            "be found without it. A release has no pool; name the folder of the campaign itself."
+            f"{(missing or [results])[0]}: the table '{table}' is not there, and starting frames cannot be "
+            "found without it. A release has no pool; name the folder of the campaign itself."
         )
     return found
 

@@ -112,7 +112,7 @@ def _read(found: FoundRun, folder: Path) -> tuple[ExistingLabel | Failed, str]:
     if found.unreadable:
         return Failed(FailureReason.UNREADABLE, f"the archive cannot be read ({found.unreadable})"), ""
     if found.vasprun is None:
-        detail = "an OUTCAR without vasprun.xml: the settings and k-points that VASP used cannot be told"
+        detail = "an OUTCAR without vasprun.xml: the settings and k-points of VASP are unknown"
         return Failed(FailureReason.INCOMPLETE, detail), ""
     file, digest = folder / "vasprun.xml", ""
     try:

@@ -143,7 +143,7 @@ class Search:
         self._seen.add(path.resolve())
         if _FOREIGN.fullmatch(path.name):
             yield FoundRun(
-                name, None, None, "archives of this kind are not read: pack it anew, as .tar.gz or .zip"
+                name, None, None, "archives of this kind are not supported: pack it again as .tar.gz or .zip"
             )
             return
         with tempfile.TemporaryDirectory(prefix="pesatlas-runs-") as temporary:
