@@ -11,7 +11,6 @@ the distance to the nearest frame of the pool: what no selection from it could c
 """
 
 import argparse
-import json
 import logging
 import os
 import tempfile
@@ -238,7 +237,7 @@ def measure(
                     **distances(probe, pool.features, recording, pca),
                 }
             )
-        print(json.dumps(rows[-1 - len(targets) :]), flush=True)
+        show(rows[-1 - len(targets) :])
     return rows
 
 
@@ -256,6 +255,32 @@ def show(rows: list[dict[str, Any]]) -> None:
         print(f"| {row['pool']} | {row['share']:.3f} | {row['picks']} | " + " | ".join(cells) + " |")
 
 
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw what pools miss against the steps·atoms they cost."""
+    import altair as alt  # noqa: PLC0415 - for those who want the figure
+
+    points = [
+        {
+            "share": row["share"],
+            "distance": row[what][key],
+            "what": f"{what}, {'99th percentile' if key == 'p99' else 'mean' if key == 'mean' else 'largest'}",
+            "rule": row["pool"].split(",")[0],
+        }
+        for row in rows
+        if row["picks"] == "pool" and row["pool"] != "full"
+        for what in ("structures", "atoms")
+        for key in ("mean", "p99", "max")
+    ]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        x=alt.X("share:Q", title="steps·atoms of full", scale=alt.Scale(type="log")),
+        y=alt.Y("distance:Q", title="distance to the pool", scale=alt.Scale(zero=True)),
+        color=alt.Color("rule:N", title=None),
+    )
+    panel = alt.layer(base.mark_line(opacity=0.4), base.mark_point(filled=True, size=50))
+    chart = panel.properties(width=170, height=130).facet(facet=alt.Facet("what:N", title=None), columns=3)
+    chart.resolve_scale(y="independent").save(str(path))
+
+
 def main() -> None:
     """Try rules on a recording, and print the table."""
     parser = argparse.ArgumentParser(
@@ -263,11 +288,13 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.05, 0.03, 0.02])
-    parser.add_argument("--patience", type=float, default=1.0)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.1, 0.05, 0.035])
+    parser.add_argument("--patience", type=float, default=0.5)
+    parser.add_argument("--structures-per-atom", type=float, default=3.0, help="ratio of the thresholds")
+    parser.add_argument("--figure", type=Path, default=None)
     parser.add_argument("--min-length", type=float, default=2.0)
-    parser.add_argument("--targets", type=int, nargs="+", default=[200, 600])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--targets", type=int, nargs="+", default=[200])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
@@ -281,8 +308,9 @@ def main() -> None:
         stop = {
             "kind": "saturated",
             "encoder": options,
-            "threshold": threshold,
-            "patience_ps": arguments.patience,
+            "atoms": threshold,
+            "structures": arguments.structures_per_atom * threshold,
+            "patience": arguments.patience,
             "min_length_ps": arguments.min_length,
         }
         by = Saturation(Explore.model_validate({**section.model_dump(), "stop": stop}), encoder)
@@ -290,9 +318,15 @@ def main() -> None:
         pools[f"saturated, {threshold:g}"] = lengths
         fixed = fixed_lengths(recording, work_of(recording, lengths))
         pools[f"fixed, {0.05 * max(fixed.values()):.2f} ps"] = fixed
+        kinds: dict[str, list[str]] = {}
         for each in recording.trajectories:
-            print(each.kind, each.formula, threshold, 0.05 * lengths[each.name])
-    show(measure(recording, pools, arguments.targets, arguments.seeds))
+            kinds.setdefault(each.kind, []).append(f"{each.formula} {0.05 * lengths[each.name]:g}")
+        for kind, lengths_ps in kinds.items():
+            print(f"{threshold:g} {kind}, ps: {', '.join(lengths_ps)}", flush=True)
+    rows = measure(recording, pools, arguments.targets, arguments.seeds)
+    show(rows)
+    if arguments.figure:
+        draw(rows, arguments.figure)
 
 
 if __name__ == "__main__":

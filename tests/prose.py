@@ -13,9 +13,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "config" / "README.md",
-    *sorted(
-        set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs/measurements.md", ROOT / "docs/performance.md"}
-    ),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 WIDEST = 110
 FENCE = re.compile(r"\s*(```|~~~)")

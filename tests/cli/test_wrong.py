@@ -56,7 +56,7 @@ WRONG = [
     ("summary .", ". has no manifest.json", "Did you mean results?"),
     ("verify results/manifest.json", "is a file", "Did you mean results?"),
     ("query 'SHOW TABLES' results/dataset", "has no manifest.json", "Did you mean results?"),
-    ("summary unfinished", "has not finished", "`pesatlas run` continues"),
+    ("verify unfinished", "has not finished", "`pesatlas run` continues"),
     ("export mace unfinished", "has not finished", "`pesatlas status` shows"),
     ("verify torn", "torn/manifest.json is not readable", "`pesatlas run` writes it again"),
     ("summary foreign", "is not the manifest of a campaign", "Name a folder of results"),

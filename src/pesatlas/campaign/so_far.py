@@ -55,6 +55,8 @@ def read_manifest_so_far(results: Path) -> dict[str, Any]:
         missing["labels"] += 1
     if not levels:
         missing["dataset"] += 1
+    if not missing:
+        missing["manifest"] += 1
     here = Counter(_kind(path.relative_to(results)) for path in there)
     return {
         "campaign": results.resolve().parent.name,

@@ -36,9 +36,9 @@ class Saturated(Section):
         "weighted principal components, as `select.atoms.threshold`: half of it",
     )
     structures: float = Field(
-        0.1,
+        0.15,
         gt=0,
-        description="the same for its structure: a fifth of `select.structure.threshold`",
+        description="the same for its structure: three tenths of `select.structure.threshold`",
     )
     patience: float = Field(
         0.5,

@@ -191,7 +191,7 @@ class _Sums(torch.autograd.Function):
 
 
 class _Gather(torch.autograd.Function):
-    """Sums over the edges of each receiver of senders' components (10, N, units), times weights (E, units)."""
+    """Sums over the edges of each receiver of senders' components (10, N, units) times weights (E, units)."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 - autograd passes by position
