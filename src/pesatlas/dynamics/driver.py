@@ -23,7 +23,7 @@ from pesatlas.potentials.potential import Potential
 from pesatlas.tables.failures import Failure
 
 _STRIDE = 10
-"""Steps between two looks at a device that runs ahead: each waits for it, and an end costs the steps again."""
+"""Steps between two looks at a device that runs ahead. A look costs about a launch; steps may be repeated."""
 
 
 class Driver(Generic[Moving]):
