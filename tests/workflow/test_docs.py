@@ -33,6 +33,9 @@ def folder(tiny, tmp_path_factory):
     shutil.copytree(tiny.path, path)
     for name in ("Snakefile", "workflow", "scripts", "profiles", "config"):
         (path / name).symlink_to(ROOT / name)
+    (path / "cells").mkdir()
+    silicon = "Si\n1.0\n0 2.7 2.7\n2.7 0 2.7\n2.7 2.7 0\nSi\n2\ndirect\n0 0 0\n0.25 0.25 0.25\n"
+    (path / "cells" / "POSCAR").write_text(silicon)
     return path
 
 

@@ -49,8 +49,9 @@ def init(
     from pesatlas.config.scaled import Wishes  # noqa: PLC0415
     from pesatlas.monitor.plan import Machine  # noqa: PLC0415
 
-    crystals = write(Wishes(cells, name, backend, budget, gpu_hours, domain), to, console)
-    show_plan(to, None, crystals, {}, Machine(1, os.cpu_count() or 1), console)
+    found = write(Wishes(cells, name, backend, budget, gpu_hours, domain), to, console)
+    counted: dict[str, float | None] = {"elements": float(len(found.elements))}
+    show_plan(to, None, len(found.accepted), counted, Machine(1, os.cpu_count() or 1), console)
     console.print(
         "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` "
         "runs them."

@@ -21,10 +21,10 @@ SHOWN = 30
 """Crystals in the table; of more, the first."""
 
 
-def init(wishes: Wishes, to: Path, console: Console) -> int:
+def init(wishes: Wishes, to: Path, console: Console) -> Survey:
     """Show the crystals, and write a configuration scaled to them, with the reason of each number.
 
-    Return how many crystals are usable.
+    Return what the sources have.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def init(wishes: Wishes, to: Path, console: Console) -> int:
     console.print(escape(made.as_yaml([])), soft_wrap=True, highlight=False)
     for sentence in misfits(campaign, list(found.accepted)):
         console.print(f"[yellow]note[/yellow]   {escape(sentence)}", soft_wrap=True)
-    return len(found.accepted)
+    return found
 
 
 def _text(made: Scaled, to: Path) -> str:

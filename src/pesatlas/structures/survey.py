@@ -27,6 +27,11 @@ class Survey:
     failed: Sequence[tuple[str, Rejected]]
 
     @property
+    def elements(self) -> set[int]:
+        """Atomic numbers in the usable crystals."""
+        return {int(z) for crystal in self.accepted for z in crystal.numbers}
+
+    @property
     def sentence(self) -> str:
         """Counts of what is usable and what is not, with the first of the others: ``4 crystals: 3 usable.
 
