@@ -263,13 +263,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         {
             "share": row["share"],
             "distance": row[what][key],
-            "what": f"{what}, {'99th percentile' if key == 'p99' else 'mean' if key == 'mean' else 'largest'}",
+            "what": f"{what}, {called}",
             "rule": row["pool"].split(",")[0],
         }
         for row in rows
         if row["picks"] == "pool" and row["pool"] != "full"
         for what in ("structures", "atoms")
-        for key in ("mean", "p99", "max")
+        for key, called in (("mean", "mean"), ("p99", "99th percentile"), ("max", "largest"))
     ]
     base = alt.Chart(alt.Data(values=points)).encode(
         x=alt.X("share:Q", title="steps·atoms of full", scale=alt.Scale(type="log")),

@@ -1,4 +1,4 @@
-"""Nothing of a step waits where a device works while the host goes on, and all ends as it would have.
+"""Steps that a device runs ahead of the host: nothing waits, and everything ends as it would have.
 
 The tests take the way of a GPU on the CPU; what would wait is known by name.
 """
