@@ -6,8 +6,8 @@
 
 The first runs NpT at 300 K and 2 fs on the same crystals with the same weights, in turns of a few steps, so
 that what else the machine does falls on both. matgl's loop is its ``MolecularDynamics`` with
-``npt_nose_hoover`` (ASE's NPT, one evaluation a step). On a CPU the measure is CPU seconds on one thread; on a
-GPU, wall seconds.
+``npt_nose_hoover`` (ASE's NPT, one evaluation a step). On a CPU the measure is CPU seconds on one thread;
+on a GPU, wall seconds.
 
 With ``--atoms``, batches of so many atoms, within 8 minutes in all: rate, share of the neighbours, operations
 and waits of a step, memory. ``--as-on-a-gpu`` takes the way of a GPU on a CPU, to count. With ``--members``,
@@ -195,7 +195,7 @@ def where_it_goes(potential: MatglPotential, state: State, repeats: int) -> dict
 
 
 def trajectory(index: int, atoms: Atoms) -> Trajectory:
-    """Return 100 ps of a crystal with a frame each 0.1 ps, in which nothing ends for being hot at the start."""
+    """Return 100 ps of a crystal with a frame each 0.1 ps, which does not end for being hot."""
     return Trajectory(
         f"{index:032x}",
         structure_id=f"crystal-{index}",
@@ -229,8 +229,8 @@ def full_batches(
     device, unit = potential.device, "wall s" if potential.device.type == "cuda" else "CPU s"
     print(f"{potential.name} on {device}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)\n")
     print(
-        f"| atoms | structures | steps | steps·atoms per {unit} | ms a step | neighbours | operations a step | "
-        "waits in 10 steps | MB |"
+        f"| atoms | structures | steps | steps·atoms per {unit} | ms a step | neighbours | "
+        "operations a step | waits in 10 steps | MB |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for n, size in enumerate(sizes):

@@ -1,4 +1,4 @@
-"""Where a device works while the host goes on, nothing of a step waits, and everything ends as it would have.
+"""Steps that a device runs ahead of the host: nothing waits, and everything ends as it would have.
 
 The tests take the way of a GPU on the CPU; what would wait is known by name.
 """
@@ -12,13 +12,14 @@ import torch
 from ase.data import atomic_masses
 
 from pesatlas.dynamics import driver
-from pesatlas.dynamics.distance import min_distance, shortest_distances
+from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.driver import Driver
 from pesatlas.dynamics.group import Group, Running, start_group
 from pesatlas.dynamics.limits import Limits
 from pesatlas.dynamics.md_state import initial_state
 from pesatlas.dynamics.noise import BLOCK, Noise, initial_velocities
 from pesatlas.dynamics.npt import NpT
+from pesatlas.dynamics.shortest_distances import shortest_distances
 from pesatlas.potentials import device
 from pesatlas.potentials.kinds import chgnet, matgl
 from pesatlas.testing.device_waits import watched

@@ -1,10 +1,14 @@
 """Labels by a potential are what the potential says, of a level of their own, and cost little."""
 
+import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from labelling import label_batch_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
@@ -16,6 +20,7 @@ from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.level import difference
 from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.potentials.kinds import chgnet
+from pesatlas.potentials.loading import load_potential
 from pesatlas.tables import FailureReason, read_table
 
 OLDER, NEWER = ({"kind": "mlip", "potential": {"kind": "chgnet", "version": v}} for v in ("0.2.0", "0.3.0"))
@@ -54,6 +59,32 @@ def test_a_label_is_what_the_package_itself_says(task):
     np.testing.assert_allclose([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]], said["s"], atol=1e-3)
     assert np.abs(label.forces_eV_per_A).max() > 0.1
     assert (label.magmoms_muB, label.band_gap_eV, label.scf_steps, label.converged) == (None, None, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("runs_out_of_memory", FailureReason.OUT_OF_MEMORY), ("dies", FailureReason.CRASHED)],
+)
+def test_a_worker_that_fails_on_one_structure_fails_one_label(fault, reason, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    # the gate would refuse EMT
+    monkeypatch.setattr(mlip, "load_potential", partial(load_potential, gate=False))
+    raw = {
+        "kind": "mlip",
+        "potential": {
+            "kind": "external",
+            "python": sys.executable,
+            "loader": "faulty_calculators:Faulty",
+            "arguments": {"fault": fault},
+            "elements": ["Cu", "Au"],
+        },
+    }
+    copper, gold = (bulk(symbol, cubic=True) for symbol in ("Cu", "Au"))
+    tasks = [Task(each.numbers, each.cell[:], each.positions, level(raw)) for each in (copper, gold)]
+    sound, failed = (mlip.calculate(each, backend(raw), None) for each in tasks)
+    copper.calc = EMT()
+    assert sound.energy_eV == pytest.approx(copper.get_potential_energy())
+    assert failed.reason == reason
 
 
 def test_other_weights_are_another_level(monkeypatch):

@@ -256,8 +256,8 @@ HYDRIDES: Preset = (
         "structures.sources.0": _OWN,
         "structures.domains.0.pressures_GPa": "Where superhydrides are made and superconduct: H3S at "
         "90-200, LaH10 at 130-220 GPa.",
-        "structures.domains.0.given_at_GPa": "H3S has its volume at 200 GPa, LaH10 at 150 GPa; an error of 25 GPa is 3 % of the volume, "
-        "which the barostat corrects.",
+        "structures.domains.0.given_at_GPa": "H3S has its volume at 200 GPa, LaH10 at 150 GPa; an error of "
+        "25 GPa is 3 % of the volume, which the barostat corrects.",
         "structures.domains.0.temperatures_K": "Where they superconduct and are studied; and where hydrogen "
         "begins to diffuse.",
         "structures.domains.1.displacements_A": "Zero-point motion of H is about 0.15 Å in a coordinate, "

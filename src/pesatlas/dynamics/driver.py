@@ -23,7 +23,7 @@ from pesatlas.potentials.potential import Potential
 from pesatlas.tables.failures import Failure
 
 _STRIDE = 10
-"""Steps between two looks at a device that runs ahead; a look costs about a launch, a step taken again a step."""
+"""Steps between two looks at a device that runs ahead: each waits for it; an end costs the steps again."""
 
 
 class Driver(Generic[Moving]):

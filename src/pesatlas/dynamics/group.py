@@ -91,7 +91,7 @@ class _Settings:
     start_volumes : (B,) Å³
     noise : their random numbers
     limits : limits beyond which they are unphysical
-    cell_limits : what their cells may do; None where all are free and as compressible as the integrator has it
+    cell_limits : freedom of their cells; None where all have that of the integrator
     """
 
     start_volumes: torch.Tensor
@@ -170,7 +170,7 @@ class Group(Generic[Moving]):
 
     @property
     def cell_limits(self) -> CellLimits | None:
-        """What their cells may do; None where all are free and as compressible as the integrator has it."""
+        """Freedom of their cells; None where all are free, and as compressible as the integrator has it."""
         return self._settings.cell_limits
 
     def aims(self, count: int) -> "torch.Tensor | None":

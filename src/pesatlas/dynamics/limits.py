@@ -7,8 +7,9 @@ from typing import Self
 import numpy as np
 import torch
 
-from pesatlas.dynamics.distance import min_distance, shortest_distances
+from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.md_state import State
+from pesatlas.dynamics.shortest_distances import shortest_distances
 from pesatlas.tables import FailureReason
 from pesatlas.tables.failures import Failure
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pesatlas.dynamics.distance import min_distance, shortest_distances
+from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.md_state import State
+from pesatlas.dynamics.shortest_distances import shortest_distances
 from pesatlas.potentials import device as devices
 from pesatlas.potentials.potential import VOIGT
 from pesatlas.tables import SCHEMAS, FailureReason

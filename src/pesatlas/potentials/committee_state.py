@@ -13,7 +13,9 @@ def state_of_committee(settings: Round) -> str:
     """
     _, manifest = read_previous(settings)
     members = [
-        identify(options).weights_hash if getattr(options, "path", None) else options.identity()
+        identify(options).weights_hash
+        if getattr(options, "path", None) or getattr(options, "weights", None)
+        else options.identity()
         for options in settings.committee
     ]
     return digest(manifest, members)

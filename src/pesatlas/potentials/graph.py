@@ -78,8 +78,8 @@ def _room(now: int) -> int:
 def build_graph(batch: Batch, cutoff_A: float, *, both_ways: bool = True) -> Graph:  # noqa: N803 - a unit
     """Find the neighbours within ``cutoff_A`` of every atom of ``batch``.
 
-    With ``both_ways`` false, a pair of neighbours is one edge, from either end. On a CPU the search is that of
-    vesin; elsewhere it runs where the structures are, and the host waits for the number of edges.
+    With ``both_ways`` false, a pair of neighbours is one edge, from either end. On a CPU the search is
+    vesin's; elsewhere it runs where the structures are, and the host waits for the number of edges.
     """
     batch = _detached(batch)
     if devices.runs_ahead(batch.positions.device):

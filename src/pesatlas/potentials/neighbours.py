@@ -6,7 +6,7 @@ are 2 cutoff / h, rounded down, and one.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ MAX_DENSITY = 1.0
 MOST_CANDIDATES = 2**28
 """Pairs of atoms with their images that are looked at together; so many take 20 GB."""
 
-Cutoff = float | torch.Tensor
+Cutoff: TypeAlias = "float | torch.Tensor"
 """Of all structures, or of each (B,), Å."""
 
 _ROUNDING = 1e-9

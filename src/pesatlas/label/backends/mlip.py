@@ -81,8 +81,8 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa:
     started = time.monotonic()
     try:
         energy, forces, stress = evaluate(potential, task.numbers, task.cell, task.positions)
-    except RuntimeError as error:  # torch's
-        full = "out of memory" in str(error).lower()
+    except (RuntimeError, MemoryError) as error:  # torch's, or a worker's
+        full = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
         reason = FailureReason.OUT_OF_MEMORY if full else FailureReason.CRASHED
         return Failed(reason, f"{type(error).__name__}: {str(error)[:300]}")
     if not np.isfinite([energy, *forces.ravel(), *stress]).all():

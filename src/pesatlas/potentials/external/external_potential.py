@@ -7,10 +7,8 @@ from pesatlas.potentials.external.client import Client, Floats, Structures, Work
 from pesatlas.potentials.external.identify import elements_of_loaded
 from pesatlas.potentials.external.options import WorkerOptions
 from pesatlas.potentials.identity import Identity
+from pesatlas.potentials.neighbours import MAX_DENSITY
 from pesatlas.potentials.potential import Batch, Evaluation
-
-_MAX_DENSITY = 1.0
-"""Atoms/Å³, as for potentials of this process: denser cells are wreckage."""
 
 
 class ExternalPotential:
@@ -66,4 +64,4 @@ def searchable(n_atoms: np.ndarray, positions: np.ndarray, cells: np.ndarray) ->
     finite = np.isfinite(cells).all((1, 2))
     finite &= np.add.reduceat(~np.isfinite(positions).all(1), np.cumsum(n_atoms) - n_atoms) == 0
     volumes = np.abs(np.linalg.det(np.where(finite[:, None, None], cells, 0.0)))
-    return finite & (n_atoms < _MAX_DENSITY * volumes)
+    return finite & (n_atoms < MAX_DENSITY * volumes)
