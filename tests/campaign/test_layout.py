@@ -113,6 +113,19 @@ def test_the_dataset_and_the_report_are_made_of_what_their_rules_declare(rules, 
     }
 
 
+class Batch(dict):
+    """Wildcards of a job, as Snakemake gives them to functions: attributes, and keys."""
+
+    batch = property(lambda self: self["batch"])
+
+
+def test_encode_takes_the_features_that_exploration_kept(rules):
+    (kept,) = [each for each in rules["encode_snapshots"].input if callable(each)]
+    assert kept(Batch({"batch": "00012"})) == ["results/explored/00012.features.parquet"]
+    # frames that are labelled already were never explored
+    assert kept(Batch({"batch": "reference"})) == []
+
+
 def test_every_rule_belongs_to_a_stage():
     # frames that are labelled already are no stage of a campaign
     assert {rule for rules in RULES.values() for rule in rules} | {"read_reference"} == set(layout.PATHS)

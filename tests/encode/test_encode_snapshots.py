@@ -183,4 +183,4 @@ def test_features_of_another_encoder_are_left_alone(settings, write_snapshots, t
     assert read_table(tmp_path / "f.parquet", "features").equals(
         read_table(tmp_path / "g.parquet", "features")
     )
-    assert "encoding anew" in caplog.text
+    assert "encoding again" in caplog.text
