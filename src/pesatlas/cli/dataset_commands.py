@@ -39,7 +39,12 @@ def verify(results: Results = Path("results")) -> None:
 
 @command("query")
 def query(
-    sql: Annotated[str, typer.Argument(help="A query in DuckDB's SQL.")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="A query in DuckDB's SQL, or a question: by-crystal, worst-forces, levels-apart, failures."
+        ),
+    ],
     results: Results = Path("results"),
     to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
 ) -> None:

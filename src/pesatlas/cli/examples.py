@@ -55,6 +55,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "query": (
         ('pesatlas query "SHOW TABLES"', ""),
         ('pesatlas query "DESCRIBE dataset"', "its columns"),
+        ("pesatlas query worst-forces", "a question by its name"),
         ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
         ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
     ),

@@ -1,7 +1,9 @@
 """Queries of a finished campaign: SQL over its tables, the history of a row."""
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -9,14 +11,17 @@ from rich.table import Table
 import pesatlas
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.explain import explain
+from pesatlas.dataset.questions import QUESTIONS
 from pesatlas.runtime.progress import Progress
 
 SHOWN = 100
 """Rows that are printed; ``--to`` writes all."""
+_WIDEST = 60
+"""Letters of a value that are shown: ids are whole, of lists and JSON the beginning."""
 
 
 def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
-    """Answer a query: print the first rows, or write all to a CSV or Parquet file.
+    """Answer a query or a question by its name: print the first rows, or write all to a file.
 
     Raises
     ------
@@ -26,16 +31,53 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
     atlas = pesatlas.open(results, so_far=True)
     say_unfinished(atlas, console)
     Progress("querying")
-    found = atlas.query(sql, to)
+    found = atlas.query(QUESTIONS.get(sql, sql), to)
     if to is not None:
         console.print(f"[green]{escape(str(to))}[/green]")
-        return
-    table = Table(*(escape(name) for name in found.column_names))
-    for row in found.slice(0, SHOWN).to_pylist():
-        table.add_row(*(escape("" if value is None else str(value)) for value in row.values()))
+    elif len(found) == 1:
+        _show_record(found.to_pylist()[0], console)
+    else:
+        _show_rows(found, console)
+
+
+def _show_record(row: dict[str, Any], console: Console) -> None:
+    """Print one row, a line for each column."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in row.items():
+        grid.add_row(f"[bold]{escape(name)}[/bold]", escape(_text(value)))
+    console.print(grid)
+
+
+def _show_rows(found: pa.Table, console: Console) -> None:
+    """Print the first rows, in as many columns as fit, and how many more there are of both."""
+    rows = [[_text(value) for value in row.values()] for row in found.slice(0, SHOWN).to_pylist()]
+    widths = [
+        max(len(name), *(min(len(row[i]), _WIDEST) for row in rows), 0)
+        for i, name in enumerate(found.column_names)
+    ]
+    room, fitting = console.width - 1, 0
+    for width in widths:
+        room -= width + 3
+        if room < 0 and fitting:
+            break
+        fitting += 1
+    table = Table(*(escape(name) for name in found.column_names[:fitting]))
+    for row in rows:
+        cells = (value if len(value) <= _WIDEST else f"{value[: _WIDEST - 1]}…" for value in row[:fitting])
+        table.add_row(*map(escape, cells))
     console.print(table)
+    if hidden := found.column_names[fitting:]:
+        console.print(
+            f"And {len(hidden)} more columns: {escape(', '.join(hidden))}. Name those you want in SELECT, or "
+            "write all with --to rows.csv.",
+            soft_wrap=True,
+        )
     if len(found) > SHOWN:
-        console.print(f"The first {SHOWN} of {len(found)} rows. All of them: --to rows.csv")
+        console.print(f"The first {SHOWN} of {len(found):,} rows. All of them: --to rows.csv")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def say_unfinished(atlas: Atlas, console: Console) -> None:

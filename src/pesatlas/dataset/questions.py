@@ -1,0 +1,21 @@
+"""Questions that people ask of a campaign often, each a query by its name."""
+
+QUESTIONS = {
+    "by-crystal": """
+        SELECT structure_id, level, count(*) AS rows, count(*) FILTER (verdict = 'flagged') AS flagged,
+            max(max_force_eV_per_A) AS largest_force_eV_per_A,
+            avg(cohesive_energy_eV_per_atom) AS mean_cohesive_energy_eV_per_atom,
+            any_value(formula) AS formula
+        FROM dataset GROUP BY structure_id, level ORDER BY structure_id, level""",
+    "worst-forces": """
+        SELECT snapshot_id, level, max_force_eV_per_A, min_distance_A, verdict, formula
+        FROM dataset ORDER BY max_force_eV_per_A DESC LIMIT 20""",
+    "levels-apart": """
+        SELECT snapshot_id, level, level_gap_eV_per_atom, cohesive_energy_eV_per_atom, formula
+        FROM dataset WHERE level_gap_eV_per_atom IS NOT NULL
+        ORDER BY abs(level_gap_eV_per_atom) DESC, snapshot_id, level LIMIT 20""",
+    "failures": """
+        SELECT stage, level, reason, count(*) AS rows
+        FROM failures GROUP BY ALL ORDER BY rows DESC, stage, reason, level""",
+}
+"""Queries by name: each crystal at each level; largest forces; frames whose levels differ most; losses."""
