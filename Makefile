@@ -12,6 +12,8 @@ demo: $(VENV)/.ready
 # Which tests are quick and which are slow follows from measured durations: tests/tiers.py. All run in random order (the seed is in the
 # first lines), three at a time even on two cores, for tests on Slurm wait most of their time.
 PYTEST := pytest -n 3 --dist worksteal
+# One thread in each: three processes that wait for one another's threads are several times as slow on two cores.
+export OMP_NUM_THREADS ?= 1
 
 # Static checks and the quick tests of what changed since main, or of one stage: `STAGE=label make quick`.
 quick: check
