@@ -13,7 +13,7 @@ demo: $(VENV)/.ready
 # first lines), three at a time even on two cores, for tests on Slurm wait most of their time.
 PYTEST := pytest -n 3 --dist worksteal
 # One thread in each: three processes that wait for one another's threads are several times as slow on two cores.
-export OMP_NUM_THREADS ?= 1
+quick test test-rest test-all durations: export OMP_NUM_THREADS ?= 1
 
 # Static checks and the quick tests of what changed since main, or of one stage: `STAGE=label make quick`.
 quick: check
