@@ -105,7 +105,7 @@ def refused_run(said, theirs):
     if "ML_LMLFF" in said:
         assert theirs.incar["ML_LMLFF"]
         return "vasprun.xml refused: energies of a machine-learned force field"
-    assert "no SCF steps" in said or "no self-consistent ground state" in said, said
+    assert "no SCF steps" in said or "not a self-consistent ground state" in said, said
     assert isinstance(theirs, Exception) or theirs.final_energy == float("inf")
     return "vasprun.xml refused: no self-consistent ground state"
 

@@ -210,7 +210,7 @@ def test_a_level_of_ones_own_is_what_the_first_run_has(tmp_path):
         "runs/3": "LDAU",
         "runs/4": "ENCUT",
     }
-    assert "level plus-u is what runs/1 has" in said
+    assert "level plus-u has the settings of runs/1" in said
 
 
 def test_our_own_archives_are_read_from_the_store(tmp_path):

@@ -83,7 +83,7 @@ def test_it_is_refused_while_orphans_are_alive(folder):
     with progress_file("label_batch", "00001"):
         status, output = retry("--reason", "crashed")
     assert status == 1
-    assert "1 jobs of this campaign are alive" in output
+    assert "1 jobs of this campaign are active" in output
     assert (folder / path_of("atoms")).exists()
 
 

@@ -73,7 +73,7 @@ def test_labels_that_failed_are_told_by_level_and_reason_with_what_to_do(results
     assert "exported pbe 0 of 4 selected: 3 flagged, 1 quarantined" in told
     assert "exported r2scan 2 of 4 selected: 2 failed (timeout 2)" in told
     assert "label r2scan timeout 2" in told
-    assert any("`pesatlas retry`" in line for line in told)
+    assert "`pesatlas retry`" in " ".join(told)
 
 
 def test_crystals_read_with_warnings_are_counted_and_the_kinds_told(results):

@@ -90,7 +90,7 @@ def test_the_card_says_what_the_picks_cover_and_by_which_encoder(carded):
         "| mean distance, structures | 1.000000 | 2.500000 |",
         "| largest distance, atoms | 8.000000 | 20.000000 |",
         "| coverage, atoms | 0.750000 | 0.375000 |",
-        "would lower the mean distance of atoms by some 5.00%",
+        "would reduce the mean distance of atoms by about 5.00%",
     ):
         assert said in text, said
 

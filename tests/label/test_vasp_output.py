@@ -293,7 +293,7 @@ def test_algorithms_that_are_no_ground_state_are_refused(tmp_path, monkeypatch):
         if good:
             assert read_run(path).incar["ALGO"] == algorithm
         else:
-            with pytest.raises(BadOutputError, match="no self-consistent ground state"):
+            with pytest.raises(BadOutputError, match="not a self-consistent ground state"):
                 read_run(path)
 
 

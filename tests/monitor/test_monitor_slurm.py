@@ -123,7 +123,7 @@ def fates(slurm, halfway):
 def test_nothing_is_put_back_into_the_queue_while_jobs_are_in_slurms(slurm, halfway, submit):
     submit("sleep 600", "rule_label_batch_wildcards_00001", "--begin=now+3600")
     done = pesatlas(slurm, halfway.folder, "retry", "--reason", "timeout")
-    assert (done.returncode, "1 jobs of this campaign are alive" in " ".join(done.stderr.split())) == (
+    assert (done.returncode, "1 jobs of this campaign are active" in " ".join(done.stderr.split())) == (
         1,
         True,
     )

@@ -62,7 +62,7 @@ def test_stale_results_are_shown_with_the_reason_and_the_campaign_is_not_finishe
     console = Console(file=io.StringIO(), width=200)
     console.print(screen(status, console))
     said = " ".join(console.file.getvalue().split())
-    assert "not what would be made today: explore 1/2. explore.timestep_fs was 2.0, is [1.0]." in said
+    assert "that differ from the configuration: explore 1/2. explore.timestep_fs was 2.0, is [1.0]." in said
     assert "finished" not in said
     (found,) = status.as_json()["stale"]
     assert found["file"] == "results/snapshots/00000.parquet"

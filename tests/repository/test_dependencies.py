@@ -48,7 +48,7 @@ PLACES = {
     "snakemake_executor_plugin_slurm": ("cli/slurm_executor.py",),
 }
 # Read as files, found by name.
-FOUND = {"chemiscope", "matcalc"}
+FOUND = {"chemiscope", "matcalc", "chgnet"}
 
 
 def names(requirements):

@@ -29,7 +29,7 @@ def test_a_campaign_ends_with_a_dataset_at_both_levels_and_a_summary(tiny):
         assert all(
             row["cohesive_energy_eV_per_atom"] < -3 for row in rows
         )  # silicon: -4.6 eV/atom measured, PBE -4.5
-    assert re.search(r"dataset pbe\W+4", tiny.output)
+    assert re.search(r"exported pbe\W+4", tiny.output)
     assert "results/report.html" in tiny.output
     assert not {"\x1b", "█", "░"} & set(tiny.output)  # no bars, no codes: this is a pipe
     assert (tiny.path / "results" / "report.html").stat().st_size > 10_000
