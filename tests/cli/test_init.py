@@ -107,7 +107,7 @@ def test_more_gpu_hours_make_longer_trajectories_and_more_atoms_shorter_ones():
         return scale(atoms, Wishes(["x"], gpu_hours=hours)).raw["explore"]["length_ps"]
 
     assert length([8] * 1000, 1.0) < length([8] * 1000, 100.0)
-    assert length([8] * 10_000, 100.0) < length([8] * 1000, 100.0)
+    assert length([8] * 10_000, 20.0) < length([8] * 1000, 20.0)
 
 
 def test_a_budget_and_domains_are_in_the_file(cells):
