@@ -53,6 +53,13 @@ def if_saturated(*names):
     return {name: path_of(name) for name in names} if campaign.explore.stop.kind == "saturated" else {}
 
 
+def kept_features(wildcards):
+    """Return the features that exploration kept, if they are of the encoder of section encode."""
+    stop = campaign.explore.stop
+    mine = if_saturated("explored_features") and stop.encoder.identity() == campaign.encode.encoder.identity()
+    return [path_of("explored_features", **wildcards)] if mine and wildcards.batch != REFERENCE else []
+
+
 def explore_batches(pattern):
     """Return an input function: `pattern` for each batch of structures, known once they are prepared."""
 

@@ -1,13 +1,6 @@
 """Encode: feature vectors of the snapshots of a batch, and their moments."""
 
 
-def kept_features(wildcards):
-    """Return the features that exploration kept, if they are of the encoder of section encode."""
-    stop = campaign.explore.stop
-    mine = if_saturated("explored_features") and stop.encoder.identity() == campaign.encode.encoder.identity()
-    return [path_of("explored_features", **wildcards)] if mine and wildcards.batch != REFERENCE else []
-
-
 rule encode_snapshots:
     input:
         snapshots=path_of("snapshots"),
