@@ -164,7 +164,7 @@ def test_snakemake_that_lives_without_its_parent_is_found_named_and_ended(folder
     )
     text = (
         f"(process {controller.pid}) was killed, but its Snakemake (process {snakemake} on "
-        f"{socket.gethostname()}) lives"
+        f"{socket.gethostname()}) is alive"
     )
     assert text in folder.pesatlas("status")
     assert text in folder.pesatlas("run", expect=1)

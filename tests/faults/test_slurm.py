@@ -73,7 +73,7 @@ def test_after_kill_9_of_the_head_its_jobs_go_on_and_nothing_is_calculated_twice
     # isolated atoms may be among them
     running = [job["number"] for job in selected.jobs(states="RUNNING")]
     output = selected.run()
-    assert "still waiting: cancelled" in output
+    assert "still pending: cancelled" in output
     assert f"scancel {' '.join(running)}" in " ".join(output.split())
     finished = {job["number"]: job["state"] for job in selected.jobs()}
     assert {finished[number] for number in running} == {"COMPLETED"}
