@@ -151,3 +151,17 @@ def test_settings_that_do_not_fit_the_crystals_are_named(cells, change, expected
     campaign = load_campaign(raw, "here", extensions=False)
     found = survey(campaign.structures, campaign.explore, campaign.label.backend)
     assert any(expected in sentence for sentence in misfits(campaign, found.accepted))
+
+
+@pytest.mark.parametrize(
+    "name", ["yes", "null", "12e3", "a b", "it's", 'a "b"', "[x]", "#a", "b: c", "ü", "tab\there"]
+)
+def test_any_name_of_a_folder_is_written_as_it_is(cells, name):
+    (cells / "cells").rename(cells / name)
+    printed(Wishes([name]), cells / "config.yaml")
+    assert read_campaign(cells / "config.yaml").structures.sources[0].paths == [name]
+
+
+def test_a_file_in_another_folder_is_refused(cells):
+    with pytest.raises(UserError, match="relative to its folder"):
+        printed(Wishes(["cells"]), cells / "sub" / "config.yaml")

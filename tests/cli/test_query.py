@@ -66,3 +66,8 @@ def test_of_many_columns_those_that_fit_are_shown_and_the_others_named(results):
 
 def test_no_rows_are_a_table_without_rows(results):
     assert "snapshot_id" in printed("SELECT snapshot_id FROM dataset WHERE false", results)
+
+
+def test_two_columns_of_one_name_are_both_shown(results):
+    assert " 2 " in printed("SELECT 1 AS a, 2 AS a UNION ALL SELECT 3, 4", results)
+    assert printed("SELECT 1 AS a, 2 AS a", results).split() == ["a", "1", "a", "2"]

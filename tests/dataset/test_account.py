@@ -13,6 +13,7 @@ from pesatlas.campaign.layout import below
 from pesatlas.cli.import_export import export
 from pesatlas.config.dataset import Card, Dataset
 from pesatlas.dataset.card import write_card
+from pesatlas.errors import UserError
 from pesatlas.report.build import _head
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses, summary
@@ -73,7 +74,7 @@ def test_summary_export_card_and_report_tell_the_same(results):
     console = Console(file=io.StringIO(), width=300)
     export(results, "extxyz", None, console, flagged=False)
     assert PBE in console.file.getvalue()
-    assert "`pesatlas export FORMAT --flagged`" in console.file.getvalue()
+    assert "`pesatlas export FORMAT --flagged --to FOLDER`" in console.file.getvalue()
     folder = results / "exports" / "extxyz"
     record = json.loads((folder / "export.json").read_text())
     assert record["account"] == [f"pbe: {PBE}", f"r2scan: {R2SCAN}"]
@@ -88,10 +89,13 @@ def test_summary_export_card_and_report_tell_the_same(results):
 
 def test_an_export_that_takes_flagged_rows_has_as_many_as_its_account_says(results):
     console = Console(file=io.StringIO(), width=300)
-    export(results, "extxyz", None, console, flagged=True)
+    with pytest.raises(UserError, match="belongs to the campaign"):
+        export(results, "extxyz", None, console, flagged=True)
+    folder = results.parent / "mine"
+    export(results, "extxyz", folder, console, flagged=True)
     assert "pbe: 4 selected = 3 exported + 1 quarantined (converged 1)" in console.file.getvalue()
     assert "Not exported" not in console.file.getvalue()
-    record = json.loads(below(results, "export", format="extxyz").read_text())
+    record = json.loads((folder / "export.json").read_text())
     assert sum(record["rows"]["pbe"].values()) == 3
 
 

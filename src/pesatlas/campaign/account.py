@@ -98,8 +98,8 @@ def flagged_sentence(found: Sequence[Account], verdicts: Collection[str]) -> str
         return ""
     return (
         f"Not exported: {flagged:,} flagged labels. They are in the dataset; verdict_rules has the rules "
-        "that flagged them. To take them: `pesatlas export FORMAT --flagged`, or dataset.exports.verdicts: "
-        "[accepted, flagged] in config.yaml; to change a limit: dataset.rules."
+        "that flagged them. To take them: `pesatlas export FORMAT --flagged --to FOLDER`, or "
+        "dataset.exports.verdicts: [accepted, flagged] in config.yaml; to change a limit: dataset.rules."
     )
 
 
@@ -134,9 +134,11 @@ def accounts(results: Path, manifest: Mapping[str, Any]) -> list[Account]:
             verdicts.update(entry["counts"])
             if entry["counts"].get(FLAGGED) or entry["counts"].get(QUARANTINED):
                 _count_rules(results / entry["file"], rules)
-        if UNFINISHED in manifest and not verdicts:
+        if UNFINISHED in manifest:
             labels = (entry["counts"] for entry in files if entry["table"] == "labels")
-            verdicts[LABELLED] = sum(counts.get(f"labelled_{level}", 0) for counts in labels)
+            labelled = sum(counts.get(f"labelled_{level}", 0) for counts in labels)
+            if sum(verdicts.values()) != labelled:  # none yet, or collected from other labels
+                verdicts = Counter({LABELLED: labelled})
         found.append(Account(level, selected, verdicts, rules, failed[level]))
     return found
 

@@ -54,7 +54,7 @@ def init(
     show_plan(to, None, len(found.accepted), counted, Machine(1, os.cpu_count() or 1), console)
     console.print(
         "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` "
-        "runs them."
+        "runs them." + ("" if to.name == "config.yaml" else " They read config.yaml: rename it to that.")
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from pesatlas.campaign.account import accounts, flagged_sentence
+from pesatlas.campaign.account import accounts, exported_verdicts, flagged_sentence
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
 from pesatlas.config import plugins
@@ -28,9 +28,16 @@ def export(results: Path, kind: str, folder: Path | None, console: Console, *, f
         raise UserError(f"there is no export '{kind}'. Choose one of: {', '.join(formats())}.")
     where = folder or below(results, "export", format=kind).parent
     verdicts = ["accepted", *(["flagged"] if flagged else [])]
+    manifest = read_campaign_manifest(results)
+    if folder is None and set(verdicts) != set(exported_verdicts(manifest)):
+        raise UserError(
+            f"{where} belongs to the campaign, whose exports have the verdicts "
+            f"{', '.join(exported_verdicts(manifest))}. Name another folder with --to, or change "
+            "dataset.exports.verdicts in config.yaml."
+        )
     files = export_dataset(results, kind, where, verdicts=verdicts)
     console.print(f"[green]{len(files)} files in {where}[/green]")
-    found = accounts(results, read_campaign_manifest(results))
+    found = accounts(results, manifest)
     for account in found:
         console.print(f"{account.level}: {escape(account.sentence(verdicts))}")
     if left_out := flagged_sentence(found, verdicts):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -33,6 +34,11 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
     """
     if to.exists():
         raise UserError(f"{to} exists already. Name another file with --to, or move it away.")
+    if to.resolve().parent != Path.cwd():
+        raise UserError(
+            f"--to {to}: paths in a configuration are relative to its folder, and a campaign runs there. "
+            "Make the folder, and call `pesatlas init` in it."
+        )
     campaign = load_campaign(scale([1], wishes).raw, "the command line", extensions=False)
     found = survey(campaign.structures, campaign.explore, campaign.label.backend)
     console.print(_table(found))
@@ -40,8 +46,11 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
     if not found.accepted:
         raise UserError("none of these crystals can be explored; the table says why. Nothing was written.")
     made = scale([len(crystal.numbers) for crystal in found.accepted], wishes)
+    text = _text(made, to)
+    if yaml.safe_load(text) != made.raw:
+        raise UserError(f"a name of these files cannot be written into {to}: {wishes.paths}. Rename them.")
     campaign = load_campaign(made.raw, str(to), extensions=False)
-    write_text(to, _text(made, to))
+    write_text(to, text)
     console.print(f"\n[green]{escape(str(to))}[/green]")
     console.print(escape(made.as_yaml([])), soft_wrap=True, highlight=False)
     for sentence in misfits(campaign, list(found.accepted)):

@@ -35,22 +35,26 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
     if to is not None:
         console.print(f"[green]{escape(str(to))}[/green]")
     elif len(found) == 1:
-        _show_record(found.to_pylist()[0], console)
+        _show_record(found, console)
     else:
         _show_rows(found, console)
 
 
-def _show_record(row: dict[str, Any], console: Console) -> None:
-    """Print one row, a line for each column."""
+def _show_record(found: pa.Table, console: Console) -> None:
+    """Print the only row, a line for each column."""
     grid = Table.grid(padding=(0, 2))
-    for name, value in row.items():
-        grid.add_row(f"[bold]{escape(name)}[/bold]", escape(_text(value)))
+    for _ in range(2):
+        grid.add_column(overflow="fold")
+    for name, column in zip(found.column_names, found.columns, strict=True):
+        grid.add_row(f"[bold]{escape(name)}[/bold]", escape(_text(column[0].as_py())))
     console.print(grid)
 
 
 def _show_rows(found: pa.Table, console: Console) -> None:
     """Print the first rows, in as many columns as fit, and how many more there are of both."""
-    rows = [[_text(value) for value in row.values()] for row in found.slice(0, SHOWN).to_pylist()]
+    # by columns: two may have one name
+    columns = [map(_text, column.to_pylist()) for column in found.slice(0, SHOWN).columns]
+    rows = list(zip(*columns, strict=True))
     widths = [
         max(len(name), *(min(len(row[i]), _WIDEST) for row in rows), 0)
         for i, name in enumerate(found.column_names)
@@ -61,7 +65,9 @@ def _show_rows(found: pa.Table, console: Console) -> None:
         if room < 0 and fitting:
             break
         fitting += 1
-    table = Table(*(escape(name) for name in found.column_names[:fitting]))
+    table = Table()
+    for name in found.column_names[:fitting]:
+        table.add_column(escape(name), overflow="fold")
     for row in rows:
         cells = (value if len(value) <= _WIDEST else f"{value[: _WIDEST - 1]}…" for value in row[:fitting])
         table.add_row(*map(escape, cells))

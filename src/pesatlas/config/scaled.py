@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import yaml
+
 BackendName = Literal["gpaw", "vasp", "mlip"]
 
 _LENGTHS_PS = (20.0, 10.0, 5.0)
@@ -27,7 +29,7 @@ _SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "mlip": 64}
 _WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "mlip": 7.5}
 _HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
 _LABEL_JOBS, _MD_JOBS = 16, 4
-_FEW_CRYSTALS = 20
+_FEW_CRYSTALS, _FEWEST_TO_SPLIT = 20, 3
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
         made.reasons["label.backend"] = "GPAW's standard quality: k-points and cut-offs to train on"
     if crystals < _FEW_CRYSTALS:
         # a little more than one of them: a share just below one may come to none
-        share = math.ceil(1000 / crystals) / 1000 if crystals > 1 else 0.0
-        made.raw["dataset"] = {"split": {"valid": min(share, 0.4), "test": 0.0}}
+        share = math.ceil(1000 / crystals) / 1000 if crystals >= _FEWEST_TO_SPLIT else 0.0
+        made.raw["dataset"] = {"split": {"valid": share, "test": 0.0}}
         made.reasons["dataset.split"] = (
             f"whole crystals are held out, and of {crystals} not both splits can have one"
         )
@@ -118,7 +120,8 @@ def _explore(made: Scaled, atoms: Sequence[int], largest: int, wishes: Wishes) -
     needs = together * length * 1000 / _STEP_FS / rate / 3600
     where = "GPU" if wishes.gpu_hours else "core"
     made.reasons["explore.length_ps"] = (
-        f"about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s; equilibration takes the first ps"
+        f"bulk cells in steps of 2 fs: about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s"
+        + (f", more than the {hours:g} given: shorter ones are not equilibrated" if needs > hours else "")
     )
     if wishes.gpu_hours:
         made.raw["explore"]["device"] = "cuda"
@@ -187,6 +190,7 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{name}: {_flow(each)}" for name, each in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, str) and value.replace("_", "").isalnum() and value[0].isalpha():
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    word = isinstance(value, str) and value.isascii() and value.replace("_", "").isalnum()
+    if word and yaml.safe_load(value) == value:  # `yes`, `null` and numbers are no texts to YAML
+        return str(value)
+    return json.dumps(value, ensure_ascii=not (isinstance(value, str) and value.isprintable()))

@@ -77,6 +77,12 @@ class Atlas:
         files = self.files()
         if name not in files:
             raise UserError(f"{self.root} has no table '{name}'. There are: {', '.join(files)}.")
+        for file in files[name]:
+            if not Path(file).is_file():
+                raise UserError(
+                    f"table {name} of {self.root}: {file} is missing. `pesatlas verify {self.root}` tells "
+                    "all that is wrong; `pesatlas run` makes it again."
+                )
         fields = [field.with_nullable(True) for field in SCHEMAS["dataset" if name in _TOGETHER else name]]
         return ds.dataset(files[name], schema=pa.schema(fields), format="parquet")
 

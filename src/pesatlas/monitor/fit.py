@@ -12,6 +12,7 @@ _HALF = 2
 _BAROSTAT_TIMES = 3
 """A cell at another temperature has its volume after about so many relaxation times of the barostat."""
 _LEAST_EXPECTED = 1.0
+_FEWEST_TO_SPLIT = 3
 
 
 def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
@@ -39,7 +40,7 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
             "or explore.barostat_tau_fs shorter."
         )
     split = campaign.dataset.split
-    if split.by == "structure":
+    if split.by == "structure" and count >= _FEWEST_TO_SPLIT:
         for name, share in (("valid", split.valid), ("test", split.test)):
             if 0 < share * count < _LEAST_EXPECTED:
                 yield (

@@ -85,6 +85,15 @@ def _grid() -> Table:
     return Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
 
 
+def _explored(counts: dict[str, int]) -> list[tuple[str, int, str]]:
+    """Return the rows of exploration, which a release does not have."""
+    finished, equilibrium = counts["snapshots.trajectories_finished"], counts["snapshots.equilibrium"]
+    return [
+        ("trajectories", finished, f"of {counts['snapshots.trajectories']}"),
+        ("snapshots", counts["snapshots.rows"], f"of which {equilibrium} equilibrium crystals"),
+    ]
+
+
 def _funnel(manifest: dict[str, Any], found: list[Account]) -> Table:
     """Return how many there were from stage to stage, and what became of the picks at each level."""
     counts = counted(manifest)
@@ -96,16 +105,7 @@ def _funnel(manifest: dict[str, Any], found: list[Account]) -> Table:
             counts["structures.cells"],
             f"{refused} refused by domains" if refused else "unit cells and supercells",
         ),
-        (
-            "trajectories",
-            counts["snapshots.trajectories_finished"],
-            f"of {counts['snapshots.trajectories']}",
-        ),
-        (
-            "snapshots",
-            counts["snapshots.rows"],
-            f"of which {counts['snapshots.equilibrium']} equilibrium crystals",
-        ),
+        *(_explored(counts) if counts["snapshots.rows"] else []),
         ("selected", counts["selection.rows"], f"of {counts['selection.pool']}"),
     ]
     verdicts = exported_verdicts(manifest)
