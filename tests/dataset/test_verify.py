@@ -133,7 +133,7 @@ CORRUPTIONS = {
     "static_pressure_GPa": lambda r: rewrite(
         r, "pbe", lambda rows: rows[0].update(stress_eV_per_A3=[1.0] * 6)
     ),
-    "stresses run against those of the potential": flip_in_one_crystal,
+    "stresses are anticorrelated with those of the potential": flip_in_one_crystal,
     "not converged, yet in the dataset": lambda r: rewrite(
         r, "pbe", lambda rows: rows[0].update(converged=False)
     ),
