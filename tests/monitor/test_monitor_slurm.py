@@ -152,7 +152,7 @@ def test_the_doctor_knows_partitions_and_accounting(slurm, halfway):
     assert "ok     partition gpu: jobs of any length, 4 cores, 64 GB, 4 GPUs\n" in said
     assert "ok       24 h | 6 GB | 1 core | run_md\n" in said
     assert "ok     Slurm without accounting, asked by squeue" in said
-    assert "ok     account mine: not looked at" in said
+    assert "ok     account mine: not checked" in said
     wrong = {"slurm-status-command": "sacct", "set-resources": ["run_md:slurm_partition='gpus'"]}
     status, said = checked(slurm, halfway, wrong)
     assert status == 1
