@@ -33,6 +33,7 @@ from pesatlas.config.encode import Encode
 from pesatlas.config.explore import Explore
 from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.explore.explore_batch import run_md
+from pesatlas.potentials.weights import directory_sha256
 from pesatlas.structures.crystal import Condition, Crystal, from_pymatgen, to_ase
 from pesatlas.tables import write_table
 
@@ -43,19 +44,10 @@ _MOBILE, _SOFT = {3, 11, 29, 47}, {16, 17, 34, 35, 52, 53}
 _SCORE = 0.6
 
 
-def matgl_checksum(folder: Path) -> str:
-    """As `sha256sum model.json model.pt state.pt | sha256sum` prints it."""
-    lines = [
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
-        for name in ("model.json", "model.pt", "state.pt")
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def options(shared: Path, kind: str, name: str) -> dict[str, object]:
     """Options of a model of ``shared/models``."""
     path = shared / "models" / name
-    return {"kind": kind, "path": str(path), "older_convention": True, "sha256": matgl_checksum(path)}
+    return {"kind": kind, "path": str(path), "older_convention": True, "sha256": directory_sha256(path)}
 
 
 def explore_section(shared: Path) -> Explore:

@@ -11,7 +11,6 @@ hour on two cores; run it again to go on.
 
 import argparse
 import gzip
-import hashlib
 import json
 import subprocess
 import sys
@@ -20,17 +19,10 @@ from pathlib import Path
 import yaml
 from pymatgen.core import Structure
 
+from pesatlas.potentials.weights import directory_sha256
+
 ROOT = Path(__file__).parents[1]
 _STRIDE = 10
-
-
-def matgl_checksum(folder: Path) -> str:
-    """As `sha256sum model.json model.pt state.pt | sha256sum` prints it."""
-    lines = [
-        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
-        for name in ("model.json", "model.pt", "state.pt")
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def write_campaign(folder: Path, shared: Path, count: int) -> None:
@@ -52,7 +44,7 @@ def write_campaign(folder: Path, shared: Path, count: int) -> None:
         )
     }
     for options in weights.values():
-        options["sha256"] = matgl_checksum(Path(str(options["path"])))
+        options["sha256"] = directory_sha256(Path(str(options["path"])))
     campaign = {
         "campaign": {"name": "real-features", "seed": 1},
         "structures": {

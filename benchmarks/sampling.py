@@ -66,7 +66,7 @@ def name_the_package() -> None:
 
 def configuration(pool: Path, shared: Path, options: argparse.Namespace) -> dict:
     """Return that of the pool with a comparison."""
-    from real_features import matgl_checksum  # noqa: PLC0415 - imports pymatgen, and lies beside this file
+    from pesatlas.potentials.weights import directory_sha256  # noqa: PLC0415 - after its version is known
 
     labels = shared / "models" / "TensorNet-MatPES-PBE-v2025.1-PES"
     raw = yaml.safe_load((pool / "config.yaml").read_text())
@@ -84,7 +84,7 @@ def configuration(pool: Path, shared: Path, options: argparse.Namespace) -> dict
                     "kind": "matgl",
                     "path": str(labels),
                     "older_convention": True,
-                    "sha256": matgl_checksum(labels),
+                    "sha256": directory_sha256(labels),
                 },
             },
             "levels": ["mlip"],

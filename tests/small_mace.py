@@ -8,6 +8,7 @@ It needs nothing of pesatlas: the environments of potentials do not have it.
 import argparse
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,20 @@ def make_small_mace(folder):
     path = Path(folder) / "small-mace.model"
     subprocess.run([sys.executable, __file__, path], check=True, capture_output=True)
     return path
+
+
+def given_small_mace(tmp_path_factory):
+    """Options of kind ``external`` for a small model, in this environment; skip where it has no mace."""
+    import pytest  # not where this file is run as a program
+
+    if find_spec("mace") is None:
+        pytest.skip("mace is not installed here")
+    return {
+        "python": sys.executable,
+        "loader": "mace.calculators:MACECalculator",
+        "arguments": {"model_paths": "{weights}", "device": "cpu", "default_dtype": "float64"},
+        "weights": str(make_small_mace(tmp_path_factory.mktemp("mace"))),
+    }
 
 
 if __name__ == "__main__":

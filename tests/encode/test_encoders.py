@@ -1,5 +1,4 @@
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from pesatlas.encode.encoder import Frame
 from pesatlas.encode.encoders import chgnet, external, m3gnet_eform
 from pesatlas.errors import UserError
 from pesatlas.potentials.weights import load_matgl
-from small_mace import make_small_mace
+from small_mace import given_small_mace
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -183,15 +182,7 @@ class TestExternalMace(External):
     @pytest.fixture(scope="class")
     @classmethod
     def given(cls, tmp_path_factory):
-        if find_spec("mace") is None:
-            pytest.skip("mace is not installed here")
-        return {
-            "python": sys.executable,
-            "loader": "mace.calculators:MACECalculator",
-            "arguments": {"model_paths": "{weights}", "device": "cpu", "default_dtype": "float64"},
-            "weights": str(make_small_mace(tmp_path_factory.mktemp("mace"))),
-            "features": "get_descriptors",
-        }
+        return given_small_mace(tmp_path_factory) | {"features": "get_descriptors"}
 
 
 def external_encoder(monkeypatch, fault, **given):

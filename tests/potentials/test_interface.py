@@ -1,7 +1,6 @@
 """Every potential keeps what is expected of one: mechanics, batches, what physics is indifferent to."""
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from pesatlas import testing
 from pesatlas.config.plugins import available
 from pesatlas.potentials.weights import directory_sha256
-from small_mace import make_small_mace
+from small_mace import given_small_mace
 from small_potentials import SHARED_MODELS
 
 pytestmark = pytest.mark.physics
@@ -111,14 +110,7 @@ class TestExternalMace(External):
     @pytest.fixture(scope="class")
     @classmethod
     def given(cls, tmp_path_factory):
-        if find_spec("mace") is None:
-            pytest.skip("mace is not installed here")
-        return {
-            "python": sys.executable,
-            "loader": "mace.calculators:MACECalculator",
-            "arguments": {"model_paths": "{weights}", "device": "cpu", "default_dtype": "float64"},
-            "weights": str(make_small_mace(tmp_path_factory.mktemp("mace"))),
-        }
+        return given_small_mace(tmp_path_factory)
 
 
 def test_every_kind_is_tested_here():

@@ -68,20 +68,16 @@ def show_failures(
         console.print(f"  [dim]{escape(remedy)}[/dim]", highlight=False)
         for row in those if every else those[:SHOWN]:
             level = f" at {row['level']}" if row["level"] else ""
-            console.print(
-                f"  {escape(row['key'])}{level}: {escape(_sentence(row['detail']))}", highlight=False
-            )
+            console.print(f"  {escape(row['key'])}{level}: {escape(_sentence(row))}", highlight=False)
         if not every and len(those) > SHOWN:
             console.print(f"  … and {len(those) - SHOWN} more: --all, or --to failures.csv")
 
 
-def _sentence(detail: str) -> str:
-    """Return the detail of a failure in words; that of quarantined rows is a list of rules, as JSON."""
-    try:
-        rules = json.loads(detail)
-    except ValueError:
-        return detail
-    return "; ".join(str(each["why"]) for each in rules) if isinstance(rules, list) else detail
+def _sentence(row: dict[str, Any]) -> str:
+    """Return the detail of a failure in words: that of quarantined rows is a list of rules, as JSON."""
+    if row["reason"] != FailureReason.QUARANTINED:
+        return str(row["detail"])
+    return "; ".join(str(each["why"]) for each in json.loads(row["detail"]))
 
 
 def _rows(atlas: Atlas, reasons: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,12 +1,11 @@
 """Warnings where settings do not fit the crystals, with numbers and what to change."""
 
+import sys
 from collections.abc import Iterator, Sequence
-
-import numpy as np
 
 from pesatlas.config.campaign import Campaign
 from pesatlas.structures.crystal import Crystal
-from pesatlas.structures.survey import cells_of
+from pesatlas.structures.domains.bulk import Supercell, repetitions
 
 _HALF = 2
 _BAROSTAT_TIMES = 3
@@ -25,9 +24,8 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
         share = min(1.0, count / target)
         yield (
             f"select.target: {share:.0%} of the {target} labels would be the {count} crystals at rest, "
-            "which show "
-            f"little of the surface. Make it {_HALF * count} at least, better {10 * count}, or set "
-            "select.include_equilibrium: false."
+            f"which show little of the surface. Make it {_HALF * count} at least, better {10 * count}, or "
+            "set select.include_equilibrium: false."
         )
     yield from _supercells(campaign, crystals)
     explore = campaign.explore
@@ -36,8 +34,7 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
         yield (
             f"explore.length_ps: {explore.length_ps:g} ps is not equilibrated: the barostat relaxes in "
             f"{explore.barostat_tau_fs / 1000:g} ps, so the first {shortest:g} ps are on the way. Make it "
-            "longer, "
-            "or explore.barostat_tau_fs shorter."
+            "longer, or explore.barostat_tau_fs shorter."
         )
     split = campaign.dataset.split
     if split.by == "structure" and count >= _FEWEST_TO_SPLIT:
@@ -45,33 +42,27 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
             if 0 < share * count < _LEAST_EXPECTED:
                 yield (
                     f"dataset.split.{name}: {share:g} of {count} crystals is less than one, so the split "
-                    "may be "
-                    f"empty. Make it {min(0.4, 1 / count):.2g}, or 0."
+                    f"may be empty. Make it {min(0.4, 1 / count):.2g}, or 0."
                 )
-
-
-def _is_small(crystal: Crystal, least_A: float) -> bool:  # noqa: N803 - a unit
-    """Return whether a perpendicular width of the cell is below ``least_A``."""
-    widths = 1 / np.linalg.norm(np.linalg.inv(crystal.cell), axis=0)
-    return bool(widths.min() < least_A)
 
 
 def _supercells(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
     bulk = next((each for each in campaign.structures.domains if each.kind == "bulk"), None)
     if bulk is None or bulk.supercell is None:
         return
-    without = [
-        crystal.structure_id
-        for crystal in crystals
-        if _is_small(crystal, bulk.supercell.min_length_A)
-        and not any(cell.variant.startswith("supercell") for cell in cells_of(campaign.structures, crystal))
-    ]
+    rule = bulk.supercell
+    without = [crystal.structure_id for crystal in crystals if _has_too_many_atoms(crystal, rule)]
     if without:
         named = ", ".join(without[:3]) + (" …" if len(without) > 3 else "")
         yield (
             f"structures.domains, supercell: {len(without)} of {len(crystals)} crystals ({named}) get no "
-            "supercell "
-            f"with max_atoms: {bulk.supercell.max_atoms}, though they are narrower than "
-            f"{bulk.supercell.min_length_A:g} Å. Raise max_atoms, or accept that they move in their unit "
-            "cell."
+            f"supercell with max_atoms: {rule.max_atoms}, though they are narrower than "
+            f"{rule.min_length_A:g} Å. Raise max_atoms, or accept that they move in their unit cell."
         )
+
+
+def _has_too_many_atoms(crystal: Crystal, rule: Supercell) -> bool:
+    """Return whether a crystal gets no supercell by the rule, but would without its limit of atoms."""
+    free = rule.model_copy(update={"max_atoms": sys.maxsize})
+    times = [repetitions(crystal.cell, len(crystal.numbers), each) for each in (rule, free)]
+    return times[0] == (1, 1, 1) != times[1]

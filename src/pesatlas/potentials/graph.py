@@ -14,7 +14,7 @@ import torch
 import vesin
 
 from pesatlas.potentials import device as devices
-from pesatlas.potentials.neighbours import MAX_DENSITY, Found, Search, volumes_of
+from pesatlas.potentials.neighbours import Found, Search, searchable, volumes_of
 from pesatlas.potentials.potential import Batch, Evaluation
 
 
@@ -160,15 +160,12 @@ def _by_vesin(batch: Batch, cutoff_A: float, *, both_ways: bool) -> Graph:  # no
     cells = batch.cells.cpu().numpy().astype(np.float64)
     positions = batch.positions.cpu().numpy().astype(np.float64)
     counts, starts = batch.layout.counts, batch.layout.starts
-    lost = np.zeros(len(counts), dtype=bool)
+    lost = ~searchable(counts, positions, cells)
     # One thread: the order of the pairs, and so the last bits of every sum, must not depend on the machine.
     search = vesin.NeighborList(cutoff=cutoff_A, full_list=both_ways, sorted=True, n_threads=1)
     parts = []
-    for k, cell in enumerate(cells):
-        points = positions[starts[k] : starts[k] + counts[k]]
-        if not _searchable(points, cell):
-            lost[k] = True
-            continue
+    for k in np.flatnonzero(~lost):
+        cell, points = cells[k], positions[starts[k] : starts[k] + counts[k]]
         fractional = points @ np.linalg.inv(cell)
         wrapped = points - np.floor(fractional) @ cell
         i, j, vectors = search.compute(wrapped, cell, periodic=True, quantities="ijD", copy=True)
@@ -184,11 +181,6 @@ def _by_vesin(batch: Batch, cutoff_A: float, *, both_ways: bool) -> Graph:  # no
         vectors=torch.from_numpy(vectors).to(device),
         lost=torch.from_numpy(lost).to(device),
     )
-
-
-def _searchable(points: np.ndarray, cell: np.ndarray) -> bool:
-    volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
-    return bool(np.isfinite(points).all() and len(points) < MAX_DENSITY * volume)
 
 
 def to_evaluation(

@@ -144,6 +144,14 @@ def _reach(reciprocal: torch.Tensor, cutoff_A: Cutoff) -> torch.Tensor:  # noqa:
     return planes * (cutoff_A if isinstance(cutoff_A, float) else cutoff_A[:, None])
 
 
+def searchable(n_atoms: np.ndarray, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Whether each structure (B,) has finite coordinates, and a cell that is not full of atoms."""
+    finite = np.isfinite(cells).all((1, 2))
+    finite &= np.add.reduceat(~np.isfinite(positions).all(1), np.cumsum(n_atoms) - n_atoms) == 0
+    volumes = np.abs(np.linalg.det(np.where(finite[:, None, None], cells, 0.0)))
+    return finite & (n_atoms < MAX_DENSITY * volumes)
+
+
 def wrecked(batch: Batch) -> torch.Tensor:
     """Whether coordinates of each structure (B,) are not finite, or its atoms overlap."""
     return _wrecked(batch, volumes_of(batch.cells))

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pesatlas.config import plugins
 from pesatlas.config.explore import Explore
 from pesatlas.config.structures import Structures
 from pesatlas.structures.accept import sort_out
-from pesatlas.structures.crystal import Cell, Crystal, Rejected
+from pesatlas.structures.crystal import Crystal, Rejected
 from pesatlas.structures.prepare import read_sources, rules_of
 
 
@@ -63,12 +62,3 @@ def survey(settings: Structures, explore: Explore, backend: Any) -> Survey:
         read_sources(settings, {}), rules, remove_duplicates=settings.remove_duplicates
     )
     return Survey(accepted, failed)
-
-
-def cells_of(settings: Structures, crystal: Crystal) -> list[Cell]:
-    """Return the cells that the domains make of a crystal, without those that they refuse."""
-    found = []
-    for options in settings.domains:
-        module = plugins.find("pesatlas.structures.domains", options.kind)
-        found += [cell for cell in module.cells(options, crystal) if isinstance(cell, Cell)]
-    return found

@@ -61,7 +61,7 @@ class ExternalEncoder:
             If the worker fails on every one of several structures.
         """
         from pesatlas.potentials.external.client import Structures  # noqa: PLC0415 - processes
-        from pesatlas.potentials.external.external_potential import searchable  # noqa: PLC0415 - torch
+        from pesatlas.potentials.neighbours import searchable  # noqa: PLC0415 - torch
 
         n_atoms = np.array([len(frame.numbers) for frame in frames], dtype=np.int64)
         numbers = np.concatenate([frame.numbers for frame in frames]).astype(np.int64)

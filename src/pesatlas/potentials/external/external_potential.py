@@ -7,7 +7,7 @@ from pesatlas.potentials.external.client import Client, Floats, Structures, Work
 from pesatlas.potentials.external.identify import elements_of_loaded
 from pesatlas.potentials.external.options import WorkerOptions
 from pesatlas.potentials.identity import Identity
-from pesatlas.potentials.neighbours import MAX_DENSITY
+from pesatlas.potentials.neighbours import searchable
 from pesatlas.potentials.potential import Batch, Evaluation
 
 
@@ -57,11 +57,3 @@ class ExternalPotential:
         net = np.add.reduceat(forces, np.cumsum(structures.n_atoms) - structures.n_atoms)
         forces -= np.repeat(net / structures.n_atoms[:, None], structures.n_atoms, axis=0)
         return energies, forces, 0.5 * (stresses + stresses.transpose(0, 2, 1))
-
-
-def searchable(n_atoms: np.ndarray, positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Whether each structure (B,) has finite coordinates, and a cell that is not full of atoms."""
-    finite = np.isfinite(cells).all((1, 2))
-    finite &= np.add.reduceat(~np.isfinite(positions).all(1), np.cumsum(n_atoms) - n_atoms) == 0
-    volumes = np.abs(np.linalg.det(np.where(finite[:, None, None], cells, 0.0)))
-    return finite & (n_atoms < MAX_DENSITY * volumes)
