@@ -94,7 +94,7 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
     if backend == "vasp":
         made.reasons["label.backend"] = "write the version of your VASP, which is part of the level"
     if backend == "gpaw":
-        made.reasons["label.levels"] = "one level; [pbe, r2scan] takes about three times as long"
+        made.reasons["label.levels"] = "one level; [pbe, r2scan] took four times as long for the demo"
         made.reasons["label.backend"] = "GPAW's standard quality: k-points and cut-offs to train on"
     if crystals < _FEW_CRYSTALS:
         # a little more than one of them: a share just below one may come to none
