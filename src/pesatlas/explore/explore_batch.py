@@ -97,7 +97,7 @@ def explore_batch(
     snapshots: Path,
     failures: Path,
     work: Path,
-    endings: "Endings | None" = None,
+    endings: Endings | None = None,
 ) -> None:
     """As ``run_md``, with a potential that is loaded already and the store of trajectories."""
     saturation = endings.by if endings else None
