@@ -109,6 +109,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "config new": (
         ("pesatlas config new --preset demo > config.yaml", ""),
+        ("pesatlas config new --all > config.yaml", "every key, with its meaning"),
         ("pesatlas config new --previous ../round-1 > config.yaml", "the next round"),
     ),
     "config check": (("pesatlas config check config/matpes.yaml", ""),),

@@ -170,18 +170,18 @@ def config_new(
             "a preset."
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Print every key with its meaning, unit and bounds.")
+    ] = False,
 ) -> None:
-    """Print a commented configuration, for the config.yaml of a campaign.
+    """Print a short configuration, for the config.yaml of a campaign; [bold]--all[/bold] prints every key.
 
-    With [bold]--previous[/bold], run this in the folder of the next round: paths are relative to it.
+    A key that is not in the file has its default. With [bold]--previous[/bold], run this in the folder of
+    the next round: paths are relative to it.
     """
-    from pesatlas.cli.checkout import schema_for  # noqa: PLC0415
-    from pesatlas.cli.next_round import next_round  # noqa: PLC0415
-    from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
-    from pesatlas.config.render import render_yaml  # noqa: PLC0415
+    from pesatlas.cli.new_config import new_config  # noqa: PLC0415
 
-    made = next_round(previous) if previous else load_preset(preset)
-    typer.echo(render_yaml(*made, schema=schema_for(Path())), nl=False)
+    typer.echo(new_config(preset, previous, every=every), nl=False)
 
 
 @command("config check")
