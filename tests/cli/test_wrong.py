@@ -137,7 +137,7 @@ def test_it_is_said_what_is_wrong_and_what_to_do(folder, monkeypatch, typed, wro
 
 
 def test_a_profile_for_slurm_where_there_is_none_says_where_to_start(folder, monkeypatch):
-    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(shutil, "which", lambda *_: None)
     (folder / "config.yaml").write_text("")
     done = run("run --profile profiles/slurm")
     assert done.exit_code == 1

@@ -2,12 +2,13 @@
 
 import os
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pesatlas.cli.app import Config, Folder, command, console
+from pesatlas.cli.app import Config, Folder, app, command, console
 from pesatlas.config.scaled import BackendName
 
 
@@ -68,11 +69,12 @@ def run(
         bool, typer.Option("--take-over", help="End another run of this folder first, on any machine.")
     ] = False,
 ) -> None:
-    """Run the campaign of this folder, or resume it.
+    """Run the campaign of this folder, or of the FOLDER that is named; or resume it.
 
-    Arguments after the options go to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
-    config/matpes.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early. The lock of
-    a killed run is removed; a second run in the same folder is refused while the first one is alive.
+    Other arguments go to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--config
+    other.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early, [bold]-j 4[/bold]
+    limits the jobs at the same time. The lock of a killed run is removed; a second run in the same folder is
+    refused while the first one is alive.
 
     The exit status is 0 if everything is made. Otherwise the last lines say why the run ended and what needs
     repair. Ctrl-C cancels running jobs; [bold]pesatlas stop[/bold] ends the run from anywhere. With
@@ -80,8 +82,14 @@ def run(
     run uses their results; its waiting jobs are submitted again.
     """
     from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
+    from pesatlas.cli.run_arguments import read_arguments  # noqa: PLC0415
 
-    sys.exit(run_campaign(Path(), profile, context.args, console, take_over=take_over))
+    given = read_arguments(context.args, [command.name or "" for command in app.registered_commands])
+    if (named := Path(profile).expanduser()).is_dir() and given.folder.resolve() != Path.cwd():
+        profile = str(named.resolve())
+    with chdir(given.folder):
+        status = run_campaign(Path(), profile, given.snakemake, console, take_over=take_over)
+    sys.exit(status)
 
 
 @command("stop")
