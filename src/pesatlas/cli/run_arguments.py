@@ -85,7 +85,8 @@ def read_arguments(arguments: Sequence[str], commands: Sequence[str] = ()) -> Ru
     if not find_options(changed, *CONFIG_FILES) and not (folder / "config.yaml").is_file():
         raise UserError(
             f"{folders[0]}: this folder has no config.yaml, so it is not the folder of a campaign. Name one "
-            "that has it, or write one there: `pesatlas init CELLS...` or `pesatlas config new > config.yaml`."
+            "that has it, or write one there: `pesatlas init CELLS...` or `pesatlas config new > "
+            "config.yaml`."
         )
     return RunArguments(folder, _seen_from(changed, folder))
 
@@ -104,8 +105,8 @@ def _check_names(arguments: Sequence[str]) -> None:
     if {"--forceall", "-F"}.intersection(names) and not _DRY.intersection(names):
         raise UserError(
             "--forceall would write every table again, with the same content: finished trajectories and "
-            "labels come from the store. After a change of config.yaml `pesatlas run` makes again what depends "
-            "on it; `pesatlas run --forcerun RULE` repeats one rule; `pesatlas retry` requeues failed labels."
+            "labels come from the store. After a change of config.yaml `pesatlas run` makes again what "
+            "depends on it; `pesatlas run --forcerun RULE` repeats one rule; `pesatlas retry` requeues failed labels."
         )
 
 
@@ -225,8 +226,8 @@ def _check_target(target: str, commands: Sequence[str]) -> None:
         raise UserError(f"{target} is a command of its own: `pesatlas {target}`.")
     if target in PRESETS:
         raise UserError(
-            f"{target} is a preset: `pesatlas config new --preset {target} > config.yaml` in an empty folder, "
-            "then `pesatlas run`."
+            f"{target} is a preset: `pesatlas config new --preset {target} > config.yaml` in an empty "
+            "folder, then `pesatlas run`."
         )
     rule = LAST_RULE.get(target, target)
     several = target in PATHS and all("{" in made for made in PATHS[target].values())
