@@ -214,8 +214,8 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
     ):
         raise UserError(
             f"no config.yaml in {folder.resolve()}: this is not the folder of a campaign. Run the command in "
-            "the folder that has it, or name that folder: `pesatlas run FOLDER`. To write one here: `pesatlas "
-            "init CELLS...` or `pesatlas config new > config.yaml`."
+            "the folder that has it, or name that folder: `pesatlas run FOLDER`. To write one here: "
+            "`pesatlas init CELLS...` or `pesatlas config new > config.yaml`."
         )
 
 
