@@ -99,7 +99,8 @@ def test_a_name_of_no_question_is_answered_with_those_there_are(results, typed, 
 
 def test_rows_go_to_a_sheet_of_excel(results, tmp_path, monkeypatch):
     openpyxl = pytest.importorskip("openpyxl")
-    sql = "SELECT snapshot_id, energy_eV, numbers, '=1+1' AS sum, 0/0::DOUBLE AS nothing FROM dataset ORDER BY ALL"
+    chosen = "snapshot_id, energy_eV, numbers, '=1+1' AS sum, 0/0::DOUBLE AS nothing"
+    sql = f"SELECT {chosen} FROM dataset ORDER BY ALL"
     printed(sql, results, tmp_path / "rows.xlsx")
     sheet = openpyxl.load_workbook(tmp_path / "rows.xlsx")["rows"]
     rows = list(sheet.values)
