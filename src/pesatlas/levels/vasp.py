@@ -51,6 +51,11 @@ def elements(_: Any) -> frozenset[int]:
     )
 
 
+def possible_elements() -> frozenset[int]:
+    """Atomic numbers of the elements that the levels have a POTCAR for, whether its file is here or not."""
+    return frozenset(map(atomic_number, potcars.symbols()))
+
+
 def _level(options: Any, name: str, symbols: dict[str, str], pseudopotentials: str) -> Level:
     from pymatgen.core import Lattice, Structure  # noqa: PLC0415 - slow to import
     from pymatgen.io.vasp.sets import MatPESStaticSet  # noqa: PLC0415 - slow to import
