@@ -2,6 +2,7 @@
 level."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.vasp import inputs
+from pesatlas.levels.vasp import at_precision, precision_of
 from vasp_cases import CRYSTALS, calculate, crystal, options, set_up, task
 
 # The one difference: a PBE run writes the wavefunction that r2SCAN starts from.
@@ -140,3 +142,22 @@ def test_an_unknown_potcar_stops_production(tmp_path, monkeypatch):
     set_up(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"is not the PBE_64 POTCAR Fe_pv that pymatgen knows.*pmg config -p"):
         calculate(tmp_path, "pbe", about=options(allow_unknown_potcars=False))
+
+
+@pytest.mark.parametrize("level", ["pbe", "r2scan"])
+def test_a_level_with_another_cut_off_and_k_points_is_calculated_with_them_from_its_pbe_start_on(
+    tmp_path, monkeypatch, level
+):
+    set_up(tmp_path, monkeypatch)
+    plain = task(level)
+    own = precision_of(plain.level, plain.numbers.tolist(), plain.cell)
+    assert (own.cutoff_eV, own.kpoint_spacing_per_A) == (680, 0.22)
+    denser = at_precision(at_precision(plain.level, cutoff_eV=900.0), kpoint_spacing_per_A=0.15)
+    assert denser.fingerprint != plain.level.fingerprint
+    assert precision_of(denser, plain.numbers.tolist(), plain.cell).kpoints > own.kpoints
+    for functional in ("PBE", level.upper()):
+        usual = inputs.write(tmp_path, plain, functional, allow_unknown_potcars=True).incar
+        found = inputs.write(
+            tmp_path, replace(plain, level=denser), functional, allow_unknown_potcars=True
+        ).incar
+        assert found == usual | {"ENCUT": 900, "KSPACING": 0.15}
