@@ -7,8 +7,9 @@ four times as long). Their kinds: ``molecular`` and ``layered`` are bonded in 0 
 score of Larsen et al. 2019 (0.6 or more); ``ion`` has Ag, Cu, Li or Na beside S, Se, Te, Cl, Br or I;
 ``framework`` is the rest. Of each kind the first ones by -log(u) times the cost of their dynamics, with u the
 fraction that sha256 of their id is: a draw without replacement with weights inverse to the cost. Each goes
-20 ps at 300 K and 1 atm with M3GNet-MP-2021.2.8, a frame each 0.05 ps, described by M3GNet-MP-2018.6.1-Eform.
-Run it again to go on; each batch that is done can be used.
+20 ps (``--length``) at 300 K and 1 atm with M3GNet-MP-2021.2.8, a frame each 0.05 ps, described by
+M3GNet-MP-2018.6.1-Eform. Run it again to go on; each batch that is done can be used. With ``--seed`` the same
+crystals start with other velocities: a second recording, for ``benchmarks/adaptive_budget.py``.
 """
 
 import argparse
@@ -50,11 +51,11 @@ def options(shared: Path, kind: str, name: str) -> dict[str, object]:
     return {"kind": kind, "path": str(path), "older_convention": True, "sha256": directory_sha256(path)}
 
 
-def explore_section(shared: Path) -> Explore:
+def explore_section(shared: Path, length_ps: float = 20.0) -> Explore:
     """Return the settings of the full trajectories."""
     return Explore(
         potential=options(shared, "matgl", "M3GNet-MP-2021.2.8-PES"),
-        length_ps=20.0,
+        length_ps=length_ps,
         frame_interval_ps=0.05,
         checkpoint_interval_s=60,
     )
@@ -137,6 +138,8 @@ def main() -> None:
     parser.add_argument("--per-kind", type=int, nargs=4, default=[2, 2, 2, 4], help=f"of {KINDS}, each turn")
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--together", type=int, default=2, help="turns in a batch")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--length", type=float, default=20.0, help="ps")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     warnings.filterwarnings("ignore")
@@ -145,13 +148,13 @@ def main() -> None:
     structures = folder / "structures.parquet"
     if not structures.exists():
         structures_table(structures, shared, arguments.per_kind, arguments.turns, arguments.together)
-    info = CampaignInfo(name="adaptive", seed=1, store=str(folder / "store"))
+    info = CampaignInfo(name="adaptive", seed=arguments.seed, store=str(folder / "store"))
     for batch in range(-(-arguments.turns // arguments.together)):
         name = f"{batch:05d}.parquet"
         snapshots, features = folder / "snapshots" / name, folder / "features" / name
         if not snapshots.exists():
             run_md(
-                explore_section(shared),
+                explore_section(shared, arguments.length),
                 info,
                 batch,
                 structures=structures,
