@@ -154,7 +154,8 @@ def _picks(results: Path, wanted: Wanted) -> list[Row]:
 def choose_picks(rows: Sequence[Row], count: int) -> list[Row]:
     """Return ``count`` rows of table ``selection``.
 
-    Small ones, which together have all elements if they can, then second ones of these formulas. Crystals at rest come last: their forces are zero at every setting.
+    Small ones, which together have all elements if they can, then second ones of these formulas.
+    Crystals at rest come last: their forces are zero at every setting.
     """
     left = sorted(rows, key=lambda row: (row["condition"] == _EQUILIBRIUM, row["n_atoms"], row["rank"]))
     chosen: list[Row] = []
@@ -197,8 +198,8 @@ def _tell_cost(console: Console, level: str, rows: Sequence[Row], cost: Cost) ->
     hours = f", about {_duration(cost.core_s)} of core time" if cost.core_s is not None else ""
     console.print(
         f"{structures}: {cost.points} points, {cost.stored} of them in the store. The other {left} cost "
-        f"about as much as {number_text(cost.labels)} labels of these structures{hours} (plane waves^1.5 times "
-        "k-points, without symmetry).",
+        f"about as much as {number_text(cost.labels)} labels of these structures{hours} (plane waves^1.5 "
+        "times k-points, without symmetry).",
         soft_wrap=True,
     )
 

@@ -10,6 +10,7 @@ from pesatlas.cli import (  # noqa: F401 - they register their commands, in the 
     convergence,
     dataset_commands,
     tool_commands,
+    validate,
 )
 from pesatlas.cli.app import app
 

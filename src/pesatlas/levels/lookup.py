@@ -51,8 +51,8 @@ def knobs_of(backend: Any) -> Knobs:
     module: Any = level_of(backend.kind)
     if not (hasattr(module, "precision_of") and hasattr(module, "at_precision")):
         raise UserError(
-            f"label.backend {backend.kind}: its levels have no plane-wave cut-off and no k-points to "
-            "vary, so there is no convergence series. Backends that have them: gpaw, vasp, and those whose level "
+            f"label.backend {backend.kind}: its levels have no plane-wave cut-off and no k-points to vary, "
+            "so there is no convergence series. Backends that have them: gpaw, vasp, and those whose level "
             "module has precision_of and at_precision (docs/extending.md)."
         )
     return cast("Knobs", module)
