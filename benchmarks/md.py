@@ -10,8 +10,9 @@ that what else the machine does falls on both. matgl's loop is its ``MolecularDy
 on a GPU, wall seconds.
 
 With ``--atoms``, batches of so many atoms, within 8 minutes in all: rate, share of the neighbours, operations
-and waits of a step, memory; for a potential of any kind, given as ``explore.potential`` of a configuration. ``--as-on-a-gpu`` takes the way of a GPU on a CPU, to count. With ``--members``,
-what it costs the host that members of a group of 2,000 structures come and go, and have frames.
+and waits of a step, memory; for a potential of any kind, given as ``explore.potential`` of a configuration.
+``--as-on-a-gpu`` takes the way of a GPU on a CPU, to count. With ``--members``, what it costs the host that
+members of a group of 2,000 structures come and go, and have frames.
 """
 
 import argparse
@@ -231,7 +232,7 @@ def trajectory(index: int, atoms: Atoms) -> Trajectory:
 def full_batches(
     potential: Potential, saved: MatglSaved | None, sizes: list[int], most_steps: int, started: float
 ) -> None:
-    """Print a row for each size of a batch, and one for matgl's own loop, if it is one of its; stop in time."""
+    """Print a row for each size of a batch, and one for matgl's own loop of its models; stop in time."""
     device, wall = potential.device, not isinstance(potential, EdgePotential)
     unit = "wall s" if wall or device.type == "cuda" else "CPU s"
     print(f"{potential.name} on {device}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)\n")

@@ -1,4 +1,4 @@
-"""From stored trajectories to the tables ``snapshots`` and ``failures``, ``trajectories`` and ``features``."""
+"""From stored trajectories to the tables ``snapshots``, ``failures``, ``trajectories``, ``features``."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
