@@ -22,9 +22,7 @@ def frame(numbers, seed, *, factor=1.0, noise=0.0, energy=0.0, stress=0.0, condi
 
 def summary_of(frames):
     shift = shift_energies(frames)
-    return {
-        (row["of"], row["name"], row["quantity"]): row for row in summarize(frames, shift, LIMITS)
-    }, shift
+    return {(row["of"], row["name"], row["quantity"]): row for row in summarize(frames, shift, LIMITS)}, shift
 
 
 def test_another_zero_of_energy_for_each_element_is_no_error():

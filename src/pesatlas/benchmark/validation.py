@@ -119,7 +119,10 @@ def frame_errors(each: Compared) -> dict[str, float | None]:
 
 
 def summarize(compared: Sequence[Compared], shift: Shift, limits: Tolerances) -> list[dict[str, Any]]:
-    """Return rows of table ``validation_summary``: all, each element (forces on its atoms), each condition."""
+    """Return rows of table ``validation_summary``.
+
+    Of all frames, of each element (forces on its atoms), and of each condition if there are several.
+    """
     rows = []
     for kind, name, members in _groups(compared):
         atoms = [compared[i].numbers == name if kind == "element" else slice(None) for i in members]
@@ -216,8 +219,8 @@ def answer(potential: str, level: str, summary: Sequence[dict[str, Any]], limits
         return f"It is unknown whether {potential} may be trusted for this run: no frame could be compared."
     verdicts = [row["verdict"] for row in mine.values() if row["verdict"]]
     what = (
-        f"{limits.energy_meV_per_atom:g} meV/atom, {limits.force_meV_per_A:g} meV/Å, {limits.stress_GPa:g} GPa "
-        f"and a force slope within {limits.slope:g} of 1"
+        f"{limits.energy_meV_per_atom:g} meV/atom, {limits.force_meV_per_A:g} meV/Å, "
+        f"{limits.stress_GPa:g} GPa and a force slope within {limits.slope:g} of 1"
     )
     frames = f"{next(iter(mine.values()))['frames']} frames"
     if "beyond" in verdicts:

@@ -92,7 +92,8 @@ def _converted(text: str, work: Path, given: dict[Path, str]) -> str:
             ]
     except Exception as error:
         raise UserError(
-            f"{text}: ASE cannot read it as {kind} ({type(error).__name__}: {error}). Write it as extended XYZ."
+            f"{text}: ASE cannot read it as {kind} ({type(error).__name__}: {error}). Write it as extended "
+            "XYZ."
         ) from error
     if not plain:
         raise UserError(f"{text}: no frames in it.")

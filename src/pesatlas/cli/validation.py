@@ -189,8 +189,8 @@ def _campaign(request: Request) -> Campaign:
         campaign = campaign_of(Path(), request.config, extensions=True)
         if request.level not in campaign.label.levels:
             raise UserError(
-                f"--level {request.level}: the campaign has {', '.join(campaign.label.levels)} (label.levels). "
-                "Choose one, or add it to the configuration."
+                f"--level {request.level}: the campaign has {', '.join(campaign.label.levels)} "
+                "(label.levels). Choose one, or add it to the configuration."
             )
         return campaign
     if request.config is not None:
@@ -226,8 +226,8 @@ def _choose(
     """Return the frames to label: all if the budget allows, else those that DIRECT picks."""
     if budget.core_hours is not None and rate is None:
         raise UserError(
-            f"--budget {request.budget}: nobody knows what a label of {campaign.label.backend.kind} costs. Give "
-            "a number of labels, or set select.budget in the configuration."
+            f"--budget {request.budget}: nobody knows what a label of {campaign.label.backend.kind} costs. "
+            "Give a number of labels, or set select.budget in the configuration."
         )
     everything = rate.of([frame.row["n_atoms"] for frame in frames]) if rate else 0.0
     if (budget.labels or len(frames)) >= len(frames) and everything <= (budget.core_hours or np.inf):
@@ -300,8 +300,8 @@ def _tell_plan(
     )
     trained = "its kind cannot tell" if benchmarked.level == UNKNOWN else benchmarked.level
     console.print(
-        f"{benchmarked.name} was trained at: {trained}. At another level than {request.level}, errors hold the "
-        "difference of the two.",
+        f"{benchmarked.name} was trained at: {trained}. At another level than {request.level}, errors hold "
+        "the difference of the two.",
         soft_wrap=True,
         markup=False,
     )
