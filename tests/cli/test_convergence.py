@@ -4,6 +4,8 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from ase.build import bulk
@@ -16,7 +18,7 @@ from pesatlas.cli.main import app
 from pesatlas.label.backend import Failed, Result
 from pesatlas.label.backends import gpaw
 from pesatlas.levels.gpaw import crystal_settings
-from pesatlas.tables import FailureReason, read_table
+from pesatlas.tables import SCHEMAS, FailureReason, read_table, write_table
 
 CONFIGURATION = {
     "campaign": {"name": "series"},
@@ -96,6 +98,23 @@ def test_a_level_within_its_limits_is_converged_and_a_second_run_calculates_noth
     assert "pbe is converged to 1 meV/atom, 10 meV/Å, 0.1 GPa" in " ".join(again.output.split())
     assert len(backend.calls) == 14
     assert (folder / "results" / "convergence" / "pbe.svg").read_text().startswith("<svg")
+
+
+def test_a_series_that_was_stopped_goes_on_where_it_was(folder, formula, monkeypatch):
+    backend = formula(energy=0.1)
+
+    def stops(task, options, place):
+        if len(backend.calls) == 5:
+            raise KeyboardInterrupt
+        return backend.calculate(task, options, place)
+
+    monkeypatch.setattr(gpaw, "calculate", stops)
+    assert run("--of", "cells.extxyz").exit_code != 0
+    assert not (folder / "results").exists()
+    monkeypatch.setattr(gpaw, "calculate", backend.calculate)
+    done = run("--of", "cells.extxyz")
+    assert "14 points, 5 of them in the store" in " ".join(done.output.split())
+    assert len(backend.calls) == 14
 
 
 def test_a_level_beyond_a_limit_is_not_converged_and_the_report_reads_the_same(folder, formula):
@@ -208,6 +227,41 @@ def test_a_backend_without_plane_waves_says_so(folder):
     done = run("--of", "cells.extxyz")
     assert done.exit_code == 1
     assert "its levels have no plane-wave cut-off and no k-points to vary" in " ".join(done.output.split())
+
+
+def test_picks_of_the_campaign_are_told_with_their_cost_as_it_was_measured(folder, formula):
+    formula(energy=0.1)
+    cell = bulk("Si", a=5.43)
+    cell.positions[0, 0] += 0.03
+    row = {field.name: "" if pa.types.is_string(field.type) else 0 for field in SCHEMAS["selection"]} | {
+        "numbers": [14, 14],
+        "n_atoms": 2,
+        "cell_A": cell.cell[:].ravel().tolist(),
+        "positions_A": cell.positions.ravel().tolist(),
+    }
+    names = {"Si:unit:300K:1": "300K", "Si:unit:300K:2": "300K", "Si:unit:equilibrium:0": "equilibrium"}
+    rows = [
+        row | {"snapshot_id": name, "condition": condition, "rank": i}
+        for i, (name, condition) in enumerate(names.items())
+    ]
+    write_table(folder / "results" / "selection.parquet", "selection", rows, "s")
+    labels = folder / "results" / "labels"
+    labels.mkdir()
+    timed = {"snapshot_id": list(names), "level": ["pbe"] * 3, "wall_s": [3600.0] * 3}
+    pq.write_table(pa.table(timed), labels / "00000.parquet")
+    told = run("--picks", "1", "--dry-run", "--json")
+    cost = json.loads(told.stdout)
+    assert (cost["points"], cost["stored"]) == (7, 0)
+    assert cost["core_s"] == pytest.approx(3600 * cost["labels"])
+    assert cost["labels"] == pytest.approx(
+        1 + (28 / 35) ** 1.5 + (44 / 35) ** 1.5 + (52 / 35) ** 1.5 + (8 + 64 + 125) / 27
+    )
+    done = run("--pick", "Si:unit:300K:2", "--pick", "Si:unit:equilibrium:0")
+    assert done.exit_code == 0, done.output
+    assert {row["snapshot_id"] for row in rows_of(folder)} == {"Si:unit:300K:2", "Si:unit:equilibrium:0"}
+    wrong = run("--pick", "Si:unit:300K:3")
+    assert wrong.exit_code == 1
+    assert "no such snapshot_id" in wrong.output
 
 
 def pick(name, numbers, condition="300K", rank=0):
