@@ -40,9 +40,9 @@ def _map(frames: Data) -> Figure:
     return Figure(
         "map",
         "The pool and the picks",
-        f"Structures in the first two weighted principal components of their features: {frames.count}, with "
-        f"{drawn:,} of the picks. Nearby points are similar. Click on a point to see its structure; grey "
-        "regions without colour are not in the dataset.",
+        f"Structures in the first two weighted principal components of their features, with {drawn:,} of the "
+        "picks. Nearby points are similar. Click on a point to see its structure; grey regions without colour "
+        "are not in the dataset.",
         "frames",
         shown("clusters", "snapshots", "selection"),
         "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN "

@@ -65,7 +65,7 @@ def _histogram(
     return Figure(
         name,
         title,
-        f"{caption} {data.count}. The number of rows is on a scale that is logarithmic above one."
+        f"{caption} The number of rows is on a scale that is logarithmic above one."
         + (
             f" Grey, what others publish, as far as it reaches into this picture: {sources}"
             if published
@@ -137,7 +137,7 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         "Comparison of the two levels",
         _ONE
         if len(levels) < 2
-        else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those "
+        else "Cohesive energies of the same snapshots at two levels. Outliers are those "
         "whose difference is further from the median than the rule "
         "level_gap allows: another magnetic or SCF solution, perhaps. Two levels that lie on the line "
         "exactly would be one file given twice.",
@@ -171,7 +171,7 @@ def _level_offsets(offsets: Data, levels: list[str]) -> Figure:
         _ONE
         if len(levels) < 2
         else f"Cohesive energy at {levels[-1]} minus that at {levels[0]}, over the snapshots that contain an "
-        f"element: mean, and from the 10th to the 90th percentile. {offsets.count}.",
+        f"element: mean, and from the 10th to the 90th percentile.",
         "offsets",
         shown("dataset"),
         "SELECT z AS atomic_number, avg(gap) AS mean FROM (SELECT unnest(list_distinct(a.numbers)) AS z, "

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.sample import read_rows, sample_ids
-from pesatlas.report.softness import LABELS, softness
+from pesatlas.report.softness import LABELS, forces_of_crystals, softness
 from pesatlas.tables import iter_table, read_table
 
 Files = Mapping[str, Sequence[Path]]
@@ -162,6 +163,8 @@ class Reader:
             if row["mlip_energy_eV"] is not None and row["snapshot_id"] in known
         ]
         found = softness(parity, labels)
+        self.potential = next(iter(parity["potential"].unique().to_pylist()), "")
+        self.softness, self.forces = found, forces_of_crystals(parity, labels)
         return {
             "parity_energy": self._compared(_energies(rows), "snapshots"),
             "parity_forces": self._compared(
@@ -219,7 +222,13 @@ class Reader:
                             fill, (row["of"], part, measure, row["picks"], value), strict=True
                         ):
                             fill[name].append(each)
-        paced = [row for row in rows if row["of"] == "picks" and row["gain_per_1000_labels"] is not None]
+        paced = [
+            row
+            for row in rows
+            if row["of"] == "picks"
+            and row["gain_per_1000_labels"] is not None
+            and row["picks"] >= GAIN_FROM_PICKS
+        ]
         gain: Columns = {
             "picks": [row["picks"] for row in paced],
             "gain": [100 * row["gain_per_1000_labels"] for row in paced],

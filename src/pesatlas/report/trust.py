@@ -102,7 +102,7 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
     return Figure(
         table,
         f"Potential against label: {what}",
-        f"Predictions of the exploring potential for labelled snapshots: {rows.count}.  {told}",
+        f"Predictions of the exploring potential for labelled snapshots. {told}",
         table,
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
         f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN '{path_of('parity')}' p USING (snapshot_id) "
@@ -164,7 +164,7 @@ def _net_force(labels: Data, levels: list[str], limit: float | None) -> Figure:
     return Figure(
         "net_force",
         "Do forces sum to zero?",
-        f"They do in a converged calculation. {labels.count}.{within}",
+        f"They do in a converged calculation.{within}",
         "labels",
         shown("dataset"),
         "SELECT level, net_force_eV_per_A FROM dataset",
@@ -180,7 +180,7 @@ def _scf_steps(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "scf_steps",
         "How hard was convergence?",
-        f"Iterations until self-consistency. {labels.count}. If a label needs many more than others, check "
+        "Iterations until self-consistency. If a label needs many more than others, check "
         "its moments and gap.",
         "labels",
         shown("dataset"),
@@ -215,8 +215,8 @@ def _temperature(md: Data) -> Figure:
     return Figure(
         "md_temperature",
         "Did the dynamics reach its temperature?",
-        "Mean and standard deviation of the kinetic temperature over its target, for cells of each size: "
-        f"{md.count}. Grey: what the canonical ensemble gives, 1 ± √(2/(3n - 3)), once velocities are "
+        "Mean and standard deviation of the kinetic temperature over its target, for cells of each size. "
+        "Grey: what the canonical ensemble gives, 1 ± √(2/(3n - 3)), once velocities are "
         "thermal; those of the first frames are not yet.",
         "md",
         f"{shown('snapshots')} or a sample of it",
@@ -242,8 +242,8 @@ def _volume(md: Data) -> Figure:
     return Figure(
         "md_volume",
         "Did the volume drift?",
-        "Volume of the cells over that of the crystal they started from: median and middle half, "
-        f"{md.count}. It converges to the potential's equilibrium at the given temperature and pressure; a "
+        "Volume of the cells over that of the crystal they started from: median and middle half. "
+        "It converges to the potential's equilibrium at the given temperature and pressure; a "
         "line that keeps rising means that a crystal melts or falls apart.",
         "md",
         f"{shown('snapshots')} or a sample of it, {shown('structures')}",

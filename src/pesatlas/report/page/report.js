@@ -66,6 +66,16 @@
     for (const view of views.values()) apply(view);
     const chosen = Object.values(wanted).filter(Boolean).join(", ");
     byId("shown").textContent = chosen ? `Shown: ${chosen}` : "";
+    document.querySelectorAll("figure[data-figure]").forEach(count);
+  }
+
+  // how many rows a figure shows, below it; the page says how many there are without a choice
+  function count(figure) {
+    const text = figure.querySelector(".rows");
+    const all = rowsOf(page.figures[figure.dataset.figure].data);
+    const left = all.filter(passes).length;
+    text.dataset.all ??= text.textContent;
+    text.textContent = left < all.length ? `${left.toLocaleString("en")} of these ${all.length.toLocaleString("en")} rows are shown.` : text.dataset.all;
   }
 
   const passes = (row) =>
