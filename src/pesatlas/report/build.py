@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.account import Account, accounts, exported_verdicts
-from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
 from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
-from pesatlas.report.crystals import read_crystals
+from pesatlas.report.crystals import Crystal, read_crystals
 from pesatlas.report.detail_tables import outliers, trouble
 from pesatlas.report.domains import of_domains
 from pesatlas.report.energetics import energetics
@@ -31,6 +30,7 @@ from pesatlas.report.figure_names import (
 from pesatlas.report.figure_rows import Files, Reader
 from pesatlas.report.frame_map import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
+from pesatlas.report.gallery import gallery
 from pesatlas.report.policy_comparison import Compared
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
@@ -75,7 +75,8 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
     figures = _figures(reader, data)
     account = accounts(results, manifest)
     steps = funnel(manifest, lost)
-    verdicts = _verdicts(reader, manifest, account, hours)
+    crystals = read_crystals(reader.tables, reader.levels)
+    verdicts = _verdicts(reader, manifest, crystals, account, hours)
     sections = _sections(reader, figures, of_domains(results, manifest, data), verdicts)
     added: list[tuple[Trained | Compared, dict[str, str]]] = []
     if cards := files.get("potential_card"):
@@ -102,6 +103,8 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
         "doubts": doubts(structures_table, steps[0].kept),
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "sections": sections,
+        "gallery": gallery(reader, crystals, data["frames"]),
+        "crystals": f"{len(crystals):,}",
         "counts": {figure.name: data[figure.data].count for figure in figures},
         "benchmark_results": benchmark_results(*benchmark) if benchmark else None,
         "filters": _filters(data, reader.levels),
@@ -118,20 +121,23 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
 
 
 def _verdicts(
-    reader: Reader, manifest: dict[str, Any], account: Sequence[Account], hours: Sequence[Cost]
+    reader: Reader,
+    manifest: dict[str, Any],
+    crystals: Sequence[Crystal],
+    account: Sequence[Account],
+    hours: Sequence[Cost],
 ) -> dict[str, list[Verdict]]:
     """Return the verdicts of each section."""
-    tables = CampaignTables(reader.results, manifest)
     configuration = manifest["configuration"]
     labels = sum(sum(each.verdicts.values()) for each in account)
     return {
         "energetics": [
-            lacking(tables, manifest, account),
-            electronic(read_crystals(tables, reader.levels), reader.levels),
+            lacking(reader.tables, manifest, account),
+            electronic(crystals, reader.levels),
         ],
         "coverage": [covered(read_table(reader.path("quality"), "quality").to_pylist(), manifest)],
         "trust": [
-            equilibrated(tables, configuration.get("explore", {})),
+            equilibrated(reader.tables, configuration.get("explore", {})),
             converged(manifest),
             soft(reader.softness, reader.forces, (reader.potential, reader.levels[0]), reader.seed),
         ],
@@ -143,6 +149,7 @@ def _data(
     reader: Reader, failures: Counter[tuple[str, str, str]], spent: Sequence[Cost]
 ) -> tuple[dict[str, Data], list[dict[str, Any]]]:
     """Read what all figures need, by name, and the structures of the map's points."""
+    parity = reader.parity()  # which the map needs too
     pool, total = reader.pool()
     frames, structures = map_frames(reader, pool, total)
     fill, gain = reader.quality()
@@ -167,7 +174,7 @@ def _data(
         "offsets": reader.offsets(pairs),
         "losses": lost,
         "losses_by_element": lost_elements,
-        **reader.parity(),
+        **parity,
         "hours": Data(
             {
                 name: list(values)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.figure import Columns, Data
@@ -74,6 +75,7 @@ class Reader:
         self.seed: int = manifest["configuration"].get("campaign", {}).get("seed", 0)
         self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
         self.entries: list[dict[str, Any]] = manifest["files"]
+        self.tables = CampaignTables(self.results, manifest)
         datasets = self.of_levels("dataset")
         ids, self.rows = sample_ids(datasets[self.levels[0]], "dataset", self.seed, LABELS_SHOWN)
         # the same snapshots at every level, so that they can be compared
@@ -163,6 +165,13 @@ class Reader:
             if row["mlip_energy_eV"] is not None and row["snapshot_id"] in known
         ]
         found = softness(parity, labels)
+        # mean absolute error of the force components of each row
+        self.force_errors = {
+            a["snapshot_id"]: float(
+                np.abs(np.subtract(b["forces_eV_per_A"], a["mlip_forces_eV_per_A"])).mean()
+            )
+            for a, b in rows
+        }
         self.potential = next(iter(parity["potential"].unique().to_pylist()), "")
         self.softness, self.forces = found, forces_of_crystals(parity, labels)
         return {

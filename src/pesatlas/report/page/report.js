@@ -67,6 +67,7 @@
     const chosen = Object.values(wanted).filter(Boolean).join(", ");
     byId("shown").textContent = chosen ? `Shown: ${chosen}` : "";
     document.querySelectorAll("figure[data-figure]").forEach(count);
+    document.querySelectorAll(".gallery tbody tr").forEach((row) => (row.hidden = Boolean(wanted.element) && !row.dataset.elements.includes(`|${wanted.element}|`)));
   }
 
   // how many rows a figure shows, below it; the page says how many there are without a choice
@@ -149,6 +150,7 @@
   const aboutFrame = (row) =>
     [
       ["snapshot", row.snapshot_id],
+      ["crystal", crystal && `frames of ${crystal}: Previous and Next show all of them; Show all lets it go`],
       ["formula", `${row.formula}, ${row.n_atoms} atoms, ${row.domain}`],
       ["in the selection", row.picked ? `yes${row.reason && `: ${row.reason}`}` : "no"],
       ["novelty", row.novelty],
@@ -160,8 +162,10 @@
         ]),
     ].filter(([, value]) => value !== null && value !== undefined && value !== "");
 
+  // a crystal that was opened in the gallery: then all its frames, not the picks of all
+  let crystal = "";
   function step(by) {
-    const picks = rowsOf("frames").filter((row) => row.picked && passes(row));
+    const picks = rowsOf("frames").filter((row) => (crystal ? row.structure_id === crystal : row.picked && passes(row)));
     if (!picks.length) return;
     const now = picks.findIndex((row) => row.snapshot_id === byId("pick").value);
     show(picks[(now + by + picks.length) % picks.length].snapshot_id);
@@ -193,6 +197,7 @@
   window.addEventListener("beforeprint", () => figures.forEach(drawn));
 
   for (const key of Object.keys(wanted)) byId(key).addEventListener("change", (event) => choose(key, event.target.value));
+  byId("filter").addEventListener("reset", () => (crystal = ""));
   byId("filter").addEventListener("reset", () => Object.keys(wanted).forEach((key) => choose(key, "")));
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
   byId("picks").append(
@@ -204,7 +209,12 @@
   byId("previous").addEventListener("click", () => step(-1));
   byId("following").addEventListener("click", () => step(1));
   document.addEventListener("click", (event) => {
-    const format = event.target.dataset && event.target.dataset.save;
+    const { save: format, frame } = event.target.dataset || {};
+    if (frame) {
+      crystal = rowsOf("frames").find((row) => row.snapshot_id === frame).structure_id;
+      byId("structure").scrollIntoView({ block: "center" });
+      show(frame);
+    }
     if (format) saveFigure(event.target.closest("figure"), format);
   });
 })();
