@@ -31,6 +31,7 @@ from pesatlas.report.figure_rows import Files, Reader
 from pesatlas.report.frame_map import dynamics, elements, map_frames
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.gallery import gallery
+from pesatlas.report.methods import methods
 from pesatlas.report.policy_comparison import Compared
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
@@ -108,6 +109,7 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
         "counts": {figure.name: data[figure.data].count for figure in figures},
         "benchmark_results": benchmark_results(*benchmark) if benchmark else None,
         "filters": _filters(data, reader.levels),
+        "methods": methods(reader, manifest, account),
         "advice": _advice(data, steps, lost, hours),
         "configuration": json.dumps(manifest["configuration"], indent=1),
         "card": path_of("card_page"),
