@@ -195,7 +195,7 @@ def _figures(reader: Reader, data: dict[str, Data]) -> list[Figure]:
         for figure in (
             *coverage(data, reader.levels),
             *energetics(data, reader.levels),
-            *trust(data, reader.levels, limits),
+            *trust(data, reader.levels, reader.potential, limits),
             *cost(data, reader.levels),
         )
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from pesatlas.campaign.layout import shown
-from pesatlas.report.figure import GREY, Data, Figure, base, diagonal, histogram, line_at
+from pesatlas.report.figure import GREY, Data, Figure, base, histogram, line_at, parity
 from pesatlas.report.published_ranges import Span, spans
 
 
@@ -113,25 +113,18 @@ _ONE = "For campaigns at two levels."
 def _level_parity(pairs: Data, levels: list[str]) -> Figure:
     chart = None
     if len(levels) > 1 and len(pairs):
-        points = (
-            base("pairs")
-            .mark_circle(size=30, opacity=0.6)
-            .encode(
-                x=alt.X(
-                    "first:Q", title=f"cohesive energy, {levels[0]} (eV/atom)", scale=alt.Scale(zero=False)
-                ),
-                y=alt.Y(
-                    "second:Q", title=f"cohesive energy, {levels[1]} (eV/atom)", scale=alt.Scale(zero=False)
-                ),
-                color=alt.Color(
-                    "outlier:N",
-                    title=None,
-                    scale=alt.Scale(domain=["as the others", "outlier"], range=["#0072B2", "#D55E00"]),
-                ),
-                tooltip=["snapshot_id:N", "first:Q", "second:Q", "gap:Q"],
-            )
+        chart = parity(
+            "pairs",
+            pairs,
+            ("first", "second"),
+            tuple(f"cohesive energy, {level} (eV/atom)" for level in levels[:2]),  # type: ignore[arg-type]  # two
+            "eV/atom",
+            colour=alt.Color(
+                "outlier:N",
+                title=None,
+                scale=alt.Scale(domain=["as the others", "outlier"], range=["#0072B2", "#D55E00"]),
+            ),
         )
-        chart = alt.layer(diagonal(pairs.columns["first"] + pairs.columns["second"]), points)
     return Figure(
         "level_parity",
         "Comparison of the two levels",
@@ -150,6 +143,7 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         "There is one level only."
         if len(levels) < 2
         else "No snapshot has a cohesive energy at both levels.",
+        square=True,
     )
 
 

@@ -42,7 +42,13 @@ def page_data(
             for key, each in data.items()
         },
         "figures": {
-            figure.name: {"spec": figure.spec, "data": figure.data, "rows": len(data[figure.data])}
+            figure.name: {
+                "spec": figure.spec,
+                "data": figure.data,
+                "rows": len(data[figure.data]),
+                "square": figure.square,
+                "colours": figure.colours,
+            }
             for figure in figures
         },
         "themes": {"light": theme(dark=False), "dark": theme(dark=True)},

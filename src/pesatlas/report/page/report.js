@@ -6,6 +6,7 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const wanted = { element: "", level: "", domain: "" };
   const views = new Map();
+  const colours = new Map(); // column that the points of a figure are coloured by
 
   // columns to rows, once for each table; a view gets copies, since Vega marks the rows that it takes
   const rows = {};
@@ -23,6 +24,12 @@
   async function draw(figure) {
     const name = figure.dataset.figure;
     const spec = structuredClone(page.figures[name].spec);
+    if (page.figures[name].square) {
+      // as wide as its place, but for the axis
+      spec.width = spec.height = Math.max(Math.min(spec.width, figure.clientWidth - 80), 160);
+    }
+    const colour = page.figures[name].colours[colours.get(name)];
+    if (colour) for (const layer of spec.layer) layer.encoding.color = colour;
     spec.datasets = Object.fromEntries(tablesOf(spec).map((table) => [table, rowsOf(table).map((row) => ({ ...row }))]));
     const options = {
       actions: false,
@@ -200,6 +207,13 @@
   byId("filter").addEventListener("reset", () => (crystal = ""));
   byId("filter").addEventListener("reset", () => Object.keys(wanted).forEach((key) => choose(key, "")));
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
+  document.querySelectorAll("[data-colour]").forEach((choice) =>
+    choice.addEventListener("change", () => {
+      colours.set(choice.dataset.colour, choice.value);
+      const figure = choice.closest("figure");
+      drawn(figure).then(() => draw(figure));
+    }),
+  );
   byId("picks").append(
     ...rowsOf("frames")
       .filter((row) => row.picked)
