@@ -8,6 +8,7 @@ from pesatlas import __version__
 from pesatlas.cli import (  # noqa: F401 - they register their commands, in the order of the help
     campaign_commands,
     dataset_commands,
+    report,
     tool_commands,
 )
 from pesatlas.cli.app import app

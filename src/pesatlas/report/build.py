@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 _TRANSIENT = {"crashed", "timeout", "out_of_memory"}
 
 
-def build_report(files: Files, report: Path, pictures: Path) -> None:
-    """Write ``report``, and ``pictures/NAME.png`` of each figure.
+def build_report(files: Files, report: Path, pictures: Path | None = None) -> None:
+    """Write ``report``, and ``pictures/NAME.png`` of each figure if pictures are wanted.
 
     Parameters
     ----------
@@ -106,7 +106,8 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
         "sections": sections,
         "gallery": gallery(reader, crystals, data["frames"]),
         "crystals": f"{len(crystals):,}",
-        "counts": {figure.name: data[figure.data].count for figure in figures},
+        "counts": {figure.name: data[figure.data].count for figure in figures}
+        | {"elements": data["elements"].what},
         "benchmark_results": benchmark_results(*benchmark) if benchmark else None,
         "filters": _filters(data, reader.levels),
         "methods": methods(reader, manifest, account),
@@ -114,9 +115,10 @@ def build_report(files: Files, report: Path, pictures: Path) -> None:
         "configuration": json.dumps(manifest["configuration"], indent=1),
         "card": path_of("card_page"),
     }
-    for figure in figures:
-        with atomic_path(pictures / f"{figure.name}.png") as temporary:
-            temporary.write_bytes(picture(figure, data))
+    if pictures is not None:
+        for figure in figures:
+            with atomic_path(pictures / f"{figure.name}.png") as temporary:
+                temporary.write_bytes(picture(figure, data))
     drawn = [figure for figure in figures if figure.chart is not None]
     write_text(report, render_page(context, page_data(manifest["campaign"], data, drawn, structures)))
     log.info("%s: %.1f MB, %d figures", report, report.stat().st_size / 1e6, len(drawn))

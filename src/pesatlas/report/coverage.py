@@ -13,7 +13,7 @@ def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
     """Return the figures of the section."""
     return [
         _map(data["frames"]),
-        _elements(data["elements"], levels),
+        _elements(levels),
         _fill(data["quality"], "atoms"),
         _fill(data["quality"], "structures"),
         _gain(data["gain"]),
@@ -84,7 +84,7 @@ def _colours(frames: Data) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _elements(elements: Data, levels: Sequence[str]) -> Figure:
+def _elements(levels: Sequence[str]) -> Figure:
     of = alt.param(
         name="of",
         value="selection",
@@ -132,7 +132,7 @@ def _elements(elements: Data, levels: Sequence[str]) -> Figure:
         "Elements",
         "Percent of the snapshots that contain each element, in the pool, in the selection, or in the "
         "dataset at a level. Click on an element to show only what contains it in every figure; click again "
-        f"for all. {elements.what}.",
+        "for all.",
         "elements",
         f"{shown('snapshots')} or its sample, {shown('selection', 'dataset')}",
         "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, "

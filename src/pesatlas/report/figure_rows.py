@@ -19,7 +19,7 @@ from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.report.softness import LABELS, forces_of_crystals, softness
-from pesatlas.tables import iter_table, read_table
+from pesatlas.tables import SCHEMAS, iter_table, read_table
 
 Files = Mapping[str, Sequence[Path]]
 """Files of a campaign by their names in the layout."""
@@ -155,7 +155,8 @@ class Reader:
 
         Energies, forces, stresses; and how soft it is.
         """
-        parity = read_table(self.path("parity"), "parity")
+        paths = self.files.get("parity")
+        parity = read_table(paths[0], "parity") if paths else SCHEMAS["parity"].empty_table()
         ids = parity["snapshot_id"].to_pylist()
         labels = read_rows(self.of_levels("dataset")[self.levels[0]], "dataset", ids, list(LABELS))
         known = {row["snapshot_id"]: row for row in labels.to_pylist()}

@@ -5,6 +5,7 @@
   const byId = (id) => document.getElementById(id);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const wanted = { element: "", level: "", domain: "" };
+  const paper = location.hash === "#print"; // as `pesatlas report --pdf` opens it: two charts side by side on A4
   const views = new Map();
   const colours = new Map(); // column that the points of a figure are coloured by
 
@@ -24,9 +25,13 @@
   async function draw(figure) {
     const name = figure.dataset.figure;
     const spec = structuredClone(page.figures[name].spec);
-    if (page.figures[name].square) {
+    if (paper) {
+      spec.width = page.figures[name].square ? 290 : 390;
+      spec.height = page.figures[name].square ? 290 : 225;
+      if (!page.figures[name].square) spec.autosize = { type: "fit", contains: "padding" };
+    } else if (page.figures[name].square) {
       // as wide as its place, but for the axis
-      spec.width = spec.height = Math.max(Math.min(spec.width, figure.clientWidth - 80), 160);
+      spec.width = spec.height = Math.max(Math.min(spec.width, figure.clientWidth - 120), 160);
     }
     const colour = page.figures[name].colours[colours.get(name)];
     if (colour) for (const layer of spec.layer) layer.encoding.color = colour;
@@ -201,7 +206,10 @@
   requestIdleCallback(others);
   const redraw = () => figures.filter((figure) => views.has(figure.dataset.figure)).forEach(draw);
   dark.addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => figures.forEach(drawn));
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll("details.evidence").forEach((each) => (each.open = true));
+    figures.forEach(drawn);
+  });
 
   for (const key of Object.keys(wanted)) byId(key).addEventListener("change", (event) => choose(key, event.target.value));
   byId("filter").addEventListener("reset", () => (crystal = ""));
