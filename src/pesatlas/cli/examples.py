@@ -57,6 +57,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas summary ../my-campaign --json", ""),
         ("pesatlas summary releases/2026.1", ""),
     ),
+    "report": (
+        ("pesatlas report", "of the campaign in this folder"),
+        ("pesatlas report /scratch/campaign --to campaign.html --pdf", "and campaign.pdf"),
+    ),
     "verify": (("pesatlas verify", ""), ("pesatlas verify releases/2026.1", "")),
     "query": (
         ('pesatlas query "SHOW TABLES"', ""),
