@@ -57,6 +57,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas summary ../my-campaign --json", ""),
         ("pesatlas summary releases/2026.1", ""),
     ),
+    "report": (
+        ("pesatlas report", "of the campaign in this folder"),
+        ("pesatlas report /scratch/campaign --to campaign.html --pdf", "and campaign.pdf"),
+    ),
     "verify": (("pesatlas verify", ""), ("pesatlas verify releases/2026.1", "")),
     "query": (
         ('pesatlas query "SHOW TABLES"', ""),
@@ -108,6 +112,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             ),
             "",
         ),
+    ),
+    "convergence": (
+        ("pesatlas convergence --dry-run", "points and their cost"),
+        ("pesatlas convergence --level r2scan --picks 6 --energy-mev 2", ""),
+        ("pesatlas convergence --of cells/ --cutoff 500 --cutoff 700 --spacing 0.15", "own structures"),
+    ),
+    "validate": (
+        ("pesatlas validate chgnet run.extxyz --level pbe --dry-run", "chosen frames and their cost"),
+        ("pesatlas validate matgl:weights run.traj --level pbe --budget 40h --backend gpaw", ""),
     ),
     "gaps": (
         ("pesatlas gaps results", "coverage of our dataset"),

@@ -26,7 +26,8 @@ _PATIENCE_H = 2.0
 _PICKS_PER_CRYSTAL = 10
 _SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "mlip": 64}
 _WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "mlip": 7.5}
-_HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+"""Core hours that a label of 64 atoms is assumed to cost, all levels together, by backend."""
 _LABEL_JOBS, _MD_JOBS = 16, 4
 _FEW_CRYSTALS, _FEWEST_TO_SPLIT = 20, 3
 
@@ -144,7 +145,7 @@ def _select(made: Scaled, crystals: int, wishes: Wishes) -> None:
         "as many clusters as labels; MatPES' threshold suits millions of frames"
     )
     if wishes.core_hours is not None:
-        assumed = _HOURS_OF_64_ATOMS[wishes.backend]
+        assumed = HOURS_OF_64_ATOMS[wishes.backend]
         made.raw["select"]["budget"] = {"core_hours": wishes.core_hours, "core_hours_of_64_atoms": assumed}
         made.reasons["select.budget"] = (
             "core_hours_of_64_atoms is assumed: take what a pilot says (`pesatlas plan --from PILOT`)"
