@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.campaign.convergence import Convergence, Limits, assess, is_within, number_text
+from pesatlas.campaign.convergence import CHANGES, Convergence, Limits, assess, is_within, number_text
 from pesatlas.campaign.layout import RESULTS, WORK, below, numbered
 from pesatlas.cli.convergence_figure import draw_series
 from pesatlas.cli.open_campaign import campaign_of
@@ -96,7 +97,7 @@ def show_convergence(
         about = {"verdict": asdict(verdict), "limits": asdict(limits), "calculated": made, "points": found}
         console.print_json(json.dumps(about))
         return
-    console.print(_table(found, limits))
+    _show_rows(console, found, limits)
     _tell(console, verdict, made, table, figure)
 
 
@@ -232,36 +233,40 @@ def _plan(points: Sequence[Point]) -> Table:
     return table
 
 
-def _table(rows: Sequence[Row], limits: Limits) -> Table:
-    table = Table(
-        title="Changes from the densest point of each series (*: the level's own settings)",
-        title_justify="left",
-        caption=f"ok: within {limits.text}",
-        caption_justify="left",
-    )
-    table.add_column("structure", overflow="fold")
-    for head in ("eV", "k-points", "meV/atom", "meV/Å", "GPa", "s", ""):
-        table.add_column(head, justify="right", no_wrap=head != "")
-    last = None
-    for row in rows:
-        if last not in {None, (row["snapshot_id"], row["series"])}:
-            table.add_section()
-        new = last is None or last[0] != row["snapshot_id"]
-        last = row["snapshot_id"], row["series"]
-        own = "*" if row["is_level"] else ""
-        table.add_row(
-            row["snapshot_id"] if new else "",
-            f"{row['cutoff_eV']:g}{own if row['series'] == 'cutoff' else ''}",
-            f"{_mesh(row['kpoints'])}{own if row['series'] == 'kpoints' else ''}",
-            *(
-                _number(row[name])
-                for name in ("energy_change_meV_per_atom", "force_change_meV_per_A", "stress_change_GPa")
-            ),
-            "" if row["wall_s"] is None else f"{row['wall_s']:.0f}",
-            row["reason"]
-            or ("densest" if row["is_densest"] else "ok" if is_within(row, limits) else "beyond"),
-        )
-    return table
+def _show_rows(console: Console, rows: Sequence[Row], limits: Limits) -> None:
+    """Print a table for each structure, a section for each series."""
+    console.print("Changes from the densest point of each series; * marks the level's own settings.")
+    for name in dict.fromkeys(row["snapshot_id"] for row in rows):
+        mine = [row for row in rows if row["snapshot_id"] == name]
+        about = f"{escape(name)} ({mine[0]['formula']}, {mine[0]['n_atoms']} atoms)"
+        table = Table(title=about, title_justify="left")
+        for head in (
+            "cut-off\neV",
+            "k-points",
+            "energy\nmeV/atom",
+            "forces\nmeV/Å",
+            "stress\nGPa",
+            "time\ns",
+        ):
+            table.add_column(head, justify="right")
+        table.add_column(f"within {limits.text}")
+        for row, after in zip(mine, [*mine[1:], None], strict=True):
+            own = "*" if row["is_level"] else ""
+            table.add_row(
+                f"{row['cutoff_eV']:g}{own if row['series'] == 'cutoff' else ''}",
+                f"{_mesh(row['kpoints'])}{own if row['series'] == 'kpoints' else ''}",
+                *(_number(row[change]) for change in CHANGES),
+                "" if row["wall_s"] is None else f"{row['wall_s']:.0f}",
+                _outcome(row, limits),
+                end_section=after is not None and after["series"] != row["series"],
+            )
+        console.print(table)
+
+
+def _outcome(row: Row, limits: Limits) -> str:
+    if row["reason"]:
+        return str(row["reason"])
+    return "densest" if row["is_densest"] else "yes" if is_within(row, limits) else "no"
 
 
 def _mesh(kpoints: Sequence[int]) -> str:

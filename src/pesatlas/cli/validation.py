@@ -28,6 +28,7 @@ from pesatlas.benchmark.validation import (
     shift_energies,
     summarize,
 )
+from pesatlas.campaign.convergence import read_convergence
 from pesatlas.campaign.layout import RESULTS, WORK, below, numbered
 from pesatlas.campaign.load import load_campaign
 from pesatlas.cli.benchmark import read_potential
@@ -180,6 +181,9 @@ def show_validation(
         console.print_json(json.dumps(about | {"plan": plan, "frames": rows}))
         return
     _tell(console, rows, summary, shift, verdict)
+    level_itself = read_convergence(Path(RESULTS), request.level)
+    if level_itself is not None:
+        console.print(f"The labels: {level_itself.sentence}", soft_wrap=True, markup=False, highlight=False)
     console.print(f"{made} calculated now. Tables are in {table.parent}.", soft_wrap=True, highlight=False)
 
 
