@@ -1,10 +1,8 @@
 """`pesatlas convergence`: a series over cut-off and k-points of a level, and its verdict."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from rich.table import Table
 
 from pesatlas.campaign.convergence import CHANGES, Convergence, Limits, assess, is_within, number_text
 from pesatlas.campaign.layout import RESULTS, WORK, below, numbered
+from pesatlas.cli.app import campaign_folder, print_json, seen_from
 from pesatlas.cli.convergence_figure import draw_series
 from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.config.campaign import Campaign
@@ -70,12 +69,11 @@ def show_convergence(
     UserError
         If the campaign has no such level or picks, or its backend has no cut-off and no k-points.
     """
-    files = [str(Path(text).expanduser().absolute()) for text in wanted.files]
-    target = to and to.expanduser().absolute()
-    config = config and config.expanduser().absolute()
+    files = [str(seen_from(folder, Path(text))) for text in wanted.files]
+    target = seen_from(folder, to)
     # stores, weights and scratch of a configuration are relative to its campaign
-    with chdir(_existing(folder)):
-        campaign = campaign_of(Path(), config, extensions=True)
+    with campaign_folder(folder, config) as path:
+        campaign = campaign_of(Path(), path, extensions=True)
         level = _level(campaign, wanted.level)
         rows = _of_files(files, wanted) if files else _picks(Path(RESULTS), wanted)
         points = plan_series(campaign.label, level, rows, wanted.cutoffs_eV, wanted.spacings_per_A)
@@ -83,7 +81,7 @@ def show_convergence(
         if not as_json:
             _tell_cost(console, level, rows, cost)
         if dry_run:
-            console.print_json(json.dumps(asdict(cost))) if as_json else console.print(_plan(points))
+            print_json(asdict(cost)) if as_json else console.print(_plan(points))
             return
         found, made = run_series(points, campaign.label, campaign.campaign, Path(WORK["label_batch"]))
         table, figure = (
@@ -95,16 +93,10 @@ def show_convergence(
     verdict = assess(found, limits)
     if as_json:
         about = {"verdict": asdict(verdict), "limits": asdict(limits), "calculated": made, "points": found}
-        console.print_json(json.dumps(about))
+        print_json(about)
         return
     _show_rows(console, found, limits)
     _tell(console, verdict, made, table, figure)
-
-
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Name the folder of the campaign.")
-    return folder
 
 
 def _level(campaign: Campaign, name: str | None) -> str:

@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("pesatlas run -n", "what would be done"),
         ("pesatlas run", "run or resume"),
+        ("pesatlas run /scratch/campaign --config other.yaml", "elsewhere, with another file"),
         ("pesatlas run --profile profiles/slurm", "on a cluster"),
         ("pesatlas run --until run_md", "stop after the dynamics"),
         ("pesatlas run --take-over", "in place of one in another terminal"),
@@ -27,6 +28,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "doctor": (
         ("pesatlas doctor", ""),
+        ("pesatlas doctor /scratch/campaign", "of a campaign elsewhere"),
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
         ("pesatlas doctor --reference-labels", "compare my VASP with MatPES"),
     ),
@@ -50,7 +52,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas store repair --dry-run", "check for damage"),
         ("pesatlas store repair /scratch/shared-store", ""),
     ),
-    "summary": (("pesatlas summary", ""), ("pesatlas summary releases/2026.1", "")),
+    "summary": (
+        ("pesatlas summary", ""),
+        ("pesatlas summary ../my-campaign --json", ""),
+        ("pesatlas summary releases/2026.1", ""),
+    ),
+    "report": (
+        ("pesatlas report", "of the campaign in this folder"),
+        ("pesatlas report /scratch/campaign --to campaign.html --pdf", "and campaign.pdf"),
+    ),
     "verify": (("pesatlas verify", ""), ("pesatlas verify releases/2026.1", "")),
     "query": (
         ('pesatlas query "SHOW TABLES"', ""),
@@ -89,15 +99,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "describe": ((f"pesatlas describe {path_of('selection')}", ""),),
     "select": (
-        ("pesatlas select frames.extxyz --count 500 --out picked.extxyz", ""),
-        ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),
+        ("pesatlas select frames.extxyz --count 500 --to picked.extxyz", ""),
+        ("pesatlas select pool/ --reference labelled.extxyz --count 200 --to new.extxyz", "what is new"),
     ),
     "benchmark": (
-        ("pesatlas benchmark --potential chgnet --data sets --out scores", ""),
+        ("pesatlas benchmark --potential chgnet --data sets --to scores", ""),
         (
             (
                 "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets "
-                "--out scores"
+                "--to scores"
             ),
             "",
         ),
@@ -118,6 +128,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "config new": (
         ("pesatlas config new --preset demo > config.yaml", ""),
+        ("pesatlas config new --all > config.yaml", "every key, with its meaning"),
         ("pesatlas config new --previous ../round-1 > config.yaml", "the next round"),
     ),
     "config check": (("pesatlas config check config/matpes.yaml", ""),),

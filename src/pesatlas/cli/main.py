@@ -9,6 +9,7 @@ from pesatlas.cli import (  # noqa: F401 - they register their commands, in the 
     campaign_commands,
     convergence,
     dataset_commands,
+    report,
     tool_commands,
     validate,
 )
