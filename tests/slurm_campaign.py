@@ -138,7 +138,7 @@ class SlurmCampaign(SmallCampaign):
         except subprocess.TimeoutExpired:
             self.kill(controller)
             status = "out of time"
-        assert status == expect, self.output + self.slurm.ask("squeue")
+        assert status == expect, self.output + self.slurm.ask("squeue") + self.slurm.told()
         return self.output
 
     def run(self, *arguments, expect=0):

@@ -367,6 +367,11 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
         logs = "".join(path.read_text() for path in (self.folder / "log").glob("slurmd.cpu?"))
         return set(re.findall(r"StepId=(\d+)\.\S+ exceeded memory limit", logs))
 
+    def told(self) -> str:
+        """Return the last lines of all daemons' logs."""
+        logs = sorted((self.folder / "log").iterdir())
+        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in logs)
+
     def wait_for(self, condition, seconds: float) -> None:
         """Wait until ``condition`` holds; a TimeoutError says what Slurm's daemons had to say."""
         deadline = time.monotonic() + seconds
@@ -377,6 +382,5 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
             except subprocess.CalledProcessError:
                 pass  # not up yet
             if time.monotonic() > deadline:
-                logs = [path.read_text(errors="replace")[-2000:] for path in (self.folder / "log").iterdir()]
-                raise TimeoutError("\n".join(logs))
+                raise TimeoutError(self.told())
             time.sleep(0.2)

@@ -1,4 +1,8 @@
-"""Slurm jobs that are held for ever because their start failed on a node; they are released."""
+"""Slurm jobs that are held for ever because their start failed on a node: released, or made new.
+
+A node that lost a job's start may refuse this job as long as it lives ("already running"), while it starts
+any other. So a job that was released in vain is cancelled, and Snakemake submits its batch as a new one.
+"""
 
 import re
 import threading
@@ -12,7 +16,7 @@ from pesatlas.monitor.squeue import SlurmJob, call_slurm, error_of, read_queue
 
 EVERY_S = 30.0
 MOST = 3
-"""Times that one job is given back: by then it is not the node, and a person has to look."""
+"""Times that one job is given back."""
 
 _HELD = re.compile(r"launch[ _]failed[ _]requeued[ _]held")
 
@@ -48,9 +52,14 @@ def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:
             markup=False,
         )
     elif times[job.job] == MOST + 1:
+        said = error_of(call_slurm("scancel", job.job))
         console.print(
-            f"{name} could not be started {MOST + 1} times and stays held. Ask the administrators of the "
-            f"cluster (`scontrol show job {job.job}`), then `scontrol release {job.job}`; `scancel "
-            f"{job.job}` lets pesatlas submit it again.",
+            f"{name} could not be started {MOST + 1} times. "
+            + (
+                f"It cannot be cancelled: {said}. It stays held until somebody cancels it."
+                if said
+                else "It is cancelled, and submitted again while `retries` of the profile are left. If that "
+                "does not help, ask the administrators of the cluster which node cannot start jobs."
+            ),
             markup=False,
         )

@@ -11,6 +11,7 @@ from pesatlas.atoms.elements import reduced_formula
 from pesatlas.campaign.load import load_campaign
 from pesatlas.cli.checkout import schema_for
 from pesatlas.config.scaled import Scaled, Wishes, scale
+from pesatlas.config.short import short_head
 from pesatlas.dataset.stress_symmetry import symmetry_of
 from pesatlas.errors import UserError
 from pesatlas.monitor.fit import misfits
@@ -59,13 +60,7 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
 
 
 def _text(made: Scaled, to: Path) -> str:
-    schema = schema_for(to.resolve().parent)
-    return made.as_yaml(
-        [
-            f"yaml-language-server: $schema={schema}",
-            "Keys that are not listed have their defaults; `pesatlas config new` shows every key.",
-        ]
-    )
+    return made.as_yaml(short_head(schema_for(to.resolve().parent)))
 
 
 def _table(found: Survey) -> Table:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import pesatlas
+from pesatlas.cli.app import print_json
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.explain import explain
 from pesatlas.dataset.questions import QUESTIONS
@@ -20,7 +21,7 @@ _WIDEST = 60
 """Letters of a value that are shown: ids are whole, of lists and JSON the beginning."""
 
 
-def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
+def query(sql: str, results: Path, to: Path | None, console: Console, *, as_json: bool = False) -> None:
     """Answer a query or a question by its name: print the first rows, or write all to a file.
 
     Raises
@@ -29,9 +30,13 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
         If it cannot be answered, or the file is of neither kind.
     """
     atlas = pesatlas.open(results, so_far=True)
-    say_unfinished(atlas, console)
+    if not as_json:
+        say_unfinished(atlas, console)
     Progress("querying")
     found = atlas.query(QUESTIONS.get(sql, sql), to)
+    if as_json and to is None:
+        print_json(found.to_pylist())
+        return
     if to is not None:
         console.print(f"[green]{escape(str(to))}[/green]")
     elif len(found) == 1:
@@ -93,9 +98,12 @@ def say_unfinished(atlas: Atlas, console: Console) -> None:
         console.print(f"[yellow]This campaign has not finished.[/yellow] Not there yet: {missing}.")
 
 
-def explain_row(snapshot_id: str, results: Path, console: Console) -> None:
+def explain_row(snapshot_id: str, results: Path, console: Console, *, as_json: bool = False) -> None:
     """Print the story of a row."""
     atlas = pesatlas.open(results, so_far=True)
+    if as_json:
+        print_json({title: dict(lines) for title, lines in explain(atlas, snapshot_id)})
+        return
     say_unfinished(atlas, console)
     for title, lines in explain(atlas, snapshot_id):
         console.print(f"[bold]{escape(title)}[/bold]")

@@ -194,7 +194,11 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
 def _find_profile(profile: str) -> Path:
     found = profile_folder(Path(profile))
     if not found.is_dir():
-        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+        likely = Path("profiles") / Path(profile).name
+        hint = f" Did you mean {likely}?" if profile_folder(likely).is_dir() else ""
+        raise UserError(
+            f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.{hint}"
+        )
     return found
 
 
@@ -209,8 +213,9 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
         and not (folder / "config.yaml").is_file()
     ):
         raise UserError(
-            f"no config.yaml in {folder.resolve()}: this is not the folder of a campaign. Run the command "
-            "in the folder that has it, or write one here: pesatlas config new > config.yaml."
+            f"no config.yaml in {folder.resolve()}: this is not the folder of a campaign. Run the command in "
+            "the folder that has it, or name that folder: `pesatlas run FOLDER`. To write one here: `pesatlas "
+            "init CELLS...` or `pesatlas config new > config.yaml`."
         )
 
 

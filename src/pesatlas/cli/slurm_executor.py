@@ -1,8 +1,9 @@
 """Snakemake's Slurm executor, tolerant of rejected submissions and of jobs that Slurm has forgotten.
 
 Of version 2.8.0: while squeue does not answer, jobs are lost, and waited for for ever; what sbatch refuses
-counts as a job that failed, so that it is asked for at once with twice the memory, three times; and a job
-that neither squeue nor sacct knows any more is waited for for ever.
+counts as a job that failed, so that it is asked for at once with twice the memory, three times; a job that
+neither squeue nor sacct knows any more is waited for for ever; and so is one of which sacct says that
+somebody cancelled it ("CANCELLED by 1234"), for it compares whole words.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
+from snakemake_executor_plugin_slurm.job_status_query import query_job_status
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
@@ -172,7 +174,14 @@ class PatientExecutor(plugin.Executor):
 
 def install() -> None:
     """Register this executor in place of Snakemake's for Slurm."""
+    plugin.query_job_status = _query_states
     ExecutorPluginRegistry().get_plugin("slurm").executor = PatientExecutor
+
+
+async def _query_states(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
+    """Return the state of each job by number, one word each, and how long the answer took, s."""
+    states, duration_s = await query_job_status(command, logger)
+    return states and {number: state.partition(" ")[0] for number, state in states.items()}, duration_s
 
 
 def _jobs(job: Job) -> Iterator[Job]:

@@ -4,13 +4,12 @@ What is not in it has its default. A pilot of a few crystals (``pesatlas plan --
 assumed here about the cost of labels and of dynamics.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import yaml
+from pesatlas.config.short import short_yaml
 
 BackendName = Literal["gpaw", "vasp", "mlip"]
 
@@ -27,7 +26,8 @@ _PATIENCE_H = 2.0
 _PICKS_PER_CRYSTAL = 10
 _SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "mlip": 64}
 _WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "mlip": 7.5}
-_HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+"""Core hours that a label of 64 atoms is assumed to cost, all levels together, by backend."""
 _LABEL_JOBS, _MD_JOBS = 16, 4
 _FEW_CRYSTALS, _FEWEST_TO_SPLIT = 20, 3
 
@@ -63,8 +63,7 @@ class Scaled:
 
     def as_yaml(self, title: Sequence[str]) -> str:
         """Return it as YAML, each reason behind its key."""
-        lines = [*(f"# {line}" for line in title), *_lines(self.raw, self.reasons)]
-        return "\n".join(lines) + "\n"
+        return short_yaml(self.raw, self.reasons, title)
 
 
 def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
@@ -142,7 +141,7 @@ def _select(made: Scaled, crystals: int, wishes: Wishes) -> None:
         "as many clusters as labels; MatPES' threshold suits millions of frames"
     )
     if wishes.core_hours is not None:
-        assumed = _HOURS_OF_64_ATOMS[wishes.backend]
+        assumed = HOURS_OF_64_ATOMS[wishes.backend]
         made.raw["select"]["budget"] = {"core_hours": wishes.core_hours, "core_hours_of_64_atoms": assumed}
         made.reasons["select.budget"] = (
             "core_hours_of_64_atoms is assumed: take what a pilot says (`pesatlas plan --from PILOT`)"
@@ -160,37 +159,3 @@ def _label(backend: BackendName, per_job: int) -> dict[str, Any]:
         },
     }
     return {**options[backend], "structures_per_job": per_job}
-
-
-def _lines(
-    value: Mapping[str, Any], reasons: Mapping[str, str], path: str = "", indent: int = 0
-) -> list[str]:
-    lines = []
-    for name, each in value.items():
-        key = f"{path}.{name}" if path else name
-        if isinstance(each, dict) and key not in reasons and indent == 0:
-            lines += [f"{name}:", *_lines(each, reasons, key, indent + 1)]
-        elif isinstance(each, list) and each and isinstance(each[0], dict):
-            lines.append(f"{'  ' * indent}{name}:")
-            for i, part in enumerate(each):
-                reason = next((reasons[k] for k in reasons if k.startswith(f"{key}.{i}.")), None)
-                lines.append(_with(f"{'  ' * indent}- {_flow(part)}", reason))
-        else:
-            lines.append(_with(f"{'  ' * indent}{name}: {_flow(each)}", reasons.get(key)))
-    return lines
-
-
-def _with(line: str, reason: str | None) -> str:
-    return f"{line}  # {reason}" if reason else line
-
-
-def _flow(value: Any) -> str:
-    """Return a value in one line of YAML; a string is quoted where it is no plain word."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_flow(each)}" for name, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    word = isinstance(value, str) and value.isascii() and value.replace("_", "").isalnum()
-    if word and yaml.safe_load(value) == value:  # `yes`, `null` and numbers are no texts to YAML
-        return str(value)
-    return json.dumps(value, ensure_ascii=not (isinstance(value, str) and value.isprintable()))
