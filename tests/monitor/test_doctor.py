@@ -125,7 +125,9 @@ def test_the_encoder_that_ends_trajectories_is_loaded_and_asked(folder, monkeypa
     assert "small/1 does not know Mg" in wrong[f"not so: {judge}"]
 
 
-def test_a_base_that_could_not_be_trained_on_these_crystals_is_told_before_they_are_labelled(folder, tmp_path):
+def test_a_base_that_could_not_be_trained_on_these_crystals_is_told_before_they_are_labelled(
+    folder, tmp_path
+):
     base = save_tensornet(tmp_path / "base")
     change(folder, "train", base={"kind": "matgl", "path": str(base)})
     change(folder, "structures", sources=[{"kind": "demo", "names": ["NaCl", "Si"]}])

@@ -245,7 +245,8 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
     base = train.base if train else None
     if base is not None:
         yield _attempt(
-            "the weights to start training from load, and know all elements", partial(_check_base, base, found)
+            "the weights to start training from load, and know all elements",
+            partial(_check_base, base, found),
         )
     wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device}
     wanted |= {section.device for section in (train, campaign.round) if section is not None}
