@@ -1,4 +1,4 @@
-"""The examples in the help of commands, run on a finished campaign, on one that has not begun, or on crystals."""
+"""The examples in the help of commands, run on a finished campaign, a new one, or on crystals."""
 
 import shlex
 import shutil
