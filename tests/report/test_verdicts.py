@@ -6,12 +6,14 @@ from synthetic_campaign import fill
 
 from pesatlas.campaign.account import Account
 from pesatlas.campaign.campaign_tables import CampaignTables
+from pesatlas.campaign.layout import below
+from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost
 from pesatlas.report.crystals import AtLevel, Crystal
 from pesatlas.report.equilibration import equilibrated
 from pesatlas.report.softness import ForcesOfCrystals
 from pesatlas.report.verdict import Verdict, within, worst
-from pesatlas.report.verdicts import converged, covered, electronic, lacking, soft, spent
+from pesatlas.report.verdicts import covered, electronic, lacking, soft, spent
 from pesatlas.tables import write_table
 
 EDGE_A, ATOMS, KELVIN = 6.0, 20, 300.0
@@ -141,13 +143,60 @@ def test_coverage_is_compared_with_thresholds_and_random_frames():
     assert covered([], selected(0.05)).mark == "not known"
 
 
-def test_convergence_is_not_claimed():
+def test_convergence_is_not_claimed(tmp_path):
     level = {"definition": {"settings": {"cutoff_eV": 400.0, "kpoint_spacing_per_A": 0.2}}}
-    found = converged({"levels": ["pbe"], "surfaces": {"pbe": level}})
+    (found,) = converged(tmp_path, {"levels": ["pbe"], "surfaces": {"pbe": level}})
     assert (found.mark, found.sentence) == ("not known", "Not measured: pesatlas convergence.")
     assert ("pbe", "cutoff_eV", "400.0") in found.rows
     demo = {"levels": ["pbe"], "configuration": {"label": {"backend": {"quality": "demo"}}}}
-    assert converged(demo).mark == "look"
+    (told,) = converged(tmp_path, demo)
+    assert told.mark == "look"
+
+
+def series(results, change, fingerprint="own"):
+    """A series over cut-off and k-points at pbe, whose level is this far from the densest point."""
+    rows = [
+        {
+            "snapshot_id": "Si:1",
+            "structure_id": "Si",
+            "formula": "Si",
+            "n_atoms": 2,
+            "level": "pbe",
+            "series": kind,
+            "cutoff_eV": 400.0 + 100 * (i if kind == "cutoff" else 0),
+            "kpoints": [2 + (i if kind == "kpoints" else 0)] * 3,
+            "is_level": i == 0,
+            "is_densest": i == 2,
+            "level_fingerprint": fingerprint if i == 0 else f"{kind}{i}",
+            "energy_change_meV_per_atom": change * (i == 0),
+            "force_change_meV_per_A": 0.0,
+            "stress_change_GPa": 0.0,
+        }
+        for kind in ("cutoff", "kpoints")
+        for i in range(3)
+    ]
+    known = {key: [row[key] for row in rows] for key in rows[0]}
+    path = below(results, "convergence", level="pbe")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(path, "convergence", fill("convergence", len(rows), known), "test")
+    below(results, "convergence_figure", level="pbe").write_text("<svg/>")
+
+
+def test_a_series_decides_on_convergence_unless_it_is_of_other_settings(tmp_path):
+    manifest = {"levels": ["pbe", "r2scan"], "surfaces": {"pbe": {"fingerprints": ["own"]}}}
+    series(tmp_path, 0.1)
+    fine, other = converged(tmp_path, manifest)
+    assert fine.mark == "fine"
+    assert "pbe is converged to 1 meV/atom" in fine.sentence
+    assert fine.picture.startswith("data:image/svg+xml;base64,")
+    assert len(fine.rows) == 6
+    assert other.sentence == "Not measured at r2scan: pesatlas convergence."
+    series(tmp_path, 30.0)
+    assert converged(tmp_path, manifest)[0].mark == "look"
+    series(tmp_path, 0.1, fingerprint="of other settings")
+    stale = converged(tmp_path, manifest)[0]
+    assert stale.mark == "not known"
+    assert "Not measured with these settings" in stale.sentence
 
 
 def softened(slopes):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from pesatlas.cli.app import Folder, command, console
+from pesatlas.cli.app import Results, command, console
 from pesatlas.errors import UserError
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -20,7 +20,7 @@ _PRINTED_WITHIN_S = 300
 
 @command("report")
 def report(
-    folder: Folder = Path(),
+    results: Results = Path(),
     to: Annotated[
         Path | None, typer.Option(help="File to write: .html. Default: the campaign's own report.")
     ] = None,
@@ -30,11 +30,9 @@ def report(
 ) -> None:
     """Make the report of a finished campaign again from its tables, and print it to PDF."""
     from pesatlas.campaign.layout import below  # noqa: PLC0415 - starting is quick
-    from pesatlas.campaign.rounds import results_of  # noqa: PLC0415
     from pesatlas.report.build import build_report  # noqa: PLC0415
 
     browser = _browser() if pdf else ""
-    results = results_of(folder)
     page = to or below(results, "report")
     if page.suffix != ".html":
         raise UserError(f"--to {page}: the report is a page, so name a file that ends in .html.")

@@ -12,6 +12,7 @@ from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
 from pesatlas.report.benchmark_results import benchmark_results
+from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
 from pesatlas.report.crystals import Crystal, read_crystals
@@ -41,7 +42,7 @@ from pesatlas.report.texts import STOP, advice_text, format_hours, read_advice
 from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
 from pesatlas.report.verdict import Verdict
-from pesatlas.report.verdicts import converged, covered, electronic, lacking, soft, spent
+from pesatlas.report.verdicts import covered, electronic, lacking, soft, spent
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.tables import read_table
 from pesatlas.tables.verdicts import FLAGGED
@@ -142,7 +143,7 @@ def _verdicts(
         "coverage": [covered(read_table(reader.path("quality"), "quality").to_pylist(), manifest)],
         "trust": [
             equilibrated(reader.tables, configuration.get("explore", {})),
-            converged(manifest),
+            *converged(reader.results, manifest),
             soft(reader.softness, reader.forces, (reader.potential, reader.levels[0]), reader.seed),
         ],
         "cost": [spent(hours, labels)],

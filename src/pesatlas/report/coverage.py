@@ -24,10 +24,10 @@ def _map(frames: Data) -> Figure:
     points = base("frames")
     few = len(frames) < 1000
     pool = points.transform_filter("!datum.picked").mark_point(
-        size=26 if few else 10, opacity=0.55, filled=False, strokeWidth=1
+        size=26 if few else 14, opacity=0.7, filled=False, strokeWidth=1, invalid="show"
     )
     picks = points.transform_filter("datum.picked").mark_circle(
-        size=60 if few else 24, opacity=0.9, stroke="#1b1b1b", strokeWidth=0.4
+        size=60 if few else 14, opacity=0.8, stroke="#1b1b1b", strokeWidth=0.4, invalid="show"
     )
     where = {
         "x": alt.X("pc1:Q", title="weighted PC 1"),
@@ -80,7 +80,7 @@ def _colours(frames: Data) -> dict[str, dict[str, Any]]:
         if kind == "quantitative":
             legend["type"] = "gradient"
         by = {"field": column, "type": kind, "title": title, "scale": scale, "legend": legend}
-        found[name] = {"condition": by | {"test": f"isValid(datum.{column})"}, "value": "#8a8a8a66"}
+        found[name] = by | {"condition": {"test": f"datum.{column} === null", "value": GREY}}
     return found
 
 

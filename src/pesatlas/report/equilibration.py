@@ -29,7 +29,7 @@ WITH frames AS (
          temperature_K AS target, pressure_GPa, mlip_stress_eV_per_A3 AS stress, {_VOLUME} AS volume,
          max(time_fs) OVER (PARTITION BY structure_id, variant, condition) AS longest
   FROM it WHERE ensemble <> 'none' AND time_fs > 0 AND temperature_K > 0
-    AND instant_temperature_K IS NOT NULL AND mlip_stress_eV_per_A3 IS NOT NULL),
+    AND instant_temperature_K IS NOT NULL),
 quarters AS (
   SELECT structure_id, variant, condition, ceil(4 * time_fs / longest) AS quarter,
          avg(kinetic / target) AS temperature, avg(volume) AS volume, any_value(longest) AS longest,

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.account import Account, exported_verdicts
@@ -93,7 +94,7 @@ def methods(reader: Reader, manifest: Mapping[str, Any], accounts: Sequence[Acco
     ]
     return Methods(
         " ".join(part for part in parts if part),
-        _not_done(manifest),
+        _not_done(reader.results, manifest),
         [REFERENCES[name] for name in cite.names],
         _facts(reader, manifest),
         [
@@ -216,7 +217,8 @@ def _programs(manifest: Mapping[str, Any], cite: _Citations) -> str:
     )
 
 
-def _not_done(manifest: Mapping[str, Any]) -> list[str]:
+def _not_done(results: Path, manifest: Mapping[str, Any]) -> list[str]:
+    measured = all(below(results, "convergence", level=level).is_file() for level in manifest["levels"])
     configuration = manifest["configuration"]
     potential = any("NOT DFT" in each for each in caveats(dict(manifest)))
     without = {
@@ -229,7 +231,7 @@ def _not_done(manifest: Mapping[str, Any]) -> list[str]:
     return [
         *(f"{each[0].upper()}{each[1:]}." for each in caveats(dict(manifest))),
         "Structures were not relaxed at the level of the labels.",
-        *([] if potential else ["Convergence with k-points and cut-off was not measured."]),
+        *([] if potential or measured else ["Convergence with k-points and cut-off was not measured."]),
         *(
             []
             if potential

@@ -8,6 +8,8 @@ from pesatlas.campaign.layout import FAILURES, folder_of, path_of, shown
 from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, histogram, line_at, parity
 from pesatlas.report.published_ranges import published_error
 
+_FEW_TICKS = 10
+"""Counts up to which each has a tick: Vega would put halves between them."""
 _NO_PARITY = "No label was evaluated with the potential."
 
 
@@ -19,7 +21,7 @@ def trust(
     return [
         _losses(data["losses"]),
         _losses_by_element(data["losses_by_element"]),
-        _parity("energy", data, of, "meV/atom", "energy minus the mean of the crystal"),
+        _parity("energy", data, of, "meV/atom", "relative energy"),
         _parity("forces", data, of, "eV/Å", "component of a force"),
         _parity("stress", data, of, "GPa", "component of the stress"),
         _softness(data["softness"], levels[0]),
@@ -31,13 +33,18 @@ def trust(
 
 
 def _losses(losses: Data) -> Figure:
+    most = max(losses.columns["rows"], default=0)
     chart = (
         alt.Chart(alt.NamedData("losses"))
         .transform_calculate(what="datum.reason + (datum.level == '-' ? '' : ', ' + datum.level)")
         .mark_bar(size=18)
         .encode(
             y=alt.Y("what:N", title=None, sort="-x"),
-            x=alt.X("sum(rows):Q", title="what did not become a row", axis=alt.Axis(tickMinStep=1)),
+            x=alt.X(
+                "sum(rows):Q",
+                title="what did not become a row",
+                axis=alt.Axis(values=list(range(most + 1)) if most <= _FEW_TICKS else alt.Undefined),
+            ),
             color=alt.Color("stage:N", title=None),
             tooltip=["stage:N", "level:N", "reason:N", "rows:Q"],
         )

@@ -18,6 +18,7 @@ class Verdict:
     sentence : the answer, with its numbers
     how : how the numbers were got, and where the limits come from
     heads, rows : table of the evidence
+    picture : address of a picture with the evidence, in the page itself
     """
 
     question: str
@@ -26,6 +27,7 @@ class Verdict:
     how: str = ""
     heads: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
+    picture: str = ""
 
 
 def worst(verdicts: Sequence[Verdict]) -> Mark | None:

@@ -1,4 +1,4 @@
-"""Verdicts on the questions of the report: coverage, convergence, softness, magnetism and gaps, training, cost."""
+"""Verdicts on the questions of the report: coverage, softness, magnetism and gaps, training, cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,43 +85,6 @@ def covered(quality: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -
             if row[f"fill_mean_{part}"] is not None
         ],
     )
-
-
-def converged(manifest: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on k-points and cut-off."""
-    question = "Are the labels converged with k-points and cut-off?"
-    remarks = caveats(dict(manifest))
-    settings = {
-        level: (found.get("definition") or {}).get("settings", {})
-        for level, found in manifest.get("surfaces", {}).items()
-    }
-    rows = [
-        (level, name, _short(value))
-        for level, found in settings.items()
-        for name, value in found.items()
-        if "cutoff" in name.lower() or "kpoint" in name.lower() or name in {"ENCUT", "KSPACING", "width_eV"}
-    ]
-    mark: Mark = "not known"
-    sentence = "Not measured: pesatlas convergence."
-    if any("NOT DFT" in remark for remark in remarks):
-        sentence = "Not measured: labels of a potential have neither."
-    elif remarks:
-        mark, sentence = "look", f"No: {'; '.join(remarks)}."
-    return Verdict(
-        question,
-        mark,
-        sentence,
-        "A label that is not converged in its own self-consistency is no row. Whether finer settings would change "
-        "it is another question, which only a series of calculations answers.",
-        ("level", "setting", "value"),
-        rows,
-    )
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {each}" for name, each in list(value.items())[:_SHOWN])
-    return str(value)
 
 
 def soft(

@@ -31,7 +31,7 @@
       if (!page.figures[name].square) spec.autosize = { type: "fit", contains: "padding" };
     } else if (page.figures[name].square) {
       // as wide as its place, but for the axis
-      spec.width = spec.height = Math.max(Math.min(spec.width, figure.clientWidth - 120), 160);
+      spec.width = spec.height = Math.max(Math.min(spec.width, figure.clientWidth - 110), 160);
     }
     const colour = page.figures[name].colours[colours.get(name)];
     if (colour) for (const layer of spec.layer) layer.encoding.color = colour;
