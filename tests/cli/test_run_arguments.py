@@ -102,6 +102,6 @@ def test_a_folder_is_that_of_the_campaign(folder, monkeypatch):
 
 
 def test_a_workflow_of_ones_own_has_other_settings_and_rules(folder):
-    (folder / "Snakefile").write_text("rule other:\n    output: 'results/other.txt'\n")
-    typed = ["other", "--config", "letters=ab", "-n"]
+    (folder / "Snakefile").write_text("rule another:\n    output: 'results/other.txt'\n")
+    typed = ["another", "--config", "letters=ab", "-n"]
     assert read_arguments(typed).snakemake == typed
