@@ -114,7 +114,8 @@ def _parity(what: str, data: dict[str, Data], of: tuple[str, str], unit: str, qu
     return Figure(
         table,
         f"Potential against label: {what}",
-        f"Predictions of the exploring potential for labelled snapshots; errors are of the points shown. {told}"
+        "Predictions of the exploring potential for labelled snapshots; errors are of the points shown. "
+        f"{told}"
         f"{source}",
         table,
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",

@@ -69,8 +69,10 @@ def covered(quality: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -
         question,
         mark,
         f"{told[mark]}: {near}{limit}{compared}; {left}{no_better}.",
-        "Distances from a random sample of explored frames, and of their atoms, to the nearest pick, in weighted "
-        "principal components (table quality). Two frames of one cluster are at most two thresholds apart: 99 % "
+        "Distances from a random sample of explored frames, and of their atoms, to the nearest pick, in "
+        "weighted "
+        "principal components (table quality). Two frames of one cluster are at most two thresholds apart: "
+        "99 % "
         "within that is covered.",
         ("", "picks", "mean", "99th percentile", "largest", "two thresholds"),
         [
@@ -128,7 +130,8 @@ def soft(
         f"{told}: slope of its forces against {level} {value:.2f}{interval}, in {whole['rows']:,} rows of "
         f"{_crystals(crystals)}; {errors}. Potential: {potential}.",
         "Least squares through the origin over all force components; interval by resampling crystals. Within "
-        f"{_SLOPE:g} of 1 is called neither soft nor stiff, our own choice: the best published potentials have "
+        f"{_SLOPE:g} of 1 is called neither soft nor stiff, our own choice: the best published potentials "
+        "have "
         "0.93 to 0.97 (arXiv 2503.04070), soft ones 0.8 (arXiv 2405.07105). Energies: less the mean of each "
         "crystal.",
         ("of", "which", "rows", "slope", "force MAE (eV/Å)", "stress MAE (GPa)"),
@@ -201,7 +204,8 @@ def electronic(crystals: Sequence[Crystal], levels: Sequence[str]) -> Verdict:
         f"{'; '.join(told)}.{warning}"
         if labelled and known
         else "Not known: the labels have neither moments nor gaps.",
-        "Final moments and Kohn-Sham gaps on the k-points of each label, crystal by crystal. No other magnetic order "
+        "Final moments and Kohn-Sham gaps on the k-points of each label, crystal by crystal. No other "
+        "magnetic order "
         "than the one that each calculation started from was tried.",
         (
             "level",
@@ -280,9 +284,11 @@ def lacking(tables: CampaignTables, manifest: Mapping[str, Any], accounts: Seque
         f"{'. '.join(each[0].upper() + each[1:] for each in lacks)}."
         if lacks
         else "Nothing that was looked for.",
-        f"Of the rows that are exported. Looked for: at least {_FEW_ROWS} rows, {_FEW_CRYSTALS} crystals, every "
+        f"Of the rows that are exported. Looked for: at least {_FEW_ROWS} rows, {_FEW_CRYSTALS} crystals, "
+        "every "
         f"element in {_FEW_OF_ELEMENT} rows and two crystals, half of the rows with a force above "
-        f"{_AT_REST_EV_PER_A:g} eV/Å, two domains, two temperatures, no empty split, nothing flagged. Limits are our "
+        f"{_AT_REST_EV_PER_A:g} eV/Å, two domains, two temperatures, no empty split, nothing flagged. "
+        "Limits are our "
         "own choice; whether a potential is good enough, only its test errors tell.",
         ("level", "rows", "crystals", "at rest", "domains", "temperatures (K)", "rare elements"),
         rows,
@@ -305,7 +311,8 @@ def spent(costs: Sequence[Cost], labels: int) -> Verdict:
         f"{100 * most.core_h / total:.0f} % for the stage {most.stage}"
         + (f"; a label took {format_hours(label / labels)}" if labels and label else "")
         + ".",
-        "Labels: the time of their calculations, also where a run took them from the store; all others: the last "
+        "Labels: the time of their calculations, also where a run took them from the store; all others: "
+        "the last "
         "run of each job.",
         ("stage", "jobs", "core time", "GPU time", "on the disk"),
         [
