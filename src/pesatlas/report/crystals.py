@@ -54,7 +54,7 @@ class Crystal:
 
     @property
     def flags(self) -> list[str]:
-        """What somebody should look at, in words."""
+        """Counts that somebody should look at, in words."""
         counts = {
             "flagged": sum(each.flagged for each in self.levels.values()),
             "quarantined": self.quarantined,

@@ -58,7 +58,7 @@ REFERENCES = {
     "273002 (2017)",
     "pymatgen": "S. P. Ong et al., Python Materials Genomics (pymatgen), Comput. Mater. Sci. 68, 314 (2013)",
 }
-"""What is cited, by the word that names it in options, levels and codes."""
+"""Citations, by the word that names each in options, levels and codes."""
 
 _NOT_LOOKED_FOR = {"dispersion": "a dispersion correction", "hubbard_u": "a Hubbard U"}
 
