@@ -36,9 +36,41 @@ FRAME_PS, LONGEST = 0.05, 200
 THRESHOLDS = 0.15, 0.05
 """Distances of a structure and of an atom beyond which they are new: the defaults of ``explore.stop``."""
 
+_TIMES = {1: 3, 3: 1}
+"""How often what a crystal has it gets at once, by the number of decisions."""
+
 Lengths = dict[tuple[int, str], int]
 """Frames of a trajectory, by its seed and its crystal."""
 Score = Callable[[Lengths], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to spend.
+
+    Attributes
+    ----------
+    score : by which crystals are ranked: ``news``, the same for the work that it would cost, or ``foresight``
+    decisions : how many
+    how : a crystal gets its share as a ``longer`` trajectory; as one that is computed ``anew`` from its start,
+        so that its first pass is paid twice; or as a trajectory of the ``other seed``
+    """
+
+    score: str
+    decisions: int
+    how: str
+
+
+RULES = (
+    Rule("news for the work", 1, "longer"),
+    Rule("news for the work", 1, "anew"),
+    Rule("news for the work", 1, "other seed"),
+    Rule("news for the work", 3, "longer"),
+    Rule("news for the work", 3, "other seed"),
+    Rule("news", 1, "longer"),
+    Rule("foresight", 1, "longer"),
+    Rule("foresight", 3, "longer"),
+)
 
 
 @dataclass(frozen=True)
@@ -152,28 +184,27 @@ class Campaign:
         """Return so many frames for every crystal."""
         return {(seed, name): count // seeds for seed in range(seeds) for name in self.crystals}
 
-    def given(self, count: int, score: Score, decisions: int, times: int, *, longer: bool) -> Lengths:
-        """Half of ``count`` frames for all, and the rest of the steps·atoms where a score is high.
-
-        ``times`` is how often what a crystal has it gets at once, as a longer trajectory, or as that of the
-        seed of which it has least.
-        """
-        lengths = self.same(count // 2)
+    def given(self, count: int, rule: Rule) -> Lengths:
+        """Half of ``count`` frames for all, and the rest of the steps·atoms as a rule says."""
+        score = self.foresight if rule.score == "foresight" else self.news
+        score = score if rule.score == "news" else self.each(score)
+        lengths, times = self.same(count // 2), _TIMES[rule.decisions]
         spent, budget = self.work(lengths), self.work(self.same(count))
-        rest = (budget - spent) / decisions
-        for left in reversed(range(decisions)):
+        rest = (budget - spent) / rule.decisions
+        for left in reversed(range(rule.decisions)):
             scores, limit, before = score(lengths), budget - left * rest, -1.0
             while before < spent:
                 before = spent
                 for name in sorted(self.crystals, key=lambda each: (-scores[each], each)):
                     crystal = self.crystals[name]
                     has = [lengths.get((seed, name), 0) for seed in range(len(crystal.structures))]
-                    seed = 0 if longer else int(np.argmin(has))
+                    seed = int(np.argmin(has)) if rule.how == "other seed" else 0
+                    twice = has[seed] if rule.how == "anew" else 0
                     room = len(crystal.structures[seed]) - has[seed]
-                    got = min(times * sum(has), room, int((limit - spent) / crystal.cost))
+                    got = min(times * sum(has), room, int((limit - spent) / crystal.cost) - twice)
                     if got > 0:
                         lengths[seed, name] = has[seed] + got
-                        spent += got * crystal.cost
+                        spent += (got + twice) * crystal.cost
         return lengths
 
 
@@ -232,38 +263,18 @@ def main() -> None:
     print(f"{len(crystals)} crystals")
     for length in arguments.lengths:
         count = round(length / FRAME_PS)
-        rules: dict[str, Callable[[Campaign], Lengths]] = {
-            "one length": lambda campaign, count=count: campaign.same(count),
-            "two seeds": lambda campaign, count=count: campaign.same(count, 2),
-        }
-        for decisions, times in ((1, 3), (3, 1)):
-            for longer in (True, False):
-                for name in ("news", "news for the work", "foresight"):
-
-                    def rule(
-                        campaign: Campaign,
-                        count: int = count,
-                        name: str = name,
-                        decisions: int = decisions,
-                        times: int = times,
-                        longer: bool = longer,
-                    ) -> Lengths:
-                        score = campaign.foresight if name == "foresight" else campaign.news
-                        score = score if name == "news" else campaign.each(score)
-                        return campaign.given(count, score, decisions, times, longer=longer)
-
-                    rules[f"{name}, {'longer' if longer else 'other seed'}, {decisions} decision(s)"] = rule
-        print(
-            f"\n{length:g} ps\n| pool | steps·atoms | structures: mean | p99 | max | atoms: mean | p99 | max |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
+        print(f"\n{length:g} ps\n| pool | structures: mean | p99 | max | atoms: mean | p99 | max |")
+        print("|---|---|---|---|---|---|---|")
+        pools = {"one length": [campaign.same(count) for campaign in campaigns]}
+        pools["two seeds"] = [campaign.same(count, 2) for campaign in campaigns]
+        for rule in RULES:
+            name = f"{rule.score}, {rule.how}, {rule.decisions} decision{'s' * (rule.decisions > 1)}"
+            pools[name] = [campaign.given(count, rule) for campaign in campaigns]
         reference: Missed = []
-        for name, rule in rules.items():
-            pools = [rule(campaign) for campaign in campaigns]
-            missed = [campaign.missed(pool) for campaign, pool in zip(campaigns, pools, strict=True)]
+        for name, both in pools.items():
+            missed = [campaign.missed(pool) for campaign, pool in zip(campaigns, both, strict=True)]
             reference = reference or missed
-            share = campaigns[0].work(pools[0]) / campaigns[0].work(campaigns[0].same(count))
-            print(f"| {name} | {share:.2f} | {' | '.join(compared(missed, reference))} |", flush=True)
+            print(f"| {name} | {' | '.join(compared(missed, reference))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -117,6 +118,17 @@ def test_a_series_that_was_stopped_goes_on_where_it_was(folder, formula, monkeyp
     assert len(backend.calls) == 14
 
 
+def test_a_campaign_elsewhere_keeps_its_series_and_its_store(folder, formula, tmp_path_factory, monkeypatch):
+    formula(energy=0.1)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    write("mine.extxyz", bulk("Si", a=5.4))
+    done = run(folder, "--of", "mine.extxyz")
+    assert done.exit_code == 0, done.output
+    assert {row["snapshot_id"] for row in rows_of(folder)} == {"mine"}
+    assert (folder / "store" / "labels").is_dir()
+    assert {path.name for path in Path.cwd().iterdir()} == {"mine.extxyz"}
+
+
 def test_a_level_beyond_a_limit_is_not_converged_and_the_report_reads_the_same(folder, formula):
     formula()
     done = run("--of", "cells.extxyz", "--force-mev", "5")
@@ -206,7 +218,7 @@ def test_a_label_that_the_campaign_has_is_taken_from_its_store(folder, formula):
         (["--of", "cells.extxyz", "--level", "r2scan"], "the campaign has pbe"),
         (["--of", "nothing.cif"], "does not exist"),
         ([], "the campaign has picked nothing yet"),
-        (["elsewhere"], "elsewhere is not a folder"),
+        (["elsewhere"], "no campaign in"),
         (["--of", "cells.extxyz", "--pick", "a:b:c:0"], "either picks of the campaign or files"),
     ],
 )

@@ -163,7 +163,8 @@ def _blame(rows: Rows, name: str) -> str:
         for key, words in SERIES.items()
         if (row := _own(worst, key)) is not None
     ]
-    return f"{worst[0]['snapshot_id']} ({', '.join(parts)} {CHANGES[name][1]})"
+    where = f"{worst[0]['snapshot_id']}: " if len(known) > 1 else ""
+    return f"{where}{', '.join(parts)} {CHANGES[name][1]}"
 
 
 def _numbers(changes: dict[str, float | None]) -> str:

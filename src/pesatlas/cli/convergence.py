@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from pesatlas.campaign.convergence import Limits
-from pesatlas.cli.app import Config, Folder, command, console
+from pesatlas.cli.app import LOOK, AsJson, Config, Folder, command, console
 from pesatlas.runtime.terminal import show_lines
 
 _LIMITS = Limits()
 
 
-@command("convergence")
+@command("convergence", LOOK)
 def convergence(
     folder: Folder = Path(),
     *,
@@ -54,7 +54,7 @@ def convergence(
     to: Annotated[
         Path | None, typer.Option(help="Folder for table and figure; default: results/ of the campaign.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure whether a reference level is converged in plane-wave cut-off and k-points.
 

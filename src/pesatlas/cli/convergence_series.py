@@ -1,10 +1,8 @@
 """`pesatlas convergence`: a series over cut-off and k-points of a level, and its verdict."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import chdir
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.campaign.convergence import Convergence, Limits, assess, is_within, number_text
+from pesatlas.campaign.convergence import CHANGES, Convergence, Limits, assess, is_within, number_text
 from pesatlas.campaign.layout import RESULTS, WORK, below, numbered
+from pesatlas.cli.app import campaign_folder, print_json, seen_from
 from pesatlas.cli.convergence_figure import draw_series
 from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.config.campaign import Campaign
@@ -69,12 +69,11 @@ def show_convergence(
     UserError
         If the campaign has no such level or picks, or its backend has no cut-off and no k-points.
     """
-    files = [str(Path(text).expanduser().absolute()) for text in wanted.files]
-    target = to and to.expanduser().absolute()
-    config = config and config.expanduser().absolute()
+    files = [str(seen_from(folder, Path(text))) for text in wanted.files]
+    target = seen_from(folder, to)
     # stores, weights and scratch of a configuration are relative to its campaign
-    with chdir(_existing(folder)):
-        campaign = campaign_of(Path(), config, extensions=True)
+    with campaign_folder(folder, config) as path:
+        campaign = campaign_of(Path(), path, extensions=True)
         level = _level(campaign, wanted.level)
         rows = _of_files(files, wanted) if files else _picks(Path(RESULTS), wanted)
         points = plan_series(campaign.label, level, rows, wanted.cutoffs_eV, wanted.spacings_per_A)
@@ -82,7 +81,7 @@ def show_convergence(
         if not as_json:
             _tell_cost(console, level, rows, cost)
         if dry_run:
-            console.print_json(json.dumps(asdict(cost))) if as_json else console.print(_plan(points))
+            print_json(asdict(cost)) if as_json else console.print(_plan(points))
             return
         found, made = run_series(points, campaign.label, campaign.campaign, Path(WORK["label_batch"]))
         table, figure = (
@@ -94,16 +93,10 @@ def show_convergence(
     verdict = assess(found, limits)
     if as_json:
         about = {"verdict": asdict(verdict), "limits": asdict(limits), "calculated": made, "points": found}
-        console.print_json(json.dumps(about))
+        print_json(about)
         return
-    console.print(_table(found, limits))
+    _show_rows(console, found, limits)
     _tell(console, verdict, made, table, figure)
-
-
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder. Name the folder of the campaign.")
-    return folder
 
 
 def _level(campaign: Campaign, name: str | None) -> str:
@@ -232,36 +225,40 @@ def _plan(points: Sequence[Point]) -> Table:
     return table
 
 
-def _table(rows: Sequence[Row], limits: Limits) -> Table:
-    table = Table(
-        title="Changes from the densest point of each series (*: the level's own settings)",
-        title_justify="left",
-        caption=f"ok: within {limits.text}",
-        caption_justify="left",
-    )
-    table.add_column("structure", overflow="fold")
-    for head in ("eV", "k-points", "meV/atom", "meV/Å", "GPa", "s", ""):
-        table.add_column(head, justify="right", no_wrap=head != "")
-    last = None
-    for row in rows:
-        if last not in {None, (row["snapshot_id"], row["series"])}:
-            table.add_section()
-        new = last is None or last[0] != row["snapshot_id"]
-        last = row["snapshot_id"], row["series"]
-        own = "*" if row["is_level"] else ""
-        table.add_row(
-            row["snapshot_id"] if new else "",
-            f"{row['cutoff_eV']:g}{own if row['series'] == 'cutoff' else ''}",
-            f"{_mesh(row['kpoints'])}{own if row['series'] == 'kpoints' else ''}",
-            *(
-                _number(row[name])
-                for name in ("energy_change_meV_per_atom", "force_change_meV_per_A", "stress_change_GPa")
-            ),
-            "" if row["wall_s"] is None else f"{row['wall_s']:.0f}",
-            row["reason"]
-            or ("densest" if row["is_densest"] else "ok" if is_within(row, limits) else "beyond"),
-        )
-    return table
+def _show_rows(console: Console, rows: Sequence[Row], limits: Limits) -> None:
+    """Print a table for each structure, a section for each series."""
+    console.print("Changes from the densest point of each series; * marks the level's own settings.")
+    for name in dict.fromkeys(row["snapshot_id"] for row in rows):
+        mine = [row for row in rows if row["snapshot_id"] == name]
+        about = f"{escape(name)} ({mine[0]['formula']}, {mine[0]['n_atoms']} atoms)"
+        table = Table(title=about, title_justify="left")
+        for head in (
+            "cut-off\neV",
+            "k-points",
+            "energy\nmeV/atom",
+            "forces\nmeV/Å",
+            "stress\nGPa",
+            "time\ns",
+        ):
+            table.add_column(head, justify="right")
+        table.add_column(f"within {limits.text}")
+        for row, after in zip(mine, [*mine[1:], None], strict=True):
+            own = "*" if row["is_level"] else ""
+            table.add_row(
+                f"{row['cutoff_eV']:g}{own if row['series'] == 'cutoff' else ''}",
+                f"{_mesh(row['kpoints'])}{own if row['series'] == 'kpoints' else ''}",
+                *(_number(row[change]) for change in CHANGES),
+                "" if row["wall_s"] is None else f"{row['wall_s']:.0f}",
+                _outcome(row, limits),
+                end_section=after is not None and after["series"] != row["series"],
+            )
+        console.print(table)
+
+
+def _outcome(row: Row, limits: Limits) -> str:
+    if row["reason"]:
+        return str(row["reason"])
+    return "densest" if row["is_densest"] else "yes" if is_within(row, limits) else "no"
 
 
 def _mesh(kpoints: Sequence[int]) -> str:

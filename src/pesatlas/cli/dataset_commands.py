@@ -87,7 +87,7 @@ def failures(
     reason: Annotated[
         list[str], typer.Option(help="Only this reason, e.g. timeout; repeat it for more.")
     ] = [],  # noqa: B006 - typer's
-    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv, .parquet or .xlsx file.")] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Print all rows, not the first of each reason.")
     ] = False,

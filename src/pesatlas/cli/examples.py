@@ -66,6 +66,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ('pesatlas query "SHOW TABLES"', ""),
         ('pesatlas query "DESCRIBE dataset"', "its columns"),
         ("pesatlas query worst-forces", "a question by its name"),
+        ("pesatlas query worst-forces --to worst.extxyz", "its frames"),
         ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
         ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
     ),

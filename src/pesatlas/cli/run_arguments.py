@@ -106,7 +106,8 @@ def _check_names(arguments: Sequence[str]) -> None:
         raise UserError(
             "--forceall would write every table again, with the same content: finished trajectories and "
             "labels come from the store. After a change of config.yaml `pesatlas run` makes again what "
-            "depends on it; `pesatlas run --forcerun RULE` repeats one rule; `pesatlas retry` requeues failed labels."
+            "depends on it; `pesatlas run --forcerun RULE` repeats one rule; `pesatlas retry` requeues "
+            "failed labels."
         )
 
 

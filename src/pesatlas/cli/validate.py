@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from pesatlas.cli.app import Config, command, console
+from pesatlas.cli.app import LOOK, AsJson, Config, command, console
 from pesatlas.runtime.terminal import show_lines
 
 
-@command("validate")
+@command("validate", LOOK)
 def validate(
     potential: Annotated[
         str, typer.Argument(help="chgnet, matgl:FOLDER, or a YAML file of options as in explore.potential.")
@@ -40,7 +40,7 @@ def validate(
         bool, typer.Option("--dry-run", "-n", help="Only show the chosen frames and their cost.")
     ] = False,
     to: Annotated[Path | None, typer.Option(help="Folder for the tables; default: results.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer with reference calculations whether a potential may be trusted for a simulation.
 

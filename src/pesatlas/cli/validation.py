@@ -28,8 +28,10 @@ from pesatlas.benchmark.validation import (
     shift_energies,
     summarize,
 )
+from pesatlas.campaign.convergence import read_convergence
 from pesatlas.campaign.layout import RESULTS, WORK, below, numbered
 from pesatlas.campaign.load import load_campaign
+from pesatlas.cli.app import print_json
 from pesatlas.cli.benchmark import read_potential
 from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.cli.run_frames import Frame, read_frames
@@ -145,7 +147,7 @@ def show_validation(
         _tell_plan(console, request, benchmarked, level.code_text, plan)
     if dry_run:
         if as_json:
-            console.print_json(json.dumps(plan))
+            print_json(plan)
         return
     fetch_potential(benchmarked.options)
     potential = load_potential(benchmarked.options, request.device)
@@ -177,9 +179,12 @@ def show_validation(
     verdict = answer(benchmarked.name, request.level, summary, limits)
     if as_json:
         about = {"answer": verdict, "energies": shift.text, "summary": summary, "calculated": made}
-        console.print_json(json.dumps(about | {"plan": plan, "frames": rows}))
+        print_json(about | {"plan": plan, "frames": rows})
         return
     _tell(console, rows, summary, shift, verdict)
+    level_itself = read_convergence(Path(RESULTS), request.level)
+    if level_itself is not None:
+        console.print(f"The labels: {level_itself.sentence}", soft_wrap=True, markup=False, highlight=False)
     console.print(f"{made} calculated now. Tables are in {table.parent}.", soft_wrap=True, highlight=False)
 
 

@@ -66,12 +66,13 @@ class Scaled:
         return short_yaml(self.raw, self.reasons, title)
 
 
-def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
+def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None) -> Scaled:
     """Return a configuration for crystals with these numbers of atoms.
 
     Parameters
     ----------
     atoms : (n,) of each crystal's cell; n > 0
+    work_per_ps : steps times atoms of a picosecond of all trajectories; None: of bulk with full supercells
     """
     backend, crystals = wishes.backend, len(atoms)
     largest = _SUPERCELL_ATOMS[backend]
@@ -85,7 +86,7 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
         "labels cost the cube of their atoms; "
         f"{'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
     )
-    _explore(made, atoms, largest, wishes)
+    _explore(made, len(atoms), work_per_ps or _bulk_work(atoms, largest), wishes)
     _select(made, crystals, wishes)
     labels = made.raw["select"]["target"]
     made.raw["label"] = _label(backend, math.ceil(labels / _LABEL_JOBS))
@@ -105,28 +106,31 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
     return made
 
 
-def _explore(made: Scaled, atoms: Sequence[int], largest: int, wishes: Wishes) -> None:
+def _bulk_work(atoms: Sequence[int], largest: int) -> float:
+    """Return steps times atoms of a picosecond of a unit cell and a supercell of each crystal."""
+    return (sum(atoms) + largest * len(atoms)) * 1000 / _STEP_FS
+
+
+def _explore(made: Scaled, crystals: int, work_per_ps: float, wishes: Wishes) -> None:
     """Choose the longest trajectories that the hours for dynamics allow."""
-    # a unit cell and a supercell of each crystal
-    together = sum(atoms) + largest * len(atoms)
     hours, rate = (wishes.gpu_hours, _GPU_RATE) if wishes.gpu_hours else (_PATIENCE_H, _CPU_RATE)
-    allowed = hours * 3600 * rate / together * _STEP_FS / 1000
+    allowed = hours * 3600 * rate / work_per_ps
     length = next((each for each in _LENGTHS_PS if each <= allowed), _LENGTHS_PS[-1])
     made.raw["explore"] = {
         "length_ps": length,
         "frame_interval_ps": 0.1,
     }
-    needs = together * length * 1000 / _STEP_FS / rate / 3600
+    needs = work_per_ps * length / rate / 3600
     where = "GPU" if wishes.gpu_hours else "core"
     made.reasons["explore.length_ps"] = (
-        f"bulk cells in steps of 2 fs: about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s"
+        f"all cells with their time steps: about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s"
         + (f", more than the {hours:g} given: shorter ones are not equilibrated" if needs > hours else "")
     )
     if wishes.gpu_hours:
         made.raw["explore"]["device"] = "cuda"
         made.raw["encode"] = {"device": "cuda"}
     else:
-        made.raw["explore"]["structures_per_job"] = math.ceil(2 * len(atoms) / _MD_JOBS)
+        made.raw["explore"]["structures_per_job"] = math.ceil(2 * crystals / _MD_JOBS)
         made.reasons["explore.structures_per_job"] = "a few jobs, to run side by side"
 
 

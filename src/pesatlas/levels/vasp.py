@@ -53,6 +53,11 @@ def elements(_: Any) -> frozenset[int]:
     )
 
 
+def possible_elements() -> frozenset[int]:
+    """Atomic numbers of the elements that the levels have a POTCAR for, whether its file is here or not."""
+    return frozenset(map(atomic_number, potcars.symbols()))
+
+
 _PRECISION = ("ENCUT", "KSPACING")
 
 
