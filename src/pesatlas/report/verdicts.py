@@ -7,7 +7,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.account import Account, exported_verdicts, flagged_sentence
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.caveats import caveats
-from pesatlas.campaign.splits import empty_sentence, empty_splits
+from pesatlas.campaign.splits import empty_splits
 from pesatlas.report.cost import Cost
 from pesatlas.report.crystals import Crystal
 from pesatlas.report.softness import ForcesOfCrystals
@@ -104,9 +104,9 @@ def soft(
     whole = next((row for row in found if row["of"] == "all"), None)
     slope = forces.slope(seed) if whole else None
     if whole is None or slope is None:
-        return Verdict(question, "not known", "Not known: no label was compared with it.")
+        return Verdict(question, "not known", "Not known: no label with forces was compared with it.")
     value, low, high = slope
-    crystals = len(forces.mae)
+    crystals = len(forces.squares)
     errors = f"mean error of a force component {whole['force_mae_eV_per_A']:.3g} eV/Å" + (
         f", of relative energies {whole['energy_mae_meV_per_atom']:.3g} meV/atom"
         if whole["energy_mae_meV_per_atom"] is not None
@@ -115,7 +115,7 @@ def soft(
     mark: Mark
     interval = f" (95 %: {low:.2f} to {high:.2f})"
     if crystals < _FEWEST_CRYSTALS:
-        mark, told, interval = "not known", f"Not known, {_crystals(crystals)} are too few to tell", ""
+        mark, told, interval = "not known", f"Not known, too few crystals to tell ({crystals})", ""
     elif low >= 1 - _SLOPE and high <= 1 + _SLOPE:
         mark, told = "fine", "No"
     elif high < 1 - _SLOPE:
@@ -128,7 +128,7 @@ def soft(
         question,
         mark,
         f"{told}: slope of its forces against {level} {value:.2f}{interval}, in {whole['rows']:,} rows of "
-        f"{_crystals(crystals)}; {errors}. Potential: {potential}.",
+        f"{_crystals(len(forces.mae))}, {crystals:,} with forces; {errors}. Potential: {potential}.",
         "Least squares through the origin over all force components; interval by resampling crystals. Within "
         f"{_SLOPE:g} of 1 is called neither soft nor stiff, our own choice: the best published potentials "
         "have "
@@ -267,7 +267,7 @@ def lacking(tables: CampaignTables, manifest: Mapping[str, Any], accounts: Seque
             else "",
             f"only domain {domains[0]}" if len(domains) == 1 else "",
             f"only {temperatures[0]:g} K" if len(temperatures) == 1 else "",
-            *([empty_sentence(level, empty).removesuffix(f" at {level}.")] if empty else ()),
+            "".join(f"no row in the split {split}; " for split in empty).removesuffix("; "),
         ]
         short[level] = "; ".join(each for each in here if each)
     # levels that lack the same are told together
