@@ -212,7 +212,7 @@ def test_print_is_small_and_shows_the_evidence_of_verdicts(small):
         page.emulate_media(media="print")
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == pytest.approx(
-            8 / 0.75
+            8 / 0.75, abs=0.01
         )
         assert page.locator("details.evidence:not([open])").count() == 0
         assert page.locator("details.evidence table").first.is_visible()
