@@ -31,7 +31,7 @@ def folder(tiny, tmp_path_factory):
     """A copy of the finished campaign in a folder that looks like a checkout."""
     path = tmp_path_factory.mktemp("docs") / "checkout"
     shutil.copytree(tiny.path, path)
-    for name in ("Snakefile", "workflow", "scripts", "profiles", "config"):
+    for name in ("Snakefile", "workflow", "scripts", "profiles", "config", "docs"):
         (path / name).symlink_to(ROOT / name)
     (path / "cells").mkdir()
     silicon = "Si\n1.0\n0 2.7 2.7\n2.7 0 2.7\n2.7 2.7 0\nSi\n2\ndirect\n0 0 0\n0.25 0.25 0.25\n"
