@@ -45,6 +45,7 @@ def row():
     return pq.read_table(FINISHED / "selection.parquet", columns=["snapshot_id"])["snapshot_id"][0].as_py()
 
 
+SILICON = "Si\n1.0\n0 2.7 2.7\n2.7 0 2.7\n2.7 2.7 0\nSi\n2\ndirect\n0 0 0\n0.25 0.25 0.25\n"
 OF_A_FOLDER = [
     "summary {}",
     "verify {}",
@@ -130,6 +131,15 @@ def test_a_configuration_is_written_to_a_file(home):
     run("config new --to new.yaml")
     run("config check new.yaml")
     assert "exists already" in run("config new --to new.yaml", expect=1).stderr
+
+
+def test_crystals_of_a_named_folder_are_looked_for_there(home):
+    campaign = home / "own"
+    (campaign / "cells").mkdir(parents=True)
+    (campaign / "cells" / "POSCAR").write_text(SILICON)
+    (campaign / "config.yaml").write_text("structures: {sources: [{kind: files, paths: [cells]}]}\n")
+    assert "../own/config.yaml is a valid campaign" in run("config check ../own").output
+    assert "1 crystals" in run("plan ../own").output
 
 
 def test_the_help_has_four_groups_in_the_order_of_a_campaign(home):

@@ -22,6 +22,7 @@ from pesatlas.monitor.plan import Machine, _wall_s, count, plan
 from pesatlas.monitor.rates import UNITS, Rate, assumed, measured, measured_cells, sampled_cells
 from pesatlas.tables import SCHEMAS, write_table
 from pesatlas.testing.blank import value_of
+from small_campaign import SmallCampaign
 
 
 @pytest.fixture
@@ -313,3 +314,14 @@ def test_how_soon_trajectories_ended_is_measured(matpes, halfway):
     found = measured(halfway.folder, matpes)["stop"]
     assert found.value == pytest.approx(900 / 4500)
     assert "stop saturated (other length_ps and stop than planned!)" in found.source
+
+
+def test_crystals_of_files_are_counted_by_the_plan_itself(tmp_path):
+    """A refused one is none; before anything is prepared."""
+    change = {"structures.sources": [{"kind": "demo", "names": ["NaCl", "Si", "SiC"]}]}
+    change |= {"structures.elements": ["Na", "Cl", "Si"]}
+    SmallCampaign(tmp_path, change)
+    run = [sys.executable, "-m", "pesatlas.cli.main", "plan", str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "2 crystals (accepted of structures.sources)" in " ".join(done.stdout.split())

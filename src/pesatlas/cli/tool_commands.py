@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from pesatlas.cli.app import LOOK, SHARE, AsJson, command, console, print_json, results_in
+from pesatlas.cli.app import LOOK, SHARE, AsJson, campaign_folder, command, console, print_json, results_in
 from pesatlas.runtime.terminal import show_lines
 
 
@@ -198,13 +198,17 @@ def config_check(
     from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
     from pesatlas.monitor.workers import workers_of  # noqa: PLC0415
 
-    path = path / "config.yaml" if (path / "config.yaml").is_file() else path
-    campaign = read_campaign(path)
-    for key, options in workers_of(campaign):
-        console.print(escape(f"{key}: {options.python} will run {options.call}."), soft_wrap=True)
-    for warning in warnings_of(campaign, Path("results")):
-        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
-    console.print(f"[green]{path} is a valid campaign '{campaign.campaign.name}'.[/green]")
+    # paths of a configuration start in the folder of its campaign; a file alone is taken as of this one
+    of_folder = (path / "config.yaml").is_file()
+    folder, file = (path, None) if of_folder else (Path(), path)
+    with campaign_folder(folder, file) as config:
+        campaign = read_campaign(config)
+        for key, options in workers_of(campaign):
+            console.print(escape(f"{key}: {options.python} will run {options.call}."), soft_wrap=True)
+        for warning in warnings_of(campaign, Path("results")):
+            console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
+    checked = path / "config.yaml" if of_folder else path
+    console.print(f"[green]{checked} is a valid campaign '{campaign.campaign.name}'.[/green]")
 
 
 @command("config schema")

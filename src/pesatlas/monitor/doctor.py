@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from pesatlas.atoms.elements import atomic_number, symbol_of
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import load_campaign, read_campaign
-from pesatlas.campaign.rules import has_few_sources
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
@@ -27,7 +26,7 @@ from pesatlas.monitor.check import Check
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
-from pesatlas.monitor.fit import misfits
+from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.squeue import call_slurm
 from pesatlas.potentials.encoder import Encoder
 from pesatlas.potentials.loading import elements_of, load_potential
@@ -35,7 +34,6 @@ from pesatlas.potentials.weights import load_matgl
 from pesatlas.runtime.extras import check_extra
 from pesatlas.storage.store import stores_at
 from pesatlas.structures.crystal import Crystal
-from pesatlas.structures.survey import Survey, survey
 from pesatlas.tables.io import check_metadata
 
 _READ_AT_MOST = 2000
@@ -182,19 +180,6 @@ def _crystals(campaign: Campaign) -> Iterator[Check]:
         yield Check(True, f"and {len(found.failed) - _REFUSED_SHOWN} more are refused", doubtful=True)
     for sentence in misfits(campaign, found.accepted):
         yield Check(True, sentence, doubtful=True)
-
-
-def survey_of(campaign: Campaign) -> Survey | None:
-    """Return the crystals of the campaign's sources.
-
-    None where reading them takes long, or cannot be done.
-    """
-    if not has_few_sources(campaign):
-        return None
-    try:
-        return survey(campaign.structures, campaign.explore, campaign.label.backend)
-    except (UserError, OSError):  # said by the check of what the configuration names
-        return None
 
 
 def warnings_of(campaign: Campaign, results: Path) -> list[str]:

@@ -1,17 +1,33 @@
-"""Warnings where settings do not fit the crystals, with numbers and what to change."""
+"""The crystals of a campaign that has not begun, and warnings where settings do not fit them."""
 
 import sys
 from collections.abc import Iterator, Sequence
 
+from pesatlas.campaign.rules import has_few_sources
 from pesatlas.config.campaign import Campaign
+from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.domains.bulk import Supercell, repetitions
+from pesatlas.structures.survey import Survey, survey
 
 _HALF = 2
 _BAROSTAT_TIMES = 3
 """A cell at another temperature has its volume after about so many relaxation times of the barostat."""
 _LEAST_EXPECTED = 1.0
 _FEWEST_TO_SPLIT = 3
+
+
+def survey_of(campaign: Campaign) -> Survey | None:
+    """Return the crystals of the campaign's sources.
+
+    None where reading them takes long, or cannot be done.
+    """
+    if not has_few_sources(campaign):
+        return None
+    try:
+        return survey(campaign.structures, campaign.explore, campaign.label.backend)
+    except (UserError, OSError):  # said by the check of what the configuration names
+        return None
 
 
 def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:

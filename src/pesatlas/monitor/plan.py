@@ -13,6 +13,7 @@ from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import OF_GROUPS
+from pesatlas.monitor.fit import survey_of
 from pesatlas.monitor.format import duration, size
 from pesatlas.monitor.rates import UNITS, Rate, Rates
 from pesatlas.tables import read_entry
@@ -105,6 +106,8 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         source = "--structures"
     elif prepared.is_file():
         structures, source = read_entry(prepared).counts["accepted"], str(prepared)
+    elif (found := survey_of(campaign)) is not None and found.accepted:
+        structures, source = len(found.accepted), "accepted of structures.sources"
     else:
         raise UserError(
             f"the number of crystals is not known before {prepared} is made. Give it, e.g. --structures "
