@@ -48,3 +48,20 @@ def options(folder, elements=FILES, **changes):
         "quality": "coarse",
     }
     return Options.model_validate(given | changes)
+
+
+def synthetic_upf(folder, element, *, functional="PBE", comment="", name=None, **attributes):
+    """A UPF file that has a header alone: enough for levels, and for the double of pw.x."""
+    about = {
+        "comment": comment,
+        "element": element,
+        "pseudo_type": "NC",
+        "functional": functional,
+        "z_valence": "4.0",
+        "has_so": "false",
+    } | attributes
+    listed = "\n".join(f'{key}="{value}"' for key, value in about.items())
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (name or f"{element}.UPF")
+    path.write_text(f'<UPF version="2.0.1">\n<PP_HEADER\n{listed}\n/>\n</UPF>\n')
+    return path

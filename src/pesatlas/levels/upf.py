@@ -124,7 +124,7 @@ def _values(attributes: Mapping[str, str]) -> tuple[str, str, str, float]:
 
 def _values_of_version_1(header: str) -> tuple[str, str, str, float]:
     """Return the same of a file of version 1, whose header has a line for each: value, then its meaning."""
-    lines = [line.split() for line in header.strip().splitlines()]
+    lines = [line.split() for line in header.strip("> \n").splitlines()]
     return lines[1][0].capitalize(), lines[2][0], " ".join(lines[4][:4]), _number(lines[5][0])
 
 
