@@ -13,11 +13,10 @@ FOLDER = Path("/usr/share/espresso/pseudo")
 FILES = {
     "C": "C.pbe-n-kjpaw_psl.0.1.UPF",
     "Si": "Si.pbe-nl-rrkjus_psl.1.0.0.UPF",
-    "Ge": "Ge.pbe-kjpaw.UPF",
     "Ni": "Ni.pbe-nd-rrkjus.UPF",
 }
-"""PBE, scalar relativistic: three PAW and two ultrasoft ones."""
-CUTOFFS_RY = {"C": [40, 320], "Si": [30, 240], "Ge": [30, 240], "Ni": [30, 240]}
+"""PBE, scalar relativistic: one PAW and two ultrasoft ones."""
+CUTOFFS_RY = {"C": [40, 320], "Si": [30, 180], "Ni": [30, 240]}
 
 needs_pw = pytest.mark.skipif(
     shutil.which("pw.x") is None or not FOLDER.is_dir(),

@@ -3,15 +3,19 @@
 import hashlib
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
+import yaml
 
+from pesatlas.campaign.load import load_campaign
 from pesatlas.errors import UserError
 from pesatlas.levels import upf
 from pesatlas.levels.level import difference
 from pesatlas.levels.qe import cutoffs, elements, kpoints, levels, polarisation
 from qe_files import FILES, FOLDER, needs_pw, options, synthetic_upf
+from small_campaign import ROOT
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def test_all_that_decides_a_label_is_in_the_fingerprint(folder):
     assert level(folder).fingerprint == first.fingerprint
     assert difference(first, level(folder, quality="standard"))
     assert difference(first, level(folder, qe_version="7.5")) == ["code.quantum-espresso"]
-    more = {"Si": [30, 240], "C": [45, 360]}
+    more = {"Si": [30, 180], "C": [45, 360]}
     assert "settings.pseudopotentials.C.ecutwfc_Ry" in difference(first, level(folder, cutoffs_Ry=more))
     synthetic_upf(folder, "C", comment="one byte more is another file")
     assert set(difference(first, level(folder))) == {
@@ -60,8 +64,8 @@ def test_another_place_of_the_same_set_is_the_same_level(folder, tmp_path):
 @pytest.mark.parametrize(
     ("version", "reason"),
     [
-        ("6.7MaX", "its stress of meta-GGA functionals is wrong"),
-        ("7.5", "is wrong"),
+        ("6.7MaX", "would have wrong stresses"),
+        ("7.5", "broken before 7.6"),
         ("7.6", "has not been tested"),
     ],
 )
@@ -70,10 +74,26 @@ def test_r2scan_is_refused_with_its_reason(folder, version, reason):
         levels(options(folder, ("Si", "C"), qe_version=version), ["pbe", "r2scan"])
 
 
+def test_a_configuration_is_checked_before_any_job(folder):
+    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    raw["label"]["backend"] = options(folder, ("Si", "C"), command=sys.executable).model_dump(mode="json")
+    with pytest.raises(UserError, match=r"label\.levels \(qe\): r2scan .* broken before 7\.6") as error:
+        load_campaign(raw)
+    assert "1 problem(s)" in str(error.value)
+    raw["label"]["levels"] = ["pbe"]
+    load_campaign(raw)
+    raw["label"]["backend"] |= {"pseudopotentials": "nowhere", "command": "no-such-program"}
+    with pytest.raises(UserError, match="there is no program 'no-such-program' here"):
+        load_campaign(raw)
+    raw["label"]["backend"]["command"] = sys.executable
+    with pytest.raises(UserError, match=r"label\.backend\.pseudopotentials: nowhere is not a folder"):
+        load_campaign(raw)
+
+
 def test_the_mesh_is_that_of_kspacing_and_cut_offs_are_the_highest(folder):
     # cubic, a = 4 Å: |b| = 2π/4 = 1.571 /Å; 1.571/0.22 = 7.1 -> 8. c doubled: 3.6 -> 4
     assert kpoints(level(folder, quality="standard"), np.diag([4.0, 4.0, 8.0])) == [8, 8, 4]
-    assert cutoffs(level(folder), [14]) == (30.0, 240.0)
+    assert cutoffs(level(folder), [14]) == (30.0, 180.0)
     assert cutoffs(level(folder), [14, 6, 14]) == (40.0, 320.0)
 
 

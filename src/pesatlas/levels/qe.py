@@ -44,8 +44,7 @@ def levels(options: Any, names: Sequence[str]) -> dict[str, Level]:
     UserError
         If another level is named, or something is wrong with the pseudopotentials (``upf.choose``).
     """
-    if "r2scan" in names:
-        raise UserError(_no_r2scan(options.qe_version))
+    check_levels(options, names)
     chosen = pseudopotentials(options)
     about = {element: each.about() for element, each in chosen.items()}
     settings = {**_settings_of_matpes(), **QUALITIES[options.quality], "pseudopotentials": about}
@@ -64,8 +63,8 @@ def elements(options: Any) -> frozenset[int]:
 def pseudopotentials(options: Any) -> dict[str, upf.Chosen]:
     """Return the pseudopotential of each element, as ``upf.choose`` does, from the options of the backend."""
     return upf.choose(
-        options.pseudopotentials.expanduser().resolve(),
-        None if options.recommendations is None else options.recommendations.expanduser().resolve(),
+        options.pseudopotentials.expanduser(),
+        None if options.recommendations is None else options.recommendations.expanduser(),
         options.cutoffs_Ry,
     )
 
@@ -123,15 +122,18 @@ def _settings_of_matpes() -> dict[str, Any]:
     }
 
 
-def _no_r2scan(version: str) -> str:
-    """Return why there is no r2SCAN with this version."""
-    found = [int(number) for number in re.findall(r"\d+", version)[:2]]
+def check_levels(options: Any, names: Sequence[str]) -> None:
+    """Raise a UserError if one of the levels cannot be calculated with this version."""
+    if "r2scan" not in names:
+        return
+    found = [int(number) for number in re.findall(r"\d+", options.qe_version)[:2]]
+    who = f"r2scan with Quantum ESPRESSO {options.qe_version}"
     if tuple(found) < _STRESS_OF_META_GGA:
-        return (
-            f"label.levels: r2scan cannot be calculated with Quantum ESPRESSO {version}: its stress of "
-            "meta-GGA functionals is wrong (corrected in 7.6). Write levels: [pbe]."
+        raise UserError(
+            f"{who} would have wrong stresses: those of meta-GGA functionals were broken before 7.6. Write "
+            "levels: [pbe]."
         )
-    return (
-        f"label.levels: r2scan with Quantum ESPRESSO {version} is not offered: its stress, which was wrong "
-        "before 7.6, has not been tested with pesatlas yet. Write levels: [pbe]."
+    raise UserError(
+        f"{who} is not offered: its stress, which was wrong before 7.6, has not been tested with pesatlas "
+        "yet. Write levels: [pbe]."
     )

@@ -77,7 +77,7 @@ def read(path: Path) -> Upf:
         If it has no header of a UPF file.
     """
     about = path.stat()
-    return _read(path, about.st_mtime_ns, about.st_size)
+    return _read(path.resolve(), about.st_mtime_ns, about.st_size)
 
 
 @cache

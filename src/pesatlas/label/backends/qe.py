@@ -13,8 +13,10 @@ from pydantic import Field, field_validator
 from pesatlas.config.section import Runtime, Section
 from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
 from pesatlas.label.command import program
-from pesatlas.levels.qe import pseudopotentials
+from pesatlas.levels.qe import check_levels, pseudopotentials
 from pesatlas.tables import FailureReason
+
+__all__ = ["Options", "calculate", "check", "check_levels", "diagnose"]
 
 
 class Options(Section):
