@@ -51,7 +51,7 @@ FAILED = [
 
 
 def calculate(tmp_path, monkeypatch, fault="", **place):
-    """Calculate silicon carbide with the double; return the outcome, its folders and the runs of the double."""
+    """Calculate silicon carbide with the double; return the outcome, its folders and its runs."""
     folder = tmp_path / "upf"
     for element in ("Si", "C"):
         synthetic_upf(folder, element)

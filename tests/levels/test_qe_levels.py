@@ -1,4 +1,4 @@
-"""Levels of Quantum ESPRESSO: what the user's pseudopotentials are is read from them, and is in the fingerprint."""
+"""Levels of Quantum ESPRESSO: the user's pseudopotentials are read, and are in the fingerprint."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Labels of Quantum ESPRESSO are physics, with Debian's pw.x (forces and stress: tests/label/test_backends.py)."""
+"""Labels of Debian's pw.x are physics; slopes of the energy: tests/label/test_backends.py."""
 
 import re
 from dataclasses import replace

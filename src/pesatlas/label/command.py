@@ -18,7 +18,8 @@ def program(command: str) -> str:
     name = shlex.split(command)[0]
     if "/" in name and not Path(name).is_absolute():
         raise UserError(
-            f"command: '{name}' is a relative path, and calculations run in other folders. Give its absolute path."
+            f"command: '{name}' is a relative path, and calculations run in other folders. Give its "
+            "absolute path."
         )
     path = shutil.which(name)
     if path is None:

@@ -1,4 +1,4 @@
-"""Reference levels of Quantum ESPRESSO: PBE with the user's pseudopotentials, as near to MatPES as pw.x allows."""
+"""Reference level of Quantum ESPRESSO: PBE with the user's pseudopotentials, near that of MatPES."""
 
 import math
 import re

@@ -63,7 +63,8 @@ def read_folder(folder: Path) -> dict[str, list[Upf]]:
         found.setdefault(file.element, []).append(file)
     if not found:
         raise UserError(
-            f"label.backend.pseudopotentials: {folder} has no UPF files (*.UPF, *.upf). Unpack your set there."
+            f"label.backend.pseudopotentials: {folder} has no UPF files (*.UPF, *.upf). Unpack your "
+            "set there."
         )
     return {element: found[element] for element in sorted(found)}
 

@@ -29,7 +29,7 @@ class Options(Section):
         "e.g. 4,5,6,7",
     )
     qe_version: str = Field(
-        description="version of Quantum ESPRESSO as pw.x prints it, e.g. 7.5; another version is another level"
+        description="version of Quantum ESPRESSO as pw.x prints it, e.g. 7.5; another one is another level"
     )
     pseudopotentials: Path = Field(
         description="folder of the UPF files, one for each element; the whole set is part of the level"
@@ -44,7 +44,8 @@ class Options(Section):
     )
     quality: Literal["coarse", "standard"] = Field(
         "standard",
-        description="standard: k-points as MatPES; coarse: a separate level for demonstrations, not for training",
+        description="standard: k-points as MatPES; coarse: a separate level for demonstrations, not for "
+        "training",
     )
 
     @field_validator("command")

@@ -132,7 +132,8 @@ def _not_own(run: Run, printed: Printed) -> Failed | None:
     }
     for name, (first, second) in pairs.items():
         if not abs(first - second) < _SAME_ENERGY_EV and math.isfinite(first) and math.isfinite(second):
-            detail = f"{OUTPUT} belongs to another run: its {name} is {first} eV, that of {SCHEMA_FILE.name} {second}"
+            ours = f"its {name} is {first} eV, that of {SCHEMA_FILE.name} {second}"
+            detail = f"{OUTPUT} belongs to another run: {ours}"
             return Failed(FailureReason.CRASHED, detail)
     return None
 

@@ -126,7 +126,7 @@ def write(inputs: Inputs, folder: Path, electrons: dict[str, Any]) -> None:
 
     task = inputs.task
     atoms = Atoms(numbers=task.numbers, cell=inputs.cell, positions=task.positions, pbc=True)
-    # ASE writes these numbers as they are: shares of the valence electrons, as every version of pw.x reads them
+    # ASE writes these numbers as they are: shares of the valence electrons, which every pw.x reads
     atoms.set_initial_magnetic_moments(
         [polarisation(task.level, int(z), isolated=task.isolated) for z in task.numbers]
     )

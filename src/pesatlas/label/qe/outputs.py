@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Printed:
-    """What pw.x printed.
+    """Text that pw.x printed.
 
     Attributes
     ----------
