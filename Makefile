@@ -55,9 +55,9 @@ format: $(VENV)/.ready
 # config.yaml, the presets and the JSON Schema follow from the pydantic models; a test proves them current.
 generate: $(VENV)/.ready
 	python tests/house.py
-	pesatlas config new --preset demo > config.yaml
-	pesatlas config new --preset demo > config/demo.yaml
-	for name in matpes atlas hydrides monolayers battery; do pesatlas config new --preset $$name > config/$$name.yaml; done
+	pesatlas config new --all --preset demo > config.yaml
+	pesatlas config new --all --preset demo > config/demo.yaml
+	for name in matpes atlas hydrides monolayers battery; do pesatlas config new --all --preset $$name > config/$$name.yaml; done
 	pesatlas config schema > workflow/schemas/config.schema.json
 	python -c "from pesatlas.monitor.cluster.write import Profile, render; print(render(Profile()), end='')" > profiles/slurm/config.yaml
 

@@ -2,12 +2,14 @@
 
     python benchmarks/adaptive_recording.py FOLDER
     python benchmarks/adaptive.py FOLDER [--figure docs/images/saturation.svg]
+    python benchmarks/adaptive.py FOLDER --each
 
 A trajectory that ends early is the beginning of a full one, so that every rule can be tried on one recording.
 Of each pool (full, saturated, and fixed lengths of as many steps·atoms) as many frames are selected as the
 project does; fill distances are from every frame, and every atom, of the *full* trajectories to the nearest
 that was picked, in weighted principal components of the full pool. ``pool`` in place of a number of picks is
-the distance to the nearest frame of the pool: what no selection from it could cover.
+the distance to the nearest frame of the pool: what no selection from it could cover. With ``--each``, when
+each trajectory would have ended, and what came after.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from pesatlas.campaign.layout import below
 from pesatlas.config.explore import Explore
 from pesatlas.config.plugins import find
 from pesatlas.config.select import Select
+from pesatlas.explore.feature_metric import Metric, metric_of
 from pesatlas.explore.saturation import Saturation
 from pesatlas.select.pca import Pca
 from pesatlas.select.select_frames import EncodedFrames, select_frames
@@ -241,6 +244,24 @@ def measure(
     return rows
 
 
+def show_each(recording: Recording, by: Saturation, metric: Metric) -> None:
+    """Print when each trajectory ends, and how far what comes after is from all before, in the rule's metric."""
+    lengths = saturated_lengths(recording, by)
+    print("| crystal | kind | atoms | length, ps | end, ps | new | new after | structures | atoms |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for each in recording.trajectories:
+        end, count = lengths[each.name], len(each.frames)
+        new, far = by.new_frames([*each.structures], [*each.atoms]), []
+        for components, vectors in zip(metric, (each.structures, each.atoms), strict=True):
+            points = components.project(vectors.reshape(-1, vectors.shape[-1])).reshape(count, -1)
+            points = points.reshape(count, -1, len(components.axes))
+            tree = KDTree(np.concatenate(points[:end]))
+            far.append(f"{tree.query(np.concatenate(points[end:]))[0].max():.3f}" if end < count else "")
+        ps = [f"{frames * each.steps * each.fs / count / 1000:.2f}" for frames in (count, end)]
+        cells = [each.formula, each.kind, each.n_atoms, *ps, sum(new[:end]), sum(new[end:]), *far]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """Print the table: distances, and in brackets their ratio to those of the full pool."""
     full = {row["picks"]: row for row in rows if row["pool"] == rows[0]["pool"]}
@@ -292,6 +313,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=0.5)
     parser.add_argument("--structures-per-atom", type=float, default=3.0, help="ratio of the thresholds")
     parser.add_argument("--figure", type=Path, default=None)
+    parser.add_argument("--each", action="store_true", help="one row for each trajectory, and no pools")
     parser.add_argument("--min-length", type=float, default=2.0)
     parser.add_argument("--targets", type=int, nargs="+", default=[200])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
@@ -314,6 +336,10 @@ def main() -> None:
             "min_length_ps": arguments.min_length,
         }
         by = Saturation(Explore.model_validate({**section.model_dump(), "stop": stop}), encoder)
+        if arguments.each:
+            print(f"atoms: {threshold:g}")
+            show_each(recording, by, metric_of(encoder))
+            continue
         lengths = saturated_lengths(recording, by)
         pools[f"saturated, {threshold:g}"] = lengths
         fixed = fixed_lengths(recording, work_of(recording, lengths))
@@ -323,6 +349,8 @@ def main() -> None:
             kinds.setdefault(each.kind, []).append(f"{each.formula} {0.05 * lengths[each.name]:g}")
         for kind, lengths_ps in kinds.items():
             print(f"{threshold:g} {kind}, ps: {', '.join(lengths_ps)}", flush=True)
+    if arguments.each:
+        return
     rows = measure(recording, pools, arguments.targets, arguments.seeds)
     show(rows)
     if arguments.figure:

@@ -7,8 +7,10 @@ four times as long). Their kinds: ``molecular`` and ``layered`` are bonded in 0 
 score of Larsen et al. 2019 (0.6 or more); ``ion`` has Ag, Cu, Li or Na beside S, Se, Te, Cl, Br or I;
 ``framework`` is the rest. Of each kind the first ones by -log(u) times the cost of their dynamics, with u the
 fraction that sha256 of their id is: a draw without replacement with weights inverse to the cost. Each goes
-20 ps at 300 K and 1 atm with M3GNet-MP-2021.2.8, a frame each 0.05 ps, described by M3GNet-MP-2018.6.1-Eform.
-Run it again to go on; each batch that is done can be used.
+20 ps (``--length``) at 300 K and 1 atm with M3GNet-MP-2021.2.8, a frame each 0.05 ps, described by
+M3GNet-MP-2018.6.1-Eform. Run it again to go on; each batch that is done can be used. With ``--seed`` the same
+crystals start with other velocities: a second recording, for ``benchmarks/adaptive_budget.py``. With
+``--hard`` six others: two with hydrogen, two at 1000 K, two at 2500 K.
 """
 
 import argparse
@@ -50,11 +52,11 @@ def options(shared: Path, kind: str, name: str) -> dict[str, object]:
     return {"kind": kind, "path": str(path), "older_convention": True, "sha256": directory_sha256(path)}
 
 
-def explore_section(shared: Path) -> Explore:
+def explore_section(shared: Path, length_ps: float = 20.0) -> Explore:
     """Return the settings of the full trajectories."""
     return Explore(
         potential=options(shared, "matgl", "M3GNet-MP-2021.2.8-PES"),
-        length_ps=20.0,
+        length_ps=length_ps,
         frame_interval_ps=0.05,
         checkpoint_interval_s=60,
     )
@@ -74,8 +76,8 @@ def kind_of(crystal: Crystal) -> str:
     return "ion" if elements & _MOBILE and elements & _SOFT else "framework"
 
 
-def drawn(shared: Path, counts: dict[str, int]) -> dict[str, list[Crystal]]:
-    """Return so many crystals of each kind, in the order of the draw."""
+def drawn(shared: Path, counts: dict[str, int], *, hydrogen: bool = False) -> dict[str, list[Crystal]]:
+    """Return so many crystals of each kind, in the order of the draw, without hydrogen or all with it."""
     found: dict[str, tuple[float, Crystal]] = {}
     for name, key in _FILES:
         with gzip.open(shared / "data" / f"{name}.json.gz", "rt") as handle:
@@ -84,7 +86,7 @@ def drawn(shared: Path, counts: dict[str, int]) -> dict[str, list[Crystal]]:
             if not 3 <= len(row["structure"]["sites"]) <= 16:
                 continue
             crystal = from_pymatgen(row[key], Structure.from_dict(row["structure"]), name)
-            if not isinstance(crystal, Crystal) or 1 in crystal.numbers:
+            if not isinstance(crystal, Crystal) or (1 in crystal.numbers) != hydrogen:
                 continue
             fraction = (int(hashlib.sha256(row[key].encode()).hexdigest()[:12], 16) + 1) / (16**12 + 1)
             cost = len(crystal.numbers) * (2 if crystal.numbers.min() <= 7 else 1)
@@ -99,30 +101,48 @@ def drawn(shared: Path, counts: dict[str, int]) -> dict[str, list[Crystal]]:
     return kinds
 
 
+def _row(crystal: Crystal, domain: str, temperature: float, batch: int) -> dict[str, object]:
+    return {
+        "structure_id": crystal.structure_id,
+        "variant": "unit",
+        "domain": domain,
+        "n_atoms": len(crystal.numbers),
+        "numbers": crystal.numbers.tolist(),
+        "cell_A": crystal.cell.ravel().tolist(),
+        "positions_A": crystal.positions.ravel().tolist(),
+        "formula": to_ase(crystal).get_chemical_formula(empirical=True),
+        "conditions": [Condition(f"{temperature:.0f}K", temperature, ATM_TO_GPA).as_row()],
+        "batch": batch,
+        "warnings": [],
+        "source": crystal.source,
+        "code_version": "benchmark",
+    }
+
+
+def hard_table(path: Path, shared: Path) -> None:
+    """Write a table ``structures`` of what is harder: hydrogen, 1000 K, and more than crystals stand.
+
+    Two crystals each, of the kinds framework and molecular with hydrogen, then of the kinds framework and ion.
+    """
+    light = drawn(shared, dict.fromkeys(KINDS, 1), hydrogen=True)
+    heavy = drawn(shared, dict.fromkeys(KINDS, 2))
+    rows = [
+        _row(crystal, "hydrogen", 300.0, 0) for kind in ("framework", "molecular") for crystal in light[kind]
+    ]
+    for place, (domain, temperature) in enumerate((("hot", 1000.0), ("melting", 2500.0))):
+        rows += [_row(heavy[kind][place], domain, temperature, 0) for kind in ("framework", "ion")]
+    write_table(path, "structures", rows, "benchmark")
+
+
 def structures_table(path: Path, shared: Path, per_kind: list[int], turns: int, together: int) -> None:
     """Write the table ``structures``: in each batch ``together`` turns of crystals of all kinds."""
     counts = dict(zip(KINDS, per_kind, strict=True))
     kinds = drawn(shared, {kind: count * turns for kind, count in counts.items()})
-    rows = []
-    for kind, count in counts.items():
-        for place, crystal in enumerate(kinds[kind]):
-            rows.append(
-                {
-                    "structure_id": crystal.structure_id,
-                    "variant": "unit",
-                    "domain": kind,
-                    "n_atoms": len(crystal.numbers),
-                    "numbers": crystal.numbers.tolist(),
-                    "cell_A": crystal.cell.ravel().tolist(),
-                    "positions_A": crystal.positions.ravel().tolist(),
-                    "formula": to_ase(crystal).get_chemical_formula(empirical=True),
-                    "conditions": [Condition("300K", 300.0, ATM_TO_GPA).as_row()],
-                    "batch": place // (count * together),
-                    "warnings": [],
-                    "source": crystal.source,
-                    "code_version": "benchmark",
-                }
-            )
+    rows = [
+        _row(crystal, kind, 300.0, place // (count * together))
+        for kind, count in counts.items()
+        for place, crystal in enumerate(kinds[kind])
+    ]
     rows.sort(key=lambda row: (row["batch"], row["domain"], row["structure_id"]))
     write_table(path, "structures", rows, "benchmark")
 
@@ -137,21 +157,26 @@ def main() -> None:
     parser.add_argument("--per-kind", type=int, nargs=4, default=[2, 2, 2, 4], help=f"of {KINDS}, each turn")
     parser.add_argument("--turns", type=int, default=6)
     parser.add_argument("--together", type=int, default=2, help="turns in a batch")
+    parser.add_argument("--hard", action="store_true", help="six crystals: hydrogen, 1000 K, 2500 K")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--length", type=float, default=20.0, help="ps")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     folder, shared = arguments.folder.resolve(), arguments.shared.resolve()
     structures = folder / "structures.parquet"
-    if not structures.exists():
+    if not structures.exists() and arguments.hard:
+        hard_table(structures, shared)
+    elif not structures.exists():
         structures_table(structures, shared, arguments.per_kind, arguments.turns, arguments.together)
-    info = CampaignInfo(name="adaptive", seed=1, store=str(folder / "store"))
-    for batch in range(-(-arguments.turns // arguments.together)):
+    info = CampaignInfo(name="adaptive", seed=arguments.seed, store=str(folder / "store"))
+    for batch in range(1 if arguments.hard else -(-arguments.turns // arguments.together)):
         name = f"{batch:05d}.parquet"
         snapshots, features = folder / "snapshots" / name, folder / "features" / name
         if not snapshots.exists():
             run_md(
-                explore_section(shared),
+                explore_section(shared, arguments.length),
                 info,
                 batch,
                 structures=structures,

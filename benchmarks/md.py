@@ -1,7 +1,7 @@
 """Throughput of batched molecular dynamics against matgl's own loop: one structure at a time through ASE.
 
     python benchmarks/md.py [--potential FOLDER] [--device cuda] [--structures 32] [--steps 50]
-    python benchmarks/md.py --device cuda --atoms 512 1024 4096 16384 [--potential FOLDER]
+    python benchmarks/md.py --device cuda --atoms 512 1024 4096 16384 [--potential FOLDER or "{kind: chgnet}"]
     python benchmarks/md.py --members
 
 The first runs NpT at 300 K and 2 fs on the same crystals with the same weights, in turns of a few steps, so
@@ -10,8 +10,9 @@ that what else the machine does falls on both. matgl's loop is its ``MolecularDy
 on a GPU, wall seconds.
 
 With ``--atoms``, batches of so many atoms, within 8 minutes in all: rate, share of the neighbours, operations
-and waits of a step, memory. ``--as-on-a-gpu`` takes the way of a GPU on a CPU, to count. With ``--members``,
-what it costs the host that members of a group of 2,000 structures come and go, and have frames.
+and waits of a step, memory; for a potential of any kind, given as ``explore.potential`` of a configuration.
+``--as-on-a-gpu`` takes the way of a GPU on a CPU, to count. With ``--members``, what it costs the host that
+members of a group of 2,000 structures come and go, and have frames.
 """
 
 import argparse
@@ -29,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+import yaml
 from ase import Atoms, units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from matgl.apps.pes import Potential as MatglSaved
@@ -36,17 +38,21 @@ from matgl.ext.ase import MolecularDynamics
 from matgl.models import M3GNet
 
 from pesatlas.config.explore import Abort
+from pesatlas.config.plugins import find
 from pesatlas.dynamics.driver import Driver
 from pesatlas.dynamics.group import start_group
 from pesatlas.dynamics.md_state import State, initial_state, join
 from pesatlas.dynamics.noise import Noise
 from pesatlas.dynamics.npt import NpT
+from pesatlas.errors import UserError
 from pesatlas.explore.stored_frames import take_frames
 from pesatlas.explore.trajectory import Trajectory
 from pesatlas.potentials import device as devices
+from pesatlas.potentials.batched import EdgePotential
 from pesatlas.potentials.graph import Graph, build_graph, build_padded_graph, to_evaluation
+from pesatlas.potentials.loading import POTENTIALS, load_potential
 from pesatlas.potentials.matgl_models import MatglPotential
-from pesatlas.potentials.potential import Batch
+from pesatlas.potentials.potential import Batch, Potential
 from pesatlas.potentials.weights import directory_sha256, load_matgl
 from pesatlas.structures.sources.demo import CRYSTALS
 from pesatlas.testing.device_waits import watched
@@ -149,10 +155,10 @@ def ase_loop(saved: MatglSaved, atoms: list[Atoms]) -> tuple[Callable[[int], Non
     return advance, evaluations
 
 
-def seconds(work: Callable[[], None], device: torch.device) -> float:
-    """CPU seconds of ``work``; wall seconds on a GPU."""
+def seconds(work: Callable[[], None], device: torch.device, *, wall: bool = False) -> float:
+    """CPU seconds of ``work``; wall seconds on a GPU, or of what works in another process."""
     gpu = device.type == "cuda"
-    clock = time.perf_counter if gpu else time.process_time
+    clock = time.perf_counter if gpu or wall else time.process_time
     start = clock()
     work()
     if gpu:
@@ -160,7 +166,7 @@ def seconds(work: Callable[[], None], device: torch.device) -> float:
     return clock() - start
 
 
-def neighbours(potential: MatglPotential, batch: Batch) -> Graph:
+def neighbours(potential: EdgePotential, batch: Batch) -> Graph:
     """Neighbours as the dynamics find them."""
     ahead = batch.layout.steady and devices.runs_ahead(potential.device)
     return (build_padded_graph if ahead else build_graph)(
@@ -168,7 +174,7 @@ def neighbours(potential: MatglPotential, batch: Batch) -> Graph:
     )
 
 
-def where_it_goes(potential: MatglPotential, state: State, repeats: int) -> dict[str, float]:
+def where_it_goes(potential: EdgePotential, state: State, repeats: int) -> dict[str, float]:
     """Seconds of the parts of one evaluation, averaged over ``repeats``."""
     parts = dict.fromkeys(("neighbours", "energy (forward)", "slopes (backward)", "forces and stress"), 0.0)
     for _ in range(repeats):
@@ -198,6 +204,7 @@ def trajectory(index: int, atoms: Atoms) -> Trajectory:
     """Return 100 ps of a crystal with a frame each 0.1 ps, which does not end for being hot."""
     return Trajectory(
         f"{index:032x}",
+        noise=f"{index:032x}",
         structure_id=f"crystal-{index}",
         variant="unit",
         domain="bulk",
@@ -223,10 +230,11 @@ def trajectory(index: int, atoms: Atoms) -> Trajectory:
 
 
 def full_batches(
-    potential: MatglPotential, saved: MatglSaved, sizes: list[int], most_steps: int, started: float
+    potential: Potential, saved: MatglSaved | None, sizes: list[int], most_steps: int, started: float
 ) -> None:
-    """Print a row for each size of a batch, and one for matgl's own loop; stop in time."""
-    device, unit = potential.device, "wall s" if potential.device.type == "cuda" else "CPU s"
+    """Print a row for each size of a batch, and one for matgl's own loop of its models; stop in time."""
+    device, wall = potential.device, not isinstance(potential, EdgePotential)
+    unit = "wall s" if wall or device.type == "cuda" else "CPU s"
     print(f"{potential.name} on {device}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)\n")
     print(
         f"| atoms | structures | steps | steps·atoms per {unit} | ms a step | neighbours | "
@@ -235,10 +243,15 @@ def full_batches(
     print("|---|---|---|---|---|---|---|---|---|")
     for n, size in enumerate(sizes):
         share = (LIMIT_S - (time.perf_counter() - started)) / (len(sizes) - n + 1)
-        pool, chosen = crystals(24), []
+        pool = [each for each in crystals(24) if potential.elements.issuperset(each.numbers.tolist())]
+        if not pool:
+            raise UserError(f"{potential.name} knows none of the built-in crystals: {', '.join(NAMES)}.")
+        chosen: list[Atoms] = []
         while sum(map(len, chosen)) < size:
             chosen.append(pool[len(chosen) % len(pool)])
         _full_batch(potential, chosen, most_steps, share)
+    if saved is None:
+        return
     atoms = crystals(8)
     loop, _ = ase_loop(saved, atoms)
     loop(1)
@@ -248,7 +261,7 @@ def full_batches(
     print(f"\nmatgl's own loop, one structure after the other: {rate:.0f} steps·atoms per {unit}")
 
 
-def _full_batch(potential: MatglPotential, atoms: list[Atoms], most_steps: int, limit_s: float) -> None:
+def _full_batch(potential: Potential, atoms: list[Atoms], most_steps: int, limit_s: float) -> None:
     npt = NpT(TIMESTEP_FS, 100.0, 1000.0, 0.01)
     driver = Driver[Trajectory](
         npt, potential, lambda run, why: print(f"{run.trajectory.name}: {why.detail}")
@@ -269,13 +282,16 @@ def _full_batch(potential: MatglPotential, atoms: list[Atoms], most_steps: int, 
         for _ in range(rounds):
             group = driver.advance(group, 10)
 
-    spent = seconds(advance, potential.device)
-    parts = where_it_goes(potential, group.state, repeats=2)
+    spent = seconds(advance, potential.device, wall=not isinstance(potential, EdgePotential))
     step_s = spent / rounds / 10
+    # others find their neighbours within the model, or in another process
+    share = "-"
+    if isinstance(potential, EdgePotential):
+        share = f"{where_it_goes(potential, group.state, repeats=2)['neighbours'] / step_s:.1%}"
     memory = torch.cuda.max_memory_allocated() / 1e6 if potential.device.type == "cuda" else float("nan")
     print(
         f"| {count} | {len(group.runs)} | {10 * rounds} | {count / step_s:.0f} | {1000 * step_s:.1f} | "
-        f"{parts['neighbours'] / step_s:.1%} | {counts.launches / 10:.0f} | {sum(counts.waits.values())} | "
+        f"{share} | {counts.launches / 10:.0f} | {sum(counts.waits.values())} | "
         f"{memory:.0f} |",
         flush=True,
     )
@@ -308,7 +324,9 @@ def members() -> None:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--potential", type=Path, default=None, help="folder of matgl weights")
+    parser.add_argument(
+        "--potential", help="folder of matgl weights; with --atoms also '{kind: ..., ...}', as in explore"
+    )
     parser.add_argument("--newer-convention", action="store_true", help="the weights were made for matgl 4")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--structures", type=int, default=32)
@@ -328,10 +346,18 @@ def main() -> None:
     if arguments.members:
         members()
         return
+    options = yaml.safe_load(arguments.potential or "")
+    if isinstance(options, dict):
+        if not arguments.atoms:
+            parser.error("beside matgl's own loop only folders of its weights can be measured: give --atoms")
+        kind = find(POTENTIALS, options.get("kind", ""))
+        any_kind = load_potential(kind.Options(**options), arguments.device, gate=False)
+        full_batches(any_kind, None, arguments.atoms, arguments.steps, started)
+        return
     with tempfile.TemporaryDirectory() as scratch:
-        folder = arguments.potential or (
-            DEFAULT if DEFAULT.is_dir() else random_weights(Path(scratch) / "random")
-        )
+        folder = Path(arguments.potential) if arguments.potential else DEFAULT
+        if not (arguments.potential or folder.is_dir()):
+            folder = random_weights(Path(scratch) / "random")
         older = not arguments.newer_convention and folder.name != "random"
         potential = MatglPotential(
             load_matgl(folder, older_convention=older),

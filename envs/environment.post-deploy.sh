@@ -3,4 +3,4 @@
 set -euo pipefail
 . envs/toolchain.sh
 pip install "$(grep '^torch==' envs/constraints.txt)"
-CC="$CXX" pip install --constraint envs/constraints.txt --editable '.[benchmark,chgnet,domains,export,gpaw,mp,report,slurm,train,vasp]'
+CC="$CXX" pip install --constraint envs/constraints.txt --editable '.[benchmark,chgnet,domains,export,gpaw,mp,report,slurm,train,vasp,xlsx]'

@@ -45,6 +45,6 @@ pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 # torch first and by exact version: what comes later then finds it in place instead of choosing another build.
 "${pip[@]}" "$(grep '^torch==' envs/constraints.txt)"
 # GPAW and chgnet compile C++ as C: one compiler serves both.
-CC="$CXX" "${pip[@]}" --constraint envs/constraints.txt --editable '.[benchmark,chgnet,domains,export,gpaw,mp,report,slurm,train,vasp,dev]'
+CC="$CXX" "${pip[@]}" --constraint envs/constraints.txt --editable '.[benchmark,chgnet,domains,export,gpaw,mp,report,slurm,train,vasp,xlsx,dev]'
 "$venv/bin/python" -c 'import gpaw, sys; sys.exit(0 if gpaw.get_libraries()["libxc"] else "GPAW was built without libxc: install libxc-dev, then `pip install --force-reinstall --no-cache-dir --no-deps gpaw`")'
 touch "$venv/.ready"

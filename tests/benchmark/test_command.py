@@ -34,7 +34,7 @@ def data(tmp_path):
 
 def test_it_benchmarks_and_carries_on(data, tmp_path):
     out = tmp_path / "benchmarked"
-    arguments = ("--potential", "chgnet", "--data", data, "--out", out, "--property", "elasticity")
+    arguments = ("--potential", "chgnet", "--data", data, "--to", out, "--property", "elasticity")
     done = run(*arguments)
     assert done.exit_code == 0, done.output
     assert "bulk modulus" in done.output
@@ -68,7 +68,7 @@ def test_it_benchmarks_and_carries_on(data, tmp_path):
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(arguments, said, data, tmp_path):
-    done = run(*arguments, "--data", data, "--out", tmp_path / "benchmarked")
+    done = run(*arguments, "--data", data, "--to", tmp_path / "benchmarked")
     assert done.exit_code == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

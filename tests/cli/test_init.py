@@ -1,6 +1,7 @@
 """`pesatlas init`: a short configuration that fits the crystals, and notes where settings do not."""
 
 import io
+import re
 
 import pytest
 import yaml
@@ -10,8 +11,11 @@ from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.init import init
 from pesatlas.config.scaled import Wishes, scale
 from pesatlas.errors import UserError
+from pesatlas.levels import potcars
 from pesatlas.monitor.doctor import warnings_of
 from pesatlas.monitor.fit import misfits
+from pesatlas.monitor.plan import count
+from pesatlas.monitor.rates import assumed, sampled_cells
 from pesatlas.structures.survey import survey
 
 CIF = """data_x
@@ -165,3 +169,48 @@ def test_any_name_of_a_folder_is_written_as_it_is(cells, name):
 def test_a_file_in_another_folder_is_refused(cells):
     with pytest.raises(UserError, match="relative to its folder"):
         printed(Wishes(["cells"]), cells / "sub" / "config.yaml")
+
+
+def test_hours_are_those_of_the_plan_of_the_written_file(cells):
+    told = printed(Wishes(["cells"], domains=["hot"]), cells / "config.yaml")
+    hours = float(re.search(r"about ([\d.]+) core hours", told)[1])
+    campaign = read_campaign(cells / "config.yaml", extensions=False)
+    rates = assumed(campaign) | sampled_cells(campaign)
+    amounts = count(campaign, cells / "results", 3, rates)
+    assert hours == pytest.approx(amounts.steps * rates["atoms"].value / 1000 / 3600, rel=0.05)
+
+
+def test_light_atoms_take_shorter_steps_and_so_more_hours(cells):
+    def hours(first):
+        text = CIF.format(a=4.08, first=first, second="Cl", part=1)
+        (cells / "cells" / "CsCl.cif").write_text(text)
+        told = printed(Wishes(["cells/CsCl.cif"]), cells / f"{first}.yaml")
+        return float(re.search(r"about ([\d.]+) core hours", told)[1])
+
+    assert hours("H") > 2 * hours("Cs")
+
+
+def test_vasp_needs_no_potcars_yet_and_is_told_which(cells, monkeypatch):
+    monkeypatch.delenv("PMG_VASP_PSP_DIR", raising=False)
+    monkeypatch.setattr(potcars, "_pymatgen_settings", dict)
+    told = printed(Wishes(["cells"], backend="vasp"), cells / "config.yaml")
+    assert "5 crystals: 3 usable" in told
+    assert "Not here: Al, Cl, Ni_pv, Cu_pv, Zn, Cs_sv." in told
+    assert "PMG_VASP_PSP_DIR" in told
+    assert read_campaign(cells / "config.yaml", extensions=False).label.backend.kind == "vasp"
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        (0.001, "do not pay for one label: of the smallest crystal it takes about 0.0012"),
+        (0.005, "are little more than the 3 crystals at rest take"),
+        (50.0, None),
+    ],
+)
+def test_a_budget_too_small_for_the_crystals_is_noted(cells, hours, expected):
+    raw = scale([2, 2, 2], Wishes(["cells"], core_hours=hours)).raw
+    campaign = load_campaign(raw, "here", extensions=False)
+    found = survey(campaign.structures, campaign.explore, campaign.label.backend)
+    said = [sentence for sentence in misfits(campaign, found.accepted) if "select.budget" in sentence]
+    assert [expected in sentence for sentence in said] == ([True] if expected else [])

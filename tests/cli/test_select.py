@@ -40,7 +40,7 @@ def pool(frames, tmp_path):
 
 
 def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_path):
-    done = run(pool, "--count", 6, "--out", tmp_path / "picked.extxyz")
+    done = run(pool, "--count", 6, "--to", tmp_path / "picked.extxyz")
     assert done.exit_code == 0, done.output
     assert "selected 6" in done.output
     picked = read(tmp_path / "picked.extxyz", ":")
@@ -56,7 +56,7 @@ def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_pat
 
 def test_what_is_labelled_already_counts_as_covered(pool, frames, tmp_path):
     write(tmp_path / "known.extxyz", frames[:55], format="extxyz")
-    done = run(pool, "--count", 6, "--out", tmp_path / "new.extxyz", "--reference", tmp_path / "known.extxyz")
+    done = run(pool, "--count", 6, "--to", tmp_path / "new.extxyz", "--reference", tmp_path / "known.extxyz")
     assert done.exit_code == 0, done.output
     assert "known 55" in done.output
     picked = read(tmp_path / "new.extxyz", ":")
@@ -77,7 +77,7 @@ def test_rows_of_parquet_stay_rows_of_parquet(frames, tmp_path):
     pq.write_table(pa.Table.from_pylist(rows[:30]), tmp_path / "a.parquet")
     pq.write_table(pa.Table.from_pylist(rows[30:]), tmp_path / "b.parquet")
     files = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    done = run(*files, "--count", 6, "--policy", "random", "--out", tmp_path / "picked.parquet")
+    done = run(*files, "--count", 6, "--policy", "random", "--to", tmp_path / "picked.parquet")
     assert done.exit_code == 0, done.output
     picked = pq.read_table(tmp_path / "picked.parquet").to_pylist()
     assert len(picked) == 6
@@ -115,7 +115,7 @@ def test_of_two_frames_of_one_geometry_the_one_with_a_sound_label_is_picked(fram
     else:
         write(pool, bad + frames[:6])
     out = tmp_path / ("picked.parquet" if ending == "parquet" else "picked.extxyz")
-    done = run(pool, "--count", 6, "--out", out)
+    done = run(pool, "--count", 6, "--to", out)
     assert done.exit_code == 0, done.output
     assert "3 entries are not usable structures (3 not_finite)" in done.output
     if ending == "parquet":
@@ -128,15 +128,15 @@ def test_of_two_frames_of_one_geometry_the_one_with_a_sound_label_is_picked(fram
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pool.extxyz", "--count", "3", "--out", "pool.extxyz"], "exists already"),
-        (["pool.extxyz", "--count", "3", "--out", "new.txt"], "ends in .extxyz or .parquet"),
-        (["nothing.extxyz", "--count", "3", "--out", "new.extxyz"], "does not exist"),
-        (["pool.extxyz", "--count", "3", "--out", "new.parquet"], "only frames of Parquet"),
+        (["pool.extxyz", "--count", "3", "--to", "pool.extxyz"], "exists already"),
+        (["pool.extxyz", "--count", "3", "--to", "new.txt"], "ends in .extxyz or .parquet"),
+        (["nothing.extxyz", "--count", "3", "--to", "new.extxyz"], "does not exist"),
+        (["pool.extxyz", "--count", "3", "--to", "new.parquet"], "only frames of Parquet"),
         (
-            ["pool.extxyz", "--count", "3", "--out", "new.extxyz", "--policy", "best"],
+            ["pool.extxyz", "--count", "3", "--to", "new.extxyz", "--policy", "best"],
             "cover, disagree, farthest, matpes",
         ),
-        (["molecule.extxyz", "--count", "3", "--out", "new.extxyz"], "no periodic structure"),
+        (["molecule.extxyz", "--count", "3", "--to", "new.extxyz"], "no periodic structure"),
     ],
 )
 def test_a_wrong_call_gets_one_message_and_writes_nothing(pool, tmp_path, monkeypatch, arguments, message):
@@ -164,7 +164,7 @@ def test_entries_are_written_as_they_are_and_a_broken_one_costs_itself_alone(tmp
     entries[7] = entries[7].replace("2\n", "1000000000000\n", 1)
     entries[9] += " 1"
     (tmp_path / "pool.xyz").write_bytes("\n".join([*entries, ""]).encode("latin-1"))
-    done = run(tmp_path / "pool.xyz", "--count", 9, "--policy", "random", "--out", tmp_path / "picked.extxyz")
+    done = run(tmp_path / "pool.xyz", "--count", 9, "--policy", "random", "--to", tmp_path / "picked.extxyz")
     assert done.exit_code == 0, done.output
     assert (
         "3 entries are not usable structures (1 too_many_atoms, 1 unreadable, 1 unsupported_element)"
@@ -180,6 +180,6 @@ def test_entries_are_written_as_they_are_and_a_broken_one_costs_itself_alone(tmp
     assert len(picked) == 9
     assert "HF" in {str(atoms.symbols) for atoms in picked}
     write(tmp_path / "rows.db", picked)
-    done = run(tmp_path / "rows.db", "--count", 2, "--policy", "random", "--out", tmp_path / "two.extxyz")
+    done = run(tmp_path / "rows.db", "--count", 2, "--policy", "random", "--to", tmp_path / "two.extxyz")
     assert done.exit_code == 0, done.output
     assert len(read(tmp_path / "two.extxyz", ":")) == 2

@@ -53,7 +53,7 @@ WRONG = [
     ("plan --structures 0", "--structures", "greater than or equal to 1"),
     ("outputs mp-149", "Missing option '--to'", "--help"),
     ("verify nowhere", "there is no folder nowhere", "Did you mean results?"),
-    ("summary .", ". has no manifest.json", "Did you mean results?"),
+    ("summary full", "full has no manifest.json", "Did you mean results?"),
     ("verify results/manifest.json", "is a file", "Did you mean results?"),
     ("query 'SHOW TABLES' results/dataset", "has no manifest.json", "Did you mean results?"),
     ("verify unfinished", "has not finished", "`pesatlas run` continues"),
@@ -107,15 +107,15 @@ WRONG = [
     ("plan", "config.yaml: no such file", "pesatlas config new"),
     ("run --profile nowhere", "--profile nowhere: no such folder", "Name a profile folder"),
     ("run", "no config.yaml in", "pesatlas config new"),
-    ("select nowhere.xyz --count 3 --out o.xyz", "'nowhere.xyz' does not exist", "Correct the path"),
-    ("select notes.txt --count 3 --out o.xyz", "has no known format", "Rename or convert it"),
-    ("select empty.extxyz --count 3 --out o.xyz", "no periodic structure", "it holds no structure"),
-    ("select molecule.xyz --count 3 --out o.xyz", "no periodic structure", "give it a cell"),
-    ("select frame.extxyz --count 3 --out notes.txt", "notes.txt exists already", "Choose another name"),
-    ("select frame.extxyz --count 3 --out o.foo", "o.foo", "a name that ends in .extxyz"),
-    ("select frame.extxyz --count 3 --out o.xyz --policy best", "--policy best", "Choose one of"),
-    ("select frame.extxyz --count 3 --out o.xyz --weights full", "'full': no model.json", "Give a folder"),
-    ("select frame.extxyz --count 3 --out o.xyz --device gpu", "encode.device = 'gpu'", "cpu, cuda, cuda:1"),
+    ("select nowhere.xyz --count 3 --to o.xyz", "'nowhere.xyz' does not exist", "Correct the path"),
+    ("select notes.txt --count 3 --to o.xyz", "has no known format", "Rename or convert it"),
+    ("select empty.extxyz --count 3 --to o.xyz", "no periodic structure", "it holds no structure"),
+    ("select molecule.xyz --count 3 --to o.xyz", "no periodic structure", "give it a cell"),
+    ("select frame.extxyz --count 3 --to notes.txt", "notes.txt exists already", "Choose another name"),
+    ("select frame.extxyz --count 3 --to o.foo", "o.foo", "a name that ends in .extxyz"),
+    ("select frame.extxyz --count 3 --to o.xyz --policy best", "--policy best", "Choose one of"),
+    ("select frame.extxyz --count 3 --to o.xyz --weights full", "'full': no model.json", "Give a folder"),
+    ("select frame.extxyz --count 3 --to o.xyz --device gpu", "encode.device = 'gpu'", "cpu, cuda, cuda:1"),
 ]
 
 
@@ -137,7 +137,7 @@ def test_it_is_said_what_is_wrong_and_what_to_do(folder, monkeypatch, typed, wro
 
 
 def test_a_profile_for_slurm_where_there_is_none_says_where_to_start(folder, monkeypatch):
-    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(shutil, "which", lambda *_: None)
     (folder / "config.yaml").write_text("")
     done = run("run --profile profiles/slurm")
     assert done.exit_code == 1
@@ -173,10 +173,10 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_is_read(folder, monkeyp
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    done = run("select frame.extxyz --count 3 --out o.xyz --device cuda:1")
+    done = run("select frame.extxyz --count 3 --to o.xyz --device cuda:1")
     assert "there are 1 GPUs here, from cuda:0 to cuda:0" in done.stderr
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    done = run("select frame.extxyz --count 3 --out o.xyz --device cuda")
+    done = run("select frame.extxyz --count 3 --to o.xyz --device cuda")
     assert done.exit_code == 1
     assert "torch finds no GPU on this machine. Set it to cpu" in done.stderr
 

@@ -109,6 +109,18 @@ def test_killed_in_the_encoder_again_and_again(tmp_path, uninterrupted, interval
         assert one.equals(other)
 
 
+def test_what_was_stored_is_unpacked_once(tmp_path, uninterrupted, monkeypatch):
+    from pesatlas.explore import explore_batch
+
+    to_saturation(tmp_path, Gregarious())
+    asked = []
+    unpack = explore_batch.unpack
+    monkeypatch.setattr(explore_batch, "unpack", lambda payload: asked.append(payload) or unpack(payload))
+    for found, expected in zip(to_saturation(tmp_path, Gregarious()), uninterrupted, strict=True):
+        assert found.equals(expected)
+    assert len(asked) == len(set(asked)) > 0
+
+
 def test_frames_of_a_checkpoint_are_not_encoded_again(tmp_path, uninterrupted):
     made_up = Shells()
     Saturation(settings(), made_up)

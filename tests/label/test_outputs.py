@@ -55,6 +55,19 @@ def test_a_label_made_when_the_level_was_another_is_found(campaign, results, tmp
     }
 
 
+def test_without_the_potcars_of_the_level_labels_are_found_by_their_names(
+    campaign, results, tmp_path, monkeypatch
+):
+    """As on a colleague's laptop: the level of a VASP campaign cannot be made there, its labels are named."""
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "nothing"))
+    raw = campaign.model_dump(mode="json")
+    raw["label"]["backend"] = {"kind": "vasp", "command": "vasp_std", "vasp_version": "6.4.3"}
+    other = type(campaign).model_validate(raw)
+    assert read(unpack_outputs(other.label, other.campaign, results, NAME, tmp_path / "to")) == {
+        "pbe": "pbe 3.5"
+    }
+
+
 def test_an_isolated_atom(campaign, tmp_path, double):
     cells = [
         {

@@ -2,6 +2,7 @@
 level."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from pymatgen.io.vasp.sets import MatPESStaticSet
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
-from pesatlas.label.backend import Failed, Task
+from pesatlas.label.backend import Failed, Result, Task
+from pesatlas.label.backends import vasp
 from pesatlas.label.vasp import inputs
-from vasp_cases import CRYSTALS, calculate, crystal, options, set_up, task
+from pesatlas.levels.vasp import at_precision, precision_of
+from pesatlas.testing.workdir import workplace
+from vasp_cases import CRYSTALS, calculate, crystal, options, runs, set_up, task
 
 # The one difference: a PBE run writes the wavefunction that r2SCAN starts from.
 EXTRA = {"pbe": {"LWAVE": True}, "r2scan": {}}
@@ -140,3 +144,27 @@ def test_an_unknown_potcar_stops_production(tmp_path, monkeypatch):
     set_up(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"is not the PBE_64 POTCAR Fe_pv that pymatgen knows.*pmg config -p"):
         calculate(tmp_path, "pbe", about=options(allow_unknown_potcars=False))
+
+
+@pytest.mark.parametrize("level", ["pbe", "r2scan"])
+def test_a_level_with_another_cut_off_and_k_points_is_calculated_with_them_from_its_pbe_start_on(
+    tmp_path, monkeypatch, level
+):
+    set_up(tmp_path, monkeypatch)
+    plain = task(level)
+    own = precision_of(plain.level, plain.numbers.tolist(), plain.cell)
+    assert (own.cutoff_eV, own.kpoint_spacing_per_A) == (680, 0.22)
+    denser = at_precision(at_precision(plain.level, cutoff_eV=900.0), kpoint_spacing_per_A=0.15)
+    assert denser.fingerprint != plain.level.fingerprint
+    assert precision_of(denser, plain.numbers.tolist(), plain.cell).kpoints > own.kpoints
+    for functional in ("PBE", level.upper()):
+        usual = inputs.write(tmp_path, plain, functional, allow_unknown_potcars=True).incar
+        found = inputs.write(
+            tmp_path, replace(plain, level=denser), functional, allow_unknown_potcars=True
+        ).incar
+        assert found == usual | {"ENCUT": 900, "KSPACING": 0.15}
+    place = workplace(tmp_path / "run")
+    result = vasp.calculate(replace(plain, level=denser), options(), place)
+    assert isinstance(result, Result), result
+    assert (result.settings["incar"]["ENCUT"], result.quarantine_reasons) == (900, [])
+    assert runs(tmp_path) == (1 if level == "pbe" else 2)

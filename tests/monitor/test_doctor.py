@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -104,6 +105,23 @@ def test_everything_that_is_wrong_is_found_at_once(folder):
     assert any("the potential (matgl) loads" in text for text in wrong)
     assert remedies["store store can be written by everybody"] == "chmod o-w store"
     assert any(text.startswith("scratch /proc/scratch") for text in wrong)
+
+
+def test_the_encoder_that_ends_trajectories_is_loaded_and_asked(folder, monkeypatch):
+    def stop(encoder):
+        change(folder, "explore", stop={"kind": "saturated", "encoder": encoder, "min_length_ps": 0.2})
+        return look(folder)
+
+    judge = "the encoder of explore.stop (chgnet) loads, and knows what the potential knows of these"
+    well, wrong = stop({"kind": "chgnet"})
+    assert judge in well
+    assert wrong == {}
+    _, wrong = stop({"kind": "m3gnet_eform", "path": "nowhere"})
+    assert any("nowhere" in remedy for text, remedy in wrong.items() if "explore.stop (m3gnet" in text)
+    small = SimpleNamespace(name="small/1", elements=frozenset({8, 14}))
+    monkeypatch.setattr("pesatlas.encode.encoders.chgnet.load", lambda *_: small)
+    _, wrong = stop({"kind": "chgnet"})
+    assert "small/1 does not know Mg" in wrong[f"not so: {judge}"]
 
 
 @pytest.mark.parametrize("unknown", [False, True])

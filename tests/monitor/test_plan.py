@@ -20,7 +20,8 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.format import size as words
 from pesatlas.monitor.plan import Machine, _wall_s, count, plan
 from pesatlas.monitor.rates import UNITS, Rate, assumed, measured, measured_cells, sampled_cells
-from pesatlas.tables import write_table
+from pesatlas.tables import SCHEMAS, write_table
+from pesatlas.testing.blank import value_of
 
 
 @pytest.fixture
@@ -273,3 +274,42 @@ def test_what_sources_have_is_counted_with_the_domains_of_the_campaign():
     # one of the three has layers, of three atoms, which the domain repeats to 27
     assert rates["cells"].value == pytest.approx(4 / 3)
     assert rates["atoms"].value == pytest.approx((2 + 6 + 2 + 27) / 4)
+
+
+def test_trajectories_that_may_end_before_are_counted_as_expected_and_at_most(tmp_path):
+    stop = {"kind": "saturated", "min_length_ps": 2.0}
+    domains = [{"kind": "bulk", "supercell": None}]
+    fixed = campaign_with(domains, timestep_fs=2.0)
+    campaign = campaign_with(domains, timestep_fs=2.0, stop=stop)
+    rates = assumed(campaign) | {"atoms": Rate(20.0, "given"), "md": Rate(1e5, "given")}
+    amounts = count(campaign, tmp_path, 1000, rates)
+    # 100 ps at most; of 60 crystals, those of a shortest length of 2 ps had 2.8 on average
+    assert (amounts.steps, amounts.most_steps) == (1000 * 1400, 1000 * 50_000)
+    assert amounts.snapshots == 1000 * 28 + 1000
+    explore = plan(campaign, amounts, rates)[1]
+    assert explore.amount == "1000 trajectories, 2.8e+07 steps·atoms expected, 1e+09 at most"
+    assert explore.hours == pytest.approx(1000 * 1400 * 20 / 1e5 / 3600)
+    amounts = count(fixed, tmp_path, 1000, assumed(fixed))
+    assert amounts.steps == amounts.most_steps == 1000 * 50_000
+    # never longer than they may be
+    raw = campaign.model_dump(mode="json")
+    raw["explore"]["length_ps"] = 2.5
+    assert assumed(type(campaign).model_validate(raw))["stop"].value == 1
+
+
+def test_how_soon_trajectories_ended_is_measured(matpes, halfway):
+    raw = yaml.safe_load((halfway.folder / "config.yaml").read_text())
+    assert "stop" not in measured(halfway.folder, matpes)
+    raw["explore"]["stop"] = {"kind": "saturated", "min_length_ps": 0.2}
+    (halfway.folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    row = {field.name: value_of(field.type) for field in SCHEMAS["trajectories"]}
+    # four atoms for a tenth of the time, one for all of it
+    rows = [row | {"n_atoms": 4, "steps": 100, "longest_steps": 1000}]
+    rows += [row | {"n_atoms": 1, "steps": 500, "longest_steps": 500}]
+    for batch, each in enumerate(rows):
+        path = halfway.results / "explored" / f"{batch:05d}.trajectories.parquet"
+        path.parent.mkdir(exist_ok=True)
+        write_table(path, "trajectories", [each], "test")
+    found = measured(halfway.folder, matpes)["stop"]
+    assert found.value == pytest.approx(900 / 4500)
+    assert "stop saturated (other length_ps and stop than planned!)" in found.source

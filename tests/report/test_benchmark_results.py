@@ -8,7 +8,7 @@ from benchmarking import argon, measured
 from known_thermodynamics import LennardJones
 from pesatlas.benchmark.score import write_scores
 from pesatlas.report.benchmark_results import benchmark_results
-from pesatlas.report.build import PAGE, _table
+from pesatlas.report.rendering import PAGE, html_table
 
 
 def test_without_a_benchmark_there_is_no_section(small):
@@ -38,7 +38,7 @@ def test_it_has_each_number_with_its_interval_and_what_was_published(tmp_path):
     page = (
         jinja2.Environment(autoescape=True)
         .from_string(template)
-        .render(benchmark_results=section, table=_table)
+        .render(benchmark_results=section, table=html_table)
     )
     assert "<b>" not in page
     assert "&lt;b&gt;other" in page

@@ -4,6 +4,7 @@ read aloud."""
 import csv
 import io
 
+import numpy as np
 import pytest
 
 from browser import needs_chromium, opened, wait_for_all
@@ -133,3 +134,70 @@ def test_nothing_is_cut_off_on_a_phone(small, large):
         with opened(report.path, viewport={"width": 375, "height": 700}) as page:
             wait_for_all(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def shown_errors(page, figure):
+    """The text of errors in a parity plot."""
+    return page.locator(f"#figure-{figure} .chart svg text").all_text_contents()
+
+
+def test_parity_plots_are_square_with_their_errors_and_both_follow_the_filter(small):
+    with opened(small.path) as page:
+        wait_for_all(page)
+        name = "parity_forces"
+        size = page.evaluate(
+            f"[...'wh'].map((side, i) => document.querySelector('#figure-{name}').view[['width', 'height'][i]]())"
+        )
+        assert size[0] == size[1] > 150
+        rows = rows_of(saved(page, name, "csv"))
+        label, potential = (np.array([float(row[key]) for row in rows]) for key in ("label", "potential"))
+        told = " ".join(shown_errors(page, name))
+        assert f"MAE {np.abs(potential - label).mean():.3g} eV/Å" in told
+        assert f"RMSE {np.sqrt(((potential - label) ** 2).mean()):.3g} eV/Å" in told
+        r2 = 1 - ((potential - label) ** 2).mean() / label.var()
+        assert f"R² {r2:.3f}" in told
+        assert f"{len(rows)} points" in told
+        element = page.locator("#element option").last.inner_text()
+        page.select_option("#element", element)
+        left = [row for row in rows if f"|{element}|" in row["elements"]]
+        assert 0 < len(left) <= len(rows)
+        page.wait_for_timeout(500)
+        assert f"{len(left)} points" in " ".join(shown_errors(page, name))
+        caption = page.locator(f"#figure-{name} .rows").inner_text()
+        if len(left) < len(rows):
+            assert caption == f"{len(left)} of these {len(rows)} rows are shown."
+            page.get_by_role("button", name="Show all").click()
+        assert page.locator(f"#figure-{name} .rows").inner_text() == f"{len(rows)} components of forces."
+
+
+def test_the_map_is_coloured_by_a_column(large):
+    with opened(large.path) as page:
+        wait_for_all(page)
+        choices = page.locator("[data-colour=map] option").all_inner_texts()
+        assert {"pool and picks", "error", "heaviest element", "domain"} <= set(choices)
+        assert "temperature" not in choices  # there is one only
+        for choice in ("error", "domain"):
+            page.select_option("[data-colour=map]", choice)
+            page.wait_for_function(
+                "(name) => JSON.stringify(document.querySelector('#figure-map').view.scale('color').domain()).length > 4"
+                " && document.querySelector('[data-colour=map]').value === name",
+                arg=choice,
+            )
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.querySelector('#figure-map').view.scale('color').domain()") == [
+            "bulk",
+            "strained",
+        ]
+
+
+def test_ticks_of_counts_are_whole_and_none_is_there_twice(small):
+    with opened(small.path) as page:
+        wait_for_all(page)
+        for name in ("cohesive_energy", "pressure", "scf_steps"):
+            ticks = (
+                page.locator(f"#figure-{name} .chart .role-axis-label")
+                .last.locator("text")
+                .all_text_contents()
+            )
+            assert len(ticks) == len(set(ticks)) > 1
+            assert all(tick == "" or tick.isdigit() for tick in ticks)

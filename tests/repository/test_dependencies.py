@@ -38,6 +38,7 @@ PLACES = {
     "lightning": ("train/",),
     "mp_api": ("structures/sources/materials_project.py",),
     "custodian": ("label/vasp/",),
+    "openpyxl": ("dataset/query_files.py",),
     "ase_db_backends": ("dataset/exporters/aselmdb.py",),
     "matcalc": (),
     "phonopy": ("benchmark/properties/heat_capacity.py",),

@@ -28,6 +28,7 @@ FAILURE = {
 def test_every_column_has_a_description_and_names_its_unit():
     suffixes = {
         "_A": "Å",
+        "_spacing_per_A": "1/Å",
         "_meV_per_A": "meV/Å",
         "_K": "K",
         "_GPa": "GPa",

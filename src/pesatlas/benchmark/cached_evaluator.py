@@ -106,22 +106,27 @@ class CachedEvaluator:
 
     def evaluate(self, structures: Sequence[Start]) -> Iterator[Static | Failure]:
         """Evaluate structures; yield one answer for each, in their order."""
-        for group in chunks_by_atoms([len(s.numbers) for s in structures], self.atoms_per_chunk):
-            batch = fire.to_batch([structures[i] for i in group], self.potential.device)
-            found, failures, _ = evaluate(self.potential, batch)
-            energies, forces, stresses = (
-                x.cpu().numpy() for x in (found.energies, found.forces, found.stresses)
-            )
-            end = 0
-            for k, i in enumerate(group):
-                start, end = end, end + len(structures[i].numbers)
-                answer = Static(float(energies[k]), forces[start:end], stresses[k])
-                if k in failures:
-                    yield failures[k]
-                elif np.isfinite(answer.energy_eV) and np.isfinite(answer.forces).all():
-                    yield answer
-                else:
-                    yield Failure(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
+        return evaluate_all(self.potential, structures, self.atoms_per_chunk)
+
+
+def evaluate_all(
+    potential: Potential, structures: Sequence[Start], atoms_per_chunk: int
+) -> Iterator[Static | Failure]:
+    """Evaluate structures, ``atoms_per_chunk`` at a time; yield one answer for each, in their order."""
+    for group in chunks_by_atoms([len(s.numbers) for s in structures], atoms_per_chunk):
+        batch = fire.to_batch([structures[i] for i in group], potential.device)
+        found, failures, _ = evaluate(potential, batch)
+        energies, forces, stresses = (x.cpu().numpy() for x in (found.energies, found.forces, found.stresses))
+        end = 0
+        for k, i in enumerate(group):
+            start, end = end, end + len(structures[i].numbers)
+            answer = Static(float(energies[k]), forces[start:end], stresses[k])
+            if k in failures:
+                yield failures[k]
+            elif np.isfinite(answer.energy_eV) and np.isfinite(answer.forces).all():
+                yield answer
+            else:
+                yield Failure(FailureReason.NOT_FINITE, "energy, forces or stress are not finite")
 
 
 def perturbed(start: Start, distance_A: float, seed: int) -> Start:  # noqa: N803 - a unit

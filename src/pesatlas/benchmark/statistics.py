@@ -34,6 +34,31 @@ def bootstrap_mean(values: ArrayLike, seed: int = 0) -> tuple[float, float, floa
     return float(each.mean()), float(low), float(high)
 
 
+def bootstrap_ratio(
+    numerators: ArrayLike, denominators: ArrayLike, seed: int = 0
+) -> tuple[float, float, float]:
+    """Sum of ``numerators`` over sum of ``denominators``, and its 95 % interval, by drawing pairs.
+
+    Errors of frames with many atoms so count by their atoms; a slope through the origin is such a ratio too.
+    Percentiles as in ``bootstrap_mean``.
+
+    One pair has no interval: its ends are NaN.
+    """
+    above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    value = float(above.sum() / below.sum())
+    if len(above) < 2:
+        return value, np.nan, np.nan
+    draw = np.random.default_rng(seed)
+    at_once = max(1, _AT_ONCE // len(above))
+    found = []
+    for start in range(0, RESAMPLES, at_once):
+        rows = draw.integers(len(above), size=(min(at_once, RESAMPLES - start), len(above)))
+        found.append(above[rows].sum(axis=1) / below[rows].sum(axis=1))
+    edge = 50 * (1 - _CONFIDENCE)
+    low, high = np.percentile(np.concatenate(found), [edge, 100 - edge])
+    return value, float(low), float(high)
+
+
 @dataclass(frozen=True)
 class Paired:
     """Two potentials on the same structures.

@@ -7,6 +7,9 @@ from pesatlas.config.label import MLIP
 POTENTIAL = "machine-learning potential"
 """Under which the level of a potential's labels has its name, among its codes."""
 
+GAIN_FROM_PICKS = 500
+"""Picks from which the gain of a thousand more labels is told: of fewer, it is no more than an extrapolation."""
+
 
 def caveats(manifest: dict[str, Any]) -> list[str]:
     """Return warnings on the labels of the campaign of this manifest.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pesatlas.campaign.layout import is_file_of
+from pesatlas.campaign.campaign_tables import CampaignTables
 
 GONE = 0.2
 """Column ``lindemann`` of a trajectory's last frame above which its atoms have left their sites."""
@@ -18,7 +18,7 @@ def count_by_domain(results: Path, manifest: Mapping[str, Any]) -> list[dict[str
     ``cost_share`` (of what all picks cost by the cube of their atoms), ``rows`` (of each level) and ``lost``
     (how many, by reason). Crystals that were lost before a domain saw them belong to none.
     """
-    tables = _Tables(results, manifest)
+    tables = CampaignTables(results, manifest)
     found = {name: tables.counts(sql, table) for name, (table, sql) in _COUNTS.items()}
     if tables.has("snapshots", "lindemann"):
         found["left_sites"] = tables.counts(_LEFT, "snapshots")
@@ -63,44 +63,7 @@ _LOST = (
 )
 
 
-class _Tables:
-    """The files of a campaign, asked by DuckDB."""
-
-    def __init__(self, results: Path, manifest: Mapping[str, Any]) -> None:
-        import duckdb  # noqa: PLC0415 - slow to import
-
-        self._connection = duckdb.connect()
-        self._files = [
-            (entry["table"], entry["file"], str(results / entry["file"]))
-            for entry in manifest["files"]
-            if entry["rows"]
-        ]
-
-    def query(self, sql: str, table: str, level: str = "") -> list[tuple[Any, ...]]:
-        """Return the result of a query on ``it``: all files of a table, or the dataset of a level.
-
-        Nothing if there are none.
-        """
-        paths = [
-            path
-            for name, file, path in self._files
-            if name == table and (not level or is_file_of(file, "dataset", level=level))
-        ]
-        if not paths:
-            return []
-        self._connection.read_parquet(paths, union_by_name=True).create_view("it", replace=True)
-        return self._connection.execute(sql).fetchall()
-
-    def counts(self, sql: str, table: str, level: str = "") -> dict[str, Any]:
-        """Return what a query of two columns says, as a mapping."""
-        return {str(name): value for name, value in self.query(sql, table, level)}
-
-    def has(self, table: str, column: str) -> bool:
-        """Whether a table has a column; those of older versions may not."""
-        return any(row[0] == column for row in self.query("DESCRIBE it", table))
-
-
-def _lost(tables: _Tables) -> dict[str, dict[str, int]]:
+def _lost(tables: CampaignTables) -> dict[str, dict[str, int]]:
     """Return how much was lost, by domain and reason."""
     known = tables.counts(_CELLS, "structures")
     lost: dict[str, dict[str, int]] = defaultdict(dict)

@@ -142,6 +142,14 @@ The first path of a rule is there once its job is done. The selection has two ru
 place of ``pick_snapshots`` in a comparison.
 """
 
+OF_COMMANDS: Mapping[str, str] = {
+    "convergence": "results/convergence/{level}.parquet",
+    "convergence_figure": "results/convergence/{level}.svg",
+    "validation": "results/validation/{potential}-{level}/frames.parquet",
+    "validation_summary": "results/validation/{potential}-{level}/summary.parquet",
+}
+"""Paths that commands write and no rule does: a campaign is whole without them."""
+
 JOBS = {
     "run_md": "{batch}",
     "encode_snapshots": "{batch}",
@@ -167,7 +175,9 @@ WORK = {
 }
 """Folders of what is under way, of rules that resume inside a job."""
 
-_TEMPLATES = {name: template for paths in PATHS.values() for name, template in paths.items()}
+_TEMPLATES = {name: template for paths in PATHS.values() for name, template in paths.items()} | dict(
+    OF_COMMANDS
+)
 
 
 def groups(batches: int) -> list[str]:

@@ -198,7 +198,7 @@ def _explain(detail: ErrorDetails) -> str:
     key = ".".join(str(part) for part in where)
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return f"{key}: unknown key. {_suggest(where)}"
+        return f"{key}: unknown key. {_suggest(where, _options_at(detail['loc']) or _model_at(where))}"
     if kind == "missing":
         return f"{key}: missing. Add it{_meaning(where)}."
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
@@ -254,8 +254,17 @@ def _meaning(where: list[Any]) -> str:
     return f" ({field.description})" if field is not None and field.description else ""
 
 
-def _suggest(where: list[Any]) -> str:
-    model = _model_at(where)
+def _options_at(location: tuple[int | str, ...]) -> type[Section] | None:
+    """Return the options of the extension that pydantic's ``location`` of a key is in, if it is in one."""
+    *before, kind, _ = ("", *location)
+    package = plugins.EXTENSIONS.get(".".join(part for part in before if isinstance(part, str) and part))
+    if package is None or kind not in plugins.available(package):
+        return None
+    options: type[Section] = plugins.find(package, str(kind)).Options
+    return options
+
+
+def _suggest(where: list[Any], model: type[Section] | None) -> str:
     known = list(model.model_fields) if model else []
     close = difflib.get_close_matches(str(where[-1]), known, n=1)
     if close:

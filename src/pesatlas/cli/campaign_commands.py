@@ -2,16 +2,29 @@
 
 import os
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pesatlas.cli.app import Config, Folder, command, console
+from pesatlas.cli.app import (
+    LOOK,
+    RUN,
+    START,
+    AsJson,
+    Config,
+    Folder,
+    app,
+    campaign_folder,
+    command,
+    console,
+    seen_from,
+)
 from pesatlas.config.scaled import BackendName
 
 
-@command("init")
+@command("init", START)
 def init(
     cells: Annotated[
         list[str],
@@ -54,11 +67,11 @@ def init(
     show_plan(to, None, len(found.accepted), counted, Machine(1, os.cpu_count() or 1), console)
     console.print(
         "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` "
-        "runs them." + ("" if to.name == "config.yaml" else " They read config.yaml: rename it to that.")
+        "runs them." + ("" if to.name == "config.yaml" else f" Name the file to each of them: --config {to}.")
     )
 
 
-@command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@command("run", RUN, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(
     context: typer.Context,
     profile: Annotated[
@@ -68,23 +81,30 @@ def run(
         bool, typer.Option("--take-over", help="End another run of this folder first, on any machine.")
     ] = False,
 ) -> None:
-    """Run the campaign of this folder, or resume it.
+    """Run the campaign of this folder, or of the FOLDER that is named; or resume it.
 
-    Arguments after the options go to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--configfile
-    config/matpes.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early. The lock of
-    a killed run is removed; a second run in the same folder is refused while the first one is alive.
+    Other arguments go to Snakemake: [bold]-n[/bold] shows what would be done, [bold]--config
+    other.yaml[/bold] uses another configuration, [bold]--until run_md[/bold] stops early, [bold]-j 4[/bold]
+    limits the jobs at the same time. The lock of a killed run is removed; a second run in the same folder is
+    refused while the first one is alive.
 
     The exit status is 0 if everything is made. Otherwise the last lines say why the run ended and what needs
     repair. Ctrl-C cancels running jobs; [bold]pesatlas stop[/bold] ends the run from anywhere. With
     [bold]--take-over[/bold] another run of this folder ends at once: its running Slurm jobs continue and this
     run uses their results; its waiting jobs are submitted again.
     """
+    from pesatlas.cli.checkout import profile_seen_from  # noqa: PLC0415
     from pesatlas.cli.run import run_campaign  # noqa: PLC0415 - keeps `pesatlas --help` fast
+    from pesatlas.cli.run_arguments import read_arguments  # noqa: PLC0415
 
-    sys.exit(run_campaign(Path(), profile, context.args, console, take_over=take_over))
+    given = read_arguments(context.args, [command.name or "" for command in app.registered_commands])
+    profile = str(profile_seen_from(given.folder, Path(profile)))
+    with chdir(given.folder):
+        status = run_campaign(Path(), profile, given.snakemake, console, take_over=take_over)
+    sys.exit(status)
 
 
-@command("stop")
+@command("stop", RUN)
 def stop(
     folder: Folder = Path(),
     now: Annotated[
@@ -105,7 +125,7 @@ def stop(
     end(folder, console, now=now)
 
 
-@command("demo")
+@command("demo", START)
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder of the demo; created if missing.")] = Path(
         "pesatlas-demo"
@@ -121,14 +141,14 @@ def demo(
     sys.exit(run_demo(folder, console))
 
 
-@command("status")
+@command("status", RUN)
 def status(
     folder: Folder = Path(),
     config: Config = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Repeat every 5 s, until the end or Ctrl-C.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the progress of a campaign: stages, pace and time left, Slurm jobs, failures and their reasons.
 
@@ -141,9 +161,10 @@ def status(
     show_status(folder, config, console, watch=watch, as_json=as_json)
 
 
-@command("doctor")
+@command("doctor", START)
 def doctor(
-    config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
+    folder: Folder = Path(),
+    config: Config = None,
     profile: Annotated[
         Path,
         typer.Option(help="Profile of the campaign; for Slurm, the cluster is checked too."),
@@ -152,6 +173,7 @@ def doctor(
         bool,
         typer.Option("--reference-labels", help="Only label a few elements and compare with MatPES."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check everything that a campaign needs before it begins, with a remedy for each problem.
 
@@ -165,16 +187,22 @@ def doctor(
     forces and stress are compared with the published MatPES records. This takes minutes and runs where VASP
     can run: in a job.
     """
-    from pesatlas.cli.doctor import run_doctor, run_reference_labels  # noqa: PLC0415
+    from pesatlas.cli.checkout import profile_seen_from  # noqa: PLC0415
+    from pesatlas.cli.doctor import checks_as_json, checks_of, reference_checks, show_checks  # noqa: PLC0415
 
-    if not (run_reference_labels(config, console) if reference else run_doctor(config, profile, console)):
+    profile = profile_seen_from(folder, profile)
+    with campaign_folder(folder, config) as path:
+        checks = reference_checks(path) if reference else checks_of(path, profile)
+        good = checks_as_json(checks) if as_json else show_checks(checks, console)
+    if not good:
         raise typer.Exit(1)
 
 
-@command("cluster")
+@command("cluster", START)
 def cluster(
-    config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
+    folder: Folder = Path(),
     *,
+    config: Config = None,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a profile that was changed by hand.")
     ] = False,
@@ -195,16 +223,18 @@ def cluster(
     """
     from pesatlas.cli.cluster import try_profile, write_profile  # noqa: PLC0415 - starting is quick
 
-    if not trial:
-        write_profile(config, console, force=force)
-    elif not try_profile(config, profile, wait, console):
-        raise typer.Exit(1)
+    with campaign_folder(folder, config) as path:
+        if not trial:
+            write_profile(path, console, force=force)
+        elif not try_profile(path, profile, wait, console):
+            raise typer.Exit(1)
 
 
-@command("plan")
+@command("plan", START)
 def plan(
+    folder: Folder = Path(),
     *,
-    config: Annotated[Path, typer.Option(help="Configuration of the campaign.")] = Path("config.yaml"),
+    config: Config = None,
     calibration: Annotated[
         Path | None,
         typer.Option("--from", help="Folder of a finished campaign whose measured rates are used."),
@@ -222,6 +252,7 @@ def plan(
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs in use at the same time.")] = 1,
     cores: Annotated[int, typer.Option(min=1, help="Number of cores in use at the same time.")] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate jobs, GPU and core hours, time and disk of each stage of a campaign.
 
@@ -235,11 +266,15 @@ def plan(
 
     given = {"atoms": atoms, "md": md_rate, "encode": encode_rate}
     given |= {f"label_{level}": label_seconds for level in LEVELS}
-    show_plan(config, calibration, structures, given, Machine(gpus, cores), console)
+    measured = seen_from(folder, calibration)
+    with campaign_folder(folder, config) as path:
+        show_plan(path, measured, structures, given, Machine(gpus, cores), console, as_json=as_json)
 
 
-@command("retry")
+@command("retry", RUN)
 def retry(
+    folder: Folder = Path(),
+    *,
     reason: Annotated[
         list[str] | None, typer.Option(help="Reason of the failures, e.g. timeout; may be repeated.")
     ] = None,
@@ -259,14 +294,19 @@ def retry(
     """
     from pesatlas.cli.retry import retry as put_back  # noqa: PLC0415
 
-    put_back(Path(), config, reason or [], console, quarantined=quarantined, dry_run=dry_run)
+    with campaign_folder(folder, config) as path:
+        put_back(
+            Path(), path if config else None, reason or [], console, quarantined=quarantined, dry_run=dry_run
+        )
 
 
-@command("outputs")
+@command("outputs", LOOK)
 def outputs(
     name: Annotated[
         str, typer.Argument(help="A snapshot_id, an isolated atom as atom:Si, or the label_key of a label.")
     ],
+    folder: Folder = Path(),
+    *,
     to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or missing.")],
     config: Config = None,
 ) -> None:
@@ -278,14 +318,16 @@ def outputs(
     """
     from pesatlas.cli.outputs import show_outputs  # noqa: PLC0415
 
-    show_outputs(name, to, config, console)
+    where = seen_from(folder, to) or to
+    with campaign_folder(folder, config) as path:
+        show_outputs(name, where, path if config else None, console)
 
 
 @command("store repair")
 def store_repair(
     store: Annotated[
-        Path | None, typer.Argument(help="Folder of a store; default: that of the campaign of this folder.")
-    ] = None,
+        Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign, or of a store.")
+    ] = Path(),
     config: Config = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:

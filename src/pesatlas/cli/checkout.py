@@ -19,6 +19,12 @@ def profile_folder(profile: Path) -> Path:
     return there if there.is_dir() and not profile.is_dir() else profile
 
 
+def profile_seen_from(folder: Path, profile: Path) -> Path:
+    """Return a profile as it is named from the campaign in ``folder``: its own, or that of this folder."""
+    own = (folder / profile).is_dir() or not profile.is_dir()
+    return profile if own else profile.absolute()
+
+
 def schema_for(folder: Path) -> str:
     """Return where an editor finds the JSON Schema of a config.yaml in ``folder``.
 

@@ -6,19 +6,23 @@ from typing import Annotated
 import typer
 
 from pesatlas.campaign.layout import folder_of
-from pesatlas.cli.app import Results, command, console
+from pesatlas.cli.app import LOOK, SHARE, AsJson, Results, command, console, print_json
 
 
-@command("summary")
-def summary(results: Results = Path("results")) -> None:
-    """Show the results of a finished campaign: counts from structures to labels, failures, paths."""
+@command("summary", LOOK)
+def summary(results: Results = Path(), as_json: AsJson = False) -> None:
+    """Show the results of a campaign: counts from structures to labels, failures, paths."""
     from pesatlas.report.summary import summary as summarize  # noqa: PLC0415
+    from pesatlas.report.summary import summary_facts  # noqa: PLC0415
 
-    console.print(summarize(results))
+    if as_json:
+        print_json(summary_facts(results))
+    else:
+        console.print(summarize(results))
 
 
-@command("verify")
-def verify(results: Results = Path("results")) -> None:
+@command("verify", LOOK)
+def verify(results: Results = Path(), as_json: AsJson = False) -> None:
     """Check a finished campaign.
 
     Checksums, schemas, sums, the physics of every row, and agreement with config.yaml.
@@ -28,8 +32,11 @@ def verify(results: Results = Path("results")) -> None:
     from pesatlas.cli.again import stale_problems  # noqa: PLC0415
     from pesatlas.dataset.verify import verify as check  # noqa: PLC0415
 
-    problems = check(results, lambda line: console.print(f"checking {line}"))
+    problems = check(results, lambda line: None if as_json else console.print(f"checking {line}"))
     problems += stale_problems(results)
+    if as_json:
+        print_json({"results": str(results), "problems": problems})
+        raise typer.Exit(1 if problems else 0)
     for problem in problems:
         typer.echo(f"WRONG  {problem}", err=True)
     if problems:
@@ -37,7 +44,7 @@ def verify(results: Results = Path("results")) -> None:
     console.print(f"[green]{results} is whole: no faults found.[/green]")
 
 
-@command("query")
+@command("query", LOOK)
 def query(
     sql: Annotated[
         str,
@@ -45,8 +52,11 @@ def query(
             help="A query in DuckDB's SQL, or a question: by-crystal, worst-forces, levels-apart, failures."
         ),
     ],
-    results: Results = Path("results"),
-    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
+    results: Results = Path(),
+    to: Annotated[
+        Path | None, typer.Option(help="Write all rows to a .csv, .parquet, .xlsx or .extxyz file.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Query the tables of a campaign in SQL.
 
@@ -56,31 +66,32 @@ def query(
     """
     from pesatlas.cli.query import query as answer  # noqa: PLC0415
 
-    answer(sql, results, to, console)
+    answer(sql, results, to, console, as_json=as_json)
 
 
-@command("explain")
+@command("explain", LOOK)
 def explain(
     snapshot_id: Annotated[str, typer.Argument(help="snapshot_id, structure:variant:condition:step.")],
-    results: Results = Path("results"),
+    results: Results = Path(),
+    as_json: AsJson = False,
 ) -> None:
     """Show the history of a row from source crystal to label; for a missing row, where it ended and why."""
     from pesatlas.cli.query import explain_row  # noqa: PLC0415
 
-    explain_row(snapshot_id, results, console)
+    explain_row(snapshot_id, results, console, as_json=as_json)
 
 
-@command("failures")
+@command("failures", LOOK)
 def failures(
-    results: Results = Path("results"),
+    results: Results = Path(),
     reason: Annotated[
         list[str], typer.Option(help="Only this reason, e.g. timeout; repeat it for more.")
     ] = [],  # noqa: B006 - typer's
-    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv or .parquet file.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write all rows to a .csv, .parquet or .xlsx file.")] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Print all rows, not the first of each reason.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what was refused, failed or kept out, each with its reason in a sentence, and the remedies.
 
@@ -91,13 +102,13 @@ def failures(
     show_failures(results, reason, to, console, every=every, as_json=as_json)
 
 
-@command("reproduce")
+@command("reproduce", SHARE)
 def reproduce(
     snapshot_id: Annotated[
         str, typer.Argument(help="snapshot_id, structure:variant:condition:step, of a row with a label.")
     ],
     to: Annotated[Path, typer.Option(help="Folder to write to; it must be empty or missing.")],
-    results: Results = Path("results"),
+    results: Results = Path(),
 ) -> None:
     """Write the inputs that reproduce the labels of a row, with a command and the label to compare with."""
     from pesatlas.cli.reproduce import reproduce as write  # noqa: PLC0415
@@ -105,7 +116,7 @@ def reproduce(
     write(snapshot_id, results, to, console)
 
 
-@command("export")
+@command("export", SHARE)
 def export(
     kind: Annotated[
         str,
@@ -113,7 +124,7 @@ def export(
             metavar="FORMAT", help="matpes, matgl, extxyz, mace, aselmdb, huggingface or pymatgen."
         ),
     ],
-    results: Results = Path("results"),
+    results: Results = Path(),
     to: Annotated[
         Path | None,
         typer.Option(help=f"Folder to write to; default: {folder_of('export')}/FORMAT in the results."),
@@ -132,10 +143,10 @@ def export(
     write(results, kind, to, console, flagged=flagged)
 
 
-@command("release")
+@command("release", SHARE)
 def release(
     version: Annotated[str, typer.Argument(help="Name of the release, e.g. 2026.1.")],
-    results: Results = Path("results"),
+    results: Results = Path(),
     to: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("releases"),
     since: Annotated[
         Path | None, typer.Option(help="Earlier release to compare with; default: the latest in that folder.")
@@ -151,11 +162,11 @@ def release(
     make_release(results, version, to, since, console)
 
 
-@command("diff")
+@command("diff", SHARE)
 def diff(
-    before: Annotated[Path, typer.Argument(help="Folder of results or of a release.")],
-    after: Annotated[Path, typer.Argument(help="The later dataset.")] = Path("results"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+    before: Results,
+    after: Results = Path(),
+    as_json: AsJson = False,
 ) -> None:
     """List the rows added, removed and changed between two datasets, with reasons."""
     from pesatlas.cli.release import show_changes  # noqa: PLC0415
@@ -163,7 +174,7 @@ def diff(
     show_changes(before, after, console, as_json=as_json)
 
 
-@command("import")
+@command("import", SHARE)
 def import_command(
     paths: Annotated[
         list[str],
@@ -199,7 +210,7 @@ def import_command(
     import_(paths, level, to, kind, vasp_version, console)
 
 
-@command("compatible")
+@command("compatible", SHARE)
 def compatible(
     path: Annotated[
         str,
@@ -230,9 +241,15 @@ def compatible(
         raise typer.Exit(1)
 
 
-@command("describe")
-def describe(table: Annotated[Path, typer.Argument(help="A Parquet file in results/.")]) -> None:
+@command("describe", LOOK)
+def describe(
+    table: Annotated[Path, typer.Argument(help="A Parquet file in results/.")], as_json: AsJson = False
+) -> None:
     """Show the columns of a table file with their types, units and meanings."""
     from pesatlas.tables.describe import describe as describe_table  # noqa: PLC0415
+    from pesatlas.tables.describe import read_description  # noqa: PLC0415
 
-    console.print(describe_table(table))
+    if as_json:
+        print_json(read_description(table))
+    else:
+        console.print(describe_table(table))

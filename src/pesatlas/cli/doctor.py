@@ -6,28 +6,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from pesatlas.cli.app import print_json
 from pesatlas.cli.checkout import profile_folder, snakefile_of
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import doctor
 from pesatlas.runtime.progress import Progress
 
 
-def run_doctor(config: Path, profile: Path, console: Console) -> bool:
-    """Print one line for each check of the campaign of this folder, as it is done.
-
-    Return whether all is well.
-    """
-    return show_checks(doctor(config, profile_folder(profile), snakefile_of(Path())), console)
+def checks_of(config: Path, profile: Path) -> Iterable[Check]:
+    """Yield the checks of the campaign of this folder, as they are done."""
+    return doctor(config, profile_folder(profile), snakefile_of(Path()))
 
 
-def run_reference_labels(config: Path, console: Console) -> bool:
-    """Label a few elements with the campaign's VASP, print how each compares with MatPES.
-
-    Return whether all agree.
-    """
+def reference_checks(config: Path) -> Iterable[Check]:
+    """Label a few elements with the campaign's VASP, and yield how each compares with MatPES."""
     from pesatlas.monitor.reference_labels import reference_labels  # noqa: PLC0415 - pymatgen is slow to import
 
-    return show_checks(reference_labels(config, Path("work/doctor")), console)
+    return reference_labels(config, Path("work/doctor"))
+
+
+def checks_as_json(checks: Iterable[Check]) -> bool:
+    """Print all checks for programs; return whether all is well."""
+    found = list(checks)
+    print_json([each._asdict() for each in found])
+    return all(each.ok for each in found)
 
 
 def show_checks(checks: Iterable[Check], console: Console) -> bool:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
+import pesatlas
+from pesatlas.campaign.layout import RESULTS, below
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.refusals import Refusal
 from pesatlas.monitor.counts import Manifests
@@ -33,6 +35,21 @@ def failed_before(folder: Path) -> set[Which]:
     return {which(job) for job in jobs_without_results(folder) if not job.running}
 
 
+def look_at(results: Path) -> list[str]:
+    """Return three lines on what to look at in a finished campaign; none of one without a row."""
+    atlas = pesatlas.open(results)
+    first = atlas.query("SELECT min(snapshot_id) AS first FROM dataset")["first"][0].as_py()
+    if first is None:
+        return []
+    lines = {
+        str(below(results, "report")): "the report: open it in a browser",
+        "pesatlas query worst-forces": "a question to its tables; there are more",
+        f"pesatlas explain {first}": "the history of one row",
+    }
+    width = max(map(len, lines))
+    return ["Look at:", *(f"  {what:<{width}}  {why}" for what, why in lines.items())]
+
+
 def closing_lines(
     folder: Path, before: set[Which], status: int, *, stopped: Stopped | None = None, refused: list[Refusal]
 ) -> str:
@@ -54,7 +71,15 @@ def closing_lines(
     if stopped is not None:
         # what was cancelled is no failure
         failed = [job for job in lost if job.fate == "failed"] if stopped.how == "quietly" else []
-        return "\n".join([*_stopped(stopped), *_failed(failed), *_refused(refused), _next(failed, refused)])
+        return "\n".join(
+            [
+                *_stopped(stopped, whole=not failed and not refused),
+                *_failed(failed),
+                *_refused(refused),
+                _next(failed, refused),
+                *_so_far(folder),
+            ]
+        )
     if status < 0:
         name = signal.Signals(-status).name
         killed = (
@@ -70,7 +95,14 @@ def closing_lines(
     return "\n".join([*lines, _next(lost, refused)])
 
 
-def _stopped(stopped: Stopped) -> list[str]:
+def _so_far(folder: Path) -> list[str]:
+    """Return what can be looked at before the end; nothing before there are tables."""
+    if not below(folder / RESULTS, "structures").is_file():
+        return []
+    return ["What is there so far: `pesatlas status`, `pesatlas summary`, `pesatlas failures`."]
+
+
+def _stopped(stopped: Stopped, *, whole: bool) -> list[str]:
     if stopped.how == "take over":
         return [
             (
@@ -83,7 +115,8 @@ def _stopped(stopped: Stopped) -> list[str]:
         if stopped.how == "quietly"
         else "Running jobs were cancelled; their finished work is kept"
     )
-    return [f"[bold]Stopped by {escape(stopped.by)}:[/bold] nothing needs to be repaired. {running}."]
+    state = "nothing needs to be repaired" if whole else "some jobs failed before that"
+    return [f"[bold]Stopped by {escape(stopped.by)}:[/bold] {state}. {running}."]
 
 
 def _failed(jobs: list[Job]) -> list[str]:

@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "run": (
         ("pesatlas run -n", "what would be done"),
         ("pesatlas run", "run or resume"),
+        ("pesatlas run /scratch/campaign --config other.yaml", "elsewhere, with another file"),
         ("pesatlas run --profile profiles/slurm", "on a cluster"),
         ("pesatlas run --until run_md", "stop after the dynamics"),
         ("pesatlas run --take-over", "in place of one in another terminal"),
@@ -27,6 +28,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "doctor": (
         ("pesatlas doctor", ""),
+        ("pesatlas doctor /scratch/campaign", "of a campaign elsewhere"),
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
         ("pesatlas doctor --reference-labels", "compare my VASP with MatPES"),
     ),
@@ -50,12 +52,21 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas store repair --dry-run", "check for damage"),
         ("pesatlas store repair /scratch/shared-store", ""),
     ),
-    "summary": (("pesatlas summary", ""), ("pesatlas summary releases/2026.1", "")),
+    "summary": (
+        ("pesatlas summary", ""),
+        ("pesatlas summary ../my-campaign --json", ""),
+        ("pesatlas summary releases/2026.1", ""),
+    ),
+    "report": (
+        ("pesatlas report", "of the campaign in this folder"),
+        ("pesatlas report /scratch/campaign --to campaign.html --pdf", "and campaign.pdf"),
+    ),
     "verify": (("pesatlas verify", ""), ("pesatlas verify releases/2026.1", "")),
     "query": (
         ('pesatlas query "SHOW TABLES"', ""),
         ('pesatlas query "DESCRIBE dataset"', "its columns"),
         ("pesatlas query worst-forces", "a question by its name"),
+        ("pesatlas query worst-forces --to worst.extxyz", "its frames"),
         ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
         ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
     ),
@@ -89,18 +100,27 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "describe": ((f"pesatlas describe {path_of('selection')}", ""),),
     "select": (
-        ("pesatlas select frames.extxyz --count 500 --out picked.extxyz", ""),
-        ("pesatlas select pool/ --reference labelled.extxyz --count 200 --out new.extxyz", "what is new"),
+        ("pesatlas select frames.extxyz --count 500 --to picked.extxyz", ""),
+        ("pesatlas select pool/ --reference labelled.extxyz --count 200 --to new.extxyz", "what is new"),
     ),
     "benchmark": (
-        ("pesatlas benchmark --potential chgnet --data sets --out scores", ""),
+        ("pesatlas benchmark --potential chgnet --data sets --to scores", ""),
         (
             (
                 "pesatlas benchmark --potential chgnet --potential matgl:weights --suite full --data sets "
-                "--out scores"
+                "--to scores"
             ),
             "",
         ),
+    ),
+    "convergence": (
+        ("pesatlas convergence --dry-run", "points and their cost"),
+        ("pesatlas convergence --level r2scan --picks 6 --energy-mev 2", ""),
+        ("pesatlas convergence --of cells/ --cutoff 500 --cutoff 700 --spacing 0.15", "own structures"),
+    ),
+    "validate": (
+        ("pesatlas validate chgnet run.extxyz --level pbe --dry-run", "chosen frames and their cost"),
+        ("pesatlas validate matgl:weights run.traj --level pbe --budget 40h --backend gpaw", ""),
     ),
     "gaps": (
         ("pesatlas gaps results", "coverage of our dataset"),
@@ -109,6 +129,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "config new": (
         ("pesatlas config new --preset demo > config.yaml", ""),
+        ("pesatlas config new --all > config.yaml", "every key, with its meaning"),
         ("pesatlas config new --previous ../round-1 > config.yaml", "the next round"),
     ),
     "config check": (("pesatlas config check config/matpes.yaml", ""),),

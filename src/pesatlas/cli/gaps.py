@@ -1,6 +1,5 @@
 """`pesatlas gaps`: what a dataset does not cover, of all elements or of given structures."""
 
-import json
 import tempfile
 from collections import Counter, defaultdict
 from itertools import combinations
@@ -327,8 +326,3 @@ def _domain_table(facts: Facts) -> Table:
         counts = Counter(row["verdict"] for row in asked if row["domain"] == name)
         table.add_row(name, f"{have['frames']:,}", *ranges, *(str(counts[v]) for v in VERDICTS if asked))
     return table
-
-
-def print_json(facts: Facts) -> None:
-    """Print everything for programs, nothing wrapped or coloured."""
-    print(json.dumps(facts, indent=1))  # noqa: T201 - for programs

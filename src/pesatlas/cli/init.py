@@ -1,5 +1,7 @@
 """The command ``pesatlas init``: a config.yaml scaled to the crystals of a user."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -7,17 +9,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.atoms.elements import reduced_formula
+from pesatlas.atoms.elements import reduced_formula, symbol_of
 from pesatlas.campaign.load import load_campaign
 from pesatlas.cli.checkout import schema_for
+from pesatlas.config.campaign import Campaign
 from pesatlas.config.scaled import Scaled, Wishes, scale
+from pesatlas.config.short import short_head
 from pesatlas.dataset.stress_symmetry import symmetry_of
 from pesatlas.errors import UserError
+from pesatlas.levels import potcars
+from pesatlas.levels.vasp import possible_elements
+from pesatlas.monitor.cells import CellCounts
 from pesatlas.monitor.fit import misfits
 from pesatlas.storage.atomic import write_text
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.survey import Survey, survey
 
+COUNTED = 200
+"""Crystals whose cells are counted; of more, evenly spaced ones."""
 SHOWN = 30
 """Crystals in the table; of more, the first."""
 
@@ -40,12 +49,14 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
             "Make the folder, and call `pesatlas init` in it."
         )
     campaign = load_campaign(scale([1], wishes).raw, "the command line", extensions=False)
-    found = survey(campaign.structures, campaign.explore, campaign.label.backend)
+    labelled = possible_elements() if wishes.backend == "vasp" else None
+    found = survey(campaign.structures, campaign.explore, campaign.label.backend, labelled)
     console.print(_table(found))
     console.print(escape(found.sentence), soft_wrap=True)
     if not found.accepted:
         raise UserError("none of these crystals can be explored; the table says why. Nothing was written.")
-    made = scale([len(crystal.numbers) for crystal in found.accepted], wishes)
+    atoms = [len(crystal.numbers) for crystal in found.accepted]
+    made = scale(atoms, wishes, _work_per_ps(campaign, found.accepted))
     text = _text(made, to)
     if yaml.safe_load(text) != made.raw:
         raise UserError(f"a name of these files cannot be written into {to}: {wishes.paths}. Rename them.")
@@ -55,17 +66,36 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
     console.print(escape(made.as_yaml([])), soft_wrap=True, highlight=False)
     for sentence in misfits(campaign, list(found.accepted)):
         console.print(f"[yellow]note[/yellow]   {escape(sentence)}", soft_wrap=True)
+    if wishes.backend == "vasp":
+        console.print(f"[yellow]note[/yellow]   {escape(_potcars(found.elements))}", soft_wrap=True)
     return found
 
 
-def _text(made: Scaled, to: Path) -> str:
-    schema = schema_for(to.resolve().parent)
-    return made.as_yaml(
-        [
-            f"yaml-language-server: $schema={schema}",
-            "Keys that are not listed have their defaults; `pesatlas config new` shows every key.",
-        ]
+def _work_per_ps(campaign: Campaign, crystals: Sequence[Crystal]) -> float:
+    """Return steps times atoms of a picosecond of all trajectories, from some of the crystals."""
+    counted = CellCounts(campaign.explore)
+    some = crystals[:: math.ceil(len(crystals) / COUNTED)]
+    for crystal in some:
+        for domain in campaign.structures.domains:
+            counted.add_domain(domain, crystal)
+    return counted.work / campaign.explore.length_ps * len(crystals) / len(some)
+
+
+def _potcars(elements: set[int]) -> str:
+    """Return which POTCARs labels of these elements need, and which are not here."""
+    symbols = potcars.symbols()
+    wanted = [symbols[symbol_of(z)] for z in sorted(elements)]
+    needed = f"POTCARs of these crystals (potpaw_PBE.64): {', '.join(wanted)}."
+    missing = potcars.missing(wanted)
+    return (
+        f"{needed} Not here: {', '.join(missing)}. {potcars.SET_UP}."
+        if missing
+        else f"{needed} All are here."
     )
+
+
+def _text(made: Scaled, to: Path) -> str:
+    return made.as_yaml(short_head(schema_for(to.resolve().parent)))
 
 
 def _table(found: Survey) -> Table:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below, is_file_of
+from pesatlas.cli.app import results_in
 from pesatlas.cli.import_export import is_dataset
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.dataset.level_consistency import definitions_in
@@ -71,8 +72,8 @@ def labels_from(place: str, level: str) -> Iterator[Label]:
         If there is nothing that can be read.
     """
     path = Path(place).expanduser()
-    if path.is_dir() and below(path, "manifest").is_file():
-        yield from _of_results(path, level)
+    if path.is_dir() and below(results_in(path), "manifest").is_file():
+        yield from _of_results(results_in(path), level)
     elif path.suffix == ".parquet":
         yield from _of_table(path, level)
     elif path.is_file() and is_dataset(path):

@@ -42,6 +42,11 @@ def is_shown(arguments: list[str], console: Console) -> bool:
     return is_watched(console) and not _names(arguments) & _OTHER_DISPLAYS
 
 
+def wants_quiet(arguments: list[str]) -> bool:
+    """Return whether these arguments of Snakemake's ask for less to be printed."""
+    return bool(_names(arguments) & {"--quiet", "-q"})
+
+
 def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
     """Return the campaign that a run with these arguments of Snakemake's is of.
 

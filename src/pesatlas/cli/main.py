@@ -7,8 +7,11 @@ import typer
 from pesatlas import __version__
 from pesatlas.cli import (  # noqa: F401 - they register their commands, in the order of the help
     campaign_commands,
+    convergence,
     dataset_commands,
+    report,
     tool_commands,
+    validate,
 )
 from pesatlas.cli.app import app
 

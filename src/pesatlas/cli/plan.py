@@ -1,11 +1,13 @@
 """The command ``pesatlas plan``."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
+from pesatlas.cli.app import print_json
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
 
@@ -17,6 +19,8 @@ def show_plan(
     given: dict[str, float | None],
     machine: Machine,
     console: Console,
+    *,
+    as_json: bool = False,
 ) -> None:
     """Print what the campaign of ``config`` will take.
 
@@ -39,4 +43,15 @@ def show_plan(
         rates |= {name: rate for name, rate in own.items() if structures is None or name != "elements"}
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
     amounts = count(campaign, results, structures, rates)
-    console.print(render(campaign, amounts, plan(campaign, amounts, rates), rates, machine))
+    needs = plan(campaign, amounts, rates)
+    if as_json:
+        print_json(
+            {
+                "campaign": campaign.campaign.name,
+                "amounts": asdict(amounts),
+                "stages": [asdict(need) for need in needs],
+                "rates": {name: asdict(rate) for name, rate in rates.items()},
+            }
+        )
+        return
+    console.print(render(campaign, amounts, needs, rates, machine))

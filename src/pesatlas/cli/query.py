@@ -9,18 +9,23 @@ from rich.markup import escape
 from rich.table import Table
 
 import pesatlas
+from pesatlas.cli.app import print_json
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.explain import explain
-from pesatlas.dataset.questions import QUESTIONS
+from pesatlas.dataset.questions import sql_of
 from pesatlas.runtime.progress import Progress
 
 SHOWN = 100
 """Rows that are printed; ``--to`` writes all."""
 _WIDEST = 60
 """Letters of a value that are shown: ids are whole, of lists and JSON the beginning."""
+_DIGITS = 9
+"""Digits of a number that are shown."""
+_NARROW = 80
+"""Columns of a terminal below which a table has no frame."""
 
 
-def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
+def query(sql: str, results: Path, to: Path | None, console: Console, *, as_json: bool = False) -> None:
     """Answer a query or a question by its name: print the first rows, or write all to a file.
 
     Raises
@@ -29,9 +34,13 @@ def query(sql: str, results: Path, to: Path | None, console: Console) -> None:
         If it cannot be answered, or the file is of neither kind.
     """
     atlas = pesatlas.open(results, so_far=True)
-    say_unfinished(atlas, console)
+    if not as_json:
+        say_unfinished(atlas, console)
     Progress("querying")
-    found = atlas.query(QUESTIONS.get(sql, sql), to)
+    found = atlas.query(sql_of(sql), to)
+    if as_json and to is None:
+        print_json(found.to_pylist())
+        return
     if to is not None:
         console.print(f"[green]{escape(str(to))}[/green]")
     elif len(found) == 1:
@@ -59,13 +68,14 @@ def _show_rows(found: pa.Table, console: Console) -> None:
         max(len(name), *(min(len(row[i]), _WIDEST) for row in rows), 0)
         for i, name in enumerate(found.column_names)
     ]
-    room, fitting = console.width - 1, 0
+    narrow = console.width < _NARROW
+    room, fitting = console.width - (0 if narrow else 1), 0
     for width in widths:
-        room -= width + 3
+        room -= width + (2 if narrow else 3)
         if room < 0 and fitting:
             break
         fitting += 1
-    table = Table()
+    table = Table(box=None, padding=(0, 2, 0, 0)) if narrow else Table()
     for name in found.column_names[:fitting]:
         table.add_column(escape(name), overflow="fold")
     for row in rows:
@@ -83,7 +93,16 @@ def _show_rows(found: pa.Table, console: Console) -> None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    """Return a value as people read it; ``--json`` and ``--to`` have every digit."""
+    return "" if value is None else str(_rounded(value))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return {key: _rounded(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def say_unfinished(atlas: Atlas, console: Console) -> None:
@@ -93,9 +112,12 @@ def say_unfinished(atlas: Atlas, console: Console) -> None:
         console.print(f"[yellow]This campaign has not finished.[/yellow] Not there yet: {missing}.")
 
 
-def explain_row(snapshot_id: str, results: Path, console: Console) -> None:
+def explain_row(snapshot_id: str, results: Path, console: Console, *, as_json: bool = False) -> None:
     """Print the story of a row."""
     atlas = pesatlas.open(results, so_far=True)
+    if as_json:
+        print_json({title: dict(lines) for title, lines in explain(atlas, snapshot_id)})
+        return
     say_unfinished(atlas, console)
     for title, lines in explain(atlas, snapshot_id):
         console.print(f"[bold]{escape(title)}[/bold]")

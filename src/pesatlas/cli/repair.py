@@ -12,19 +12,21 @@ from pesatlas.storage.ledger import TORN
 from pesatlas.storage.salvage import Repair, repair_store
 
 
-def repair(folder: Path | None, config: Path | None, console: Console, *, dry_run: bool) -> None:
+def repair(folder: Path, config: Path | None, console: Console, *, dry_run: bool) -> None:
     """Move intact records of cut-off tails back into their ledgers; remove damaged bytes; report.
 
     Parameters
     ----------
-    folder : the store; that of the campaign of this folder if it is not given
+    folder : the store, or the folder of the campaign that has it
+    config : the campaign's configuration, if it is not its ``config.yaml``
 
     Raises
     ------
     UserError
         If there is no store, or it can't be written.
     """
-    folder = folder or Path(campaign_of(Path(), config).campaign.store)
+    if config is not None or folder == Path() or (folder / "config.yaml").is_file():
+        folder = folder / campaign_of(folder, config).campaign.store
     if not folder.is_dir():
         raise UserError(
             f"{folder} is not the folder of a store. Name the folder in campaign.store of config.yaml."

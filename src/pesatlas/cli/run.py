@@ -16,14 +16,23 @@ from pesatlas.cli.again import Again, explain_again, files_to_make_again, forcin
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller
-from pesatlas.cli.ending import closing_lines, failed_before
+from pesatlas.cli.ending import closing_lines, failed_before, look_at
 from pesatlas.cli.held_jobs import held_jobs_released
-from pesatlas.cli.live_view import LOOK_S, LOOK_SLURM_S, campaign_of_run, is_shown, looker, show_live
+from pesatlas.cli.live_view import (
+    LOOK_S,
+    LOOK_SLURM_S,
+    campaign_of_run,
+    is_shown,
+    looker,
+    show_live,
+    wants_quiet,
+)
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.orphans import sort_out_orphans
 from pesatlas.cli.refusals import given_up
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.snakemake_options import find_options
+from pesatlas.cli.stage_lines import StageLines
 from pesatlas.cli.stop import take_over as end_other
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.config.campaign import Campaign
@@ -121,6 +130,8 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
                 sort_out_orphans(prefix, console)
                 stack.enter_context(held_jobs_released(prefix, console))
             before = failed_before(folder)
+            if not wants_quiet(arguments):
+                stack.enter_context(StageLines(folder, campaign, console))
             show = None
             if campaign is not None and is_shown(arguments, console):
                 look, every_s = looker(folder, campaign, console), LOOK_SLURM_S if prefix else LOOK_S
@@ -133,6 +144,8 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     if status == 0 and below(results, "manifest").is_file():
         console.print(summary(results))
         console.print(f"Done in {duration(time.monotonic() - started)}.")
+        for line in look_at(results):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     elif status != 0:
         refused = given_up(folder, since)
         console.print(closing_lines(folder, before, status, stopped=run.stopped, refused=refused))
@@ -194,7 +207,11 @@ def _to_look_at(command: list[str], options: list[str], folder: Path, console: C
 def _find_profile(profile: str) -> Path:
     found = profile_folder(Path(profile))
     if not found.is_dir():
-        raise UserError(f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.")
+        likely = Path("profiles") / Path(profile).name
+        hint = f" Did you mean {likely}?" if profile_folder(likely).is_dir() else ""
+        raise UserError(
+            f"--profile {profile}: no such folder, here or in {CHECKOUT}. Name a profile folder.{hint}"
+        )
     return found
 
 
@@ -209,8 +226,9 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
         and not (folder / "config.yaml").is_file()
     ):
         raise UserError(
-            f"no config.yaml in {folder.resolve()}: this is not the folder of a campaign. Run the command "
-            "in the folder that has it, or write one here: pesatlas config new > config.yaml."
+            f"no config.yaml in {folder.resolve()}: this is not the folder of a campaign. Run the command in "
+            "the folder that has it, or name that folder: `pesatlas run FOLDER`. To write one here: "
+            "`pesatlas init CELLS...` or `pesatlas config new > config.yaml`."
         )
 
 

@@ -61,7 +61,7 @@ def select_files(
             "--policy disagree: it needs a committee of potentials, which only rounds of a campaign have. "
             "Use cover."
         )
-    campaign = _campaign(settings)
+    campaign = selection_settings(settings)
     check_device(campaign.encode.device, "--device")
     model: Any = campaign.encode.encoder
     find("pesatlas.encode.encoders", model.kind).check(model)
@@ -76,7 +76,7 @@ def select_files(
             )
         if reference:
             read_external(reference, work / "known.parquet", work / "known-failures.parquet")
-        _run_stage(campaign, work, known=bool(reference))
+        run_stage(campaign, work, known=bool(reference))
         picks = read_table(below(work, "selection"), "selection")
         chosen = [origins[step] for step in picks["step"].to_pylist()]
         _write(out, chosen, picks.select(["rank", "reason", "novelty"]).to_pylist())
@@ -87,7 +87,11 @@ def select_files(
     console.print(f"{len(chosen)} frames are in {out}")
 
 
-def _campaign(settings: dict[str, Any]) -> Campaign:
+def selection_settings(settings: dict[str, Any]) -> Campaign:
+    """Return the sections of a campaign that choose frames of files; see ``select_files``.
+
+    ``settings`` may have a ``budget`` too, as ``select.budget``.
+    """
     count = settings["count"]
     return load_campaign(
         {
@@ -102,6 +106,7 @@ def _campaign(settings: dict[str, Any]) -> Campaign:
                 "atoms": {"clusters": _ATOMS * count},
                 "min_distance_A": settings["min_distance_A"],
                 "policy": {"kind": settings["policy"]},
+                "budget": settings.get("budget"),
             },
             "label": {"backend": {"kind": "gpaw"}},
         },
@@ -110,8 +115,11 @@ def _campaign(settings: dict[str, Any]) -> Campaign:
     )
 
 
-def _run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
-    """Encode and select, with one group of frames and one of the reference."""
+def run_stage(campaign: Campaign, work: Path, *, known: bool) -> None:
+    """Encode and select frames of ``pool.parquet`` in ``work``, and leave the selection there.
+
+    With ``known``, frames of ``known.parquet`` count as covered.
+    """
     pool = _encoded(campaign, work, "pool")
     reference = _encoded(campaign, work, "known") if known else None
     select_frames(

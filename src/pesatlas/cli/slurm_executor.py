@@ -1,9 +1,9 @@
 """Snakemake's Slurm executor, tolerant of rejected submissions and of jobs that Slurm has forgotten.
 
 Of version 2.8.0: while squeue does not answer, jobs are lost, and waited for for ever; what sbatch refuses
-counts as a job that failed, so that it is asked for at once with twice the memory, three times; a job that neither
-squeue nor sacct knows any more is waited for for ever; and so is one of which sacct says that somebody
-cancelled it ("CANCELLED by 1234"), for it compares whole words.
+counts as a job that failed, so that it is asked for at once with twice the memory, three times; a job that
+neither squeue nor sacct knows any more is waited for for ever; and so is one of which sacct says that
+somebody cancelled it ("CANCELLED by 1234"), for it compares whole words.
 """
 
 import asyncio

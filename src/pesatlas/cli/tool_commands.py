@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from pesatlas.cli.app import command, console
+from pesatlas.cli.app import LOOK, SHARE, AsJson, command, console, print_json, results_in
 from pesatlas.runtime.terminal import show_lines
 
 
-@command("select")
+@command("select", SHARE, former={"--out": "--to"})
 def select(
     files: Annotated[
         list[str],
@@ -20,7 +20,7 @@ def select(
     ],
     *,
     count: Annotated[int, typer.Option(min=1, help="Number of frames to pick.")],
-    out: Annotated[
+    to: Annotated[
         Path, typer.Option(help="File to write: .extxyz, or .parquet for frames of Parquet files.")
     ],
     reference: Annotated[
@@ -57,10 +57,10 @@ def select(
         "min_distance_A": min_distance,
         "seed": seed,
     }
-    select_files(files, reference or [], out, settings=settings, console=console)
+    select_files(files, reference or [], to, settings=settings, console=console)
 
 
-@command("benchmark")
+@command("benchmark", LOOK, former={"--out": "--to"})
 def benchmark(
     *,
     potential: Annotated[
@@ -70,7 +70,7 @@ def benchmark(
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder of structures and references in matcalc's formats.")],
-    out: Annotated[Path, typer.Option(help="Folder to write to; a second run with the same folder resumes.")],
+    to: Annotated[Path, typer.Option(help="Folder to write to; a second run with the same folder resumes.")],
     suite: Annotated[str, typer.Option(help="quick: minutes on a core; full: all structures.")] = "quick",
     prop: Annotated[
         list[str] | None,
@@ -104,7 +104,7 @@ def benchmark(
     show_lines()
     benchmark_potentials(
         potential,
-        out,
+        to,
         which=suite,
         only=prop or [],
         sources=Sources(data, dataset, level if dataset else None, seed=seed),
@@ -114,14 +114,16 @@ def benchmark(
     )
 
 
-@command("gaps")
+@command("gaps", LOOK)
 def gaps(
     dataset: Annotated[
         Path,
         typer.Argument(
-            help="Folder of results or of a release; or a file, folder or glob of frames, as for select."
+            callback=results_in,
+            help="Folder of the campaign, of its results, or of a release; or a file, folder or glob of "
+            "frames, as for select.",
         ),
-    ],
+    ] = Path(),
     *,
     of: Annotated[
         list[str] | None,
@@ -135,14 +137,14 @@ def gaps(
         Path | None, typer.Option(help="Folder of M3GNet-Eform weights, instead of chgnet's encoder.")
     ] = None,
     device: Annotated[str, typer.Option(help="Device of the encoder: cpu, cuda, cuda:1.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a dataset does not cover: whether a potential trained on it can be trusted for your material.
 
     With [bold]--of[/bold], every structure gets a verdict: inside, at the edge, or outside of the dataset,
     element by element. Without it, covered and missing elements, pairs, domains and conditions are counted.
     """
-    from pesatlas.cli.gaps import print_json, show_gaps  # noqa: PLC0415 - starting is quick
+    from pesatlas.cli.gaps import show_gaps  # noqa: PLC0415 - starting is quick
 
     show_lines()
     encoder = {"kind": "m3gnet_eform", "path": str(weights)} if weights else {"kind": "chgnet"}
@@ -170,29 +172,33 @@ def config_new(
             "a preset."
         ),
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Print every key with its meaning, unit and bounds.")
+    ] = False,
+    to: Annotated[Path | None, typer.Option(help="File to write to; it must not be there.")] = None,
 ) -> None:
-    """Print a commented configuration, for the config.yaml of a campaign.
+    """Print a short configuration, for the config.yaml of a campaign; [bold]--all[/bold] prints every key.
 
-    With [bold]--previous[/bold], run this in the folder of the next round: paths are relative to it.
+    A key that is not in the file has its default. With [bold]--previous[/bold], run this in the folder of
+    the next round: paths are relative to it.
     """
-    from pesatlas.cli.checkout import schema_for  # noqa: PLC0415
-    from pesatlas.cli.next_round import next_round  # noqa: PLC0415
-    from pesatlas.config.presets import preset as load_preset  # noqa: PLC0415
-    from pesatlas.config.render import render_yaml  # noqa: PLC0415
+    from pesatlas.cli.new_config import new_config  # noqa: PLC0415
 
-    made = next_round(previous) if previous else load_preset(preset)
-    typer.echo(render_yaml(*made, schema=schema_for(Path())), nl=False)
+    _give(new_config(preset, previous, every=every), to)
 
 
 @command("config check")
 def config_check(
-    path: Annotated[Path, typer.Argument(help="Configuration to check.")] = Path("config.yaml"),
+    path: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign, or a configuration file.")
+    ] = Path("config.yaml"),
 ) -> None:
     """Check a configuration without running anything; every problem is named with its key and remedy."""
     from pesatlas.campaign.load import read_campaign  # noqa: PLC0415
     from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
     from pesatlas.monitor.workers import workers_of  # noqa: PLC0415
 
+    path = path / "config.yaml" if (path / "config.yaml").is_file() else path
     campaign = read_campaign(path)
     for key, options in workers_of(campaign):
         console.print(escape(f"{key}: {options.python} will run {options.call}."), soft_wrap=True)
@@ -202,8 +208,24 @@ def config_check(
 
 
 @command("config schema")
-def config_schema() -> None:
+def config_schema(
+    to: Annotated[Path | None, typer.Option(help="File to write to; it must not be there.")] = None,
+) -> None:
     """Print the JSON Schema of the configuration, for completion in editors."""
     from pesatlas.config.render import render_schema  # noqa: PLC0415
 
-    typer.echo(render_schema(), nl=False)
+    _give(render_schema(), to)
+
+
+def _give(text: str, to: Path | None) -> None:
+    """Print a text, or write it to a file that is not there yet."""
+    from pesatlas.errors import UserError  # noqa: PLC0415
+    from pesatlas.storage.atomic import write_text  # noqa: PLC0415
+
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    if to.exists():
+        raise UserError(f"{to} exists already. Name another file with --to, or move it away.")
+    write_text(to, text)
+    console.print(f"[green]{escape(str(to))}[/green]", soft_wrap=True)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from pesatlas.config import plugins
 from pesatlas.config.explore import Potential
-from pesatlas.config.section import Runtime, Section
+from pesatlas.config.section import HomePath, Runtime, Section
 
 PROPERTIES = "pesatlas.benchmark.properties"
 
@@ -42,7 +42,7 @@ class Benchmark(Section):
     properties: list[Property] | None = Field(
         None, min_length=1, description="properties with their options; null: those of the suite"
     )
-    data: Path | None = Field(
+    data: HomePath | None = Field(
         None,
         description="folder of files in matcalc's formats; null: fetched once from the hub into "
         "resources/benchmark",

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from pesatlas.config.section import Runtime, Section
+from pesatlas.config.section import HomeText, Runtime, Section
 
 
 class CampaignInfo(Section):
@@ -14,11 +14,11 @@ class CampaignInfo(Section):
         description="short name: letters, digits, - and _",
     )
     seed: int = Field(2026, ge=0, description="seed of all random numbers of the campaign")
-    store: str = Runtime(
+    store: HomeText = Runtime(
         "store",
         description="folder of finished trajectories and labels, addressed by content; campaigns may share "
         "one",
     )
-    read_stores: list[str] = Runtime(
+    read_stores: list[HomeText] = Runtime(
         [], description="other stores to read finished results from; nothing is written there"
     )

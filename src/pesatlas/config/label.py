@@ -1,12 +1,11 @@
 """Section ``label``: reference levels, and the code that calculates them."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from pesatlas.config import plugins
-from pesatlas.config.section import Runtime, Section
+from pesatlas.config.section import HomePath, Runtime, Section
 
 if TYPE_CHECKING:
     # the union is built at run time from the modules that are there
@@ -42,7 +41,7 @@ class Label(Section):
     )
     parallel: int = Runtime(1, ge=1, le=1000, description="parallel calculations in one job")
     cores: int = Runtime(1, ge=1, le=100_000, description="cores of each calculation")
-    scratch: Path | None = Runtime(
+    scratch: HomePath | None = Runtime(
         None,
         description="scratch folder on the node's own disk for calculations; null: that of the job "
         "($TMPDIR, or /tmp)",

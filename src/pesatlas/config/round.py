@@ -1,12 +1,10 @@
 """Section ``round``: what a campaign takes from the round before it."""
 
-from pathlib import Path
-
 from pydantic import Field
 
 from pesatlas.config.explore import Potential
 from pesatlas.config.label import LevelName
-from pesatlas.config.section import Runtime, Section
+from pesatlas.config.section import HomePath, Runtime, Section
 from pesatlas.errors import UserError
 
 
@@ -19,7 +17,7 @@ class Round(Section):
     number: int = Field(
         ge=2, le=99, description="number of this round; the first round has no section `round`"
     )
-    previous: Path = Field(
+    previous: HomePath = Field(
         description="folder of the finished previous round; it is only read, and frames in its datasets "
         "count as covered"
     )

@@ -4,13 +4,12 @@ What is not in it has its default. A pilot of a few crystals (``pesatlas plan --
 assumed here about the cost of labels and of dynamics.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import yaml
+from pesatlas.config.short import short_yaml
 
 BackendName = Literal["gpaw", "vasp", "mlip"]
 
@@ -27,7 +26,8 @@ _PATIENCE_H = 2.0
 _PICKS_PER_CRYSTAL = 10
 _SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "mlip": 64}
 _WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "mlip": 7.5}
-_HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+"""Core hours that a label of 64 atoms is assumed to cost, all levels together, by backend."""
 _LABEL_JOBS, _MD_JOBS = 16, 4
 _FEW_CRYSTALS, _FEWEST_TO_SPLIT = 20, 3
 
@@ -63,16 +63,16 @@ class Scaled:
 
     def as_yaml(self, title: Sequence[str]) -> str:
         """Return it as YAML, each reason behind its key."""
-        lines = [*(f"# {line}" for line in title), *_lines(self.raw, self.reasons)]
-        return "\n".join(lines) + "\n"
+        return short_yaml(self.raw, self.reasons, title)
 
 
-def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
+def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None) -> Scaled:
     """Return a configuration for crystals with these numbers of atoms.
 
     Parameters
     ----------
     atoms : (n,) of each crystal's cell; n > 0
+    work_per_ps : steps times atoms of a picosecond of all trajectories; None: of bulk with full supercells
     """
     backend, crystals = wishes.backend, len(atoms)
     largest = _SUPERCELL_ATOMS[backend]
@@ -86,7 +86,7 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
         "labels cost the cube of their atoms; "
         f"{'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
     )
-    _explore(made, atoms, largest, wishes)
+    _explore(made, len(atoms), work_per_ps or _bulk_work(atoms, largest), wishes)
     _select(made, crystals, wishes)
     labels = made.raw["select"]["target"]
     made.raw["label"] = _label(backend, math.ceil(labels / _LABEL_JOBS))
@@ -106,28 +106,31 @@ def scale(atoms: Sequence[int], wishes: Wishes) -> Scaled:
     return made
 
 
-def _explore(made: Scaled, atoms: Sequence[int], largest: int, wishes: Wishes) -> None:
+def _bulk_work(atoms: Sequence[int], largest: int) -> float:
+    """Return steps times atoms of a picosecond of a unit cell and a supercell of each crystal."""
+    return (sum(atoms) + largest * len(atoms)) * 1000 / _STEP_FS
+
+
+def _explore(made: Scaled, crystals: int, work_per_ps: float, wishes: Wishes) -> None:
     """Choose the longest trajectories that the hours for dynamics allow."""
-    # a unit cell and a supercell of each crystal
-    together = sum(atoms) + largest * len(atoms)
     hours, rate = (wishes.gpu_hours, _GPU_RATE) if wishes.gpu_hours else (_PATIENCE_H, _CPU_RATE)
-    allowed = hours * 3600 * rate / together * _STEP_FS / 1000
+    allowed = hours * 3600 * rate / work_per_ps
     length = next((each for each in _LENGTHS_PS if each <= allowed), _LENGTHS_PS[-1])
     made.raw["explore"] = {
         "length_ps": length,
         "frame_interval_ps": 0.1,
     }
-    needs = together * length * 1000 / _STEP_FS / rate / 3600
+    needs = work_per_ps * length / rate / 3600
     where = "GPU" if wishes.gpu_hours else "core"
     made.reasons["explore.length_ps"] = (
-        f"bulk cells in steps of 2 fs: about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s"
+        f"all cells with their time steps: about {needs:.2g} {where} hours at {rate:,.0f} steps·atoms/s"
         + (f", more than the {hours:g} given: shorter ones are not equilibrated" if needs > hours else "")
     )
     if wishes.gpu_hours:
         made.raw["explore"]["device"] = "cuda"
         made.raw["encode"] = {"device": "cuda"}
     else:
-        made.raw["explore"]["structures_per_job"] = math.ceil(2 * len(atoms) / _MD_JOBS)
+        made.raw["explore"]["structures_per_job"] = math.ceil(2 * crystals / _MD_JOBS)
         made.reasons["explore.structures_per_job"] = "a few jobs, to run side by side"
 
 
@@ -142,7 +145,7 @@ def _select(made: Scaled, crystals: int, wishes: Wishes) -> None:
         "as many clusters as labels; MatPES' threshold suits millions of frames"
     )
     if wishes.core_hours is not None:
-        assumed = _HOURS_OF_64_ATOMS[wishes.backend]
+        assumed = HOURS_OF_64_ATOMS[wishes.backend]
         made.raw["select"]["budget"] = {"core_hours": wishes.core_hours, "core_hours_of_64_atoms": assumed}
         made.reasons["select.budget"] = (
             "core_hours_of_64_atoms is assumed: take what a pilot says (`pesatlas plan --from PILOT`)"
@@ -160,37 +163,3 @@ def _label(backend: BackendName, per_job: int) -> dict[str, Any]:
         },
     }
     return {**options[backend], "structures_per_job": per_job}
-
-
-def _lines(
-    value: Mapping[str, Any], reasons: Mapping[str, str], path: str = "", indent: int = 0
-) -> list[str]:
-    lines = []
-    for name, each in value.items():
-        key = f"{path}.{name}" if path else name
-        if isinstance(each, dict) and key not in reasons and indent == 0:
-            lines += [f"{name}:", *_lines(each, reasons, key, indent + 1)]
-        elif isinstance(each, list) and each and isinstance(each[0], dict):
-            lines.append(f"{'  ' * indent}{name}:")
-            for i, part in enumerate(each):
-                reason = next((reasons[k] for k in reasons if k.startswith(f"{key}.{i}.")), None)
-                lines.append(_with(f"{'  ' * indent}- {_flow(part)}", reason))
-        else:
-            lines.append(_with(f"{'  ' * indent}{name}: {_flow(each)}", reasons.get(key)))
-    return lines
-
-
-def _with(line: str, reason: str | None) -> str:
-    return f"{line}  # {reason}" if reason else line
-
-
-def _flow(value: Any) -> str:
-    """Return a value in one line of YAML; a string is quoted where it is no plain word."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_flow(each)}" for name, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    word = isinstance(value, str) and value.isascii() and value.replace("_", "").isalnum()
-    if word and yaml.safe_load(value) == value:  # `yes`, `null` and numbers are no texts to YAML
-        return str(value)
-    return json.dumps(value, ensure_ascii=not (isinstance(value, str) and value.isprintable()))

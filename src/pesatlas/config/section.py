@@ -2,10 +2,17 @@
 
 import hashlib
 import json
-from typing import Any
+import os
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
+
+HomePath = Annotated[Path, AfterValidator(Path.expanduser)]
+"""A path in the configuration, ``~`` expanded."""
+HomeText = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path or pattern in the configuration, kept as it is written but for ``~``."""
 
 
 class Section(BaseModel):

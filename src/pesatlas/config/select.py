@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from pesatlas.config.plugins import options_of
-from pesatlas.config.section import Section
+from pesatlas.config.section import HomeText, Section
 
 Policy = options_of("pesatlas.select.policies")
 
@@ -73,7 +73,7 @@ class Select(Section):
         "of the DFT cost; frames of such a domain are selected separately, all others share "
         "the rest; an unused share goes to the others",
     )
-    reference: list[str] = Field(
+    reference: list[HomeText] = Field(
         [],
         description="labelled datasets (files, folders and globs as for structures) whose frames count as "
         "covered",

@@ -1,13 +1,12 @@
 """Section ``train``: potentials trained on the dataset of one level."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pesatlas.config import plugins
 from pesatlas.config.label import LevelName
-from pesatlas.config.section import Renamed, Runtime, Section
+from pesatlas.config.section import HomePath, Renamed, Runtime, Section
 
 if TYPE_CHECKING:
     # built at run time from the modules that are there
@@ -51,7 +50,7 @@ class Train(Section):
         description="weights to fine-tune, named as in explore.potential of kind matgl (path or name); "
         "their architecture, elements, scaling and references are kept",
     )
-    retention_set: Path | None = Renamed(
+    retention_set: HomePath | None = Renamed(
         None,
         now="retention_set",
         before="kept",

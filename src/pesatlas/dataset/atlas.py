@@ -13,6 +13,7 @@ from pesatlas.campaign.layout import is_file_of
 from pesatlas.campaign.so_far import UNFINISHED, read_manifest_so_far
 from pesatlas.dataset.convert import to_ase, to_pymatgen
 from pesatlas.dataset.queries import add_views, asking, check_asks, write_rows
+from pesatlas.dataset.query_files import WRITERS, XYZ, with_structure
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.failures import BESIDE
@@ -105,8 +106,9 @@ class Atlas:
 
         Parameters
         ----------
-        to : Path, optional Write it to this ``.csv`` or ``.parquet`` file, which may be larger than the
-            memory; the table is then empty.
+        to : Path, optional Write it to this ``.csv``, ``.parquet``, ``.xlsx`` or ``.extxyz`` file, which may
+            be larger than the memory; the table is then empty. In extended XYZ, rows that name a frame get
+            its structure, and with a level its label.
 
         Raises
         ------
@@ -122,6 +124,8 @@ class Atlas:
             with asking(self) as connection:
                 check_asks(connection, sql)
                 found = connection.sql(sql)
+                if to is not None and to.suffix in XYZ and found is not None:
+                    found = connection.sql(with_structure(sql.rstrip("; \n"), found.columns, self.files()))
                 if to is not None:
                     write_rows(found, to)
                 table: pa.Table = pa.table({}) if found is None or to is not None else found.to_arrow_table()
@@ -130,8 +134,9 @@ class Atlas:
         return table
 
     def _check_target(self, to: Path) -> None:
-        if to.suffix not in {".csv", ".parquet"}:
-            raise UserError(f"{to}: end the name with .csv or .parquet.")
+        if to.suffix not in WRITERS:
+            *others, last = WRITERS
+            raise UserError(f"{to}: end the name with {', '.join(others)} or {last}.")
         if to.resolve().is_relative_to(self.root.resolve()):
             raise UserError(
                 f"--to {to}: this is in {self.root}, where the campaign's own files are. Name a file "

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.domain_summary import lost_in_words
 from pesatlas.campaign.layout import within
 from pesatlas.runtime.templates import render, table
@@ -17,7 +18,8 @@ def page(card: dict[str, Any]) -> str:
     levels: dict[str, dict[str, Any]] = card["levels"]
     names = list(levels)
     selection, references = card["selection"], card["references"]
-    gain = selection["coverage"].get("picks", {}).get("gain_per_1000_labels")
+    covered = selection["coverage"].get("picks", {})
+    gain = covered.get("gain_per_1000_labels") if covered.get("picks", 0) >= GAIN_FROM_PICKS else None
     values = {
         "card": card,
         "citation": within("citation"),

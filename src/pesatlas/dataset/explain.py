@@ -136,11 +136,18 @@ def _label(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:
         ("level", f"fingerprint {row['level_fingerprint']}"),
         ("pseudopotentials", row["pseudopotentials"]),
         ("settings", row["settings"]),
-        (
-            "label_key",
-            f"{row['label_key']} (inputs and outputs: pesatlas outputs {row['label_key']} --to FOLDER)",
-        ),
+        ("label_key", row["label_key"] + _archived(atlas, row["label_key"])),
     ]
+
+
+def _archived(atlas: Atlas, label_key: str) -> str:
+    """Return how to get the files of a calculation, if they are kept beside this folder of results."""
+    configuration = atlas.manifest["configuration"]
+    store = configuration.get("campaign", {}).get("store")
+    kept = configuration.get("label", {}).get("keep_outputs", False)
+    if not (kept and store and (atlas.root.parent / store / "outputs").is_dir()):
+        return ""
+    return f" (inputs and outputs: pesatlas outputs {label_key} --to FOLDER)"
 
 
 def _label_so_far(atlas: Atlas, snapshot_id: str, level: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
+from pesatlas.dataset.query_files import WRITERS
 from pesatlas.errors import UserError
 from pesatlas.storage.atomic import atomic_path
 
@@ -102,18 +103,19 @@ def check_asks(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
 
 
 def write_rows(rows: "duckdb.DuckDBPyRelation | None", to: Path) -> None:
-    """Write the answer of a query to a ``.csv`` or ``.parquet`` file, as it comes.
+    """Write the answer of a query to a file of one of the kinds in ``WRITERS``, as it comes.
 
     The file is there when it is whole.
-    """
-    import duckdb  # noqa: PLC0415 - slow to import
 
+    Raises
+    ------
+    UserError
+        If there are no rows, or this kind of file cannot have them.
+    """
     if rows is None:
         raise UserError("this statement returns no rows to write. Begin with SELECT, SHOW or DESCRIBE.")
-    with duckdb.connect() as connection, atomic_path(to) as temporary:
-        connection.register("rows", rows.to_arrow_reader(_CHUNK))
-        target = str(temporary).replace("'", "''")
-        connection.execute(f"COPY (FROM rows) TO '{target}' (FORMAT {to.suffix[1:]}, USE_TMP_FILE false)")
+    with atomic_path(to) as temporary:
+        WRITERS[to.suffix](rows.to_arrow_reader(_CHUNK), temporary, to.suffix)
 
 
 def _without_comments(sql: str) -> str:

@@ -1,5 +1,10 @@
 """Questions that people ask of a campaign often, each a query by its name."""
 
+import difflib
+import re
+
+from pesatlas.errors import UserError
+
 QUESTIONS = {
     "by-crystal": """
         SELECT structure_id, level, count(*) AS rows, count(*) FILTER (verdict = 'flagged') AS flagged,
@@ -9,7 +14,7 @@ QUESTIONS = {
         FROM dataset GROUP BY structure_id, level ORDER BY structure_id, level""",
     "worst-forces": """
         SELECT snapshot_id, level, max_force_eV_per_A, min_distance_A, verdict, formula
-        FROM dataset ORDER BY max_force_eV_per_A DESC LIMIT 20""",
+        FROM dataset ORDER BY max_force_eV_per_A DESC, snapshot_id, level LIMIT 20""",
     "levels-apart": """
         SELECT snapshot_id, level, level_gap_eV_per_atom, cohesive_energy_eV_per_atom, formula
         FROM dataset WHERE level_gap_eV_per_atom IS NOT NULL
@@ -19,3 +24,23 @@ QUESTIONS = {
         FROM failures GROUP BY ALL ORDER BY rows DESC, stage, reason, level""",
 }
 """Queries by name: each crystal at each level; largest forces; frames whose levels differ most; losses."""
+
+_NAME = re.compile(r"[\w-]+")
+
+
+def sql_of(asked: str) -> str:
+    """Return the query of a question by its name, or the query that was typed.
+
+    Raises
+    ------
+    UserError
+        If one word was typed that is the name of no question.
+    """
+    if asked in QUESTIONS or not _NAME.fullmatch(asked.strip()):
+        return QUESTIONS.get(asked, asked)
+    near = difflib.get_close_matches(asked.strip().lower().replace("_", "-"), QUESTIONS, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UserError(
+        f"'{asked}' is no question that has a name, and no query in SQL. Questions: {', '.join(QUESTIONS)}."
+        f'{hint} All rows of a table: "FROM dataset"; "SHOW TABLES" lists the tables.'
+    )

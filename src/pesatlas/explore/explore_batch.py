@@ -3,7 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pesatlas.explore.equilibrium import evaluate_equilibrium
 from pesatlas.explore.saturation import Saturation, load_saturation
 from pesatlas.explore.stored_frames import Frame, pack, unpack
 from pesatlas.explore.trajectory import Trajectory, read_trajectories
-from pesatlas.explore.write_tables import Outcome, write_ends, write_tables
+from pesatlas.explore.write_tables import Outcome, ends_written, write_tables
 from pesatlas.potentials.device import check_device
 from pesatlas.potentials.loading import load_potential, provenance_of
 from pesatlas.potentials.potential import Potential, unknown_elements
@@ -123,27 +124,29 @@ def explore_batch(
         store.refresh()
         ordered = sorted(wanted, key=lambda each: f"{each.name}:")
 
-        def outcomes() -> Iterator[Outcome]:
-            return (Outcome(each, *unpack(_payload_of(each, store))) for each in ordered)
-
+        outcomes = (Outcome(each, *unpack(_payload_of(each, store))) for each in ordered)
         fingerprint = digest(settings.identity(), seed, potential.name, potential.weights_hash)
-        write_tables(
-            outcomes(),
-            n_structures=n_structures,
-            potential=potential,
-            about=provenance_of(settings.potential),
-            fingerprint=fingerprint,
-            snapshots=snapshots,
-            failures=failures,
-        )
-        if endings:
-            write_ends(
-                outcomes(),
-                encoder=endings.by.encoder,
+        with ExitStack() as stack:
+            seen: Iterable[Outcome] = outcomes
+            if endings:
+                # beside the snapshots: every trajectory is unpacked once
+                ended = ends_written(
+                    outcomes,
+                    encoder=endings.by.encoder,
+                    potential=potential,
+                    fingerprint=digest(fingerprint, endings.by.identity),
+                    trajectories=endings.trajectories,
+                    features=endings.features,
+                )
+                seen = stack.enter_context(ended)
+            write_tables(
+                seen,
+                n_structures=n_structures,
                 potential=potential,
-                fingerprint=digest(fingerprint, endings.by.identity),
-                trajectories=endings.trajectories,
-                features=endings.features,
+                about=provenance_of(settings.potential),
+                fingerprint=fingerprint,
+                snapshots=snapshots,
+                failures=failures,
             )
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,7 +1,8 @@
-"""From stored trajectories to the tables ``snapshots`` and ``failures``."""
+"""From stored trajectories to the tables ``snapshots``, ``failures``, ``trajectories``, ``features``."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def _snapshot_rows(outcome: Outcome, potential: Potential) -> pa.Table:
     return pa.table(columns, schema=SCHEMAS["snapshots"])
 
 
-def write_ends(
+@contextmanager
+def ends_written(
     outcomes: Iterable[Outcome],
     *,
     encoder: Encoder,
@@ -128,21 +130,25 @@ def write_ends(
     fingerprint: str,
     trajectories: Path,
     features: Path,
-) -> None:
-    """Write the table ``trajectories``, and the table ``features`` of their frames.
+) -> Iterator[Iterator[Outcome]]:
+    """Pass outcomes on; of those that were taken write the tables ``trajectories`` and ``features``.
 
-    ``outcomes`` are those of the table ``snapshots``, in the same order.
+    Both are there when the context ends without an error.
     """
     about = {"pesatlas.encoder": encoder.name, "pesatlas.encoder_hash": encoder.weights_hash}
     rows, ends = [], Counter[str]()
     with TableWriter(features, "features", fingerprint, about) as writer:
-        for outcome in outcomes:
-            if not outcome.trajectory.moves:
-                continue
-            rows.append(_trajectory_row(outcome, encoder, potential))
-            ends[rows[-1]["ended"]] += 1
-            if NEW in outcome.frames.column_names:
-                writer.write(_feature_rows(outcome))
+
+        def passing() -> Iterator[Outcome]:
+            for outcome in outcomes:
+                if outcome.trajectory.moves:
+                    rows.append(_trajectory_row(outcome, encoder, potential))
+                    ends[rows[-1]["ended"]] += 1
+                    if NEW in outcome.frames.column_names:
+                        writer.write(_feature_rows(outcome))
+                yield outcome
+
+        yield passing()
     write_table(trajectories, "trajectories", rows, fingerprint, counts=ends)
 
 

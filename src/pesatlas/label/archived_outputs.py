@@ -1,9 +1,10 @@
 """Unpack the archived inputs and outputs of a calculation."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.layout import below
 from pesatlas.config.campaign_info import CampaignInfo
 from pesatlas.config.label import Label
@@ -49,13 +50,13 @@ def unpack_outputs(settings: Label, info: CampaignInfo, results: Path, name: str
 
 def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
     """Return the content keys of a snapshot or an isolated atom by level."""
-    levels = levels_of(settings.backend, settings.levels)
     try:
         number = number_of_atom(name)
     except ValueError as error:
         raise UserError(f"{name}: {error}.") from None
     if number is not None:
-        return {level.name: content_key(task_of_atom(number, level)) for level in levels.values()}
+        made = _made(below(results, "atoms"), "atoms", ("element", symbol_of(number)))
+        return _of_levels(settings, made, lambda level: content_key(task_of_atom(number, level)))
     columns = ["snapshot_id", "batch", "numbers", "cell_A", "positions_A"]
     rows = read_table(
         below(results, "selection"), "selection", columns, [("snapshot_id", "==", name)]
@@ -65,15 +66,31 @@ def _keys(settings: Label, results: Path, name: str) -> dict[str, str]:
             f"{name} is not in {below(results, 'selection')}. Give a snapshot_id that was selected, an "
             "isolated atom as atom:Si, or the label_key of a label (32 hexadecimal digits)."
         )
-    return _of_snapshot(rows[0], levels, results)
+    made = _made(below(results, "labels", batch=rows[0]["batch"]), "labels", ("snapshot_id", name))
+    return _of_levels(settings, made, lambda level: content_key(task_of(rows[0], level)))
 
 
-def _of_snapshot(row: dict[str, Any], levels: dict[str, Level], results: Path) -> dict[str, str]:
-    keys = {name: content_key(task_of(row, level)) for name, level in levels.items()}
-    labels = below(results, "labels", batch=row["batch"])
-    if labels.is_file():
-        # a label may have been made when the level was another, e.g. with an earlier version of the code
-        chosen = [("snapshot_id", "==", row["snapshot_id"])]
-        made = read_table(labels, "labels", ["snapshot_id", "level", "label_key"], chosen).to_pylist()
-        keys |= {each["level"]: each["label_key"] for each in made if each["level"] in levels}
+def _made(path: Path, table: str, row: tuple[str, str]) -> dict[str, str]:
+    """Return the keys of the labels that a table has, by level: also of a level that is another today."""
+    if not path.is_file():
+        return {}
+    column, value = row
+    rows = read_table(path, table, [column, "level", "label_key"], [(column, "==", value)]).to_pylist()
+    return {each["level"]: each["label_key"] for each in rows}
+
+
+def _of_levels(settings: Label, made: dict[str, str], key: Callable[[Level], str]) -> dict[str, str]:
+    """Return the keys of all levels of the campaign.
+
+    Those of failures follow from the level, which may need files that are not here (POTCARs); then these
+    are left out.
+    """
+    keys: dict[str, str] = {name: made[name] for name in settings.levels if name in made}
+    failed = [name for name in settings.levels if name not in made]
+    if failed:
+        try:
+            keys |= {name: key(level) for name, level in levels_of(settings.backend, failed).items()}
+        except UserError:
+            if not keys:
+                raise
     return keys

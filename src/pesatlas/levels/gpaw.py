@@ -7,7 +7,6 @@ files.
 import hashlib
 import importlib.util
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ import numpy as np
 
 from pesatlas.atoms.elements import atomic_number, symbol_of
 from pesatlas.errors import UserError
-from pesatlas.levels.level import Level
+from pesatlas.levels.level import Level, Precision, kpoint_mesh
 
 FUNCTIONALS = {"pbe": "PBE", "r2scan": "MGGA_X_R2SCAN+MGGA_C_R2SCAN"}
 INSTALL = "apt-get install libxc-dev libopenblas-dev, then CC=g++ pip install 'pesatlas[gpaw]'"
@@ -140,8 +139,7 @@ def crystal_settings(level: Level, numbers: list[int], cell: np.ndarray) -> dict
     cell : (3, 3) Å, rows are lattice vectors
     """
     rules = level.settings
-    lengths = 2 * math.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    kpoints = [max(1, math.ceil(length / rules["kpoint_spacing_per_A"] - 1e-9)) for length in lengths]
+    kpoints = list(kpoint_mesh(cell, rules["kpoint_spacing_per_A"]))
     moments = [rules["magnetic_moments_muB"].get(symbol_of(number), 0.0) for number in numbers]
     return {
         **_common(level, numbers),
@@ -160,6 +158,34 @@ def atom_settings(level: Level, number: int) -> dict[str, Any]:
 
     moment = float(ground_state_magnetic_moments[number])
     return {**_common(level, [number]), "kpoints": [1, 1, 1], "moments_muB": [moment], "isolated": True}
+
+
+def precision_of(level: Level, numbers: list[int], cell: np.ndarray) -> Precision:
+    """Return plane waves and k-points of one crystal at ``level``.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    cell : (3, 3) Å, rows are lattice vectors
+    """
+    settings = crystal_settings(level, numbers, cell)
+    a, b, c = settings["kpoints"]
+    return Precision(settings["cutoff_eV"], level.settings["kpoint_spacing_per_A"], (a, b, c))
+
+
+def at_precision(
+    level: Level,
+    *,
+    cutoff_eV: float | None = None,  # noqa: N803 - a unit
+    kpoint_spacing_per_A: float | None = None,  # noqa: N803 - a unit
+) -> Level:
+    """Return ``level`` with another cut-off for all elements, or other k-points: a level of its own."""
+    changed: dict[str, Any] = {}
+    if cutoff_eV is not None:
+        changed["cutoff_eV"] = {"default": cutoff_eV}
+    if kpoint_spacing_per_A is not None:
+        changed["kpoint_spacing_per_A"] = kpoint_spacing_per_A
+    return level.model_copy(update={"settings": {**level.settings, **changed}})
 
 
 def _common(level: Level, numbers: list[int]) -> dict[str, Any]:

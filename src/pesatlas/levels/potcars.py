@@ -3,6 +3,7 @@
 import hashlib
 import os
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,6 +85,14 @@ def path_of(symbol: str) -> Path | None:
             if (path := top / f"{name}{ending}").is_file():
                 return path
     return None
+
+
+def missing(wanted: Iterable[str]) -> list[str]:
+    """Return which of these symbols have no POTCAR here: all of them if no folder of POTCARs is set up."""
+    try:
+        return [symbol for symbol in wanted if path_of(symbol) is None]
+    except UserError:
+        return list(wanted)
 
 
 def read(symbol: str) -> Potcar:

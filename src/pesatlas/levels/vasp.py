@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
+import numpy as np
+
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.config.section import digest
 from pesatlas.levels import potcars
-from pesatlas.levels.level import Level
+from pesatlas.levels.level import Level, Precision, kpoint_mesh
 
 Functional = Literal["PBE", "R2SCAN"]
 FUNCTIONALS: dict[str, Functional] = {"pbe": "PBE", "r2scan": "R2SCAN"}
@@ -49,6 +51,44 @@ def elements(_: Any) -> frozenset[int]:
     return frozenset(
         atomic_number(element) for element, symbol in potcars.symbols().items() if potcars.path_of(symbol)
     )
+
+
+def possible_elements() -> frozenset[int]:
+    """Atomic numbers of the elements that the levels have a POTCAR for, whether its file is here or not."""
+    return frozenset(map(atomic_number, potcars.symbols()))
+
+
+_PRECISION = ("ENCUT", "KSPACING")
+
+
+def precision_of(level: Level, numbers: list[int], cell: np.ndarray) -> Precision:  # noqa: ARG001 - the same for all elements
+    """Return plane waves and k-points of one crystal at ``level``.
+
+    Parameters
+    ----------
+    numbers : (n,) atomic numbers
+    cell : (3, 3) Å, rows are lattice vectors
+    """
+    cutoff, spacing = (float(level.settings["incar"][key]) for key in _PRECISION)
+    return Precision(cutoff, spacing, kpoint_mesh(cell, spacing))
+
+
+def at_precision(
+    level: Level,
+    *,
+    cutoff_eV: float | None = None,  # noqa: N803 - a unit
+    kpoint_spacing_per_A: float | None = None,  # noqa: N803 - a unit
+) -> Level:
+    """Return ``level`` with another ENCUT, or another KSPACING: a level of its own."""
+    given = zip(_PRECISION, (cutoff_eV, kpoint_spacing_per_A), strict=True)
+    changed = {key: value for key, value in given if value is not None}
+    settings = {name: {**level.settings[name], **changed} for name in ("incar", "also")}
+    return level.model_copy(update={"settings": {**level.settings, **settings}})
+
+
+def own_precision(level: Level) -> dict[str, float]:
+    """Return the keys of the INCAR in which ``at_precision`` made a level differ from its input set."""
+    return {key: level.settings["also"][key] for key in _PRECISION if key in level.settings["also"]}
 
 
 def _level(options: Any, name: str, symbols: dict[str, str], pseudopotentials: str) -> Level:

@@ -26,6 +26,7 @@ class CellCounts:
     ----------
     steps : of trajectories, each as long as that of a heavy element
     own_steps : of trajectories, with the time step that each cell has
+    work : the latter, each times the atoms of its cell
     frames, frame_atoms : frames, and the sum of their atoms
     """
 
@@ -34,6 +35,7 @@ class CellCounts:
     trajectories: int = 0
     steps: int = 0
     own_steps: int = 0
+    work: int = 0
     frames: int = 0
     frame_atoms: int = 0
 
@@ -56,6 +58,7 @@ class CellCounts:
                 self.trajectories += 1
                 self.steps += steps
                 self.own_steps += own.steps_of(*of)
+                self.work += own.steps_of(*of) * n_atoms
             self.frames += frames
             self.frame_atoms += frames * n_atoms
 

@@ -20,6 +20,7 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
 from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.config.plugins_used import plugins_in
+from pesatlas.config.stop import Saturated
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.monitor.check import Check
@@ -28,6 +29,7 @@ from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.monitor.fit import misfits
 from pesatlas.monitor.squeue import call_slurm
+from pesatlas.potentials.encoder import Encoder
 from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
 from pesatlas.runtime.extras import check_extra
@@ -231,10 +233,14 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
             f"member {i} of the committee ({options.kind}) loads",
             partial(load_potential, options, "cpu", gate=False),
         )
-    yield _attempt(
-        f"the encoder ({encoder.kind}) loads",
-        lambda: plugins.find(EXTENSIONS["encode.encoder"], encoder.kind).load(encoder, "cpu"),
-    )
+    yield _attempt(f"the encoder ({encoder.kind}) loads", partial(_load_encoder, encoder))
+    stop = campaign.explore.stop
+    if isinstance(stop, Saturated):
+        judge: Any = stop.encoder
+        yield _attempt(
+            f"the encoder of explore.stop ({judge.kind}) loads, and knows what the potential knows of these",
+            partial(_check_judge, judge, campaign.explore.potential, found),
+        )
     train = campaign.train
     base = train.base if train else None
     if base is not None:
@@ -256,6 +262,23 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
                 f"no GPU for {device}",
                 "set device: cpu, or use a profile whose jobs run on nodes with GPUs",
             )
+        )
+
+
+def _load_encoder(options: Any) -> Encoder:
+    encoder: Encoder = plugins.find(EXTENSIONS["encode.encoder"], options.kind).load(options, "cpu")
+    return encoder
+
+
+def _check_judge(options: Any, potential: Any, found: set[int]) -> None:
+    """Raise a UserError if the encoder of ``explore.stop`` would end the jobs that explore."""
+    encoder = _load_encoder(options)
+    # what the potential does not know is refused before anything is explored
+    if unknown := sorted((found & elements_of(potential)) - encoder.elements):
+        symbols = " ".join(map(symbol_of, unknown))
+        raise UserError(
+            f"{encoder.name} does not know {symbols}: exploring would end there. Choose another in "
+            "explore.stop.encoder, or leave these elements out (structures.elements)."
         )
 
 

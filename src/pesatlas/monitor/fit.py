@@ -27,6 +27,7 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
             f"which show little of the surface. Make it {_HALF * count} at least, better {10 * count}, or "
             "set select.include_equilibrium: false."
         )
+    yield from _budget(campaign, crystals)
     yield from _supercells(campaign, crystals)
     explore = campaign.explore
     shortest = _BAROSTAT_TIMES * explore.barostat_tau_fs / 1000
@@ -44,6 +45,25 @@ def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
                     f"dataset.split.{name}: {share:g} of {count} crystals is less than one, so the split "
                     f"may be empty. Make it {min(0.4, 1 / count):.2g}, or 0."
                 )
+
+
+def _budget(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:
+    budget = campaign.select.budget
+    if budget is None:
+        return
+    costs = [budget.core_hours_of_64_atoms * (len(crystal.numbers) / 64) ** 3 for crystal in crystals]
+    given = f"select.budget: {budget.core_hours:g} core hours"
+    if budget.core_hours < min(costs):
+        yield (
+            f"{given} do not pay for one label: of the smallest crystal it takes about {min(costs):.2g}. "
+            f"The {len(crystals)} crystals at rest take {sum(costs):.2g}; give several times as much."
+        )
+    elif campaign.select.include_equilibrium and budget.core_hours < _HALF * sum(costs):
+        yield (
+            f"{given} are little more than the {len(crystals)} crystals at rest take ({sum(costs):.2g}), "
+            "which show little of the surface. Give several times as much, or set "
+            "select.include_equilibrium: false."
+        )
 
 
 def _supercells(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:

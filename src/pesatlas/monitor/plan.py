@@ -38,13 +38,18 @@ class Machine:
 
 @dataclass(frozen=True)
 class Amounts:
-    """Amount of work, from crystals to labels."""
+    """Amount of work, from crystals to labels.
+
+    Trajectories that may end before are as long as expected in ``steps`` and ``snapshots``, and all as long
+    as they may be in ``most_steps``.
+    """
 
     structures: int
     source: str
     cells: int
     trajectories: int
     steps: int
+    most_steps: int
     snapshots: int
     picks: int
     elements: int
@@ -107,12 +112,23 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         )
     cells = round(structures * rates["cells"].value)
     trajectories = round(cells * rates["trajectories"].value)
-    long_steps = round(trajectories * rates["lengths"].value * campaign.explore.total_steps)
-    steps = round(long_steps * rates["pace"].value)
+    most_steps = round(trajectories * rates["lengths"].value * campaign.explore.total_steps)
+    long_steps = round(most_steps * rates["stop"].value)
+    pace = rates["pace"].value
     snapshots = long_steps // campaign.explore.frame_steps + structures
     picks = min(campaign.most_labels, snapshots)
     elements = round(rates["elements"].value)
-    return Amounts(structures, source, cells, trajectories, steps, snapshots, picks, elements)
+    return Amounts(
+        structures,
+        source,
+        cells,
+        trajectories,
+        steps=round(long_steps * pace),
+        most_steps=round(most_steps * pace),
+        snapshots=snapshots,
+        picks=picks,
+        elements=elements,
+    )
 
 
 def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
@@ -128,7 +144,7 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
     select_jobs += (1 + len(groups(batches))) if campaign.round else 0
     dataset_jobs = len(RULES["dataset"]) - 1 + len(campaign.dataset.exports.formats) + len(RULES["report"])
     structure_jobs = len(RULES["structures"]) + known
-    work = amounts.steps * atoms
+    work, saturated = amounts.steps * atoms, campaign.explore.stop.kind == "saturated"
     seen = amounts.snapshots * atoms
     levels = len(campaign.label.levels)
     labels = amounts.picks * levels
@@ -146,7 +162,8 @@ def plan(campaign: Campaign, amounts: Amounts, rates: Rates) -> list[Need]:
         ),
         Need(
             "explore",
-            f"{amounts.trajectories} trajectories, {_large(work)} steps·atoms",
+            f"{amounts.trajectories} trajectories, {_large(work)} steps·atoms"
+            + (f" expected, {_large(amounts.most_steps * atoms)} at most" if saturated else ""),
             batches,
             _each(rates.get("md"), work / batches),
             int(campaign.explore.device != "cpu"),

@@ -21,6 +21,7 @@ from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
 from pesatlas.config.label import LEVELS
+from pesatlas.config.stop import Saturated
 from pesatlas.errors import UserError
 from pesatlas.monitor.cells import CellCounts, sample_crystals
 from pesatlas.runtime.progress import FOLDER
@@ -32,6 +33,7 @@ UNITS = {
     "cells": "cells for each crystal",
     "trajectories": "trajectories for each cell, without cells that do not move",
     "lengths": "lengths of explore.length_ps in a trajectory, ramps included",
+    "stop": "steps that a trajectory has, of each that it may have (explore.stop)",
     "pace": "steps where a heavy element takes one (explore.timestep_fs)",
     "atoms": "atoms in a frame",
     "elements": "elements",
@@ -53,6 +55,8 @@ UNITS = {
 _LAST_RULES = {"select": RULES["select"], "dataset": (*RULES["dataset"], *RULES["report"])}
 _EXAMPLES = ["NaCl", "MoS2"]
 """Built-in crystals whose cells are counted where a domain cannot be asked."""
+_SATURATED_AFTER = 1.4
+"""Mean length of trajectories that end when they are saturated, in shortest lengths."""
 _ENOUGH = 10_000
 """Rows below which the time of a job that reads them all is mostly that of starting."""
 
@@ -84,6 +88,7 @@ def assumed(campaign: Campaign) -> Rates:
         "cells": Rate(cells, configured),
         "trajectories": Rate(trajectories / max(cells, 1), configured),
         "lengths": Rate(lengths / max(trajectories, 1), configured),
+        "stop": _stop(campaign.explore),
         "pace": _pace(campaign),
         "atoms": Rate(57, "assumed: those of MatPES, 16e9 atoms in 281e6 frames"),
         "elements": Rate(len(elements), "from structures.elements")
@@ -104,6 +109,19 @@ def assumed(campaign: Campaign) -> Rates:
             140 * formats, f"assumed: 140 for each of {formats} formats (docs/performance.md)"
         ),
     }
+
+
+def _stop(settings: Explore) -> Rate:
+    """Return which part of its longest length a trajectory is expected to have."""
+    stop = settings.stop
+    if not isinstance(stop, Saturated):
+        return Rate(1, "explore.stop is fixed")
+    expected_ps = _SATURATED_AFTER * stop.min_length_ps
+    return Rate(
+        min(1.0, expected_ps / settings.length_ps),
+        f"assumed: {_SATURATED_AFTER} times explore.stop.min_length_ps, as 60 crystals at 300 K "
+        "(docs/saturation.md)",
+    )
 
 
 def _pace(campaign: Campaign) -> Rate:
@@ -164,6 +182,7 @@ def measured(folder: Path, wanted: Campaign) -> Rates:
             name: rate for name, rate in measured_cells(results, wanted.explore).items() if name != "elements"
         }
     found |= {name: Rate(value, where) for name, value in _exports(results, campaign, wanted)}
+    found |= _stopped(results, _setting(campaign, wanted, "explore", "length_ps", "stop"))
     found |= _dynamics(folder, _setting(campaign, wanted, "explore", "potential", "device"))
     found |= _features(folder, _setting(campaign, wanted, "encode", "encoder", "device"))
     return found | _labels(results, _setting(campaign, wanted, "label", "backend", "cores"))
@@ -225,6 +244,17 @@ def _of_cells(found: CellCounts, crystals: int, source: str) -> Rates:
         "pace": Rate(found.own_steps / steps, source),
         "atoms": Rate(found.frame_atoms / found.frames, source),
     }
+
+
+def _stopped(results: Path, setting: str) -> Rates:
+    """Return which part of their longest lengths trajectories had that may end before; nothing of others."""
+    sums = np.zeros(2)
+    for path in numbered(results, "trajectories"):
+        columns = pq.read_table(path, columns=["n_atoms", "steps", "longest_steps"])
+        n_atoms, *steps = (column.to_numpy().astype(float) for column in columns.columns)
+        sums += [n_atoms @ each for each in steps]
+    done, longest = sums.tolist()
+    return {"stop": Rate(done / longest, f"measured in {results.parent}, {setting}")} if longest else {}
 
 
 def _dynamics(folder: Path, setting: str) -> Rates:

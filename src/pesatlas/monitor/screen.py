@@ -16,7 +16,8 @@ from pesatlas.monitor.squeue import Queue
 from pesatlas.monitor.status import Pace, Status
 from pesatlas.report.texts import advice_text
 
-_WIDE = 120
+_NARROW, _WIDE = 78, 120
+"""Columns of a terminal below and from which the table has fewer and more columns."""
 _HEADINGS = (
     "unit",
     "done",
@@ -30,6 +31,7 @@ _HEADINGS = (
     "time left",
 )
 _WIDE_ONLY = {"unit", "running", "per hour"}
+_NOT_NARROW = {"left", "jobs", "at work"}
 _LARGE = 10_000_000
 _SHOWN = 8
 """Lines of one kind at most: it has to stay one screen."""
@@ -39,9 +41,13 @@ _AT_WORK = 4
 
 def screen(status: Status, console: Console) -> RenderableType:
     """Return the status, to be printed by rich on this console."""
-    wide, plain = console.width >= _WIDE, is_plain(console)
+    plain = is_plain(console)
     bars = " [dim]|[/dim] ".join(f"[{style}]{text}[/{style}]" for text, style in legend(plain=plain))
-    parts: list[RenderableType] = [_controller_line(status), _stages(status, wide=wide), f"{' ' * 12}{bars}"]
+    parts: list[RenderableType] = [
+        _controller_line(status),
+        _stages(status, console.width),
+        f"{' ' * 12}{bars}",
+    ]
     at_work = sorted((job for job in status.jobs if job.running), key=lambda job: job.state.started)
     parts += [_at_work(job) for job in at_work[:_AT_WORK]]
     if len(at_work) > _AT_WORK:
@@ -81,11 +87,13 @@ def _table(padding: int = 2) -> Table:
     return Table(show_edge=False, pad_edge=False, box=None, padding=(0, padding, 0, 0))
 
 
-def _stages(status: Status, *, wide: bool) -> Table:
+def _stages(status: Status, width: int) -> Table:
+    wide = width >= _WIDE
     table = _table(2 if wide else 1)
     table.add_column("stage", no_wrap=True)
     table.add_column("", min_width=NARROWEST)
-    shown = [heading for heading in _HEADINGS if wide or heading not in _WIDE_ONLY]
+    hidden = (set() if wide else _WIDE_ONLY) | (_NOT_NARROW if width < _NARROW else set())
+    shown = [heading for heading in _HEADINGS if heading not in hidden]
     for heading in shown:
         left = heading == "unit"
         table.add_column(

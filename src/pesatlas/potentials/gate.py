@@ -66,8 +66,8 @@ def pass_gate(potential: Potential) -> None:
         raise UserError(
             f"The potential {potential.name} does not pass the gate. Results for "
             f"{_names(references)}:\n{lines}\n"
-            f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, or made for "
-            "another version of the package."
+            f"{older if potential.name.startswith('matgl/') else 'Its weights'} may be damaged, made for "
+            "another version of the package, or trained on too few labels."
         )
     log.info("%s passed the gate: %s", potential.name, _names(references))
 

@@ -11,6 +11,7 @@ import altair as alt
 import numpy as np
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.layout import TIMES, shown, times_there
 from pesatlas.campaign.rules import RULES
 from pesatlas.report.figure import Data, Figure, base, by_level
@@ -115,7 +116,7 @@ def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | 
     brings = (
         "At the current rate they would reduce the mean distance from atoms of the pool to the nearest pick "
         f"by {100 * gain:.1f} %."
-        if gain is not None
+        if gain is not None and picks >= GAIN_FROM_PICKS
         else "Their benefit cannot be estimated from so few."
     )
     return (
@@ -168,7 +169,7 @@ def _label_time(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "label_time",
         "Time of a label",
-        f"Wall time of each calculation against the number of its atoms: {labels.count}. Both axes are "
+        "Wall time of each calculation against the number of its atoms. Both axes are "
         "logarithmic; the cost of DFT grows with a power of two to three.",
         "labels",
         shown("dataset"),

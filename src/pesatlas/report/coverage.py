@@ -1,6 +1,7 @@
 """Figures of the pool's coverage by the picks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
@@ -12,7 +13,7 @@ def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
     """Return the figures of the section."""
     return [
         _map(data["frames"]),
-        _elements(data["elements"], levels),
+        _elements(levels),
         _fill(data["quality"], "atoms"),
         _fill(data["quality"], "structures"),
         _gain(data["gain"]),
@@ -21,9 +22,12 @@ def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
 
 def _map(frames: Data) -> Figure:
     points = base("frames")
-    pool = points.transform_filter("!datum.picked").mark_circle(size=22, opacity=0.35, color=GREY)
+    few = len(frames) < 1000
+    pool = points.transform_filter("!datum.picked").mark_point(
+        size=26 if few else 14, opacity=0.7, filled=False, strokeWidth=1, invalid="show"
+    )
     picks = points.transform_filter("datum.picked").mark_circle(
-        size=46 if len(frames) < 1000 else 18, opacity=0.9
+        size=60 if few else 14, opacity=0.8, stroke="#1b1b1b", strokeWidth=0.4, invalid="show"
     )
     where = {
         "x": alt.X("pc1:Q", title="weighted PC 1"),
@@ -40,19 +44,47 @@ def _map(frames: Data) -> Figure:
     return Figure(
         "map",
         "The pool and the picks",
-        f"Structures in the first two weighted principal components of their features: {frames.count}, with "
-        f"{drawn:,} of the picks. Nearby points are similar. Click on a point to see its structure; grey "
-        "regions without colour are not in the dataset.",
+        "Structures in the first two weighted principal components of their features: the pool as rings, "
+        f"{drawn:,} of the picks as discs. Nearby points are similar. Click on a point to see its structure; rings "
+        "without a disc nearby are not in the dataset.",
         "frames",
         shown("clusters", "snapshots", "selection"),
         "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN "
         "selection s USING (snapshot_id)",
         chart if len(frames) else None,
         "No frame was encoded.",
+        colours=_colours(frames),
     )
 
 
-def _elements(elements: Data, levels: Sequence[str]) -> Figure:
+_COLOURED_BY = {
+    "energy": ("energy", "quantitative", "energy by the potential (eV/atom)"),
+    "force": ("force", "quantitative", "largest force by the potential (eV/Å)"),
+    "error": ("error", "quantitative", "error of a force component by the potential (eV/Å)"),
+    "novelty": ("novelty", "quantitative", "distance to the nearest earlier pick"),
+    "temperature": ("temperature", "ordinal", "temperature (K)"),
+    "heaviest element": ("heaviest", "nominal", "heaviest element"),
+    "domain": ("domain", "nominal", "domain"),
+}
+
+
+def _colours(frames: Data) -> dict[str, dict[str, Any]]:
+    """Return the encodings of columns that differ between points; what a row lacks is drawn grey."""
+    found = {}
+    for name, (column, kind, title) in _COLOURED_BY.items():
+        values = [value for value in frames.columns[column] if value is not None]
+        if len(set(values)) < 2:
+            continue
+        scale = {"scheme": "tableau20" if kind == "nominal" else "viridis"}
+        legend: dict[str, Any] = {"gradientLength": 160, "symbolLimit": 20, "titleLimit": 400}
+        if kind == "quantitative":
+            legend["type"] = "gradient"
+        by = {"field": column, "type": kind, "title": title, "scale": scale, "legend": legend}
+        found[name] = by | {"condition": {"test": f"datum.{column} === null", "value": GREY}}
+    return found
+
+
+def _elements(levels: Sequence[str]) -> Figure:
     of = alt.param(
         name="of",
         value="selection",
@@ -100,7 +132,7 @@ def _elements(elements: Data, levels: Sequence[str]) -> Figure:
         "Elements",
         "Percent of the snapshots that contain each element, in the pool, in the selection, or in the "
         "dataset at a level. Click on an element to show only what contains it in every figure; click again "
-        f"for all. {elements.what}.",
+        "for all.",
         "elements",
         f"{shown('snapshots')} or its sample, {shown('selection', 'dataset')}",
         "SELECT z AS atomic_number, level, count(*) AS rows FROM (SELECT level, "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from pesatlas.campaign.layout import shown
-from pesatlas.report.figure import GREY, Data, Figure, base, diagonal, histogram, line_at
+from pesatlas.report.figure import GREY, Data, Figure, base, histogram, line_at, parity
 from pesatlas.report.published_ranges import Span, spans
 
 
@@ -65,7 +65,7 @@ def _histogram(
     return Figure(
         name,
         title,
-        f"{caption} {data.count}. The number of rows is on a scale that is logarithmic above one."
+        f"{caption} The number of rows is on a scale that is logarithmic above one."
         + (
             f" Grey, what others publish, as far as it reaches into this picture: {sources}"
             if published
@@ -113,31 +113,24 @@ _ONE = "For campaigns at two levels."
 def _level_parity(pairs: Data, levels: list[str]) -> Figure:
     chart = None
     if len(levels) > 1 and len(pairs):
-        points = (
-            base("pairs")
-            .mark_circle(size=30, opacity=0.6)
-            .encode(
-                x=alt.X(
-                    "first:Q", title=f"cohesive energy, {levels[0]} (eV/atom)", scale=alt.Scale(zero=False)
-                ),
-                y=alt.Y(
-                    "second:Q", title=f"cohesive energy, {levels[1]} (eV/atom)", scale=alt.Scale(zero=False)
-                ),
-                color=alt.Color(
-                    "outlier:N",
-                    title=None,
-                    scale=alt.Scale(domain=["as the others", "outlier"], range=["#0072B2", "#D55E00"]),
-                ),
-                tooltip=["snapshot_id:N", "first:Q", "second:Q", "gap:Q"],
-            )
+        chart = parity(
+            "pairs",
+            pairs,
+            ("first", "second"),
+            tuple(f"cohesive energy, {level} (eV/atom)" for level in levels[:2]),  # type: ignore[arg-type]  # two
+            "eV/atom",
+            colour=alt.Color(
+                "outlier:N",
+                title=None,
+                scale=alt.Scale(domain=["as the others", "outlier"], range=["#0072B2", "#D55E00"]),
+            ),
         )
-        chart = alt.layer(diagonal(pairs.columns["first"] + pairs.columns["second"]), points)
     return Figure(
         "level_parity",
         "Comparison of the two levels",
         _ONE
         if len(levels) < 2
-        else f"Cohesive energies of the same snapshots at two levels: {pairs.count}. Outliers are those "
+        else "Cohesive energies of the same snapshots at two levels. Outliers are those "
         "whose difference is further from the median than the rule "
         "level_gap allows: another magnetic or SCF solution, perhaps. Two levels that lie on the line "
         "exactly would be one file given twice.",
@@ -150,6 +143,7 @@ def _level_parity(pairs: Data, levels: list[str]) -> Figure:
         "There is one level only."
         if len(levels) < 2
         else "No snapshot has a cohesive energy at both levels.",
+        square=True,
     )
 
 
@@ -171,7 +165,7 @@ def _level_offsets(offsets: Data, levels: list[str]) -> Figure:
         _ONE
         if len(levels) < 2
         else f"Cohesive energy at {levels[-1]} minus that at {levels[0]}, over the snapshots that contain an "
-        f"element: mean, and from the 10th to the 90th percentile. {offsets.count}.",
+        f"element: mean, and from the 10th to the 90th percentile.",
         "offsets",
         shown("dataset"),
         "SELECT z AS atomic_number, avg(gap) AS mean FROM (SELECT unnest(list_distinct(a.numbers)) AS z, "

@@ -1,7 +1,7 @@
 """A figure of the report: a Vega-Lite chart, interactive by element in the page, static as a picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
@@ -10,7 +10,13 @@ import numpy as np
 # Okabe and Ito's colours, told apart by people who do not see red and green alike.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31"]
 GREY = "#8a8a8a"
-WIDTH, HEIGHT = 560, 300
+WIDTH, HEIGHT, SIDE = 560, 300, 400
+_COUNTS = [0, *(k * 10**n for n in range(8) for k in (1, 2, 3, 5))]
+"""Ticks of an axis of counts that is logarithmic with a place for zero: whole numbers, none twice."""
+_NUMBERS = (
+    "isNumber(datum.value) && datum.value !== 0 && abs(datum.value) < 0.001 ? format(datum.value, '.2~e') : "
+    "datum.label"
+)
 
 Columns = dict[str, list[Any]]
 
@@ -61,6 +67,8 @@ class Figure:
     query : what gives all of them to ``pesatlas query``
     chart : None if there is nothing to draw
     empty : why there is nothing to draw
+    square : whether both axes have one scale
+    colours : columns that points may be coloured by, as encodings of Vega-Lite by their names
     """
 
     name: str
@@ -71,6 +79,8 @@ class Figure:
     query: str
     chart: alt.TopLevelMixin | None = None
     empty: str = ""
+    square: bool = False
+    colours: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -82,7 +92,8 @@ class Figure:
         if chart is None:
             note = alt.Chart(alt.Data(values=[{"text": self.empty}])).mark_text(size=13, limit=WIDTH)
             chart = note.encode(text="text:N")
-        found: dict[str, Any] = chart.properties(width="container", height=HEIGHT).to_dict()
+        size = {"width": SIDE, "height": SIDE} if self.square else {"width": "container", "height": HEIGHT}
+        found: dict[str, Any] = chart.properties(**size).to_dict()
         return found
 
 
@@ -144,7 +155,7 @@ def histogram(
                 stack=None,
                 scale=alt.Scale(type="symlog"),
                 title=what,
-                axis=alt.Axis(tickCount=6, format=",d"),
+                axis=alt.Axis(values=_COUNTS, format=",d", labelOverlap="greedy"),
             ),
             color=by_level(levels),
             tooltip=[
@@ -167,10 +178,71 @@ def line_at(axis: str, values: list[float]) -> alt.Chart:
 
 def diagonal(values: list[Any]) -> alt.Chart:
     """Return the line on which two numbers are the same, over the range of ``values``."""
-    known = [value for value in values if value is not None and np.isfinite(value)]
-    ends = [min(known, default=0.0), max(known, default=1.0)]
-    chart = alt.Chart(alt.Data(values=[{"a": end, "b": end} for end in ends]))
+    low, high = _range(values)
+    chart = alt.Chart(alt.Data(values=[{"a": end, "b": end} for end in (low, high)]))
     return chart.mark_line(color=GREY, strokeDash=[4, 3]).encode(x="a:Q", y="b:Q")
+
+
+def _range(values: list[Any]) -> tuple[float, float]:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    margin = 0.04 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def parity(
+    table: str,
+    data: Data,
+    fields: tuple[str, str],
+    titles: tuple[str, str],
+    unit: str,
+    *,
+    colour: alt.Color,
+    note: str = "",
+) -> alt.LayerChart | alt.FacetChart:
+    """Return a parity plot: two columns over one range, the diagonal, and MAE, RMSE and R² of what is shown.
+
+    The errors follow the page's filter, as the points do.
+
+    Parameters
+    ----------
+    fields : columns of the abscissa, which is the reference, and of the ordinate
+    unit : of both, for the errors
+    note : a line below them; empty for none
+    """
+    x, y = fields
+    values = data.columns[x] + data.columns[y]
+    scale = alt.Scale(domain=list(_range(values)), nice=False, zero=False)
+    points = (
+        base(table)
+        .mark_circle(size=16 if len(data) > 500 else 40, opacity=0.5)
+        .encode(
+            x=alt.X(f"{x}:Q", title=titles[0], scale=scale),
+            y=alt.Y(f"{y}:Q", title=titles[1], scale=scale),
+            color=colour,
+            tooltip=["snapshot_id:N", f"{x}:Q", f"{y}:Q"],
+        )
+    )
+    errors = (
+        base(table)
+        .transform_joinaggregate(mean=f"mean({x})")
+        .transform_calculate(
+            off=f"abs(datum.{y} - datum.{x})",
+            square=f"pow(datum.{y} - datum.{x}, 2)",
+            spread=f"pow(datum.{x} - datum.mean, 2)",
+        )
+        .transform_aggregate(n="count()", mae="mean(off)", mse="mean(square)", variance="mean(spread)")
+        .transform_filter("datum.n > 0")
+        .transform_calculate(
+            text=f"['MAE ' + format(datum.mae, '.3~g') + ' {unit}', 'RMSE ' + format(sqrt(datum.mse), '.3~g') + "
+            f"' {unit}', datum.variance > 0 ? 'R² ' + format(1 - datum.mse / datum.variance, '.3f') : 'R² -', "
+            "format(datum.n, ',') + (datum.n == 1 ? ' point' : ' points'), "
+            f"'{note}']"
+        )
+        .mark_text(align="left", baseline="top", fontSize=12, lineHeight=16)
+        .encode(x=alt.value(8), y=alt.value(8), text="text:N")
+    )
+    return alt.layer(diagonal(values), points, errors)
 
 
 def by_level(levels: list[str]) -> alt.Color:
@@ -192,6 +264,7 @@ def theme(*, dark: bool) -> dict[str, Any]:
         "labelFontSize": 12,
         "titleFontSize": 13,
         "titleFontWeight": "normal",
+        "labelExpr": _NUMBERS,
     }
     return {
         "background": paper,
@@ -220,7 +293,8 @@ def picture(figure: Figure, data: Mapping[str, Data]) -> bytes:
     """Return the figure as PNG, light, of all its rows."""
     import vl_convert  # noqa: PLC0415 - slow to import
 
-    spec = figure.spec | {"width": WIDTH, "config": theme(dark=False), "title": figure.title}
+    spec = figure.spec
+    spec |= {"width": SIDE if figure.square else WIDTH, "config": theme(dark=False), "title": figure.title}
     spec["datasets"] = {name: data[name].rows() for name in _names(spec)}
     spec["autosize"] = {"type": "pad"}
     png: bytes = vl_convert.vegalite_to_png(spec, scale=2)

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
+from pesatlas.campaign.campaign_tables import CampaignTables
+from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.layout import is_file_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.sample import read_rows, sample_ids
-from pesatlas.report.softness import LABELS, softness
-from pesatlas.tables import iter_table, read_table
+from pesatlas.report.softness import LABELS, forces_of_crystals, softness
+from pesatlas.tables import SCHEMAS, iter_table, read_table
 
 Files = Mapping[str, Sequence[Path]]
 """Files of a campaign by their names in the layout."""
@@ -73,6 +75,7 @@ class Reader:
         self.seed: int = manifest["configuration"].get("campaign", {}).get("seed", 0)
         self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
         self.entries: list[dict[str, Any]] = manifest["files"]
+        self.tables = CampaignTables(self.results, manifest)
         datasets = self.of_levels("dataset")
         ids, self.rows = sample_ids(datasets[self.levels[0]], "dataset", self.seed, LABELS_SHOWN)
         # the same snapshots at every level, so that they can be compared
@@ -152,7 +155,8 @@ class Reader:
 
         Energies, forces, stresses; and how soft it is.
         """
-        parity = read_table(self.path("parity"), "parity")
+        paths = self.files.get("parity")
+        parity = read_table(paths[0], "parity") if paths else SCHEMAS["parity"].empty_table()
         ids = parity["snapshot_id"].to_pylist()
         labels = read_rows(self.of_levels("dataset")[self.levels[0]], "dataset", ids, list(LABELS))
         known = {row["snapshot_id"]: row for row in labels.to_pylist()}
@@ -162,6 +166,15 @@ class Reader:
             if row["mlip_energy_eV"] is not None and row["snapshot_id"] in known
         ]
         found = softness(parity, labels)
+        # mean absolute error of the force components of each row
+        self.force_errors = {
+            a["snapshot_id"]: float(
+                np.abs(np.subtract(b["forces_eV_per_A"], a["mlip_forces_eV_per_A"])).mean()
+            )
+            for a, b in rows
+        }
+        self.potential = next(iter(parity["potential"].unique().to_pylist()), "")
+        self.softness, self.forces = found, forces_of_crystals(parity, labels)
         return {
             "parity_energy": self._compared(_energies(rows), "snapshots"),
             "parity_forces": self._compared(
@@ -219,7 +232,13 @@ class Reader:
                             fill, (row["of"], part, measure, row["picks"], value), strict=True
                         ):
                             fill[name].append(each)
-        paced = [row for row in rows if row["of"] == "picks" and row["gain_per_1000_labels"] is not None]
+        paced = [
+            row
+            for row in rows
+            if row["of"] == "picks"
+            and row["gain_per_1000_labels"] is not None
+            and row["picks"] >= GAIN_FROM_PICKS
+        ]
         gain: Columns = {
             "picks": [row["picks"] for row in paced],
             "gain": [100 * row["gain_per_1000_labels"] for row in paced],

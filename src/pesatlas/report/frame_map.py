@@ -12,7 +12,19 @@ from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, ele
 from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.tables import iter_table, read_table
 
-_PICK = ["snapshot_id", "domain", "n_atoms", "numbers", "cell_A", "positions_A", "reason", "novelty"]
+_PICK = [
+    "snapshot_id",
+    "structure_id",
+    "domain",
+    "temperature_K",
+    "mlip_energy_eV",
+    "n_atoms",
+    "numbers",
+    "cell_A",
+    "positions_A",
+    "reason",
+    "novelty",
+]
 
 
 def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[dict[str, Any]]]:
@@ -20,12 +32,15 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
     path = reader.path("selection")
     ids, _ = sample_ids(path, "selection", reader.seed, PICKS_SHOWN)
     picks = {row["snapshot_id"]: row for row in read_rows(path, "selection", ids, _PICK).to_pylist()}
-    rows = {row["snapshot_id"]: row for row in pool.to_pylist()} | picks
+    rows = {row["snapshot_id"]: row for row in pool.to_pylist()}
+    rows |= {name: rows.get(name, {}) | row for name, row in picks.items()}
+    forces = _forces(reader, [name for name, row in rows.items() if "mlip_max_force_eV_per_A" not in row])
     picked = picks.keys() | _selected(reader, rows.keys() - picks.keys())
     places = reader.components(rows)
     names = (
-        *("snapshot_id", "domain", "elements", "formula", "n_atoms"),
+        *("snapshot_id", "structure_id", "domain", "elements", "formula", "n_atoms"),
         *("pc1", "pc2", "picked", "kind", "reason", "novelty"),
+        *("energy", "force", "error", "temperature", "heaviest"),
     )
     columns: Columns = {name: [] for name in names}
     structures = []
@@ -36,6 +51,7 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
         first, second = (*place, 0.0)[:2]
         values = (
             name,
+            row["structure_id"],
             row["domain"],
             elements_of(row["numbers"]),
             _formula(row["numbers"]),
@@ -46,11 +62,27 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
             "picked" if name in picked else "pool",
             row.get("reason", ""),
             row.get("novelty"),
+            row["mlip_energy_eV"] and row["mlip_energy_eV"] / row["n_atoms"],
+            row.get("mlip_max_force_eV_per_A", forces.get(name)),
+            reader.force_errors.get(name),
+            row["temperature_K"],
+            symbol_of(max(row["numbers"])),
         )
         for key, value in zip(names, values, strict=True):
             columns[key].append(value)
         structures.append(_structure(row))
     return Data(columns, total, "snapshots"), structures
+
+
+def _forces(reader: Reader, names: list[str]) -> dict[str, float]:
+    """Return the largest force by the potential in picks that are not in the sample of the pool."""
+    if not names:
+        return {}
+    wanted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    return reader.tables.counts(
+        f"SELECT snapshot_id, mlip_max_force_eV_per_A FROM it WHERE snapshot_id IN ({wanted})",  # noqa: S608 - our own tables, quoted
+        "snapshots",
+    )
 
 
 def _selected(reader: Reader, names: Any) -> set[str]:

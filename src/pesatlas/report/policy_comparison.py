@@ -7,6 +7,7 @@ import altair as alt
 
 from pesatlas.campaign.layout import path_of, shown
 from pesatlas.report.figure import COLOURS, Data, Figure
+from pesatlas.report.verdict import Verdict
 from pesatlas.tables import read_table
 
 _ERRORS = {
@@ -50,6 +51,21 @@ class Compared:
         frames = data["contrasts"].columns["frames"]
         which = "dynamics" if "dynamics" in frames else "equilibrium"
         return [_error_against_cost(data["contrasts"], which)]
+
+    def verdict(self) -> Verdict:
+        """Return the verdict: each arm against the first, by errors of forces at the whole cost."""
+        rows = [row for row in self._contrasts if row["error"] == _SHOWN]
+        most = max((row["cost_share"] for row in rows), default=None)
+        told = [
+            f"{row['arm']} on {row['frames']}: {row['ratio']:.3f} ({row['ratio_low']:.3f} to "
+            f"{row['ratio_high']:.3f}) of the error of {row['reference']}, {row['verdict']}"
+            for row in rows
+            if row["cost_share"] == most and row["arm"] != row["reference"]
+        ]
+        question = "Which policy teaches most?"
+        if not told:
+            return Verdict(question, "not known", "Not known: no test frame could be evaluated.")
+        return Verdict(question, "fine", f"{'; '.join(told)}.")
 
     def table(self) -> dict[str, Any]:
         """Return the arms with their intervals and verdicts."""

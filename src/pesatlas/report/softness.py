@@ -64,12 +64,59 @@ def softness(parity: pa.Table, labels: pa.Table) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
+class ForcesOfCrystals:
+    """Forces of the potential and of DFT in C crystals.
+
+    Attributes
+    ----------
+    mae : mean absolute error of force components by ``structure_id``, eV/Å
+    products, squares : (C,) sums of potential times DFT, and of DFT squared, over the components
+    """
+
+    mae: dict[str, float]
+    products: Floats
+    squares: Floats
+
+    def slope(self, seed: int) -> tuple[float, float, float] | None:
+        """Return the slope through the origin and its 95 % interval, by resampling crystals 2,000 times.
+
+        None where DFT's forces are zero.
+        """
+        if not self.squares.sum():
+            return None
+        picked = np.random.default_rng(seed).integers(len(self.mae), size=(2000, len(self.mae)))
+        squares = self.squares[picked].sum(axis=1)
+        there = squares > 0
+        slopes = self.products[picked].sum(axis=1)[there] / squares[there]
+        low, high = np.percentile(slopes, [2.5, 97.5])
+        return float(self.products.sum() / self.squares.sum()), float(low), float(high)
+
+
+def forces_of_crystals(parity: pa.Table, labels: pa.Table) -> ForcesOfCrystals:
+    """Compare the potential's forces with DFT's crystal by crystal; tables as for ``softness``."""
+    pairs = _Pairs.join(parity, labels)
+    names, crystal = np.unique(pairs.structures, return_inverse=True)
+    owner = crystal[pairs.owner]
+
+    def total(values: Floats) -> Floats:
+        return np.bincount(owner, values.sum(axis=1), minlength=len(names)).astype(np.float64)
+
+    components = np.maximum(3 * np.bincount(owner, minlength=len(names)), 1)
+    errors = total(np.abs(pairs.forces - pairs.reference)) / components
+    return ForcesOfCrystals(
+        dict(zip(names.tolist(), errors.tolist(), strict=True)),
+        total(pairs.forces * pairs.reference),
+        total(pairs.reference**2),
+    )
+
+
+@dataclass(frozen=True)
 class _Pairs:
     """Predictions and labels of R rows with N atoms in all.
 
     Attributes
     ----------
-    domains : (R,) str
+    structures, domains : (R,) str
     numbers : (N,) int64
     owner : (N,) int64, row of each atom
     forces, reference : (N, 3) eV/Å, by the potential and by DFT
@@ -78,6 +125,7 @@ class _Pairs:
     crystal : (R,) int64
     """
 
+    structures: NDArray[np.str_]
     domains: NDArray[np.str_]
     numbers: NDArray[np.int64]
     owner: NDArray[np.int64]
@@ -102,6 +150,7 @@ class _Pairs:
         rows_of = np.bincount(crystal)
         shift = np.bincount(crystal, errors) / np.maximum(rows_of, 1)
         return cls(
+            structures=np.array(parity["structure_id"].to_pylist(), dtype=np.str_),
             domains=np.array(parity["domain"].to_pylist(), dtype=np.str_),
             numbers=numbers,
             owner=owner,

@@ -81,6 +81,31 @@ def summary(results: Path) -> RenderableType:
     return Group(*parts)
 
 
+def summary_facts(results: Path) -> dict[str, Any]:
+    """Return the numbers of the summary, for programs."""
+    manifest = read_manifest_so_far(results)
+    return {
+        "campaign": manifest["campaign"],
+        "unfinished": manifest.get(UNFINISHED, []),
+        "counts": counted(manifest),
+        "levels": [
+            {
+                "level": each.level,
+                "selected": each.selected,
+                "verdicts": dict(each.verdicts),
+                "rules": {verdict: dict(rules) for verdict, rules in each.rules.items()},
+                "failed": dict(each.failed),
+                "pending": each.pending,
+            }
+            for each in accounts(results, manifest)
+        ],
+        "failures": [
+            {"stage": stage, "level": level, "reason": reason, "rows": rows}
+            for (stage, level, reason), rows in losses(results, manifest).items()
+        ],
+    }
+
+
 def _grid() -> Table:
     return Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
 

@@ -9,6 +9,7 @@ import altair as alt
 
 from pesatlas.campaign.layout import RESULTS, file_name, folder_of
 from pesatlas.report.figure import COLOURS, GREY, Data, Figure
+from pesatlas.report.verdict import Verdict
 from pesatlas.tables import read_table
 
 _ERRORS = {
@@ -103,6 +104,28 @@ class Trained:
             "rows": rows,
             "empty": "The splits valid and test are empty.",
         }
+
+    def verdict(self) -> Verdict:
+        """Return the verdict: errors of forces beside those without a model."""
+        question = "Do potentials learn from it?"
+        told, better = [], []
+        for card in self._cards:
+            scores = self._totals(card)
+            for split in ("test", "valid"):
+                errors = {
+                    score["of"]: score["force_mae_meV_per_A"] for score in scores if score["split"] == split
+                }
+                if errors.get("trained") is not None and errors.get("means"):
+                    share = errors["trained"] / errors["means"]
+                    told.append(
+                        f"{card['name']}: force error {errors['trained']:.3g} meV/Å on the split {split}, "
+                        f"{100 * share:.0f} % of that without a model"
+                    )
+                    better.append(share < 1)
+                    break
+        if not told:
+            return Verdict(question, "not known", "Not known: no row was kept from training.")
+        return Verdict(question, "fine" if all(better) else "look", f"{'; '.join(told)}.")
 
     @staticmethod
     def _totals(card: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,19 +5,25 @@ from collections.abc import Mapping
 import altair as alt
 
 from pesatlas.campaign.layout import FAILURES, folder_of, path_of, shown
-from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, diagonal, histogram, line_at
+from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, histogram, line_at, parity
+from pesatlas.report.published_ranges import published_error
 
+_FEW_TICKS = 10
+"""Counts up to which each has a tick: Vega would put halves between them."""
 _NO_PARITY = "No label was evaluated with the potential."
 
 
-def trust(data: dict[str, Data], levels: list[str], limits: Mapping[str, float]) -> list[Figure]:
+def trust(
+    data: dict[str, Data], levels: list[str], potential: str, limits: Mapping[str, float]
+) -> list[Figure]:
     """Return the figures of the section; ``limits`` are those of the dataset's rules by name."""
+    of = potential, levels[0]
     return [
         _losses(data["losses"]),
         _losses_by_element(data["losses_by_element"]),
-        _parity("energy", data, levels[0], "meV/atom", "energy minus the mean of the crystal"),
-        _parity("forces", data, levels[0], "eV/Å", "component of a force"),
-        _parity("stress", data, levels[0], "GPa", "component of the stress"),
+        _parity("energy", data, of, "meV/atom", "relative energy"),
+        _parity("forces", data, of, "eV/Å", "component of a force"),
+        _parity("stress", data, of, "GPa", "component of the stress"),
         _softness(data["softness"], levels[0]),
         _net_force(data["labels"], levels, limits.get("net_force")),
         _scf_steps(data["labels"], levels),
@@ -27,13 +33,18 @@ def trust(data: dict[str, Data], levels: list[str], limits: Mapping[str, float])
 
 
 def _losses(losses: Data) -> Figure:
+    most = max(losses.columns["rows"], default=0)
     chart = (
         alt.Chart(alt.NamedData("losses"))
         .transform_calculate(what="datum.reason + (datum.level == '-' ? '' : ', ' + datum.level)")
         .mark_bar(size=18)
         .encode(
             y=alt.Y("what:N", title=None, sort="-x"),
-            x=alt.X("sum(rows):Q", title="what did not become a row", axis=alt.Axis(tickMinStep=1)),
+            x=alt.X(
+                "sum(rows):Q",
+                title="what did not become a row",
+                axis=alt.Axis(values=list(range(most + 1)) if most <= _FEW_TICKS else alt.Undefined),
+            ),
             color=alt.Color("stage:N", title=None),
             tooltip=["stage:N", "level:N", "reason:N", "rows:Q"],
         )
@@ -77,18 +88,19 @@ def _losses_by_element(losses: Data) -> Figure:
     )
 
 
-def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: str) -> Figure:
+def _parity(what: str, data: dict[str, Data], of: tuple[str, str], unit: str, quantity: str) -> Figure:
+    potential, level = of
     table = f"parity_{what}"
     rows = data[table]
-    points = (
-        base(table)
-        .mark_circle(size=16 if len(rows) > 500 else 40, opacity=0.5)
-        .encode(
-            x=alt.X("label:Q", title=f"{quantity}, {level} ({unit})", scale=alt.Scale(zero=False)),
-            y=alt.Y("potential:Q", title=f"potential ({unit})", scale=alt.Scale(zero=False)),
-            color=alt.Color("domain:N", title=None, scale=alt.Scale(range=COLOURS)),
-            tooltip=["snapshot_id:N", "label:Q", "potential:Q"],
-        )
+    published, source = published_error(potential, what)
+    chart = parity(
+        table,
+        rows,
+        ("label", "potential"),
+        (f"{quantity}, {level} ({unit})", f"potential ({unit})"),
+        unit,
+        colour=alt.Color("domain:N", title=None, scale=alt.Scale(range=COLOURS)),
+        note=published and f"published MAE {published}",
     )
     told = {
         "energy": "The two have different zeros; energies are therefore relative to the mean of each "
@@ -102,13 +114,15 @@ def _parity(what: str, data: dict[str, Data], level: str, unit: str, quantity: s
     return Figure(
         table,
         f"Potential against label: {what}",
-        f"Predictions of the exploring potential for labelled snapshots: {rows.count}.  {told}",
+        f"Predictions of the exploring potential for labelled snapshots; errors are of the points shown. {told}"
+        f"{source}",
         table,
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
         f"SELECT snapshot_id, {_SQL[what]} FROM dataset JOIN '{path_of('parity')}' p USING (snapshot_id) "
         f"WHERE level = '{level}'",
-        alt.layer(diagonal(rows.columns["label"] + rows.columns["potential"]), points) if len(rows) else None,
+        chart if len(rows) else None,
         _NO_PARITY,
+        square=True,
     )
 
 
@@ -164,7 +178,7 @@ def _net_force(labels: Data, levels: list[str], limit: float | None) -> Figure:
     return Figure(
         "net_force",
         "Do forces sum to zero?",
-        f"They do in a converged calculation. {labels.count}.{within}",
+        f"They do in a converged calculation.{within}",
         "labels",
         shown("dataset"),
         "SELECT level, net_force_eV_per_A FROM dataset",
@@ -180,7 +194,7 @@ def _scf_steps(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "scf_steps",
         "How hard was convergence?",
-        f"Iterations until self-consistency. {labels.count}. If a label needs many more than others, check "
+        "Iterations until self-consistency. If a label needs many more than others, check "
         "its moments and gap.",
         "labels",
         shown("dataset"),
@@ -215,8 +229,8 @@ def _temperature(md: Data) -> Figure:
     return Figure(
         "md_temperature",
         "Did the dynamics reach its temperature?",
-        "Mean and standard deviation of the kinetic temperature over its target, for cells of each size: "
-        f"{md.count}. Grey: what the canonical ensemble gives, 1 ± √(2/(3n - 3)), once velocities are "
+        "Mean and standard deviation of the kinetic temperature over its target, for cells of each size. "
+        "Grey: what the canonical ensemble gives, 1 ± √(2/(3n - 3)), once velocities are "
         "thermal; those of the first frames are not yet.",
         "md",
         f"{shown('snapshots')} or a sample of it",
@@ -242,8 +256,8 @@ def _volume(md: Data) -> Figure:
     return Figure(
         "md_volume",
         "Did the volume drift?",
-        "Volume of the cells over that of the crystal they started from: median and middle half, "
-        f"{md.count}. It converges to the potential's equilibrium at the given temperature and pressure; a "
+        "Volume of the cells over that of the crystal they started from: median and middle half. "
+        "It converges to the potential's equilibrium at the given temperature and pressure; a "
         "line that keeps rising means that a crystal melts or falls apart.",
         "md",
         f"{shown('snapshots')} or a sample of it, {shown('structures')}",

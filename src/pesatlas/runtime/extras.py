@@ -14,6 +14,7 @@ EXTRA_OF = {
     "markupsafe": "report",
     "matcalc": "benchmark",
     "mp_api": "mp",
+    "openpyxl": "xlsx",
     "phonopy": "benchmark",
     "pymatgen.analysis.defects": "domains",
     "pytest": "testing",

@@ -87,14 +87,22 @@ def prepare_structures(
         )
 
 
-def rules_of(settings: Structures, potential: Any, backend: Any) -> Rules:
+def rules_of(
+    settings: Structures, potential: Any, backend: Any, labelled: frozenset[int] | None = None
+) -> Rules:
     """Return the checks of crystals.
 
     Limits of the section, and the elements that potential, backend and user allow.
+
+    Parameters
+    ----------
+    labelled : atomic numbers that the backend can label, if its files are not to be looked for
     """
     known = {
         f"the potential '{potential.kind}' (explore.potential)": elements_of(potential),
-        f"the backend '{backend.kind}' (label.backend)": supported_elements(backend),
+        f"the backend '{backend.kind}' (label.backend)": supported_elements(backend)
+        if labelled is None
+        else labelled,
     }
     if settings.elements is not None:
         known["structures.elements"] = frozenset(atomic_number(symbol) for symbol in settings.elements)

@@ -45,19 +45,22 @@ class Survey:
         return "; ".join([text, *shown])
 
 
-def survey(settings: Structures, explore: Explore, backend: Any) -> Survey:
+def survey(
+    settings: Structures, explore: Explore, backend: Any, labelled: frozenset[int] | None = None
+) -> Survey:
     """Read all sources and return which crystals a campaign would use.
 
     Parameters
     ----------
     explore, backend : their potential and code allow elements
+    labelled : atomic numbers that the backend can label, if its files are not to be looked for
 
     Raises
     ------
     UserError
         If a source cannot be read at all.
     """
-    rules = rules_of(settings, explore.potential, backend)
+    rules = rules_of(settings, explore.potential, backend, labelled)
     accepted, failed, _ = sort_out(
         read_sources(settings, {}), rules, remove_duplicates=settings.remove_duplicates
     )

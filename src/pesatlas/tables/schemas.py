@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from pesatlas.tables.check_tables import OF_CHECKS
 from pesatlas.tables.columns import (
     FRAME,
     GEOMETRY,
@@ -448,4 +449,5 @@ SCHEMAS: dict[str, pa.Schema] = {
     "imported": pa.schema(_IMPORTED),
     "failures": pa.schema(_FAILURES),
     **OF_POTENTIALS,
+    **OF_CHECKS,
 }

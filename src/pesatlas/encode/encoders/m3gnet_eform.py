@@ -1,6 +1,5 @@
 """Encoder ``m3gnet_eform``: features of matgl's M3GNet formation-energy model, those of DIRECT and MatPES."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from pesatlas.atoms.elements import atomic_number
-from pesatlas.config.section import Section
+from pesatlas.config.section import HomePath, Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.encoder import Encoder, Frame
 
@@ -30,7 +29,7 @@ class Options(Section):
         description="readout (128 numbers) and first graph convolution (64 an atom) of "
         "M3GNet-MP-2018.6.1-Eform",
     )
-    path: Path = Field(description="folder of the weights: model.json, model.pt, state.pt")
+    path: HomePath = Field(description="folder of the weights: model.json, model.pt, state.pt")
     sha256: str | None = Field(
         None,
         pattern=r"^[0-9a-fA-F]{64}$",

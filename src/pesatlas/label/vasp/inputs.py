@@ -15,7 +15,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Task
 from pesatlas.levels import potcars
-from pesatlas.levels.vasp import EXTRA_INCAR, Functional
+from pesatlas.levels.vasp import EXTRA_INCAR, Functional, own_precision
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ def input_set(task: Task, functional: Functional, moments: Sequence[float] | Non
     structure = crystal(task.numbers, task.cell, task.positions)
     if moments is not None:
         structure.add_site_property("magmom", [float(moment) for moment in moments])
-    return MatPESStaticSet(structure, xc_functional=functional, user_incar_settings=EXTRA_INCAR[functional])
+    # a level of a convergence series has its own cut-off or k-points, for the PBE start of r2SCAN too
+    changed = {**EXTRA_INCAR[functional], **own_precision(task.level)}
+    return MatPESStaticSet(structure, xc_functional=functional, user_incar_settings=changed)
 
 
 def write(

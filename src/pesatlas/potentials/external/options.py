@@ -1,6 +1,8 @@
 """Options of what runs in another environment: its python, what to load there, and what is known of it."""
 
+import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +15,7 @@ from pesatlas.errors import UserError
 _NAME = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 LOADER = rf"^{_NAME}:{_NAME}$"
 WEIGHTS, DEVICE = "{weights}", "{device}"
+_PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 class WorkerOptions(Section):
@@ -67,6 +70,16 @@ class WorkerOptions(Section):
     def _known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for symbol in value or ():
             atomic_number(symbol)
+        return value
+
+    @field_validator("arguments")
+    @classmethod
+    def _placeholders_exist(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        known = [DEVICE, WEIGHTS]
+        for unknown in sorted(set(_PLACEHOLDER.findall(str(value))) - set(known)):
+            near = difflib.get_close_matches(unknown, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"{unknown} stands for nothing; there are {' and '.join(known)}{hint}")
         return value
 
     @model_validator(mode="after")
@@ -128,7 +141,7 @@ def _filled(value: JsonValue, places: dict[str, str]) -> JsonValue:
     if isinstance(value, str):
         for name, text in places.items():
             value = value.replace(name, text)
-        return value
+        return os.path.expanduser(value) if value.startswith("~/") else value  # noqa: PTH111 - no path, a text
     if isinstance(value, list):
         return [_filled(each, places) for each in value]
     if isinstance(value, dict):

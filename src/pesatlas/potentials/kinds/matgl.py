@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.campaign.layout import file_name
-from pesatlas.config.section import Runtime, Section
+from pesatlas.config.section import HomePath, Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.potentials.hub import fetch_weights
 from pesatlas.potentials.identity import Identity, TrainedOn, versions
@@ -22,7 +22,7 @@ class Options(Section):
     """A potential of matgl."""
 
     kind: Literal["matgl"] = "matgl"
-    path: Path | None = Field(
+    path: HomePath | None = Field(
         None, description=f"folder of weights ({', '.join(MODEL_FILES)}); or give a name"
     )
     name: str | None = Field(
@@ -31,7 +31,7 @@ class Options(Section):
         description="name on the hub, e.g. M3GNet-PES-MatPES-PBE-2025.2, or owner/name: fetched once into "
         "`cache`",
     )
-    cache: Path = Runtime(
+    cache: HomePath = Runtime(
         Path("resources/potentials"), description="cache folder of weights that are given by name"
     )
     older_convention: bool = Field(

@@ -5,7 +5,9 @@
   const byId = (id) => document.getElementById(id);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const wanted = { element: "", level: "", domain: "" };
+  const paper = location.hash === "#print"; // as `pesatlas report --pdf` opens it: two charts side by side on A4
   const views = new Map();
+  const colours = new Map(); // column that the points of a figure are coloured by
 
   // columns to rows, once for each table; a view gets copies, since Vega marks the rows that it takes
   const rows = {};
@@ -23,6 +25,16 @@
   async function draw(figure) {
     const name = figure.dataset.figure;
     const spec = structuredClone(page.figures[name].spec);
+    if (paper) {
+      spec.width = page.figures[name].square ? 290 : 390;
+      spec.height = page.figures[name].square ? 290 : 225;
+      if (!page.figures[name].square) spec.autosize = { type: "fit", contains: "padding" };
+    } else if (page.figures[name].square) {
+      // as wide as its place, but for the axis
+      spec.width = spec.height = Math.max(Math.min(spec.width, figure.clientWidth - 110), 160);
+    }
+    const colour = page.figures[name].colours[colours.get(name)];
+    if (colour) for (const layer of spec.layer) layer.encoding.color = colour;
     spec.datasets = Object.fromEntries(tablesOf(spec).map((table) => [table, rowsOf(table).map((row) => ({ ...row }))]));
     const options = {
       actions: false,
@@ -66,6 +78,17 @@
     for (const view of views.values()) apply(view);
     const chosen = Object.values(wanted).filter(Boolean).join(", ");
     byId("shown").textContent = chosen ? `Shown: ${chosen}` : "";
+    document.querySelectorAll("figure[data-figure]").forEach(count);
+    document.querySelectorAll(".gallery tbody tr").forEach((row) => (row.hidden = Boolean(wanted.element) && !row.dataset.elements.includes(`|${wanted.element}|`)));
+  }
+
+  // how many rows a figure shows, below it; the page says how many there are without a choice
+  function count(figure) {
+    const text = figure.querySelector(".rows");
+    const all = rowsOf(page.figures[figure.dataset.figure].data);
+    const left = all.filter(passes).length;
+    text.dataset.all ??= text.textContent;
+    text.textContent = left < all.length ? `${left.toLocaleString("en")} of these ${all.length.toLocaleString("en")} rows are shown.` : text.dataset.all;
   }
 
   const passes = (row) =>
@@ -139,6 +162,7 @@
   const aboutFrame = (row) =>
     [
       ["snapshot", row.snapshot_id],
+      ["crystal", crystal && `frames of ${crystal}: Previous and Next show all of them; Show all lets it go`],
       ["formula", `${row.formula}, ${row.n_atoms} atoms, ${row.domain}`],
       ["in the selection", row.picked ? `yes${row.reason && `: ${row.reason}`}` : "no"],
       ["novelty", row.novelty],
@@ -150,8 +174,10 @@
         ]),
     ].filter(([, value]) => value !== null && value !== undefined && value !== "");
 
+  // a crystal that was opened in the gallery: then all its frames, not the picks of all
+  let crystal = "";
   function step(by) {
-    const picks = rowsOf("frames").filter((row) => row.picked && passes(row));
+    const picks = rowsOf("frames").filter((row) => (crystal ? row.structure_id === crystal : row.picked && passes(row)));
     if (!picks.length) return;
     const now = picks.findIndex((row) => row.snapshot_id === byId("pick").value);
     show(picks[(now + by + picks.length) % picks.length].snapshot_id);
@@ -180,11 +206,22 @@
   requestIdleCallback(others);
   const redraw = () => figures.filter((figure) => views.has(figure.dataset.figure)).forEach(draw);
   dark.addEventListener("change", redraw);
-  window.addEventListener("beforeprint", () => figures.forEach(drawn));
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll("details.evidence").forEach((each) => (each.open = true));
+    figures.forEach(drawn);
+  });
 
   for (const key of Object.keys(wanted)) byId(key).addEventListener("change", (event) => choose(key, event.target.value));
+  byId("filter").addEventListener("reset", () => (crystal = ""));
   byId("filter").addEventListener("reset", () => Object.keys(wanted).forEach((key) => choose(key, "")));
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
+  document.querySelectorAll("[data-colour]").forEach((choice) =>
+    choice.addEventListener("change", () => {
+      colours.set(choice.dataset.colour, choice.value);
+      const figure = choice.closest("figure");
+      drawn(figure).then(() => draw(figure));
+    }),
+  );
   byId("picks").append(
     ...rowsOf("frames")
       .filter((row) => row.picked)
@@ -194,7 +231,12 @@
   byId("previous").addEventListener("click", () => step(-1));
   byId("following").addEventListener("click", () => step(1));
   document.addEventListener("click", (event) => {
-    const format = event.target.dataset && event.target.dataset.save;
+    const { save: format, frame } = event.target.dataset || {};
+    if (frame) {
+      crystal = rowsOf("frames").find((row) => row.snapshot_id === frame).structure_id;
+      byId("structure").scrollIntoView({ block: "center" });
+      show(frame);
+    }
     if (format) saveFigure(event.target.closest("figure"), format);
   });
 })();

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pesatlas.atoms.elements import Symbols
-from pesatlas.config.section import Section
+from pesatlas.config.section import HomeText, Section
 from pesatlas.errors import UserError
 from pesatlas.runtime.progress import Progress
 from pesatlas.storage.atomic import atomic_path
@@ -43,7 +43,7 @@ class Options(Section):
     kind: Literal["materials_project"] = Field(
         "materials_project", description="the Materials Project, through its API and a cache"
     )
-    cache: str = Field(
+    cache: HomeText = Field(
         "materials_project.parquet",
         description="cache file of fetched crystals; campaigns may share it",
     )

@@ -14,7 +14,7 @@ from pydantic import Field
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.rounds import results_of
-from pesatlas.config.section import Section, digest
+from pesatlas.config.section import HomePath, Section, digest
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Read, make_crystal
 from pesatlas.structures.crystal_names import with_suffix
@@ -36,7 +36,7 @@ class Options(Section):
     kind: Literal["previous_round"] = Field(
         "previous_round", description="frames of a finished campaign farthest from all its picks"
     )
-    previous: Path = Field(description="folder of the finished campaign; it is only read")
+    previous: HomePath = Field(description="folder of the finished campaign; it is only read")
     count: int = Field(50, ge=1, le=100_000, description="number of starting frames")
     domains: list[str] = Field(
         ["bulk"],

@@ -1,0 +1,139 @@
+"""One line as each stage of a run begins: its task, its potential or code, and for the demo its time."""
+
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+
+from pesatlas.campaign.layout import RESULTS, below
+from pesatlas.campaign.rules import RULES
+from pesatlas.config.campaign import Campaign
+from pesatlas.config.presets import preset
+from pesatlas.errors import UserError
+from pesatlas.runtime.progress import FOLDER
+from pesatlas.tables import read_entry
+
+_LOOK_S = 1.0
+_EARLIER_S = 5.0
+"""Clocks of file servers and of this machine differ a little."""
+_STAGE_OF = {rule: stage for stage, rules in RULES.items() for rule in rules if not rule.startswith("fetch_")}
+DEMO_TIMES = {
+    "structures": "15 seconds",
+    "explore": "half a minute",
+    "encode": "15 seconds",
+    "select": "half a minute",
+    "atoms": "a minute and a half, beside the others",
+    "label": "two minutes",
+    "dataset": "half a minute",
+    "report": "15 seconds",
+}
+"""Time of each stage of the demo on two cores, starts of the jobs included."""
+
+
+class StageLines:
+    """Prints a line as the first job of a stage begins; entered with ``with``.
+
+    Parameters
+    ----------
+    campaign : of the run; without it nothing is printed
+    """
+
+    def __init__(self, folder: Path, campaign: Campaign | None, console: Console) -> None:
+        self._folder, self._campaign, self._console = folder, campaign, console
+        self._since = time.time() - _EARLIER_S
+        self._told: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="stages", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._campaign is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_S) and len(self._told) < len(RULES):
+            self._look()
+
+    def _look(self) -> None:
+        for stage in begun_since(self._folder, self._since, self._told):
+            self._told.add(stage)
+            if self._campaign is not None:
+                line = stage_line(stage, self._campaign, self._folder / RESULTS)
+                self._console.print(f"[bold]{stage}[/bold]: {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def begun_since(folder: Path, since: float, known: set[str]) -> list[str]:
+    """Return the stages of which a job began after ``since`` (seconds since 1970), without the known ones."""
+    found: dict[str, float] = {}
+    with suppress(FileNotFoundError):
+        for path in (folder / FOLDER).iterdir():
+            stage = _STAGE_OF.get(path.name.removesuffix(".json").partition("-")[0])
+            if stage is None or stage in known:
+                continue
+            with suppress(FileNotFoundError):  # it is replaced at this very moment
+                written = path.stat().st_mtime
+                if written >= since:
+                    found[stage] = min(written, found.get(stage, written))
+    return sorted(found, key=lambda stage: (found[stage], list(RULES).index(stage)))
+
+
+def stage_line(stage: str, campaign: Campaign, results: Path) -> str:
+    """Return what a stage does, with which potential or code; of the demo also about how long."""
+    text = _task(stage, campaign, results)
+    if stage in DEMO_TIMES and campaign == preset("demo")[0]:
+        text += f". About {DEMO_TIMES[stage]} on two cores"
+    return f"{text}."
+
+
+def _task(stage: str, campaign: Campaign, results: Path) -> str:
+    explore, label = campaign.explore, campaign.label
+    potential, levels = _named(explore.potential), " and ".join(label.levels)
+    code = _named(label.backend)
+    policy: Any = campaign.select.policy
+    cells = _count(results, "structures", "trajectories")
+    picks = _count(results, "selection") or f"up to {campaign.most_labels:,} "
+    texts = {
+        "structures": "reads the crystals, checks each, and makes the cells of "
+        + ", ".join(domain.kind for domain in campaign.structures.domains),
+        "explore": f"molecular dynamics with {potential} on {explore.device}: {cells}trajectories of "
+        f"{explore.length_ps:g} ps",
+        "encode": f"describes every frame by a vector of {_named(campaign.encode.encoder)}",
+        "select": f"picks at most {campaign.select.target:,} frames that differ most (policy {policy.kind})",
+        "atoms": f"isolated atoms of every element with {code} at {levels}, for cohesive energies",
+        "label": f"energies, forces and stresses of {picks}frames with {code} at {levels}",
+        "dataset": "checks the labels, collects them, and exports them as "
+        + (", ".join(campaign.dataset.exports.formats) or "no format"),
+        "train": f"trains potentials on the labels at {campaign.train_level}",
+        "compare": "trains potentials on the picks of several policies, and compares them",
+        "benchmark": "benchmarks the potentials",
+        "round": "compares the committee's predictions, and advises on another round",
+        "report": f"compares {potential} with the labels, and builds one page for a browser",
+    }
+    return texts[stage]
+
+
+def _named(options: Any) -> str:
+    """Return the name of a potential, an encoder or a code: its kind, and which one of that kind."""
+    which = next((str(value) for key in ("version", "name") if (value := getattr(options, key, None))), "")
+    path = getattr(options, "path", None)
+    return "/".join([options.kind, *([which] if which else [Path(path).name] if path else [])])
+
+
+def _count(results: Path, table: str, count: str | None = None) -> str:
+    """Return how many there are, with a space behind it; empty while it is not known."""
+    with suppress(OSError, UserError, KeyError, ValueError):
+        entry = read_entry(below(results, table))
+        return f"{entry.rows if count is None else entry.counts[count]:,} "
+    return ""
