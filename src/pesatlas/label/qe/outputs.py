@@ -159,7 +159,7 @@ def _used(read: Any, output: Any) -> dict[str, Any]:
         "degauss": 2 * float(smearing.get("degauss")),
         "kpoints": [int(mesh.get(f"nk{i}")) for i in (1, 2, 3)],
         "kpoint_offset": [int(mesh.get(f"k{i}")) for i in (1, 2, 3)],
-        "charge": float(_text(read, "bands/tot_charge")),
+        "charge": float(read.findtext("bands/tot_charge", "0")),
         "spin_polarised": _text(output, "band_structure/lsda") == "true",
         "noncollinear": _text(output, "band_structure/noncolin") == "true",
         "pseudopotentials": {
