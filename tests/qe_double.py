@@ -82,6 +82,10 @@ def fields(atoms, keys, fault):
     files = dict(line.split()[::2] for line in Path("pw.in").read_text().splitlines() if ".UPF" in line)
     if fault == "nan":
         forces = forces * np.nan
+    if fault == "wrong_stress":
+        stress = stress + 0.05 * np.eye(3)
+    if fault == "wrong_shear":
+        stress = stress - 0.05 * (1 - np.eye(3))
     return energy, {
         "version": "6.6" if fault == "wrong_version" else "6.7MaX",
         "degauss": system["degauss"] / 2 * (2 if fault == "other_smearing" else 1),

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas doctor /scratch/campaign", "of a campaign elsewhere"),
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
         ("pesatlas doctor --reference-labels", "compare my VASP with MatPES"),
+        ("pesatlas doctor --strain", "compare stresses with slopes of the energy"),
     ),
     "cluster": (
         ("pesatlas cluster", "write profiles/slurm/config.yaml"),
