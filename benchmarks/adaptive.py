@@ -245,7 +245,7 @@ def measure(
 
 
 def show_each(recording: Recording, by: Saturation, metric: Metric) -> None:
-    """Print when each trajectory ends, and how far what comes after is from all before, in the rule's metric."""
+    """Print when each trajectory ends, and the distances of what comes after, in the rule's metric."""
     lengths = saturated_lengths(recording, by)
     print("| crystal | kind | atoms | length, ps | end, ps | new | new after | structures | atoms |")
     print("|---|---|---|---|---|---|---|---|---|")

@@ -5,10 +5,10 @@
     python benchmarks/adaptive_budget.py FIRST SECOND
 
 Every crystal has a first pass, of half the length that all could have. The rest of the budget is given in one
-or three decisions: crystals are ranked by how far the second half of what they have shown is from all that the
-campaign had seen before, and in this order they get as much again as they have (three times as much where
-there is one decision, so that it is a choice), until the share of the decision is spent. Against it: the same
-steps·atoms as one length for all, or as two trajectories of half that length.
+or three decisions: crystals are ranked by the distance of the second half of what they have shown from all
+that the campaign had seen before, and in this order they get as much again as they have (three times as much
+where there is one decision, so that it is a choice), until the share of the decision is spent. Against it:
+the same steps·atoms as one length for all, or as two trajectories of half that length.
 
 Distances are from frames that no pool has, the second ten of the 20 ps of the first recording, and from their
 atoms, to the nearest of the pool, in weighted principal components of the first recording. The decisions are
@@ -37,7 +37,7 @@ THRESHOLDS = 0.15, 0.05
 """Distances of a structure and of an atom beyond which they are new: the defaults of ``explore.stop``."""
 
 _TIMES = {1: 3, 3: 1}
-"""How often what a crystal has it gets at once, by the number of decisions."""
+"""Multiple of what a crystal has that it gets at once, by the number of decisions."""
 
 Lengths = dict[tuple[int, str], int]
 """Frames of a trajectory, by its seed and its crystal."""
@@ -52,8 +52,8 @@ class Rule:
     ----------
     score : by which crystals are ranked: ``news``, the same for the work that it would cost, or ``foresight``
     decisions : how many
-    how : a crystal gets its share as a ``longer`` trajectory; as one that is computed ``anew`` from its start,
-        so that its first pass is paid twice; or as a trajectory of the ``other seed``
+    how : a crystal gets its share as a ``longer`` trajectory; as one that is computed ``anew`` from its
+        start, so that its first pass is paid twice; or as a trajectory of the ``other seed``
     """
 
     score: str
@@ -213,7 +213,7 @@ def _rows(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 Missed = list[dict[str, list[NDArray[np.float64]]]]
-"""What pools miss that begin with one seed or the other."""
+"""Distances that are missed by pools that begin with one seed or the other."""
 STATISTICS: dict[str, Callable[[NDArray], float]] = {
     "mean": lambda each: float(each.mean()),
     "p99": lambda each: float(np.percentile(each, 99)),

@@ -122,7 +122,7 @@ def _row(crystal: Crystal, domain: str, temperature: float, batch: int) -> dict[
 def hard_table(path: Path, shared: Path) -> None:
     """Write a table ``structures`` of what is harder: hydrogen, 1000 K, and more than crystals stand.
 
-    Two crystals each, of the kinds framework and molecular with hydrogen, then of the kinds framework and ion.
+    Two crystals each: of the kinds framework and molecular with hydrogen, then of framework and ion.
     """
     light = drawn(shared, dict.fromkeys(KINDS, 1), hydrogen=True)
     heavy = drawn(shared, dict.fromkeys(KINDS, 2))
