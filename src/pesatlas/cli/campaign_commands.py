@@ -191,9 +191,9 @@ def doctor(
     forces and stress are compared with the published MatPES records. This takes minutes and runs where VASP
     can run: in a job.
 
-    With [bold]--strain[/bold] the backend calculates one small crystal at five strains at each level. A stress
-    that differs by more than 1 GPa from the slope of the free energy is an error: of the code, or a cut-off
-    that is too low. The numbers are in work/doctor/strain.
+    With [bold]--strain[/bold] the backend calculates one small crystal at five strains at each level. A
+    stress that differs by more than 1 GPa from the slope of the free energy is an error: of the code, or a
+    cut-off that is too low. The numbers are in work/doctor/strain.
     """
     from pesatlas.cli import doctor as doctor_checks  # noqa: PLC0415
     from pesatlas.cli.checkout import profile_seen_from  # noqa: PLC0415

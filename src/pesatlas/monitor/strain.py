@@ -74,7 +74,7 @@ def strain_checks(config: Path, kept: Path) -> Iterator[Check]:
 
 
 def choose(known: frozenset[int], wanted: set[int]) -> Crystal:
-    """Return the small crystal to calculate: the first of the campaign's elements, else the first that is known.
+    """Return the crystal to calculate: the first of the campaign's elements, else the first that is known.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def choose(known: frozenset[int], wanted: set[int]) -> Crystal:
     if not possible:
         symbols = " ".join(symbol_of(number) for number in sorted(known))
         raise UserError(
-            f"the strain test has no small crystal of the elements that the backend knows ({symbols}); it has "
-            f"{', '.join(_CRYSTALS)}. Add a pseudopotential of one of them to the set."
+            f"the strain test has no small crystal of the elements that the backend knows ({symbols}); it "
+            f"has {', '.join(_CRYSTALS)}. Add a pseudopotential of one of them to the set."
         )
     return min(possible, key=lambda each: not set(each.numbers.tolist()) <= wanted)
 
@@ -138,8 +138,8 @@ def compare(crystal: Crystal, level: Level, run: Any) -> tuple[Check, dict[str, 
     if apart <= LIMIT_GPA:
         return Check(True, text), numbers
     remedy = (
-        f"they differ by {apart:.1f} GPa: the code's stress is wrong at this level, or its cut-off is too low "
-        "for a stress. Do not label with it; take another version, or a higher cut-off or quality"
+        f"they differ by {apart:.1f} GPa: the code's stress is wrong at this level, or its cut-off is too "
+        "low for a stress. Do not label with it; take another version, or a higher cut-off or quality"
     )
     return Check(False, text, remedy), numbers
 

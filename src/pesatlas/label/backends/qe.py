@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from pesatlas.config.section import Runtime, Section
 from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
@@ -37,7 +37,7 @@ class Options(Section):
     recommendations: Path | None = Field(
         None, description="JSON file of SSSP with file name, md5 and cut-offs of each element"
     )
-    cutoffs_Ry: dict[str, tuple[float, float]] = Field(
+    cutoffs_Ry: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(
         {},
         description="cut-offs of wavefunctions and density (Ry) by element, before those of recommendations: "
         "{Si: [44, 175]}",
