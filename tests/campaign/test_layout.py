@@ -45,7 +45,7 @@ OF_MATGL = {"model.json", "model.pt", "state.pt"}
 ELSEWHERE = {
     "cli/gaps.py": {"structures.parquet"},  # a folder of its own
     "select/comparison_picks.py": {"selection.parquet"},  # a temporary folder for each arm
-    "report/build.py": {"report.html"},  # the template of the page
+    "report/rendering.py": {"report.html"},  # the template of the page
     "benchmark/measure.py": {"benchmark"},  # a folder of the store
     "train/training.py": {"potentials"},  # a folder of the store
     "monitor/rates.py": {"labels"},  # a folder of the store

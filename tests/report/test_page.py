@@ -204,3 +204,27 @@ def test_ticks_of_counts_are_whole_and_none_is_there_twice(small):
             )
             assert len(ticks) == len(set(ticks)) > 1
             assert all(tick == "" or tick.isdigit() for tick in ticks)
+
+
+def test_print_is_small_and_shows_the_evidence_of_verdicts(small):
+    with opened(small.path) as page:
+        wait_for_all(page)
+        page.emulate_media(media="print")
+        page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") == pytest.approx(
+            8 / 0.75, abs=0.01
+        )
+        assert page.locator("details.evidence:not([open])").count() == 0
+        assert page.locator("details.evidence table").first.is_visible()
+        for hidden in ("#filter", "nav", "#structure", ".gallery button"):
+            assert not page.locator(hidden).first.is_visible()
+
+
+def test_marks_of_sections_are_those_of_their_verdicts(small):
+    with opened(small.path) as page:
+        order = ["look", "not known", "fine"]
+        for name in ("happened", "energetics", "coverage", "trust", "cost"):
+            marks = page.locator(f"#{name} .verdict .mark .word").all_inner_texts()
+            assert marks
+            shown = page.locator(f"nav span:has(> a[href='#{name}']) .word").inner_text()
+            assert shown == min(marks, key=order.index)

@@ -31,8 +31,8 @@ PART_OF = {
 NOT_IMPORTED = {"gpaw-data", "snakemake-executor-plugin-cluster-sync"}
 # Imported where only an extra needs it. GPAW's is a program of its own.
 PLACES = {
-    "altair": ("report/", "benchmark/error_figure.py", "cli/gaps_map.py"),
-    "vl_convert": ("report/", "benchmark/error_figure.py", "cli/gaps_map.py"),
+    "altair": ("report/", "benchmark/error_figure.py", "cli/convergence_figure.py", "cli/gaps_map.py"),
+    "vl_convert": ("report/", "benchmark/error_figure.py", "cli/convergence_figure.py", "cli/gaps_map.py"),
     "chemiscope": ("report/",),
     "markupsafe": ("report/",),
     "lightning": ("train/",),

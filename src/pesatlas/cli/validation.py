@@ -141,8 +141,8 @@ def _tell_plan(console: Console, plan: Plan) -> None:
     )
     known = plan.benchmarked.level
     console.print(
-        f"{plan.benchmarked.name} was trained at: {'its kind cannot tell' if known == UNKNOWN else known}. At "
-        f"another level than {plan.level.name}, errors hold the difference of the two.",
+        f"{plan.benchmarked.name} was trained at: {'its kind cannot tell' if known == UNKNOWN else known}. "
+        f"At another level than {plan.level.name}, errors hold the difference of the two.",
         soft_wrap=True,
         markup=False,
     )

@@ -132,22 +132,20 @@ def _structures(tables: CampaignTables, manifest: Mapping[str, Any]) -> str:
 
 def _dynamics(reader: Reader, manifest: Mapping[str, Any], cite: _Citations) -> str:
     found = reader.tables.query(
-        "SELECT min(temperature_K), max(temperature_K), min(pressure_GPa), max(pressure_GPa), max(time_fs) "
-        "/ 1000, "
-        "count(DISTINCT (structure_id, variant, condition)), any_value(potential), list(DISTINCT ensemble) "
-        "FROM it WHERE ensemble <> 'none'",
+        "SELECT min(temperature_K), max(temperature_K), min(pressure_GPa), max(pressure_GPa), "
+        "max(time_fs) / 1000, any_value(potential), list(DISTINCT ensemble) FROM it WHERE ensemble <> 'none'",
         "snapshots",
     )
     counts = counted(dict(manifest))
-    if not found or not found[0][5]:
+    if not found or found[0][0] is None:
         return f"No dynamics were run; the pool has {counts['snapshots.rows']:,} cells as given."
-    low, high, least, most, longest, trajectories, potential, ensembles = found[0]
+    low, high, least, most, longest, potential, ensembles = found[0]
     interval = manifest["configuration"].get("explore", {}).get("frame_interval_ps")
     barostat = any(each.startswith("NpT") for each in ensembles)
     return (
         f"Molecular dynamics with {potential}{cite(*_potential(potential))} sampled {_span(low, high, 'K')}"
         + (f" and {_span(least, most, 'GPa')}" if barostat else "")
-        + f" in {trajectories:,} trajectories of at most {longest:.3g} ps"
+        + f" in {counts['snapshots.trajectories']:,} trajectories of at most {longest:.3g} ps"
         + (f", with a frame every {interval:g} ps" if interval else "")
         + f", controlled by stochastic velocity rescaling{cite('thermostat')}"
         + (f" and stochastic cell rescaling{cite('barostat')}" if barostat else "")
