@@ -168,5 +168,5 @@ def test_after_a_run_that_stopped_the_jobs_that_failed_are_named_with_their_logs
     later = failed_before(halfway.folder)
     assert "The lines above state why it stopped" in closing_lines(halfway.folder, later, 1, refused=[])
     quietly = closing_lines(halfway.folder, later, 1, stopped=Stopped("quietly", "SIGTERM"), refused=[])
-    assert quietly.endswith("Running jobs finished.\nThe same command continues.")
+    assert "nothing needs to be repaired. Running jobs finished.\nThe same command continues.\n" in quietly
     assert "does not accept these options" in closing_lines(halfway.folder, before, 2, refused=[])

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pesatlas import __version__
-from pesatlas.cli import (  # noqa: F401 - they register their commands, in the order of the help
+from pesatlas.cli import (  # noqa: F401 - they register their commands
     campaign_commands,
     convergence,
     dataset_commands,
@@ -14,6 +14,9 @@ from pesatlas.cli import (  # noqa: F401 - they register their commands, in the 
     validate,
 )
 from pesatlas.cli.app import app
+from pesatlas.cli.examples import EXAMPLES
+
+app.registered_commands.sort(key=lambda command: list(EXAMPLES).index(command.name or ""))
 
 
 def _version(show: bool) -> None:

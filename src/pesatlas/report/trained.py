@@ -106,26 +106,33 @@ class Trained:
         }
 
     def verdict(self) -> Verdict:
-        """Return the verdict: errors of forces beside those without a model."""
+        """Return the verdict: errors beside those of the base, or without a model."""
         question = "Do potentials learn from it?"
-        told, better = [], []
+        told, well = [], True
         for card in self._cards:
             scores = self._totals(card)
             for split in ("test", "valid"):
-                errors = {
-                    score["of"]: score["force_mae_meV_per_A"] for score in scores if score["split"] == split
+                of = {score["of"]: score for score in scores if score["split"] == split}
+                before = of.get("base") or of.get("means")
+                if "trained" not in of or not (before and before["force_mae_meV_per_A"]):
+                    continue
+                shares = {
+                    name.partition("_")[0]: of["trained"][name] / before[name]
+                    for name in _ERRORS
+                    if before[name] and of["trained"][name] is not None
                 }
-                if errors.get("trained") is not None and errors.get("means"):
-                    share = errors["trained"] / errors["means"]
-                    told.append(
-                        f"{card['name']}: force error {errors['trained']:.3g} meV/Å on the split {split}, "
-                        f"{100 * share:.0f} % of that without a model"
-                    )
-                    better.append(share < 1)
-                    break
+                worse = [name for name, share in shares.items() if share >= 1]
+                well = well and not worse
+                told.append(
+                    f"{card['name']}: force error {of['trained']['force_mae_meV_per_A']:.3g} meV/Å on the "
+                    f"split {split}, {100 * shares['force']:.0f} % of that "
+                    f"{'of its base' if 'base' in of else 'without a model'}"
+                    + (f"; not better than that: {', '.join(worse)}" if worse else "")
+                )
+                break
         if not told:
             return Verdict(question, "not known", "Not known: no row was kept from training.")
-        return Verdict(question, "fine" if all(better) else "look", f"{'; '.join(told)}.")
+        return Verdict(question, "fine" if well else "look", f"{'; '.join(told)}.")
 
     @staticmethod
     def _totals(card: dict[str, Any]) -> list[dict[str, Any]]:
