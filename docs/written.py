@@ -136,7 +136,8 @@ def _kinds(field: Schema, known: Schema) -> list[Schema]:
 def _value(field: Schema, known: Schema) -> str:
     """Say in words what a value may be."""
     if field.get("type") == "array":
-        return f"list of {_value(field['items'], known)}"
+        entries = field.get("prefixItems") or [field["items"]]
+        return f"list of {' and '.join(_value(each, known) for each in entries)}"
     if isinstance(field.get("additionalProperties"), dict):
         return f"mapping to {_value(field['additionalProperties'], known)}"
     kinds = [f"`{kind['properties']['kind']['const']}`" for kind in _kinds(field, known)]

@@ -1,13 +1,16 @@
 """Every backend keeps what is promised of all."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import qe_files
 import synthetic_potcars
 from pesatlas import testing
 from pesatlas.config.plugins import available
+from pesatlas.label.qe import run
 from vasp_cases import ELEMENTS, crystal, options
 
 
@@ -64,5 +67,31 @@ class TestVasp(testing.BackendTests):
         monkeypatch.setenv("VASP_DOUBLE_FAULTS", str(self.plan))
 
 
+@qe_files.needs_pw
+class TestQe(testing.BackendTests):
+    """With Debian's pw.x and pseudopotentials."""
+
+    kind = "qe"
+    other_options = {"qe_version": "6.6"}
+    numbers, cell_A, positions_A = qe_files.NUMBERS, qe_files.CELL, qe_files.POSITIONS
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def given(cls, tmp_path_factory):
+        folder = qe_files.make_set(tmp_path_factory.mktemp("upf"), ["C", "Si"])
+        return qe_files.options(folder, ["C", "Si"]).model_dump(mode="json", exclude={"kind"})
+
+    def calculate_another_structure(self, module, monkeypatch):
+        write = run.write
+
+        def moved(inputs, folder, electrons):
+            positions = inputs.task.positions + np.array([[0.1, 0.0, 0.0], [0.0, 0.0, 0.0]])
+            write(replace(inputs, task=replace(inputs.task, positions=positions)), folder, electrons)
+
+        monkeypatch.setattr(run, "write", moved)
+
+
 def test_every_backend_is_tested():
-    assert {each.kind for each in (TestMlip, TestGpaw, TestVasp)} == set(available("pesatlas.label.backends"))
+    assert {each.kind for each in (TestMlip, TestGpaw, TestQe, TestVasp)} == set(
+        available("pesatlas.label.backends")
+    )

@@ -9,9 +9,10 @@ import pytest
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.label.backend import Task
+from pesatlas.label.command import command_line
 from pesatlas.label.vasp.changes import changes
 from pesatlas.label.vasp.check_outputs import difference, same_value, stress
-from pesatlas.label.vasp.custodian_run import command_line, handlers
+from pesatlas.label.vasp.custodian_run import handlers
 from pesatlas.label.vasp.strip_outputs import (
     BadOutputError,
     TornError,

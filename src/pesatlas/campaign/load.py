@@ -111,6 +111,14 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
                     check(options)
                 except UserError as error:
                     problems.append(f"  - {key} ({options.kind}): {error}")
+    backend: Any = campaign.label.backend
+    backend_module = plugins.find(plugins.EXTENSIONS["label.backend"], backend.kind)
+    check_levels = getattr(backend_module, "check_levels", None)
+    if check_levels is not None:
+        try:
+            check_levels(backend, campaign.label.levels)
+        except UserError as error:
+            problems.append(f"  - label.levels ({backend.kind}): {error}")
     retention_set = campaign.train.retention_set if campaign.train else None
     if retention_set is not None and not retention_set.exists():
         problems.append(

@@ -173,6 +173,10 @@ def doctor(
         bool,
         typer.Option("--reference-labels", help="Only label a few elements and compare with MatPES."),
     ] = False,
+    strain: Annotated[
+        bool,
+        typer.Option("--strain", help="Only compare the stress of each level with slopes of its energy."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check everything that a campaign needs before it begins, with a remedy for each problem.
@@ -186,14 +190,23 @@ def doctor(
     With [bold]--reference-labels[/bold] the campaign's own VASP calculates two or three elements; energy,
     forces and stress are compared with the published MatPES records. This takes minutes and runs where VASP
     can run: in a job.
+
+    With [bold]--strain[/bold] the backend calculates one small crystal at five strains at each level. A
+    stress that differs by more than 1 GPa from the slope of the free energy is an error: of the code, or a
+    cut-off that is too low. The numbers are in work/doctor/strain.
     """
+    from pesatlas.cli import doctor as doctor_checks  # noqa: PLC0415
     from pesatlas.cli.checkout import profile_seen_from  # noqa: PLC0415
-    from pesatlas.cli.doctor import checks_as_json, checks_of, reference_checks, show_checks  # noqa: PLC0415
 
     profile = profile_seen_from(folder, profile)
     with campaign_folder(folder, config) as path:
-        checks = reference_checks(path) if reference else checks_of(path, profile)
-        good = checks_as_json(checks) if as_json else show_checks(checks, console)
+        if reference:
+            checks = doctor_checks.reference_checks(path)
+        else:
+            checks = (
+                doctor_checks.strain_of_levels(path) if strain else doctor_checks.checks_of(path, profile)
+            )
+        good = doctor_checks.checks_as_json(checks) if as_json else doctor_checks.show_checks(checks, console)
     if not good:
         raise typer.Exit(1)
 

@@ -25,6 +25,13 @@ def reference_checks(config: Path) -> Iterable[Check]:
     return reference_labels(config, Path("work/doctor"))
 
 
+def strain_of_levels(config: Path) -> Iterable[Check]:
+    """Compare the stress of each level with the slope of its energy, and yield the results."""
+    from pesatlas.monitor.strain import strain_checks  # noqa: PLC0415 - only here
+
+    return strain_checks(config, Path("work/doctor/strain"))
+
+
 def checks_as_json(checks: Iterable[Check]) -> bool:
     """Print all checks for programs; return whether all is well."""
     found = list(checks)

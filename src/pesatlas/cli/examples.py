@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pesatlas doctor /scratch/campaign", "of a campaign elsewhere"),
         ("pesatlas doctor --profile profiles/slurm", "partitions and account too"),
         ("pesatlas doctor --reference-labels", "compare my VASP with MatPES"),
+        ("pesatlas doctor --strain", "compare stresses with slopes of the energy"),
     ),
     "plan": (
         ("pesatlas plan --from ../pilot --structures 150000 --gpus 16 --cores 4096", ""),

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Outcome, Task, Workdir
-from pesatlas.label.vasp.command import program
+from pesatlas.label.command import program
 from pesatlas.levels import potcars
 
 

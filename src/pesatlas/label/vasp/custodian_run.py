@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from custodian.custodian import Custodian, CustodianError, ErrorHandler, Job
 from custodian.vasp.handlers import StdErrHandler, UnconvergedErrorHandler, VaspErrorHandler
 
 from pesatlas.label.backend import Failed, Workdir
+from pesatlas.label.command import command_line
 from pesatlas.label.vasp.strip_outputs import OUTPUT, is_unconverged, trim
 from pesatlas.runtime import supervise
 from pesatlas.tables import FailureReason
@@ -128,17 +128,6 @@ class VaspJob(Job):
     def status(self) -> int | None:
         """Exit status of the latest try."""
         return None if self.process is None else self.process.returncode
-
-
-def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:
-    """Return the words of VASP's command, without a shell.
-
-    ``{cores}`` is how many cores, ``{cpus}`` which ones, with commas; a word with ``{cpus}`` is left out if
-    none are assigned.
-    """
-    words = [word for word in shlex.split(command) if cpus or "{cpus}" not in word]
-    listed = ",".join(map(str, cpus))
-    return [word.replace("{cores}", str(cores)).replace("{cpus}", listed) for word in words]
 
 
 def handlers() -> list[ErrorHandler]:

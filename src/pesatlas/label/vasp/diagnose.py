@@ -9,7 +9,7 @@ import numpy as np
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Task
-from pesatlas.label.vasp.command import program
+from pesatlas.label.command import program
 from pesatlas.label.vasp.inputs import input_set, usable
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import FUNCTIONALS, levels

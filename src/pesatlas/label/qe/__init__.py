@@ -1,0 +1,1 @@
+"""Parts of the backend ``qe``: inputs, runs of pw.x, outputs."""
