@@ -86,6 +86,9 @@ def test_a_good_potential_may_be_trusted_and_few_frames_decide_nothing():
 
 def test_forces_that_are_zero_by_symmetry_have_no_slope():
     still = Compared("", SILICON, (0.0, 0.0), np.zeros((2, 2, 3)), np.zeros((2, 6)))
+    found, _ = summary_of([*[still] * 6, frame(SILICON, 1, factor=0.7)])
+    row = found["all", "", "force_slope"]
+    assert (row["value"], row["low"], row["high"]) == (pytest.approx(0.7),) * 3
     found, _ = summary_of([still] * 6)
     assert ("all", "", "force_slope") not in found
     assert found["all", "", "force_mae"]["value"] == 0

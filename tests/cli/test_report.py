@@ -39,7 +39,7 @@ def test_without_comparison_with_the_potential_there_is_a_page_that_says_so(camp
     below(campaign / "results", "parity").unlink(missing_ok=True)
     page = tmp_path / "again.html"
     assert typed(campaign, "--to", page).exit_code == 0
-    assert "Not known: no label was compared with it." in page.read_text(encoding="utf-8")
+    assert "Not known: no label with forces was compared with it." in page.read_text(encoding="utf-8")
     assert "Potential against label" not in page.read_text(encoding="utf-8")
 
 

@@ -72,6 +72,7 @@ def test_a_mistake_is_answered_with_the_command_that_was_meant(folder, monkeypat
         ("-n --forceall", "-n --forceall"),
         ("--config 'explore={length_ps: 0.05}' -n", "--config 'explore={length_ps: 0.05}' -n"),
         ("--config other.yaml -n", "--configfile other.yaml -n"),
+        ("--config other.yaml results/card.json", "results/card.json --configfile other.yaml"),
         ("--configfile=other.yaml", "--configfile other.yaml"),
         ("-- --help", "-- --help"),
     ],
@@ -98,3 +99,9 @@ def test_a_folder_is_that_of_the_campaign(folder, monkeypatch):
     assert where == folder / "other"
     # a file that is named is as seen from where the command was typed
     assert command[command.index("--configfile") + 1] == str(folder / "other.yaml")
+
+
+def test_a_workflow_of_ones_own_has_other_settings_and_rules(folder):
+    (folder / "Snakefile").write_text("rule another:\n    output: 'results/other.txt'\n")
+    typed = ["another", "--config", "letters=ab", "-n"]
+    assert read_arguments(typed).snakemake == typed

@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from pesatlas.campaign.rules import RULES
@@ -40,15 +41,31 @@ def test_a_stage_begins_with_its_first_job_of_this_run(tmp_path):
 
 def test_every_stage_has_a_line_that_names_potential_and_code(tmp_path):
     campaign, _, _ = preset("demo")
-    lines = {stage: stage_line(stage, campaign, tmp_path) for stage in RULES}
+    lines = {stage: stage_line(stage, campaign, tmp_path, timed=True) for stage in RULES}
     assert "chgnet/0.3.0 on cpu" in lines["explore"]
     assert "0.5 ps" in lines["explore"]
     assert "up to 12 frames with gpaw at pbe and r2scan" in lines["label"]
     for stage, line in lines.items():
         assert line.endswith(".")
         assert ("About" in line) == (stage in DEMO_TIMES), stage
-    # of another campaign nobody knows how long
-    assert "About" not in stage_line("explore", preset("battery")[0], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["demo", "battery"])
+def test_only_the_first_run_of_the_demo_says_how_long(tmp_path, name):
+    def told():
+        console = Console(file=io.StringIO(), width=200)
+        with StageLines(tmp_path, preset(name)[0], console):
+            begin(tmp_path, "run_md-00000")
+            deadline = time.monotonic() + 10
+            while "explore: " not in console.file.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        return console.file.getvalue()
+
+    assert ("About half a minute on two cores." in told()) == (name == "demo")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "manifest.json").write_text("{}")
+    assert "explore: " in told()
+    assert "About" not in told()
 
 
 def test_a_line_is_printed_once_while_a_run_is_under_way(tmp_path):

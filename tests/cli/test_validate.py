@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from existing_runs import make_run, potcars_called_as_vasps
 from pesatlas.cli import validation
 from pesatlas.cli.main import app
-from pesatlas.cli.run_frames import read_frames
+from pesatlas.cli.run_frames import geometries, read_frames
 from pesatlas.label.backend import Failed
 from pesatlas.label.backends import mlip
 from pesatlas.potentials.loading import load_potential
@@ -185,8 +185,9 @@ def test_trajectories_of_ase_and_of_vasp_are_read(folder, name, kind):
     found = read_frames([name], folder / "pool.parquet")
     assert [frame.file for frame in found] == [name] * 3
     assert found[2].row["structure_id"].endswith("00002")
-    np.testing.assert_allclose(np.reshape(found[2].row["cell_A"], (3, 3)), frames[2].cell[:], atol=1e-5)
-    assert found[2].row["numbers"] == [11, 17]
+    (row,) = geometries(found[2:], folder / "pool.parquet")
+    np.testing.assert_allclose(np.reshape(row["cell_A"], (3, 3)), frames[2].cell[:], atol=1e-5)
+    assert row["numbers"] == [11, 17]
 
 
 def test_a_vasprun_is_read(folder):
@@ -194,8 +195,9 @@ def test_a_vasprun_is_read(folder):
         made = make_run(folder / "static", "metal")
     (frame,) = read_frames([str(made / "vasprun.xml")], folder / "pool.parquet")
     numbers, cell, _ = crystal("metal")
-    assert frame.row["numbers"] == numbers.tolist()
-    np.testing.assert_allclose(np.reshape(frame.row["cell_A"], (3, 3)), cell, atol=1e-6)
+    (row,) = geometries([frame], folder / "pool.parquet")
+    assert row["numbers"] == numbers.tolist()
+    np.testing.assert_allclose(np.reshape(row["cell_A"], (3, 3)), cell, atol=1e-6)
     assert frame.condition == "vasprun.xml"
 
 

@@ -12,6 +12,7 @@ from pesatlas.config.presets import preset
 from pesatlas.monitor import disk
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.monitor.doctor import doctor
+from small_potentials import save_tensornet
 
 LOCAL = Path(__file__).parents[2] / "profiles" / "local"
 
@@ -28,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 def change(folder, section, **values):
     raw = yaml.safe_load((folder / "config.yaml").read_text())
-    raw[section] |= values
+    raw[section] = (raw[section] or {}) | values
     (folder / "config.yaml").write_text(yaml.safe_dump(raw))
 
 
@@ -122,6 +123,19 @@ def test_the_encoder_that_ends_trajectories_is_loaded_and_asked(folder, monkeypa
     monkeypatch.setattr("pesatlas.encode.encoders.chgnet.load", lambda *_: small)
     _, wrong = stop({"kind": "chgnet"})
     assert "small/1 does not know Mg" in wrong[f"not so: {judge}"]
+
+
+def test_a_base_that_could_not_be_trained_on_these_crystals_is_told_before_they_are_labelled(
+    folder, tmp_path
+):
+    base = save_tensornet(tmp_path / "base")
+    change(folder, "train", base={"kind": "matgl", "path": str(base)})
+    change(folder, "structures", sources=[{"kind": "demo", "names": ["NaCl", "Si"]}])
+    asked = "the weights to start training from load, and know all elements"
+    _, wrong = look(folder)
+    assert "does not know Si: training" in wrong[f"not so: {asked}"]
+    change(folder, "structures", sources=[{"kind": "demo", "names": ["NaCl"]}])
+    assert asked in look(folder)[0]
 
 
 @pytest.mark.parametrize("unknown", [False, True])

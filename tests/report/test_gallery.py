@@ -1,4 +1,4 @@
-"""The gallery of crystals: its counts are those of the tables, it is capped, and each row opens its structures."""
+"""The gallery of crystals: counts as in the tables, a cap, and rows that open their structures."""
 
 import re
 

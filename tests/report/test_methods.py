@@ -1,4 +1,4 @@
-"""Methods of the report: what they name is in the campaign, and every number in brackets has its reference."""
+"""Methods of the report: what they name is in the campaign, and every citation has its reference."""
 
 import re
 

@@ -146,7 +146,8 @@ def test_parity_plots_are_square_with_their_errors_and_both_follow_the_filter(sm
         wait_for_all(page)
         name = "parity_forces"
         size = page.evaluate(
-            f"[...'wh'].map((side, i) => document.querySelector('#figure-{name}').view[['width', 'height'][i]]())"
+            f"[...'wh'].map((side, i) => document.querySelector('#figure-{name}').view[['width', "
+            "'height'][i]]())"
         )
         assert size[0] == size[1] > 150
         rows = rows_of(saved(page, name, "csv"))
@@ -179,7 +180,9 @@ def test_the_map_is_coloured_by_a_column(large):
         for choice in ("error", "domain"):
             page.select_option("[data-colour=map]", choice)
             page.wait_for_function(
-                "(name) => JSON.stringify(document.querySelector('#figure-map').view.scale('color').domain()).length > 4"
+                "(name) => "
+                "JSON.stringify(document.querySelector('#figure-map').view.scale('color').domain()).length "
+                "> 4"
                 " && document.querySelector('[data-colour=map]').value === name",
                 arg=choice,
             )

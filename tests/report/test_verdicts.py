@@ -1,6 +1,7 @@
 """Verdicts of the report: each is found again from rows that were made to deserve it."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from synthetic_campaign import fill
 
@@ -11,10 +12,10 @@ from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost
 from pesatlas.report.crystals import AtLevel, Crystal
 from pesatlas.report.equilibration import equilibrated
-from pesatlas.report.softness import ForcesOfCrystals
+from pesatlas.report.softness import LABELS, ForcesOfCrystals, forces_of_crystals, softness
 from pesatlas.report.verdict import Verdict, within, worst
 from pesatlas.report.verdicts import covered, electronic, lacking, soft, spent
-from pesatlas.tables import write_table
+from pesatlas.tables import SCHEMAS, write_table
 
 EDGE_A, ATOMS, KELVIN = 6.0, 20, 300.0
 K_B, GPA = 8.617333262e-5, 160.21766208
@@ -216,7 +217,7 @@ def softened(slopes):
         ),
         ([1.3, 1.3, 1.3, 1.3, 1.3], "look", "No, but it overestimates forces"),
         ([0.5, 1.4, 0.7, 1.2, 1.0], "not known", "the interval is too wide"),
-        ([0.5, 0.5], "not known", "2 crystals are too few"),
+        ([0.5, 0.5], "not known", "too few crystals to tell (2)"),
     ],
 )
 def test_a_soft_potential_is_called_soft_where_enough_crystals_say_so(slopes, mark, words):
@@ -232,6 +233,35 @@ def test_a_soft_potential_is_called_soft_where_enough_crystals_say_so(slopes, ma
     found = soft([whole], softened(slopes), ("test", "pbe"), 1)
     assert found.mark == mark
     assert words in found.sentence
+
+
+def test_crystals_at_rest_say_nothing_of_softness():
+    """Seven crystals without forces and one with: one crystal, and no slope of the others' noise."""
+    rows = [
+        {
+            "snapshot_id": f"c{i}:unit:equilibrium:0",
+            "structure_id": f"c{i}",
+            "domain": "bulk",
+            "n_atoms": 1,
+            "numbers": [14],
+            "energy_eV": -1.0,
+            "forces_eV_per_A": [1.0 if i == 0 else 1e-9, 0.0, 0.0],
+            "stress_eV_per_A3": [0.0] * 6,
+        }
+        for i in range(8)
+    ]
+    asked = [
+        row
+        | {f"mlip_{name}": row[name] for name in ("energy_eV", "stress_eV_per_A3")}
+        | {"mlip_forces_eV_per_A": [0.5 * force for force in row["forces_eV_per_A"]]}
+        | dict.fromkeys(("potential", "potential_hash", "code_version"), "test")
+        for row in rows
+    ]
+    labels = pa.Table.from_pylist(rows, pa.schema([SCHEMAS["dataset"].field(name) for name in LABELS]))
+    parity = pa.Table.from_pylist(asked, SCHEMAS["parity"])
+    found = soft(softness(parity, labels), forces_of_crystals(parity, labels), ("test", "pbe"), 1)
+    assert found.mark == "not known"
+    assert "slope of its forces against pbe 0.50, in 8 rows of 8 crystals, 1 with forces" in found.sentence
 
 
 def test_the_interval_of_a_slope_holds_it_and_narrows_with_crystals():

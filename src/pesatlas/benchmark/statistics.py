@@ -40,7 +40,7 @@ def bootstrap_ratio(
     """Sum of ``numerators`` over sum of ``denominators``, and its 95 % interval, by drawing pairs.
 
     Errors of frames with many atoms so count by their atoms; a slope through the origin is such a ratio too.
-    Percentiles as in ``bootstrap_mean``.
+    Percentiles as in ``bootstrap_mean``. No denominator may be negative, nor all of them zero.
 
     One pair has no interval: its ends are NaN.
     """
@@ -53,7 +53,9 @@ def bootstrap_ratio(
     found = []
     for start in range(0, RESAMPLES, at_once):
         rows = draw.integers(len(above), size=(min(at_once, RESAMPLES - start), len(above)))
-        found.append(above[rows].sum(axis=1) / below[rows].sum(axis=1))
+        whole = below[rows].sum(axis=1)
+        # a sample of frames at rest alone has no slope of forces
+        found.append(above[rows].sum(axis=1)[whole > 0] / whole[whole > 0])
     edge = 50 * (1 - _CONFIDENCE)
     low, high = np.percentile(np.concatenate(found), [edge, 100 - edge])
     return value, float(low), float(high)

@@ -8,7 +8,7 @@ POTENTIAL = "machine-learning potential"
 """Under which the level of a potential's labels has its name, among its codes."""
 
 GAIN_FROM_PICKS = 500
-"""Picks from which the gain of a thousand more labels is told: of fewer, it is no more than an extrapolation."""
+"""Picks from which the gain of a thousand more labels is told: of fewer, it is an extrapolation."""
 
 
 def caveats(manifest: dict[str, Any]) -> list[str]:

@@ -57,7 +57,8 @@ def _files(results: Path) -> dict[str, list[Path]]:
     ]
     if missing:
         raise UserError(
-            f"{missing[0]} is not there. A report needs all tables of a campaign, and a release has not all: name the "
+            f"{missing[0]} is not there. A report needs all tables of a campaign, and a release has not "
+            "all: name the "
             "folder in which `pesatlas run` ran."
         )
     for name in ("parity", "advice", "benchmark_summary", "comparison", "contrasts"):
@@ -70,7 +71,8 @@ def _browser() -> str:
     found = next(filter(None, map(shutil.which, _BROWSERS)), None)
     if found is None:
         raise UserError(
-            "--pdf prints with Chromium or Chrome, and neither is on the PATH. Install one (Debian: apt-get install "
+            "--pdf prints with Chromium or Chrome, and neither is on the PATH. Install one (Debian: "
+            "apt-get install "
             "chromium), or leave --pdf out, open the report in any browser and print it from there."
         )
     return found
@@ -108,7 +110,8 @@ def _print(browser: str, page: Path) -> Path:
     if not made.is_file():
         lines = done.stderr.strip().splitlines()
         raise UserError(
-            f"{browser} printed no PDF (exit status {done.returncode}; {lines[-1] if lines else 'no message'}). Open "
+            f"{browser} printed no PDF (exit status {done.returncode}; "
+            f"{lines[-1] if lines else 'no message'}). Open "
             f"{page} and print it from there."
         )
     return made

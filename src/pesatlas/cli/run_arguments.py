@@ -68,13 +68,12 @@ def read_arguments(arguments: Sequence[str], commands: Sequence[str] = ()) -> Ru
     if _HELP.intersection(arguments):
         return RunArguments(Path(), list(arguments))
     _check_names(arguments)
-    changed = _with_files(arguments)
+    ours = _is_ours(arguments)
+    changed = _with_files(arguments, ours=ours)
     targets = _parse(changed)
     folders = [target for target in targets if Path(target).expanduser().is_dir()]
     if len(folders) > 1:
         raise UserError(f"{' '.join(folders)}: a run is of one campaign. Name one folder.")
-    # a workflow of another kind has other rules
-    ours = snakefile_arguments(Path(), changed) or snakefile_of(Path()).resolve().parent == CHECKOUT.resolve()
     for target in targets:
         if ours and target not in folders:
             _check_target(target, commands)
@@ -89,6 +88,14 @@ def read_arguments(arguments: Sequence[str], commands: Sequence[str] = ()) -> Ru
             "config.yaml`."
         )
     return RunArguments(folder, _seen_from(changed, folder))
+
+
+def _is_ours(arguments: Sequence[str]) -> bool:
+    """Return whether the workflow is that of pesatlas: another one has rules and settings of its own."""
+    if snakefile_arguments(Path(), list(arguments)):
+        return True
+    named = any(argument.startswith(("-s", "--snakefile")) for argument in arguments)
+    return not named and snakefile_of(Path()).resolve().parent == CHECKOUT.resolve()
 
 
 def _check_names(arguments: Sequence[str]) -> None:
@@ -111,20 +118,24 @@ def _check_names(arguments: Sequence[str]) -> None:
         )
 
 
-def _with_files(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--configfile FILE`` in place of ``--config FILE``."""
+def _with_files(arguments: Sequence[str], *, ours: bool) -> list[str]:
+    """Return the arguments with ``--configfile FILE`` in place of ``--config FILE``.
+
+    Parameters
+    ----------
+    ours : settings are of a campaign, and checked
+    """
     changed = list(arguments)
     for option in reversed(find_options(arguments, *CONFIG)):
-        values = [value for value in option.values if not Path(value).expanduser().is_dir()]
-        file = len(values) == 1 and ("=" not in values[0] or Path(values[0]).is_file())
-        if file:
-            rest = [value for value in option.values if value not in values]
-            changed[option.indices.start : option.indices.stop] = [*rest, CONFIG_FILES[0], values[0]]
-        elif not values:
+        if not option.values:
             raise UserError(f"{CONFIG[0]} needs a file: `pesatlas run --config other.yaml`.")
-        else:
-            for value in values:
-                _check_setting(value)
+        first, *others = option.values
+        if "=" not in first or Path(first).is_file():
+            # what follows is a target: --configfile would take it for another file
+            changed[option.indices.start : option.indices.stop] = [*others, CONFIG_FILES[0], first]
+            continue
+        for value in option.values if ours else ():
+            _check_setting(value)
     for option in find_options(changed, *CONFIG_FILES):
         if not option.values:
             raise UserError(f"{CONFIG_FILES[0]} needs a file: `pesatlas run --config other.yaml`.")

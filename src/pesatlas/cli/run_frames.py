@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pesatlas.errors import UserError
@@ -29,13 +30,15 @@ class Frame:
 
     Attributes
     ----------
-    row : as in table ``snapshots``
+    row : snapshot_id, structure_id and n_atoms, as in table ``snapshots``
+    step : row of that table
     file : as the user names it
     place : in that file, from 0
     condition : temperature and pressure if its file has them, else the file and which third of it
     """
 
     row: Row
+    step: int
     file: str
     place: int
     condition: str
@@ -54,12 +57,18 @@ def read_frames(files: Sequence[str], snapshots: Path) -> list[Frame]:
     given: dict[Path, str] = {}
     read = [_converted(text, snapshots.parent, given) for text in files]
     origins = read_external(read, snapshots, snapshots.with_name("frames-failures.parquet"))
-    rows = pq.read_table(snapshots).to_pylist()
+    rows = pq.read_table(snapshots, columns=["snapshot_id", "structure_id", "n_atoms"]).to_pylist()
     conditions = _conditions(origins, given)
     return [
-        Frame(row, given.get(origin.path, str(origin.path)), origin.place, condition)
-        for row, origin, condition in zip(rows, origins, conditions, strict=True)
+        Frame(row, step, given.get(origin.path, str(origin.path)), origin.place, condition)
+        for step, (row, origin, condition) in enumerate(zip(rows, origins, conditions, strict=True))
     ]
+
+
+def geometries(frames: Sequence[Frame], snapshots: Path) -> list[Row]:
+    """Return numbers, cell_A and positions_A of a few frames of ``read_frames``."""
+    table = pq.read_table(snapshots, columns=["numbers", "cell_A", "positions_A"])
+    return table.take(pa.array([frame.step for frame in frames], pa.int64())).to_pylist()
 
 
 def _converted(text: str, work: Path, given: dict[Path, str]) -> str:
@@ -80,26 +89,26 @@ def _converted(text: str, work: Path, given: dict[Path, str]) -> str:
     if not path.is_file():
         raise UserError(f"{text}: no such file (looked from {Path.cwd()}). Correct the path.")
     from ase import Atoms  # noqa: PLC0415 - ase is slow to import
-    from ase.io import iread, write  # noqa: PLC0415
+    from ase.io import iread  # noqa: PLC0415
+    from ase.io.extxyz import write_extxyz  # noqa: PLC0415
 
     made = work / f"{len(given)}-{path.stem}.extxyz"
+    count = 0
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), made.open("w", encoding="utf-8") as file:
             warnings.simplefilter("ignore")
-            plain = [
-                Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-                for atoms in iread(path, ":", format=kind)
-            ]
+            for count, atoms in enumerate(iread(path, ":", format=kind), 1):
+                # without labels: those of another level would be read, too
+                plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+                plain.info["structure_id"] = f"{path.stem}-{count - 1:05d}"
+                write_extxyz(file, [plain])
     except Exception as error:
         raise UserError(
             f"{text}: ASE cannot read it as {kind} ({type(error).__name__}: {error}). Write it as extended "
             "XYZ."
         ) from error
-    if not plain:
+    if not count:
         raise UserError(f"{text}: no frames in it.")
-    for i, atoms in enumerate(plain):
-        atoms.info["structure_id"] = f"{path.stem}-{i:05d}"
-    write(made, plain, format="extxyz")
     given[made] = text
     return str(made)
 

@@ -46,6 +46,8 @@ class StageLines:
     def __init__(self, folder: Path, campaign: Campaign | None, console: Console) -> None:
         self._folder, self._campaign, self._console = folder, campaign, console
         self._since = time.time() - _EARLIER_S
+        # what is made again comes from the store in no time
+        self._timed = campaign == preset("demo")[0] and not below(folder / RESULTS, "manifest").exists()
         self._told: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stages", daemon=True)
@@ -70,7 +72,7 @@ class StageLines:
         for stage in begun_since(self._folder, self._since, self._told):
             self._told.add(stage)
             if self._campaign is not None:
-                line = stage_line(stage, self._campaign, self._folder / RESULTS)
+                line = stage_line(stage, self._campaign, self._folder / RESULTS, timed=self._timed)
                 self._console.print(f"[bold]{stage}[/bold]: {escape(line)}", highlight=False, soft_wrap=True)
 
 
@@ -89,10 +91,15 @@ def begun_since(folder: Path, since: float, known: set[str]) -> list[str]:
     return sorted(found, key=lambda stage: (found[stage], list(RULES).index(stage)))
 
 
-def stage_line(stage: str, campaign: Campaign, results: Path) -> str:
-    """Return what a stage does, with which potential or code; of the demo also about how long."""
+def stage_line(stage: str, campaign: Campaign, results: Path, *, timed: bool) -> str:
+    """Return what a stage does, with which potential or code.
+
+    Parameters
+    ----------
+    timed : say about how long the stage takes in the demo
+    """
     text = _task(stage, campaign, results)
-    if stage in DEMO_TIMES and campaign == preset("demo")[0]:
+    if timed and stage in DEMO_TIMES:
         text += f". About {DEMO_TIMES[stage]} on two cores"
     return f"{text}."
 

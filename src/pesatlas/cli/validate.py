@@ -50,7 +50,8 @@ def validate(
     run calculates only what is missing. Datasets do not change.
     """
     from pesatlas.benchmark.validation import Tolerances  # noqa: PLC0415 - starting is quick
-    from pesatlas.cli.validation import Request, show_validation  # noqa: PLC0415
+    from pesatlas.cli.validation import show_validation  # noqa: PLC0415
+    from pesatlas.cli.validation_plan import Request  # noqa: PLC0415
 
     show_lines()
     show_validation(

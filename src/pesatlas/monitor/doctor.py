@@ -245,7 +245,8 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
     base = train.base if train else None
     if base is not None:
         yield _attempt(
-            "the weights to start training from load", lambda: load_matgl(base.folder(), sha256=base.sha256)
+            "the weights to start training from load, and know all elements",
+            partial(_check_base, base, found),
         )
     wanted = {campaign.explore.device, campaign.encode.device, campaign.label.device}
     wanted |= {section.device for section in (train, campaign.round) if section is not None}
@@ -279,6 +280,16 @@ def _check_judge(options: Any, potential: Any, found: set[int]) -> None:
         raise UserError(
             f"{encoder.name} does not know {symbols}: exploring would end there. Choose another in "
             "explore.stop.encoder, or leave these elements out (structures.elements)."
+        )
+
+
+def _check_base(base: Any, found: set[int]) -> None:
+    """Raise a UserError if training could not start from these weights when everything is labelled."""
+    load_matgl(base.folder(), sha256=base.sha256)
+    if unknown := sorted(found - elements_of(base)):
+        raise UserError(
+            f"train.base: {base.folder()} does not know {' '.join(map(symbol_of, unknown))}: training would "
+            "end there. Choose another base, or leave these elements out (structures.elements)."
         )
 
 

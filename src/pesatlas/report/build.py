@@ -73,7 +73,7 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
     reader = Reader(files, manifest)
     lost = losses(results, manifest)
     hours = costs(results.parent, manifest, [*files["labels"], *files["atoms"]])
-    data, structures = _data(reader, lost, hours)
+    data, structures = _data(reader, lost)
     figures = _figures(reader, data)
     account = accounts(results, manifest)
     steps = funnel(manifest, lost)
@@ -151,7 +151,7 @@ def _verdicts(
 
 
 def _data(
-    reader: Reader, failures: Counter[tuple[str, str, str]], spent: Sequence[Cost]
+    reader: Reader, failures: Counter[tuple[str, str, str]]
 ) -> tuple[dict[str, Data], list[dict[str, Any]]]:
     """Read what all figures need, by name, and the structures of the map's points."""
     parity = reader.parity()  # which the map needs too
@@ -160,13 +160,6 @@ def _data(
     fill, gain = reader.quality()
     lost, lost_elements = reader.losses(failures)
     pairs = reader.pairs()
-    hours = [
-        (each.stage, each.jobs, of, value)
-        for each in spent
-        for of, value in (("cores", each.core_h), ("GPUs", each.gpu_h))
-        if value
-    ]
-    columns = zip(*hours, strict=True) if hours else ([], [], [], [])
     return {
         "frames": frames,
         "md": dynamics(reader, pool, total),
@@ -180,14 +173,6 @@ def _data(
         "losses": lost,
         "losses_by_element": lost_elements,
         **parity,
-        "hours": Data(
-            {
-                name: list(values)
-                for name, values in zip(("stage", "jobs", "of", "hours"), columns, strict=True)
-            },
-            len(hours),
-            "times",
-        ),
     }, structures
 
 

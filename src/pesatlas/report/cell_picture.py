@@ -49,11 +49,15 @@ def cell_picture(row: Mapping[str, Any], title: str) -> str:
         if i < j and (i ^ j).bit_count() == 1
     )
     circles = "".join(
-        f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{scale * radii[k]:.1f}" fill="{_colour(jmol_colors[numbers[k]])}"/>'
+        f'<circle cx="{x:.0f}" cy="{y:.0f}" r="{scale * radii[k]:.1f}" '
+        f'fill="{_colour(jmol_colors[numbers[k]])}"/>'
         for k in np.argsort(positions @ towards, kind="stable")
         for x, y in [scale * flat[k] + shift]
     )
-    return f'<svg viewBox="0 0 {_SIDE} {_SIDE}" role="img" aria-label="{title}"><path d="{lines}"/>{circles}</svg>'
+    return (
+        f'<svg viewBox="0 0 {_SIDE} {_SIDE}" role="img" aria-label="{title}">'
+        f'<path d="{lines}"/>{circles}</svg>'
+    )
 
 
 def _with_images(

@@ -1,4 +1,4 @@
-"""Verdict on k-points and cut-off of the labels, from the series of `pesatlas convergence` where there is one."""
+"""Verdict on k-points and cut-off of the labels, from the series of `pesatlas convergence`."""
 
 import base64
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from pesatlas.tables import read_table
 _QUESTION = "Are the labels converged with k-points and cut-off?"
 _MARKS: dict[str, Mark] = {"converged": "fine", "not converged": "look", "undecided": "not known"}
 _HOW = (
-    "A label that is not converged in its own self-consistency is no row. Whether finer settings would change it is "
+    "A label that is not converged in its own self-consistency is no row. Whether finer settings would "
+    "change it is "
     "another question, which only a series of calculations answers: pesatlas convergence."
 )
 
@@ -50,7 +51,8 @@ def _measured(results: Path, level: str, manifest: Mapping[str, Any]) -> Verdict
         _QUESTION,
         _MARKS[verdict.verdict],
         verdict.sentence,
-        "Changes from the densest point of each series; those of cut-off and k-points are added without signs.",
+        "Changes from the densest point of each series; those of cut-off and k-points are added without "
+        "signs.",
         ("structure", "series", "cut-off (eV)", "k-points", *(unit for _, unit in CHANGES.values()), "level"),
         [
             (

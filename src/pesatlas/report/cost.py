@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pesatlas.campaign.caveats import GAIN_FROM_PICKS
-from pesatlas.campaign.layout import TIMES, shown, times_there
+from pesatlas.campaign.layout import shown, times_there
 from pesatlas.campaign.rules import RULES
 from pesatlas.report.figure import Data, Figure, base, by_level
 from pesatlas.report.texts import format_hours
@@ -127,32 +127,7 @@ def next_thousand(found: Sequence[Cost], labels: int, picks: int, gain: float | 
 
 def cost(data: dict[str, Data], levels: list[str]) -> list[Figure]:
     """Return the figures of the section."""
-    return [_hours(data["hours"]), _label_time(data["labels"], levels)]
-
-
-def _hours(hours: Data) -> Figure:
-    chart = (
-        alt.Chart(alt.NamedData("hours"))
-        .mark_bar(size=22)
-        .encode(
-            y=alt.Y("stage:N", title=None, sort=None),
-            x=alt.X("hours:Q", title="hours"),
-            color=alt.Color("of:N", title=None),
-            tooltip=["stage:N", "of:N", "hours:Q", "jobs:Q"],
-        )
-    )
-    return Figure(
-        "hours",
-        "Where the time went",
-        "Core hours of each stage, and GPU hours where GPUs were used. Labels: the time of "
-        "their calculations, also if a run took them from the store; all others: the last run "
-        "of each job.",
-        "hours",
-        f"{TIMES}, {shown('labels')}",
-        "SELECT level, sum(wall_s) / 3600 AS hours FROM labels GROUP BY level",
-        chart if len(hours) else None,
-        "No time was measured.",
-    )
+    return [_label_time(data["labels"], levels)]
 
 
 def _label_time(labels: Data, levels: list[str]) -> Figure:

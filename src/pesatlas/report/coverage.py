@@ -45,7 +45,8 @@ def _map(frames: Data) -> Figure:
         "map",
         "The pool and the picks",
         "Structures in the first two weighted principal components of their features: the pool as rings, "
-        f"{drawn:,} of the picks as discs. Nearby points are similar. Click on a point to see its structure; rings "
+        f"{drawn:,} of the picks as discs. Nearby points are similar. Click on a point to see its "
+        "structure; rings "
         "without a disc nearby are not in the dataset.",
         "frames",
         shown("clusters", "snapshots", "selection"),

@@ -54,7 +54,7 @@ class Crystal:
 
     @property
     def flags(self) -> list[str]:
-        """What somebody should look at, in words."""
+        """Counts that somebody should look at, in words."""
         counts = {
             "flagged": sum(each.flagged for each in self.levels.values()),
             "quarantined": self.quarantined,
@@ -63,7 +63,10 @@ class Crystal:
         return [f"{count:,} {name}" for name, count in counts.items() if count]
 
 
-_CELLS = "SELECT structure_id, any_value(formula), count(*), min(n_atoms), max(n_atoms) FROM it GROUP BY 1 ORDER BY 1"
+_CELLS = (
+    "SELECT structure_id, any_value(formula), count(*), min(n_atoms), max(n_atoms) FROM it GROUP BY 1 "
+    "ORDER BY 1"
+)
 _ROWS = "SELECT structure_id, count(*) FROM it GROUP BY 1"
 _LABELS = """
 SELECT structure_id, count(*), count(*) FILTER (verdict = 'flagged'), min(band_gap_eV), max(band_gap_eV),

@@ -96,7 +96,8 @@ def equilibrated(tables: CampaignTables, explore: Mapping[str, Any]) -> Verdict:
         _QUESTION,
         mark,
         _sentence(mark, means, marks, (count, length), f"{tau:g} ps" if short else ""),
-        "Averages over the quarters of each trajectory, then over trajectories; ± is two standard errors over "
+        "Averages over the quarters of each trajectory, then over trajectories; ± is two standard errors "
+        "over "
         f"trajectories, none for fewer than {_FEWEST}. Pressure: virial of the potential and kinetic part of "
         "3n - 3 degrees of freedom, where the cell may change its volume. Limits, our own choice: 5 % of the "
         "temperature, 0.5 GPa, 1 % of the volume from the third quarter to the last.",

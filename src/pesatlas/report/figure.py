@@ -234,8 +234,10 @@ def parity(
         .transform_aggregate(n="count()", mae="mean(off)", mse="mean(square)", variance="mean(spread)")
         .transform_filter("datum.n > 0")
         .transform_calculate(
-            text=f"['MAE ' + format(datum.mae, '.3~g') + ' {unit}', 'RMSE ' + format(sqrt(datum.mse), '.3~g') + "
-            f"' {unit}', datum.variance > 0 ? 'R² ' + format(1 - datum.mse / datum.variance, '.3f') : 'R² -', "
+            text=f"['MAE ' + format(datum.mae, '.3~g') + ' {unit}', 'RMSE ' + format(sqrt(datum.mse), "
+            "'.3~g') + "
+            f"' {unit}', datum.variance > 0 ? 'R² ' + format(1 - datum.mse / datum.variance, '.3f') : 'R² "
+            "-', "
             "format(datum.n, ',') + (datum.n == 1 ? ' point' : ' points'), "
             f"'{note}']"
         )

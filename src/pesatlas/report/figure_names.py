@@ -17,12 +17,10 @@ FIGURES: dict[str, str] = {
     "parity_energy": "trust",
     "parity_forces": "trust",
     "parity_stress": "trust",
-    "softness": "trust",
     "net_force": "trust",
     "scf_steps": "trust",
     "md_temperature": "trust",
     "md_volume": "trust",
-    "hours": "cost",
     "label_time": "cost",
 }
 """Name of each figure and the section it belongs to."""

@@ -183,7 +183,6 @@ class Reader:
             "parity_stress": self._compared(
                 _components(rows, "stress_eV_per_A3", EV_PER_A3_TO_GPA), "components of stresses"
             ),
-            "softness": _softness(found),
             "errors": _errors(found),
         }
 
@@ -363,22 +362,6 @@ def _components(
         for a, b in rows
         for label, potential in zip(b[name], a[f"mlip_{name}"], strict=True)
     ]
-
-
-def _softness(found: list[dict[str, Any]]) -> Data:
-    rows = [row for row in found if row["of"] == "element" and row["force_slope"] is not None]
-    return Data(
-        {
-            "symbol": [row["name"] for row in rows],
-            "elements": [f"|{row['name']}|" for row in rows],
-            "domain": [""] * len(rows),
-            "slope": [row["force_slope"] for row in rows],
-            "mae": [row["force_mae_eV_per_A"] for row in rows],
-            "atoms": [row["atoms"] for row in rows],
-        },
-        len(rows),
-        "elements",
-    )
 
 
 def _errors(found: list[dict[str, Any]]) -> Data:

@@ -17,6 +17,7 @@ from pesatlas.tables import iter_table
 
 SHOWN = 100
 """Crystals in the gallery at most: those with flags first, then those with the largest errors."""
+_NOISE_EV_PER_A = 1e-3
 _CELL = ["structure_id", "variant", "n_atoms", "numbers", "cell_A", "positions_A"]
 
 
@@ -112,7 +113,7 @@ def _row(
             *(f"{n:,}" for n in (crystal.cells, crystal.frames, crystal.picks)),
             ", ".join(f"{each.rows:,} {level}" for level, each in crystal.levels.items()) or "0",
         ),
-        "-" if error is None else f"{error:.2g}",
+        "-" if error is None else f"{error:.2g}" if error >= _NOISE_EV_PER_A else f"< {_NOISE_EV_PER_A:g}",
         _ranges(gaps),
         _ranges(moments),
         ", ".join(crystal.flags),

@@ -15,36 +15,50 @@ from pesatlas.report.figure_rows import Reader
 from pesatlas.report.summary import counted
 
 REFERENCES = {
-    "MatPES": "A. D. Kaplan et al., A foundational potential energy surface dataset for materials, arXiv 2503.04070 (2025)",
-    "DIRECT": "J. Qi et al., Robust training of machine learning interatomic potentials with dimensionality reduction and "
+    "MatPES": "A. D. Kaplan et al., A foundational potential energy surface dataset for materials, arXiv "
+    "2503.04070 (2025)",
+    "DIRECT": "J. Qi et al., Robust training of machine learning interatomic potentials with "
+    "dimensionality reduction and "
     "stratified sampling, npj Comput. Mater. 10, 43 (2024), arXiv 2307.13710",
-    "chgnet": "B. Deng et al., CHGNet as a pretrained universal neural network potential for charge-informed atomistic "
+    "chgnet": "B. Deng et al., CHGNet as a pretrained universal neural network potential for "
+    "charge-informed atomistic "
     "modelling, Nat. Mach. Intell. 5, 1031 (2023)",
-    "m3gnet": "C. Chen and S. P. Ong, A universal graph deep learning interatomic potential for the periodic table, Nat. "
+    "m3gnet": "C. Chen and S. P. Ong, A universal graph deep learning interatomic potential for the "
+    "periodic table, Nat. "
     "Comput. Sci. 2, 718 (2022)",
-    "tensornet": "G. Simeon and G. De Fabritiis, TensorNet: Cartesian tensor representations for efficient learning of "
+    "tensornet": "G. Simeon and G. De Fabritiis, TensorNet: Cartesian tensor representations for efficient "
+    "learning of "
     "molecular potentials, arXiv 2306.06482 (2023)",
-    "mace": "I. Batatia et al., MACE: Higher order equivariant message passing neural networks for fast and accurate force "
+    "mace": "I. Batatia et al., MACE: Higher order equivariant message passing neural networks for fast "
+    "and accurate force "
     "fields, arXiv 2206.07697 (2022)",
-    "matgl": "T. W. Ko et al., Materials Graph Library (MatGL), an open-source graph deep learning library for materials "
+    "matgl": "T. W. Ko et al., Materials Graph Library (MatGL), an open-source graph deep learning library "
+    "for materials "
     "science and chemistry, arXiv 2503.03837 (2025)",
-    "thermostat": "G. Bussi, D. Donadio and M. Parrinello, Canonical sampling through velocity rescaling, J. Chem. Phys. "
+    "thermostat": "G. Bussi, D. Donadio and M. Parrinello, Canonical sampling through velocity rescaling, "
+    "J. Chem. Phys. "
     "126, 014101 (2007)",
-    "barostat": "M. Bernetti and G. Bussi, Pressure control using stochastic cell rescaling, J. Chem. Phys. 153, 114107 "
+    "barostat": "M. Bernetti and G. Bussi, Pressure control using stochastic cell rescaling, J. Chem. "
+    "Phys. 153, 114107 "
     "(2020); V. Del Tatto et al., Appl. Sci. 12, 1139 (2022)",
-    "gpaw": "J. J. Mortensen et al., GPAW: An open Python package for electronic structure calculations, J. Chem. Phys. "
+    "gpaw": "J. J. Mortensen et al., GPAW: An open Python package for electronic structure calculations, "
+    "J. Chem. Phys. "
     "160, 092503 (2024)",
-    "vasp": "G. Kresse and J. Furthmüller, Phys. Rev. B 54, 11169 (1996); G. Kresse and D. Joubert, Phys. Rev. B 59, 1758 "
+    "vasp": "G. Kresse and J. Furthmüller, Phys. Rev. B 54, 11169 (1996); G. Kresse and D. Joubert, Phys. "
+    "Rev. B 59, 1758 "
     "(1999)",
-    "pbe": "J. P. Perdew, K. Burke and M. Ernzerhof, Generalized gradient approximation made simple, Phys. Rev. Lett. 77, "
+    "pbe": "J. P. Perdew, K. Burke and M. Ernzerhof, Generalized gradient approximation made simple, Phys. "
+    "Rev. Lett. 77, "
     "3865 (1996)",
-    "r2scan": "J. W. Furness et al., Accurate and numerically efficient r2SCAN meta-generalized gradient approximation, J. "
+    "r2scan": "J. W. Furness et al., Accurate and numerically efficient r2SCAN meta-generalized gradient "
+    "approximation, J. "
     "Phys. Chem. Lett. 11, 8208 (2020)",
     "snakemake": "F. Mölder et al., Sustainable data analysis with Snakemake, F1000Research 10, 33 (2021)",
-    "ase": "A. Hjorth Larsen et al., The atomic simulation environment, J. Phys.: Condens. Matter 29, 273002 (2017)",
+    "ase": "A. Hjorth Larsen et al., The atomic simulation environment, J. Phys.: Condens. Matter 29, "
+    "273002 (2017)",
     "pymatgen": "S. P. Ong et al., Python Materials Genomics (pymatgen), Comput. Mater. Sci. 68, 314 (2013)",
 }
-"""What is cited, by the word that names it in options, levels and codes."""
+"""Citations, by the word that names each in options, levels and codes."""
 
 _NOT_LOOKED_FOR = {"dispersion": "a dispersion correction", "hubbard_u": "a Hubbard U"}
 
@@ -110,14 +124,16 @@ def _structures(tables: CampaignTables, manifest: Mapping[str, Any]) -> str:
     sources = [name for (name,) in tables.query("SELECT DISTINCT source FROM it ORDER BY 1", "structures")]
     domains = [name for (name,) in tables.query("SELECT DISTINCT domain FROM it ORDER BY 1", "structures")]
     return (
-        f"{counts['structures.accepted']:,} crystals from {_listed(sources)} gave {counts['structures.rows']:,} cells "
+        f"{counts['structures.accepted']:,} crystals from {_listed(sources)} gave "
+        f"{counts['structures.rows']:,} cells "
         f"(domain{'s' if len(domains) > 1 else ''} {_listed(domains)})."
     )
 
 
 def _dynamics(reader: Reader, manifest: Mapping[str, Any], cite: _Citations) -> str:
     found = reader.tables.query(
-        "SELECT min(temperature_K), max(temperature_K), min(pressure_GPa), max(pressure_GPa), max(time_fs) / 1000, "
+        "SELECT min(temperature_K), max(temperature_K), min(pressure_GPa), max(pressure_GPa), max(time_fs) "
+        "/ 1000, "
         "count(DISTINCT (structure_id, variant, condition)), any_value(potential), list(DISTINCT ensemble) "
         "FROM it WHERE ensemble <> 'none'",
         "snapshots",
@@ -163,7 +179,8 @@ def _selection(manifest: Mapping[str, Any], cite: _Citations) -> str:
             if encoder
             else " were"
         )
-        + f" clustered in two stages, by structure and by atomic environment, as in DIRECT sampling{cite('DIRECT', 'MatPES')}"
+        + " clustered in two stages, by structure and by atomic environment, as in DIRECT "
+        f"sampling{cite('DIRECT', 'MatPES')}"
         + (f" (thresholds {' and '.join(thresholds)})" if thresholds else "")
         + (f"; policy {policy}" if policy else "")
         + f" picked {counts['selection.rows']:,} of {counts['selection.pool']:,}."

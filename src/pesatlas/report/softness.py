@@ -65,12 +65,13 @@ def softness(parity: pa.Table, labels: pa.Table) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class ForcesOfCrystals:
-    """Forces of the potential and of DFT in C crystals.
+    """Forces of the potential and of DFT by crystal.
 
     Attributes
     ----------
     mae : mean absolute error of force components by ``structure_id``, eV/Å
-    products, squares : (C,) sums of potential times DFT, and of DFT squared, over the components
+    products, squares : (C,) sums of potential times DFT, and of DFT squared, over the components; of the C
+        crystals whose forces by DFT are more than noise
     """
 
     mae: dict[str, float]
@@ -80,14 +81,13 @@ class ForcesOfCrystals:
     def slope(self, seed: int) -> tuple[float, float, float] | None:
         """Return the slope through the origin and its 95 % interval, by resampling crystals 2,000 times.
 
-        None where DFT's forces are zero.
+        None without such crystals.
         """
-        if not self.squares.sum():
+        crystals = len(self.squares)
+        if not crystals:
             return None
-        picked = np.random.default_rng(seed).integers(len(self.mae), size=(2000, len(self.mae)))
-        squares = self.squares[picked].sum(axis=1)
-        there = squares > 0
-        slopes = self.products[picked].sum(axis=1)[there] / squares[there]
+        picked = np.random.default_rng(seed).integers(crystals, size=(2000, crystals))
+        slopes = self.products[picked].sum(axis=1) / self.squares[picked].sum(axis=1)
         low, high = np.percentile(slopes, [2.5, 97.5])
         return float(self.products.sum() / self.squares.sum()), float(low), float(high)
 
@@ -103,10 +103,12 @@ def forces_of_crystals(parity: pa.Table, labels: pa.Table) -> ForcesOfCrystals:
 
     components = np.maximum(3 * np.bincount(owner, minlength=len(names)), 1)
     errors = total(np.abs(pairs.forces - pairs.reference)) / components
+    squares = total(pairs.reference**2)
+    moved = squares > _LEAST_FORCE**2 * components
     return ForcesOfCrystals(
         dict(zip(names.tolist(), errors.tolist(), strict=True)),
-        total(pairs.forces * pairs.reference),
-        total(pairs.reference**2),
+        total(pairs.forces * pairs.reference)[moved],
+        squares[moved],
     )
 
 

@@ -24,7 +24,6 @@ def trust(
         _parity("energy", data, of, "meV/atom", "relative energy"),
         _parity("forces", data, of, "eV/Å", "component of a force"),
         _parity("stress", data, of, "GPa", "component of the stress"),
-        _softness(data["softness"], levels[0]),
         _net_force(data["labels"], levels, limits.get("net_force")),
         _scf_steps(data["labels"], levels),
         _temperature(data["md"]),
@@ -114,7 +113,8 @@ def _parity(what: str, data: dict[str, Data], of: tuple[str, str], unit: str, qu
     return Figure(
         table,
         f"Potential against label: {what}",
-        f"Predictions of the exploring potential for labelled snapshots; errors are of the points shown. {told}"
+        "Predictions of the exploring potential for labelled snapshots; errors are of the points shown. "
+        f"{told}"
         f"{source}",
         table,
         f"{shown('parity')}, {folder_of('dataset', level=level)}/",
@@ -131,38 +131,6 @@ _SQL = {
     "forces": "forces_eV_per_A, mlip_forces_eV_per_A",
     "stress": "stress_eV_per_A3, mlip_stress_eV_per_A3",
 }
-
-
-def _softness(softness: Data, level: str) -> Figure:
-    chart = None
-    if len(softness):
-        points = (
-            base("softness")
-            .mark_point(filled=True, size=70)
-            .encode(
-                x=alt.X("symbol:N", title="forces on", sort=None),
-                y=alt.Y(
-                    "slope:Q",
-                    title="slope of the potential's forces against the label's",
-                    scale=alt.Scale(zero=False),
-                ),
-                tooltip=["symbol:N", "slope:Q", "mae:Q", "atoms:Q"],
-            )
-        )
-        chart = alt.layer(line_at("y", [1.0]), points)
-    return Figure(
-        "softness",
-        "How soft is the potential?",
-        f"Slope through the origin of the potential's forces against those at {level}, for the atoms of "
-        "each element: 1 is correct, less is soft.",
-        "softness",
-        f"{shown('parity')}, {folder_of('dataset', level=level)}/",
-        "SELECT snapshot_id, numbers, forces_eV_per_A, mlip_forces_eV_per_A FROM dataset JOIN (SELECT "
-        f"snapshot_id, mlip_forces_eV_per_A FROM '{path_of('parity')}') USING (snapshot_id) WHERE level = "
-        f"'{level}'",
-        chart,
-        _NO_PARITY,
-    )
 
 
 def _net_force(labels: Data, levels: list[str], limit: float | None) -> Figure:

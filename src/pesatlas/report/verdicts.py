@@ -7,7 +7,7 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.account import Account, exported_verdicts, flagged_sentence
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.caveats import caveats
-from pesatlas.campaign.splits import empty_sentence, empty_splits
+from pesatlas.campaign.splits import empty_splits
 from pesatlas.report.cost import Cost
 from pesatlas.report.crystals import Crystal
 from pesatlas.report.softness import ForcesOfCrystals
@@ -69,8 +69,10 @@ def covered(quality: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -
         question,
         mark,
         f"{told[mark]}: {near}{limit}{compared}; {left}{no_better}.",
-        "Distances from a random sample of explored frames, and of their atoms, to the nearest pick, in weighted "
-        "principal components (table quality). Two frames of one cluster are at most two thresholds apart: 99 % "
+        "Distances from a random sample of explored frames, and of their atoms, to the nearest pick, in "
+        "weighted "
+        "principal components (table quality). Two frames of one cluster are at most two thresholds apart: "
+        "99 % "
         "within that is covered.",
         ("", "picks", "mean", "99th percentile", "largest", "two thresholds"),
         [
@@ -102,9 +104,9 @@ def soft(
     whole = next((row for row in found if row["of"] == "all"), None)
     slope = forces.slope(seed) if whole else None
     if whole is None or slope is None:
-        return Verdict(question, "not known", "Not known: no label was compared with it.")
+        return Verdict(question, "not known", "Not known: no label with forces was compared with it.")
     value, low, high = slope
-    crystals = len(forces.mae)
+    crystals = len(forces.squares)
     errors = f"mean error of a force component {whole['force_mae_eV_per_A']:.3g} eV/Å" + (
         f", of relative energies {whole['energy_mae_meV_per_atom']:.3g} meV/atom"
         if whole["energy_mae_meV_per_atom"] is not None
@@ -113,7 +115,7 @@ def soft(
     mark: Mark
     interval = f" (95 %: {low:.2f} to {high:.2f})"
     if crystals < _FEWEST_CRYSTALS:
-        mark, told, interval = "not known", f"Not known, {_crystals(crystals)} are too few to tell", ""
+        mark, told, interval = "not known", f"Not known, too few crystals to tell ({crystals})", ""
     elif low >= 1 - _SLOPE and high <= 1 + _SLOPE:
         mark, told = "fine", "No"
     elif high < 1 - _SLOPE:
@@ -126,9 +128,10 @@ def soft(
         question,
         mark,
         f"{told}: slope of its forces against {level} {value:.2f}{interval}, in {whole['rows']:,} rows of "
-        f"{_crystals(crystals)}; {errors}. Potential: {potential}.",
+        f"{_crystals(len(forces.mae))}, {crystals:,} with forces; {errors}. Potential: {potential}.",
         "Least squares through the origin over all force components; interval by resampling crystals. Within "
-        f"{_SLOPE:g} of 1 is called neither soft nor stiff, our own choice: the best published potentials have "
+        f"{_SLOPE:g} of 1 is called neither soft nor stiff, our own choice: the best published potentials "
+        "have "
         "0.93 to 0.97 (arXiv 2503.04070), soft ones 0.8 (arXiv 2405.07105). Energies: less the mean of each "
         "crystal.",
         ("of", "which", "rows", "slope", "force MAE (eV/Å)", "stress MAE (GPa)"),
@@ -201,7 +204,8 @@ def electronic(crystals: Sequence[Crystal], levels: Sequence[str]) -> Verdict:
         f"{'; '.join(told)}.{warning}"
         if labelled and known
         else "Not known: the labels have neither moments nor gaps.",
-        "Final moments and Kohn-Sham gaps on the k-points of each label, crystal by crystal. No other magnetic order "
+        "Final moments and Kohn-Sham gaps on the k-points of each label, crystal by crystal. No other "
+        "magnetic order "
         "than the one that each calculation started from was tried.",
         (
             "level",
@@ -263,7 +267,7 @@ def lacking(tables: CampaignTables, manifest: Mapping[str, Any], accounts: Seque
             else "",
             f"only domain {domains[0]}" if len(domains) == 1 else "",
             f"only {temperatures[0]:g} K" if len(temperatures) == 1 else "",
-            *([empty_sentence(level, empty).removesuffix(f" at {level}.")] if empty else ()),
+            "".join(f"no row in the split {split}; " for split in empty).removesuffix("; "),
         ]
         short[level] = "; ".join(each for each in here if each)
     # levels that lack the same are told together
@@ -280,9 +284,11 @@ def lacking(tables: CampaignTables, manifest: Mapping[str, Any], accounts: Seque
         f"{'. '.join(each[0].upper() + each[1:] for each in lacks)}."
         if lacks
         else "Nothing that was looked for.",
-        f"Of the rows that are exported. Looked for: at least {_FEW_ROWS} rows, {_FEW_CRYSTALS} crystals, every "
+        f"Of the rows that are exported. Looked for: at least {_FEW_ROWS} rows, {_FEW_CRYSTALS} crystals, "
+        "every "
         f"element in {_FEW_OF_ELEMENT} rows and two crystals, half of the rows with a force above "
-        f"{_AT_REST_EV_PER_A:g} eV/Å, two domains, two temperatures, no empty split, nothing flagged. Limits are our "
+        f"{_AT_REST_EV_PER_A:g} eV/Å, two domains, two temperatures, no empty split, nothing flagged. "
+        "Limits are our "
         "own choice; whether a potential is good enough, only its test errors tell.",
         ("level", "rows", "crystals", "at rest", "domains", "temperatures (K)", "rare elements"),
         rows,
@@ -305,7 +311,8 @@ def spent(costs: Sequence[Cost], labels: int) -> Verdict:
         f"{100 * most.core_h / total:.0f} % for the stage {most.stage}"
         + (f"; a label took {format_hours(label / labels)}" if labels and label else "")
         + ".",
-        "Labels: the time of their calculations, also where a run took them from the store; all others: the last "
+        "Labels: the time of their calculations, also where a run took them from the store; all others: "
+        "the last "
         "run of each job.",
         ("stage", "jobs", "core time", "GPU time", "on the disk"),
         [
