@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from pesatlas.campaign.load import read_campaign
-from pesatlas.cli.select import _run_stage
+from pesatlas.cli.select import run_stage
 from pesatlas.explore.explore_batch import run_md
 from pesatlas.label.batch import label_batch
 from pesatlas.structures.prepare import prepare_structures
@@ -29,7 +29,7 @@ run_md(
     failures=here / "md-failures.parquet",
     work=here,
 )
-_run_stage(campaign, here, known=False)
+run_stage(campaign, here, known=False)
 label_batch(
     campaign.label,
     campaign.campaign,
