@@ -88,7 +88,8 @@ def at_precision(
 
 def own_precision(level: Level) -> dict[str, float]:
     """Return the keys of the INCAR in which ``at_precision`` made a level differ from its input set."""
-    return {key: level.settings["also"][key] for key in _PRECISION if key in level.settings["also"]}
+    also = level.settings.get("also", {})
+    return {key: also[key] for key in _PRECISION if key in also}
 
 
 def _level(options: Any, name: str, symbols: dict[str, str], pseudopotentials: str) -> Level:
