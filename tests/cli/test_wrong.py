@@ -68,7 +68,11 @@ WRONG = [
     ("query 'SELECT energy FROM dataset'", 'column "energy" not found', '"DESCRIBE dataset" names'),
     ("query ''", "is not a query", "Begin with SELECT"),
     ("query 'DROP VIEW dataset'", "only read", "Begin with SELECT"),
-    ("query 'FROM dataset' --to rows.txt", "rows.txt", "end the name with .csv, .parquet, .xlsx, .extxyz or .xyz"),
+    (
+        "query 'FROM dataset' --to rows.txt",
+        "rows.txt",
+        "end the name with .csv, .parquet, .xlsx, .extxyz or .xyz",
+    ),
     ("query 'FROM dataset' --to notes.txt/rows.csv", "notes.txt", "Name another path"),
     ("explain NaCI:unit:300K-0GPa:50", "no crystal 'NaCI'", "e.g. NaCl"),
     ("explain NaCl:unit:300K-0GPa:51", "no snapshot NaCl:unit:300K-0GPa:51", "e.g. NaCl:unit:300K-0GPa:"),
