@@ -14,7 +14,7 @@ from pesatlas.cli.import_export import export
 from pesatlas.config.dataset import Card, Dataset
 from pesatlas.dataset.card import write_card
 from pesatlas.errors import UserError
-from pesatlas.report.build import _head
+from pesatlas.report.build import _happened
 from pesatlas.report.funnel import funnel
 from pesatlas.report.summary import losses, summary
 from pesatlas.tables import read_table, write_table
@@ -83,8 +83,8 @@ def test_summary_export_card_and_report_tell_the_same(results):
     write_card(Card(), results)
     assert PBE in below(results, "card_page").read_text()
     lost = losses(results, manifest)
-    head = _head(manifest, funnel(manifest, lost), lost, [], accounts(results, manifest))
-    assert f"pbe: {PBE}; r2scan: {R2SCAN}." in head["verdict"]
+    verdict = _happened(manifest, funnel(manifest, lost), lost, accounts(results, manifest))
+    assert f"pbe: {PBE}; r2scan: {R2SCAN}." in verdict.sentence
 
 
 def test_an_export_that_takes_flagged_rows_has_as_many_as_its_account_says(results):
