@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def test_tables_are_open_while_a_campaign_runs(halfway):
     told = " ".join(console.file.getvalue().split())
     assert "labelled pbe 2 of 4 selected: 2 pending" in told
     assert pesatlas.open(halfway, so_far=True).unfinished
+
+
+def test_counts_of_an_unfinished_campaign_are_of_the_batches_that_are_there(halfway):
+    (halfway.parent / "config.yaml").write_text("campaign: {name: named}")
+    console = Console(file=io.StringIO(), width=200)
+    console.print(summary(halfway))
+    told = " ".join(console.file.getvalue().split())
+    assert told.startswith("Campaign named ")
+    assert re.search(r"trajectories (\d+) of \d+ in the batches so far", told)
 
 
 def test_before_anything_is_selected_that_is_said(halfway):

@@ -197,6 +197,8 @@ def test_vasp_needs_no_potcars_yet_and_is_told_which(cells, monkeypatch):
     assert "5 crystals: 3 usable" in told
     assert "Not here: Al, Cl, Ni_pv, Cu_pv, Zn, Cs_sv." in told
     assert "PMG_VASP_PSP_DIR" in told
+    # one core is right for no crystal: what must be set is in the file
+    assert "of each calculation: write those of your nodes" in (cells / "config.yaml").read_text()
     assert read_campaign(cells / "config.yaml", extensions=False).label.backend.kind == "vasp"
 
 

@@ -44,7 +44,7 @@ def test_the_largest_forces_come_first(results):
     rows = [
         line.split("│") for line in printed("worst-forces", results, width=200).splitlines() if "│" in line
     ]
-    forces = [float(cells[3]) for cells in rows]
+    forces = [float(cells[2]) for cells in rows]
     assert forces == sorted(forces, reverse=True)
     assert len(forces) > 2
 
@@ -167,8 +167,16 @@ def test_a_narrow_terminal_breaks_no_line(results, sql, width):
 def test_a_narrow_terminal_shows_what_a_question_is_about(results):
     told = printed("worst-forces", results, width=60)
     heading, first = told.splitlines()[:2]
-    assert heading.split() == ["snapshot_id", "level", "max_force_eV_per_A"]
-    assert float(first.split()[2]) > 0
+    assert heading.split() == ["snapshot_id", "max_force_eV_per_A", "level"]
+    assert float(first.split()[1]) > 0
+
+
+def test_a_long_id_does_not_hide_what_a_question_is_about(results):
+    name = "'POSCAR-CuO-4:supercell-2x2x2:300K-0.000101325GPa:0000300'"
+    told = printed(
+        f"SELECT {name} AS snapshot_id, 1.5 AS max_force_eV_per_A, 1 AS more FROM range(2)", results
+    )
+    assert told.splitlines()[0].split() == ["snapshot_id", "max_force_eV_per_A"]
 
 
 def test_numbers_are_short_on_the_screen_and_whole_in_json(results):

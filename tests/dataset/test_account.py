@@ -83,8 +83,8 @@ def test_summary_export_card_and_report_tell_the_same(results):
     write_card(Card(), results)
     assert PBE in below(results, "card_page").read_text()
     lost = losses(results, manifest)
-    happened = _happened(manifest, funnel(manifest, lost), lost, accounts(results, manifest))
-    assert f"pbe: {PBE}; r2scan: {R2SCAN}." in happened.sentence
+    verdict = _happened(manifest, funnel(manifest, lost), lost, accounts(results, manifest))
+    assert f"pbe: {PBE}; r2scan: {R2SCAN}." in verdict.sentence
 
 
 def test_an_export_that_takes_flagged_rows_has_as_many_as_its_account_says(results):

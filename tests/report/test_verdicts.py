@@ -1,5 +1,7 @@
 """Verdicts of the report: each is found again from rows that were made to deserve it."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,6 +10,7 @@ from synthetic_campaign import fill
 from pesatlas.campaign.account import Account
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.layout import below
+from pesatlas.report.build import _happened
 from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost
 from pesatlas.report.crystals import AtLevel, Crystal
@@ -345,3 +348,10 @@ def test_the_time_is_that_of_all_stages():
         "8.0 h on all cores and 2.0 h on GPUs, of which 75 % for the stage label; a label took 30 min."
     )
     assert spent([], 0).mark == "not known"
+
+
+def test_refused_crystals_are_not_called_nothing():
+    empty = {"sums": [], "configuration": {}}
+    found = _happened(empty, [], Counter({("structures", "-", "disordered"): 2}), [])
+    assert "2 crystals or cells were refused. Nothing else failed." in found.sentence
+    assert "Nothing failed." in _happened(empty, [], Counter(), []).sentence

@@ -83,6 +83,11 @@ def test_rules_that_snakemake_knows_are_left_to_it(new, rule):
     assert "write_card" not in found
 
 
+def test_the_name_of_a_stage_is_answered_with_its_rules(new):
+    said = " ".join(new.pesatlas("-n", "--until", "label", expect=1).split())
+    assert "--until label: this is a stage. Name one of its rules: label_batch." in said
+
+
 @pytest.mark.parametrize("rule", ["train_potential", "score_benchmark", "read_reference"])
 @pytest.mark.parametrize("dry", [[], ["-n"]])
 def test_a_rule_without_a_job_in_this_campaign_is_an_error_that_names_those_with_jobs(new, rule, dry):

@@ -58,11 +58,13 @@ def read_manifest_so_far(results: Path) -> dict[str, Any]:
     if not missing:
         missing["manifest"] += 1
     here = Counter(_kind(path.relative_to(results)) for path in there)
+    configuration = _configuration(results.parent / CONFIG)
+    named = configuration.get("campaign")
     return {
-        "campaign": results.resolve().parent.name,
+        "campaign": (named.get("name") if isinstance(named, dict) else None) or results.resolve().parent.name,
         "levels": list(levels),
         "label_batches": batches,
-        "configuration": _configuration(results.parent / CONFIG),
+        "configuration": configuration,
         "files": [
             {**in_manifest(read_entry(path)), "file": path.relative_to(results).as_posix()} for path in there
         ],

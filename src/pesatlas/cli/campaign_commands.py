@@ -64,7 +64,8 @@ def init(
 
     found = write(Wishes(cells, name, backend, budget, gpu_hours, domain), to, console)
     counted: dict[str, float | None] = {"elements": float(len(found.elements))}
-    show_plan(to, None, len(found.accepted), counted, Machine(1, os.cpu_count() or 1), console)
+    machine = Machine(1, os.cpu_count() or 1)
+    show_plan(to, None, len(found.accepted), counted, machine, console, source="structures.sources")
     console.print(
         "\nNext: `pesatlas doctor` checks this machine, `pesatlas run -n` shows the jobs, `pesatlas run` "
         "runs them." + ("" if to.name == "config.yaml" else f" Name the file to each of them: --config {to}.")

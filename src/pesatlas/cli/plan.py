@@ -8,6 +8,7 @@ from rich.console import Console
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.app import print_json
+from pesatlas.monitor.fit import survey_of
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
 
@@ -21,6 +22,7 @@ def show_plan(
     console: Console,
     *,
     as_json: bool = False,
+    source: str = "--structures",
 ) -> None:
     """Print what the campaign of ``config`` will take.
 
@@ -28,6 +30,7 @@ def show_plan(
     ----------
     calibration : folder of a campaign that was run, whose rates are taken
     given : rates that a person gives by name; they come before what was measured
+    source : where the number of structures comes from, in words
     """
     # not the extensions: a plan is made where weights and programs need not be
     campaign = read_campaign(config, extensions=False)
@@ -35,6 +38,10 @@ def show_plan(
     counted = below(results, "structures").is_file()
     if not counted:
         rates |= sampled_cells(campaign)
+    found = survey_of(campaign) if not counted and structures is None else None
+    if found is not None and found.accepted:
+        source, structures = "structures.sources", len(found.accepted)
+        rates["elements"] = Rate(len(found.elements), f"counted on the crystals of {source}")
     if calibration is not None:
         rates |= measured(calibration, campaign)
     if counted:
@@ -42,7 +49,7 @@ def show_plan(
         # other crystals than these may have other elements
         rates |= {name: rate for name, rate in own.items() if structures is None or name != "elements"}
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
-    amounts = count(campaign, results, structures, rates)
+    amounts = count(campaign, results, structures, rates, source)
     needs = plan(campaign, amounts, rates)
     if as_json:
         print_json(

@@ -1,5 +1,7 @@
 """Queries of a finished campaign: SQL over its tables, the history of a row."""
 
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +70,10 @@ def _show_rows(found: pa.Table, console: Console) -> None:
         max(len(name), *(min(len(row[i]), _WIDEST) for row in rows), 0)
         for i, name in enumerate(found.column_names)
     ]
-    narrow = console.width < _NARROW
-    room, fitting = console.width - (0 if narrow else 1), 0
-    for width in widths:
-        room -= width + (2 if narrow else 3)
-        if room < 0 and fitting:
-            break
-        fitting += 1
+    # without lines more columns may fit: ids are long, and what is asked of them stands behind them
+    plain, ruled = _fitting(widths, console.width, 2), _fitting(widths, console.width - 1, 3)
+    narrow = console.width < _NARROW or plain > ruled
+    fitting = plain if narrow else ruled
     table = Table(box=None, padding=(0, 2, 0, 0)) if narrow else Table()
     for name in found.column_names[:fitting]:
         table.add_column(escape(name), overflow="fold")
@@ -90,6 +89,12 @@ def _show_rows(found: pa.Table, console: Console) -> None:
         )
     if len(found) > SHOWN:
         console.print(f"The first {SHOWN} of {len(found):,} rows. All of them: --to rows.csv")
+
+
+def _fitting(widths: Sequence[int], room: int, gap: int) -> int:
+    """Return how many of the first columns fit side by side; at least one."""
+    ends = accumulate(width + gap for width in widths)
+    return max(sum(end <= room for end in ends), 1)
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pesatlas.campaign.layout import path_of
+from pesatlas.campaign.rules import RULES
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.errors import UserError
 
@@ -95,6 +96,11 @@ def read_dag(command: list[str], arguments: Sequence[str], folder: Path) -> Dag 
     # what is no rule is a file: whether it can be made, Snakemake says
     rules = (_output([*everything, "--list-rules"], folder) or "").split() if others else []
     _check_there_are_jobs([name for name in others if name in rules], dag)
+    for name in others:
+        if name in RULES and name not in rules:
+            raise UserError(
+                f"--until {name}: this is a stage. Name one of its rules: {', '.join(RULES[name])}."
+            )
     return dag
 
 

@@ -93,6 +93,8 @@ def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None
     made.reasons["label.structures_per_job"] = f"about {_LABEL_JOBS} jobs of labels"
     if backend == "vasp":
         made.reasons["label.backend"] = "write the version of your VASP, which is part of the level"
+        made.raw["label"]["cores"] = 1
+        made.reasons["label.cores"] = "of each calculation: write those of your nodes (docs/vasp.md)"
     if backend == "gpaw":
         made.reasons["label.levels"] = "one level; [pbe, r2scan] took four times as long for the demo"
         made.reasons["label.backend"] = "GPAW's standard quality: k-points and cut-offs to train on"

@@ -13,10 +13,10 @@ QUESTIONS = {
             any_value(formula) AS formula
         FROM dataset GROUP BY structure_id, level ORDER BY structure_id, level""",
     "worst-forces": """
-        SELECT snapshot_id, level, max_force_eV_per_A, min_distance_A, verdict, formula
+        SELECT snapshot_id, max_force_eV_per_A, level, min_distance_A, verdict, formula
         FROM dataset ORDER BY max_force_eV_per_A DESC, snapshot_id, level LIMIT 20""",
     "levels-apart": """
-        SELECT snapshot_id, level, level_gap_eV_per_atom, cohesive_energy_eV_per_atom, formula
+        SELECT snapshot_id, level_gap_eV_per_atom, level, cohesive_energy_eV_per_atom, formula
         FROM dataset WHERE level_gap_eV_per_atom IS NOT NULL
         ORDER BY abs(level_gap_eV_per_atom) DESC, snapshot_id, level LIMIT 20""",
     "failures": """

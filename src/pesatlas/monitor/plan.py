@@ -13,7 +13,6 @@ from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import OF_GROUPS
-from pesatlas.monitor.fit import survey_of
 from pesatlas.monitor.format import duration, size
 from pesatlas.monitor.rates import UNITS, Rate, Rates
 from pesatlas.tables import read_entry
@@ -93,8 +92,14 @@ class Need:
         return max(math.ceil(self.jobs / max(at_once, 1)), self.in_turn) * self.job_s
 
 
-def count(campaign: Campaign, results: Path, structures: int | None, rates: Rates) -> Amounts:
+def count(
+    campaign: Campaign, results: Path, structures: int | None, rates: Rates, source: str = "--structures"
+) -> Amounts:
     """Return the amounts, from the structures that are there, or else a given number of them.
+
+    Parameters
+    ----------
+    source : where the given number comes from, in words
 
     Raises
     ------
@@ -102,13 +107,9 @@ def count(campaign: Campaign, results: Path, structures: int | None, rates: Rate
         If neither is known.
     """
     prepared = below(results, "structures")
-    if structures is not None:
-        source = "--structures"
-    elif prepared.is_file():
+    if structures is None and prepared.is_file():
         structures, source = read_entry(prepared).counts["accepted"], str(prepared)
-    elif (found := survey_of(campaign)) is not None and found.accepted:
-        structures, source = len(found.accepted), "accepted of structures.sources"
-    else:
+    if structures is None:
         raise UserError(
             f"the number of crystals is not known before {prepared} is made. Give it, e.g. --structures "
             "150000, or make the table: pesatlas run --until prepare_structures."

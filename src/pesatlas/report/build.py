@@ -226,15 +226,17 @@ def _happened(
     """Return the verdict on the campaign as a whole: what came of the picks, and whether counts add up."""
     whole = all(each["closes"] for each in manifest["sums"]) and all(step.closes for step in steps)
     failed = sum(n for (stage, _, _), n in lost.items() if stage in {"explore", "label", "dataset"})
+    refused = sum(n for (stage, _, _), n in lost.items() if stage == "structures")
     flagged = sum(each.verdicts.get(FLAGGED, 0) for each in found)
     verdicts = exported_verdicts(manifest)
     have = "; ".join(f"{each.level}: {each.sentence(verdicts)}" for each in found)
+    nothing = f"{refused:,} crystals or cells were refused. Nothing else" if refused else "Nothing"
     lost_text = (
         f"{failed:,} trajectories and labels failed or were excluded."
         if failed
-        else f"Nothing failed, but {flagged:,} labels were flagged."
+        else f"{nothing} failed, but {flagged:,} labels were flagged."
         if flagged
-        else "Nothing failed."
+        else f"{nothing} failed."
     )
     told = "Every loss has its reason, and all counts add up." if whole else "Some counts do not add up."
     mark = "fine" if whole and not failed and not flagged else "look"

@@ -110,11 +110,11 @@ def _grid() -> Table:
     return Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
 
 
-def _explored(counts: dict[str, int]) -> list[tuple[str, int, str]]:
+def _explored(counts: dict[str, int], so_far: str) -> list[tuple[str, int, str]]:
     """Return the rows of exploration, which a release does not have."""
     finished, equilibrium = counts["snapshots.trajectories_finished"], counts["snapshots.equilibrium"]
     return [
-        ("trajectories", finished, f"of {counts['snapshots.trajectories']}"),
+        ("trajectories", finished, f"of {counts['snapshots.trajectories']}{so_far}"),
         ("snapshots", counts["snapshots.rows"], f"of which {equilibrium} equilibrium crystals"),
     ]
 
@@ -123,6 +123,7 @@ def _funnel(manifest: dict[str, Any], found: list[Account]) -> Table:
     """Return how many there were from stage to stage, and what became of the picks at each level."""
     counts = counted(manifest)
     refused = counts["structures.cells_refused"]
+    so_far = " in the batches so far" if UNFINISHED in manifest else ""
     rows = [
         ("structures", counts["structures.accepted"], f"of {counts['structures.sources_read']} read"),
         (
@@ -130,7 +131,7 @@ def _funnel(manifest: dict[str, Any], found: list[Account]) -> Table:
             counts["structures.cells"],
             f"{refused} refused by domains" if refused else "unit cells and supercells",
         ),
-        *(_explored(counts) if counts["snapshots.rows"] else []),
+        *(_explored(counts, so_far) if counts["snapshots.rows"] else []),
         ("selected", counts["selection.rows"], f"of {counts['selection.pool']}"),
     ]
     verdicts = exported_verdicts(manifest)
