@@ -18,8 +18,8 @@ from report_pages import built, data_of, page_of
 
 def test_the_head_says_what_came_of_it(small, large):
     assert (
-        "pbe: 4 selected = 4 exported; r2scan: 4 selected = 4 exported. Nothing failed."
-        in page_of(small).text
+        "pbe: 4 selected = 4 exported; r2scan: 4 selected = 4 exported. Refused crystals or cells: 1. "
+        "Nothing else failed." in page_of(small).text
     )
     assert "mlip: 5,000 selected = " in page_of(large).text
 

@@ -353,5 +353,5 @@ def test_the_time_is_that_of_all_stages():
 def test_refused_crystals_are_not_called_nothing():
     empty = {"sums": [], "configuration": {}}
     found = _happened(empty, [], Counter({("structures", "-", "disordered"): 2}), [])
-    assert "2 crystals or cells were refused. Nothing else failed." in found.sentence
+    assert "Refused crystals or cells: 2. Nothing else failed." in found.sentence
     assert "Nothing failed." in _happened(empty, [], Counter(), []).sentence

@@ -230,7 +230,7 @@ def _happened(
     flagged = sum(each.verdicts.get(FLAGGED, 0) for each in found)
     verdicts = exported_verdicts(manifest)
     have = "; ".join(f"{each.level}: {each.sentence(verdicts)}" for each in found)
-    nothing = f"{refused:,} crystals or cells were refused. Nothing else" if refused else "Nothing"
+    nothing = f"Refused crystals or cells: {refused:,}. Nothing else" if refused else "Nothing"
     lost_text = (
         f"{failed:,} trajectories and labels failed or were excluded."
         if failed
