@@ -13,6 +13,7 @@ import pesatlas
 from collecting import collect
 from labelling import label_atoms_of, label_batch_of
 from pesatlas.campaign.layout import below
+from pesatlas.cli.failures import show_failures
 from pesatlas.cli.reproduce import reproduce
 from pesatlas.config.dataset import Card
 from pesatlas.config.presets import preset
@@ -20,8 +21,9 @@ from pesatlas.dataset.card import write_card
 from pesatlas.dataset.explain import explain
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.physics import RowCheck
+from pesatlas.dataset.questions import QUESTIONS
 from pesatlas.dataset.verify import verify
-from pesatlas.report.summary import summary
+from pesatlas.report.summary import losses, summary
 from pesatlas.tables import read_table
 
 NOT_DFT = "labels of a machine-learning potential (chgnet/0.2.0), NOT DFT"
@@ -64,6 +66,13 @@ def said(results):
     return shown.getvalue()
 
 
+def listed(results, *reasons):
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    show_failures(results, reasons, None, console, every=False, as_json=False)
+    return shown.getvalue()
+
+
 def test_it_is_whole_and_sound_without_isolated_atoms(labelled):
     rows = read_table(labelled / "dataset/mlip/part-00000.parquet", "dataset").to_pylist()
     assert len(rows) == 4
@@ -90,6 +99,19 @@ def test_card_citation_crate_and_summary_say_that_it_is_no_dft(labelled):
     assert NOT_DFT in said(labelled)
     assert "No isolated atoms at mlip: cohesive energies are empty there." in said(labelled)
     assert "missing_reference_atom" not in said(labelled)
+
+
+def test_atoms_that_a_potential_never_has_are_counted_as_failures_nowhere(labelled):
+    atlas = pesatlas.open(labelled)
+    one = {"stage": "structures", "level": None, "reason": "unreadable", "rows": 1}
+    assert atlas.query(QUESTIONS["failures"]).to_pylist() == [one]
+    card = json.loads((labelled / "card.json").read_text())
+    assert card["failures"] == [one]
+    assert losses(labelled, atlas.manifest).total() == 1
+    assert "missing_reference_atom" not in (labelled / "card.md").read_text()
+    assert "unreadable (1)" in listed(labelled)
+    assert "missing_reference_atom" not in listed(labelled)
+    assert "missing_reference_atom (2)" in listed(labelled, "missing_reference_atom")
 
 
 def test_every_export_carries_it_in_its_rows_or_names(labelled, tmp_path):

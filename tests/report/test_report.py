@@ -67,6 +67,13 @@ def test_every_figure_says_how_many_rows_and_gives_a_query_that_works(small):
             assert found.num_rows > 0, sql
 
 
+def test_losses_are_as_many_as_their_query_gives(large):
+    page = page_of(large)
+    (sql,) = (line.split('"')[1] for line in page.queries if "FROM failures WHERE" in line)
+    rows = pesatlas.open(large.results).query(sql)["rows"].to_pylist()
+    assert f"in which it happened: {sum(rows):,} in all" in page.text
+
+
 def test_a_sample_says_how_large_it_is_and_of_what(large):
     data = data_of(large)
     assert len(data["tables"]["atoms"]["force_eV_per_A"]) == 6000

@@ -15,6 +15,7 @@ from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.remedies import REMEDIES
 from pesatlas.errors import UserError
 from pesatlas.tables import FailureReason
+from pesatlas.tables.failures import LOST
 
 SHOWN = 8
 """Rows of one stage and reason that are printed; the others with ``--all``, ``--to`` or ``--json``."""
@@ -92,7 +93,10 @@ def _rows(atlas: Atlas, reasons: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _sql(reasons: Sequence[str]) -> str:
-    """Return the query; its values were found in the table."""
+    """Return the query; its values were found in the table.
+
+    Without a reason, the losses are asked for.
+    """
     quoted = ", ".join(f"'{reason}'" for reason in reasons)
-    where = f"WHERE reason IN ({quoted})" if reasons else ""
-    return f"SELECT * FROM failures {where} ORDER BY stage, reason, level, key"  # noqa: S608 - names of reasons
+    where = f"reason IN ({quoted})" if reasons else LOST
+    return f"SELECT * FROM failures WHERE {where} ORDER BY stage, reason, level, key"  # noqa: S608 - names of reasons

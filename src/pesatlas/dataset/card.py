@@ -21,6 +21,7 @@ from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
 from pesatlas.dataset.rows import FUNCTIONALS
 from pesatlas.storage.atomic import write_text
+from pesatlas.tables.failures import LOST
 from pesatlas.tables.manifest import check_content
 from pesatlas.tables.schemas import MADE_BY, SOURCES
 
@@ -85,7 +86,9 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "rules": configuration["dataset"].get("rules", {}),
         "filters": _filters(atlas),
         "failures": _ask(
-            atlas, "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL ORDER BY ALL"
+            atlas,
+            f"SELECT stage, level, reason, count(*) AS rows FROM failures WHERE {LOST} "  # noqa: S608 - a reason of ours
+            "GROUP BY ALL ORDER BY ALL",
         ),
         "exploration": _exploration(atlas),
         "selection": {

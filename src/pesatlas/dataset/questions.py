@@ -4,6 +4,7 @@ import difflib
 import re
 
 from pesatlas.errors import UserError
+from pesatlas.tables.failures import LOST
 
 QUESTIONS = {
     "by-crystal": """
@@ -19,9 +20,9 @@ QUESTIONS = {
         SELECT snapshot_id, level_gap_eV_per_atom, level, cohesive_energy_eV_per_atom, formula
         FROM dataset WHERE level_gap_eV_per_atom IS NOT NULL
         ORDER BY abs(level_gap_eV_per_atom) DESC, snapshot_id, level LIMIT 20""",
-    "failures": """
+    "failures": f"""
         SELECT stage, level, reason, count(*) AS rows
-        FROM failures GROUP BY ALL ORDER BY rows DESC, stage, reason, level""",
+        FROM failures WHERE {LOST} GROUP BY ALL ORDER BY rows DESC, stage, reason, level""",  # noqa: S608 - a reason of ours
 }
 """Queries by name: each crystal at each level; largest forces; frames whose levels differ most; losses."""
 

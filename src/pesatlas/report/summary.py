@@ -46,7 +46,7 @@ def losses(results: Path, manifest: dict[str, Any]) -> Counter[tuple[str, str, s
                     row["reason"],
                 )
                 for row in rows.to_pylist()
-                # an atom that the level never has is no loss: its backend says so of every element
+                # no loss, as in tables.failures.LOST
                 if row["reason"] != FailureReason.MISSING_REFERENCE_ATOM
             )
     return found

@@ -7,6 +7,7 @@ import altair as alt
 from pesatlas.campaign.layout import FAILURES, folder_of, path_of, shown
 from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, histogram, line_at, parity
 from pesatlas.report.published_ranges import published_error
+from pesatlas.tables.failures import LOST
 
 _FEW_TICKS = 10
 """Counts up to which each has a tick: Vega would put halves between them."""
@@ -55,7 +56,7 @@ def _losses(losses: Data) -> Figure:
         f"{sum(losses.columns['rows']):,} in all.",
         "losses",
         f"{FAILURES}/",
-        "SELECT stage, level, reason, count(*) AS rows FROM failures GROUP BY ALL",
+        f"SELECT stage, level, reason, count(*) AS rows FROM failures WHERE {LOST} GROUP BY ALL",
         chart if len(losses) else None,
         "Nothing failed.",
     )

@@ -12,6 +12,13 @@ BESIDE = ".failures.parquet"
 """Ends the name of a table of failures that lies beside the table it belongs to, in the same folder."""
 
 
+LOST = f"reason <> '{FailureReason.MISSING_REFERENCE_ATOM}'"
+"""Condition in SQL of rows that are a loss.
+
+An isolated atom that its level never has is on file, but is none: its backend says so of every element.
+"""
+
+
 @dataclass(frozen=True)
 class Failure:
     """Reason of a failure: a word, and a sentence."""
