@@ -10,6 +10,8 @@ from collecting import collect
 from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import Author, Card, Dataset, Rule, Rules
 from pesatlas.dataset.card import write_card
+from pesatlas.tables import read_entry, read_table, write_table
+from pesatlas.tables.schemas import SOURCES
 
 SETTINGS = Card(
     title="Salts",
@@ -51,9 +53,6 @@ def test_the_card_counts_what_is_there(carded):
 
 
 def test_the_card_has_the_licence_and_the_number_of_every_source(campaign, tables, write_labels):
-    from pesatlas.tables import read_entry, read_table, write_table
-    from pesatlas.tables.schemas import SOURCES
-
     results, _, labels = tables
     path = below(results, "structures")
     rows, counts = read_table(path, "structures").to_pylist(), read_entry(path).counts
@@ -72,6 +71,22 @@ def test_the_card_has_the_licence_and_the_number_of_every_source(campaign, table
     assert all(found[kind]["licences"] == ["not stated"] for kind in rest)
     page = below(results, "card_page").read_text()
     assert "| materials_project | CC BY 4.0 (Materials Project) | 7 | 1 |" in page
+
+
+def test_files_are_counted_on_the_page_and_named_in_the_card(campaign, tables, write_labels):
+    results, _, labels = tables
+    path = below(results, "structures")
+    rows, counts = read_table(path, "structures").to_pylist(), read_entry(path).counts
+    for i, row in enumerate(rows):
+        row["source"] = f"files cells/{i}.cif sha256:{i:012d}"
+    write_table(path, "structures", rows, "f", counts)
+    collect(campaign, results, write_labels(results, labels))
+    write_card(SETTINGS, results)
+    page = below(results, "card_page").read_text()
+    assert f"Structures: files ({len(rows)}); column `source`" in page
+    assert "sha256:" not in page
+    named = json.loads(below(results, "card").read_text())["exploration"]["sources"]
+    assert [each["source"] for each in named] == sorted(row["source"] for row in rows)
 
 
 def test_the_card_says_what_the_picks_cover_and_by_which_encoder(carded):

@@ -7,6 +7,7 @@ import pytest
 from pesatlas.campaign.account import accounts
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import Results, below
+from pesatlas.campaign.sources import sources_in_words
 from pesatlas.report.figure_rows import Reader
 from pesatlas.report.methods import methods
 from pesatlas.tables.manifest import sha256_of
@@ -41,6 +42,11 @@ def test_it_names_level_potential_and_counts(small):
     for words in ("Perdew", "Furness", "foundational potential energy surface dataset"):
         assert any(words in each for each in found.references)
     assert "Convergence with k-points and cut-off was not measured." in found.not_done
+
+
+def test_files_are_counted_not_listed():
+    files = [f"files cells/{i}.cif sha256:{i:012d}" for i in range(1200)]
+    assert sources_in_words([*files, "demo 2"]) == ["files (1,200)", "demo 2"]
 
 
 @pytest.mark.parametrize(

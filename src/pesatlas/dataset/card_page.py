@@ -8,6 +8,7 @@ from typing import Any
 from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.domain_summary import lost_in_words
 from pesatlas.campaign.layout import within
+from pesatlas.campaign.sources import sources_in_words
 from pesatlas.runtime.templates import render, table
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -33,6 +34,7 @@ def page(card: dict[str, Any]) -> str:
             [row["kind"], "; ".join(row["licences"]), str(row["read"] or "?"), str(row["crystals"])]
             for row in card["exploration"].get("licences", [])
         ],
+        "sources": sources_in_words(row["source"] for row in card["exploration"]["sources"]),
         "encoder": _encoder(selection["encoder"]),
         "policy": selection.get("policy", {}).get("kind", "?"),
         "coverage": [
