@@ -73,6 +73,17 @@ def test_the_card_has_the_licence_and_the_number_of_every_source(campaign, table
     assert "| materials_project | CC BY 4.0 (Materials Project) | 7 | 1 |" in page
 
 
+def test_a_licence_that_nobody_stated_is_said_to_be_the_default(carded):
+    for name in ("card.md", "CITATION.cff"):
+        assert "dataset.card.licence" not in (carded / name).read_text().partition("## Complete")[0]
+    write_card(Card(title="Salts"), carded)
+    page = (carded / "card.md").read_text()
+    assert "Licence CC-BY-4.0 (the default of dataset.card.licence: nobody stated it" in page
+    text = (carded / "CITATION.cff").read_text()
+    assert text.startswith("# license: the default of dataset.card.licence")
+    assert yaml.safe_load(text)["license"] == "CC-BY-4.0"
+
+
 def test_files_are_counted_on_the_page_and_named_in_the_card(campaign, tables, write_labels):
     results, _, labels = tables
     path = below(results, "structures")
@@ -115,7 +126,8 @@ def test_the_page_has_it_for_people(carded):
     text = (carded / "card.md").read_text()
     assert text.startswith("# Salts\n")
     for said in (
-        "Licence CC0-1.0",
+        "Licence CC0-1.0. DOI",
+        "for testing; the same at all levels.",
         "| net_force | 0.01 | flag | a paper |",
         "| r2scan | entropy | flag | 1 |",
         '"cutoff_eV": 400.0',

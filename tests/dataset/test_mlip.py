@@ -93,6 +93,7 @@ def test_card_citation_crate_and_summary_say_that_it_is_no_dft(labelled):
     assert card["limits"][0] == f"Warning: {NOT_DFT}."
     page = (labelled / "card.md").read_text()
     assert page.splitlines()[2] == f"**Warning: {NOT_DFT}.**"
+    assert "for testing.\n" in page  # of one level, nothing is "the same at all levels"
     assert "There are none, so cohesive energies are empty." in page
     assert NOT_DFT in yaml.safe_load((labelled / "CITATION.cff").read_text())["abstract"]
     assert NOT_DFT in (labelled / "ro-crate-metadata.json").read_text()

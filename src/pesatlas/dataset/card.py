@@ -45,6 +45,11 @@ LIMITS = [
 ]
 
 
+_DEFAULT = (
+    "# license: the default of dataset.card.licence, which nobody stated; check it before you publish\n"
+)
+
+
 def write_card(settings: Card, results: Path) -> None:
     """Write ``card.json``, ``card.md``, ``CITATION.cff`` and ``ro-crate-metadata.json`` into ``results``."""
     atlas = pesatlas.open(results)
@@ -69,6 +74,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "date": _date(atlas),
         "identifier": identifier(manifest),
         "licence": settings.licence,
+        "licence_stated": "licence" in settings.model_fields_set,
         "doi": settings.doi,
         "authors": [author.model_dump() for author in settings.authors],
         "levels": {level: _level(atlas, level) for level in atlas.levels},
@@ -281,7 +287,7 @@ def _beware(card: dict[str, Any]) -> str:
 
 
 def _citation(card: dict[str, Any], settings: Card) -> str:
-    """Return CITATION.cff, version 1.2.0."""
+    """Return CITATION.cff, version 1.2.0; a comment tells of a licence that nobody stated."""
     people = [
         {
             "family-names": author.family,
@@ -303,7 +309,9 @@ def _citation(card: dict[str, Any], settings: Card) -> str:
         "abstract": f"Energies, forces and stresses at {', '.join(card['levels'])}, made with "
         f"{card['made_with']}.{_beware(card)}",
     }
-    return yaml.safe_dump(cited, sort_keys=False, allow_unicode=True)
+    return _DEFAULT * (not card["licence_stated"]) + yaml.safe_dump(
+        cited, sort_keys=False, allow_unicode=True
+    )
 
 
 def _identifier(card: dict[str, Any]) -> dict[str, str]:
