@@ -33,7 +33,13 @@ def test_crystals_read_with_warnings_are_counted(small, large):
 def test_labels_of_a_potential_are_not_called_dft(large):
     text = page_of(large).text
     assert "NOT DFT" in text
-    assert "DFT" not in text.replace("NOT DFT", "").replace("the cost of DFT grows with a power", "")
+    assert "DFT" not in text.replace("NOT DFT", "")
+
+
+def test_what_only_a_calculation_has_is_in_no_report_of_a_potentials_labels(small, large):
+    assert "How hard was convergence?" in page_of(small).text
+    assert "the cost of DFT grows" in page_of(small).text
+    assert "How hard was convergence?" not in page_of(large).text
 
 
 def test_every_step_of_the_funnel_closes_and_names_its_losses(large):

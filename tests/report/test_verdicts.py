@@ -238,6 +238,27 @@ def test_a_soft_potential_is_called_soft_where_enough_crystals_say_so(slopes, ma
     assert words in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("slope", "words"),
+    [
+        (1.5, "No, but its forces are larger than those of the labelling potential chgnet/0.2.0: slope"),
+        (0.6, "Yes, its forces are smaller than those of the labelling potential chgnet/0.2.0: slope"),
+    ],
+)
+def test_against_the_labels_of_another_potential_nothing_is_over_or_underestimated(slope, words):
+    whole = {
+        "of": "all",
+        "name": "",
+        "rows": 9,
+        "force_mae_eV_per_A": 0.1,
+        "force_slope": slope,
+        "stress_mae_GPa": 1.0,
+        "energy_mae_meV_per_atom": None,
+    }
+    found = soft([whole], softened([slope] * 5), ("test", "mlip"), 1, "chgnet/0.2.0")
+    assert words in found.sentence
+
+
 def test_crystals_at_rest_say_nothing_of_softness():
     """Seven crystals without forces and one with: one crystal, and no slope of the others' noise."""
     rows = [

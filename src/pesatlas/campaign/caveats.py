@@ -22,7 +22,12 @@ def caveats(manifest: dict[str, Any]) -> list[str]:
     if quality in {"coarse", "demo"}:
         found.append(f"{quality} quality: too coarse to train on")
     if MLIP in manifest["levels"]:
-        definition = manifest.get("surfaces", {}).get(MLIP, {}).get("definition") or {}
-        name = definition.get("code", {}).get(POTENTIAL, "")
+        name = labelling_potential(manifest)
         found.append(f"labels of a machine-learning potential{name and f' ({name})'}, NOT DFT")
     return found
+
+
+def labelling_potential(manifest: dict[str, Any]) -> str:
+    """Return the name of the potential that made the labels; empty if none did, or it is not on record."""
+    definition = manifest.get("surfaces", {}).get(MLIP, {}).get("definition") or {}
+    return str(definition.get("code", {}).get(POTENTIAL, ""))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.account import Account, accounts, exported_verdicts
+from pesatlas.campaign.caveats import labelling_potential
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
@@ -144,7 +145,13 @@ def _verdicts(
         "trust": [
             equilibrated(reader.tables, configuration.get("explore", {})),
             *converged(reader.results, manifest),
-            soft(reader.softness, reader.forces, (reader.potential, reader.levels[0]), reader.seed),
+            soft(
+                reader.softness,
+                reader.forces,
+                (reader.potential, reader.levels[0]),
+                reader.seed,
+                labelling_potential(manifest),
+            ),
         ],
         "cost": [spent(hours, labels)],
     }

@@ -144,8 +144,13 @@ def _label_time(labels: Data, levels: list[str]) -> Figure:
     return Figure(
         "label_time",
         "Time of a label",
-        "Wall time of each calculation against the number of its atoms. Both axes are "
-        "logarithmic; the cost of DFT grows with a power of two to three.",
+        "Wall time of each calculation against the number of its atoms. Both axes are logarithmic"
+        # a potential has no iterations, and its cost grows with the number of atoms
+        + (
+            "; the cost of DFT grows with a power of two to three."
+            if any(labels.columns["scf_steps"])
+            else "."
+        ),
         "labels",
         shown("dataset"),
         "SELECT level, n_atoms, wall_s FROM dataset",

@@ -168,8 +168,8 @@ def _scf_steps(labels: Data, levels: list[str]) -> Figure:
         "labels",
         shown("dataset"),
         "SELECT level, scf_steps FROM dataset",
-        bars if len(labels) else None,
-        "The dataset has no row.",
+        bars if any(labels.columns["scf_steps"]) else None,
+        "No label has SCF iterations.",
     )
 
 

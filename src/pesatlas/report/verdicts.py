@@ -90,7 +90,11 @@ def covered(quality: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -
 
 
 def soft(
-    found: Sequence[Mapping[str, Any]], forces: ForcesOfCrystals, of: tuple[str, str], seed: int
+    found: Sequence[Mapping[str, Any]],
+    forces: ForcesOfCrystals,
+    of: tuple[str, str],
+    seed: int,
+    labeller: str = "",
 ) -> Verdict:
     """Return the verdict on the exploring potential.
 
@@ -98,6 +102,7 @@ def soft(
     ----------
     found : of ``softness``
     of : name of the potential, and level of the labels
+    labeller : potential that made the labels; empty if DFT did
     """
     question = "Is the exploring potential soft?"
     potential, level = of
@@ -113,15 +118,19 @@ def soft(
         else ""
     )
     mark: Mark
+    than = f" than those of the labelling potential {labeller}" if labeller else ""
     interval = f" (95 %: {low:.2f} to {high:.2f})"
     if crystals < _FEWEST_CRYSTALS:
         mark, told, interval = "not known", f"Not known, too few crystals to tell ({crystals})", ""
     elif low >= 1 - _SLOPE and high <= 1 + _SLOPE:
         mark, told = "fine", "No"
     elif high < 1 - _SLOPE:
-        mark, told = "look", "Yes, it underestimates forces"
+        mark, told = "look", f"Yes, its forces are smaller{than}" if than else "Yes, it underestimates forces"
     elif low > 1 + _SLOPE:
-        mark, told = "look", "No, but it overestimates forces"
+        mark, told = (
+            "look",
+            f"No, but its forces are larger{than}" if than else "No, but it overestimates forces",
+        )
     else:
         mark, told = "not known", "Not known, the interval is too wide to tell"
     return Verdict(
