@@ -13,7 +13,7 @@ import pesatlas
 from collecting import collect
 from pesatlas.campaign.layout import below
 from pesatlas.cli.main import app
-from pesatlas.dataset.explain import explain
+from pesatlas.dataset.explain import explain, label_rows
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table
 
@@ -97,6 +97,21 @@ def test_the_story_of_a_row_is_told_from_crystal_to_label(finished):
     assert story["label at pbe"]["verdict"] == "accepted (in dataset)"
     assert '"functional": "PBE"' in story["label at pbe"]["settings"]
     assert "label_key" in invoke("explain", NAME, finished)
+
+
+def test_of_a_crystal_its_own_history_is_told(finished):
+    told = story_of(finished, "NaCl")
+    assert told["source crystal"]["source"] == "test"
+    assert told["what came of it"] == {
+        "cells": "1: 1 bulk",
+        "trajectories": "1",
+        "frames": "3",
+        "picks": "3: 3 bulk",
+        "one of its picks": f"pesatlas explain {NAME}",
+    }
+    assert told["labels at pbe"] == {"accepted": "3"}
+    with pytest.raises(UserError, match=r"no snapshot NaCl\. Of NaCl there are 3, e\.g\. NaCl:"):
+        label_rows(pesatlas.open(finished), "NaCl")
 
 
 def test_a_missing_row_is_explained(campaign, tables, write_labels):

@@ -71,11 +71,16 @@ def query(
 
 @command("explain", LOOK)
 def explain(
-    snapshot_id: Annotated[str, typer.Argument(help="snapshot_id, structure:variant:condition:step.")],
+    snapshot_id: Annotated[
+        str, typer.Argument(help="snapshot_id, structure:variant:condition:step; or a structure_id.")
+    ],
     results: Results = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Show the history of a row from source crystal to label; for a missing row, where it ended and why."""
+    """Show the history of a row from source crystal to label; for a missing row, where it ended and why.
+
+    Of a crystal, its cells, trajectories, frames, picks and labels are counted.
+    """
     from pesatlas.cli.query import explain_row  # noqa: PLC0415
 
     explain_row(snapshot_id, results, console, as_json=as_json)

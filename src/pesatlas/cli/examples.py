@@ -73,7 +73,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ('pesatlas query "SELECT level, verdict, count(*) FROM dataset GROUP BY ALL"', ""),
         ("pesatlas query \"FROM failures WHERE reason = 'timeout'\" --to timeouts.csv", ""),
     ),
-    "explain": (("pesatlas explain mp-149:unit:300K-0.0001GPa:500", ""),),
+    "explain": (
+        ("pesatlas explain mp-149:unit:300K-0.0001GPa:500", ""),
+        ("pesatlas explain mp-149", "what became of this crystal"),
+    ),
     "failures": (
         ("pesatlas failures", ""),
         ("pesatlas failures --reason timeout --to timeouts.csv", ""),

@@ -14,7 +14,7 @@ _SUSPECT = 3
 
 
 def explain(atlas: Atlas, snapshot_id: str) -> Story:
-    """Return the story of a snapshot.
+    """Return the story of a snapshot; of a crystal, if its ``structure_id`` is given, what became of it.
 
     Raises
     ------
@@ -23,6 +23,12 @@ def explain(atlas: Atlas, snapshot_id: str) -> Story:
     """
     structure_id = snapshot_id.split(":", maxsplit=1)[0]
     story: Story = [_crystal(atlas, snapshot_id, structure_id)]
+    if snapshot_id == structure_id and atlas.find("structures", structure_id=structure_id):
+        return [
+            *story,
+            ("what came of it", _of_crystal(atlas, structure_id)),
+            *((f"labels at {level}", _labels(atlas, structure_id, level)) for level in atlas.levels),
+        ]
     # a release has the snapshots that were picked, not the whole pool
     snapshots = [
         row for table in ("snapshots", "selection") for row in atlas.find(table, snapshot_id=snapshot_id)
@@ -65,6 +71,59 @@ def _crystal(atlas: Atlas, snapshot_id: str, structure_id: str) -> tuple[str, li
         if row["stage"] == "structures"
     ]
     return "source crystal", lines
+
+
+def _of_crystal(atlas: Atlas, structure_id: str) -> list[tuple[str, str]]:
+    """Return how many cells, trajectories, frames and picks a crystal has, and what of it failed."""
+    cells = _counted(atlas, "structures", structure_id, "domain")
+    lines = [("cells", f"{sum(cells.values()):,}: {_listed(cells)}")]
+    if "snapshots" in atlas.tables:
+        # one for each cell and condition
+        runs = "variant || ':' || condition"
+        started = _counted(atlas, "snapshots", structure_id, runs, "ensemble <> 'none'")
+        frames = sum(_counted(atlas, "snapshots", structure_id, "domain").values())
+        lines += [("trajectories", f"{len(started):,}"), ("frames", f"{frames:,}")]
+    if "selection" in atlas.tables:
+        picks = _counted(atlas, "selection", structure_id, "domain")
+        lines.append(("picks", f"{sum(picks.values()):,}" + (f": {_listed(picks)}" if picks else "")))
+    failed = _counted(
+        atlas, "failures", structure_id, "stage || ' ' || reason", "stage NOT IN ('structures', 'dataset')"
+    )
+    if failed:
+        lines.append(("failed", _listed(failed)))
+    names = atlas.find("selection", structure_id=structure_id) if "selection" in atlas.tables else []
+    if names:
+        lines.append(("one of its picks", f"pesatlas explain {names[0]['snapshot_id']}"))
+    return lines
+
+
+def _labels(atlas: Atlas, structure_id: str, level: str) -> list[tuple[str, str]]:
+    """Return the labels of a crystal at a level by verdict."""
+    here = f"level = '{level}'"
+    if "dataset" not in atlas.tables:
+        return [("so far", f"{sum(_counted(atlas, 'labels', structure_id, 'level', here).values()):,}")]
+    found = {
+        verdict: count
+        for table in ("dataset", "quarantine")
+        for verdict, count in _counted(atlas, table, structure_id, "verdict", here).items()
+    }
+    return [(verdict, f"{count:,}") for verdict, count in found.items()] or [("none", "no label")]
+
+
+def _counted(atlas: Atlas, table: str, structure_id: str, by: str, where: str = "true") -> dict[str, int]:
+    """Return the numbers of rows of a crystal, by an expression; none of a table that is not there."""
+    if table not in atlas.tables:
+        return {}
+    name = structure_id.replace("'", "''")
+    rows = atlas.query(
+        f"SELECT {by} AS what, count(*) AS rows FROM {table} WHERE structure_id = '{name}' AND {where} "  # noqa: S608 - a name that was found
+        "GROUP BY ALL ORDER BY ALL"
+    ).to_pylist()
+    return {row["what"]: row["rows"] for row in rows}
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
 
 
 def _snapshot(row: dict[str, Any]) -> list[tuple[str, str]]:
@@ -178,6 +237,8 @@ def label_rows(atlas: Atlas, snapshot_id: str) -> dict[str, dict[str, Any]]:
     """
     found = {level: _dataset_row(atlas, snapshot_id, level)[0] for level in atlas.levels}
     rows = {level: row for level, row in found.items() if row is not None}
+    if not rows and ":" not in snapshot_id:
+        raise UserError(_unknown(atlas, snapshot_id, snapshot_id))
     if not rows:
         title, lines = explain(atlas, snapshot_id)[-1]
         why = "; ".join(f"{name}: {text}" for name, text in lines)
