@@ -130,6 +130,9 @@ def test_a_former_name_of_an_option_still_works_and_says_so_once(home):
 def test_a_configuration_is_written_to_a_file(home):
     run("config new --to new.yaml")
     run("config check new.yaml")
+    assert "new.yaml is a valid campaign" in run("config check --config new.yaml").output
+    assert "new.yaml is a valid campaign" in run("config check . --config new.yaml").output
+    assert "give one configuration" in run("config check a.yaml --config new.yaml", expect=1).stderr
     assert "exists already" in run("config new --to new.yaml", expect=1).stderr
 
 

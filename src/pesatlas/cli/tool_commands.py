@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from pesatlas.cli.app import LOOK, SHARE, AsJson, campaign_folder, command, console, print_json, results_in
+from pesatlas.cli.app import (
+    LOOK,
+    SHARE,
+    AsJson,
+    Config,
+    campaign_folder,
+    command,
+    console,
+    print_json,
+    results_in,
+)
 from pesatlas.runtime.terminal import show_lines
 
 
@@ -192,22 +202,26 @@ def config_check(
     path: Annotated[
         Path, typer.Argument(metavar="[FOLDER]", help="Folder of the campaign, or a configuration file.")
     ] = Path("config.yaml"),
+    config: Config = None,
 ) -> None:
     """Check a configuration without running anything; every problem is named with its key and remedy."""
     from pesatlas.campaign.load import read_campaign  # noqa: PLC0415
+    from pesatlas.errors import UserError  # noqa: PLC0415
     from pesatlas.monitor.doctor import warnings_of  # noqa: PLC0415
     from pesatlas.monitor.workers import workers_of  # noqa: PLC0415
 
     # paths of a configuration start in the folder of its campaign; a file alone is taken as of this one
     of_folder = (path / "config.yaml").is_file()
-    folder, file = (path, None) if of_folder else (Path(), path)
-    with campaign_folder(folder, file) as config:
-        campaign = read_campaign(config)
+    if config is not None and path != Path("config.yaml") and not path.is_dir():
+        raise UserError(f"--config {config} and {path}: give one configuration.")
+    folder, file = (path, config) if of_folder or (config and path.is_dir()) else (Path(), config or path)
+    with campaign_folder(folder, file) as found:
+        campaign = read_campaign(found)
         for key, options in workers_of(campaign):
             console.print(escape(f"{key}: {options.python} will run {options.call}."), soft_wrap=True)
         for warning in warnings_of(campaign, Path("results")):
             console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
-    checked = path / "config.yaml" if of_folder else path
+    checked = config or (path / "config.yaml" if of_folder else path)
     console.print(f"[green]{checked} is a valid campaign '{campaign.campaign.name}'.[/green]")
 
 
