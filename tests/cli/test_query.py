@@ -40,6 +40,14 @@ def test_a_question_is_answered_by_its_name(results, name, tmp_path):
     assert (tmp_path / "rows.csv").read_text().count("\n") >= 2
 
 
+def test_of_one_level_it_is_said_that_nothing_can_be_apart(results):
+    path = results / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"levels": ["pbe"]}
+    path.write_text(json.dumps(manifest))
+    told = " ".join(printed("levels-apart", results).split())
+    assert told == "This campaign has one level, pbe: there is none to compare it with."
+
+
 def test_the_largest_forces_come_first(results):
     rows = [
         line.split("│") for line in printed("worst-forces", results, width=200).splitlines() if "│" in line

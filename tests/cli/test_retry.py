@@ -64,6 +64,14 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(folder, arguments, mess
     assert {path for path in files(folder) if path.parts[-3:-1] != ("store", "labels")} == before
 
 
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",), ("--reason", "timeout")])
+def test_where_nothing_failed_there_is_nothing_to_repeat(folder, arguments):
+    for table in (path_of("label_failures", batch=0), path_of("atom_failures")):
+        write_table(folder / table, "failures", [], "s")
+    status, output = retry(*arguments)
+    assert (status, output.partition(". ")[0]) == (0, "Nothing failed, so there is nothing to repeat")
+
+
 def test_a_dry_run_only_tells(folder):
     before = files(folder)
     status, output = retry("--reason", "crashed", "--dry-run")

@@ -45,6 +45,10 @@ def query(sql: str, results: Path, to: Path | None, console: Console, *, as_json
         return
     if to is not None:
         console.print(f"[green]{escape(str(to))}[/green]")
+    elif sql.strip() == "levels-apart" and len(atlas.levels) == 1:
+        console.print(
+            f"This campaign has one level, {escape(atlas.levels[0])}: there is none to compare it with."
+        )
     elif len(found) == 1:
         _show_record(found, console)
     else:

@@ -30,21 +30,25 @@ def retry(
     Raises
     ------
     UserError
-        If a reason is unknown, nothing matches, or jobs of the campaign are alive.
+        If a reason is unknown, none of the failures there are matches, or jobs of the campaign are alive.
     """
     wanted = [_reason(word) for word in reasons]
     campaign = campaign_of(folder, config, extensions=True)
     results = folder / RESULTS
     find = partial(find_missing_labels, campaign.label.levels, campaign.label_batches, results)
+    there = find(KNOWN, quarantined=True)
+    if not there:
+        console.print(
+            "Nothing failed, so there is nothing to repeat. Jobs that still run are counted when they end."
+        )
+        return
     if not wanted and not quarantined:
-        there = find(KNOWN, quarantined=True)
         raise UserError(
             f"select what to repeat, with --reason or --quarantined. In {results} there are: "
             f"{_counted(there)}."
         )
     misses = find(wanted, quarantined=quarantined)
     if not misses:
-        there = find(KNOWN, quarantined=True)
         raise UserError(
             f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted "
             "when they end."
