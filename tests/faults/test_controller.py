@@ -209,6 +209,7 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
     assert len(folder.made) == 2
     assert f"Stopped by {'`' if how != 'SIGTERM' else ''}{how}" in folder.output
     assert "nothing needs to be repaired. Running jobs finished." in folder.output
+    assert "WorkflowError" not in folder.output
     assert "The lines above state why" not in folder.output
     assert folder.start().wait(60) == 0
     assert folder.made == ["0", "1", "2", "3"]
@@ -222,6 +223,7 @@ def test_stopped_at_once_nothing_is_left_running(folder, how):
     else:
         folder.pesatlas("stop", "--now")
     assert controller.wait(60) != 0
+    assert "WorkflowError" not in folder.output
     assert not folder.processes()
     assert folder.made == []
     assert f"Stopped by {'`' if how != 'Ctrl-C' else ''}{how}" in folder.output

@@ -22,6 +22,10 @@ A second one would break off the cancelling of jobs.
 
 _LATER_S = 0.1
 
+_stop = threading.Event()
+"""Whether this process was told to end."""
+_INCOMPLETE = "At least one job did not complete successfully"
+
 
 def end_with_parent(pipe: int) -> None:
     """Wait until the other end of ``pipe`` is closed, which the parent alone has.
@@ -54,6 +58,7 @@ class Interrupt:
             signal.setitimer(signal.ITIMER_REAL, _LATER_S)
             return
         self._heard = time.monotonic()
+        _stop.set()
         raise KeyboardInterrupt
 
 
@@ -66,6 +71,24 @@ def _is_logging(frame: FrameType | None) -> bool:
     return False
 
 
+def no_error_after_stop() -> None:
+    """Keep Snakemake from calling it an error that jobs are left after it was told to end.
+
+    Failures of jobs are lines of their own, which stay.
+    """
+    from snakemake.logging import logger  # noqa: PLC0415 - the pipe is watched first
+    from snakemake.scheduling.job_scheduler import JobScheduler  # noqa: PLC0415
+
+    end = JobScheduler.exit_gracefully
+
+    def note_and_end(scheduler: JobScheduler, *args: object) -> None:
+        _stop.set()
+        end(scheduler, *args)
+
+    JobScheduler.exit_gracefully = note_and_end
+    logger.addFilter(lambda record: not (_stop.is_set() and _INCOMPLETE in record.getMessage()))
+
+
 def main(pipe: int, arguments: list[str]) -> None:
     """Run Snakemake; this does not return."""
     threading.Thread(target=end_with_parent, args=(pipe,), name="parent", daemon=True).start()
@@ -76,6 +99,7 @@ def main(pipe: int, arguments: list[str]) -> None:
             from pesatlas.cli.slurm_executor import install  # noqa: PLC0415 - only where it is
 
             install()
+        no_error_after_stop()
         from snakemake.cli import main as snakemake  # noqa: PLC0415 - the pipe is watched first
 
         snakemake(arguments)
