@@ -47,7 +47,7 @@ def test_energies_of_one_composition_have_one_zero_and_errors_do_not_shrink_by_t
         found.append((shift.errors**2).mean())
     # four frames, one of which the shift uses up
     assert np.sqrt(np.mean(found)) == pytest.approx(1000 * sigma, rel=0.05)
-    assert shift.text.startswith("energies after one shift for ClNa, +0.1")
+    assert shift.text.startswith("energies after one shift for NaCl, +0.1")
 
 
 def test_with_as_many_zeros_as_frames_energies_are_not_compared():

@@ -65,7 +65,7 @@ def test_it_shows_the_crystals_and_writes_a_short_file_that_is_a_whole_campaign(
     to = cells / "config.yaml"
     told = printed(Wishes(["cells"]), to)
     for expected in (
-        "CsCl ClCs Pm-3m (221) 2 yes",
+        "CsCl CsCl Pm-3m (221) 2 yes",
         "half disordered",
         "torn unreadable",
         "5 crystals: 3 usable; half disordered; torn unreadable",

@@ -83,10 +83,21 @@ def symbol_of(number: int) -> str:
 
 
 def reduced_formula(numbers: Sequence[int]) -> str:
-    """Return the reduced formula, elements in alphabetical order: ``ClNa``."""
+    """Return the reduced formula, elements in alphabetical order as in tables of labels: ``ClNa``."""
     counts = Counter(symbol_of(number) for number in numbers)
     divisor = gcd(*counts.values())
     return "".join(f"{symbol}{n // divisor if n > divisor else ''}" for symbol, n in sorted(counts.items()))
+
+
+def shown_formula(numbers: Sequence[int]) -> str:
+    """Return the reduced formula as chemists write it, by electronegativity: ``NaCl``.
+
+    For people; tables of labels have ``reduced_formula``.
+    """
+    from pymatgen.core import Composition  # noqa: PLC0415 - slow to import
+
+    formula: str = Composition(reduced_formula(numbers)).reduced_formula
+    return formula
 
 
 def _are_elements(symbols: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pesatlas.atoms.elements import reduced_formula, symbol_of
+from pesatlas.atoms.elements import shown_formula, symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.benchmark.statistics import bootstrap_ratio
 
@@ -95,7 +95,7 @@ def shift_energies(compared: Sequence[Compared]) -> Shift:
         return Shift(None, "energies are not compared: as many unknown zeros as frames")
     constants = np.linalg.lstsq(shares, errors, rcond=None)[0]
     left = (errors - shares @ constants) * np.sqrt(len(compared) / (len(compared) - rank))
-    formulas = {reduced_formula(each.numbers.tolist()) for each in compared}
+    formulas = {shown_formula(each.numbers.tolist()) for each in compared}
     if len(formulas) == 1:
         text = f"energies after one shift for {formulas.pop()}, {errors.mean():+.4f} eV/atom"
     else:

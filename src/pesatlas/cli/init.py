@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.atoms.elements import reduced_formula, symbol_of
+from pesatlas.atoms.elements import shown_formula, symbol_of
 from pesatlas.campaign.load import load_campaign
 from pesatlas.cli.checkout import schema_for
 from pesatlas.config.campaign import Campaign
@@ -118,5 +118,5 @@ def _table(found: Survey) -> Table:
 
 def _described(crystal: Crystal) -> tuple[str, str, str]:
     symmetry = symmetry_of(crystal.numbers, crystal.cell, crystal.positions)
-    formula = reduced_formula(crystal.numbers.tolist())
+    formula = shown_formula(crystal.numbers.tolist())
     return formula, f"{symmetry.symbol} ({symmetry.number})", str(len(crystal.numbers))
