@@ -339,4 +339,6 @@ def test_crystals_of_files_are_counted_by_the_plan_itself(tmp_path):
     run = [sys.executable, "-m", "pesatlas.cli.main", "plan", str(tmp_path)]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "2 crystals (structures.sources)" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())
+    assert "2 crystals (structures.sources)" in said
+    assert "Warning: explore.length_ps: 0.5 ps is not equilibrated" in said

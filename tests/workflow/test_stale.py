@@ -78,6 +78,19 @@ def test_settings_that_changed_after_a_copy_are_named_and_what_they_decide_is_ma
     assert planned["encode_snapshots"] == planned["pick_snapshots"] == planned["collect_dataset"] == 1
 
 
+def test_another_configuration_does_not_replace_the_results_of_the_folders_own(copied):
+    own = (copied.path / "config.yaml").read_text()
+    copied.change({"campaign.seed": 7})
+    (copied.path / "config.yaml").rename(copied.path / "other.yaml")
+    (copied.path / "config.yaml").write_text(own)
+    said = pesatlas(copied, "run", "--config", "other.yaml", "--cores", "1", expect=1)
+    assert "results/ are those of config.yaml, and other.yaml would make" in said
+    assert "cp other.yaml ../other/config.yaml" in said
+    pesatlas(copied, "verify")
+    # what it would do may be asked
+    assert "campaign.seed was 2026, is 7" in pesatlas(copied, "run", "-n", "--config", "other.yaml")
+
+
 def test_what_the_command_line_changes_is_compared_too(copied):
     assert jobs(copied.run("-n", "--config", "explore={length_ps: 0.05}"))["run_md"] == 1
     planned = copied.run("-n", "--config", "campaign={seed: 7}")

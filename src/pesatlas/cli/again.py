@@ -14,11 +14,13 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.campaign.layout import RESULTS, below, folder_of, path_of
-from pesatlas.cli.live_view import campaign_of_run
+from pesatlas.campaign.load import read_campaign
+from pesatlas.cli.live_view import campaign_of_run, configuration_of_run
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.until import read_dag, until_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.dataset.export import RECORD, remove_export
+from pesatlas.errors import UserError
 from pesatlas.monitor.missing import missing_files
 from pesatlas.monitor.stale import stale_files
 from pesatlas.tables.manifest import read_json
@@ -71,6 +73,24 @@ def files_to_make_again(
         tuple(path for path in lost if str(path) in needed),
         {path: why for path, why in stale.items() if str(path) in needed},
         dag.open,
+    )
+
+
+def check_whose(again: Again, folder: Path, arguments: list[str]) -> None:
+    """Raise a UserError if results of ``config.yaml`` would be made again for another configuration."""
+    own, other = folder / "config.yaml", configuration_of_run(folder, arguments)
+    if not again.stale or not own.is_file() or other.samefile(own):
+        return
+    try:
+        if stale_files(folder, read_campaign(own, extensions=False)):
+            return
+    except UserError:
+        return
+    raise UserError(
+        f"{RESULTS}/ are those of config.yaml, and {other.name} would make {len(again.stale)} of their files "
+        f"again. Give it a folder of its own: `mkdir ../other && cp {other.name} ../other/config.yaml`, then "
+        "`pesatlas run ../other`; the two may share a store (campaign.store). To replace these results: "
+        f"`cp {other.name} config.yaml`."
     )
 
 

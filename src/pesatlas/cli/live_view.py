@@ -54,7 +54,7 @@ def campaign_of_run(folder: Path, arguments: list[str]) -> Campaign | None:
     """
     if _names(arguments) & _ELSEWHERE:
         return None
-    file, changes = _configuration(folder, arguments), find_options(arguments, *_CHANGES)
+    file, changes = configuration_of_run(folder, arguments), find_options(arguments, *_CHANGES)
     try:
         if not changes:
             return read_campaign(file, extensions=False)
@@ -72,7 +72,8 @@ def _names(arguments: list[str]) -> set[str]:
     return {argument.partition("=")[0] for argument in arguments}
 
 
-def _configuration(folder: Path, arguments: list[str]) -> Path:
+def configuration_of_run(folder: Path, arguments: list[str]) -> Path:
+    """Return the file that a run with these arguments of Snakemake's takes its configuration from."""
     named = [value for option in find_options(arguments, *_FILES) for value in option.values]
     return folder / (named[0] if named else "config.yaml")
 

@@ -4,11 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.app import print_json
-from pesatlas.monitor.fit import survey_of
+from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
 
@@ -38,8 +39,8 @@ def show_plan(
     counted = below(results, "structures").is_file()
     if not counted:
         rates |= sampled_cells(campaign)
-    found = survey_of(campaign) if not counted and structures is None else None
-    if found is not None and found.accepted:
+    found = survey_of(campaign) if structures is None else None
+    if found is not None and found.accepted and not counted:
         source, structures = "structures.sources", len(found.accepted)
         rates["elements"] = Rate(len(found.elements), f"counted on the crystals of {source}")
     if calibration is not None:
@@ -62,3 +63,5 @@ def show_plan(
         )
         return
     console.print(render(campaign, amounts, needs, rates, machine))
+    for sentence in misfits(campaign, found.accepted) if found is not None else ():
+        console.print(f"[yellow]Warning:[/yellow] {escape(sentence)}", soft_wrap=True)

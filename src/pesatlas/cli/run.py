@@ -12,7 +12,14 @@ from pathlib import Path
 from rich.console import Console
 
 from pesatlas.campaign.layout import RESULTS, below
-from pesatlas.cli.again import Again, explain_again, files_to_make_again, forcing, remove_old_exports
+from pesatlas.cli.again import (
+    Again,
+    check_whose,
+    explain_again,
+    files_to_make_again,
+    forcing,
+    remove_old_exports,
+)
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller
@@ -123,6 +130,7 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
     with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
         campaign = campaign_of_run(folder, arguments)
         again = files_to_make_again(command, options, folder, campaign)
+        check_whose(again, folder, arguments)
         explain_again(again, options, console)
         remove_old_exports(again, folder, campaign, console)
         with ExitStack() as stack:
