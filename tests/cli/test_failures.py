@@ -84,6 +84,9 @@ def test_tables_are_open_while_a_campaign_runs(halfway):
         explain_row, labelled, halfway
     )
     assert "it waits for its calculation" in printed(explain_row, waiting, halfway)
+    told = printed(explain_row, labelled.split(":")[0], halfway)
+    assert "picks 3: 3 bulk" in told
+    assert "labels at pbe so far 2" in told
     console = Console(file=io.StringIO(), width=200)
     console.print(summary(halfway))
     told = " ".join(console.file.getvalue().split())
