@@ -60,7 +60,7 @@ def covered(quality: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -
     near = f"99 % of frames are within {mine['fill_p99_structures']:.2g} of a pick"
     limit = f" (two thresholds of clusters: {limits['structures']:.2g})" if "structures" in limits else ""
     compared = (
-        f", 99 % of as many random frames' within {random['fill_p99_structures']:.2g}"
+        f"; with as many random frames as picks it would be {random['fill_p99_structures']:.2g}"
         if random is not None
         else ""
     )
@@ -70,10 +70,8 @@ def covered(quality: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -
         mark,
         f"{told[mark]}: {near}{limit}{compared}; {left}{no_better}.",
         "Distances from a random sample of explored frames, and of their atoms, to the nearest pick, in "
-        "weighted "
-        "principal components (table quality). Two frames of one cluster are at most two thresholds apart: "
-        "99 % "
-        "within that is covered.",
+        "weighted principal components (table quality). Two frames of one cluster are at most two thresholds "
+        "apart: 99 % within that is covered.",
         ("", "picks", "mean", "99th percentile", "largest", "two thresholds"),
         [
             (
