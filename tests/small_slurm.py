@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Self
@@ -102,8 +103,13 @@ class SmallSlurm:
         self._reserved: list[socket.socket] = []
 
     def __enter__(self) -> Self:
-        for name in ("state", "log", "dev", *(f"spool.{node}" for node in NODES)):
+        for name in ("state", "log", "dev"):
             (self.folder / name).mkdir(parents=True)
+        # a step's socket is there: its path may have 108 letters, and that of pytest's folders grows with
+        # their number (pytest-99, pytest-100) until job 10 has one too many
+        self._spool = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+        for node in NODES:
+            (self._spool / node).mkdir()
         self._configure()
         self._wrap_srun()
         try:
@@ -136,6 +142,7 @@ class SmallSlurm:
                     process.wait()
             for lock in self._reserved:
                 lock.close()
+            shutil.rmtree(self._spool, ignore_errors=True)
 
     def _reserve_ports(self, count: int) -> list[int]:
         """Return ports for daemons that start later: a name of each is held, so that another Slurm, of
@@ -196,7 +203,7 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool.%n
+SlurmdSpoolDir={self._spool}/%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/log/slurmctld
