@@ -13,7 +13,7 @@ from rich.console import Console
 from pesatlas.campaign.rules import RULES
 from pesatlas.cli.controller import Stopped
 from pesatlas.cli.ending import closing_lines, look_at
-from pesatlas.cli.stage_lines import DEMO_TIMES, StageLines, begun_since, stage_line
+from pesatlas.cli.stage_lines import DEMO_TIMES, begun_since, stage_line, stage_lines
 from pesatlas.config.presets import preset
 from pesatlas.runtime.progress import FOLDER
 
@@ -54,7 +54,7 @@ def test_every_stage_has_a_line_that_names_potential_and_code(tmp_path):
 def test_only_the_first_run_of_the_demo_says_how_long(tmp_path, name):
     def told():
         console = Console(file=io.StringIO(), width=200)
-        with StageLines(tmp_path, preset(name)[0], console):
+        with stage_lines(tmp_path, preset(name)[0], console):
             begin(tmp_path, "run_md-00000")
             deadline = time.monotonic() + 10
             while "explore: " not in console.file.getvalue() and time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def test_only_the_first_run_of_the_demo_says_how_long(tmp_path, name):
 
 def test_a_line_is_printed_once_while_a_run_is_under_way(tmp_path):
     console = Console(file=io.StringIO(), width=200)
-    with StageLines(tmp_path, preset("demo")[0], console):
+    with stage_lines(tmp_path, preset("demo")[0], console):
         for job in ("run_md-00000", "run_md-00001"):
             begin(tmp_path, job)
             deadline = time.monotonic() + 10

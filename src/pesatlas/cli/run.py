@@ -39,7 +39,7 @@ from pesatlas.cli.orphans import sort_out_orphans
 from pesatlas.cli.refusals import given_up
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.snakemake_options import find_options
-from pesatlas.cli.stage_lines import StageLines
+from pesatlas.cli.stage_lines import stage_lines
 from pesatlas.cli.stop import take_over as end_other
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.config.campaign import Campaign
@@ -138,8 +138,8 @@ def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, co
                 sort_out_orphans(prefix, console)
                 stack.enter_context(held_jobs_released(prefix, console))
             before = failed_before(folder)
-            if not wants_quiet(arguments):
-                stack.enter_context(StageLines(folder, campaign, console))
+            if campaign is not None and not wants_quiet(arguments):
+                stack.enter_context(stage_lines(folder, campaign, console))
             show = None
             if campaign is not None and is_shown(arguments, console):
                 look, every_s = looker(folder, campaign, console), LOOK_SLURM_S if prefix else LOOK_S

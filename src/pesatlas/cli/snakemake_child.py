@@ -23,7 +23,7 @@ A second one would break off the cancelling of jobs.
 _LATER_S = 0.1
 
 _stop = threading.Event()
-"""Whether this process was told to end."""
+"""Set when this process is told to end."""
 _INCOMPLETE = "At least one job did not complete successfully"
 
 

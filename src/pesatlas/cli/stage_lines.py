@@ -2,10 +2,10 @@
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,45 +35,27 @@ DEMO_TIMES = {
 """Time of each stage of the demo on two cores, starts of the jobs included."""
 
 
-class StageLines:
-    """Prints a line as the first job of a stage begins; entered with ``with``.
+@contextmanager
+def stage_lines(folder: Path, campaign: Campaign, console: Console) -> Iterator[None]:
+    """Context: print a line as the first job of each stage begins."""
+    since, told, over = time.time() - _EARLIER_S, set[str](), threading.Event()
+    # what is made again comes from the store in no time
+    timed = campaign == preset("demo")[0] and not below(folder / RESULTS, "manifest").exists()
 
-    Parameters
-    ----------
-    campaign : of the run; without it nothing is printed
-    """
+    def watch() -> None:
+        while not over.wait(_LOOK_S) and len(told) < len(RULES):
+            for stage in begun_since(folder, since, told):
+                told.add(stage)
+                line = stage_line(stage, campaign, folder / RESULTS, timed=timed)
+                console.print(f"[bold]{stage}[/bold]: {escape(line)}", highlight=False, soft_wrap=True)
 
-    def __init__(self, folder: Path, campaign: Campaign | None, console: Console) -> None:
-        self._folder, self._campaign, self._console = folder, campaign, console
-        self._since = time.time() - _EARLIER_S
-        # what is made again comes from the store in no time
-        self._timed = campaign == preset("demo")[0] and not below(folder / RESULTS, "manifest").exists()
-        self._told: set[str] = set()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="stages", daemon=True)
-
-    def __enter__(self) -> Self:
-        if self._campaign is not None:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK_S) and len(self._told) < len(RULES):
-            self._look()
-
-    def _look(self) -> None:
-        for stage in begun_since(self._folder, self._since, self._told):
-            self._told.add(stage)
-            if self._campaign is not None:
-                line = stage_line(stage, self._campaign, self._folder / RESULTS, timed=self._timed)
-                self._console.print(f"[bold]{stage}[/bold]: {escape(line)}", highlight=False, soft_wrap=True)
+    thread = threading.Thread(target=watch, name="stages", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def begun_since(folder: Path, since: float, known: set[str]) -> list[str]:

@@ -30,6 +30,19 @@ def program(command: str) -> str:
     return path
 
 
+def some_words(command: str, example: str) -> str:
+    """Return the command of a configuration, which may not be empty.
+
+    Raises
+    ------
+    ValueError
+        If it is; for pydantic.
+    """
+    if not shlex.split(command):
+        raise ValueError(f"no command; write the command that starts {example}")
+    return command
+
+
 def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:
     """Return the words of a command, without a shell.
 

@@ -1,6 +1,5 @@
 """Quantum ESPRESSO: production labels without a licence, with the user's pseudopotentials."""
 
-import shlex
 import shutil
 import time
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from pesatlas.config.section import Runtime, Section
 from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
-from pesatlas.label.command import program
+from pesatlas.label.command import program, some_words
 from pesatlas.levels.qe import check_levels, pseudopotentials
 from pesatlas.tables import FailureReason
 
@@ -51,9 +50,7 @@ class Options(Section):
     @field_validator("command")
     @classmethod
     def _words(cls, command: str) -> str:
-        if not shlex.split(command):
-            raise ValueError("no command; write the command that starts pw.x, e.g. mpirun -n {cores} pw.x")
-        return command
+        return some_words(command, "pw.x, e.g. mpirun -n {cores} pw.x")
 
 
 def check(options: Options) -> None:

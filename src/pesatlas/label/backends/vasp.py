@@ -1,7 +1,6 @@
 """VASP under custodian: production labels on clusters."""
 
 import importlib.util
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from pydantic import Field, field_validator
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Outcome, Task, Workdir
-from pesatlas.label.command import program
+from pesatlas.label.command import program, some_words
 from pesatlas.levels import potcars
 
 
@@ -35,11 +34,7 @@ class Options(Section):
     @field_validator("command")
     @classmethod
     def _words(cls, command: str) -> str:
-        if not shlex.split(command):
-            raise ValueError(
-                "no command; write the command that starts VASP, e.g. mpirun -n {cores} vasp_std"
-            )
-        return command
+        return some_words(command, "VASP, e.g. mpirun -n {cores} vasp_std")
 
 
 def check(options: Options) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.label.backend import Failed, Result
+from pesatlas.label.bad_output import BadOutputError, failure_of
 from pesatlas.label.qe.inputs import SCHEMA_FILE, Inputs
-from pesatlas.label.qe.outputs import BadOutputError, Printed, Run, TornError, read_printed, read_run
+from pesatlas.label.qe.outputs import Printed, Run, read_printed, read_run
 from pesatlas.label.qe.run import OUTPUT
 from pesatlas.label.vasp.vasprun import band_gap
 from pesatlas.tables import FailureReason
@@ -35,12 +36,8 @@ def result(
     try:
         printed = read_printed(folder / OUTPUT, len(task.numbers))
         run = read_run(folder / SCHEMA_FILE)
-    except FileNotFoundError as error:
-        return Failed(FailureReason.CRASHED, f"pw.x wrote no {Path(error.filename).name}")
-    except TornError as error:
-        return Failed(FailureReason.CRASHED, f"truncated output: {error}")
-    except BadOutputError as error:
-        return Failed(FailureReason.BAD_OUTPUT, str(error))
+    except (FileNotFoundError, BadOutputError) as error:
+        return failure_of(error, "pw.x")
     failed = find_fault(inputs, run, printed, version)
     if failed:
         return failed

@@ -5,19 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
-from pesatlas.label.backend import Task
 from pesatlas.label.command import command_line, program
+from pesatlas.label.dry_inputs import Finding, task_of_all
 from pesatlas.label.qe.inputs import INPUT, prepare, write
 from pesatlas.label.qe.outputs import read_printed
 from pesatlas.label.qe.run import OUTPUT
 from pesatlas.levels.qe import levels, pseudopotentials
 from pesatlas.runtime import supervise
 
-Finding = tuple[bool, str, str]
 _WAIT_S = 20.0
 
 
@@ -73,12 +70,9 @@ def _command(options: Any) -> Finding:
 
 def _dry_input(options: Any, elements: list[str], folder: Path) -> Finding:
     """Write the input of one cell with an atom of every element."""
-    count = len(elements)
-    cell, positions = np.diag([3.0, 3.0, 3.0 * count]), np.array([[0.0, 0.0, 3.0 * i] for i in range(count)])
-    numbers = np.array([atomic_number(element) for element in elements])
     level = levels(options, ["pbe"])["pbe"]
     target = folder / "pbe"
     target.mkdir(parents=True, exist_ok=True)
-    inputs = prepare(Task(numbers, cell, positions, level), options.pseudopotentials.expanduser().resolve())
+    inputs = prepare(task_of_all(elements, level), options.pseudopotentials.expanduser().resolve())
     write(inputs, target, {})
     return True, f"the input of a cell with every element is {target / INPUT}: look at it", ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from lxml import etree
 
+from pesatlas.label.bad_output import BadOutputError, TornError
 from pesatlas.label.qe.inputs import RYDBERG_EV
 
 HARTREE_EV = 2 * RYDBERG_EV
@@ -21,14 +22,6 @@ _SMEARING = re.compile(r"^\s+smearing contrib\. \(-TS\)\s+=\s+(\S+) Ry", re.MULT
 _MOMENT = re.compile(
     r"^\s+atom:?\s+(\d+)\s+(?:\(R=.*?\)\s+)?charge[:=]\s*\S+\s+magn[:=]\s*(\S+)", re.MULTILINE
 )
-
-
-class BadOutputError(Exception):
-    """An output is whole, but not that of a calculation that labels are read from."""
-
-
-class TornError(BadOutputError):
-    """An output has no end."""
 
 
 @dataclass(frozen=True)

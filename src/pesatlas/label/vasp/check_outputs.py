@@ -8,9 +8,10 @@ import numpy as np
 
 from pesatlas.atoms.units import KBAR_TO_EV_PER_A3
 from pesatlas.label.backend import Failed, Result
+from pesatlas.label.bad_output import BadOutputError, failure_of
 from pesatlas.label.vasp.changes import HARMLESS, changes, same_structure
 from pesatlas.label.vasp.inputs import Inputs, read_incar
-from pesatlas.label.vasp.strip_outputs import BadOutputError, Outcar, Run, TornError, read_outcar, read_run
+from pesatlas.label.vasp.strip_outputs import Outcar, Run, read_outcar, read_run
 from pesatlas.tables import FailureReason
 
 SAME_ENERGY_EV = 1e-5
@@ -35,12 +36,8 @@ def result(
     """
     try:
         run, outcar = read_run(run_file), read_outcar(folder / "OUTCAR")
-    except FileNotFoundError as error:
-        return Failed(FailureReason.CRASHED, f"VASP wrote no {Path(error.filename).name}")
-    except TornError as error:
-        return Failed(FailureReason.CRASHED, f"truncated output: {error}")
-    except BadOutputError as error:
-        return Failed(FailureReason.BAD_OUTPUT, str(error))
+    except (FileNotFoundError, BadOutputError) as error:
+        return failure_of(error, "VASP")
     final = read_incar((folder / "INCAR").read_text(encoding="utf-8"))
     failed = find_fault(inputs, final, run, outcar, version)
     if failed:

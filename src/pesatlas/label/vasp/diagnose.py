@@ -4,17 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pesatlas.atoms.elements import atomic_number
 from pesatlas.errors import UserError
-from pesatlas.label.backend import Task
 from pesatlas.label.command import program
+from pesatlas.label.dry_inputs import Finding, task_of_all
 from pesatlas.label.vasp.inputs import input_set, usable
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import FUNCTIONALS, levels
-
-Finding = tuple[bool, str, str]
 
 
 def diagnose(options: Any, elements: Iterable[str], folder: Path) -> list[Finding]:
@@ -63,11 +59,8 @@ def _potcar(element: str, options: Any) -> Finding:
 
 def _dry_inputs(options: Any, elements: list[str], folder: Path) -> Finding:
     """Write INCAR, POSCAR and the POTCARs' names for one cell with an atom of every element."""
-    count = len(elements)
-    cell, positions = np.diag([3.0, 3.0, 3.0 * count]), np.array([[0.0, 0.0, 3.0 * i] for i in range(count)])
-    numbers = np.array([atomic_number(element) for element in elements])
     for name, level in levels(options, ["pbe", "r2scan"]).items():
-        chosen = input_set(Task(numbers, cell, positions, level), FUNCTIONALS[name])
+        chosen = input_set(task_of_all(elements, level), FUNCTIONALS[name])
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         (target / "INCAR").write_text(str(chosen.incar), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""VASP's files, plain or compressed, and errors of reading them."""
+"""VASP's files, plain or compressed."""
 
 import bz2
 import gzip
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
+
+from pesatlas.label.bad_output import BadOutputError, TornError
 
 
 def _open_zstd(path: Path, _: str) -> Any:
@@ -22,14 +24,6 @@ _MAGIC: tuple[tuple[bytes, Any], ...] = (
     (b"]\x00\x00", lzma.open),
     (b"\x28\xb5\x2f\xfd", _open_zstd),
 )
-
-
-class BadOutputError(Exception):
-    """A file cannot be understood; trying again would give the same."""
-
-
-class TornError(BadOutputError):
-    """A file ends before its end: the program was stopped, or the file was not copied as a whole."""
 
 
 def open_file(path: Path) -> IO[bytes]:

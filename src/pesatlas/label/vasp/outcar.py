@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pesatlas.label.vasp.open_files import BadOutputError, TornError, read_text
+from pesatlas.label.bad_output import BadOutputError, TornError
+from pesatlas.label.vasp.open_files import read_text
 
 _HEADER = re.compile(r"^ ?vasp\.\d", re.MULTILINE)
 _ITERATION = re.compile(r"- Iteration\s*(\d+|\*+)\(\s*(\d+|\*+)\)")

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from pesatlas.label.vasp.open_files import BadOutputError, TornError
+from pesatlas.label.bad_output import BadOutputError, TornError
 from pesatlas.label.vasp.outcar import Outcar, read_outcar
 from pesatlas.label.vasp.vasprun import Run, band_gap, read_run
 

@@ -15,7 +15,8 @@ import numpy as np
 from lxml import etree
 from pymatgen.core import Element, Structure
 
-from pesatlas.label.vasp.open_files import BadOutputError, TornError, open_file
+from pesatlas.label.bad_output import BadOutputError, TornError
+from pesatlas.label.vasp.open_files import open_file
 
 # Not read: each may have more bytes than all the rest.
 _DROPPED = frozenset(

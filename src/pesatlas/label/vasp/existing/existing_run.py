@@ -15,11 +15,12 @@ from pymatgen.core import Lattice, Structure
 
 from pesatlas.frames.frame import Frame, UnusableFrame, check_usable
 from pesatlas.label.backend import Failed
+from pesatlas.label.bad_output import BadOutputError, TornError
 from pesatlas.label.vasp.check_outputs import find_fault, stress
 from pesatlas.label.vasp.existing.find import FoundRun, Search
 from pesatlas.label.vasp.existing.settings import RunHeader, RunSettings, count_steps, read_header
 from pesatlas.label.vasp.inputs import Inputs
-from pesatlas.label.vasp.open_files import BadOutputError, TornError, open_file
+from pesatlas.label.vasp.open_files import open_file
 from pesatlas.label.vasp.outcar import Outcar, read_outcar
 from pesatlas.label.vasp.vasprun import Run, read_run
 from pesatlas.tables import FailureReason
