@@ -61,7 +61,7 @@ def test_only_the_first_run_of_the_demo_says_how_long(tmp_path, name):
                 time.sleep(0.1)
         return console.file.getvalue()
 
-    assert ("About half a minute on two cores." in told()) == (name == "demo")
+    assert ("About 10 seconds on two cores." in told()) == (name == "demo")
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "manifest.json").write_text("{}")
     assert "explore: " in told()

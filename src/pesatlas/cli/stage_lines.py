@@ -23,14 +23,14 @@ _EARLIER_S = 5.0
 """Clocks of file servers and of this machine differ a little."""
 _STAGE_OF = {rule: stage for stage, rules in RULES.items() for rule in rules if not rule.startswith("fetch_")}
 DEMO_TIMES = {
-    "structures": "15 seconds",
-    "explore": "half a minute",
-    "encode": "15 seconds",
-    "select": "half a minute",
-    "atoms": "a minute and a half, beside the others",
-    "label": "two minutes",
-    "dataset": "half a minute",
-    "report": "15 seconds",
+    "structures": "5 seconds",
+    "explore": "10 seconds",
+    "encode": "5 seconds",
+    "select": "10 seconds",
+    "atoms": "a minute, beside the others",
+    "label": "four and a half minutes",
+    "dataset": "5 seconds",
+    "report": "10 seconds",
 }
 """Time of each stage of the demo on two cores, starts of the jobs included."""
 

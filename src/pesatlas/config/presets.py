@@ -50,7 +50,7 @@ DEMO: Preset = (
         "standard.",
     },
     (
-        "The demo: four small crystals, chgnet dynamics, GPAW labels. At most five minutes on two cores.\n"
+        "The demo: four small crystals, chgnet dynamics, GPAW labels. About five minutes on two cores.\n"
         "Check it: pesatlas config check    Look: pesatlas run -n    Run: pesatlas run"
     ),
 )
