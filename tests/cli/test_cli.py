@@ -40,7 +40,7 @@ def test_a_new_configuration_is_valid(tmp_path):
 
 
 def test_checking_names_hydrogen_where_the_time_step_is_too_long_for_it(tmp_path):
-    text = pesatlas("config", "new")[1]
+    text = pesatlas("config", "new", "--all")[1]
     assert "timestep_fs: auto" in text
     assert "hydrogen" not in _checked(tmp_path, text.replace("timestep_fs: auto", "timestep_fs: 2.0"))
     text = text.replace("[NaCl, Si,", "[LaH10, Si,")
