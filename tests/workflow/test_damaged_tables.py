@@ -156,6 +156,7 @@ def test_a_run_of_one_file_makes_no_other_that_is_missing(tiny, tmp_path):
     told = "Missing files are made again (1): results/labels/00000.parquet"
     assert told in " ".join(said.split())
     assert (first.exists(), second.exists(), parity.exists()) == (True, False, False)
+    assert "Missing still: results/labels/00001.parquet" in said
     # snapshots are needed for the selection, the report is not
     below(results, "snapshots", batch=0).unlink()
     planned = jobs(folder.run("-n", "results/selection.parquet"))

@@ -36,8 +36,18 @@ def failed_before(folder: Path) -> set[Which]:
 
 
 def look_at(results: Path) -> list[str]:
-    """Return three lines on what to look at in a finished campaign; none of one without a row."""
+    """Return three lines on what to look at in a finished campaign; none of one without a row.
+
+    A run of some rules or files alone may leave others of a campaign that was finished before missing: it is
+    told how many.
+    """
     atlas = pesatlas.open(results)
+    missing = [path for paths in atlas.files().values() for path in paths if not Path(path).is_file()]
+    if missing:
+        return [
+            f"Missing still: {missing[0]}" + (f" and {len(missing) - 1} more tables" if missing[1:] else ""),
+            "This run was not asked to make them; `pesatlas run` does.",
+        ]
     first = atlas.query("SELECT min(snapshot_id) AS first FROM dataset")["first"][0].as_py()
     if first is None:
         return []
