@@ -1,0 +1,285 @@
+"""A linear potential on SOAP power and radial spectra (featomic): equations of all frames once, then fits.
+
+Each frame gives one equation for its energy, three for each atom and six for its stress; they are kept on
+disk, weighted, so that a fit to any selection only adds up products of the rows of its frames.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
+
+CUTOFF_A = 5.0
+SIGMAS = {"energy": 0.005, "forces": 0.1, "stress": 0.02}
+"""Errors that count the same: eV/atom, eV/Å, eV/atom (virial)."""
+COMPONENTS = 150
+"""Principal components of the spectrum of the atoms of each element, or class of elements."""
+MOST_ELEMENTS = 6
+"""With more, elements are put into five classes, and DFT minus chgnet is what is learnt."""
+_CLASSES = (
+    "H B C N O F Si P S Cl As Se Br Te I At He Ne Ar Kr Xe Rn",
+    "Al Ga Ge In Sn Sb Tl Pb Bi Po Zn Cd Hg",
+    "Sc Ti V Cr Mn Y Zr Nb Mo Tc Hf Ta W Re",
+    "Fe Co Ni Cu Ru Rh Pd Ag Os Ir Pt Au",
+)
+"""Non-metals, metals of the p block, early and late transition metals; all others are a fifth class."""
+PENALTIES = 10.0 ** np.arange(-8, 3)
+"""Ridge penalties to choose from, relative to the mean of the diagonal."""
+_VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
+
+
+def _spectra() -> list[Any]:
+    from featomic import SoapPowerSpectrum, SoapRadialSpectrum  # noqa: PLC0415 - an environment of its own
+
+    common = {
+        "cutoff": {"radius": CUTOFF_A, "smoothing": {"type": "ShiftedCosine", "width": 1.0}},
+        "density": {"type": "Gaussian", "width": 0.5},
+    }
+    power = {"type": "TensorProduct", "max_angular": 4, "radial": {"type": "Gto", "max_radial": 3}}
+    sharp = {"density": {"type": "Gaussian", "width": 0.3}}
+    radial = {"radial": {"type": "Gto", "max_radial": 9}}
+    return [SoapPowerSpectrum(**common, basis=power), SoapRadialSpectrum(**common | sharp, basis=radial)]
+
+
+def kinds_of(numbers: NDArray[np.int64], elements: Sequence[int]) -> NDArray[np.int64]:
+    """Return what spectra tell apart: elements, or classes of them (1 to 5) if there are many."""
+    if len(elements) <= MOST_ELEMENTS:
+        return numbers
+    classes = np.full(119, len(_CLASSES) + 1)
+    for number, names in enumerate(_CLASSES, 1):
+        classes[[atomic_numbers[name] for name in names.split()]] = number
+    return classes[numbers]
+
+
+class Spectra:
+    """Sums over atoms of their spectra, by element, with derivatives.
+
+    Parameters
+    ----------
+    elements : atomic numbers, all that there are
+    """
+
+    def __init__(self, elements: Sequence[int]) -> None:
+        self.elements = [int(element) for element in elements]
+        self.kinds = sorted(set(kinds_of(np.array(self.elements), elements).tolist()))
+        self.calculators = _spectra()
+        self.blocks: dict[tuple[int, ...], slice] = {}
+        self.width = 0
+
+    def learn_layout(self, atoms: Sequence[Any]) -> None:
+        """Note where each pair of neighbouring elements has its columns."""
+        for calculator in self.calculators:
+            found = calculator.compute([self._of_kinds(each) for each in atoms])
+            for key, block in found.items():
+                kinds = tuple(int(value) for value in key.values)[1:]
+                if kinds not in self.blocks:
+                    columns = block.values.shape[-1]
+                    self.blocks[kinds] = slice(self.width, self.width + columns)
+                    self.width += columns
+
+    def _of_kinds(self, atoms: Any) -> Any:
+        from ase import Atoms  # noqa: PLC0415 - an environment of its own
+
+        numbers = kinds_of(atoms.numbers, self.elements)
+        return Atoms(numbers, atoms.positions, cell=atoms.cell, pbc=True)
+
+    def of_atoms(self, atoms: Sequence[Any]) -> dict[int, NDArray[np.float64]]:
+        """Return spectra (m, width) of the atoms of each kind, of all structures together."""
+        found: dict[int, NDArray[np.float64]] = {}
+        made = [self._of_kinds(each) for each in atoms]
+        numbers = np.concatenate([each.numbers for each in made])
+        starts = np.cumsum([0, *[len(each) for each in made]])
+        place = np.full(len(numbers), -1)
+        for element in self.kinds:
+            mine = np.flatnonzero(numbers == element)
+            place[mine] = np.arange(len(mine))
+            found[element] = np.zeros((len(mine), self.width))
+        for calculator in self.calculators:
+            for key, block in calculator.compute(made).items():
+                centre, *kinds = (int(value) for value in key.values)
+                samples = block.samples.values
+                rows = place[starts[samples[:, 0]] + samples[:, 1]]
+                found[centre][rows, self.blocks[tuple(kinds)]] = block.values
+        return found
+
+    def equations(self, atoms: Any, axes: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return rows (1 + 3n + 6, p) that give energy, forces and virial, unweighted."""
+        n, made = len(atoms), self._of_kinds(atoms)
+        values = {e: np.zeros(self.width) for e in axes}
+        moved = {e: np.zeros((3 * n, self.width)) for e in axes}
+        strained = {e: np.zeros((9, self.width)) for e in axes}
+        for calculator in self.calculators:
+            for key, block in calculator.compute(made, gradients=["positions", "strain"]).items():
+                centre, *kinds = (int(value) for value in key.values)
+                where = self.blocks[tuple(kinds)]
+                values[centre][where] += block.values.sum(0)
+                along = block.gradient("positions")
+                of_atom, count = along.samples.values[:, 2], len(along.samples)
+                total = sparse.csr_array((np.ones(count), (of_atom, np.arange(count))), shape=(n, count))
+                moved[centre][:, where] += (total @ along.values.reshape(count, -1)).reshape(3 * n, -1)
+                strained[centre][:, where] += block.gradient("strain").values.sum(0).reshape(9, -1)
+        parts = []
+        for element, axis in axes.items():
+            whole = strained[element].reshape(3, 3, -1)
+            symmetric = ((whole + whole.transpose(1, 0, 2)) / 2)[_VOIGT]
+            parts.append(np.concatenate([values[element][None], -moved[element], symmetric]) @ axis)
+        constants = np.zeros((1 + 3 * n + 6, len(self.elements)))
+        constants[0] = [(atoms.numbers == element).sum() for element in self.elements]
+        return np.concatenate([*parts, constants], axis=1)
+
+
+def labels_of(atoms: Any) -> NDArray[np.float64]:
+    """Return energy (eV), forces (eV/Å) and virial (eV) of a frame as ``equations`` orders them."""
+    stress = atoms.get_stress(voigt=True) if "stress" in atoms.calc.results else np.full(6, np.nan)
+    return np.concatenate(
+        [[atoms.get_potential_energy()], atoms.get_forces().ravel(), stress * atoms.get_volume()]
+    )
+
+
+def sigmas_of(n: int) -> NDArray[np.float64]:
+    """Return what each equation of a frame of ``n`` atoms is divided by."""
+    return np.concatenate(
+        [[SIGMAS["energy"] * n], np.full(3 * n, SIGMAS["forces"]), np.full(6, SIGMAS["stress"] * n)]
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """Weighted equations of all frames.
+
+    Attributes
+    ----------
+    rows : (R, p) float32 on disk
+    labels : (R,)
+    starts : (F + 1,) rows of frame i are starts[i]:starts[i + 1]
+    """
+
+    rows: NDArray[np.float32]
+    labels: NDArray[np.float64]
+    starts: NDArray[np.int64]
+
+    def of(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Rows and labels of one frame; those without label left out."""
+        part = slice(self.starts[frame], self.starts[frame + 1])
+        labels = self.labels[part]
+        known = np.isfinite(labels)
+        return (self.rows[part], labels) if known.all() else (self.rows[part][known], labels[known])
+
+
+def write_equations(
+    atoms: Sequence[Any], unlabelled: NDArray[np.int64], folder: Path, baseline: Sequence[Any] | None = None
+) -> Equations:
+    """Write the equations of all frames, or read them if they are there.
+
+    Parameters
+    ----------
+    unlabelled : frames whose atoms give the principal components, for which no labels are needed
+    baseline : energy (eV), forces (eV/Å) and stress (3, 3) (eV/Å³) of each frame that are subtracted from the
+        labels; None: nothing
+    """
+    done = folder / "soap.json"
+    starts = np.cumsum([0, *[1 + 3 * len(each) + 6 for each in atoms]])
+    elements = sorted({int(number) for each in atoms for number in each.numbers})
+    if not done.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        spectra = Spectra(elements)
+        columns = len(spectra.kinds) * COMPONENTS + len(elements)
+        drawn = np.random.default_rng(0).choice(unlabelled, min(400, len(unlabelled)), replace=False)
+        some = [atoms[row] for row in drawn]
+        some += [_first_with(atoms, element) for element in elements]
+        spectra.learn_layout(some)
+        axes = {}
+        for element, found in spectra.of_atoms(some).items():
+            values, vectors = np.linalg.eigh(found.T @ found / len(found))
+            axes[element] = vectors[:, ::-1][:, :COMPONENTS] * values[::-1][:COMPONENTS].clip(1e-14 * values[-1]) ** -0.25
+        rows = np.lib.format.open_memmap(
+            folder / "soap.npy", "w+", np.float32, (int(starts[-1]), columns)
+        )
+        labels = np.empty(starts[-1])
+        for frame, each in enumerate(atoms):
+            part, sigmas = slice(starts[frame], starts[frame + 1]), sigmas_of(len(each))
+            rows[part] = spectra.equations(each, axes) / sigmas[:, None]
+            labels[part] = labels_of(each) / sigmas
+            if baseline is not None:
+                energy, forces, stress = baseline[frame]
+                virial = stress[_VOIGT] * each.get_volume()
+                labels[part] -= np.concatenate([[energy], forces.ravel(), virial]) / sigmas
+            if frame % 200 == 0:
+                print(f"equations of {frame} of {len(atoms)} frames", flush=True)
+        rows.flush()
+        np.save(folder / "soap-labels.npy", labels)
+        done.write_text(json.dumps({"frames": len(atoms), "columns": columns, "width": spectra.width}))
+    if json.loads(done.read_text())["frames"] != len(atoms):
+        raise SystemExit(f"{done} is of other frames: remove it.")
+    return Equations(np.load(folder / "soap.npy", mmap_mode="r"), np.load(folder / "soap-labels.npy"), starts)
+
+
+def _first_with(atoms: Sequence[Any], element: int) -> Any:
+    return next(each for each in atoms if element in each.numbers)
+
+
+class Fits:
+    """Fits to the growing beginnings of one order of frames.
+
+    The mean energy of each element is fitted with the rest. A fifth of the frames, by their place in the
+    order, chooses the penalty; the last fit is to all.
+    """
+
+    def __init__(self, equations: Equations) -> None:
+        self.equations = equations
+        p = equations.rows.shape[1]
+        self.products = [np.zeros((p, p)) for _ in range(2)]
+        self.right = [np.zeros(p) for _ in range(2)]
+        self.kept: list[int] = []
+
+    def add(self, frames: Sequence[int], first: int) -> None:
+        """Add frames, of which the first has a place in the order."""
+        for fold in range(2):
+            mine = [frame for place, frame in enumerate(frames, first) if (place % 5 == 4) == bool(fold)]
+            for start in range(0, len(mine), 64):
+                found = [self.equations.of(frame) for frame in mine[start : start + 64]]
+                rows = np.concatenate([part[0] for part in found])
+                self.products[fold] += rows.T @ rows
+                self.right[fold] += rows.T @ np.concatenate([part[1] for part in found]).astype(np.float32)
+            if fold:
+                self.kept += mine
+
+    def solve(self) -> tuple[NDArray[np.float64], float]:
+        """Return coefficients and the penalty."""
+        rows, labels = (np.concatenate(part) for part in zip(*map(self.equations.of, self.kept), strict=True))
+        errors = []
+        for penalty in PENALTIES:
+            weights = _ridge(self.products[0], self.right[0], penalty)
+            # absolute errors, so that a few frames under extreme pressure do not choose for all
+            errors.append(np.abs(rows @ weights.astype(np.float32) - labels).mean())
+        best = float(PENALTIES[int(np.argmin(errors))])
+        return _ridge(sum(self.products), sum(self.right), best), best
+
+
+def _ridge(products: Any, right: Any, penalty: float) -> NDArray[np.float64]:
+    ridge = penalty * np.trace(products) / len(products)
+    for more in range(8):
+        try:
+            factor = cho_factor(products + 10**more * ridge * np.eye(len(products)), check_finite=False)
+        except np.linalg.LinAlgError:
+            continue
+        weights: NDArray[np.float64] = cho_solve(factor, right, check_finite=False)
+        return weights
+    raise SystemExit("the equations have no solution")
+
+
+def errors_of(
+    equations: Equations, weights: NDArray[np.float64], frames: Sequence[int], n_atoms: NDArray[np.int64]
+) -> Iterator[dict[str, Any]]:
+    """Yield errors of each frame: energy in eV/atom, force components in eV/Å, virial in eV/atom."""
+    for frame in frames:
+        part, n = slice(equations.starts[frame], equations.starts[frame + 1]), int(n_atoms[frame])
+        wrong = (equations.rows[part].astype(float) @ weights - equations.labels[part]) * sigmas_of(n)
+        yield {"energy": abs(wrong[0]) / n, "forces": np.abs(wrong[1 : 1 + 3 * n]), "virial": np.abs(wrong[-6:])}

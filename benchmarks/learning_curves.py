@@ -1,0 +1,222 @@
+"""Selection policies by learning curves on labelled frames: how many labels, at what cost, for which error.
+
+    python benchmarks/learning_curves.py FOLDER --work WORK [--test condition='Ta_AIMD' ...] [--most-atoms 24]
+    python benchmarks/learning_curves.py FOLDER --work WORK --tune
+    python benchmarks/learning_curves.py FOLDER --work WORK --report
+    python benchmarks/learning_curves.py FOLDER --work WORK --quick
+
+FOLDER has extended XYZ with DFT energies and forces (stress too, if there is any); ``--files`` names some of
+it. Every seed sees a random nine tenths of the pool. Each point is one row of ``WORK/points.csv`` for each
+test, written as soon as it is there: run it again to go on. Then it prints tables and draws
+``WORK/curves.svg``. ``--tune`` tries settings of facility location on frames that the experiment never sees.
+``--quick`` does one seed and two policies. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
+"""
+
+import argparse
+import csv
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
+
+import numpy as np
+from curves_policies import NESTED, PRODUCT, Candidates, Order, Shard, candidates_of, direct, facilities
+from curves_pool import POOL, TUNE, TUNE_TEST, Frames, open_frames
+from curves_report import report
+from curves_soap import MOST_ELEMENTS, Equations, Fits, errors_of, write_equations
+from numpy.typing import NDArray
+
+COUNTS = [50, 100, 200, 400, 800]
+GRID = [(a, p, w) for w in ("direct", "flat", "white") for a in (0.0, 0.25, 0.5) for p in (1, 2)]
+"""Settings of facility location to tune: exponent of the cost, power of the distance, weights."""
+TUNED = [(0.0, 1, "flat"), (0.25, 1, "flat"), (0.5, 1, "flat")]
+"""Settings of facility location in the experiment."""
+COLUMNS = ["phase", "learner", "policy", "seed", "labels", "cost", "penalty", "seconds", "test", "frames"]
+ERRORS = ["energy_meV_per_atom", "force_mean", "force_rmse", "force_p95", "force_p99", "stress_GPa"]
+
+
+def measures(equations: Equations, weights: NDArray[np.float64], frames: Frames, test: str) -> dict[str, Any]:
+    """Return errors on a test: of energies in meV/atom, of force components in meV/Å, of stresses in GPa."""
+    rows = frames.where(test)
+    found = list(errors_of(equations, weights, rows.tolist(), frames.n_atoms))
+    forces = 1000 * np.concatenate([each["forces"] for each in found])
+    to_gpa = [160.2177 * int(frames.n_atoms[row]) / frames.atoms[row].get_volume() for row in rows]
+    stresses = np.array([each["virial"].mean() * factor for each, factor in zip(found, to_gpa, strict=True)])
+    values = {
+        "energy_meV_per_atom": 1000 * np.mean([each["energy"] for each in found]),
+        "force_mean": forces.mean(),
+        "force_rmse": (forces**2).mean() ** 0.5,
+        "force_p95": np.percentile(forces, 95),
+        "force_p99": np.percentile(forces, 99),
+        "stress_GPa": np.nanmean(stresses) if np.isfinite(stresses).any() else np.nan,
+    }
+    return {
+        "test": test,
+        "frames": len(rows),
+        **{name: float(f"{value:.5g}") for name, value in values.items()},
+        "each": np.array([1000 * each["forces"].mean() for each in found], np.float32),
+    }
+
+
+class Points:
+    """Points that are done, each a row of ``points.csv`` for each test; mean force errors of frames beside it."""
+
+    def __init__(self, work: Path) -> None:
+        self.path = work / "points.csv"
+        self.folder = work / "each"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.done: set[tuple[str, str, int, int]] = set()
+        if self.path.is_file():
+            with self.path.open(encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    self.done.add((row["phase"], row["policy"], int(row["seed"]), int(row["labels"])))
+
+    def add(self, head: Mapping[str, Any], tests: Sequence[dict[str, Any]]) -> None:
+        """Write one point."""
+        new = not self.path.is_file()
+        key = head["phase"], head["policy"], head["seed"], head["labels"]
+        for row in tests:
+            np.save(self.folder / f"{'_'.join(map(str, key))}_{row['test']}.npy", row.pop("each"))
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [*COLUMNS, *ERRORS], lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerows([{**head, **row} for row in tests])
+        self.done.add(key)
+
+
+class Experiment:
+    """One pool, its equations, and the points on it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        files = sorted(path for pattern in options.files for path in options.folder.glob(pattern))
+        if not files:
+            raise SystemExit(f"{options.folder} has no file {' or '.join(options.files)}")
+        tests = [tuple(text.split("=", 1)) for text in options.test]
+        self.frames = open_frames(
+            files, options.work, key=options.key, most_atoms=options.most_atoms, tests=tests
+        )
+        self.points, self.work = Points(options.work), options.work
+        elements = {int(number) for each in self.frames.atoms for number in each.numbers}
+        unlabelled = np.flatnonzero(np.isin(self.frames.roles, [POOL, TUNE]))
+        many = len(elements) > MOST_ELEMENTS
+        self.learner = "soap of 5 classes on chgnet" if many else "soap"
+        self.equations = write_equations(
+            self.frames.atoms, unlabelled, options.work, self._baseline() if many else None
+        )
+        self._shard: Shard | None = None
+
+    def _baseline(self) -> list[Any]:
+        energies, forces, stresses = self.frames.predicted
+        edges = np.cumsum([0, *self.frames.n_atoms])
+        return [(energies[k], forces[edges[k] : edges[k + 1]], stresses[k]) for k in range(len(energies))]
+
+    @property
+    def shard(self) -> Shard:
+        """The frames as tables of pesatlas."""
+        if self._shard is None:
+            self._shard = Shard(self.frames, self.work / "shard")
+        return self._shard
+
+    def run(self, phase: str, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int]) -> None:
+        """Add the points that are missing, seed by seed."""
+        role, tests = (POOL, self.frames.tests) if phase == "experiment" else (TUNE, [TUNE_TEST])
+        every = self.frames.where(role)
+        for seed in seeds:
+            rng = np.random.default_rng(seed)
+            rows = np.sort(rng.choice(every, round(0.9 * len(every)), replace=False))
+            pool = candidates_of(self.frames, rows, seed)
+            for policy in orders:
+                wanted = [count for count in counts if count <= len(rows) / 2]
+                missing = [n for n in wanted if (phase, policy, seed, n) not in self.points.done]
+                if missing:
+                    self._one(phase, policy, orders[policy], pool, missing, tests)
+
+    def _one(  # noqa: PLR0917 - one point
+        self, phase: str, policy: str, order: Order, pool: Candidates, counts: list[int], tests: list[str]
+    ) -> None:
+        for fits, picks, seconds in self._fits(policy, order, pool, counts):
+            start = time.process_time()
+            weights, penalty = fits.solve()
+            rows = [measures(self.equations, weights, self.frames, test) for test in tests]
+            head = {
+                "phase": phase,
+                "learner": self.learner,
+                "policy": policy,
+                "seed": pool.seed,
+                "labels": len(picks),
+                "cost": int(self.frames.cost[picks].sum()),
+                "penalty": penalty,
+                "seconds": round(seconds + time.process_time() - start, 2),
+            }
+            self.points.add(head, rows)
+            shown = ", ".join(f"{row['test']} {row['force_mean']:.4g}" for row in rows)
+            print(f"{policy} {pool.seed} {len(picks)}: {head['cost'] / 1e6:.3g}e6 atoms³, {shown}", flush=True)
+
+    def _fits(
+        self, policy: str, order: Order, pool: Candidates, counts: list[int]
+    ) -> Iterator[tuple[Fits, NDArray[np.int64], float]]:
+        nested = policy in NESTED or policy.startswith("facility-")
+        start, fits, before = time.process_time(), Fits(self.equations), 0
+        whole = order(pool, max(counts)) if nested else None
+        for count in counts:
+            picks = order(pool, count) if whole is None else whole[:count]
+            if whole is None:
+                fits, before = Fits(self.equations), 0
+            fits.add(picks[before:].tolist(), before)
+            before = len(picks)
+            yield fits, picks, time.process_time() - start
+            start = time.process_time()
+
+
+def orders_of(experiment: Experiment, names: Sequence[str]) -> dict[str, Order]:
+    """Return the policies of the experiment, or those of them that are named."""
+
+    def product(settings: dict[str, Any]) -> Order:
+        return lambda pool, most: experiment.shard.select(pool.rows, pool.seed, settings, most)
+
+    every = NESTED | {"direct": direct} | facilities(TUNED)
+    every |= {name: product(settings) for name, settings in PRODUCT.items()}
+    if unknown := set(names) - set(every):
+        raise SystemExit(f"no policy {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    return {name: order for name, order in every.items() if not names or name in names}
+
+
+def main() -> None:
+    """Do what is missing, and report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--files", nargs="+", default=["*.extxyz", "*.extxyz.gz", "*.xyz"])
+    parser.add_argument("--key", default="group", help="key of the comment that names the group of a frame")
+    parser.add_argument("--most-atoms", type=int, default=None, help="larger frames are left out")
+    parser.add_argument("--test", nargs="*", default=[], help="NAME=PATTERN: groups that only test")
+    parser.add_argument("--policies", nargs="*", default=[])
+    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--report", action="store_true", help="only that, of what is there")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    options.folder = options.folder.expanduser()
+    if not options.report:
+        experiment = Experiment(options)
+        if options.tune:
+            named = {name: NESTED[name] for name in ("random", "farthest")} | facilities(GRID)
+            experiment.run("tuning", named, options.seeds, options.counts)
+        elif options.quick:
+            experiment.run("experiment", orders_of(experiment, ["random", "matpes"]), [1], options.counts[:2])
+        else:
+            orders = orders_of(experiment, options.policies)
+            experiment.run("experiment", orders, options.seeds, options.counts)
+    report(options.work, "tuning" if options.tune else "experiment")
+
+
+if __name__ == "__main__":
+    main()
