@@ -131,30 +131,40 @@ def log_determinant(pool: Candidates, most: int) -> Rows:
     return pool.rows[picks]
 
 
+def _atoms_of(pool: Candidates, many: int) -> tuple[Rows, Rows, NDArray[np.float32]]:
+    """Return candidate, atomic number and ``many`` components of each atom.
+
+    Components of all atoms of the candidates, divided by the fourth root of their variance.
+    """
+    frames = pool.frames
+    place = np.full(len(frames.ids), -1)
+    place[pool.rows] = np.arange(len(pool.rows))
+    inside = place[frames.owners] >= 0
+    numbers = np.concatenate([each.numbers for each in frames.atoms])[inside]
+    vectors = frames.vectors[inside].astype(np.float32)
+    spread = vectors.std(0)
+    scaled = (vectors - vectors.mean(0))[:, spread > 0] / spread[spread > 0]
+    values, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    points = scaled @ axes[:, ::-1][:, :many] / np.maximum(values[::-1][:many], 1e-9) ** 0.25
+    return place[frames.owners[inside]], numbers, points.astype(np.float32)
+
+
 def set_cover(pool: Candidates, most: int) -> Rows:
     """Pick the frame with the most bins of atoms that no pick has, at resolutions from coarse to fine.
 
     Atoms of different elements are never in one bin; bins are cubes of the first 8 components of all atoms,
     divided by the fourth root of their variance. Cost is not looked at.
     """
-    frames = pool.frames
-    place = np.full(len(frames.ids), -1)
-    place[pool.rows] = np.arange(len(pool.rows))
-    inside = place[frames.owners] >= 0
-    owners = place[frames.owners[inside]]
-    numbers = np.concatenate([each.numbers for each in frames.atoms])[inside]
-    vectors = frames.vectors[inside].astype(np.float32)
-    spread = vectors.std(0)
-    scaled = (vectors - vectors.mean(0))[:, spread > 0] / spread[spread > 0]
-    values, axes = np.linalg.eigh(scaled.T @ scaled / len(scaled))
-    points = scaled @ axes[:, ::-1][:, :8] / np.maximum(values[::-1][:8], 1e-9) ** 0.25
+    owners, numbers, points = _atoms_of(pool, 8)
     used: set[int] = set()
     picks: list[int] = []
     width = 4.0
     while len(picks) < min(most, len(pool.rows)):
         bins = np.unique(np.column_stack([numbers, np.floor(points / width)]), axis=0, return_inverse=True)[1]
         pairs = np.unique(np.column_stack([owners, bins.ravel()]), axis=0)
-        sets = [set(part.tolist()) for part in np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)]
+        sets = [
+            set(part.tolist()) for part in np.split(pairs[:, 1], np.flatnonzero(np.diff(pairs[:, 0])) + 1)
+        ]
         covered = set().union(*(sets[row] for row in picks))
         heap = [(-len(sets[row] - covered), row) for row in range(len(sets)) if row not in used]
         heapify(heap)
@@ -173,28 +183,55 @@ def set_cover(pool: Candidates, most: int) -> Rows:
     return pool.rows[picks]
 
 
-def facility(
-    pool: Candidates, most: int, *, exponent: float = 0.5, power: int = 1, weights: str = "flat"
-) -> Rows:
+def atom_distances(pool: Candidates) -> NDArray[np.float32]:
+    """Distances (m, m) from a random atom of each candidate to the nearest atom of its element in each other.
+
+    In the first 10 components of all atoms, divided by the fourth root of their variance. Without an atom of
+    the element: the largest distance that there is.
+    """
+    from scipy.spatial.distance import cdist  # noqa: PLC0415 - slow to import
+
+    owners, numbers, points = _atoms_of(pool, 10)
+    edges = np.searchsorted(owners, np.arange(len(pool.rows)))
+    drawn = edges + (
+        np.random.default_rng(pool.seed).random(len(edges)) * np.diff([*edges, len(owners)])
+    ).astype(int)
+    apart = np.full((len(edges), len(edges)), np.inf, np.float32)
+    for element in np.unique(numbers):
+        mine, asking = np.flatnonzero(numbers == element), np.flatnonzero(numbers[drawn] == element)
+        frames, starts = np.unique(owners[mine], return_index=True)
+        for part in np.array_split(asking, len(asking) // 256 + 1):
+            found = cdist(points[drawn[part]], points[mine]).astype(np.float32)
+            apart[np.ix_(part, frames)] = np.minimum.reduceat(found, starts, axis=1)
+    apart[~np.isfinite(apart)] = apart[np.isfinite(apart)].max()
+    # rows are picks in ``facility``
+    return np.ascontiguousarray(apart.T)
+
+
+def facility(pool: Candidates, most: int, *, exponent: float, power: int, weights: str, demand: str) -> Rows:
     """Pick the frame that most reduces the mean distance of all frames to the nearest pick, for its cost.
 
     Parameters
     ----------
     exponent : gains are divided by the cost to this power
     power : of the distance
-    weights : of the components, an attribute of ``Candidates``
+    weights : of the components of structures, an attribute of ``Candidates``; or ``species``: distances of
+        atoms, of each element apart
+    demand : whether all ``frames`` count the same, or as many times as they have ``atoms``
 
     Lazy greedy: gains only ever fall, so the top of the heap is right as soon as its gain is still true.
     """
-    apart = distances(getattr(pool, weights)) ** power
+    apart = (atom_distances(pool) if weights == "species" else distances(getattr(pool, weights))) ** power
+    count = pool.frames.n_atoms[pool.rows] if demand == "atoms" else np.ones(len(apart))
+    count = count.astype(np.float32)
     price = (pool.cost / np.median(pool.cost)) ** exponent
-    nearest = np.full(len(apart), apart.max())
-    heap = [(-float((nearest - apart[row]).sum() / price[row]), row) for row in range(len(apart))]
+    nearest = np.full(len(apart), apart.max(), np.float32)
+    heap = [(-float((nearest - apart[row]) @ count / price[row]), row) for row in range(len(apart))]
     heapify(heap)
     picks: list[int] = []
     while heap and len(picks) < most:
         before, row = heappop(heap)
-        now = -float(np.maximum(nearest - apart[row], 0).sum() / price[row])
+        now = -float(np.maximum(nearest - apart[row], 0) @ count / price[row])
         if heap and now > heap[0][0] and now > before:
             heappush(heap, (now, row))
             continue
@@ -261,7 +298,9 @@ class Shard:
         )
         with tempfile.TemporaryDirectory() as scratch:
             work = Path(scratch)
-            shard = EncodedFrames([work / "snapshots.parquet"], [work / "features.parquet"], [work / "moments.npz"])
+            shard = EncodedFrames(
+                [work / "snapshots.parquet"], [work / "features.parquet"], [work / "moments.npz"]
+            )
             write_table(shard.snapshots[0], "snapshots", snapshots, "benchmark")
             about = {"pesatlas.encoder": "chgnet/0.3.0", "pesatlas.encoder_hash": "benchmark"}
             write_table(shard.features[0], "features", features, "benchmark", metadata=about)
@@ -289,10 +328,12 @@ PRODUCT: dict[str, dict[str, Any]] = {"matpes": {"kind": "matpes"}, "cover": {"k
 """Policies of ``pesatlas select``, whose clusters follow the number that is wanted."""
 
 
-def facilities(settings: Sequence[tuple[float, int, str]]) -> dict[str, Order]:
-    """Return facility location with (exponent of the cost, power of the distance, weights of components)."""
+def facilities(settings: Sequence[tuple[float, int, str, str]]) -> dict[str, Order]:
+    """Return facility location with exponent of the cost, power of the distance, weights, demand."""
 
-    def one(exponent: float, power: int, weights: str) -> Order:
-        return lambda pool, most: facility(pool, most, exponent=exponent, power=power, weights=weights)
+    def one(exponent: float, power: int, weights: str, demand: str) -> Order:
+        return lambda pool, most: facility(
+            pool, most, exponent=exponent, power=power, weights=weights, demand=demand
+        )
 
-    return {f"facility-{a:g}-{p}-{w}": one(a, p, w) for a, p, w in settings}
+    return {f"facility-{a:g}-{p}-{w}-{d}": one(a, p, w, d) for a, p, w, d in settings}

@@ -1,4 +1,8 @@
-"""A linear potential on SOAP power and radial spectra (featomic): equations of all frames once, then fits.
+"""A potential that is linear in functions of SOAP power and radial spectra (featomic): equations, then fits.
+
+Energies of atoms are sums of the leading principal components of their spectra, and of cosines of random
+directions in them (random Fourier features of Gaussian kernels of several widths), so that it learns more from
+more labels than a linear model, and is fitted as fast.
 
 Each frame gives one equation for its energy, three for each atom and six for its stress; they are kept on
 disk, weighted, so that a fit to any selection only adds up products of the rows of its frames.
@@ -13,14 +17,15 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 
 CUTOFF_A = 5.0
 SIGMAS = {"energy": 0.005, "forces": 0.1, "stress": 0.02}
 """Errors that count the same: eV/atom, eV/Å, eV/atom (virial)."""
-COMPONENTS = 150
-"""Principal components of the spectrum of the atoms of each element, or class of elements."""
+COMPONENTS, COSINES = 100, 200
+"""Principal components of the spectrum of the atoms of each element, or class of elements, and cosines."""
+WIDTHS = (0.5, 2.0)
+"""Narrowest and widest kernel, in root mean square distances from the mean."""
 MOST_ELEMENTS = 6
 """With more, elements are put into five classes, and DFT minus chgnet is what is learnt."""
 _CLASSES = (
@@ -109,30 +114,78 @@ class Spectra:
                 found[centre][rows, self.blocks[tuple(kinds)]] = block.values
         return found
 
-    def equations(self, atoms: Any, axes: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+    def equations(self, atoms: Any, bases: dict[int, "Basis"]) -> NDArray[np.float64]:
         """Return rows (1 + 3n + 6, p) that give energy, forces and virial, unweighted."""
         n, made = len(atoms), self._of_kinds(atoms)
-        values = {e: np.zeros(self.width) for e in axes}
-        moved = {e: np.zeros((3 * n, self.width)) for e in axes}
-        strained = {e: np.zeros((9, self.width)) for e in axes}
+        values, moved = np.zeros((n, COMPONENTS)), np.zeros((n, n, 3, COMPONENTS))
+        strained = np.zeros((n, 9, COMPONENTS))
         for calculator in self.calculators:
             for key, block in calculator.compute(made, gradients=["positions", "strain"]).items():
                 centre, *kinds = (int(value) for value in key.values)
-                where = self.blocks[tuple(kinds)]
-                values[centre][where] += block.values.sum(0)
-                along = block.gradient("positions")
-                of_atom, count = along.samples.values[:, 2], len(along.samples)
-                total = sparse.csr_array((np.ones(count), (of_atom, np.arange(count))), shape=(n, count))
-                moved[centre][:, where] += (total @ along.values.reshape(count, -1)).reshape(3 * n, -1)
-                strained[centre][:, where] += block.gradient("strain").values.sum(0).reshape(9, -1)
+                axes, centres = bases[centre].axes[self.blocks[tuple(kinds)]], block.samples.values[:, 1]
+                values[centres] += block.values @ axes
+                along, strain = block.gradient("positions"), block.gradient("strain")
+                first, of_atom = centres[along.samples.values[:, 0]], along.samples.values[:, 2]
+                moved[first, of_atom] += along.values @ axes
+                strained[centres[strain.samples.values[:, 0]]] += (
+                    strain.values.reshape(-1, 9, axes.shape[0]) @ axes
+                )
         parts = []
-        for element, axis in axes.items():
-            whole = strained[element].reshape(3, 3, -1)
+        for kind, basis in bases.items():
+            mine = np.flatnonzero(made.numbers == kind)
+            steps = np.concatenate(
+                [-moved[mine].reshape(len(mine), 3 * n, COMPONENTS), strained[mine]], axis=1
+            )
+            functions, slopes = basis.cosines(values[mine])
+            first = np.concatenate([values[mine].sum(0), functions.sum(0)])
+            rest = np.concatenate(
+                [steps.sum(0), ((steps @ basis.directions) * slopes[:, None]).sum(0)], axis=1
+            )
+            whole = rest[3 * n :].reshape(3, 3, -1)
             symmetric = ((whole + whole.transpose(1, 0, 2)) / 2)[_VOIGT]
-            parts.append(np.concatenate([values[element][None], -moved[element], symmetric]) @ axis)
+            parts.append(np.concatenate([first[None], rest[: 3 * n], symmetric]))
         constants = np.zeros((1 + 3 * n + 6, len(self.elements)))
         constants[0] = [(atoms.numbers == element).sum() for element in self.elements]
         return np.concatenate([*parts, constants], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """Functions of the spectrum of an atom.
+
+    Attributes
+    ----------
+    axes : (width, m) to principal components, each divided by the root of its deviation
+    mean : (m,) of the components
+    directions : (m, K) of the cosines
+    phases : (K,)
+    """
+
+    axes: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    directions: NDArray[np.float64]
+    phases: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, spectra: NDArray[np.float64], seed: int) -> "Basis":
+        """Return that of the spectra (m, width) of many atoms."""
+        values, vectors = np.linalg.eigh(spectra.T @ spectra / len(spectra))
+        values, vectors = values[::-1][:COMPONENTS], vectors[:, ::-1][:, :COMPONENTS]
+        axes = vectors * values.clip(1e-14 * values[0]) ** -0.25
+        points = spectra @ axes
+        mean = points.mean(0)
+        size = ((points - mean) ** 2).sum(1).mean() ** 0.5
+        axes, mean = axes / size, mean / size
+        rng = np.random.default_rng(seed)
+        widths = np.exp(rng.uniform(*np.log(WIDTHS), COSINES))
+        directions = rng.normal(size=(COMPONENTS, COSINES)) / widths
+        return cls(axes, mean, directions, rng.uniform(0, 2 * np.pi, COSINES))
+
+    def cosines(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return cosines (n, K) and their derivatives along the directions."""
+        angles = (values - self.mean) @ self.directions + self.phases
+        scale = (2 / COSINES) ** 0.5
+        return scale * np.cos(angles), -scale * np.sin(angles)
 
 
 def labels_of(atoms: Any) -> NDArray[np.float64]:
@@ -190,22 +243,17 @@ def write_equations(
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         spectra = Spectra(elements)
-        columns = len(spectra.kinds) * COMPONENTS + len(elements)
+        columns = len(spectra.kinds) * (COMPONENTS + COSINES) + len(elements)
         drawn = np.random.default_rng(0).choice(unlabelled, min(400, len(unlabelled)), replace=False)
         some = [atoms[row] for row in drawn]
         some += [_first_with(atoms, element) for element in elements]
         spectra.learn_layout(some)
-        axes = {}
-        for element, found in spectra.of_atoms(some).items():
-            values, vectors = np.linalg.eigh(found.T @ found / len(found))
-            axes[element] = vectors[:, ::-1][:, :COMPONENTS] * values[::-1][:COMPONENTS].clip(1e-14 * values[-1]) ** -0.25
-        rows = np.lib.format.open_memmap(
-            folder / "soap.npy", "w+", np.float32, (int(starts[-1]), columns)
-        )
+        bases = {kind: Basis.of(found, kind) for kind, found in spectra.of_atoms(some).items()}
+        rows = np.lib.format.open_memmap(folder / "soap.npy", "w+", np.float32, (int(starts[-1]), columns))
         labels = np.empty(starts[-1])
         for frame, each in enumerate(atoms):
             part, sigmas = slice(starts[frame], starts[frame + 1]), sigmas_of(len(each))
-            rows[part] = spectra.equations(each, axes) / sigmas[:, None]
+            rows[part] = spectra.equations(each, bases) / sigmas[:, None]
             labels[part] = labels_of(each) / sigmas
             if baseline is not None:
                 energy, forces, stress = baseline[frame]
@@ -282,4 +330,8 @@ def errors_of(
     for frame in frames:
         part, n = slice(equations.starts[frame], equations.starts[frame + 1]), int(n_atoms[frame])
         wrong = (equations.rows[part].astype(float) @ weights - equations.labels[part]) * sigmas_of(n)
-        yield {"energy": abs(wrong[0]) / n, "forces": np.abs(wrong[1 : 1 + 3 * n]), "virial": np.abs(wrong[-6:])}
+        yield {
+            "energy": abs(wrong[0]) / n,
+            "forces": np.abs(wrong[1 : 1 + 3 * n]),
+            "virial": np.abs(wrong[-6:]),
+        }

@@ -9,7 +9,8 @@ FOLDER has extended XYZ with DFT energies and forces (stress too, if there is an
 it. Every seed sees a random nine tenths of the pool. Each point is one row of ``WORK/points.csv`` for each
 test, written as soon as it is there: run it again to go on. Then it prints tables and draws
 ``WORK/curves.svg``. ``--tune`` tries settings of facility location on frames that the experiment never sees.
-``--quick`` does one seed and two policies. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
+``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet
+instead of the linear potential. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
 """
 
 import argparse
@@ -31,18 +32,25 @@ from curves_soap import MOST_ELEMENTS, Equations, Fits, errors_of, write_equatio
 from numpy.typing import NDArray
 
 COUNTS = [50, 100, 200, 400, 800]
-GRID = [(a, p, w) for w in ("direct", "flat", "white") for a in (0.0, 0.25, 0.5) for p in (1, 2)]
-"""Settings of facility location to tune: exponent of the cost, power of the distance, weights."""
-TUNED = [(0.0, 1, "flat"), (0.25, 1, "flat"), (0.5, 1, "flat")]
+GRID = [
+    (a, p, w, d)
+    for w, p in (("direct", 1), ("direct", 2), ("flat", 1), ("flat", 2), ("white", 1))
+    for d in ("frames", "atoms")
+    for a in (0.0, 0.25, 0.5)
+] + [(a, 1, "species", "frames") for a in (0.0, 0.25, 0.5)]
+"""Settings of facility location to tune: exponent of the cost, power of the distance, weights, demand."""
+TUNED = [(0.0, 1, "flat", "frames"), (0.25, 1, "flat", "frames"), (0.5, 1, "flat", "frames")]
 """Settings of facility location in the experiment."""
 COLUMNS = ["phase", "learner", "policy", "seed", "labels", "cost", "penalty", "seconds", "test", "frames"]
 ERRORS = ["energy_meV_per_atom", "force_mean", "force_rmse", "force_p95", "force_p99", "stress_GPa"]
 
 
-def measures(equations: Equations, weights: NDArray[np.float64], frames: Frames, test: str) -> dict[str, Any]:
-    """Return errors on a test: of energies in meV/atom, of force components in meV/Å, of stresses in GPa."""
+def measures(found: Sequence[dict[str, Any]], frames: Frames, test: str) -> dict[str, Any]:
+    """Return errors on a test: of energies in meV/atom, of force components in meV/Å, of stresses in GPa.
+
+    ``found`` are the errors of its frames, as ``errors_of`` yields them.
+    """
     rows = frames.where(test)
-    found = list(errors_of(equations, weights, rows.tolist(), frames.n_atoms))
     forces = 1000 * np.concatenate([each["forces"] for each in found])
     to_gpa = [160.2177 * int(frames.n_atoms[row]) / frames.atoms[row].get_volume() for row in rows]
     stresses = np.array([each["virial"].mean() * factor for each, factor in zip(found, to_gpa, strict=True)])
@@ -58,7 +66,7 @@ def measures(equations: Equations, weights: NDArray[np.float64], frames: Frames,
         "test": test,
         "frames": len(rows),
         **{name: float(f"{value:.5g}") for name, value in values.items()},
-        "each": np.array([1000 * each["forces"].mean() for each in found], np.float32),
+        "each": np.array([(len(each["forces"]), 1000 * each["forces"].mean()) for each in found], np.float32),
     }
 
 
@@ -101,6 +109,9 @@ class Experiment:
             files, options.work, key=options.key, most_atoms=options.most_atoms, tests=tests
         )
         self.points, self.work = Points(options.work), options.work
+        self._shard: Shard | None = None
+        if options.rate:
+            return
         elements = {int(number) for each in self.frames.atoms for number in each.numbers}
         unlabelled = np.flatnonzero(np.isin(self.frames.roles, [POOL, TUNE]))
         many = len(elements) > MOST_ELEMENTS
@@ -108,7 +119,6 @@ class Experiment:
         self.equations = write_equations(
             self.frames.atoms, unlabelled, options.work, self._baseline() if many else None
         )
-        self._shard: Shard | None = None
 
     def _baseline(self) -> list[Any]:
         energies, forces, stresses = self.frames.predicted
@@ -122,16 +132,16 @@ class Experiment:
             self._shard = Shard(self.frames, self.work / "shard")
         return self._shard
 
-    def run(self, phase: str, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int]) -> None:
+    def run(
+        self, phase: str, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int]
+    ) -> None:
         """Add the points that are missing, seed by seed."""
         role, tests = (POOL, self.frames.tests) if phase == "experiment" else (TUNE, [TUNE_TEST])
         every = self.frames.where(role)
         for seed in seeds:
-            rng = np.random.default_rng(seed)
-            rows = np.sort(rng.choice(every, round(0.9 * len(every)), replace=False))
-            pool = candidates_of(self.frames, rows, seed)
+            pool = self._pool(every, seed)
             for policy in orders:
-                wanted = [count for count in counts if count <= len(rows) / 2]
+                wanted = [count for count in counts if count <= len(pool.rows) / 2]
                 missing = [n for n in wanted if (phase, policy, seed, n) not in self.points.done]
                 if missing:
                     self._one(phase, policy, orders[policy], pool, missing, tests)
@@ -142,29 +152,85 @@ class Experiment:
         for fits, picks, seconds in self._fits(policy, order, pool, counts):
             start = time.process_time()
             weights, penalty = fits.solve()
-            rows = [measures(self.equations, weights, self.frames, test) for test in tests]
-            head = {
-                "phase": phase,
-                "learner": self.learner,
-                "policy": policy,
-                "seed": pool.seed,
-                "labels": len(picks),
-                "cost": int(self.frames.cost[picks].sum()),
-                "penalty": penalty,
-                "seconds": round(seconds + time.process_time() - start, 2),
-            }
-            self.points.add(head, rows)
-            shown = ", ".join(f"{row['test']} {row['force_mean']:.4g}" for row in rows)
-            print(f"{policy} {pool.seed} {len(picks)}: {head['cost'] / 1e6:.3g}e6 atoms³, {shown}", flush=True)
+            rows = []
+            for test in tests:
+                of = self.frames.where(test).tolist()
+                found = list(errors_of(self.equations, weights, of, self.frames.n_atoms))
+                rows.append(measures(found, self.frames, test))
+            seconds += time.process_time() - start
+            self._add(phase, self.learner, policy, picks, (pool.seed, penalty, seconds), rows)
+
+    def fine_tune(
+        self, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int], rate: float, role: str
+    ) -> None:
+        """Add points of chgnet fine-tuned on picks; in the tuning, one for each rate."""
+        from curves_chgnet import FineTuning  # noqa: PLC0415 - torch and chgnet
+
+        phase = "fine-tuning" if role == POOL else f"fine-tuning-{rate:g}"
+        tests, every = ["kind"] if role == POOL else [TUNE_TEST], self.frames.where(role)
+        learner = FineTuning(self.frames)
+        for seed in seeds:
+            pool = self._pool(every, seed)
+            for count in counts:
+                for policy, order in orders.items():
+                    if (phase, policy, seed, count) in self.points.done:
+                        continue
+                    picks, start = self.picks(policy, order, pool, count)[:count], time.process_time()
+                    model = learner.train(picks.tolist(), seed, rate)
+                    rows = []
+                    for test in tests:
+                        found = list(learner.errors(model, self.frames.where(test).tolist()))
+                        rows.append(measures(found, self.frames, test))
+                    seconds = time.process_time() - start
+                    self._add(phase, "chgnet", policy, picks, (seed, rate, seconds), rows)
+
+    def _pool(self, every: NDArray[np.int64], seed: int) -> Candidates:
+        rng = np.random.default_rng(seed)
+        return candidates_of(
+            self.frames, np.sort(rng.choice(every, round(0.9 * len(every)), replace=False)), seed
+        )
+
+    def picks(self, policy: str, order: Order, pool: Candidates, count: int) -> NDArray[np.int64]:
+        """Return picks of a policy, from what was kept of them if it is there."""
+        role = self.frames.roles[pool.rows[0]]
+        kept = self.work / "picks" / f"{role}_{policy}_{pool.seed}_{count}.npy"
+        if not kept.is_file():
+            kept.parent.mkdir(exist_ok=True)
+            np.save(kept, order(pool, count))
+        found: NDArray[np.int64] = np.load(kept)
+        return found
+
+    def _add(  # noqa: PLR0917 - one point
+        self,
+        phase: str,
+        learner: str,
+        policy: str,
+        picks: Any,
+        how: tuple[int, float, float],
+        rows: list[Any],
+    ) -> None:
+        head = {
+            "phase": phase,
+            "learner": learner,
+            "policy": policy,
+            "seed": how[0],
+            "labels": len(picks),
+            "cost": int(self.frames.cost[picks].sum()),
+            "penalty": how[1],
+            "seconds": round(how[2], 2),
+        }
+        self.points.add(head, rows)
+        shown = ", ".join(f"{row['test']} {row['force_mean']:.4g}" for row in rows)
+        print(f"{policy} {how[0]} {len(picks)}: {head['cost'] / 1e6:.3g}e6 atoms³, {shown}", flush=True)
 
     def _fits(
         self, policy: str, order: Order, pool: Candidates, counts: list[int]
     ) -> Iterator[tuple[Fits, NDArray[np.int64], float]]:
         nested = policy in NESTED or policy.startswith("facility-")
         start, fits, before = time.process_time(), Fits(self.equations), 0
-        whole = order(pool, max(counts)) if nested else None
+        whole = self.picks(policy, order, pool, max(counts)) if nested else None
         for count in counts:
-            picks = order(pool, count) if whole is None else whole[:count]
+            picks = self.picks(policy, order, pool, count) if whole is None else whole[:count]
             if whole is None:
                 fits, before = Fits(self.equations), 0
             fits.add(picks[before:].tolist(), before)
@@ -200,6 +266,7 @@ def main() -> None:
     parser.add_argument("--policies", nargs="*", default=[])
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--rate", type=float, default=None, help="fine-tune chgnet at this learning rate")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--report", action="store_true", help="only that, of what is there")
     parser.add_argument("--quick", action="store_true")
@@ -207,6 +274,11 @@ def main() -> None:
     options.folder = options.folder.expanduser()
     if not options.report:
         experiment = Experiment(options)
+        if options.rate:
+            role = TUNE if options.tune else POOL
+            orders = orders_of(experiment, options.policies)
+            experiment.fine_tune(orders, options.seeds, options.counts, options.rate, role)
+            return
         if options.tune:
             named = {name: NESTED[name] for name in ("random", "farthest")} | facilities(GRID)
             experiment.run("tuning", named, options.seeds, options.counts)
@@ -215,7 +287,8 @@ def main() -> None:
         else:
             orders = orders_of(experiment, options.policies)
             experiment.run("experiment", orders, options.seeds, options.counts)
-    report(options.work, "tuning" if options.tune else "experiment")
+    for phase in ("tuning",) if options.tune else ("experiment", "fine-tuning"):
+        report(options.work, phase)
 
 
 if __name__ == "__main__":

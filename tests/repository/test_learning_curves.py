@@ -1,0 +1,122 @@
+"""`benchmarks/learning_curves.py`: one point of it on labels that cost nothing, and what its numbers mean."""
+
+import csv
+import sys
+
+import curves_chgnet
+import curves_policies
+import learning_curves
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from curves_pool import POOL, TUNE, TUNE_TEST, Frames, roles_of
+from curves_report import Curves, ratio
+
+
+@pytest.fixture
+def frames():
+    rng = np.random.default_rng(3)
+    atoms = [bulk("Cu", cubic=True) * (1, 1, 1 + k % 2) for k in range(60)]
+    n_atoms = [len(each) for each in atoms]
+    structures = rng.normal(size=(60, 64)).astype(np.float32)
+    vectors = rng.normal(size=(sum(n_atoms), 64)).astype(np.float16)
+    owners = np.repeat(np.arange(60), n_atoms)
+    nothing = np.zeros(60), np.zeros((sum(n_atoms), 3)), np.zeros((60, 3, 3))
+    names = np.array([f"f{k}" for k in range(60)])
+    return Frames(atoms, names, names, np.full(60, POOL), structures, vectors, owners, nothing)
+
+
+def test_facility_location_picks_what_a_full_search_picks(frames):
+    pool = curves_policies.candidates_of(frames, np.arange(60), 1)
+    (order,) = curves_policies.facilities([(0.5, 1, "flat", "atoms")]).values()
+    apart = curves_policies.distances(pool.flat).astype(float)
+    nearest, count = np.full(60, apart.max()), frames.n_atoms
+    price, picks = pool.cost**0.5, []
+    for _ in range(20):
+        gains = [np.maximum(nearest - row, 0) @ count for row in apart] / price
+        gains[picks] = -1
+        picks.append(int(gains.argmax()))
+        nearest = np.minimum(nearest, apart[picks[-1]])
+    assert order(pool, 20).tolist() == picks
+
+
+@pytest.mark.parametrize("policy", sorted(curves_policies.NESTED))
+def test_a_policy_picks_frames_once_and_a_smaller_selection_begins_a_larger_one(frames, policy):
+    pool = curves_policies.candidates_of(frames, np.arange(0, 60, 2), 1)
+    order = curves_policies.NESTED[policy]
+    picks = order(pool, 20).tolist()
+    assert len(set(picks)) == 20
+    assert set(picks) <= set(range(0, 60, 2))
+    assert order(pool, 10).tolist() == picks[:10]
+
+
+def test_no_frame_of_the_tuning_or_of_a_test_is_in_the_pool():
+    ids = [f"frame-{k}" for k in range(2000)]
+    roles = np.array(roles_of(ids, ["a", "b"] * 1000, [("other", "b")], 1 / 3, 0.15))
+    assert set(roles[1::2]) == {"other"}
+    share = {role: float((roles[::2] == role).mean()) for role in set(roles[::2].tolist())}
+    assert share == pytest.approx({POOL: 0.567, "kind": 0.1, TUNE: 0.283, TUNE_TEST: 0.05}, abs=0.03)
+    assert roles_of(ids[::-1], ["b", "a"] * 1000, [("other", "b")], 1 / 3, 0.15) == roles[::-1].tolist()
+
+
+def test_a_policy_that_needs_half_the_cost_for_every_error_has_a_ratio_of_a_half():
+    rows = [
+        {
+            "policy": policy,
+            "seed": str(seed),
+            "labels": str(n),
+            "cost": str(n**2 * seed * share),
+            "error": str(300 / n),
+        }
+        for policy, share in (("random", 1), ("better", 0.5))
+        for seed in (1, 2, 3)
+        for n in (50, 100, 200, 400, 800)
+    ]
+    found = ratio(Curves(rows, "error", "cost"), "better", "random")
+    assert (found.mean, found.low, found.high, found.bound) == (
+        pytest.approx(0.5),
+        pytest.approx(0.5),
+        pytest.approx(0.5),
+        "",
+    )
+    assert found.verdict == "better"
+    back = ratio(Curves(rows, "error", "cost"), "random", "better")
+    assert back.mean == pytest.approx(2)
+    assert back.verdict == "worse"
+
+
+@pytest.mark.slow
+def test_one_point_of_the_experiment_runs_again_on_any_folder(tmp_path, monkeypatch, capsys):
+    rng, made = np.random.default_rng(0), []
+    for k in range(40):
+        atoms = bulk("Cu" if k % 2 else "Au", cubic=True)
+        atoms.rattle(0.05 + 0.1 * rng.random(), seed=k)
+        atoms.calc = EMT()
+        found = {
+            "energy": atoms.get_potential_energy(),
+            "forces": atoms.get_forces(),
+            "stress": atoms.get_stress(),
+        }
+        atoms.calc = SinglePointCalculator(atoms, **found)
+        atoms.info |= {"frame_id": f"emt-{k}", "group": "hot" if k < 5 else "cold"}
+        made.append(atoms)
+    write(tmp_path / "frames.extxyz", made)
+    monkeypatch.setattr(curves_chgnet, "STEPS", 4)
+    command = [
+        "learning_curves.py", str(tmp_path), "--work", str(tmp_path / "work"), "--test", "kind=hot", "--rate", "1e-3",
+        "--policies", "random", "matpes", "--counts", "4", "8", "--seeds", "1",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", command)
+    learning_curves.main()
+    with (tmp_path / "work/points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["policy"], row["labels"], row["frames"]) for row in rows] == [
+        ("random", "4", "5"), ("matpes", "4", "5"), ("random", "8", "5"), ("matpes", "8", "5"),
+    ]  # fmt: skip
+    assert all(0 < float(row["force_mean"]) < 5000 for row in rows)
+    capsys.readouterr()
+    learning_curves.main()
+    assert "atoms³" not in capsys.readouterr().out  # all points are there already
