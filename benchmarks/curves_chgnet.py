@@ -48,7 +48,7 @@ class FineTuning:
             rows = [picks[next(order)] for _ in range(min(BATCH, len(picks)))]
             graphs = [self._graph(model, row) for row in rows]
             for graph in graphs:
-                graph.atom_frac_coord.requires_grad_(True)  # noqa: FBT003 - torch's way
+                graph.atom_frac_coord.requires_grad_(True)
             found = model(graphs, task="efs")
             right = [self._labels(row) for row in rows]
             loss = WEIGHTS["e"] * huber(found["e"].view(-1), torch.stack([part[0] for part in right]))

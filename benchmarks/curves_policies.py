@@ -101,7 +101,7 @@ def direct(pool: Candidates, most: int) -> Rows:
     points, threshold = pool.direct, 0.5
     model = Birch(n_clusters=most, threshold=threshold).fit(points)
     while (found := len(set(model.subcluster_labels_))) < most:
-        threshold *= found / most
+        threshold = threshold / most * found
         model = Birch(n_clusters=most, threshold=threshold).fit(points)
     labels = model.predict(points)
     centres = dict(zip(model.subcluster_labels_, model.subcluster_centers_, strict=True))
@@ -245,6 +245,7 @@ class Shard:
 
     def __init__(self, frames: Frames, folder: Path) -> None:
         from ase.io.extxyz import write_extxyz  # noqa: PLC0415
+
         from pesatlas.structures.external import read_external  # noqa: PLC0415
         from pesatlas.tables import read_table  # noqa: PLC0415
 
@@ -268,6 +269,7 @@ class Shard:
     def select(self, rows: Rows, seed: int, policy: dict[str, Any], count: int) -> Rows:
         """Return what ``pesatlas select`` picks of some frames, with its settings."""
         import pyarrow as pa  # noqa: PLC0415
+
         from pesatlas.campaign.layout import below  # noqa: PLC0415
         from pesatlas.config.select import Select  # noqa: PLC0415
         from pesatlas.potentials.described import half_lists  # noqa: PLC0415

@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 
 AT = (100, 200, 400)
 """Numbers of labels at which policies are compared."""
-SHOWN = {"energy_meV_per_atom": "energy, meV/atom", "force_mean": "forces, mean", "force_rmse": "root mean square",
-         "force_p95": "95 %", "force_p99": "99 %", "stress_GPa": "stress, GPa"}  # fmt: skip
+SHOWN = {
+    "energy_meV_per_atom": "energies, mean (meV/atom)",
+    "energy_p95": "energies, 95 % (meV/atom)",
+    "force_mean": "forces, mean (meV/Å)",
+    "force_rmse": "forces, root mean square (meV/Å)",
+    "force_p95": "forces, 95 % (meV/Å)",
+    "force_p99": "forces, 99 % (meV/Å)",
+    "stress_GPa": "stress, mean (GPa)",
+}
+PAIR, PAIR_OF_ENERGIES = ("force_mean", "force_p95"), ("energy_meV_per_atom", "energy_p95")
 RESAMPLES = 400
 
 
@@ -59,6 +67,8 @@ class Curves:
         self.axes: dict[tuple[str, int], NDArray[np.float64]] = defaultdict(lambda: np.full(size, np.nan))
         self.errors: dict[tuple[str, int], NDArray[np.float64]] = defaultdict(lambda: np.full(size, np.nan))
         for row in rows:
+            if not row[error]:
+                continue
             key, place = (row["policy"], int(row["seed"])), self.labels.index(int(row["labels"]))
             self.axes[key][place] = float(row[axis])
             self.errors[key][place] = float(row[error])
@@ -168,7 +178,7 @@ def table_of_errors(rows: Sequence[dict[str, str]], error: str) -> str:
         for place in range(len(curves.labels)):
             seeds = [s for s in curves.seeds(policy) if np.isfinite(curves.errors[policy, s][place])]
             if not seeds:
-                cells.append("–")
+                cells.append("-")
                 continue
             cost = np.mean([curves.axes[policy, s][place] for s in seeds]) / 1e6
             values = [curves.errors[policy, s][place] for s in seeds]
@@ -185,16 +195,17 @@ def table_of_ratios(
         "| policy | " + " | ".join(SHOWN[error] for error in errors) + " |",
         "|---" * (len(errors) + 1) + "|",
     ]
-    resampled = resample(rows, folder, axis) if "force_mean" in errors else []
+    by_frame = "force_mean" if "force_mean" in errors else "energy_meV_per_atom"
+    resampled = resample(rows, folder, axis)
     for policy in Curves(rows, errors[0], axis).policies:
         if policy == reference:
             continue
         cells = []
         for error in errors:
             found = ratio(
-                Curves(rows, error, axis), policy, reference, resampled if error == "force_mean" else None
+                Curves(rows, error, axis), policy, reference, resampled if error == by_frame else None
             )
-            cells.append("–" if found is None else f"{found}, {found.verdict}")
+            cells.append("-" if found is None else f"{found}, {found.verdict}")
         lines.append(f"| `{policy}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -202,10 +213,11 @@ def table_of_ratios(
 def draw(rows: Sequence[dict[str, str]], path: Path, policies: Sequence[str]) -> None:
     """Draw mean and 95th percentile of forces against labels and cost, one line for each policy."""
     import altair as alt  # noqa: PLC0415 - for those who want the figure
+
     from pesatlas.report.figure import COLOURS  # noqa: PLC0415
 
     points: list[dict[str, Any]] = []
-    for error in ("force_mean", "force_p95"):
+    for error in PAIR if any(row["force_mean"] for row in rows) else PAIR_OF_ENERGIES:
         for axis, called in (("labels", "labels"), ("cost", "cost, Σn³")):
             curves = Curves(rows, error, axis)
             for policy in policies:
@@ -218,7 +230,7 @@ def draw(rows: Sequence[dict[str, str]], path: Path, policies: Sequence[str]) ->
                                 "x": float(np.mean([curves.axes[policy, s][place] for s in mine])),
                                 "y": float(np.mean([curves.errors[policy, s][place] for s in mine])),
                                 "policy": policy,
-                                "panel": f"{SHOWN[error]}, meV/Å, over {called}",
+                                "panel": f"{SHOWN[error]} over {called}",
                             }
                         )
     base = alt.Chart(alt.Data(values=points)).encode(
@@ -242,15 +254,16 @@ def report(work: Path, phase: str) -> None:
     for test in tests:
         mine = [row for row in rows if row["test"] == test]
         print(f"\n## {test}: {mine[0]['frames']} frames, learner: {mine[0]['learner']}")
-        for error in ("force_mean", "force_p95", "energy_meV_per_atom"):
-            print(f"\n{SHOWN[error]} (meV/Å) after the cost in 1e6 atoms³, mean and deviation of the seeds\n"
-                  if error.startswith("force") else f"\n{SHOWN[error]}\n")  # fmt: skip
-            print(table_of_errors(mine, error))
+        shown = [error for error in SHOWN if any(row[error] for row in mine)]
+        for error in shown:
+            if error in {"energy_meV_per_atom", "force_mean", "force_p95"}:
+                print(f"\n{SHOWN[error]} after the cost in 1e6 atoms³, mean and deviation of the seeds\n")
+                print(table_of_errors(mine, error))
         for reference in ("matpes", "random"):
             if reference in {row["policy"] for row in mine}:
                 for axis in ("cost", "labels"):
                     print(f"\nratio of {axis} to {reference} for its errors\n")
-                    print(table_of_ratios(mine, work / "each", reference, list(SHOWN), axis))
+                    print(table_of_ratios(mine, work / "each", reference, shown, axis))
     first = [row for row in rows if row["test"] == tests[0]]
-    names = Curves(first, "force_mean", "cost").policies
+    names = list(dict.fromkeys(row["policy"] for row in first))
     draw(first, work / f"{phase}.svg", [name for name in names if not name.startswith("facility-0.25")][:10])

@@ -15,28 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 CUTOFF_A = 5.0
 SIGMAS = {"energy": 0.005, "forces": 0.1, "stress": 0.02}
 """Errors that count the same: eV/atom, eV/Å, eV/atom (virial)."""
-COMPONENTS, COSINES = 100, 200
-"""Principal components of the spectrum of the atoms of each element, or class of elements, and cosines."""
+COMPONENTS, COSINES = 200, 200
+"""Principal components of the spectrum of the atoms of each element, and cosines."""
 WIDTHS = (0.5, 2.0)
 """Narrowest and widest kernel, in root mean square distances from the mean."""
-MOST_ELEMENTS = 6
-"""With more, elements are put into five classes, and DFT minus chgnet is what is learnt."""
-_CLASSES = (
-    "H B C N O F Si P S Cl As Se Br Te I At He Ne Ar Kr Xe Rn",
-    "Al Ga Ge In Sn Sb Tl Pb Bi Po Zn Cd Hg",
-    "Sc Ti V Cr Mn Y Zr Nb Mo Tc Hf Ta W Re",
-    "Fe Co Ni Cu Ru Rh Pd Ag Os Ir Pt Au",
-)
-"""Non-metals, metals of the p block, early and late transition metals; all others are a fifth class."""
-PENALTIES = 10.0 ** np.arange(-8, 3)
+PENALTIES = 10.0 ** np.arange(-9, 0)
 """Ridge penalties to choose from, relative to the mean of the diagonal."""
+DEARER = (1.0, 1e4)
+"""How much more cosines are penalised than the rest: a few labels teach a nearly linear potential."""
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
@@ -53,16 +45,6 @@ def _spectra() -> list[Any]:
     return [SoapPowerSpectrum(**common, basis=power), SoapRadialSpectrum(**common | sharp, basis=radial)]
 
 
-def kinds_of(numbers: NDArray[np.int64], elements: Sequence[int]) -> NDArray[np.int64]:
-    """Return what spectra tell apart: elements, or classes of them (1 to 5) if there are many."""
-    if len(elements) <= MOST_ELEMENTS:
-        return numbers
-    classes = np.full(119, len(_CLASSES) + 1)
-    for number, names in enumerate(_CLASSES, 1):
-        classes[[atomic_numbers[name] for name in names.split()]] = number
-    return classes[numbers]
-
-
 class Spectra:
     """Sums over atoms of their spectra, by element, with derivatives.
 
@@ -73,7 +55,6 @@ class Spectra:
 
     def __init__(self, elements: Sequence[int]) -> None:
         self.elements = [int(element) for element in elements]
-        self.kinds = sorted(set(kinds_of(np.array(self.elements), elements).tolist()))
         self.calculators = _spectra()
         self.blocks: dict[tuple[int, ...], slice] = {}
         self.width = 0
@@ -81,7 +62,7 @@ class Spectra:
     def learn_layout(self, atoms: Sequence[Any]) -> None:
         """Note where each pair of neighbouring elements has its columns."""
         for calculator in self.calculators:
-            found = calculator.compute([self._of_kinds(each) for each in atoms])
+            found = calculator.compute(list(atoms))
             for key, block in found.items():
                 kinds = tuple(int(value) for value in key.values)[1:]
                 if kinds not in self.blocks:
@@ -89,25 +70,18 @@ class Spectra:
                     self.blocks[kinds] = slice(self.width, self.width + columns)
                     self.width += columns
 
-    def _of_kinds(self, atoms: Any) -> Any:
-        from ase import Atoms  # noqa: PLC0415 - an environment of its own
-
-        numbers = kinds_of(atoms.numbers, self.elements)
-        return Atoms(numbers, atoms.positions, cell=atoms.cell, pbc=True)
-
     def of_atoms(self, atoms: Sequence[Any]) -> dict[int, NDArray[np.float64]]:
-        """Return spectra (m, width) of the atoms of each kind, of all structures together."""
+        """Return spectra (m, width) of the atoms of each element, of all structures together."""
         found: dict[int, NDArray[np.float64]] = {}
-        made = [self._of_kinds(each) for each in atoms]
-        numbers = np.concatenate([each.numbers for each in made])
-        starts = np.cumsum([0, *[len(each) for each in made]])
+        numbers = np.concatenate([each.numbers for each in atoms])
+        starts = np.cumsum([0, *[len(each) for each in atoms]])
         place = np.full(len(numbers), -1)
-        for element in self.kinds:
+        for element in self.elements:
             mine = np.flatnonzero(numbers == element)
             place[mine] = np.arange(len(mine))
             found[element] = np.zeros((len(mine), self.width))
         for calculator in self.calculators:
-            for key, block in calculator.compute(made).items():
+            for key, block in calculator.compute(list(atoms)).items():
                 centre, *kinds = (int(value) for value in key.values)
                 samples = block.samples.values
                 rows = place[starts[samples[:, 0]] + samples[:, 1]]
@@ -116,11 +90,11 @@ class Spectra:
 
     def equations(self, atoms: Any, bases: dict[int, "Basis"]) -> NDArray[np.float64]:
         """Return rows (1 + 3n + 6, p) that give energy, forces and virial, unweighted."""
-        n, made = len(atoms), self._of_kinds(atoms)
+        n = len(atoms)
         values, moved = np.zeros((n, COMPONENTS)), np.zeros((n, n, 3, COMPONENTS))
         strained = np.zeros((n, 9, COMPONENTS))
         for calculator in self.calculators:
-            for key, block in calculator.compute(made, gradients=["positions", "strain"]).items():
+            for key, block in calculator.compute(atoms, gradients=["positions", "strain"]).items():
                 centre, *kinds = (int(value) for value in key.values)
                 axes, centres = bases[centre].axes[self.blocks[tuple(kinds)]], block.samples.values[:, 1]
                 values[centres] += block.values @ axes
@@ -132,7 +106,7 @@ class Spectra:
                 )
         parts = []
         for kind, basis in bases.items():
-            mine = np.flatnonzero(made.numbers == kind)
+            mine = np.flatnonzero(atoms.numbers == kind)
             steps = np.concatenate(
                 [-moved[mine].reshape(len(mine), 3 * n, COMPONENTS), strained[mine]], axis=1
             )
@@ -211,12 +185,14 @@ class Equations:
     ----------
     rows : (R, p) float32 on disk
     labels : (R,)
-    starts : (F + 1,) rows of frame i are starts[i]:starts[i + 1]
+    starts : (F + 1,) rows of frame i are starts[i]:starts[i + 1]; the first is that of the energy
+    cosines : (p,) bool, columns of cosines
     """
 
     rows: NDArray[np.float32]
     labels: NDArray[np.float64]
     starts: NDArray[np.int64]
+    cosines: NDArray[np.bool_]
 
     def of(self, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Rows and labels of one frame; those without label left out."""
@@ -226,16 +202,10 @@ class Equations:
         return (self.rows[part], labels) if known.all() else (self.rows[part][known], labels[known])
 
 
-def write_equations(
-    atoms: Sequence[Any], unlabelled: NDArray[np.int64], folder: Path, baseline: Sequence[Any] | None = None
-) -> Equations:
+def write_equations(atoms: Sequence[Any], unlabelled: NDArray[np.int64], folder: Path) -> Equations:
     """Write the equations of all frames, or read them if they are there.
 
-    Parameters
-    ----------
-    unlabelled : frames whose atoms give the principal components, for which no labels are needed
-    baseline : energy (eV), forces (eV/Å) and stress (3, 3) (eV/Å³) of each frame that are subtracted from the
-        labels; None: nothing
+    Principal components are those of atoms of the frames ``unlabelled``, for which no labels are needed.
     """
     done = folder / "soap.json"
     starts = np.cumsum([0, *[1 + 3 * len(each) + 6 for each in atoms]])
@@ -243,7 +213,7 @@ def write_equations(
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         spectra = Spectra(elements)
-        columns = len(spectra.kinds) * (COMPONENTS + COSINES) + len(elements)
+        columns = len(elements) * (COMPONENTS + COSINES + 1)
         drawn = np.random.default_rng(0).choice(unlabelled, min(400, len(unlabelled)), replace=False)
         some = [atoms[row] for row in drawn]
         some += [_first_with(atoms, element) for element in elements]
@@ -255,10 +225,6 @@ def write_equations(
             part, sigmas = slice(starts[frame], starts[frame + 1]), sigmas_of(len(each))
             rows[part] = spectra.equations(each, bases) / sigmas[:, None]
             labels[part] = labels_of(each) / sigmas
-            if baseline is not None:
-                energy, forces, stress = baseline[frame]
-                virial = stress[_VOIGT] * each.get_volume()
-                labels[part] -= np.concatenate([[energy], forces.ravel(), virial]) / sigmas
             if frame % 200 == 0:
                 print(f"equations of {frame} of {len(atoms)} frames", flush=True)
         rows.flush()
@@ -266,7 +232,53 @@ def write_equations(
         done.write_text(json.dumps({"frames": len(atoms), "columns": columns, "width": spectra.width}))
     if json.loads(done.read_text())["frames"] != len(atoms):
         raise SystemExit(f"{done} is of other frames: remove it.")
-    return Equations(np.load(folder / "soap.npy", mmap_mode="r"), np.load(folder / "soap-labels.npy"), starts)
+    rows = np.load(folder / "soap.npy", mmap_mode="r")
+    cosines = np.arange(rows.shape[1]) % (COMPONENTS + COSINES) >= COMPONENTS
+    cosines[-len(elements) :] = False
+    return Equations(rows, np.load(folder / "soap-labels.npy"), starts, cosines)
+
+
+def energy_equations(
+    numbers: Sequence[NDArray[np.int64]],
+    vectors: NDArray[np.float16],
+    wanted: NDArray[np.float64],
+    fitted: NDArray[np.int64],
+) -> Equations:
+    """Return equations of energies alone, linear in features of atoms and in cosines of them.
+
+    For pools of so many elements that a few hundred labels teach a linear potential no forces.
+
+    Parameters
+    ----------
+    numbers : of the atoms of each frame
+    vectors : (N, d) features of all atoms
+    wanted : (F,) eV, energies to learn
+    fitted : frames whose atoms scale the features
+    """
+    counts = np.array([len(each) for each in numbers])
+    starts = np.cumsum([0, *counts[:-1]])
+    some = np.isin(np.repeat(np.arange(len(counts)), counts), fitted)
+    values = vectors.astype(float)
+    spread = values[some].std(0)
+    points = ((values - values[some].mean(0)) / np.where(spread > 0, spread, 1)) / values.shape[1] ** 0.5
+    rng = np.random.default_rng(0)
+    widths = np.exp(rng.uniform(*np.log(WIDTHS), 2 * COSINES))
+    cosines = np.cos(
+        points @ (rng.normal(size=(points.shape[1], len(widths))) / widths)
+        + rng.uniform(0, 2 * np.pi, len(widths))
+    )
+    cosines *= (2 / len(widths)) ** 0.5
+    elements = np.unique(np.concatenate(numbers))
+    constants = np.array([[(each == element).sum() for element in elements] for each in numbers])
+    rows = np.concatenate(
+        [np.add.reduceat(points, starts), np.add.reduceat(cosines, starts), constants], axis=1
+    )
+    sigmas = SIGMAS["energy"] * counts
+    of_cosines = np.zeros(rows.shape[1], dtype=bool)
+    of_cosines[points.shape[1] : points.shape[1] + len(widths)] = True
+    return Equations(
+        (rows / sigmas[:, None]).astype(np.float32), wanted / sigmas, np.arange(len(counts) + 1), of_cosines
+    )
 
 
 def _first_with(atoms: Sequence[Any], element: int) -> Any:
@@ -277,7 +289,8 @@ class Fits:
     """Fits to the growing beginnings of one order of frames.
 
     The mean energy of each element is fitted with the rest. A fifth of the frames, by their place in the
-    order, chooses the penalty; the last fit is to all.
+    order, chooses the penalties; the last fit is to all. Sums are of doubles: with floats, their rounding was
+    the floor of the errors.
     """
 
     def __init__(self, equations: Equations) -> None:
@@ -294,33 +307,31 @@ class Fits:
             for start in range(0, len(mine), 64):
                 found = [self.equations.of(frame) for frame in mine[start : start + 64]]
                 rows = np.concatenate([part[0] for part in found])
+                rows = rows.astype(float)
                 self.products[fold] += rows.T @ rows
-                self.right[fold] += rows.T @ np.concatenate([part[1] for part in found]).astype(np.float32)
+                self.right[fold] += rows.T @ np.concatenate([part[1] for part in found])
             if fold:
                 self.kept += mine
 
     def solve(self) -> tuple[NDArray[np.float64], float]:
         """Return coefficients and the penalty."""
         rows, labels = (np.concatenate(part) for part in zip(*map(self.equations.of, self.kept), strict=True))
-        errors = []
-        for penalty in PENALTIES:
-            weights = _ridge(self.products[0], self.right[0], penalty)
-            # absolute errors, so that a few frames under extreme pressure do not choose for all
-            errors.append(np.abs(rows @ weights.astype(np.float32) - labels).mean())
-        best = float(PENALTIES[int(np.argmin(errors))])
-        return _ridge(sum(self.products), sum(self.right), best), best
+        best, found = np.inf, (0.0, 0.0)
+        for dearer in DEARER:
+            for penalty in PENALTIES:
+                weights = self._ridge(self.products[0], self.right[0], penalty, dearer)
+                # absolute errors, so that a few frames under extreme pressure do not choose for all
+                error = np.abs(rows @ weights - labels).mean()
+                if error < best:
+                    best, found = error, (float(penalty), dearer)
+        return self._ridge(sum(self.products), sum(self.right), *found), found[0]
 
-
-def _ridge(products: Any, right: Any, penalty: float) -> NDArray[np.float64]:
-    ridge = penalty * np.trace(products) / len(products)
-    for more in range(8):
-        try:
-            factor = cho_factor(products + 10**more * ridge * np.eye(len(products)), check_finite=False)
-        except np.linalg.LinAlgError:
-            continue
+    def _ridge(self, products: Any, right: Any, penalty: float, dearer: float) -> NDArray[np.float64]:
+        ridge = penalty * np.trace(products) / len(products)
+        changed = products + np.diag(ridge * np.where(self.equations.cosines, dearer, 1.0))
+        factor = cho_factor(changed, check_finite=False, overwrite_a=True)
         weights: NDArray[np.float64] = cho_solve(factor, right, check_finite=False)
         return weights
-    raise SystemExit("the equations have no solution")
 
 
 def errors_of(
@@ -329,9 +340,11 @@ def errors_of(
     """Yield errors of each frame: energy in eV/atom, force components in eV/Å, virial in eV/atom."""
     for frame in frames:
         part, n = slice(equations.starts[frame], equations.starts[frame + 1]), int(n_atoms[frame])
-        wrong = (equations.rows[part].astype(float) @ weights - equations.labels[part]) * sigmas_of(n)
+        wrong = (equations.rows[part].astype(float) @ weights - equations.labels[part]) * sigmas_of(n)[
+            : part.stop - part.start
+        ]
         yield {
             "energy": abs(wrong[0]) / n,
             "forces": np.abs(wrong[1 : 1 + 3 * n]),
-            "virial": np.abs(wrong[-6:]),
+            "virial": np.abs(wrong[1 + 3 * n :]) / n,
         }
