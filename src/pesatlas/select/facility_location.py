@@ -8,6 +8,7 @@ from are left out.
 """
 
 from heapq import heapify, heappop, heappush
+from math import frexp, ldexp
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,10 @@ class Tree(NamedTuple):
 
 
 def tree_of(points: _Floats, weights: _Floats, *, squared: bool = False) -> Tree:
-    """Build the tree of ``points`` (m, k). Without a pick every point is as far from one as any from the weighted mean."""
+    """Build the tree of ``points`` (m, k).
+
+    Without a pick every point is as far from one as the farthest is from the weighted mean.
+    """
     leaves = 1 << max(0, (-(-len(points) // _LEAF) - 1).bit_length())
     nodes, k = 2 * leaves - 1, points.shape[1]
     order, edges = np.arange(len(points)), np.zeros((nodes, 2), dtype=np.int64)
@@ -88,10 +92,10 @@ def greedy_facility(
 ) -> tuple[_Ints, _Floats]:
     """At most ``most`` candidates in the order of picking, and what each was worth.
 
-    Each was then worth most for its ``price``; of equals the one with the smallest of ``distances``, then the
-    first. Those that are worth nothing are left out, as are those ``used``, which count as picks. ``tree``
-    takes notice. Time grows as points x candidates for the first pick if nothing is picked already; later as
-    what is near.
+    Each was then worth most for its ``price``; of equals, to 11 decimal digits, the one with the smallest of
+    ``distances``, then the first. Those that are worth nothing are left out, as are those ``used``, which
+    count as picks. ``tree`` takes notice. Time grows as points x candidates if nothing is picked already,
+    then as what is near.
 
     Parameters
     ----------
@@ -107,7 +111,7 @@ def greedy_facility(
         if not used[row]:
             worth = _worth(tree, candidates[row])
             if worth > 0:
-                heap.append((-worth / price[row], distances[row], row))
+                heap.append((_rounded(-worth / price[row]), distances[row], row))
     heapify(heap)
     rows, gains = [0 for _ in range(0)], [0.0 for _ in range(0)]
     while len(heap) > 0 and len(rows) < most:
@@ -115,7 +119,7 @@ def greedy_facility(
         worth = _worth(tree, candidates[row])
         if worth <= 0:
             continue
-        now = -worth / price[row]
+        now = _rounded(-worth / price[row])
         if now > value:
             heappush(heap, (now, far, row))
             continue
@@ -123,6 +127,16 @@ def greedy_facility(
         gains.append(worth)
         serve(tree, candidates[row])
     return np.array(rows, dtype=np.int64), np.array(gains, dtype=np.float64)
+
+
+@njit(cache=True)
+def _rounded(value: float) -> float:
+    """Return a number to 36 binary digits.
+
+    Of two points near each other and far from all picks either is worth the same, which rounding would hide.
+    """
+    digits, exponent = frexp(value)
+    return float(ldexp(np.rint(digits * 2.0**36), exponent - 36))
 
 
 @njit(cache=True, fastmath=True)
