@@ -13,7 +13,7 @@ def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
     """Return the figures of the section."""
     return [
         _map(data["frames"]),
-        _elements(levels),
+        _elements(levels, "selection" if any(data["frames"].columns["picked"]) else "pool"),
         _fill(data["quality"], "atoms"),
         _fill(data["quality"], "structures"),
         _gain(data["gain"]),
@@ -85,10 +85,10 @@ def _colours(frames: Data) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _elements(levels: Sequence[str]) -> Figure:
+def _elements(levels: Sequence[str], first: str) -> Figure:
     of = alt.param(
         name="of",
-        value="selection",
+        value=first,
         bind=alt.binding_select(options=["pool", "selection", *levels], name="share in "),
     )
     cells = (
