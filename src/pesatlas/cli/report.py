@@ -69,7 +69,7 @@ def _so_far(results: Path) -> Iterator[dict[str, list[Path]]]:
 def _files(results: Path) -> dict[str, list[Path]]:
     """Return the files of the report of a finished campaign, also those that not every campaign has."""
     from pesatlas.campaign.finished import read_campaign_manifest  # noqa: PLC0415 - starting is quick
-    from pesatlas.campaign.layout import Results, below, within  # noqa: PLC0415
+    from pesatlas.campaign.layout import REFERENCE, Results, below, within  # noqa: PLC0415
 
     manifest = read_campaign_manifest(results)
     files = Results(results, manifest["label_batches"], tuple(manifest["levels"])).files
@@ -87,6 +87,10 @@ def _files(results: Path) -> dict[str, list[Path]]:
         )
     for name in ("parity", "advice", "benchmark_summary", "comparison", "contrasts"):
         files[name] = [path] if (path := below(results, name)).is_file() else []
+    before = {"frames_before": ("snapshots", "batch"), "clusters_before": ("clusters", "group")}
+    for name, (table, wildcard) in before.items():
+        path = below(results, table, **{wildcard: REFERENCE})
+        files[name] = [path] if manifest["configuration"].get("round") and path.is_file() else []
     files["potential_card"] = sorted(results.glob(re.sub(r"{\w+}", "*", within("potential_card"))))
     return files
 

@@ -1,4 +1,4 @@
-"""Results of a campaign that has not finished, completed for its report: labels so far stand for the dataset."""
+"""Results of a campaign that has not finished, completed for its report: labels stand for the dataset."""
 
 import json
 from collections.abc import Mapping

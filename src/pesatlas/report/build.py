@@ -32,6 +32,7 @@ from pesatlas.report.figure_names import (
 )
 from pesatlas.report.figure_rows import Files, Reader
 from pesatlas.report.frame_map import dynamics, elements, map_frames
+from pesatlas.report.frames_before import BEFORE
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.gallery import gallery
 from pesatlas.report.methods import methods
@@ -313,7 +314,7 @@ def _added(
 
 
 def _filled(section: dict[str, Any]) -> dict[str, Any] | None:
-    """Return a section of an unfinished campaign without what nothing is known of yet; None if that is all."""
+    """Return a section of an unfinished campaign without what is not known yet; None if that is all."""
     known = {
         "verdicts": [each for each in section["verdicts"] if each.mark != "not known"],
         "tables": [each for each in section["tables"] if each["rows"]],
@@ -324,7 +325,7 @@ def _filled(section: dict[str, Any]) -> dict[str, Any] | None:
 def _filters(data: dict[str, Data], levels: Sequence[str]) -> dict[str, Sequence[str]]:
     columns = data["elements"].columns
     there = {symbol for symbol, rows in zip(columns["symbol"], columns["rows"], strict=True) if rows}
-    domains = set(data["frames"].columns["domain"]) | set(data["labels"].columns["domain"])
+    domains = (set(data["frames"].columns["domain"]) | set(data["labels"].columns["domain"])) - {BEFORE}
     return {"elements": sorted(there), "levels": levels, "domains": sorted(domains)}
 
 
