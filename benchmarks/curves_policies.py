@@ -326,8 +326,14 @@ NESTED: dict[str, Order] = {
     "set-cover": set_cover,
 }
 """Policies whose smaller selections begin the larger ones."""
-PRODUCT: dict[str, dict[str, Any]] = {"matpes": {"kind": "matpes"}, "cover": {"kind": "cover"}}
-"""Policies of ``pesatlas select``, whose clusters follow the number that is wanted."""
+PRODUCT: dict[str, dict[str, Any]] = {
+    "matpes": {"kind": "matpes"},
+    "cover": {"kind": "cover"},
+    "facility 0": {"kind": "facility", "cost_exponent": 0.0},
+    "facility 1/4": {"kind": "facility", "cost_exponent": 0.25},
+    "facility 1/2": {"kind": "facility", "cost_exponent": 0.5},
+}
+"""Policies of ``pesatlas select``; clusters of the first two follow the number that is wanted."""
 
 
 def facilities(settings: Sequence[tuple[float, int, str, str]]) -> dict[str, Order]:

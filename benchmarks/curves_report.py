@@ -143,7 +143,8 @@ def resample(rows: Sequence[dict[str, str]], folder: Path, axis: str, count: int
     """Return curves of mean forces on resampled test frames, the same frames for all points."""
     each = {}
     for row in rows:
-        name = f"{row['phase']}_{row['policy']}_{row['seed']}_{row['labels']}_{row['test']}.npy"
+        policy = row["policy"].replace("/", "-")
+        name = f"{row['phase']}_{policy}_{row['seed']}_{row['labels']}_{row['test']}.npy"
         if not (folder / name).is_file():
             return []
         each[name] = np.load(folder / name).astype(float)

@@ -118,7 +118,7 @@ class Points:
         new = not self.path.is_file()
         key = head["phase"], head["policy"], head["seed"], head["labels"]
         for row in tests:
-            np.save(self.folder / f"{'_'.join(map(str, key))}_{row['test']}.npy", row.pop("each"))
+            np.save(self.folder / f"{'_'.join(map(str, key)).replace('/', '-')}_{row['test']}.npy", row.pop("each"))
         with self.path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, [*COLUMNS, *ERRORS], lineterminator="\n")
             if new:
@@ -220,7 +220,7 @@ class Experiment:
     def picks(self, policy: str, order: Order, pool: Candidates, count: int) -> NDArray[np.int64]:
         """Return picks of a policy, from what was kept of them if it is there."""
         role = self.frames.roles[pool.rows[0]]
-        kept = self.work / "picks" / f"{role}_{policy}_{pool.seed}_{count}.npy"
+        kept = self.work / "picks" / f"{role}_{policy.replace('/', '-')}_{pool.seed}_{count}.npy"
         if not kept.is_file():
             kept.parent.mkdir(exist_ok=True)
             np.save(kept, order(pool, count))
