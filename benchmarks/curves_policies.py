@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -67,19 +68,22 @@ def distances(points: NDArray[np.float64]) -> NDArray[np.float32]:
     return cdist(points, points).astype(np.float32)
 
 
-def at_random(pool: Candidates, most: int) -> Rows:
-    """Pick at random."""
-    return pool.rows[np.random.default_rng([pool.seed, 1]).permutation(len(pool.rows))[:most]]
+def at_random(pool: Candidates, most: int, *, exponent: float = 0.0) -> Rows:
+    """Pick at random, with chances that fall as the cost to the power ``exponent``."""
+    rng = np.random.default_rng([pool.seed, 1])
+    keys = rng.gumbel(size=len(pool.rows)) - exponent * np.log(pool.cost)
+    return pool.rows[np.argsort(-keys)[:most]]
 
 
-def farthest(pool: Candidates, most: int, *, forces: bool = False) -> Rows:
+def farthest(pool: Candidates, most: int, *, forces: bool = False, exponent: float = 0.0) -> Rows:
     """Pick the frame farthest from all picks, in DIRECT's components; the first is farthest from the mean.
 
     With ``forces``, of the largest distance times the largest force that chgnet predicts (0.1 eV/Å more for
-    all).
+    all); with an ``exponent``, distance divided by the cost to this power.
     """
     points = pool.direct
     weight = pool.frames.largest[pool.rows] + 0.1 if forces else np.ones(len(points))
+    weight = weight / pool.cost**exponent
     apart = np.linalg.norm(points, axis=1)
     picks: list[int] = []
     for _ in range(min(most, len(points))):
@@ -112,10 +116,11 @@ def direct(pool: Candidates, most: int) -> Rows:
     return pool.rows[np.random.default_rng(pool.seed).permutation(picks)]
 
 
-def log_determinant(pool: Candidates, most: int) -> Rows:
+def log_determinant(pool: Candidates, most: int, *, exponent: float = 0.0) -> Rows:
     """Pick the frame whose Gaussian-process variance is largest, given the picks: the greatest entropy.
 
-    Kernel: Gaussian in the flat components, as wide as the median distance of two frames.
+    Kernel: Gaussian in the flat components, as wide as the median distance of two frames. With an
+    ``exponent``, log(1 + 100 variance) is divided by the cost to this power.
     """
     apart = distances(pool.flat)
     kernel = np.exp(-((apart / np.median(apart)) ** 2) / 2)
@@ -123,11 +128,11 @@ def log_determinant(pool: Candidates, most: int) -> Rows:
     factors = np.zeros((min(most, len(kernel)), len(kernel)), np.float32)
     picks: list[int] = []
     for k in range(len(factors)):
-        row = int(left.argmax())
+        row = int((np.log1p(100 * left.clip(-0.009)) / pool.cost**exponent).argmax())
         factors[k] = (kernel[row] - factors[:k, row] @ factors[:k]) / np.sqrt(max(left[row], 1e-9))
         left -= factors[k].astype(float) ** 2
         picks.append(row)
-        left[picks] = -1.0
+        left[picks] = -0.009
     return pool.rows[picks]
 
 
@@ -320,9 +325,14 @@ Order = Callable[[Candidates, int], Rows]
 
 NESTED: dict[str, Order] = {
     "random": at_random,
+    "random 1/4": partial(at_random, exponent=0.25),
+    "random 1/2": partial(at_random, exponent=0.5),
     "farthest": farthest,
-    "farthest-forces": lambda pool, most: farthest(pool, most, forces=True),
+    "farthest 1/4": partial(farthest, exponent=0.25),
+    "farthest-forces": partial(farthest, forces=True),
     "log-determinant": log_determinant,
+    "log-determinant 1/4": partial(log_determinant, exponent=0.25),
+    "log-determinant 1/2": partial(log_determinant, exponent=0.5),
     "set-cover": set_cover,
 }
 """Policies whose smaller selections begin the larger ones."""

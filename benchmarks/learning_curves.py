@@ -118,7 +118,10 @@ class Points:
         new = not self.path.is_file()
         key = head["phase"], head["policy"], head["seed"], head["labels"]
         for row in tests:
-            np.save(self.folder / f"{'_'.join(map(str, key)).replace('/', '-')}_{row['test']}.npy", row.pop("each"))
+            np.save(
+                self.folder / f"{'_'.join(map(str, key)).replace('/', '-')}_{row['test']}.npy",
+                row.pop("each"),
+            )
         with self.path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, [*COLUMNS, *ERRORS], lineterminator="\n")
             if new:
@@ -309,7 +312,9 @@ def main() -> None:
             experiment.fine_tune(orders, options.seeds, options.counts, options.rate, role)
             return
         if options.tune:
-            named = {name: NESTED[name] for name in ("random", "farthest")} | facilities(GRID)
+            named = NESTED | facilities(GRID)
+            if options.policies:
+                named = {name: named[name] for name in options.policies}
             experiment.run("tuning", named, options.seeds, options.counts)
         elif options.quick:
             experiment.run("experiment", orders_of(experiment, ["random", "matpes"]), [1], options.counts[:2])
