@@ -211,6 +211,30 @@ def table_of_ratios(
     return "\n".join(lines)
 
 
+def table_of_worst(works: Sequence[Path], phase: str, reference: str) -> str:
+    """Return ratios of cost to a reference for mean and 95th percentile in all pools, the best policy first.
+
+    Of forces, or of energies where there are no forces; the last column is the worst of all.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    heads = []
+    for work in works:
+        rows = [row for row in read_points(work, phase) if row["test"] in {"kind", "tune-test"}]
+        for error in PAIR if any(row["force_mean"] for row in rows) else PAIR_OF_ENERGIES:
+            curves = Curves(rows, error, "cost")
+            heads.append(f"{work.name}: {SHOWN[error]}")
+            for policy in curves.policies:
+                value = ratio(curves, policy, reference)
+                found[policy].append(np.nan if value is None else value.mean)
+    whole = {policy: values for policy, values in found.items() if len(values) == len(heads)}
+    lines = ["| policy | " + " | ".join([*heads, "worst"]) + " |", "|---" * (len(heads) + 2) + "|"]
+    lines += [
+        f"| `{policy}` | " + " | ".join(f"{value:.2f}" for value in [*values, max(values)]) + " |"
+        for policy, values in sorted(whole.items(), key=lambda item: max(item[1]))
+    ]
+    return "\n".join(lines)
+
+
 def draw(rows: Sequence[dict[str, str]], path: Path, policies: Sequence[str]) -> None:
     """Draw mean and 95th percentile of forces against labels and cost, one line for each policy."""
     import altair as alt  # noqa: PLC0415 - for those who want the figure
@@ -246,8 +270,8 @@ def draw(rows: Sequence[dict[str, str]], path: Path, policies: Sequence[str]) ->
     chart.resolve_scale(x="independent", y="independent").save(str(path))
 
 
-def report(work: Path, phase: str) -> None:
-    """Print the tables, and draw the figure of the first test."""
+def report(work: Path, phase: str, beside: Sequence[Path] = ()) -> None:
+    """Print the tables, also of pools ``beside`` this one, and draw the figure of the first test."""
     rows = read_points(work, phase)
     if not rows:
         return
@@ -268,3 +292,5 @@ def report(work: Path, phase: str) -> None:
     first = [row for row in rows if row["test"] == tests[0]]
     names = list(dict.fromkeys(row["policy"] for row in first))
     draw(first, work / f"{phase}.svg", [name for name in names if not name.startswith("facility-0.25")][:10])
+    if phase != "fine-tuning":
+        print(f"\nworst ratios of cost to random\n\n{table_of_worst([work, *beside], phase, 'random')}")
