@@ -43,11 +43,13 @@ class Ratio(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Better, worse, equal or undecided, as the protocol says."""
-        if self.high < 1:
+        """Better, worse, equal or undecided, as the protocol says; a bound decides only what it can."""
+        if self.high < 1 and self.bound in {"", "<"}:
             return "better"
-        if self.low > 1:
+        if self.low > 1 and self.bound in {"", ">"}:
             return "worse"
+        if self.bound:
+            return "undecided"
         return "equal" if self.low >= 0.8 and self.high <= 1.25 else "undecided"
 
 
@@ -188,6 +190,33 @@ def table_of_errors(rows: Sequence[dict[str, str]], error: str) -> str:
     return "\n".join(lines)
 
 
+def summary(rows: Sequence[dict[str, str]], folder: Path) -> str:
+    """Return the mean error and the cost at some N, and ratios of cost to ``matpes`` and ``random``."""
+    errors = PAIR if any(row["force_mean"] for row in rows) else PAIR_OF_ENERGIES
+    every = {error: Curves(rows, error, "cost") for error in errors}
+    first, resampled = every[errors[0]], resample(rows, folder, "cost")
+    at = [labels for labels in first.labels if labels in AT]
+    heads = [*(f"N = {labels}" for labels in at)]
+    heads += [f"to `{reference}`, {what}" for reference in ("matpes", "random") for what in ("mean", "95 %")]
+    lines = ["| policy | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for policy in first.policies:
+        cells = []
+        for place in (first.labels.index(labels) for labels in at):
+            seeds = [s for s in first.seeds(policy) if np.isfinite(first.errors[policy, s][place])]
+            cost, value = (
+                np.mean([part[policy, s][place] for s in seeds]) if seeds else np.nan
+                for part in (first.axes, first.errors)
+            )
+            cells.append(f"{value:.3g} ({cost / 1e6:.2g})")
+        for reference in ("matpes", "random"):
+            for error in errors:
+                known = reference != policy and reference in first.policies
+                by = resampled if error == errors[0] else None
+                cells.append(str(ratio(every[error], policy, reference, by) or "-") if known else "1")
+        lines.append(f"| `{policy}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def table_of_ratios(
     rows: Sequence[dict[str, str]], folder: Path, reference: str, errors: Sequence[str], axis: str = "cost"
 ) -> str:
@@ -208,6 +237,18 @@ def table_of_ratios(
             )
             cells.append("-" if found is None else f"{found}, {found.verdict}")
         lines.append(f"| `{policy}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def table_by_labels(rows: Sequence[dict[str, str]], reference: str, error: str) -> str:
+    """Return the ratio of cost of each policy to a reference with each number of labels by itself."""
+    curves = Curves(rows, error, "cost")
+    at = [labels for labels in curves.labels if labels in {50, *AT}]
+    lines = ["| policy | " + " | ".join(map(str, at)) + " |", "|---" * (len(at) + 1) + "|"]
+    for policy in curves.policies:
+        if policy != reference:
+            found = [ratio(curves, policy, reference, at=[labels]) for labels in at]
+            lines.append(f"| `{policy}` | " + " | ".join(str(each or "-") for each in found) + " |")
     return "\n".join(lines)
 
 
@@ -284,11 +325,15 @@ def report(work: Path, phase: str, beside: Sequence[Path] = ()) -> None:
             if error in {"energy_meV_per_atom", "force_mean", "force_p95"}:
                 print(f"\n{SHOWN[error]} after the cost in 1e6 atoms³, mean and deviation of the seeds\n")
                 print(table_of_errors(mine, error))
+        print(f"\nin brief\n\n{summary(mine, work / 'each')}")
         for reference in ("matpes", "random"):
             if reference in {row["policy"] for row in mine}:
                 for axis in ("cost", "labels"):
                     print(f"\nratio of {axis} to {reference} for its errors\n")
                     print(table_of_ratios(mine, work / "each", reference, shown, axis))
+                for error in PAIR if "force_mean" in shown else PAIR_OF_ENERGIES:
+                    print(f"\nratio of cost to {reference} with so many labels: {SHOWN[error]}\n")
+                    print(table_by_labels(mine, reference, error))
     first = [row for row in rows if row["test"] == tests[0]]
     names = list(dict.fromkeys(row["policy"] for row in first))
     draw(first, work / f"{phase}.svg", [name for name in names if not name.startswith("facility-0.25")][:10])

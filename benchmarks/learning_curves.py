@@ -72,18 +72,16 @@ def measures(found: Sequence[dict[str, Any]], frames: Frames, test: str) -> dict
     values = {
         "energy_meV_per_atom": energies.mean(),
         "energy_p95": np.percentile(energies, 95),
-        **(
-            {}
-            if not len(forces)
-            else {
-                "force_mean": forces.mean(),
-                "force_rmse": (forces**2).mean() ** 0.5,
-                "force_p95": np.percentile(forces, 95),
-                "force_p99": np.percentile(forces, 99),
-            }
-        ),
-        **({} if not stresses else {"stress_GPa": np.nanmean(stresses)}),
     }
+    if len(forces):
+        values |= {
+            "force_mean": forces.mean(),
+            "force_rmse": (forces**2).mean() ** 0.5,
+            "force_p95": np.percentile(forces, 95),
+            "force_p99": np.percentile(forces, 99),
+        }
+    if stresses:
+        values["stress_GPa"] = np.nanmean(stresses)
     return {
         "test": test,
         "frames": len(rows),
@@ -171,7 +169,7 @@ class Experiment:
         for seed in seeds:
             pool = self._pool(every, seed)
             for policy in orders:
-                wanted = [count for count in counts if count <= len(pool.rows) / 2]
+                wanted = [count for count in counts if count <= 0.75 * len(pool.rows)]
                 missing = [n for n in wanted if (phase, policy, seed, n) not in self.points.done]
                 if missing:
                     self._one(phase, policy, orders[policy], pool, missing, tests)
@@ -179,7 +177,9 @@ class Experiment:
     def _one(
         self, phase: str, policy: str, order: Order, pool: Candidates, counts: list[int], tests: list[str]
     ) -> None:
-        for fits, picks, seconds in self._fits(policy, order, pool, counts):
+        for count, (fits, picks, seconds) in zip(
+            counts, self._fits(policy, order, pool, counts), strict=True
+        ):
             start = time.process_time()
             weights, penalty = fits.solve()
             rows = []
@@ -188,7 +188,7 @@ class Experiment:
                 found = list(errors_of(self.equations, weights, of, self.frames.n_atoms))
                 rows.append(measures(found, self.frames, test))
             whole = seconds + time.process_time() - start
-            self._add(phase, self.learner, policy, picks, (pool.seed, penalty, whole), rows)
+            self._add(phase, self.learner, policy, picks, (pool.seed, count, penalty, whole), rows)
 
     def fine_tune(
         self, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int], rate: float, role: str
@@ -212,7 +212,7 @@ class Experiment:
                         found = list(learner.errors(model, self.frames.where(test).tolist()))
                         rows.append(measures(found, self.frames, test))
                     seconds = time.process_time() - start
-                    self._add(phase, "chgnet", policy, picks, (seed, rate, seconds), rows)
+                    self._add(phase, "chgnet", policy, picks, (seed, count, rate, seconds), rows)
 
     def _pool(self, every: NDArray[np.int64], seed: int) -> Candidates:
         rng = np.random.default_rng(seed)
@@ -236,7 +236,7 @@ class Experiment:
         learner: str,
         policy: str,
         picks: Any,
-        how: tuple[int, float, float],
+        how: tuple[int, int, float, float],
         rows: list[Any],
     ) -> None:
         head = {
@@ -244,16 +244,17 @@ class Experiment:
             "learner": learner,
             "policy": policy,
             "seed": how[0],
-            "labels": len(picks),
+            # DIRECT picks a few less, where no frame is nearest to a centre
+            "labels": how[1],
             "cost": int(self.frames.cost[picks].sum()),
-            "penalty": how[1],
-            "seconds": round(how[2], 2),
+            "penalty": how[2],
+            "seconds": round(how[3], 2),
         }
         self.points.add(head, rows)
         shown = ", ".join(
             f"{row['test']} {row.get('force_mean', row['energy_meV_per_atom']):.4g}" for row in rows
         )
-        print(f"{policy} {how[0]} {len(picks)}: {head['cost'] / 1e6:.3g}e6 atoms³, {shown}", flush=True)
+        print(f"{policy} {how[0]} {how[1]}: {head['cost'] / 1e6:.3g}e6 atoms³, {shown}", flush=True)
 
     def _fits(
         self, policy: str, order: Order, pool: Candidates, counts: list[int]
