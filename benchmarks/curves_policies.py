@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a policy may look at: no labels.
+    """Frames as a policy may look at them: no labels.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def farthest(pool: Candidates, most: int, *, forces: bool = False, exponent: flo
 
 
 def direct(pool: Candidates, most: int) -> Rows:
-    """Pick the frame nearest to the centre of each of ``most`` BIRCH clusters: DIRECT as maml 2025.4.3 has it.
+    """Pick the frame nearest to the centre of each of ``most`` clusters: DIRECT as maml 2025.4.3.
 
     The order is random, as no part of the picks is meant to be used alone.
     """

@@ -16,9 +16,9 @@ from ase.io import read
 from numpy.typing import NDArray
 
 POOL, TUNE, TUNE_TEST = "pool", "tune", "tune-test"
-"""Roles of frames: what may be picked in the experiment, and in the tuning of policies before it; its test."""
+"""Roles of frames: the pools of the experiment and of the tuning before it, and the test of the latter."""
 SAID = ("structures", "vectors", "energies", "forces", "stresses")
-"""What chgnet says of frames and atoms."""
+"""Names of the arrays that chgnet gives for frames and atoms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def _read_once(files: Sequence[Path], key: str, most_atoms: int | None, kept: Pa
 
 
 def describe(atoms: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    """Return what chgnet says of frames: features of structures and of atoms, energies, forces and stresses."""
+    """Return what chgnet says of frames: features, energies, forces and stresses."""
     import torch  # noqa: PLC0415 - heavy
 
     from pesatlas.config.plugins import find  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What learning curves say: tables, ratios of costs with intervals, and the figure."""
+"""Tables of learning curves, ratios of costs with intervals, and the figure."""
 
 import csv
 from collections import defaultdict
@@ -25,7 +25,7 @@ RESAMPLES = 400
 
 
 class Ratio(NamedTuple):
-    """How much of a reference's cost, or of its labels, a policy needs for the same error.
+    """Share of a reference's cost, or of its labels, that a policy needs for the same error.
 
     Attributes
     ----------
@@ -328,7 +328,7 @@ def report(work: Path, phase: str, beside: Sequence[Path] = ()) -> None:
         print(f"\nin brief\n\n{summary(mine, work / 'each')}")
         for reference in ("matpes", "random"):
             if reference in {row["policy"] for row in mine}:
-                for axis in ("cost", "labels"):
+                for axis in ("cost", "atoms2", "atoms", "labels"):
                     print(f"\nratio of {axis} to {reference} for its errors\n")
                     print(table_of_ratios(mine, work / "each", reference, shown, axis))
                 for error in PAIR if "force_mean" in shown else PAIR_OF_ENERGIES:
@@ -337,5 +337,5 @@ def report(work: Path, phase: str, beside: Sequence[Path] = ()) -> None:
     first = [row for row in rows if row["test"] == tests[0]]
     names = list(dict.fromkeys(row["policy"] for row in first))
     draw(first, work / f"{phase}.svg", [name for name in names if not name.startswith("facility-0.25")][:10])
-    if phase != "fine-tuning":
+    if phase in {"experiment", "tuning"}:
         print(f"\nworst ratios of cost to random\n\n{table_of_worst([work, *beside], phase, 'random')}")

@@ -1,8 +1,8 @@
 """A potential that is linear in functions of SOAP power and radial spectra (featomic): equations, then fits.
 
 Energies of atoms are sums of the leading principal components of their spectra, and of cosines of random
-directions in them (random Fourier features of Gaussian kernels of several widths), so that it learns more from
-more labels than a linear model, and is fitted as fast.
+directions in them (random Fourier features of Gaussian kernels of several widths), so that it learns more
+from more labels than a linear model, and is fitted as fast.
 
 Each frame gives one equation for its energy, three for each atom and six for its stress; they are kept on
 disk, weighted, so that a fit to any selection only adds up products of the rows of its frames.
@@ -10,7 +10,7 @@ disk, weighted, so that a fit to any selection only adds up products of the rows
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ WIDTHS = (0.5, 2.0)
 PENALTIES = 10.0 ** np.arange(-9, 0)
 """Ridge penalties to choose from, relative to the mean of the diagonal."""
 DEARER = (1.0, 1e4)
-"""How much more cosines are penalised than the rest: a few labels teach a nearly linear potential."""
+"""Factors of the penalty of cosines: a few labels teach a nearly linear potential."""
 _VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 
@@ -279,6 +279,15 @@ def energy_equations(
     return Equations(
         (rows / sigmas[:, None]).astype(np.float32), wanted / sigmas, np.arange(len(counts) + 1), of_cosines
     )
+
+
+def forces_of(equations: Equations) -> Equations:
+    """Return the equations with the labels of forces alone."""
+    labels = equations.labels.copy()
+    labels[equations.starts[:-1]] = np.nan
+    for virial in range(1, 7):
+        labels[equations.starts[1:] - virial] = np.nan
+    return replace(equations, labels=labels)
 
 
 def _first_with(atoms: Sequence[Any], element: int) -> Any:

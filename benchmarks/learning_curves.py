@@ -28,7 +28,7 @@ import numpy as np
 from curves_policies import NESTED, PRODUCT, Candidates, Order, Shard, candidates_of, direct, facilities
 from curves_pool import POOL, TUNE, TUNE_TEST, Frames, open_frames
 from curves_report import report
-from curves_soap import Fits, energy_equations, errors_of, write_equations
+from curves_soap import Equations, Fits, energy_equations, errors_of, forces_of, write_equations
 from numpy.typing import NDArray
 
 MOST_ELEMENTS = 6
@@ -42,8 +42,23 @@ GRID = [
 ] + [(a, 1, "species", "frames") for a in (0.0, 0.25, 0.5)]
 """Settings of facility location to tune: exponent of the cost, power of the distance, weights, demand."""
 TUNED = [(0.25, 1, "species", "frames"), (0.5, 1, "species", "frames"), (0.0, 1, "direct", "frames")]
-"""Settings of facility location in the experiment: the winner of the tuning, and two that are told from it."""
-COLUMNS = ["phase", "learner", "policy", "seed", "labels", "cost", "penalty", "seconds", "test", "frames"]
+"""Settings of facility location in the experiment: the winner of the tuning, and two others."""
+FORCES = "forces alone"
+"""Phase of the points that are fitted to forces alone."""
+COLUMNS = [
+    "phase",
+    "learner",
+    "policy",
+    "seed",
+    "labels",
+    "cost",
+    "atoms",
+    "atoms2",
+    "penalty",
+    "seconds",
+    "test",
+    "frames",
+]
 ERRORS = [
     "energy_meV_per_atom",
     "energy_p95",
@@ -99,7 +114,7 @@ def measures(found: Sequence[dict[str, Any]], frames: Frames, test: str) -> dict
 
 
 class Points:
-    """Points that are done, each a row of ``points.csv`` for each test; mean force errors of frames beside it."""
+    """Points that are done: rows of ``points.csv``, one for each test; errors of each frame beside it."""
 
     def __init__(self, work: Path) -> None:
         self.path = work / "points.csv"
@@ -164,7 +179,7 @@ class Experiment:
         self, phase: str, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int]
     ) -> None:
         """Add the points that are missing, seed by seed."""
-        role, tests = (POOL, self.frames.tests) if phase == "experiment" else (TUNE, [TUNE_TEST])
+        role, tests = (TUNE, [TUNE_TEST]) if phase == "tuning" else (POOL, self.frames.tests)
         every = self.frames.where(role)
         for seed in seeds:
             pool = self._pool(every, seed)
@@ -177,9 +192,9 @@ class Experiment:
     def _one(
         self, phase: str, policy: str, order: Order, pool: Candidates, counts: list[int], tests: list[str]
     ) -> None:
-        for count, (fits, picks, seconds) in zip(
-            counts, self._fits(policy, order, pool, counts), strict=True
-        ):
+        taught = forces_of(self.equations) if phase == FORCES else self.equations
+        done = self._fits(taught, policy, order, pool, counts)
+        for count, (fits, picks, seconds) in zip(counts, done, strict=True):
             start = time.process_time()
             weights, penalty = fits.solve()
             rows = []
@@ -247,6 +262,8 @@ class Experiment:
             # DIRECT picks a few less, where no frame is nearest to a centre
             "labels": how[1],
             "cost": int(self.frames.cost[picks].sum()),
+            "atoms": int(self.frames.n_atoms[picks].sum()),
+            "atoms2": int((self.frames.n_atoms[picks] ** 2).sum()),
             "penalty": how[2],
             "seconds": round(how[3], 2),
         }
@@ -257,15 +274,15 @@ class Experiment:
         print(f"{policy} {how[0]} {how[1]}: {head['cost'] / 1e6:.3g}e6 atoms³, {shown}", flush=True)
 
     def _fits(
-        self, policy: str, order: Order, pool: Candidates, counts: list[int]
+        self, equations: Equations, policy: str, order: Order, pool: Candidates, counts: list[int]
     ) -> Iterator[tuple[Fits, NDArray[np.int64], float]]:
         nested = policy in NESTED or policy.startswith("facility-")
-        start, fits, before = time.process_time(), Fits(self.equations), 0
+        start, fits, before = time.process_time(), Fits(equations), 0
         whole = self.picks(policy, order, pool, max(counts)) if nested else None
         for count in counts:
             picks = self.picks(policy, order, pool, count) if whole is None else whole[:count]
             if whole is None:
-                fits, before = Fits(self.equations), 0
+                fits, before = Fits(equations), 0
             fits.add(picks[before:].tolist(), before)
             before = len(picks)
             yield fits, picks, time.process_time() - start
@@ -300,6 +317,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--rate", type=float, default=None, help="fine-tune chgnet at this learning rate")
+    parser.add_argument("--forces-alone", action="store_true", help="fit to forces alone")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--report", action="store_true", help="only that, of what is there")
     parser.add_argument(
@@ -324,8 +342,9 @@ def main() -> None:
             experiment.run("experiment", orders_of(experiment, ["random", "matpes"]), [1], options.counts[:2])
         else:
             orders = orders_of(experiment, options.policies)
-            experiment.run("experiment", orders, options.seeds, options.counts)
-    for phase in ("tuning",) if options.tune else ("experiment", "fine-tuning"):
+            phase = FORCES if options.forces_alone else "experiment"
+            experiment.run(phase, orders, options.seeds, options.counts)
+    for phase in ("tuning",) if options.tune else ("experiment", FORCES, "fine-tuning"):
         report(options.work, phase, options.beside)
 
 
