@@ -28,7 +28,7 @@ def export(source: Source, folder: Path) -> list[Path]:
             atoms = to_ase(row)
             atoms.info = text_info(row)
             for name, column in _CHARGES.items():
-                if row.get(column) is not None:  # tables of older versions have no such column
+                if row[column] is not None:
                     atoms.arrays[name] = np.array(row[column])
             write_extxyz(file, [atoms])
     return [path]

@@ -41,7 +41,7 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
             "band_gap_eV": row["band_gap_eV"],
             "cohesive_energy_eV_per_atom": row["cohesive_energy_eV_per_atom"],
             "formation_energy_eV_per_atom": row["formation_energy_eV_per_atom"],
-            **{name: row[name] for name in _CHARGES if row.get(name) is not None},
+            **{name: row[name] for name in _CHARGES if row[name] is not None},
         },
         "structure": structure_dict(row),
     }
