@@ -67,7 +67,7 @@ class Label(Section):
         return levels
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides results; without ``charges`` where there are none, as if they had never been added."""
+        """Return what decides results; without ``charges`` if there are none, as if never added."""
         return {name: value for name, value in super().identity().items() if name != "charges" or value}
 
     @model_validator(mode="after")
@@ -75,8 +75,8 @@ class Label(Section):
         for kind in self.charges:
             if kind not in getattr(plugins.find(_BACKENDS, self.backend.kind), "CHARGES", ()):
                 raise ValueError(
-                    f"charges: the backend {self.backend.kind} has no all-electron density to calculate {kind} "
-                    "charges from; use the backend vasp or gpaw, or leave out charges"
+                    f"charges: the backend {self.backend.kind} has no all-electron density to calculate "
+                    f"{kind} charges from; use the backend vasp or gpaw, or leave out charges"
                 )
         return self
 

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 _SAME_ELECTRONS = 1e-2
 """By how many electrons an atom the integral of a density may differ from those that the atoms have."""
 
+_NEGATIVE = 0.01
+"""Share of the electrons of a reference that may be negative: broken files of VASP have more."""
+
 
 @dataclass(frozen=True)
 class Valence:
@@ -47,6 +50,9 @@ def charges_of(
     source : which densities these are
     """
     fields = [charge] if magnetisation is None else [charge, magnetisation]
+    negative = -float(reference[reference < 0].sum() / reference.sum())
+    if not negative < _NEGATIVE:
+        return missing(f"the all-electron density is negative: {negative:.1%} of its electrons")
     try:
         found = integrate(reference, fields, task.cell, task.positions)
     except (ValueError, MemoryError) as error:

@@ -25,7 +25,7 @@ from pesatlas.tables.columns import (
 )
 from pesatlas.tables.potential_tables import OF_POTENTIALS
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 SOURCES = "pesatlas.sources"
 """Key of the table ``structures``' metadata.

@@ -1,7 +1,7 @@
 """The program that runs GPAW: ``python -m pesatlas.label.backends._gpaw_static in.json out.json``.
 
-The only file that imports GPAW (GPL). It writes ``out.json`` when all of the label is there, so an output that
-is there is whole; the density for charges comes after it.
+The only file that imports GPAW (GPL). It writes ``out.json`` when all of the label is there, so an output
+that is there is whole; the density for charges comes after it.
 """
 
 import json

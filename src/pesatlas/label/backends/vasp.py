@@ -14,7 +14,7 @@ from pesatlas.label.command import program, some_words
 from pesatlas.levels import potcars
 
 CHARGES = ("bader",)
-"""Charges that ``label.charges`` may ask for: MatPESStaticSet has LAECHG and LCHARG, so that nothing is added."""
+"""Charges that ``label.charges`` may ask for: MatPESStaticSet has LAECHG and LCHARG, nothing is added."""
 
 
 class Options(Section):

@@ -40,7 +40,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def same_structure(first: Structure, second: Structure, tolerance: float = SAME_GEOMETRY_A) -> bool:
-    """Whether two structures are the same to within ``tolerance`` (Å), atom by atom, up to lattice vectors."""
+    """Whether two structures are the same within ``tolerance`` (Å), atom by atom, up to lattice vectors."""
     if [site.specie.Z for site in first] != [site.specie.Z for site in second]:
         return False
     if not np.allclose(first.lattice.matrix, second.lattice.matrix, rtol=0, atol=tolerance):
