@@ -46,6 +46,11 @@ def test_the_card_counts_what_is_there(carded):
         {"level": "r2scan", "rule": "entropy", "consequence": "flag", "rows": 1},
     ]
     assert {"stage": "dataset", "level": "pbe", "reason": "quarantined", "rows": 1} in card["failures"]
+    assert card["charges"] == [
+        {"level": "pbe", "method": "test", "missing": None, "rows": 3},
+        {"level": "r2scan", "method": None, "missing": "no density", "rows": 4},
+    ]
+    assert "| r2scan | - | no density | 4 |" in (carded / "card.md").read_text()
     assert card["references"]["atoms_eV"]["pbe"] == {"Cl": -2.0, "Na": -1.0}
     assert pbe["definition"]["settings"] == {"cutoff_eV": 400.0}
     assert card["rules"]["net_force"]["source"] == "a paper"

@@ -104,6 +104,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
             "coverage": _coverage(atlas),
         },
         "references": manifest["references"],
+        **({"charges": charges} if (charges := _charges(atlas)) else {}),
         "sums": manifest["sums"],
         "units": {
             "energy": "eV",
@@ -154,6 +155,20 @@ def _level(atlas: Atlas, level: str) -> dict[str, Any]:
         )
     }
     return {**numbers, **by, **atlas.manifest["surfaces"][level]}
+
+
+def _charges(atlas: Atlas) -> list[dict[str, Any]]:
+    """Return how many rows have Bader charges and by which method, or why they have none, by level.
+
+    Nothing if no row was asked for them, or the table is of a version that had none.
+    """
+    if all(row["column_name"] != "bader_method" for row in _ask(atlas, "DESCRIBE dataset")):
+        return []
+    return _ask(
+        atlas,
+        "SELECT level, bader_method AS method, bader_missing AS missing, count(*) AS rows FROM dataset WHERE "
+        "bader_method IS NOT NULL OR bader_missing IS NOT NULL GROUP BY ALL ORDER BY ALL",
+    )
 
 
 def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
