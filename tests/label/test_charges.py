@@ -17,7 +17,7 @@ from pesatlas.storage.store import stores_at
 from pesatlas.tables import read_table
 from pesatlas.testing.workdir import workplace
 from synthetic_potcars import VALENCE
-from vasp_cases import options, runs, set_up, task
+from vasp_cases import crystal, options, runs, set_up, task
 
 COLUMNS = ("bader_charges_e", "bader_net_charges_e", "bader_magmoms_muB", "bader_method", "bader_missing")
 
@@ -45,6 +45,14 @@ def test_vasps_charges_are_those_of_its_files_in_the_order_of_the_atoms(densitie
     oxide, _ = calculate(tmp_path / "b", "magnetic oxide")
     assert oxide.charges.magmoms_muB == pytest.approx(oxide.magmoms_muB, abs=0.05)
     assert oxide.charges.electrons == pytest.approx([7.2, 12.8, 7.2, 12.8], abs=0.1)
+
+
+def test_a_left_handed_cell_has_the_charges_of_the_right_handed_one(densities, tmp_path):
+    _, cell, _ = crystal("halide")
+    turned = replace(task("pbe", "halide"), cell=cell[[1, 0, 2]], charges=True)
+    found = vasp.calculate(turned, options(), workplace(tmp_path / "a")).charges
+    right, _ = calculate(tmp_path / "b")
+    assert found.electrons == pytest.approx(right.charges.electrons, abs=1e-3)
 
 
 def test_r2scan_has_charges_of_its_own(densities, tmp_path):

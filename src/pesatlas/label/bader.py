@@ -100,7 +100,7 @@ def _diagonals(voxel: np.ndarray) -> np.ndarray:
     return np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)]) @ voxel
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _climb(
     density: np.ndarray,
     order: np.ndarray,

@@ -124,7 +124,7 @@ def main(source: str, target: str) -> None:
     temporary = Path(f"{target}.part")
     temporary.write_text(json.dumps(result), encoding="utf-8")
     temporary.replace(target)
-    if calc is not None and job["density"]:
+    if calc is not None and job.get("density"):
         write_density(calc, Path(job["density"]))
 
 

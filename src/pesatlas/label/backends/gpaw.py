@@ -98,7 +98,7 @@ def prepare(task: Task, scratch: Path) -> dict[str, Any]:
         "cell": task.cell.tolist(),
         "positions": task.positions.tolist(),
         "settings": {**settings, "paw_folder": str(paw_folder())},
-        "density": _DENSITY if task.charges else None,
+        **({"density": _DENSITY} if task.charges else {}),
     }
     (scratch / "in.json").write_text(json.dumps(job), encoding="utf-8")
     return settings
