@@ -303,6 +303,7 @@ def retry(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Requeue failed labels of this campaign; [bold]pesatlas run[/bold] then calculates only these again.
 
@@ -316,7 +317,13 @@ def retry(
 
     with campaign_folder(folder, config) as path:
         put_back(
-            Path(), path if config else None, reason or [], console, quarantined=quarantined, dry_run=dry_run
+            Path(),
+            path if config else None,
+            reason or [],
+            console,
+            quarantined=quarantined,
+            dry_run=dry_run,
+            as_json=as_json,
         )
 
 
