@@ -175,12 +175,15 @@ def test_a_file_in_another_folder_is_refused(cells):
 
 
 def test_hours_are_those_of_the_plan_of_the_written_file(cells):
-    told = printed(Wishes(["cells"], domains=["hot"]), cells / "config.yaml")
+    told = printed(Wishes(["cells"], domains=["hot", "strained"]), cells / "config.yaml")
     hours = float(re.search(r"about ([\d.]+) core hours", told)[1])
     campaign = read_campaign(cells / "config.yaml", extensions=False)
     rates = assumed(campaign) | sampled_cells(campaign)
     amounts = count(campaign, cells / "results", 3, rates)
     assert hours == pytest.approx(amounts.steps * rates["atoms"].value / 1000 / 3600, rel=0.05)
+    # a few jobs, however many cells the domains make
+    assert amounts.cells / campaign.explore.structures_per_job <= 4
+    assert amounts.cells > 60
 
 
 def test_light_atoms_take_shorter_steps_and_so_more_hours(cells):

@@ -58,7 +58,7 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
     if not found.accepted:
         raise UserError("none of these crystals can be explored; the table says why. Nothing was written.")
     atoms = [len(crystal.numbers) for crystal in found.accepted]
-    made = scale(atoms, wishes, _work_per_ps(campaign, found.accepted))
+    made = scale(atoms, wishes, *_counted(campaign, found.accepted))
     text = _text(made, to)
     if yaml.safe_load(text) != made.raw:
         raise UserError(f"a name of these files cannot be written into {to}: {wishes.paths}. Rename them.")
@@ -119,14 +119,15 @@ def with_pseudopotentials(wishes: Wishes, folder: Path | None) -> Wishes:
     return replace(wishes, pseudopotentials=str(folder), recommendations=recommendations)
 
 
-def _work_per_ps(campaign: Campaign, crystals: Sequence[Crystal]) -> float:
-    """Return steps times atoms of a picosecond of all trajectories, from some of the crystals."""
+def _counted(campaign: Campaign, crystals: Sequence[Crystal]) -> tuple[float, int]:
+    """Return steps times atoms of a picosecond of all trajectories, and cells, from some of the crystals."""
     counted = CellCounts(campaign.explore)
     some = crystals[:: math.ceil(len(crystals) / COUNTED)]
     for crystal in some:
         for domain in campaign.structures.domains:
             counted.add_domain(domain, crystal)
-    return counted.work / campaign.explore.length_ps * len(crystals) / len(some)
+    share = len(crystals) / len(some)
+    return counted.work / campaign.explore.length_ps * share, round(counted.cells * share)
 
 
 def _potcars(elements: set[int]) -> str:

@@ -76,13 +76,16 @@ class Scaled:
         return short_yaml(self.raw, self.reasons, title)
 
 
-def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None) -> Scaled:
+def scale(
+    atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None, cells: int | None = None
+) -> Scaled:
     """Return a configuration for crystals with these numbers of atoms.
 
     Parameters
     ----------
     atoms : (n,) of each crystal's cell; n > 0
     work_per_ps : steps times atoms of a picosecond of all trajectories; None: of bulk with full supercells
+    cells : of all crystals and domains; None: two of each crystal
     """
     backend, crystals = wishes.backend, len(atoms)
     largest = _SUPERCELL_ATOMS[backend]
@@ -96,7 +99,7 @@ def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None
         "labels cost the cube of their atoms; "
         f"{'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
     )
-    _explore(made, len(atoms), work_per_ps or _bulk_work(atoms, largest), wishes)
+    _explore(made, cells or 2 * crystals, work_per_ps or _bulk_work(atoms, largest), wishes)
     _select(made, crystals, wishes)
     labels = made.raw["select"]["target"]
     made.raw["label"] = _label(wishes, math.ceil(labels / _LABEL_JOBS))
@@ -121,7 +124,7 @@ def _bulk_work(atoms: Sequence[int], largest: int) -> float:
     return (sum(atoms) + largest * len(atoms)) * 1000 / _STEP_FS
 
 
-def _explore(made: Scaled, crystals: int, work_per_ps: float, wishes: Wishes) -> None:
+def _explore(made: Scaled, cells: int, work_per_ps: float, wishes: Wishes) -> None:
     """Choose the longest trajectories that the hours for dynamics allow."""
     hours, rate = (wishes.gpu_hours, GPU_RATE) if wishes.gpu_hours else (_PATIENCE_H, CPU_RATE)
     allowed = hours * 3600 * rate / work_per_ps
@@ -140,7 +143,7 @@ def _explore(made: Scaled, crystals: int, work_per_ps: float, wishes: Wishes) ->
         made.raw["explore"]["device"] = "cuda"
         made.raw["encode"] = {"device": "cuda"}
     else:
-        made.raw["explore"]["structures_per_job"] = math.ceil(2 * crystals / _MD_JOBS)
+        made.raw["explore"]["structures_per_job"] = math.ceil(cells / _MD_JOBS)
         made.reasons["explore.structures_per_job"] = "a few jobs, to run side by side"
 
 
