@@ -9,6 +9,7 @@ from rich.markup import escape
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.app import print_json
+from pesatlas.monitor.assumed_costs import assumed_costs
 from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
@@ -49,6 +50,7 @@ def show_plan(
         own = measured_cells(results, campaign.explore)
         # other crystals than these may have other elements
         rates |= {name: rate for name, rate in own.items() if structures is None or name != "elements"}
+    rates = assumed_costs(campaign, rates["atoms"].value) | rates
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
     amounts = count(campaign, results, structures, rates, source)
     needs = plan(campaign, amounts, rates)

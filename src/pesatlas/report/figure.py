@@ -1,6 +1,6 @@
 """A figure of the report: a Vega-Lite chart, interactive by element in the page, static as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,12 @@ _NUMBERS = (
 )
 
 Columns = dict[str, list[Any]]
+
+
+def columns_of(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Columns:
+    """Return values of rows as columns, by their names; None where a row lacks one."""
+    found = list(rows)
+    return {name: [row.get(name) for row in found] for name in names}
 
 
 @dataclass(frozen=True)

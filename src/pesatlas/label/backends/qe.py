@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from pesatlas.config.section import Runtime, Section
 from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
-from pesatlas.label.command import program, some_words
+from pesatlas.label.command import program, some_words, version_as_printed
 from pesatlas.levels.qe import check_levels, pseudopotentials
 from pesatlas.tables import FailureReason
 
@@ -51,6 +51,11 @@ class Options(Section):
     @classmethod
     def _words(cls, command: str) -> str:
         return some_words(command, "pw.x, e.g. mpirun -n {cores} pw.x")
+
+    @field_validator("qe_version")
+    @classmethod
+    def _version(cls, version: str) -> str:
+        return version_as_printed(version, r"\d+\.\d\S*", '"7.5" of Program PWSCF v.7.5')
 
 
 def check(options: Options) -> None:
