@@ -41,6 +41,7 @@ from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.stage_lines import stage_lines
 from pesatlas.cli.stop import take_over as end_other
+from pesatlas.cli.strain_refusal import check_strain_tests
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
@@ -85,7 +86,8 @@ def run_campaign(
     ------
     UserError
         If configuration, profile, Snakefile or the libraries of the report are not there, another run of this
-        folder is alive, or ``--until`` names a rule that has no job in this campaign.
+        folder is alive, ``--until`` names a rule that has no job in this campaign, or a level failed its strain
+        test.
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
@@ -93,15 +95,16 @@ def run_campaign(
     check_extra("report")
     executor = _executor(found, arguments)
     looks = ONLY_LOOKING.intersection(arguments)
-    if must_submit(executor) and not looks:
-        return submit(folder, found, arguments, console)
     prefix = job_prefix(folder)
     on_slurm = executor == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     command = [sys.executable, "-m", "snakemake"]
     options = [*_triggers(found, arguments), "--profile", str(found), *named, *arguments]
+    planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) or not looks else None
+    check_strain_tests(command, options, folder, planned, console, only_looking=bool(looks))
+    if must_submit(executor) and not looks:
+        return submit(folder, found, arguments, console)
     if looks:
-        planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) else None
         again = files_to_make_again(command, options, folder, planned)
         explain_again(again, options, console)
         shown = _to_look_at(command, forcing(again, options), folder, console)
