@@ -1,7 +1,7 @@
 """Strain tests of reference levels: results of `pesatlas doctor --strain`, stored beside a campaign's tables.
 
-A test belongs to exactly the level, settings, pseudopotentials and program version of its fingerprint: after a
-change of any of them the level counts as not tested.
+A test belongs to exactly the level, settings, pseudopotentials and program version of its fingerprint: after
+a change of any of them the level counts as not tested.
 """
 
 from collections.abc import Iterable, Mapping
@@ -95,8 +95,8 @@ def read_strain_test(results: Path, level: str, fingerprint: str) -> StrainTest 
         return None
     except (ValidationError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} cannot be read ({type(error).__name__}): it was changed or truncated. Delete it, and test "
-            "the level again: `pesatlas doctor --strain`."
+            f"{path} cannot be read ({type(error).__name__}): it was changed or truncated. Delete it, and "
+            "test the level again: `pesatlas doctor --strain`."
         ) from error
     if (found.level, found.fingerprint, digest(found.definition)) != (level, fingerprint, fingerprint):
         raise UserError(
@@ -151,7 +151,7 @@ def strain_state(tests: Iterable[StrainTest | None]) -> str | None:
 
 
 def shows_other_tests(results: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Return the files below ``results``, of card and report, that show other strain tests than are stored."""
+    """Return the files of card and report below ``results`` that show other strain tests than are stored."""
     state = strain_state(strain_tests(results, manifest).values())
     found = []
     for name in (CARD, PAGE, REPORT):

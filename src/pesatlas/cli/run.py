@@ -86,8 +86,8 @@ def run_campaign(
     ------
     UserError
         If configuration, profile, Snakefile or the libraries of the report are not there, another run of this
-        folder is alive, ``--until`` names a rule that has no job in this campaign, or a level failed its strain
-        test.
+        folder is alive, ``--until`` names a rule that has no job in this campaign, or a level failed its
+        strain test.
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)

@@ -135,7 +135,7 @@ def _made_with(manifest: dict[str, Any]) -> str:
 
 
 def _level(atlas: Atlas, level: str, test: StrainTest | None) -> dict[str, Any]:
-    """Return what there is at a level: how much of it, what range it spans, what it is, and its strain test."""
+    """Return what there is at a level: how much of it, its range, what it is, and its strain test."""
     here = f"FROM dataset WHERE level = '{level}'"
     (numbers,) = _ask(
         atlas,

@@ -68,7 +68,8 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     problems += _check_made(root, manifest)
     problems += other_states(root, manifest)
     problems += [
-        f"{root / name}: shows other strain tests than {root / folder_of('strain')}/ has. `pesatlas run` makes it again."
+        f"{root / name}: shows other strain tests than {root / folder_of('strain')}/ has. `pesatlas run` "
+        "makes it again."
         for name in shows_other_tests(root, manifest)
     ]
     progress("sums")

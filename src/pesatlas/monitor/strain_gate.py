@@ -32,16 +32,20 @@ class LevelTest:
 
     @property
     def refusal(self) -> str:
-        """Why the campaign does not start, with the remedy; empty if it does."""
-        if self.test is not None and not self.test.passed:
+        """Reason why the campaign does not start, with the remedy; empty if it does."""
+        test = self.test
+        if test is not None and not test.passed:
             return (
-                f"level {self.level} failed its strain test: its stress differs from the slope of its energy by "
-                f"{self.test.difference_GPa:.2f} GPa (at most {self.test.tolerance_GPa:g} GPa; "
-                f"{self.test.crystal}, {self.test.date}). Labels would have wrong stresses. Use another version "
-                f"or build of the program, or other settings (a higher cut-off or quality), and {_AGAIN}."
+                f"level {self.level} failed its strain test: its stress differs from the slope of its energy "
+                f"by {test.difference_GPa:.2f} GPa (at most {test.tolerance_GPa:g} GPa; {test.crystal}, "
+                f"{test.date}). Labels would have wrong stresses. Use another version or build of the "
+                f"program, or other settings (a higher cut-off or quality), and {_AGAIN}."
             )
-        if self.test is None and self.required:
-            return f"level {self.level}: {self.required}. Before it labels, it must pass: `pesatlas doctor --strain`."
+        if test is None and self.required:
+            return (
+                f"level {self.level}: {self.required}. Before it labels, it must pass `pesatlas doctor "
+                "--strain`."
+            )
         return ""
 
 

@@ -8,8 +8,9 @@ from pesatlas.campaign.strain_test import StrainTest, strain_state, strain_tests
 from pesatlas.report.verdict import Mark, Verdict
 
 _HOW = (
-    "At each level the stress of a small crystal, compressed and sheared, is compared with slopes of its free "
-    "energy (pesatlas doctor --strain). A test is of the level with this fingerprint alone. State of the tests: "
+    "At each level the stress of a small crystal, compressed and sheared, is compared with slopes of its "
+    "free energy (pesatlas doctor --strain). A test is of the level with this fingerprint alone. State of "
+    "the tests: "
 )
 
 
