@@ -1,4 +1,4 @@
-"""Refusal to start a campaign with a level that failed its strain test, or must pass one first."""
+"""Refusal to start a campaign with a level that failed its strain test."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def check_strain_tests(
     *,
     only_looking: bool,
 ) -> None:
-    """Refuse to run a campaign whose level must not label; a dry run only warns.
+    """Refuse to run a campaign whose level failed its strain test; a dry run only warns.
 
     A finished campaign may write its card and its report again, so that they show the test.
 
@@ -38,7 +38,7 @@ def check_strain_tests(
     Raises
     ------
     UserError
-        If a level failed its strain test, or must pass one first, and there is more to do than to show it.
+        If a level failed its strain test, and there is more to do than to show it.
     """
     found = refusals(campaign, folder / RESULTS) if campaign is not None else []
     if not found:

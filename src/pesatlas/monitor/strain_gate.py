@@ -8,12 +8,9 @@ from typing import Any
 from pesatlas.campaign.layout import folder_of
 from pesatlas.campaign.strain_test import StrainTest, read_strain_test, strain_sentence
 from pesatlas.config.campaign import Campaign
-from pesatlas.config.plugins import level_of
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import levels_of
 from pesatlas.monitor.check import Check
-
-_AGAIN = "test it again: `pesatlas doctor --strain`"
 
 
 @dataclass(frozen=True)
@@ -23,30 +20,23 @@ class LevelTest:
     Attributes
     ----------
     test : None if the level was not tested with these settings and programs
-    required : why it must have passed before it labels; empty if it need not
     """
 
     level: str
     test: StrainTest | None
-    required: str = ""
 
     @property
     def refusal(self) -> str:
         """Reason why the campaign does not start, with the remedy; empty if it does."""
         test = self.test
-        if test is not None and not test.passed:
-            return (
-                f"level {self.level} failed its strain test: its stress differs from the slope of its energy "
-                f"by {test.difference_GPa:.2f} GPa (at most {test.tolerance_GPa:g} GPa; {test.crystal}, "
-                f"{test.date}). Labels would have wrong stresses. Use another version or build of the "
-                f"program, or other settings (a higher cut-off or quality), and {_AGAIN}."
-            )
-        if test is None and self.required:
-            return (
-                f"level {self.level}: {self.required}. Before it labels, it must pass `pesatlas doctor "
-                "--strain`."
-            )
-        return ""
+        if test is None or test.passed:
+            return ""
+        return (
+            f"level {self.level} failed its strain test: its stress differs from the slope of its energy by "
+            f"{test.difference_GPa:.2f} GPa (at most {test.tolerance_GPa:g} GPa; {test.crystal}, {test.date}). "
+            "Labels would have wrong stresses. Use another version or build of the program, or other settings "
+            "(a higher cut-off or quality), and test it again: `pesatlas doctor --strain`."
+        )
 
 
 def tests_of_levels(campaign: Campaign, results: Path) -> list[LevelTest]:
@@ -61,15 +51,13 @@ def tests_of_levels(campaign: Campaign, results: Path) -> list[LevelTest]:
         If a level has stored tests, and its definition cannot be read here.
     """
     backend: Any = campaign.label.backend
-    require = getattr(level_of(backend.kind), "strain_test_required", None)
     found = []
     for name in campaign.label.levels:
         test = None
         if any((results / folder_of("strain")).glob(f"{name}-*.json")):
             (level,) = levels_of(backend, [name]).values()
             test = read_strain_test(results, name, level.fingerprint)
-        test = test if test is not None and test.backend == backend.kind else None
-        found.append(LevelTest(name, test, require(backend, name) if require else ""))
+        found.append(LevelTest(name, test if test is not None and test.backend == backend.kind else None))
     return found
 
 
@@ -81,7 +69,7 @@ def refusals(campaign: Campaign, results: Path) -> list[str]:
 def strain_lines(campaign: Campaign, results: Path) -> Iterator[Check]:
     """Yield a line on the strain test of each level.
 
-    A test that was never made is a note, unless the level must have passed it.
+    A test that was never made is a note.
     """
     try:
         tests = tests_of_levels(campaign, results)
@@ -92,13 +80,11 @@ def strain_lines(campaign: Campaign, results: Path) -> Iterator[Check]:
             doubtful=True,
         )
         return
-    untested = [each.level for each in tests if each.test is None and not each.refusal]
+    untested = [each.level for each in tests if each.test is None]
     for each in tests:
-        text = f"level {each.level}, {strain_sentence(each.test)}"
-        if each.refusal:
-            yield Check(False, text, each.refusal)
-        elif each.test is not None:
-            yield Check(True, text)
+        if each.test is not None:
+            text = f"level {each.level}, {strain_sentence(each.test)}"
+            yield Check(each.test.passed, text, each.refusal)
     if untested:
         several = f"level{'s' if len(untested) > 1 else ''} {' and '.join(untested)}"
         yield Check(True, f"{several}, {strain_sentence(None)} (`pesatlas doctor --strain`)", doubtful=True)
