@@ -236,7 +236,7 @@ def test_clusters_of_other_snapshots_are_refused(example, write_clusters, tmp_pa
 
 def test_round_robin_serves_every_cluster_before_a_second_time():
     clusters = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2], dtype=np.int32)
-    pool = Pool(*[None] * 6, clusters, *[None] * 7)
+    pool = Pool(*[None] * 6, clusters, *[None] * 9)
     assert round_robin(pool, [3, 1, 4, 5, 8, 7], []) == [3, 4, 8, 1, 5, 7]
     assert round_robin(pool, [3, 1, 4, 5, 8], [0, 2]) == [4, 8, 5, 3, 1]
 
@@ -250,7 +250,14 @@ def test_novelty_is_the_distance_to_the_nearest_earlier_row():
 
 
 def test_policies_are_found_by_name():
-    assert available("pesatlas.select.policies") == ["cover", "disagree", "farthest", "matpes", "random"]
+    assert available("pesatlas.select.policies") == [
+        "cover",
+        "disagree",
+        "facility",
+        "farthest",
+        "matpes",
+        "random",
+    ]
 
 
 @pytest.fixture

@@ -14,10 +14,11 @@ from pesatlas.testing.selecting import frames_of_twelve_crystals, select
 POLICIES = available("pesatlas.select.policies")
 
 
+OTHER = {"facility": {"cost_exponent": 0.0}}
+
 for kind in POLICIES:
-    globals()[f"Test_{kind}"] = type(
-        f"Test_{kind}", (testing.PolicyTests,), {"kind": kind, "fewest": 31, "__module__": __name__}
-    )
+    parts = {"kind": kind, "fewest": 31, "other_options": OTHER.get(kind, {}), "__module__": __name__}
+    globals()[f"Test_{kind}"] = type(f"Test_{kind}", (testing.PolicyTests,), parts)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def select(
         typer.Option(help="Frames that are labelled already; picks are new compared with these."),
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="Selection policy: cover, matpes, random or farthest.")
+        str, typer.Option(help="Selection policy: cover, facility, matpes, random or farthest.")
     ] = "cover",
     weights: Annotated[
         Path | None,

@@ -1,5 +1,6 @@
 """Assign frames of some shards to the nearest structure cluster, and their atoms to the nearest in it."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pesatlas.select.centres import Centres
 from pesatlas.select.pca import Pca
 from pesatlas.select.shards import Projected, read_projected
 from pesatlas.tables import SCHEMAS, TableWriter
+from pesatlas.tables.schemas import VARIANCES
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,8 @@ def assign_frames(features: list[Path], pca: Path, structures: Path, atoms: Path
     if len(of_atoms.edges) != len(of_structures.weights) + 1:
         raise UserError(f"{atoms} was made with other clusters than {structures}. Delete both and run again.")
     not_finite = 0
-    with TableWriter(clusters, "clusters", digest(found, made_of)) as writer:
+    variances = {VARIANCES: json.dumps(components.structures.eigenvalues.tolist())}
+    with TableWriter(clusters, "clusters", digest(found, made_of), variances) as writer:
         for path in features:
             for frames in read_projected(path, components):
                 writer.write(_table(frames, of_structures, of_atoms))

@@ -5,6 +5,7 @@ geometry and the ``snapshot_id``, so that there are no ties. The best of parts h
 shards are reduced alone, and what remains of them is reduced again.
 """
 
+import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -21,12 +22,14 @@ from pesatlas.config.select import Select
 from pesatlas.errors import UserError
 from pesatlas.select.assign import lists
 from pesatlas.select.centres import Centres
+from pesatlas.select.coarse_cells import cells_of
 from pesatlas.select.frame_index import INDEXED, Frames, index_batches
 from pesatlas.select.pool import Pool, geometries_of
 from pesatlas.select.quotas import parts
 from pesatlas.storage.atomic import atomic_path
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
 from pesatlas.tables.io import check_metadata
+from pesatlas.tables.schemas import VARIANCES
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,7 @@ def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has 
         If the clusters are not those of these snapshots.
     """
     centres, _ = Centres.read(atoms)
+    variances = read_variances(clusters)
     kept, waiting, hashes = SCHEMAS["candidates"].empty_table(), [], []
     counts = {"pool": 0, "not_finite": 0, "too_close": 0}
     for table, bad in _eligible(settings, snapshots, clusters, only):
@@ -67,34 +71,47 @@ def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has 
         hashes.append(short_hashes(table))
         waiting.append(table)
         if sum(part.num_rows for part in waiting) >= _FRAMES:
-            kept, waiting = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres), []
-    kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres)
+            merged = pa.concat_tables([kept, *waiting])
+            kept, waiting = reduce_candidates(settings, seed, merged, centres, variances), []
+    kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres, variances)
     with atomic_path(geometries) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.sort(np.concatenate([np.empty(0, "<u8"), *hashes])))
-    with TableWriter(candidates, "candidates", digest(settings.identity())) as writer:
+    metadata = {} if variances is None else {VARIANCES: json.dumps(variances.tolist())}
+    with TableWriter(candidates, "candidates", digest(settings.identity()), metadata) as writer:
         writer.counts.update(counts)
         writer.write(kept)
     log.info("%d of %d frames are candidates", kept.num_rows, counts["pool"])
 
 
-def reduce_candidates(settings: Select, seed: int, table: pa.Table, centres: Centres) -> pa.Table:
+def reduce_candidates(
+    settings: Select,
+    seed: int,
+    table: pa.Table,
+    centres: Centres,
+    variances: NDArray[np.float64] | None = None,
+) -> pa.Table:
     """Return the rows of table ``candidates`` that stay, in the order of ``snapshot_id``.
 
-    Those are the best for an atomic cluster, or of all for a policy that does not look at clusters, and the
-    smallest equilibrium cell of each crystal in each domain. A domain with a quota is reduced by itself.
+    Those are the best for an atomic cluster, of a cell of structures, or of all for a policy that looks at
+    neither, and the smallest equilibrium cell of each crystal in each domain. A domain with a quota is
+    reduced by itself.
+
+    Parameters
+    ----------
+    variances : of the principal components of structures, for policies with cells
     """
     table = table.combine_chunks().sort_by("snapshot_id")
-    stays = np.zeros(table.num_rows, dtype=bool)
+    reduced = []
     for _, inside in parts(table.column("domain"), settings.quotas):
-        stays[np.flatnonzero(inside)] = _stay(settings, seed, table.filter(pa.array(inside)), centres)
-    return table.filter(pa.array(stays))
+        part = table.filter(pa.array(inside))
+        reduced.append(_reduce(settings, Pool.of(part, centres, settings.target, seed, variances), part))
+    return pa.concat_tables(reduced).sort_by("snapshot_id")
 
 
-def _stay(settings: Select, seed: int, table: pa.Table, centres: Centres) -> NDArray[np.bool_]:
-    """Return which rows stay, of frames that compete with each other, in the order of ``snapshot_id``."""
+def _reduce(settings: Select, pool: Pool, table: pa.Table) -> pa.Table:
+    """Return the rows that stay, of frames that compete with each other, in the order of ``snapshot_id``."""
     options: Any = settings.policy
     policy = find("pesatlas.select.policies", options.kind)
-    pool = Pool.of(table, centres, settings.target, seed)
     kept = np.zeros(table.num_rows, dtype=bool)
     kept[equilibrium_cells(pool)] = True
     # of frames with the same geometry, the crystal as given is met first, then the first snapshot_id, which
@@ -103,6 +120,15 @@ def _stay(settings: Select, seed: int, table: pa.Table, centres: Centres) -> NDA
     order = np.lexsort((~pool.equilibrium, geometry, *reversed(policy.order(pool, options))))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
+    most_cells: int | None = getattr(policy, "CELLS", None)
+    if most_cells is not None:
+        cells, level = cells_of(pool.spread_evenly(pool.structure_pcs), most_cells, pool.grid_levels)
+        best = _best(cells, np.arange(len(order)), geometry, rank, 1)
+        frames = np.zeros(len(order), dtype=np.int64)
+        frames[best] = _sums(cells, pool.frames)[cells[best]]
+        table = _with_cells(table, frames, level)
+        kept[best] = True
+        return table.filter(pa.array(kept))
     if policy.PER_CLUSTER is None:
         owner, row = np.zeros(len(order), dtype=np.int64), np.arange(len(order))
         most = settings.target
@@ -111,7 +137,28 @@ def _stay(settings: Select, seed: int, table: pa.Table, centres: Centres) -> NDA
         row = np.repeat(np.arange(len(order)), np.diff(pool.edges))
         most = policy.PER_CLUSTER
     kept[_best(owner, row, geometry, rank, most)] = True
-    return kept
+    return table.filter(pa.array(kept))
+
+
+def read_variances(path: Path) -> NDArray[np.float64] | None:
+    """Variances of the principal components of structures, of a table ``clusters`` or ``candidates``."""
+    found = pq.read_schema(path).metadata.get(VARIANCES.encode())
+    return None if found is None else np.array(json.loads(found))
+
+
+def _sums(owner: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum of the values of each owner, all of which are there."""
+    sums = np.zeros(int(owner.max(initial=-1)) + 1, dtype=np.int64)
+    np.add.at(sums, owner, values)
+    return sums
+
+
+def _with_cells(table: pa.Table, frames: NDArray[np.int64], level: int) -> pa.Table:
+    for name, values in (("frames", frames), ("grid_level", np.full(len(frames), level))):
+        field = SCHEMAS["candidates"].field(name)
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, field, pa.array(values, field.type))
+    return table
 
 
 def _best(
@@ -203,6 +250,8 @@ def _rows(
             "centre_distance": batch.column("centre_distance"),
             "shard": pa.array([shard] * len(structure), pa.string()),
             "row": np.arange(first, first + len(structure)),
+            "frames": pa.nulls(len(structure), pa.int64()),
+            "grid_level": pa.nulls(len(structure), pa.int32()),
         },
         schema=SCHEMAS["candidates"],
     )

@@ -75,7 +75,7 @@ class Cells:
 
         By owner, then mixed, which suits the tree.
         """
-        mixed = _mixed(self.owners, self.coordinates)
+        mixed = hash_cells(self.owners, self.coordinates)
         order = np.lexsort((mixed, self.owners))
         if (np.diff(mixed[order]) == 0).any():
             order = np.lexsort((*self.coordinates.T, mixed, self.owners))
@@ -268,7 +268,8 @@ def _mix(owner: int, coordinates: NDArray[np.int32]) -> np.uint64:
 
 
 @njit(cache=True)
-def _mixed(owners: NDArray[np.int32], coordinates: NDArray[np.int32]) -> NDArray[np.uint64]:
+def hash_cells(owners: NDArray[np.int32], coordinates: NDArray[np.int32]) -> NDArray[np.uint64]:
+    """Hashes of 64 bits of cells: owners (m,) and coordinates (m, k)."""
     out = np.empty(len(owners), dtype=np.uint64)
     for i in range(len(owners)):
         out[i] = _mix(owners[i], coordinates[i])

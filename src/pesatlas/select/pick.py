@@ -14,7 +14,13 @@ from pesatlas.config.plugins import find
 from pesatlas.config.section import digest
 from pesatlas.config.select import Select
 from pesatlas.errors import UserError
-from pesatlas.select.candidates import count_distinct, equilibrium_cells, reduce_candidates, short_hashes
+from pesatlas.select.candidates import (
+    count_distinct,
+    equilibrium_cells,
+    read_variances,
+    reduce_candidates,
+    short_hashes,
+)
 from pesatlas.select.centres import Centres
 from pesatlas.select.expected_errors import Committee
 from pesatlas.select.frame_index import look_up
@@ -62,16 +68,17 @@ def pick_snapshots(
     """
     _check_there_are_some(candidates)
     centres, _ = Centres.read(atoms)
-    table = _merge(settings, seed, candidates, centres)
+    variances = read_variances(candidates[0])
+    table = _merge(settings, seed, candidates, centres, variances)
     merged = table.column("snapshot_id")
-    pool = Pool.of(table, centres, settings.target, seed)
+    pool = Pool.of(table, centres, settings.target, seed, variances)
     known, labelled = read_known(reference, pool.structure_pcs.shape[1])
     crystals = np.zeros(table.num_rows, dtype=bool)
     crystals[equilibrium_cells(pool)] = settings.include_equilibrium
     new = ~np.isin(short_hashes(table), labelled)
     if not new.all():
         table, crystals = table.filter(pa.array(new)), crystals[new]
-        pool = Pool.of(table, centres, settings.target, seed)
+        pool = Pool.of(table, centres, settings.target, seed, variances)
     if committee is not None:
         pool.expected_errors = committee.expected_errors(merged, len(centres.weights))
     required = round_robin(pool, np.flatnonzero(crystals).tolist(), [])
@@ -118,7 +125,8 @@ def _chosen(settings: Select, table: pa.Table, pool: Pool, required: list[int], 
     for name, inside in parts(table.column("domain"), quotas):
         rows = np.flatnonzero(inside)
         taken = [row for row in required if inside[row]]
-        part = Pool.of(table.filter(pa.array(inside)), pool.atom_centres, pool.target, pool.seed)
+        mine = table.filter(pa.array(inside))
+        part = Pool.of(mine, pool.atom_centres, pool.target, pool.seed, pool.structure_variances)
         part.expected_errors = pool.expected_errors
         found = policy.choose(part, options, np.searchsorted(rows, taken).tolist(), known)
         ranked[name] = [int(rows[pick.row]) for pick in found]
@@ -183,7 +191,13 @@ def _check_there_are_some(candidates: list[Path]) -> None:
         )
 
 
-def _merge(settings: Select, seed: int, candidates: list[Path], centres: Centres) -> pa.Table:
+def _merge(
+    settings: Select,
+    seed: int,
+    candidates: list[Path],
+    centres: Centres,
+    variances: NDArray[np.float64] | None,
+) -> pa.Table:
     """Candidates of all shards, in the order of ``snapshot_id``, each geometry once."""
     kept, waiting = SCHEMAS["candidates"].empty_table(), []
     for path in candidates:
@@ -191,8 +205,9 @@ def _merge(settings: Select, seed: int, candidates: list[Path], centres: Centres
         # of candidates
         waiting.append(read_table(path, "candidates").replace_schema_metadata(None))
         if sum(part.num_rows for part in waiting) > max(_WAITING, kept.num_rows):
-            kept, waiting = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres), []
-    kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres)
+            merged = pa.concat_tables([kept, *waiting])
+            kept, waiting = reduce_candidates(settings, seed, merged, centres, variances), []
+    kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres, variances)
     ids = kept.column("snapshot_id")
     twice = ids[1:].filter(pc.equal(ids[1:], ids[:-1]))
     if len(twice):

@@ -7,10 +7,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pesatlas.errors import UserError
+
 if TYPE_CHECKING:
     from pesatlas.select.centres import (
         Centres,  # imports numba, and every reading of a configuration imports the policies
     )
+
+
+# Of z-scored features; a component below it is rounding.
+_CONSTANT = 1e-6
 
 
 @dataclass
@@ -34,6 +40,10 @@ class Pool:
     atom_centres : centres of all atomic clusters, also of those that no candidate is in
     target : int, picks that are wanted at most
     seed : int, of the campaign, for policies that draw
+    frames : (N,) frames that each stands for, those in its cell; 1 for policies without cells
+    grid_levels : (N,) level of the grid of that cell
+    structure_variances : of all principal components of structures, largest first; None if the tables come
+        from a version that did not write them
     expected_errors : of the force in each atomic cluster, eV/Å, by a committee; None without one
     """
 
@@ -51,11 +61,21 @@ class Pool:
     atom_centres: "Centres"
     target: int
     seed: int
+    frames: NDArray[np.int64]
+    grid_levels: NDArray[np.int64]
+    structure_variances: NDArray[np.float64] | None = None
     expected_errors: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, table: pa.Table, centres: "Centres", target: int, seed: int) -> Self:
-        """Pool of the rows of table ``candidates``."""
+    def of(
+        cls,
+        table: pa.Table,
+        centres: "Centres",
+        target: int,
+        seed: int,
+        variances: NDArray[np.float64] | None = None,
+    ) -> Self:
+        """Pool of the rows of table ``candidates``; ``variances`` of the principal components."""
         atoms, pcs = (table.column(name).combine_chunks() for name in ("atom_clusters", "structure_pcs"))
         return cls(
             ids=table.column("snapshot_id"),
@@ -72,12 +92,37 @@ class Pool:
             atom_centres=centres,
             target=target,
             seed=seed,
+            frames=table.column("frames").fill_null(1).to_numpy(),
+            grid_levels=table.column("grid_level").fill_null(0).to_numpy().astype(np.int64),
+            structure_variances=variances,
         )
 
     def atom_clusters_of(self, row: int) -> list[int]:
         """Clusters of the atoms of one frame."""
         found: list[int] = self.atom_clusters[self.edges[row] : self.edges[row + 1]].tolist()
         return found
+
+    def spread_evenly(self, structure_pcs: NDArray) -> NDArray[np.float64]:
+        """Principal components (m, k) of structures, each divided by the fourth root of its variance.
+
+        ``structure_pcs`` are multiplied by their share of the variance; that is undone. The spread of a
+        component is then the fourth root of its variance, where that of the score is the square root.
+
+        Raises
+        ------
+        UserError
+            If the variances are not known.
+        """
+        variances = self.structure_variances
+        if variances is None:
+            raise UserError(
+                "The tables of clusters were written by an earlier version of pesatlas, without what this "
+                "policy needs. Delete the folder select of the results and run again."
+            )
+        mine = variances[: structure_pcs.shape[1]]
+        varies = mine > _CONSTANT
+        scale = np.where(varies, variances.sum() / np.where(varies, mine, 1.0) ** 1.25, 0.0)
+        return np.asarray(structure_pcs * scale, dtype=np.float64)
 
     @property
     def variety(self) -> NDArray[np.int64]:

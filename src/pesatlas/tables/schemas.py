@@ -25,7 +25,7 @@ from pesatlas.tables.columns import (
 )
 from pesatlas.tables.potential_tables import OF_POTENTIALS
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 SOURCES = "pesatlas.sources"
 """Key of the table ``structures``' metadata.
@@ -33,6 +33,12 @@ SOURCES = "pesatlas.sources"
 Kinds of sources with their licences and how much was read, as JSON.
 """
 
+
+VARIANCES = "pesatlas.structure_variances"
+"""Key of the metadata of the tables ``clusters`` and ``candidates``.
+
+Variances of all principal components of structures, largest first, as JSON.
+"""
 
 MADE_BY = "pesatlas.potential"
 """Key of the table ``snapshots``' metadata.
@@ -230,6 +236,14 @@ _CANDIDATES = [
     column("centre_distance", f8, "distance to the centre of the structure cluster in weighted PCs"),
     column("shard", text, "file name of its table of snapshots"),
     column("row", i8, "row of that table"),
+    column(
+        "frames",
+        i8,
+        "frames of the pool that it stands for: those in its cell of a grid over the structures; null for "
+        "policies without cells",
+        null=True,
+    ),
+    column("grid_level", i4, "level of that grid, 0 the finest", null=True),
 ]
 
 _QUALITY = [

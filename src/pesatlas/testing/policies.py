@@ -38,6 +38,7 @@ class PolicyTests(ExtensionTests):
 
     def test_candidates_of_a_cluster_are_a_number_or_all(self, module: Any) -> None:
         assert module.PER_CLUSTER is None or module.PER_CLUSTER >= 1
+        assert getattr(module, "CELLS", 1) >= 1
 
     def test_ten_orders_and_partitions_give_the_identical_selection(
         self, given: dict[str, Any], frames: Frames, tmp_path: Path

@@ -1,0 +1,65 @@
+"""Policy ``facility``: every frame of the pool near to a pick, by facility location on whole structures."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pesatlas.config.section import Section
+from pesatlas.select.pool import Known, Pick, Pool
+
+PER_CLUSTER = None
+"""It does not look at clusters."""
+CELLS = 1 << 16
+"""Candidates at most: one for each cell of a grid over the structures, with the number of frames in it."""
+
+
+class Options(Section):
+    """Options of the policy."""
+
+    kind: Literal["facility"] = Field(
+        "facility",
+        description="facility location: the least mean distance from a frame of the pool to the nearest "
+        "pick, for the DFT cost",
+    )
+    cost_exponent: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="the decrease of that distance is divided by this power of the cube of the number of "
+        "atoms: 0 heeds no cost, 1 prefers the smallest cells",
+    )
+
+
+def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - every policy is called this way
+    """Return what the frames of a cell are ordered by: the fewest atoms, nearest to the centre."""
+    return [pool.n_atoms, pool.centre_distances]
+
+
+def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:
+    """Pick, again and again, the frame that is worth most for its cost.
+
+    A frame is worth the decrease of the sum over all frames of the pool of the distance to the nearest pick;
+    ``taken`` and ``known`` count as picks. Distances are Euclidean in the principal components of structures,
+    each divided by the fourth root of its variance: hardly weighted, halfway between the scores, whose
+    spread is the root of the variance, and whitened ones. With components weighted as DIRECT weighs them, by
+    their variance once more, the errors of potentials trained on the picks were larger. A larger target or
+    budget keeps the picks of a smaller one.
+    """
+    from pesatlas.select.facility_location import greedy_facility, serve, tree_of  # noqa: PLC0415 - imports numba, which a configuration need not
+
+    points = pool.spread_evenly(pool.structure_pcs)
+    tree = tree_of(points, pool.frames.astype(np.float64))
+    for point in pool.spread_evenly(known.structure_pcs):
+        serve(tree, point)
+    used = np.zeros(len(points), dtype=np.bool_)
+    used[taken] = True
+    price = pool.cost**options.cost_exponent
+    most = max(0, pool.target - len(taken))
+    total = max(1, int(pool.frames.sum()))
+    rows, gains = greedy_facility(tree, points, price, pool.centre_distances, used, most)
+    return [
+        Pick(row, f"mean distance from a frame to the nearest pick falls by {gain / total:.2g}", 0)
+        for row, gain in zip(rows.tolist(), gains.tolist(), strict=True)
+    ]
