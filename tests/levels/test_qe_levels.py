@@ -66,7 +66,7 @@ def test_another_place_of_the_same_set_is_the_same_level(folder, tmp_path):
     [
         ("6.7MaX", "would have wrong stresses"),
         ("7.5", "broken before 7.6"),
-        ("7.6", "has not been tested"),
+        ("7.6", "no stress of spin-polarised meta-GGA calculations"),
     ],
 )
 def test_r2scan_is_refused_with_its_reason(folder, version, reason):

@@ -133,7 +133,8 @@ def check_levels(options: Any, names: Sequence[str]) -> None:
             f"{who} would have wrong stresses: those of meta-GGA functionals were broken before 7.6. Write "
             "levels: [pbe]."
         )
+    # 7.5 has PW/src/stres_gradcorr.f90: "Meta-GGA stress does not work with spin polarization"
     raise UserError(
-        f"{who} is not offered: its stress, which was wrong before 7.6, has not been tested with pesatlas "
-        "yet. Write levels: [pbe]."
+        f"{who} is not offered: until 7.5 pw.x has no stress of spin-polarised meta-GGA calculations, as this "
+        "level's are, and no later version has been tested with pesatlas yet. Write levels: [pbe]."
     )
