@@ -189,8 +189,8 @@ def test_the_card_says_how_each_level_did_in_its_strain_test_and_that_one_was_no
     assert card["levels"]["pbe"]["strain"]["difference_GPa"] == 0.03
     assert card["levels"]["r2scan"]["strain"] is None
     assert (
-        "Stress against strain: 0.03 GPa off at strains of 0.5 %, tested 2026-11-29 with double 1.2.3, library "
-        "4.0 on Si." in page
+        "Stress against strain: 0.03 GPa off at strains of 0.5 %, tested 2026-11-29 with double 1.2.3, "
+        "library 4.0 on Si." in page
     )
     assert page.count("not tested") == 1
     assert "/home/me" not in page + json.dumps(card), "a command may name folders of a machine"

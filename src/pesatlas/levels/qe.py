@@ -135,6 +135,6 @@ def check_levels(options: Any, names: Sequence[str]) -> None:
         )
     # 7.5 has PW/src/stres_gradcorr.f90: "Meta-GGA stress does not work with spin polarization"
     raise UserError(
-        f"{who} is not offered: until 7.5 pw.x has no stress of spin-polarised meta-GGA calculations, as this "
-        "level's are, and no later version has been tested with pesatlas yet. Write levels: [pbe]."
+        f"{who} is not offered: until 7.5 pw.x has no stress of spin-polarised meta-GGA calculations, as "
+        "this level's are, and no later version has been tested with pesatlas yet. Write levels: [pbe]."
     )

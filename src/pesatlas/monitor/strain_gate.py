@@ -33,9 +33,9 @@ class LevelTest:
             return ""
         return (
             f"level {self.level} failed its strain test: its stress differs from the slope of its energy by "
-            f"{test.difference_GPa:.2f} GPa (at most {test.tolerance_GPa:g} GPa; {test.crystal}, {test.date}). "
-            "Labels would have wrong stresses. Use another version or build of the program, or other settings "
-            "(a higher cut-off or quality), and test it again: `pesatlas doctor --strain`."
+            f"{test.difference_GPa:.2f} GPa (at most {test.tolerance_GPa:g} GPa; {test.crystal}, "
+            f"{test.date}). Labels would have wrong stresses. Use another version or build of the program, "
+            "or other settings (a higher cut-off or quality), and test it again: `pesatlas doctor --strain`."
         )
 
 
