@@ -1,9 +1,11 @@
 """PES Atlas: configuration, rule files and targets; the rules are in workflow/rules."""
 
+import os
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.load import ONLY_LOOKING, load_campaign
 from pesatlas.errors import UserError
 
 min_version("9.27")
@@ -16,7 +18,12 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    campaign = load_campaign(config, " ".join(map(str, workflow.overwrite_configfiles or ["config.yaml"])))
+    campaign = load_campaign(
+        config,
+        " ".join(map(str, workflow.overwrite_configfiles or ["config.yaml"])),
+        # who only looks at the jobs needs neither the program nor the pseudopotentials of the labels
+        labels_here=ONLY_LOOKING not in os.environ,
+    )
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

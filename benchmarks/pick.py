@@ -1,6 +1,6 @@
 """Time and memory of the one job that picks, at as many atomic clusters as MatPES has.
 
-    python benchmarks/pick.py [--clusters 360000] [--policies matpes cover random farthest]
+    python benchmarks/pick.py [--clusters 360000] [--policies matpes cover facility random farthest]
 
 Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be
 kept, each with atoms of one to six clusters of its structure cluster (24 of these in one, as in MatPES).
@@ -27,10 +27,11 @@ from pesatlas.select.assign import lists
 from pesatlas.select.centres import Centres
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
+from pesatlas.tables.schemas import VARIANCES
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")}
 GROUPS, KEPT, TOGETHER, PCS, FRAMES = 24, 8, 24, 16, 20_000
-TARGETS = {"random": 100_000, "farthest": 2_000}
+TARGETS = {"random": 100_000, "farthest": 2_000, "facility": 2_000}
 """Policies without an end by coverage: time grows with the square of the picks, or linearly."""
 
 
@@ -73,10 +74,13 @@ def write_candidates(folder: Path, clusters: int) -> None:
                 "centre_distance": rng.random(rows),
                 "shard": [f"{group:05d}.parquet"] * rows,
                 "row": np.arange(rows) % FRAMES,
+                "frames": pa.nulls(rows, pa.int64()),
+                "grid_level": pa.nulls(rows, pa.int32()),
             },
             schema=SCHEMAS["candidates"],
         )
-        with TableWriter(folder / f"{group:05d}.candidates.parquet", "candidates", "benchmark") as writer:
+        path = folder / f"{group:05d}.candidates.parquet"
+        with TableWriter(path, "candidates", "benchmark", {VARIANCES: json.dumps([1.0] * PCS)}) as writer:
             writer.write(table)
             writer.counts.update(pool=rows, not_finite=0, too_close=0)
         hashes = np.frombuffer(b"".join(table["geometry"].to_pylist()), "<u8")[::2]
@@ -136,7 +140,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clusters", type=int, default=360_000)
-    parser.add_argument("--policies", nargs="+", default=["matpes", "cover", "random", "farthest"])
+    parser.add_argument(
+        "--policies", nargs="+", default=["matpes", "cover", "facility", "random", "farthest"]
+    )
     parser.add_argument(
         "--folder", type=Path, help="of tables that an earlier run made; made if it is not there"
     )

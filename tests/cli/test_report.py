@@ -1,15 +1,19 @@
-"""`pesatlas report`: the page of a finished campaign again, and as PDF."""
+"""`pesatlas report`: the page of a campaign, finished or not, and as PDF."""
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
-from browser import needs_chromium
+from browser import needs_chromium, opened, wait_for_all
 from pesatlas.campaign.layout import below
 from pesatlas.cli import report as module
 from pesatlas.cli.main import app
+from report_pages import data_of, page_of
 
 FINISHED = Path(__file__).parents[1] / "dataset" / "schema_5"
 
@@ -67,4 +71,74 @@ def test_what_cannot_be_reported_is_said_at_once(campaign, tmp_path):
     below(campaign / "results", "snapshots", batch=0).unlink()
     assert "a release has not all" in typed(campaign).stderr
     below(campaign / "results", "manifest").unlink()
-    assert "has not finished" in typed(campaign).stderr
+    assert "no campaign in" in typed(campaign).stderr  # without config.yaml
+
+
+# what a campaign has not, by how far it came
+STOPPED = {
+    "after run_md": (
+        "manifest.json",
+        "dataset",
+        "quarantine",
+        "labels",
+        "selection.parquet",
+        "select",
+        "features",
+    ),
+    "after the selection": ("manifest.json", "dataset", "quarantine", "labels"),
+    "after half of the labels": ("manifest.json", "dataset", "quarantine", "labels/00001.parquet"),
+}
+
+
+@pytest.fixture(params=STOPPED)
+def stopped(campaign, request):
+    """A campaign that was stopped, with its configuration."""
+    results = campaign / "results"
+    levels = json.loads(below(results, "manifest").read_text())["levels"]
+    sources = [{"kind": "demo", "names": ["Si"]}]
+    configuration = {"structures": {"sources": sources}, "label": {"levels": levels}}
+    (campaign / "config.yaml").write_text(yaml.safe_dump(configuration))
+    for name in STOPPED[request.param]:
+        path = results / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return SimpleNamespace(path=campaign, results=results, after=request.param)
+
+
+def test_the_report_of_an_unfinished_campaign_shows_what_is_there(stopped):
+    before = set(stopped.path.rglob("*"))
+    done = typed(stopped.path)
+    assert done.exit_code == 0, done.stderr
+    page = below(stopped.results, "report_so_far")
+    # Snakemake sees nothing that a rule would have made
+    assert set(stopped.path.rglob("*")) - before == {page}
+    report = SimpleNamespace(path=page)
+    text, tables = page_of(report).text, data_of(report)["tables"]
+    assert "This campaign has not finished." in text
+    assert "It has not finished." in text
+    assert "pesatlas run" in text
+    for absent in ("How was it made?", "Not known", "sha256", "pesatlas verify", "No rule was triggered"):
+        assert absent not in text, absent
+    drawn = data_of(report)["figures"]
+    assert "md_volume" in drawn
+    assert "parity_forces" not in drawn
+    if stopped.after == "after run_md":
+        assert "features: none yet" in text
+        assert "map" not in drawn
+        assert "selected" not in text
+    if stopped.after == "after the selection":
+        assert "labels: none yet" in text
+        assert "map" in drawn
+        assert any(tables["frames"]["picked"])
+        assert "4 pending" in text
+    if stopped.after == "after half of the labels":
+        assert "labels: 1 of 2" in text
+        assert {"forces", "label_time", "level_parity"} <= drawn.keys()
+        assert set(tables["labels"]["verdict"]) == {"labelled"}
+        assert "2 not calculated yet" in text
+
+
+@needs_chromium
+def test_the_page_of_an_unfinished_campaign_has_no_errors(stopped):
+    assert typed(stopped.path).exit_code == 0
+    with opened(below(stopped.results, "report_so_far")) as page:
+        wait_for_all(page)

@@ -1,6 +1,7 @@
 """`pesatlas run` on a terminal, with Snakemake itself and a workflow of one rule."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from small_campaign import ROOT
 from terminals import Terminal
@@ -84,3 +86,46 @@ def test_ctrl_c_while_a_lock_is_cleared(tmp_path, after_s):
     assert run.returncode not in {None, 0}, said
     assert "Traceback" not in said
     assert "Stopped by Ctrl-C" in said
+
+
+def pesatlas(folder, *words, **environment):
+    command = [sys.executable, "-m", "pesatlas.cli.main", *words]
+    found = {**os.environ, **environment}
+    found = {name: value for name, value in found.items() if value is not None}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=found, check=False)
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_jobs_of_labels_by_vasp_are_shown_without_its_program_and_potcars_and_no_run_begins(tmp_path):
+    raw = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    raw["label"]["backend"] = {"kind": "vasp", "vasp_version": "6.4.3", "command": "true"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(raw))
+    status, said = pesatlas(tmp_path, "run", "-n", PMG_VASP_PSP_DIR=None)
+    assert status == 0, said
+    assert "label_batch" in said
+    assert said.count("labels cannot be calculated on this machine") == 1
+    assert said.count("PMG_VASP_PSP_DIR is not set") == 1
+    status, said = pesatlas(tmp_path, "run", PMG_VASP_PSP_DIR=None)
+    assert status != 0
+    assert "PMG_VASP_PSP_DIR is not set" in said
+    assert "Warning: labels" not in said
+    assert not (tmp_path / "results").exists()
+    status, said = pesatlas(tmp_path, "plan", "--structures", "8", PMG_VASP_PSP_DIR=None)
+    assert status == 0, said
+
+
+_READ_ONLY = "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec {1}"
+
+
+@pytest.mark.parametrize("dry", [[], ["-n"]])
+def test_a_folder_that_cannot_be_written_is_told_in_one_message(tmp_path, dry):
+    shutil.copyfile(ROOT / "config" / "demo.yaml", tmp_path / "config.yaml")
+    words = shlex.join([sys.executable, "-m", "pesatlas.cli.main", "run", *dry, str(tmp_path)])
+    inside = ["unshare", "--mount", "sh", "-c", _READ_ONLY.format(shlex.quote(str(tmp_path)), words)]
+    if shutil.which("unshare") is None or subprocess.run([*inside[:4], "true"], check=False).returncode:
+        pytest.skip("no mount of its own here")
+    done = subprocess.run(inside, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path} cannot be written here" in done.stderr
+    assert "pesatlas summary" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

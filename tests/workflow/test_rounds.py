@@ -12,12 +12,12 @@ import pytest
 import yaml
 from quick_campaign import explore, label, select
 
-from pesatlas.campaign.layout import Results, below, path_of
+from pesatlas.campaign.layout import REFERENCE, Results, below, path_of
 from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.report.advice import advise_round
 from pesatlas.report.parity import evaluate_potential
 from pesatlas.tables import read_table
-from report_pages import built
+from report_pages import built, data_of
 from small_campaign import TINY, SmallCampaign
 from small_potentials import save_tensornet
 
@@ -129,7 +129,9 @@ def test_a_round_before_that_changed_or_is_another_is_refused(second, first):
     assert "is round 1, so the next round is 2, not 3" in " ".join(said.split())
 
 
-def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, again, tmp_path, monkeypatch):
+def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(
+    first, second, again, tmp_path, monkeypatch
+):
     # beside its first round, as its configuration names it
     folder = shutil.copytree(again, again.parent / tmp_path.name)
     monkeypatch.chdir(folder)
@@ -160,8 +162,21 @@ def test_it_ends_with_advice_that_the_report_and_the_summary_repeat(second, agai
         below(results, "dataset", level="mlip"),
         below(results, "parity"),
     )
-    built(results, advice=[below(results, "advice")])
+    before = {"frames_before": ("snapshots", "batch"), "clusters_before": ("clusters", "group")}
+    report = built(
+        results,
+        advice=[below(results, "advice")],
+        **{name: [below(results, table, **{of: REFERENCE})] for name, (table, of) in before.items()},
+    )
     page = below(results, "report").read_text()
+    # the map has the frames of both rounds, each coloured by its own
+    points = data_of(report)["tables"]["frames"]
+    kinds = dict.fromkeys(zip(points["kind"], points["round"], points["picked"], strict=True))
+    assert set(kinds) == {("pool", 2, False), ("picked", 2, True), ("labelled before", 1, True)}
+    known = read_table(below(first / "results", "dataset", level="mlip"), "dataset").num_rows
+    assert points["kind"].count("labelled before") == known
+    assert "round" in data_of(report)["figures"]["map"]["colours"]
+    assert f"Blue: {known} frames labelled before this round" in page
     assert "Is another round worth it?" in page
     assert "Does disagreement predict the error?" in page
     assert "Go on. The expected force error of the committee is" in page

@@ -57,6 +57,9 @@ rule build_report:
         parity=path_of("parity"),
         calibration=of_round(path_of("calibration")),
         advice=of_round(path_of("advice")),
+        # frames of the rounds before, for the map
+        frames_before=of_round(path_of("snapshots", batch=REFERENCE)),
+        clusters_before=of_round(path_of("clusters", group=REFERENCE)),
         clusters=select_groups(path_of("clusters")),
         dataset=expand(path_of("dataset"), level=campaign.label.levels),
         quarantine=expand(path_of("quarantine"), level=campaign.label.levels),

@@ -20,11 +20,15 @@ from pesatlas.errors import UserError
 
 log = logging.getLogger(__name__)
 
+ONLY_LOOKING = "PESATLAS_ONLY_LOOKING"
+"""Environment variable of a look at the jobs of a campaign: it needs nothing that calculates labels."""
 
-def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
+
+def read_campaign(path: Path, *, extensions: bool = True, labels_here: bool = True) -> Campaign:
     """Read and check the YAML file ``path``.
 
-    Without ``extensions``, named files and programs are not checked.
+    Without ``extensions``, named files and programs are not checked; without ``labels_here``, those are not
+    that calculate labels, which a machine that only looks may not have.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def read_campaign(path: Path, *, extensions: bool = True) -> Campaign:
         log.warning(
             "%s: %s.%s is called %s.%s now; the former name still works", path, section, former, section, name
         )
-    return load_campaign(raw, str(path), extensions=extensions)
+    return load_campaign(raw, str(path), extensions=extensions, labels_here=labels_here)
 
 
 def _former_names(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -60,7 +64,13 @@ def _former_names(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield section, name, former
 
 
-def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml", *, extensions: bool = True) -> Campaign:
+def load_campaign(
+    raw: Mapping[str, Any],
+    where: str = "config.yaml",
+    *,
+    extensions: bool = True,
+    labels_here: bool = True,
+) -> Campaign:
     """Check a configuration that was read already; see ``read_campaign``.
 
     Raises
@@ -77,11 +87,23 @@ def load_campaign(raw: Mapping[str, Any], where: str = "config.yaml", *, extensi
             + "\n".join(f"  - {line}" for line in lines)
         ) from None
     if extensions:
-        _check_extensions(campaign, where)
+        _check_extensions(campaign, where, labels_here=labels_here)
     return campaign
 
 
-def _check_extensions(campaign: Campaign, where: str) -> None:
+def labels_lack(campaign: Campaign) -> str:
+    """Return why labels cannot be calculated on this machine; empty if they can be."""
+    backend: Any = campaign.label.backend
+    check = getattr(plugins.find(plugins.EXTENSIONS["label.backend"], backend.kind), "check", None)
+    try:
+        if check is not None:
+            check(backend)
+    except UserError as error:
+        return f"label.backend ({backend.kind}): {error}"
+    return ""
+
+
+def _check_extensions(campaign: Campaign, where: str, *, labels_here: bool) -> None:
     """Run the ``check`` of every extension on its options: missing files, absent programs."""
     stop = campaign.explore.stop
     used: list[tuple[str, list[Any]]] = [
@@ -92,7 +114,7 @@ def _check_extensions(campaign: Campaign, where: str) -> None:
         ("encode.encoder", [campaign.encode.encoder]),
         ("select.policy", [campaign.select.policy]),
         *([("compare.policies", campaign.compare.policies)] if campaign.compare else []),
-        ("label.backend", [campaign.label.backend]),
+        ("label.backend", [campaign.label.backend] if labels_here else []),
         *([("train.architecture", [campaign.train.architecture])] if campaign.train else []),
         *([("train.base", [campaign.train.base])] if campaign.train and campaign.train.base else []),
         ("round.committee", campaign.round.committee if campaign.round else []),

@@ -20,6 +20,11 @@ UNFINISHED = "unfinished"
 """Key of the manifest that has what is not there yet; a finished campaign's has no such key."""
 
 
+def has_finished(results: Path) -> bool:
+    """Return whether a campaign has finished; also where there is none, which its reader says."""
+    return below(results, "manifest").exists() or not entry_path(below(results, "structures")).is_file()
+
+
 def read_manifest_so_far(results: Path) -> dict[str, Any]:
     """Return the manifest of a finished campaign, or one of the tables that are there.
 
@@ -37,7 +42,7 @@ def read_manifest_so_far(results: Path) -> dict[str, Any]:
     UserError
         If there is no campaign, or not even its table of structures.
     """
-    if below(results, "manifest").exists() or not entry_path(below(results, "structures")).is_file():
+    if has_finished(results):
         return read_campaign_manifest(results)
     selection, labels = below(results, "selection"), below(results, "labels", batch=0).parent
     batches = _label_batches(selection) if _is_there(selection) else 0

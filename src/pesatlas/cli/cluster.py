@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.cli.checkout import profile_folder, snakefile_of
+from pesatlas.cli.dry_run import labels_elsewhere
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import supported_elements
@@ -35,9 +36,11 @@ def write_profile(config: Path, console: Console, *, force: bool) -> None:
         If there is no campaign, Slurm does not answer, no partition gives what the campaign needs, or the
         profile was changed by hand.
     """
-    campaign = read_campaign(config)
+    campaign = read_campaign(config, labels_here=False)
     cluster = cluster_here()
-    profile = decide(cluster, requests_of(campaign, config, None, snakefile_of(Path())))
+    with labels_elsewhere(campaign, console):
+        requests = requests_of(campaign, config, None, snakefile_of(Path()))
+    profile = decide(cluster, requests)
     file = PROFILE / "config.yaml"
     write(render(profile), file, force=force)
     console.print(f"[green]{file}[/green] is written, for Slurm {cluster.version}.", soft_wrap=True)

@@ -1,10 +1,13 @@
-"""The command ``pesatlas report``: the page of a finished campaign made again from its tables, and as PDF."""
+"""The command ``pesatlas report``: the page of a campaign made again from its tables so far, and as PDF."""
 
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -22,30 +25,51 @@ _PRINTED_WITHIN_S = 300
 def report(
     results: Results = Path(),
     to: Annotated[
-        Path | None, typer.Option(help="File to write: .html. Default: the campaign's own report.")
+        Path | None,
+        typer.Option(
+            help="File to write: .html. Default: the campaign's own report; of one that has not finished, "
+            "report-unfinished.html beside it."
+        ),
     ] = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Also print it to a PDF beside it, with Chromium.")
     ] = False,
 ) -> None:
-    """Make the report of a finished campaign again from its tables, and print it to PDF."""
+    """Make the report of a campaign again from its tables, and print it to PDF.
+
+    Of a campaign that has not finished, it shows what is there and says what is not.
+    """
     from pesatlas.campaign.layout import below  # noqa: PLC0415 - starting is quick
+    from pesatlas.campaign.so_far import has_finished  # noqa: PLC0415
     from pesatlas.report.build import build_report  # noqa: PLC0415
 
     browser = _browser() if pdf else ""
-    page = to or below(results, "report")
+    finished = has_finished(results)
+    page = to or below(results, "report" if finished else "report_so_far")
     if page.suffix != ".html":
         raise UserError(f"--to {page}: the report is a page, so name a file that ends in .html.")
-    build_report(_files(results), page)
+    with nullcontext(_files(results)) if finished else _so_far(results) as files:
+        build_report(files, page)
     console.print(f"[green]{escape(str(page))}[/green]", soft_wrap=True)
     if pdf:
         console.print(f"[green]{escape(str(_print(browser, page)))}[/green]", soft_wrap=True)
 
 
+@contextmanager
+def _so_far(results: Path) -> Iterator[dict[str, list[Path]]]:
+    """Yield the files of the report of a campaign that has not finished."""
+    from pesatlas.cli.open_campaign import campaign_of  # noqa: PLC0415 - starting is quick
+    from pesatlas.dataset.so_far import complete_so_far  # noqa: PLC0415
+
+    campaign = campaign_of(results.resolve().parent, None)
+    with TemporaryDirectory(prefix="pesatlas-report-") as folder:
+        yield complete_so_far(results, Path(folder), campaign.model_dump(mode="json"))
+
+
 def _files(results: Path) -> dict[str, list[Path]]:
-    """Return the files of a report, by their names in the layout: also those that not every campaign has."""
+    """Return the files of the report of a finished campaign, also those that not every campaign has."""
     from pesatlas.campaign.finished import read_campaign_manifest  # noqa: PLC0415 - starting is quick
-    from pesatlas.campaign.layout import Results, below, within  # noqa: PLC0415
+    from pesatlas.campaign.layout import REFERENCE, Results, below, within  # noqa: PLC0415
 
     manifest = read_campaign_manifest(results)
     files = Results(results, manifest["label_batches"], tuple(manifest["levels"])).files
@@ -63,6 +87,10 @@ def _files(results: Path) -> dict[str, list[Path]]:
         )
     for name in ("parity", "advice", "benchmark_summary", "comparison", "contrasts"):
         files[name] = [path] if (path := below(results, name)).is_file() else []
+    before = {"frames_before": ("snapshots", "batch"), "clusters_before": ("clusters", "group")}
+    for name, (table, wildcard) in before.items():
+        path = below(results, table, **{wildcard: REFERENCE})
+        files[name] = [path] if manifest["configuration"].get("round") and path.is_file() else []
     files["potential_card"] = sorted(results.glob(re.sub(r"{\w+}", "*", within("potential_card"))))
     return files
 

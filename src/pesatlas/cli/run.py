@@ -1,5 +1,6 @@
 """Run or resume the campaign of a folder through Snakemake."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from pesatlas.cli.again import (
 from pesatlas.cli.allocation import must_submit, submit
 from pesatlas.cli.checkout import CHECKOUT, profile_folder, snakefile_arguments
 from pesatlas.cli.controller import Controller
+from pesatlas.cli.dry_run import labels_elsewhere
 from pesatlas.cli.ending import closing_lines, failed_before, look_at
 from pesatlas.cli.held_jobs import held_jobs_released
 from pesatlas.cli.live_view import (
@@ -50,7 +52,7 @@ from pesatlas.monitor.format import duration
 from pesatlas.report.summary import summary
 from pesatlas.runtime.extras import check_extra
 
-ONLY_LOOKING = {
+_LOOKS = {
     "-n",
     "--dry-run",
     "--dryrun",
@@ -65,6 +67,8 @@ ONLY_LOOKING = {
     "--list",
     "-l",
 }
+_WRITTEN = (".snakemake", RESULTS, "work", "logs")
+"""Folders of a campaign that every run writes to, if they are there."""
 SLURM_PREFIX = "--slurm-jobname-prefix"
 
 
@@ -94,7 +98,8 @@ def run_campaign(
     # every campaign ends in a report: told before the first job, not after the last
     check_extra("report")
     executor = _executor(found, arguments)
-    looks = ONLY_LOOKING.intersection(arguments)
+    looks = _LOOKS.intersection(arguments)
+    _check_writable(folder, arguments)
     prefix = job_prefix(folder)
     on_slurm = executor == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
@@ -105,10 +110,11 @@ def run_campaign(
     if must_submit(executor) and not looks:
         return submit(folder, found, arguments, console)
     if looks:
-        again = files_to_make_again(command, options, folder, planned)
-        explain_again(again, options, console)
-        shown = _to_look_at(command, forcing(again, options), folder, console)
-        return subprocess.call([*command, *shown], cwd=folder)
+        with labels_elsewhere(planned, console):
+            again = files_to_make_again(command, options, folder, planned)
+            explain_again(again, options, console)
+            shown = _to_look_at(command, forcing(again, options), folder, console)
+            return subprocess.call([*command, *shown], cwd=folder)
     if on_slurm and shutil.which("sbatch") is None:
         raise UserError(
             f"--profile {profile} submits jobs to Slurm, but there is no sbatch here. Run on a login node "
@@ -241,6 +247,21 @@ def _check_configuration(folder: Path, arguments: list[str]) -> None:
             "the folder that has it, or name that folder: `pesatlas run FOLDER`. To write one here: "
             "`pesatlas init CELLS...` or `pesatlas config new > config.yaml`."
         )
+
+
+def _check_writable(folder: Path, arguments: list[str]) -> None:
+    """Raise a UserError if nothing can be written in the folder: Snakemake cannot even look at its jobs."""
+    if {"-h", "--help"}.intersection(arguments):
+        return
+    for place in (folder, *(folder / name for name in _WRITTEN)):
+        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(
+                f"{place.resolve()} cannot be written here, and a run, also a dry run, keeps its records in "
+                f"the campaign's folder. If it is yours: `chmod -R u+w {folder}`. If it is not, or its disk "
+                "is read-only, run a copy: `mkdir ~/copy && cp config.yaml ~/copy && pesatlas run ~/copy`; "
+                "with the same campaign.store, or it in campaign.read_stores, nothing is calculated twice. "
+                f"To look at it as it is: `pesatlas summary {folder}`, `pesatlas query`, `pesatlas plan`."
+            )
 
 
 def _triggers(profile: Path, arguments: list[str]) -> list[str]:

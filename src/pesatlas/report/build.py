@@ -12,6 +12,7 @@ from pesatlas.campaign.caveats import caveats, labelling_potential
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
+from pesatlas.campaign.so_far import UNFINISHED
 from pesatlas.campaign.strain_test import StrainTest, strain_caveats, strain_tests
 from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.converged import converged
@@ -32,6 +33,7 @@ from pesatlas.report.figure_names import (
 )
 from pesatlas.report.figure_rows import Files, Reader
 from pesatlas.report.frame_map import dynamics, elements, map_frames
+from pesatlas.report.frames_before import BEFORE
 from pesatlas.report.funnel import Step, funnel
 from pesatlas.report.gallery import gallery
 from pesatlas.report.methods import methods
@@ -73,6 +75,7 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
     """
     results = files["manifest"][0].parent
     manifest = read_campaign_manifest(results)
+    unfinished = manifest.get(UNFINISHED, [])
     reader = Reader(files, manifest)
     lost = losses(results, manifest)
     hours = costs(results.parent, manifest, [*files["labels"], *files["atoms"]])
@@ -100,11 +103,14 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
         mark = "fine" if found["verdict"] == STOP else "look"
         said = Verdict("Is another round worth it?", mark, advice_text(found))  # type: ignore[arg-type]  # two of three words
         sections += _added(ROUND_SECTION, mine, [round_table(found)], said)
+    if unfinished:
+        sections = [filled for section in sections if (filled := _filled(section))]
     (structures_table,), benchmark = files["structures"], files.get("benchmark_summary")
     context = {
         "head": _head(manifest, steps, hours, strain_tests(results, manifest)),
+        "unfinished": unfinished,
         "happened": _happened(manifest, steps, lost, account),
-        "funnel": steps,
+        "funnel": [step for step in steps if step.came or not unfinished],
         "doubts": doubts(structures_table, steps[0].kept),
         "sums": [each | {"parts": _parts(each)} for each in manifest["sums"]],
         "sections": sections,
@@ -114,8 +120,8 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
         | {"elements": data["elements"].what},
         "benchmark_results": benchmark_results(*benchmark) if benchmark else None,
         "filters": _filters(data, reader.levels),
-        "methods": methods(reader, manifest, account),
-        "advice": _advice(data, steps, lost, hours),
+        "methods": None if unfinished else methods(reader, manifest, account),
+        "advice": _advice_so_far(lost) if unfinished else _advice(data, steps, lost, hours),
         "configuration": json.dumps(manifest["configuration"], indent=1),
         "card": path_of("card_page"),
     }
@@ -140,7 +146,8 @@ def _verdicts(
     labels = sum(sum(each.verdicts.values()) for each in account)
     return {
         "energetics": [
-            lacking(reader.tables, manifest, account),
+            # no label of an unfinished campaign is exported yet
+            *([] if UNFINISHED in manifest else [lacking(reader.tables, manifest, account)]),
             electronic(crystals, reader.levels),
         ],
         "coverage": [covered(read_table(reader.path("quality"), "quality").to_pylist(), manifest)],
@@ -212,6 +219,7 @@ def _head(
     pool = next(step for step in steps if step.name == "selected")
     surfaces = manifest.get("surfaces", {})
     used = {level: (surfaces.get(level, {}).get("definition") or {}).get("code", {}) for level in levels}
+    spent_h = sum(each.core_h for each in hours)
     codes = "; ".join(
         f"{level}: {', '.join(f'{n} {v}' for n, v in code.items()) or 'see the rows'}"
         for level, code in used.items()
@@ -219,15 +227,25 @@ def _head(
     return {
         "name": manifest["campaign"],
         "identifier": identifier(manifest),
-        "levels": f"Reference levels {codes}",
+        "levels": f"Reference levels {', '.join(levels) if UNFINISHED in manifest else codes}",
         "warning": "; ".join([*caveats(manifest), *strain_caveats(tests)]),
         "version": manifest["code_version"],
         "tiles": [
             {"value": f"{steps[0].kept:,}", "what": "crystals"},
-            {"value": f"{pool.came:,}", "what": "snapshots in the pool"},
-            {"value": f"{pool.kept:,}", "what": f"selected ({pool.share:.2g} %)"},
-            *({"value": f"{step.kept:,}", "what": f"rows at {level}"} for level, step in rows.items()),
-            {"value": format_hours(sum(each.core_h for each in hours)), "what": "on all cores"},
+            *(
+                (
+                    {"value": f"{pool.came:,}", "what": "snapshots in the pool"},
+                    {"value": f"{pool.kept:,}", "what": f"selected ({pool.share:.2g} %)"},
+                    *(
+                        {"value": f"{step.kept:,}", "what": f"rows at {level}"}
+                        for level, step in rows.items()
+                    ),
+                )
+                # a campaign that has not finished may not have selected yet
+                if pool.came
+                else ()
+            ),
+            *([{"value": format_hours(spent_h), "what": "on all cores"}] if spent_h else []),
         ],
     }
 
@@ -253,6 +271,9 @@ def _happened(
         if flagged
         else f"{nothing} failed."
     )
+    if UNFINISHED in manifest:
+        sums = f"{have}. " if any(each.selected for each in found) else ""
+        return Verdict("Did it work?", "not known", f"It has not finished. {sums}{lost_text}")
     told = "Every loss has its reason, and all counts add up." if whole else "Some counts do not add up."
     mark = "fine" if whole and not failed and not flagged else "look"
     return Verdict("Did it work?", mark, f"{have}. {lost_text} {told}")  # type: ignore[arg-type]  # two of three words
@@ -300,10 +321,19 @@ def _added(
     ]
 
 
+def _filled(section: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a section of an unfinished campaign without what is not known yet; None if that is all."""
+    known = {
+        "verdicts": [each for each in section["verdicts"] if each.mark != "not known"],
+        "tables": [each for each in section["tables"] if each["rows"]],
+    }
+    return section | known if section["figures"] or any(known.values()) else None
+
+
 def _filters(data: dict[str, Data], levels: Sequence[str]) -> dict[str, Sequence[str]]:
     columns = data["elements"].columns
     there = {symbol for symbol, rows in zip(columns["symbol"], columns["rows"], strict=True) if rows}
-    domains = set(data["frames"].columns["domain"]) | set(data["labels"].columns["domain"])
+    domains = (set(data["frames"].columns["domain"]) | set(data["labels"].columns["domain"])) - {BEFORE}
     return {"elements": sorted(there), "levels": levels, "domains": sorted(domains)}
 
 
@@ -316,15 +346,7 @@ def _advice(
     labels = sum(step.kept for step in steps if step.name.startswith("in the dataset"))
     picks = next(step.kept for step in steps if step.name == "selected")
     advice = [{"text": next_thousand(spent, labels, picks, gain), "command": ""}]
-    again = sorted({reason for (stage, _, reason) in lost if stage == "label" and reason in _TRANSIENT})
-    if again:
-        reasons = " ".join(f"--reason {reason}" for reason in again)
-        advice.append(
-            {
-                "text": "Some labels failed because of the machine, and are worth another attempt:",
-                "command": f"pesatlas retry {reasons}",
-            }
-        )
+    advice += _again(lost)
     if any(stage == "dataset" for stage, _, _ in lost):
         advice.append(
             {
@@ -344,6 +366,24 @@ def _advice(
         {"text": "A copy that never changes, to publish:", "command": "pesatlas release 2026.1"},
     ]
     return advice
+
+
+def _again(lost: Counter[tuple[str, str, str]]) -> list[dict[str, str]]:
+    """Return the advice to try labels again that the machine made fail, if there are any."""
+    again = sorted({reason for (stage, _, reason) in lost if stage == "label" and reason in _TRANSIENT})
+    text = "Some labels failed because of the machine, and are worth another attempt:"
+    reasons = " ".join(f"--reason {reason}" for reason in again)
+    return [{"text": text, "command": f"pesatlas retry {reasons}"}] if again else []
+
+
+def _advice_so_far(lost: Counter[tuple[str, str, str]]) -> list[dict[str, str]]:
+    """Return the next steps in a campaign that has not finished."""
+    return [
+        {"text": "To continue:", "command": "pesatlas run"},
+        {"text": "How far each stage is:", "command": "pesatlas status"},
+        *_again(lost),
+        {"text": "The history of any crystal or frame so far:", "command": "pesatlas explain SNAPSHOT_ID"},
+    ]
 
 
 def _parts(each: dict[str, Any]) -> str:

@@ -7,13 +7,14 @@ import altair as alt
 
 from pesatlas.campaign.layout import shown
 from pesatlas.report.figure import GREY, Data, Figure, base
+from pesatlas.report.frames_before import BEFORE
 
 
 def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
     """Return the figures of the section."""
     return [
         _map(data["frames"]),
-        _elements(levels),
+        _elements(levels, "selection" if any(data["frames"].columns["picked"]) else "pool"),
         _fill(data["quality"], "atoms"),
         _fill(data["quality"], "structures"),
         _gain(data["gain"]),
@@ -23,6 +24,7 @@ def coverage(data: dict[str, Data], levels: Sequence[str]) -> list[Figure]:
 def _map(frames: Data) -> Figure:
     points = base("frames")
     few = len(frames) < 1000
+    kinds = ["pool", "picked", *([BEFORE] if BEFORE in frames.columns["kind"] else [])]
     pool = points.transform_filter("!datum.picked").mark_point(
         size=26 if few else 14, opacity=0.7, filled=False, strokeWidth=1, invalid="show"
     )
@@ -36,18 +38,19 @@ def _map(frames: Data) -> Figure:
     }
     colour = alt.Color(
         "kind:N",
-        scale=alt.Scale(domain=["pool", "picked"], range=[GREY, "#D55E00"]),
+        scale=alt.Scale(domain=kinds, range=[GREY, "#D55E00", "#0072B2"][: len(kinds)]),
         title=None,
     )
     chart = alt.layer(pool.encode(**where, color=colour), picks.encode(**where, color=colour))
-    drawn = sum(frames.columns["picked"])
+    drawn, before = (frames.columns["kind"].count(kind) for kind in ("picked", BEFORE))
+    earlier = f" Blue: {before:,} frames labelled before this round; colour by round to see when."
     return Figure(
         "map",
         "The pool and the picks",
         "Structures in the first two weighted principal components of their features: the pool as rings, "
         f"{drawn:,} of the picks as discs. Nearby points are similar. Click on a point to see its "
         "structure; rings "
-        "without a disc nearby are not in the dataset.",
+        f"without a disc nearby are not in the dataset.{earlier if before else ''}",
         "frames",
         shown("clusters", "snapshots", "selection"),
         "SELECT c.snapshot_id, c.structure_pcs, s.rank IS NOT NULL AS picked FROM clusters c LEFT JOIN "
@@ -66,6 +69,7 @@ _COLOURED_BY = {
     "temperature": ("temperature", "ordinal", "temperature (K)"),
     "heaviest element": ("heaviest", "nominal", "heaviest element"),
     "domain": ("domain", "nominal", "domain"),
+    "round": ("round", "ordinal", "round in which it was explored"),
 }
 
 
@@ -85,10 +89,10 @@ def _colours(frames: Data) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _elements(levels: Sequence[str]) -> Figure:
+def _elements(levels: Sequence[str], first: str) -> Figure:
     of = alt.param(
         name="of",
-        value="selection",
+        value=first,
         bind=alt.binding_select(options=["pool", "selection", *levels], name="share in "),
     )
     cells = (

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
+from pesatlas.campaign.so_far import UNFINISHED
 from pesatlas.report.figure import Data
 
+_ROWS = "in the dataset"
 _HEADS = [
     "domain",
     "cells",
@@ -16,7 +18,7 @@ _HEADS = [
     "left their sites",
     "picks",
     "share of cost",
-    "in the dataset",
+    _ROWS,
     "to the nearest pick",
     "force MAE (eV/Å)",
     "energy MAE (meV/atom)",
@@ -54,7 +56,8 @@ def of_domains(results: Path, manifest: Mapping[str, Any], data: Mapping[str, Da
         "By domain (left their sites: trajectories whose atoms have; to the nearest pick: mean distance on "
         "the map)"
     )
-    return {"title": title, "heads": _HEADS, "rows": rows, "empty": "There is none."}
+    heads = ["labelled" if UNFINISHED in manifest and head == _ROWS else head for head in _HEADS]
+    return {"title": title, "heads": heads, "rows": rows, "empty": "There is none."}
 
 
 def _distances(frames: Data) -> dict[str, float]:

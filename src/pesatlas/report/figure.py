@@ -43,7 +43,8 @@ class Data:
         """Number of rows, and of how many they are a sample."""
         n = len(self)
         of = "" if n >= self.total else f" drawn of {self.total:,}"
-        return f"{n:,}{of} {self.what}"
+        one = n == 1 and not of and " " not in self.what
+        return f"{n:,}{of} {self.what.removesuffix('s') if one else self.what}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows as Vega-Lite takes them: mappings, nothing in them that JSON does not know."""

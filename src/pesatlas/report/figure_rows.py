@@ -73,6 +73,7 @@ class Reader:
         self.results = files["manifest"][0].parent
         self.levels: list[str] = manifest["levels"]
         self.seed: int = manifest["configuration"].get("campaign", {}).get("seed", 0)
+        self.round: int = (manifest["configuration"].get("round") or {"number": 1})["number"]
         self.rules: dict[str, Any] = manifest["configuration"]["dataset"]["rules"]
         self.entries: list[dict[str, Any]] = manifest["files"]
         self.tables = CampaignTables(self.results, manifest)

@@ -9,6 +9,7 @@ from pymatgen.core import Element
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
 from pesatlas.report.figure import Columns, Data
 from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
+from pesatlas.report.frames_before import BEFORE, frames_before
 from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.tables import iter_table, read_table
 
@@ -40,10 +41,11 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
     names = (
         *("snapshot_id", "structure_id", "domain", "elements", "formula", "n_atoms"),
         *("pc1", "pc2", "picked", "kind", "reason", "novelty"),
-        *("energy", "force", "error", "temperature", "heaviest"),
+        *("energy", "force", "error", "temperature", "heaviest", "round"),
     )
     columns: Columns = {name: [] for name in names}
     structures = []
+    before = frames_before(reader)
     for name, row in rows.items():
         place = places.get(name)
         if not place:  # not encoded, or with features that are not finite
@@ -67,11 +69,32 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
             reader.force_errors.get(name),
             row["temperature_K"],
             symbol_of(max(row["numbers"])),
+            reader.round,
         )
         for key, value in zip(names, values, strict=True):
             columns[key].append(value)
         structures.append(_structure(row))
-    return Data(columns, total, "snapshots"), structures
+    for row in before.shown:
+        first, second = (*row["structure_pcs"], 0.0)[:2]
+        known = {
+            "snapshot_id": row["snapshot_id"],
+            "structure_id": row["structure_id"],
+            "domain": BEFORE,
+            "elements": elements_of(row["numbers"]),
+            "formula": _formula(row["numbers"]),
+            "n_atoms": row["n_atoms"],
+            "pc1": first,
+            "pc2": second,
+            "picked": True,
+            "kind": BEFORE,
+            "reason": f"in round {row['round']}" if row["round"] else "in an earlier dataset",
+            "heaviest": symbol_of(max(row["numbers"])),
+            "round": row["round"],
+        }
+        for key, values_so_far in columns.items():
+            values_so_far.append(known.get(key))
+        structures.append(_structure(row))
+    return Data(columns, total + before.total, "snapshots"), structures
 
 
 def _forces(reader: Reader, names: list[str]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pesatlas.campaign.layout import is_file_of
+from pesatlas.campaign.so_far import UNFINISHED
 from pesatlas.report.summary import counted
 
 _POOL_WORDS = {
@@ -100,5 +101,10 @@ def funnel(manifest: Mapping[str, Any], losses: Mapping[tuple[str, str, str], in
             for (stage, at, reason), n in losses.items()
             if at == level and stage in {"label", "dataset"}
         }
-        steps.append(Step(f"in the dataset at {level}", counts["selection.rows"], kept, "selected", lost))
+        name = f"in the dataset at {level}"
+        if UNFINISHED in manifest:
+            name = f"labelled at {level}"
+            pending = counts["selection.rows"] - kept - sum(lost.values())
+            lost |= {"not calculated yet": pending} if pending else {}
+        steps.append(Step(name, counts["selection.rows"], kept, "selected", lost))
     return steps

@@ -43,7 +43,9 @@ def _losses(losses: Data) -> Figure:
             x=alt.X(
                 "sum(rows):Q",
                 title="what did not become a row",
-                axis=alt.Axis(values=list(range(most + 1)) if most <= _FEW_TICKS else alt.Undefined),
+                axis=alt.Axis(
+                    values=list(range(most + 1)) if most <= _FEW_TICKS else alt.Undefined, format=",d"
+                ),
             ),
             color=alt.Color("stage:N", title=None),
             tooltip=["stage:N", "level:N", "reason:N", "rows:Q"],

@@ -193,10 +193,10 @@
   const near = whenSeen("600px", (figure) => drawn(figure));
   figures.forEach((figure) => near.observe(figure));
   // the first structure, once somebody is there to see it
-  whenSeen("0px", (map, observer) => {
+  const firstSeen = whenSeen("0px", (map, observer) => {
     observer.disconnect();
     if (!byId("pick").value) step(1);
-  }).observe(byId("structure"));
+  });
   const others = async () => {
     const next = figures.find((figure) => !started.has(figure));
     if (!next) return;
@@ -222,14 +222,18 @@
       drawn(figure).then(() => draw(figure));
     }),
   );
-  byId("picks").append(
-    ...rowsOf("frames")
-      .filter((row) => row.picked)
-      .map((row) => Object.assign(document.createElement("option"), { value: row.snapshot_id })),
-  );
-  byId("pick").addEventListener("change", (event) => show(event.target.value));
-  byId("previous").addEventListener("click", () => step(-1));
-  byId("following").addEventListener("click", () => step(1));
+  // a campaign that has not finished may have no map yet
+  if (byId("structure")) {
+    firstSeen.observe(byId("structure"));
+    byId("picks").append(
+      ...rowsOf("frames")
+        .filter((row) => row.picked)
+        .map((row) => Object.assign(document.createElement("option"), { value: row.snapshot_id })),
+    );
+    byId("pick").addEventListener("change", (event) => show(event.target.value));
+    byId("previous").addEventListener("click", () => step(-1));
+    byId("following").addEventListener("click", () => step(1));
+  }
   document.addEventListener("click", (event) => {
     const { save: format, frame } = event.target.dataset || {};
     if (frame) {
