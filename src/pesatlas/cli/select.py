@@ -31,8 +31,8 @@ _POLICIES = "pesatlas.select.policies"
 # Clusters of structures and of atoms for each frame that is wanted: resolutions of the policy `cover` become
 # as fine as the latter.
 _STRUCTURES, _ATOMS = 0.25, 16
-# `facility` hardly weights principal components, so that those that Kaiser's rule leaves out count: of chgnet's
-# features of 629 frames of Nb, Mo, Ta and W the rule keeps 5.
+# `facility` hardly weights principal components, so that those that Kaiser's rule leaves out count: the rule
+# keeps 5 of chgnet's features of 629 frames of Nb, Mo, Ta and W.
 _COMPONENTS = {"facility": 16}
 
 
