@@ -172,3 +172,13 @@ def test_without_authors_there_is_still_a_citation(finished):
     write_card(Card(), finished)
     cited = yaml.safe_load((finished / "CITATION.cff").read_text())
     assert cited["authors"] == [{"name": "The authors of campaign test"}]
+
+
+def test_a_card_without_charges_does_not_speak_of_them(campaign, tables, write_labels):
+    results, _, labels = tables
+    for row in labels:
+        row |= dict.fromkeys([name for name in row if name.startswith("bader_")])
+    collect(campaign, results, write_labels(results, labels))
+    write_card(SETTINGS, results)
+    assert "charges" not in json.loads((results / "card.json").read_text())
+    assert "Bader" not in (results / "card.md").read_text()
