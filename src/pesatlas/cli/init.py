@@ -108,8 +108,8 @@ def with_pseudopotentials(wishes: Wishes, folder: Path | None) -> Wishes:
     """
     if (wishes.backend == "qe") != (folder is not None):
         raise UserError(
-            "--backend qe needs --pseudopotentials FOLDER: the UPF files of your set (SSSP, PseudoDojo, ...), "
-            "for Quantum ESPRESSO alone; docs/qe.md."
+            "--backend qe needs --pseudopotentials FOLDER, and no other backend does: the UPF files of your "
+            "set (SSSP, PseudoDojo, ...); docs/qe.md."
         )
     if folder is None:
         return wishes

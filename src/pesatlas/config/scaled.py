@@ -33,7 +33,7 @@ _PROGRAMS = {
     "vasp": ("VASP", "vasp_version", "6.4.3", "srun --overlap --ntasks {cores} --cpus-per-task 1 vasp_std"),
     "qe": ("pw.x", "qe_version", "7.5", "mpirun -n {cores} pw.x"),
 }
-"""Programs that users have of their own, by backend: name, key and example of the version, default command."""
+"""Programs that users have of their own, by backend: name, key and example of the version, command."""
 _TIMEOUT_MIN = 240
 _FEW_CRYSTALS, _FEWEST_TO_SPLIT = 20, 3
 

@@ -297,8 +297,8 @@ def render(
     guessed = [name for name in ASSUMED if name in rates and rates[name].source.startswith("assumed")]
     if guessed:
         remarks.append(
-            f"[yellow]Assumed, not measured: {', '.join(guessed)}.[/yellow] They may be off by several times; "
-            "those of a few crystals, run before, replace them: `pesatlas plan --from FOLDER`."
+            f"[yellow]Assumed, not measured: {', '.join(guessed)}.[/yellow] They may be off by several "
+            "times; those of a few crystals, run before, replace them: `pesatlas plan --from FOLDER`."
         )
     if campaign.train:
         remarks.append(

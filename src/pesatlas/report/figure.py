@@ -14,7 +14,7 @@ WIDTH, HEIGHT, SIDE = 560, 300, 400
 _COUNTS = [0, *(k * 10**n for n in range(8) for k in (1, 2, 3, 5))]
 """Ticks of an axis of counts that is logarithmic with a place for zero: whole numbers, none twice."""
 _NUMBERS = (
-    "isNumber(datum.value) && datum.value !== 0 && abs(datum.value) < 0.001 ? format(datum.value, '.2~e') : "
+    "datum.value === 0 && length(datum.label) > 4 ? '0' : isNumber(datum.value) && datum.value !== 0 && abs(datum.value) < 0.001 ? format(datum.value, '.2~e') : "
     "datum.label"
 )
 
@@ -256,7 +256,7 @@ def parity(
 
 def by_level(levels: list[str]) -> alt.Color:
     """Return the colours of the levels, the same in every figure."""
-    return alt.Color("level:N", scale=alt.Scale(domain=levels, range=COLOURS[: len(levels)]), title="level")
+    return alt.Color("level:N", scale=alt.Scale(domain=levels), title="level")
 
 
 def theme(*, dark: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _FRAME = ["snapshot_id", "structure_id", "n_atoms", "numbers", "cell_A", "positi
 
 
 class FramesBefore(NamedTuple):
-    """Frames of the rounds before: geometry, ``structure_pcs`` and ``round`` of a sample, and their number."""
+    """Frames of the rounds before: geometry, ``structure_pcs``, ``round`` of a sample, and their number."""
 
     shown: list[dict[str, Any]]
     total: int
