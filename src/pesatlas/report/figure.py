@@ -14,7 +14,8 @@ WIDTH, HEIGHT, SIDE = 560, 300, 400
 _COUNTS = [0, *(k * 10**n for n in range(8) for k in (1, 2, 3, 5))]
 """Ticks of an axis of counts that is logarithmic with a place for zero: whole numbers, none twice."""
 _NUMBERS = (
-    "datum.value === 0 && length(datum.label) > 4 ? '0' : isNumber(datum.value) && datum.value !== 0 && abs(datum.value) < 0.001 ? format(datum.value, '.2~e') : "
+    "datum.value === 0 && length(datum.label) > 4 ? '0' : "
+    "isNumber(datum.value) && datum.value !== 0 && abs(datum.value) < 0.001 ? format(datum.value, '.2~e') : "
     "datum.label"
 )
 
