@@ -200,7 +200,8 @@ def doctor(
 
     With [bold]--strain[/bold] the backend calculates one small crystal at five strains at each level. A
     stress that differs by more than 1 GPa from the slope of the free energy is an error: of the code, or a
-    cut-off that is too low. The numbers are in work/doctor/strain.
+    cut-off that is too low. A level that failed does not label: `pesatlas run` refuses to start. The result
+    is in results/strain, and card, report and summary show it.
     """
     from pesatlas.cli import doctor as doctor_checks  # noqa: PLC0415
     from pesatlas.cli.checkout import profile_seen_from  # noqa: PLC0415

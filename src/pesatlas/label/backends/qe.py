@@ -18,6 +18,13 @@ from pesatlas.tables import FailureReason
 __all__ = ["Options", "calculate", "check", "check_levels", "diagnose"]
 
 
+class PseudoDojo(Section):
+    """Cut-offs from the reports of PseudoDojo."""
+
+    djrepo: Path = Field(description="folder with the reports on the UPF files (*.djrepo)")
+    hint: Literal["low", "normal", "high"] = Field("normal", description="which of the recommended cut-offs")
+
+
 class Options(Section):
     """Options of the backend ``qe``."""
 
@@ -33,8 +40,10 @@ class Options(Section):
     pseudopotentials: Path = Field(
         description="folder of the UPF files, one for each element; the whole set is part of the level"
     )
-    recommendations: Path | None = Field(
-        None, description="JSON file of SSSP with file name, md5 and cut-offs of each element"
+    recommendations: Path | PseudoDojo | None = Field(
+        None,
+        description="JSON file of SSSP with file name, md5 and cut-offs of each element; or the reports of "
+        "PseudoDojo: {djrepo: FOLDER, hint: normal}",
     )
     cutoffs_Ry: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(
         {},

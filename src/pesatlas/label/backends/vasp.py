@@ -13,6 +13,9 @@ from pesatlas.label.backend import Outcome, Task, Workdir
 from pesatlas.label.command import program, some_words, version_as_printed
 from pesatlas.levels import potcars
 
+CHARGES = ("bader",)
+"""Charges that ``label.charges`` may ask for: MatPESStaticSet has LAECHG and LCHARG, nothing is added."""
+
 
 class Options(Section):
     """Options of the backend ``vasp``."""
