@@ -3,7 +3,8 @@
     python benchmarks/pick.py [--clusters 360000] [--policies matpes cover facility random farthest]
 
 Tables of candidates are made up: in 24 groups, so many frames in all that eight of each atomic cluster can be
-kept, each with atoms of one to six clusters of its structure cluster (24 of these in one, as in MatPES).
+kept, each near the centre of its structure cluster, with atoms of one to six of its atomic clusters (24 of
+these in one, as in MatPES).
 Snapshots are one short table that all rows point into, so that reading the picks from a large campaign's disk
 is left out. Every policy runs in a process of its own, on one thread.
 """
@@ -45,6 +46,7 @@ def write_candidates(folder: Path, clusters: int) -> None:
         means + 0.3 * rng.normal(size=means.shape),
         rng.integers(1, 10**6, clusters).astype(float),
     ).write(folder / "atoms.npz", "benchmark")
+    centres = rng.normal(size=(-(-clusters // TOGETHER), PCS))
     for group, own in enumerate(np.array_split(np.arange(clusters), GROUPS)):
         rows = len(own) * KEPT
         structure = np.repeat(own, KEPT) // TOGETHER
@@ -69,7 +71,8 @@ def write_candidates(folder: Path, clusters: int) -> None:
                     np.cumsum([0, *map(len, atoms)]), np.concatenate(atoms).astype(np.int32)
                 ),
                 "structure_pcs": lists(
-                    np.arange(rows + 1) * PCS, rng.normal(size=rows * PCS).astype(np.float32)
+                    np.arange(rows + 1) * PCS,
+                    (centres[structure] + 0.3 * rng.normal(size=(rows, PCS))).astype(np.float32).ravel(),
                 ),
                 "centre_distance": rng.random(rows),
                 "shard": [f"{group:05d}.parquet"] * rows,

@@ -84,6 +84,12 @@ def fields(atoms, keys, fault):
         forces = forces * np.nan
     if fault == "wrong_stress":
         stress = stress + 0.05 * np.eye(3)
+    if fault == "wrong_sign":
+        stress = -stress
+    if fault == "kbar":
+        stress = 10 * stress
+    if fault == "scaled":
+        stress = 3 * stress
     if fault == "wrong_shear":
         stress = stress - 0.05 * (1 - np.eye(3))
     return energy, {

@@ -6,6 +6,7 @@
 
 import numpy as np
 
+import vasp_densities
 from vasp_outcar import outcar
 
 
@@ -14,9 +15,7 @@ def write(folder, inputs, run):
     (folder / "OSZICAR").write_text(oszicar(run))
     (folder / "vasprun.xml").write_text(vasprun(inputs, run))
     (folder / "CONTCAR").write_text((folder / "POSCAR").read_text())
-    (folder / "CHGCAR").write_text("charge density of the double\n")
-    for name in ("AECCAR0", "AECCAR2"):
-        (folder / name).write_text("core and valence density of the double\n")
+    vasp_densities.write(folder, inputs, run)
     if inputs.incar["LWAVE"].strip(".").upper().startswith("T"):
         (folder / "WAVECAR").write_text(f"WAVECAR {inputs.name} {inputs.functional}\n")
     print(" writing wavefunctions", flush=True)

@@ -48,7 +48,9 @@ def test_it_benchmarks_and_carries_on(data, tmp_path):
     assert 110 < rows["MgO", "bulk_modulus"] < 180
     assert (out / "figure.svg").is_file()
     first = (out / "scores.parquet").read_bytes()
-    assert run(*arguments).exit_code == 0
+    told = json.loads(run(*arguments, "--json").stdout)
+    assert (told["folder"], told["failed"]) == (str(out), 0)
+    assert {row["potential"] for row in told["summary"]} == {"chgnet"}
     # the wall times are those of the first time, too: nothing was computed again
     assert (out / "scores.parquet").read_bytes() == first
 

@@ -1,14 +1,16 @@
 """`pesatlas init`: a short configuration that fits the crystals, and notes where settings do not."""
 
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 from rich.console import Console
 
 from pesatlas.campaign.load import load_campaign, read_campaign
-from pesatlas.cli.init import init
+from pesatlas.cli.init import init, with_pseudopotentials
 from pesatlas.config.scaled import Wishes, scale
 from pesatlas.errors import UserError
 from pesatlas.levels import potcars
@@ -17,6 +19,7 @@ from pesatlas.monitor.fit import misfits
 from pesatlas.monitor.plan import count
 from pesatlas.monitor.rates import assumed, sampled_cells
 from pesatlas.structures.survey import survey
+from qe_files import synthetic_upf
 
 CIF = """data_x
 _cell_length_a {a}
@@ -172,12 +175,15 @@ def test_a_file_in_another_folder_is_refused(cells):
 
 
 def test_hours_are_those_of_the_plan_of_the_written_file(cells):
-    told = printed(Wishes(["cells"], domains=["hot"]), cells / "config.yaml")
+    told = printed(Wishes(["cells"], domains=["hot", "strained"]), cells / "config.yaml")
     hours = float(re.search(r"about ([\d.]+) core hours", told)[1])
     campaign = read_campaign(cells / "config.yaml", extensions=False)
     rates = assumed(campaign) | sampled_cells(campaign)
     amounts = count(campaign, cells / "results", 3, rates)
     assert hours == pytest.approx(amounts.steps * rates["atoms"].value / 1000 / 3600, rel=0.05)
+    # a few jobs, however many cells the domains make
+    assert amounts.cells / campaign.explore.structures_per_job <= 4
+    assert amounts.cells > 60
 
 
 def test_light_atoms_take_shorter_steps_and_so_more_hours(cells):
@@ -199,7 +205,33 @@ def test_vasp_needs_no_potcars_yet_and_is_told_which(cells, monkeypatch):
     assert "PMG_VASP_PSP_DIR" in told
     # one core is right for no crystal: what must be set is in the file
     assert "of each calculation: write those of your nodes" in (cells / "config.yaml").read_text()
-    assert read_campaign(cells / "config.yaml", extensions=False).label.backend.kind == "vasp"
+    label = read_campaign(cells / "config.yaml", extensions=False).label
+    assert label.backend.command == type(label.backend).model_fields["command"].default
+    # what doctor looks at is in the file, too
+    written = yaml.safe_load((cells / "config.yaml").read_text())["label"]
+    assert written.keys() >= {"cores", "timeout_min", "scratch"}
+    assert label.timeout_min == type(label).model_fields["timeout_min"].default
+
+
+def test_quantum_espresso_labels_the_elements_of_its_folder(cells):
+    folder = cells / "set"
+    for element in ("Cs", "Cl", "Ni"):
+        synthetic_upf(folder, element)
+    with pytest.raises(UserError, match="needs --pseudopotentials FOLDER"):
+        with_pseudopotentials(Wishes(["cells"], backend="qe"), None)
+    with pytest.raises(UserError, match="needs --pseudopotentials FOLDER"):
+        with_pseudopotentials(Wishes(["cells"], backend="vasp"), folder)
+    wishes = with_pseudopotentials(Wishes(["cells"], backend="qe"), Path("set"))
+    told = printed(wishes, cells / "config.yaml")
+    assert "5 crystals: 1 usable" in told  # NiAl and CuZn have elements without a file
+    assert "cutoffs_Ry" in told  # nothing recommends any
+    backend = read_campaign(cells / "config.yaml", extensions=False).label.backend
+    assert (backend.kind, backend.pseudopotentials) == ("qe", Path("set"))
+    assert backend.command == type(backend).model_fields["command"].default
+    # recommendations that lie with the set are taken
+    told = {"Cs": "Cs.UPF", "Cl": "Cl.UPF", "Ni": "Ni.UPF"}
+    (cells / "set.json").write_text(json.dumps({name: {} for name in told}))
+    assert with_pseudopotentials(Wishes(["cells"], backend="qe"), Path("set")).recommendations == "set.json"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Answers of `pesatlas retry`: failures there are, words it knows, and refusals."""
 
+import json
 import subprocess
 import sys
 
@@ -101,3 +102,22 @@ def test_tables_go_and_the_rest_stays(folder):
     assert "1 crashed at r2scan" in output
     assert not (folder / path_of("atoms")).exists()
     assert (folder / path_of("labels", batch=0)).exists()
+
+
+def test_what_would_be_repeated_is_json_for_programs(folder):
+    command = [
+        sys.executable,
+        "-m",
+        "pesatlas.cli.main",
+        "retry",
+        "--reason",
+        "timeout",
+        "--dry-run",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {
+        "labels": [{"level": "pbe", "reason": "timeout", "rows": 1}],
+        "tables": 1,
+        "repeated": 0,
+    }

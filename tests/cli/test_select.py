@@ -39,8 +39,9 @@ def pool(frames, tmp_path):
     return tmp_path / "pool.extxyz"
 
 
-def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_path):
-    done = run(pool, "--count", 6, "--to", tmp_path / "picked.extxyz")
+@pytest.mark.parametrize("policy", ["cover", "facility"])
+def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_path, policy):
+    done = run(pool, "--count", 6, "--policy", policy, "--to", tmp_path / "picked.extxyz")
     assert done.exit_code == 0, done.output
     assert "selected 6" in done.output
     picked = read(tmp_path / "picked.extxyz", ":")

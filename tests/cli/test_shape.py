@@ -90,6 +90,10 @@ def test_a_folder_that_is_no_campaign_is_named(home, typed):
         "status ../fresh",
         "describe ../mine/results/selection.parquet",
         "gaps ../mine",
+        "export extxyz ../mine --to exported",
+        "release 2026.1 ../mine",
+        "retry ../fresh",
+        "compatible ../mine/results --with ../mine/results",
     ],
 )
 def test_json_is_json_and_nothing_else(home, row, typed):

@@ -19,6 +19,13 @@ POTENTIAL = {"potential": "harmonic/1", "potential_hash": "h"}
 LEVELS = ("pbe", "r2scan")
 SHIFT = {"pbe": 0.0, "r2scan": -3.0}
 ATOM = {"Na": -1.0, "Cl": -2.0}
+CHARGES = {
+    "bader_charges_e": [6.14, 7.86],
+    "bader_net_charges_e": [0.86, -0.86],
+    "bader_magmoms_muB": [0.25, -0.5],
+    "bader_method": "test",
+    "bader_missing": None,
+}
 
 
 class CampaignOfTables:
@@ -114,6 +121,7 @@ def label(row, level):
         "pseudopotentials": "{}",
         "settings": json.dumps({"functional": FUNCTIONALS[level], "max_iterations": 50}),
         "wall_s": 1.0,
+        **(CHARGES if level == "pbe" else {"bader_missing": "no density"}),
         "verdict": "accepted",
         "verdict_rules": "[]",
         "label_key": f"{row['snapshot_id']}{level}",

@@ -9,9 +9,12 @@ import yaml
 from collecting import collect
 from pesatlas.campaign.layout import below
 from pesatlas.config.dataset import Author, Card, Dataset, Rule, Rules
+from pesatlas.config.section import digest
 from pesatlas.dataset.card import write_card
+from pesatlas.dataset.verify import verify
 from pesatlas.tables import read_entry, read_table, write_table
 from pesatlas.tables.schemas import SOURCES
+from strain_files import definitions, store
 
 SETTINGS = Card(
     title="Salts",
@@ -46,6 +49,11 @@ def test_the_card_counts_what_is_there(carded):
         {"level": "r2scan", "rule": "entropy", "consequence": "flag", "rows": 1},
     ]
     assert {"stage": "dataset", "level": "pbe", "reason": "quarantined", "rows": 1} in card["failures"]
+    assert card["charges"] == [
+        {"level": "pbe", "method": "test", "missing": None, "rows": 3},
+        {"level": "r2scan", "method": None, "missing": "no density", "rows": 4},
+    ]
+    assert "| r2scan | - | no density | 4 |" in (carded / "card.md").read_text()
     assert card["references"]["atoms_eV"]["pbe"] == {"Cl": -2.0, "Na": -1.0}
     assert pbe["definition"]["settings"] == {"cutoff_eV": 400.0}
     assert card["rules"]["net_force"]["source"] == "a paper"
@@ -167,3 +175,58 @@ def test_without_authors_there_is_still_a_citation(finished):
     write_card(Card(), finished)
     cited = yaml.safe_load((finished / "CITATION.cff").read_text())
     assert cited["authors"] == [{"name": "The authors of campaign test"}]
+
+
+def test_the_card_says_how_each_level_did_in_its_strain_test_and_that_one_was_not_tested(carded):
+    assert json.loads((carded / "card.json").read_text())["strain_tests"] is None
+    assert (carded / "card.md").read_text().count("Stress against strain: not tested.") == 2
+    assert verify(carded) == []
+    store(carded, definitions(carded)["pbe"])
+    problems = verify(carded)
+    assert [problem.split(":")[0] for problem in problems] == [
+        str(carded / "card.json"),
+        str(carded / "card.md"),
+    ]
+    assert all("shows other strain tests" in problem for problem in problems)
+    write_card(SETTINGS, carded)
+    assert verify(carded) == []
+    card, page = json.loads((carded / "card.json").read_text()), (carded / "card.md").read_text()
+    assert card["levels"]["pbe"]["strain"]["difference_GPa"] == 0.03
+    assert card["levels"]["r2scan"]["strain"] is None
+    assert (
+        "Stress against strain: 0.03 GPa off at strains of 0.5 %, tested 2026-11-29 with double 1.2.3, "
+        "library 4.0 on Si." in page
+    )
+    assert page.count("not tested") == 1
+    assert "/home/me" not in page + json.dumps(card), "a command may name folders of a machine"
+    assert card["caveats"] == []
+
+
+def test_a_level_that_failed_is_a_warning_wherever_the_dataset_is_shown(carded):
+    store(carded, definitions(carded)["r2scan"], off_gpa=7.5)
+    write_card(SETTINGS, carded)
+    warning = "stresses at r2scan differ from slopes of the energy by up to 7.50 GPa"
+    for name in ("card.md", "CITATION.cff", "ro-crate-metadata.json"):
+        assert warning in " ".join((carded / name).read_text().split()), name
+    assert "Stress against strain: FAILED, 7.50 GPa off (at most 1 GPa)" in (carded / "card.md").read_text()
+    below(carded, "strain", level="r2scan", fingerprint=digest(definitions(carded)["r2scan"])).unlink()
+    assert len([each for each in verify(carded) if "shows other strain tests" in each]) == 2
+
+
+def test_a_test_of_other_settings_is_not_shown(carded):
+    finer = definitions(carded)["pbe"] | {"settings": {"cutoff_eV": 500.0}}
+    store(carded, finer)
+    assert verify(carded) == []
+    before = (carded / "card.json").read_bytes()
+    write_card(SETTINGS, carded)
+    assert (carded / "card.json").read_bytes() == before
+
+
+def test_a_card_without_charges_does_not_speak_of_them(campaign, tables, write_labels):
+    results, _, labels = tables
+    for row in labels:
+        row.update(dict.fromkeys([name for name in row if name.startswith("bader_")]))
+    collect(campaign, results, write_labels(results, labels))
+    write_card(SETTINGS, results)
+    assert "charges" not in json.loads((results / "card.json").read_text())
+    assert "Bader" not in (results / "card.md").read_text()

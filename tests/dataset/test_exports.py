@@ -246,3 +246,30 @@ def test_mace_is_given_all_isolated_atoms_or_none(three_crystals, tmp_path):
     readme = (tmp_path / "x/README.md").read_text()
     assert "there is no energy for Ag" in readme
     assert "--E0s average" in readme
+
+
+def test_bader_charges_are_exported_by_the_names_of_matpes(finished, tmp_path):
+    for kind in ("matpes", "extxyz", "pymatgen"):
+        export_dataset(finished, kind, tmp_path / kind, verdicts=["accepted"])
+    documents = {
+        level: json.loads(gzip.decompress((tmp_path / f"matpes/test-{level}.json.gz").read_bytes()))
+        for level in ("PBE", "r2SCAN")
+    }
+    assert all(each["bader_charges"] == [6.14, 7.86] for each in documents["PBE"])
+    assert all(each["bader_magmoms"] == [0.25, -0.5] for each in documents["PBE"])
+    assert all(each["bader_charges"] is each["bader_magmoms"] is None for each in documents["r2SCAN"])
+    for atoms, *_ in read_extxyz(tmp_path / "extxyz", "pbe", []).values():
+        assert atoms.arrays["bader_charges"].tolist() == [6.14, 7.86]
+        assert atoms.arrays["bader_net_charges"].tolist() == [0.86, -0.86]
+        assert atoms.arrays["bader_magmoms"].tolist() == [0.25, -0.5]
+    for atoms, *_ in read_extxyz(tmp_path / "extxyz", "r2scan", []).values():
+        assert "bader_charges" not in atoms.arrays
+    entries = json.loads(gzip.decompress((tmp_path / "pymatgen/test-PBE-entries.json.gz").read_bytes()))
+    assert entries[0]["data"]["bader_net_charges_e"] == [0.86, -0.86]
+
+
+def test_a_dataset_of_an_older_version_is_exported_without_charges(tmp_path):
+    for kind in ("matpes", "extxyz", "huggingface"):
+        export_dataset(Path(__file__).parent / "schema_5", kind, tmp_path / kind, verdicts=["accepted"])
+    (document, *_) = json.loads(gzip.decompress((tmp_path / "matpes/test-PBE.json.gz").read_bytes()))
+    assert document["bader_charges"] is None

@@ -7,11 +7,13 @@ import subprocess
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 import pesatlas
 from collecting import collect
 from pesatlas.cli.main import app
+from pesatlas.cli.reproduce import reproduce
 from pesatlas.config.dataset import Card, Dataset, Rule, Rules, Split
 from pesatlas.dataset.card import write_card
 from pesatlas.dataset.changes import compare
@@ -20,6 +22,7 @@ from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.release import latest, release
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
+from strain_files import definitions, store
 
 
 @pytest.fixture
@@ -144,3 +147,30 @@ def test_the_last_release_is_told_by_what_it_was_compared_with_not_by_the_time_o
     path = folder / "2026.1" / "release.json"
     os.utime(path, (path.stat().st_mtime + 3600,) * 2)
     assert latest(folder).name == "2026.2"
+
+
+def test_a_release_keeps_the_strain_tests_of_its_levels_and_no_others(finished, tmp_path):
+    levels = definitions(finished)
+    path = store(finished, levels["pbe"])
+    store(finished, levels["r2scan"] | {"settings": {"cutoff_eV": 500.0}})
+    write_card(Card(), finished)
+    found = release(finished, "2026.1", tmp_path / "releases")
+    assert verify(found) == []
+    kept = {each.name for each in (found / "strain").iterdir()}
+    assert kept == {path.name}
+    raw = json.loads((found / "strain" / path.name).read_text())
+    assert raw == json.loads(path.read_text()) | {"command": None}
+    shown = [json.loads((each / "card.json").read_text())["strain_tests"] for each in (finished, found)]
+    assert shown[0] == shown[1]
+    assert shown[0].startswith("pesatlas-strain-")
+    reproduce("NaCl:unit:300K-0GPa:0000050", found, tmp_path / "again", Console())
+    level = json.loads((tmp_path / "again/pbe/level.json").read_text())
+    assert level["strain"]["difference_GPa"] == 0.03
+    assert "strain" not in json.loads((tmp_path / "again/r2scan/level.json").read_text())
+
+
+def test_a_card_from_before_a_strain_test_is_not_released(finished, tmp_path):
+    write_card(Card(), finished)
+    store(finished, definitions(finished)["pbe"])
+    with pytest.raises(UserError, match="shows other strain tests than"):
+        release(finished, "2026.1", tmp_path / "releases")

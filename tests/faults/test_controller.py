@@ -215,6 +215,46 @@ def test_quietly_stopped_running_jobs_come_to_their_end_and_nothing_new_begins(f
     assert folder.made == ["0", "1", "2", "3"]
 
 
+# a job of ours, which SIGTERM ends, and one that fails by itself if it is told to
+OF_OURS = """
+rule all:
+    input: "made/0.txt", "made/1.txt"
+rule make:
+    output: "made/{n}.txt"
+    log: "logs/make/{n}.log"
+    script: "make.py"
+"""
+SCRIPT = """
+import time
+from pathlib import Path
+from pesatlas.errors import UserError
+from pesatlas.runtime.job import run_job
+with run_job(snakemake.rule, Path(snakemake.log[0]), 1):
+    Path(f"started.{snakemake.wildcards.n}").touch()
+    while not Path("go").exists():
+        time.sleep(0.1)
+        if snakemake.wildcards.n == "0" and Path("fail").exists():
+            raise UserError("this job fails")
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_jobs_that_sigterm_ended_with_the_run_are_not_called_failed(folder, fails):
+    (folder.path / "Snakefile").write_text(OF_OURS)
+    (folder.path / "make.py").write_text(SCRIPT)
+    controller = folder.started()
+    if fails:
+        (folder.path / "fail").touch()
+        wait_for(lambda: "this job fails" in folder.output)
+    os.killpg(controller.pid, signal.SIGTERM)  # as a service, or a machine that goes down, does
+    assert controller.wait(60) == 1
+    state = "some jobs failed before that" if fails else "nothing needs to be repaired"
+    assert f"Stopped by SIGTERM: {state}. Running jobs were ended with it" in folder.output
+    assert ("make 0 failed: see logs/make/0.log" in folder.output) == fails
+    assert "make 1 failed" not in folder.output
+    assert folder.output.endswith("the same command continues." if fails else "The same command continues.")
+
+
 @pytest.mark.parametrize("how", ["Ctrl-C", "pesatlas stop --now"])
 def test_stopped_at_once_nothing_is_left_running(folder, how):
     controller = folder.started()

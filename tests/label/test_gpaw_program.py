@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pesatlas.label.backend import Failed, Task
+from pesatlas.label.backend import Charges, Failed, Task
 from pesatlas.label.backends import gpaw
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason
@@ -62,7 +63,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[2])
 from pesatlas.testing.workdir import workplace
 from pesatlas.label.backends import gpaw
-from pesatlas.label.backend import Task
+from pesatlas.label.backend import Charges, Failed, Task
 from pesatlas.levels.gpaw import levels
 level = levels(gpaw.Options(quality="demo"), ["pbe"])["pbe"]
 level = level.model_copy(update={"settings": {**level.settings, "kpoint_spacing_per_A": 0.1}})
@@ -131,3 +132,23 @@ def test_missing_or_torn_output_is_refused(pbe, tmp_path, text):
 def test_good_output_is_a_label(pbe, tmp_path):
     (tmp_path / "out.json").write_text(json.dumps(GOOD))
     assert gpaw.parse(silicon(pbe), {}, tmp_path, 1.0).energy_eV == -10.0
+
+
+def test_a_program_that_dies_on_the_density_leaves_the_label_without_charges(pbe, tmp_path, monkeypatch):
+    killed = Failed(FailureReason.OUT_OF_MEMORY, "GPAW was killed")
+    task = replace(silicon(pbe), charges=True)
+
+    def calculate(name, failure, *, whole):
+        def run(place):
+            if whole:
+                (place.scratch / "out.json").write_text(json.dumps(GOOD))
+            return failure
+
+        monkeypatch.setattr(gpaw, "run", run)
+        return gpaw.calculate(task, gpaw.Options(quality="demo"), workplace(tmp_path / name))
+
+    assert calculate("a", killed, whole=False) == killed
+    result = calculate("b", killed, whole=True)
+    assert result.energy_eV == -10.0
+    assert result.charges == Charges(missing="after the label was calculated: GPAW was killed")
+    assert "GPAW's density can't be read" in calculate("c", None, whole=True).charges.missing

@@ -66,7 +66,7 @@ def test_another_place_of_the_same_set_is_the_same_level(folder, tmp_path):
     [
         ("6.7MaX", "would have wrong stresses"),
         ("7.5", "broken before 7.6"),
-        ("7.6", "has not been tested"),
+        ("7.6", "no stress of spin-polarised meta-GGA calculations"),
     ],
 )
 def test_r2scan_is_refused_with_its_reason(folder, version, reason):
@@ -135,6 +135,70 @@ def test_recommendations_choose_the_file_and_give_cut_offs(folder, tmp_path):
     other.write_text(other.read_text() + "\n")
     with pytest.raises(UserError, match="damaged or of another release"):
         level(folder, **given)
+
+
+@pytest.fixture
+def reports(folder, tmp_path):
+    """A folder with reports as PseudoDojo has them: cut-offs in Hartree, and the md5 of the UPF file."""
+    place = tmp_path / "djrepo"
+    place.mkdir()
+
+    def report(element, name=None, **changes):
+        about = {
+            "symbol": element,
+            "basename": f"{element}.psp8",
+            "pseudo_type": "NC",
+            "md5": "of the psp8 file",
+            "md5_upf": hashlib.md5((folder / f"{element}.UPF").read_bytes()).hexdigest(),
+            "ppgen_hints": {hint: {"ecut": 99.0, "pawecutdg": 99.0} for hint in ("low", "normal", "high")},
+            "hints": {
+                hint: {"ecut": ecut, "pawecutdg": ecut}
+                for hint, ecut in (("low", 14.0), ("normal", 18.0), ("high", 24.5))
+            },
+        }
+        about = {key: value for key, value in (about | changes).items() if value is not None}
+        (place / f"{name or element}.djrepo").write_text(json.dumps(about))
+
+    report("Si")
+    report("C", hints={"normal": {"ecut": 41.0}, "high": {"ecut": 45.0}})
+    report.folder = place
+    return report
+
+
+def test_reports_of_pseudodojo_give_cut_offs_and_the_file(folder, reports):
+    synthetic_upf(folder, "Si", name="Si.other.upf", comment="another")
+
+    def found(hint, **more):
+        given = {"recommendations": {"djrepo": reports.folder, "hint": hint}, "cutoffs_Ry": more}
+        files = level(folder, **given).settings["pseudopotentials"]
+        return {e: (each["file"], each["ecutwfc_Ry"], each["ecutrho_Ry"]) for e, each in files.items()}
+
+    assert found("normal") == {"C": ("C.UPF", 82.0, 328.0), "Si": ("Si.UPF", 36.0, 144.0)}
+    assert found("high") == {"C": ("C.UPF", 90.0, 360.0), "Si": ("Si.UPF", 49.0, 196.0)}
+    with pytest.raises(UserError, match=r"C: no cut-offs \(C\.djrepo has no hint 'low' from tests\)"):
+        found("low")
+    assert found("low", C=(70.0, 280.0))["C"] == ("C.UPF", 70.0, 280.0)
+    reports("Si", md5_upf="f" * 32)
+    with pytest.raises(UserError, match=r"Si: Si\.UPF, Si\.other\.upf is damaged or of another release"):
+        found("normal")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("Si-high", {}, "has several reports on Si"),
+        ("Si", {"pseudo_type": "PAW"}, "is no report of PseudoDojo on a norm-conserving"),
+        ("Si", {"symbol": None}, "is no report of PseudoDojo on a norm-conserving"),
+    ],
+)
+def test_what_is_wrong_with_reports_is_told(folder, reports, name, changes, message):
+    reports("Si", name, **changes)
+    with pytest.raises(UserError, match=message):
+        level(folder, recommendations={"djrepo": reports.folder}, cutoffs_Ry={})
+    with pytest.raises(UserError, match=r"is a folder\. Name the JSON file of SSSP; for a folder"):
+        level(folder, recommendations=reports.folder)
+    with pytest.raises(UserError, match=r"is not a folder with reports \(\*\.djrepo\)"):
+        level(folder, recommendations={"djrepo": folder})
 
 
 NOWHERE, EMPTY, OTHER_JSON = "nowhere", "empty", "other.json"

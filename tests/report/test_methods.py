@@ -1,6 +1,8 @@
 """Methods of the report: what they name is in the campaign, and every citation has its reference."""
 
 import re
+import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +12,7 @@ from pesatlas.campaign.layout import Results, below
 from pesatlas.campaign.sources import sources_in_words
 from pesatlas.report.figure_rows import Reader
 from pesatlas.report.methods import methods
+from pesatlas.tables import read_entry, read_table, write_table
 from pesatlas.tables.manifest import sha256_of
 from report_pages import page_of
 
@@ -42,6 +45,27 @@ def test_it_names_level_potential_and_counts(small):
     for words in ("Perdew", "Furness", "foundational potential energy surface dataset"):
         assert any(words in each for each in found.references)
     assert "Convergence with k-points and cut-off was not measured." in found.not_done
+
+
+def test_it_says_how_many_clusters_where_their_number_was_set_and_cites_once(small):
+    manifest = read_campaign_manifest(small.results)
+    select = {"structure": {"threshold": 0.5, "clusters": 40}, "atoms": {"threshold": 0.1, "clusters": None}}
+    found = methods_of(small, configuration=manifest["configuration"] | {"select": select})
+    assert "(40 clusters of structures and threshold 0.1 of atoms)" in found.paragraph
+    assert not re.search(r"\[(\d+), \1\]", found.paragraph)
+
+
+def test_cells_without_dynamics_are_no_trajectories(small, tmp_path):
+    results = shutil.copytree(small.results, tmp_path / "results")
+    path = below(results, "snapshots", batch=0)
+    rows = read_table(path, "snapshots").to_pylist()
+    for row in rows[:2]:
+        row["ensemble"] = "none"
+    write_table(path, "snapshots", rows, "test", read_entry(path).counts)
+    moving = {(row["structure_id"], row["variant"], row["condition"]) for row in rows[2:]}
+    told = methods_of(SimpleNamespace(results=results)).paragraph
+    assert f"in {len(moving)} trajectories of at most" in told
+    assert f": {len(rows) - 2} frames. The pool has 2 cells without dynamics, too." in told
 
 
 def test_files_are_counted_not_listed():

@@ -10,15 +10,18 @@ from synthetic_campaign import fill
 from pesatlas.campaign.account import Account
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.layout import below
+from pesatlas.config.section import digest
 from pesatlas.report.build import _happened
 from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost
 from pesatlas.report.crystals import AtLevel, Crystal
 from pesatlas.report.equilibration import equilibrated
 from pesatlas.report.softness import LABELS, ForcesOfCrystals, forces_of_crystals, softness
+from pesatlas.report.strained import strained
 from pesatlas.report.verdict import Verdict, within, worst
 from pesatlas.report.verdicts import covered, electronic, lacking, soft, spent
 from pesatlas.tables import SCHEMAS, write_table
+from strain_files import store
 
 EDGE_A, ATOMS, KELVIN = 6.0, 20, 300.0
 K_B, GPA = 8.617333262e-5, 160.21766208
@@ -201,6 +204,30 @@ def test_a_series_decides_on_convergence_unless_it_is_of_other_settings(tmp_path
     stale = converged(tmp_path, manifest)[0]
     assert stale.mark == "not known"
     assert "Not measured with these settings" in stale.sentence
+
+
+def test_stress_is_judged_by_the_strain_tests_of_the_levels(tmp_path):
+    definitions = [
+        {"name": name, "code": {"dft": "1.2"}, "settings": {"cutoff_eV": 400.0}} for name in ("pbe", "r2scan")
+    ]
+    manifest = {
+        "levels": ["pbe", "r2scan"],
+        "surfaces": {each["name"]: {"fingerprints": [digest(each)]} for each in definitions},
+    }
+    found = strained(tmp_path, manifest)
+    assert found.mark == "not known"
+    assert found.sentence == "pbe and r2scan: not tested (pesatlas doctor --strain)."
+    store(tmp_path, definitions[0])
+    found = strained(tmp_path, manifest)
+    assert found.mark == "not known"
+    assert found.sentence.startswith("pbe: 0.03 GPa off at strains of 0.5 %, tested 2026-11-29 with dft 1.2")
+    assert found.rows == [("pbe", "Si", "xx", "-5.000", "-5.030")]
+    store(tmp_path, definitions[1])
+    assert strained(tmp_path, manifest).mark == "fine"
+    store(tmp_path, definitions[1], off_gpa=3.0)
+    found = strained(tmp_path, manifest)
+    assert found.mark == "look"
+    assert "r2scan: FAILED, 3.00 GPa off (at most 1 GPa)" in found.sentence
 
 
 def softened(slopes):

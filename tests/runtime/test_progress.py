@@ -82,7 +82,7 @@ def test_a_job_that_is_told_to_stop_says_so_and_one_that_is_killed_cannot(tmp_pa
     from pesatlas.config.presets import preset
 
     program = JOB.replace("__CONFIG__", repr(preset("demo")[0].model_dump(mode="json")))
-    for number, state in ((signal.SIGTERM, "failed"), (signal.SIGKILL, "running")):
+    for number, state in ((signal.SIGTERM, "stopped"), (signal.SIGKILL, "running")):
         process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pesatlas.config.select import Select
 from pesatlas.select.pca import fit_pca
@@ -26,7 +27,9 @@ from pesatlas.select.clustering import cluster_atoms, cluster_structures, grid_a
 from pesatlas.select.pick import pick_snapshots
 from pesatlas.tables import read_entry
 source, folder, groups = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-settings = Select(target=200, structure={"threshold": 0.1}, atoms={"threshold": 0.02})
+settings = Select(
+    target=200, structure={"threshold": 0.1}, atoms={"threshold": 0.02}, policy={"kind": sys.argv[5]}
+)
 pca = source / "pca.npz"
 features = [source / f"f/{k:05d}.parquet" for k in range(groups)]
 shards = [source / f"s{k}.parquet" for k in range(groups)]
@@ -53,8 +56,9 @@ step("selection.parquet", pick_snapshots, settings, 1, shards, kept, hashes, ato
 """
 
 
+@pytest.mark.parametrize("policy", ["matpes", "facility"])
 def test_a_reduction_killed_again_and_again_ends_as_one_that_was_not(
-    snapshot, write_features, random_features, tmp_path
+    snapshot, write_features, random_features, tmp_path, policy
 ):
     ids, structures, atoms = random_features(GROUPS * FRAMES, groups=60)
     cuts = range(FRAMES, GROUPS * FRAMES, FRAMES)
@@ -72,7 +76,16 @@ def test_a_reduction_killed_again_and_again_ends_as_one_that_was_not(
     def start(name):
         (tmp_path / name).mkdir(exist_ok=True)
         return subprocess.Popen(
-            [sys.executable, "-c", STEPS, str(HERE), str(tmp_path), str(tmp_path / name), str(GROUPS)],
+            [
+                sys.executable,
+                "-c",
+                STEPS,
+                str(HERE),
+                str(tmp_path),
+                str(tmp_path / name),
+                str(GROUPS),
+                policy,
+            ],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -146,6 +146,7 @@ OF_COMMANDS: Mapping[str, str] = {
     "convergence": "results/convergence/{level}.parquet",
     "convergence_figure": "results/convergence/{level}.svg",
     "report_so_far": "results/report-unfinished.html",
+    "strain": "results/strain/{level}-{fingerprint}.json",
     "validation": "results/validation/{potential}-{level}/frames.parquet",
     "validation_summary": "results/validation/{potential}-{level}/summary.parquet",
 }

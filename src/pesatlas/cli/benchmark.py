@@ -13,6 +13,7 @@ from pesatlas.benchmark.measure import Workspace, check_data, measure
 from pesatlas.benchmark.score import write_scores
 from pesatlas.benchmark.structure_sets import Sources
 from pesatlas.campaign.layout import file_name
+from pesatlas.cli.app import print_json
 from pesatlas.config import plugins
 from pesatlas.config.benchmark import PROPERTIES, suite
 from pesatlas.errors import UserError
@@ -32,6 +33,7 @@ def benchmark_potentials(
     corrected: bool | None,
     device: str,
     console: Console,
+    as_json: bool = False,
 ) -> None:
     """Measure, write tables and a figure into ``out``, and show the summary; run again, it carries on.
 
@@ -63,12 +65,15 @@ def benchmark_potentials(
         for options in chosen:
             rows += measure(each, potential, options, own, place)
     summary = write_scores(rows, out)
+    failed = [row for row in rows if row["reason"] is not None]
+    if as_json:
+        print_json({"folder": str(out), "rows": len(rows), "failed": len(failed), "summary": summary})
+        return
     console.print(
         _table(summary)
         if summary
         else "Nothing was measured: there are no structures or frames to measure on."
     )
-    failed = [row for row in rows if row["reason"] is not None]
     if failed:
         console.print(
             f"{len(failed)} of {len(rows)} have no value; their reasons are in "

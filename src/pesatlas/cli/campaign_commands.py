@@ -36,9 +36,13 @@ def init(
     backend: Annotated[
         BackendName,
         typer.Option(
-            help="Code that labels: gpaw (open), vasp (with a licence), mlip (a potential, no DFT)."
+            help="Code that labels: gpaw or qe (Quantum ESPRESSO; both open), vasp (with a licence), mlip (a "
+            "potential, no DFT)."
         ),
     ] = "gpaw",
+    pseudopotentials: Annotated[
+        Path | None, typer.Option(help="Folder of the UPF files of your set, for --backend qe.")
+    ] = None,
     budget: Annotated[
         float | None, typer.Option(min=0.01, help="Core hours for all labels; default: ten labels a crystal.")
     ] = None,
@@ -58,11 +62,13 @@ def init(
     reason; what is not in it has its default. At the end, the plan: jobs, hours and disk of each stage.
     """
     from pesatlas.cli.init import init as write  # noqa: PLC0415
+    from pesatlas.cli.init import with_pseudopotentials  # noqa: PLC0415
     from pesatlas.cli.plan import show_plan  # noqa: PLC0415
     from pesatlas.config.scaled import Wishes  # noqa: PLC0415
     from pesatlas.monitor.plan import Machine  # noqa: PLC0415
 
-    found = write(Wishes(cells, name, backend, budget, gpu_hours, domain), to, console)
+    wishes = Wishes(cells, name, backend, budget, gpu_hours, domain)
+    found = write(with_pseudopotentials(wishes, pseudopotentials), to, console)
     counted: dict[str, float | None] = {"elements": float(len(found.elements))}
     machine = Machine(1, os.cpu_count() or 1)
     show_plan(to, None, len(found.accepted), counted, machine, console, source="structures.sources")
@@ -194,7 +200,8 @@ def doctor(
 
     With [bold]--strain[/bold] the backend calculates one small crystal at five strains at each level. A
     stress that differs by more than 1 GPa from the slope of the free energy is an error: of the code, or a
-    cut-off that is too low. The numbers are in work/doctor/strain.
+    cut-off that is too low. A level that failed does not label: `pesatlas run` refuses to start. The result
+    is in results/strain, and card, report and summary show it.
     """
     from pesatlas.cli import doctor as doctor_checks  # noqa: PLC0415
     from pesatlas.cli.checkout import profile_seen_from  # noqa: PLC0415
@@ -297,6 +304,7 @@ def retry(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Requeue failed labels of this campaign; [bold]pesatlas run[/bold] then calculates only these again.
 
@@ -310,7 +318,13 @@ def retry(
 
     with campaign_folder(folder, config) as path:
         put_back(
-            Path(), path if config else None, reason or [], console, quarantined=quarantined, dry_run=dry_run
+            Path(),
+            path if config else None,
+            reason or [],
+            console,
+            quarantined=quarantined,
+            dry_run=dry_run,
+            as_json=as_json,
         )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pesatlas.cli.app import print_json
 from pesatlas.cli.label_sources import Label, labels_from
 from pesatlas.dataset.same_geometry import GeometryIndex
 from pesatlas.errors import UserError
@@ -80,7 +81,9 @@ class Findings:
         return self.differ == self.apart == 0 and self.agree + self.same > 0
 
 
-def show_compatible(place: str, level: str, other: str | None, console: Console) -> bool:
+def show_compatible(
+    place: str, level: str, other: str | None, console: Console, *, as_json: bool = False
+) -> bool:
     """Compare every label of ``place`` with ``level`` of MatPES, or of ``other``.
 
     Show a table and a verdict, which is returned.
@@ -94,7 +97,10 @@ def show_compatible(place: str, level: str, other: str | None, console: Console)
     found = compare(place, level, wanted)
     if not found.labels and not found.failed:
         raise UserError(f"{place} has no labels of level {level}.")
-    _show(found, wanted, console)
+    if as_json:
+        print_json(_facts(found, wanted))
+    else:
+        _show(found, wanted, console)
     return found.compatible
 
 
@@ -120,6 +126,31 @@ def compare(place: str, level: str, wanted: Wanted) -> Findings:
             found.keys[each.kind, each.key] += 1
             found.examples.setdefault((each.kind, each.key), (label.name, each))
     return found
+
+
+def _facts(found: Findings, wanted: Wanted) -> dict[str, Any]:
+    """Return the outcome and its numbers, for programs."""
+    return {
+        "compatible": found.compatible,
+        "verdict": verdict(found, wanted.name),
+        "labels": found.labels,
+        "by_settings": {"agree": found.agree, "differ": found.differ},
+        "by_energies": {"agree": found.same, "differ": found.apart, "not decided": found.alone},
+        "failed": dict(found.failed),
+        "keys": [
+            {
+                "kind": kind,
+                "key": key,
+                "labels": count,
+                "level": found.examples[kind, key][1].wanted,
+                "found": found.examples[kind, key][1].found,
+                "example": found.examples[kind, key][0],
+            }
+            for (kind, key), count in found.keys.most_common()
+        ],
+        "differences_meV_per_atom": found.differences_meV,
+        "vasp_versions": dict(found.versions),
+    }
 
 
 def _wanted(level: str, other: str | None) -> Wanted:

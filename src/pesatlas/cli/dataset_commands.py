@@ -137,6 +137,7 @@ def export(
     flagged: Annotated[
         bool, typer.Option("--flagged", help="Include flagged rows, not only accepted ones.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the dataset in a format for training; export.json beside it has rows, sizes and checksums.
 
@@ -145,7 +146,7 @@ def export(
     """
     from pesatlas.cli.import_export import export as write  # noqa: PLC0415
 
-    write(results, kind, to, console, flagged=flagged)
+    write(results, kind, to, console, flagged=flagged, as_json=as_json)
 
 
 @command("release", SHARE)
@@ -156,6 +157,7 @@ def release(
     since: Annotated[
         Path | None, typer.Option(help="Earlier release to compare with; default: the latest in that folder.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a read-only copy of the dataset with checksums, and list changes since an earlier release.
 
@@ -164,7 +166,7 @@ def release(
     """
     from pesatlas.cli.release import make_release  # noqa: PLC0415
 
-    make_release(results, version, to, since, console)
+    make_release(results, version, to, since, console, as_json=as_json)
 
 
 @command("diff", SHARE)
@@ -233,6 +235,7 @@ def compatible(
             "--with", help="Labels to compare with, e.g. the results of a campaign; default: MatPES."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Test whether labels have the level of theory of MatPES, or of a campaign.
 
@@ -242,7 +245,7 @@ def compatible(
     """
     from pesatlas.cli.compatible import show_compatible  # noqa: PLC0415
 
-    if not show_compatible(path, level, other, console):
+    if not show_compatible(path, level, other, console, as_json=as_json):
         raise typer.Exit(1)
 
 

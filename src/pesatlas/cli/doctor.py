@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from pesatlas.campaign.layout import RESULTS
 from pesatlas.cli.app import print_json
 from pesatlas.cli.checkout import profile_folder, snakefile_of
 from pesatlas.monitor.check import Check
@@ -29,7 +30,7 @@ def strain_of_levels(config: Path) -> Iterable[Check]:
     """Compare the stress of each level with the slope of its energy, and yield the results."""
     from pesatlas.monitor.strain import strain_checks  # noqa: PLC0415 - only here
 
-    return strain_checks(config, Path("work/doctor/strain"))
+    return strain_checks(config, Path(RESULTS), Path("work/doctor/strain"))
 
 
 def checks_as_json(checks: Iterable[Check]) -> bool:

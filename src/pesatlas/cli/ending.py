@@ -81,9 +81,11 @@ def closing_lines(
     if stopped is not None:
         # what was cancelled is no failure
         failed = [job for job in lost if job.fate == "failed"] if stopped.how == "quietly" else []
+        # SIGTERM of a whole group of processes, or of a machine that goes down, ends the jobs too
+        ended = any(job.fate == "stopped" for job in lost)
         return "\n".join(
             [
-                *_stopped(stopped, whole=not failed and not refused),
+                *_stopped(stopped, whole=not failed and not refused, ended=ended),
                 *_failed(failed),
                 *_refused(refused),
                 _next(failed, refused),
@@ -112,7 +114,7 @@ def _so_far(folder: Path) -> list[str]:
     return ["What is there so far: `pesatlas status`, `pesatlas summary`, `pesatlas failures`."]
 
 
-def _stopped(stopped: Stopped, *, whole: bool) -> list[str]:
+def _stopped(stopped: Stopped, *, whole: bool, ended: bool) -> list[str]:
     if stopped.how == "take over":
         return [
             (
@@ -122,6 +124,8 @@ def _stopped(stopped: Stopped, *, whole: bool) -> list[str]:
         ]
     running = (
         "Running jobs finished"
+        if stopped.how == "quietly" and not ended
+        else "Running jobs were ended with it; their finished work is kept"
         if stopped.how == "quietly"
         else "Running jobs were cancelled; their finished work is kept"
     )

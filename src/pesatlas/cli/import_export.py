@@ -9,15 +9,25 @@ from rich.markup import escape
 from pesatlas.campaign.account import accounts, exported_verdicts, flagged_sentence
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
+from pesatlas.cli.app import print_json
 from pesatlas.config import plugins
-from pesatlas.dataset.export import export_dataset, formats
+from pesatlas.dataset.export import RECORD, export_dataset, formats
 from pesatlas.dataset.imported import IMPORTERS, import_dataset
 from pesatlas.errors import UserError
 from pesatlas.structures.readers import format_of
+from pesatlas.tables.manifest import read_json
 
 
-def export(results: Path, kind: str, folder: Path | None, console: Console, *, flagged: bool) -> None:
-    """Write a dataset in one format, and say where.
+def export(
+    results: Path,
+    kind: str,
+    folder: Path | None,
+    console: Console,
+    *,
+    flagged: bool,
+    as_json: bool = False,
+) -> None:
+    """Write a dataset in one format, and say where; with its record if that is to be JSON.
 
     Raises
     ------
@@ -36,6 +46,9 @@ def export(results: Path, kind: str, folder: Path | None, console: Console, *, f
             "dataset.exports.verdicts in config.yaml."
         )
     files = export_dataset(results, kind, where, verdicts=verdicts)
+    if as_json:
+        print_json({"folder": str(where)} | read_json(where / RECORD))
+        return
     console.print(f"[green]{len(files)} files in {where}[/green]")
     found = accounts(results, manifest)
     for account in found:

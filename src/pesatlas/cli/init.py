@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pesatlas.atoms.elements import shown_formula, symbol_of
+from pesatlas.atoms.elements import atomic_number, shown_formula, symbol_of
 from pesatlas.campaign.load import load_campaign
 from pesatlas.cli.checkout import schema_for
 from pesatlas.config.campaign import Campaign
@@ -17,7 +19,7 @@ from pesatlas.config.scaled import Scaled, Wishes, scale
 from pesatlas.config.short import short_head
 from pesatlas.dataset.stress_symmetry import symmetry_of
 from pesatlas.errors import UserError
-from pesatlas.levels import potcars
+from pesatlas.levels import potcars, qe, upf
 from pesatlas.levels.vasp import possible_elements
 from pesatlas.monitor.cells import CellCounts
 from pesatlas.monitor.fit import misfits
@@ -49,14 +51,14 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
             "Make the folder, and call `pesatlas init` in it."
         )
     campaign = load_campaign(scale([1], wishes).raw, "the command line", extensions=False)
-    labelled = possible_elements() if wishes.backend == "vasp" else None
+    labelled, note = _labelled(wishes, campaign)
     found = survey(campaign.structures, campaign.explore, campaign.label.backend, labelled)
     console.print(_table(found))
     console.print(escape(found.sentence), soft_wrap=True)
     if not found.accepted:
         raise UserError("none of these crystals can be explored; the table says why. Nothing was written.")
     atoms = [len(crystal.numbers) for crystal in found.accepted]
-    made = scale(atoms, wishes, _work_per_ps(campaign, found.accepted))
+    made = scale(atoms, wishes, *_counted(campaign, found.accepted))
     text = _text(made, to)
     if yaml.safe_load(text) != made.raw:
         raise UserError(f"a name of these files cannot be written into {to}: {wishes.paths}. Rename them.")
@@ -67,18 +69,65 @@ def init(wishes: Wishes, to: Path, console: Console) -> Survey:
     for sentence in misfits(campaign, list(found.accepted)):
         console.print(f"[yellow]note[/yellow]   {escape(sentence)}", soft_wrap=True)
     if wishes.backend == "vasp":
-        console.print(f"[yellow]note[/yellow]   {escape(_potcars(found.elements))}", soft_wrap=True)
+        note = _potcars(found.elements)
+    if note:
+        console.print(f"[yellow]note[/yellow]   {escape(note)}", soft_wrap=True)
     return found
 
 
-def _work_per_ps(campaign: Campaign, crystals: Sequence[Crystal]) -> float:
-    """Return steps times atoms of a picosecond of all trajectories, from some of the crystals."""
+def _labelled(wishes: Wishes, campaign: Campaign) -> tuple[frozenset[int] | None, str]:
+    """Return the atomic numbers of elements that can be labelled, and what is wrong with their files.
+
+    None: the code of the labels tells.
+
+    Raises
+    ------
+    UserError
+        If the folder of pseudopotentials is not there, or has none.
+    """
+    if wishes.backend == "vasp":
+        return possible_elements(), ""
+    if wishes.backend != "qe":
+        return None, ""
+    options: Any = campaign.label.backend
+    elements = frozenset(map(atomic_number, upf.read_folder(options.pseudopotentials.expanduser())))
+    try:
+        qe.pseudopotentials(options)
+    except UserError as error:
+        return elements, str(error)
+    return elements, ""
+
+
+def with_pseudopotentials(wishes: Wishes, folder: Path | None) -> Wishes:
+    """Return the wishes with a folder of UPF files, and the file of recommendations that lies with them.
+
+    Raises
+    ------
+    UserError
+        If Quantum ESPRESSO is to label and no folder is named, or another code and one is.
+    """
+    if (wishes.backend == "qe") != (folder is not None):
+        raise UserError(
+            "--backend qe needs --pseudopotentials FOLDER, and no other backend does: the UPF files of your "
+            "set (SSSP, PseudoDojo, ...); docs/qe.md."
+        )
+    if folder is None:
+        return wishes
+    beside = folder.with_name(f"{folder.name}.json")  # as SSSP names it
+    found = [beside] if beside.is_file() else sorted(folder.glob("*.json"))
+    recommendations = str(found[0]) if len(found) == 1 else ""
+    return replace(wishes, pseudopotentials=str(folder), recommendations=recommendations)
+
+
+def _counted(campaign: Campaign, crystals: Sequence[Crystal]) -> tuple[float, int]:
+    """Return steps times atoms of a picosecond of all trajectories, and cells, from some of the crystals."""
     counted = CellCounts(campaign.explore)
     some = crystals[:: math.ceil(len(crystals) / COUNTED)]
     for crystal in some:
         for domain in campaign.structures.domains:
             counted.add_domain(domain, crystal)
-    return counted.work / campaign.explore.length_ps * len(crystals) / len(some)
+    share = len(crystals) / len(some)
+    return counted.work / campaign.explore.length_ps * share, round(counted.cells * share)
 
 
 def _potcars(elements: set[int]) -> str:

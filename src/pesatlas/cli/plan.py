@@ -9,9 +9,11 @@ from rich.markup import escape
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.app import print_json
+from pesatlas.monitor.assumed_costs import assumed_costs
 from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
+from pesatlas.monitor.strain_gate import strain_lines
 
 
 def show_plan(
@@ -49,9 +51,11 @@ def show_plan(
         own = measured_cells(results, campaign.explore)
         # other crystals than these may have other elements
         rates |= {name: rate for name, rate in own.items() if structures is None or name != "elements"}
+    rates = assumed_costs(campaign, rates["atoms"].value) | rates
     rates |= {name: Rate(value, "given") for name, value in given.items() if value is not None}
     amounts = count(campaign, results, structures, rates, source)
     needs = plan(campaign, amounts, rates)
+    tests = list(strain_lines(campaign, results))
     if as_json:
         print_json(
             {
@@ -59,9 +63,14 @@ def show_plan(
                 "amounts": asdict(amounts),
                 "stages": [asdict(need) for need in needs],
                 "rates": {name: asdict(rate) for name, rate in rates.items()},
+                "strain_tests": [each._asdict() for each in tests],
             }
         )
         return
     console.print(render(campaign, amounts, needs, rates, machine))
+    for test in tests:
+        line = f"{test.text[0].upper()}{test.text[1:]}."
+        warning = f" [yellow]Warning:[/yellow] `pesatlas run` refuses: {escape(test.remedy)}"
+        console.print(f"{escape(line)}{'' if test.ok else warning}", soft_wrap=True)
     for sentence in misfits(campaign, found.accepted) if found is not None else ():
         console.print(f"[yellow]Warning:[/yellow] {escape(sentence)}", soft_wrap=True)

@@ -1,18 +1,24 @@
 """Make a release, and compare two."""
 
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
 
+from pesatlas.cli.app import print_json
 from pesatlas.dataset.changes import compare, page
-from pesatlas.dataset.release import CHANGES, release
+from pesatlas.dataset.release import ABOUT, CHANGES, release
+from pesatlas.tables.manifest import read_json
 
 
-def make_release(results: Path, version: str, folder: Path, since: Path | None, console: Console) -> None:
+def make_release(
+    results: Path, version: str, folder: Path, since: Path | None, console: Console, *, as_json: bool = False
+) -> None:
     """Make a release, and tell what is new in it."""
     made = release(results, version, folder, since)
+    if as_json:
+        print_json({"release": str(made)} | read_json(made / ABOUT))
+        return
     if (made / CHANGES).is_file():
         console.print(Markdown((made / CHANGES).read_text(encoding="utf-8")))
     console.print(
@@ -25,6 +31,6 @@ def show_changes(before: Path, after: Path, console: Console, *, as_json: bool) 
     """Print what is new in one folder against another."""
     changes = compare(before, after)
     if as_json:
-        console.print_json(json.dumps(changes))
+        print_json(changes)
     else:
         console.print(Markdown(page(changes, str(before), str(after))))

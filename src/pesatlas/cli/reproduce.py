@@ -11,6 +11,7 @@ from rich.console import Console
 
 import pesatlas
 from pesatlas.atoms.geometry import canonical_order
+from pesatlas.campaign.strain_test import read_strain_test
 from pesatlas.dataset.convert import to_ase
 from pesatlas.dataset.explain import label_rows
 from pesatlas.errors import UserError
@@ -90,9 +91,10 @@ def reproduce(snapshot_id: str, results: Path, folder: Path, console: Console) -
         numbers = {name: row[name] for name in _NUMBERS}
         _write_json(place / "label.json", {"snapshot_id": snapshot_id, "order": order, **numbers})
         surface = atlas.manifest.get("surfaces", {}).get(level, {})
-        _write_json(
-            place / "level.json", {"code": row["code"], "fingerprint": row["level_fingerprint"], **surface}
-        )
+        about = {"code": row["code"], "fingerprint": row["level_fingerprint"], **surface}
+        if test := read_strain_test(atlas.root, level, row["level_fingerprint"]):
+            about["strain"] = test.model_dump(mode="json", exclude={"definition"})
+        _write_json(place / "level.json", about)
         how = _write_inputs(row, settings, place)
         (place / "README.md").write_text(_readme(row, how), encoding="utf-8")
         console.print(f"[green]{place}[/green]: {how}")

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from pesatlas.campaign.layout import RESULTS
+from pesatlas.cli.app import print_json
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.cli.slurm_jobs import job_prefix
@@ -24,8 +26,11 @@ def retry(
     *,
     quarantined: bool,
     dry_run: bool,
+    as_json: bool = False,
 ) -> None:
     """Requeue labels missing for one of ``reasons``, and quarantined ones if requested.
+
+    Tell which they are, as JSON if asked for.
 
     Raises
     ------
@@ -38,9 +43,13 @@ def retry(
     find = partial(find_missing_labels, campaign.label.levels, campaign.label_batches, results)
     there = find(KNOWN, quarantined=True)
     if not there:
-        console.print(
-            "Nothing failed, so there is nothing to repeat. Jobs that still run are counted when they end."
-        )
+        if as_json:
+            print_json(_facts(there, 0))
+        else:
+            console.print(
+                "Nothing failed, so there is nothing to repeat. Jobs that still run are counted when they "
+                "end."
+            )
         return
     if not wanted and not quarantined:
         raise UserError(
@@ -55,6 +64,9 @@ def retry(
         )
     tables = f"{len(misses.by_batch)} of the tables of labels"
     if dry_run:
+        if as_json:
+            print_json(_facts(misses, 0))
+            return
         console.print(f"Would go back into the queue: {_counted(misses)}, in {tables}. Nothing was changed.")
         return
     with campaign_lock(folder):
@@ -69,11 +81,26 @@ def retry(
         # again, for a run may just have ended
         misses = find(wanted, quarantined=quarantined)
         made = requeue(campaign.label, campaign.campaign, results, misses)
+    if as_json:
+        print_json(_facts(misses, made))
+        return
     console.print(
         f"Back in the queue: {_counted(misses)}: {made} calculations will be repeated; earlier attempts "
         f"stay on record in {campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written "
         "again by `pesatlas run`; everything else in them comes from the store."
     )
+
+
+def _facts(misses: MissingLabels, repeated: int) -> dict[str, Any]:
+    """Return labels that match, and how many calculations will be repeated, for programs."""
+    return {
+        "labels": [
+            {"level": level, "reason": reason, "rows": rows}
+            for (level, reason), rows in sorted(misses.counted().items())
+        ],
+        "tables": len(misses.by_batch),
+        "repeated": repeated,
+    }
 
 
 def _reason(word: str) -> FailureReason:

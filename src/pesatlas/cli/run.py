@@ -43,6 +43,7 @@ from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.cli.snakemake_options import find_options
 from pesatlas.cli.stage_lines import stage_lines
 from pesatlas.cli.stop import take_over as end_other
+from pesatlas.cli.strain_refusal import check_strain_tests
 from pesatlas.cli.until import DRY_RUN, behind, first_part, read_dag, second_part, until_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
@@ -89,7 +90,8 @@ def run_campaign(
     ------
     UserError
         If configuration, profile, Snakefile or the libraries of the report are not there, another run of this
-        folder is alive, or ``--until`` names a rule that has no job in this campaign.
+        folder is alive, ``--until`` names a rule that has no job in this campaign, or a level failed its
+        strain test.
     """
     found = _find_profile(profile)
     _check_configuration(folder, arguments)
@@ -98,15 +100,16 @@ def run_campaign(
     executor = _executor(found, arguments)
     looks = _LOOKS.intersection(arguments)
     _check_writable(folder, arguments)
-    if must_submit(executor) and not looks:
-        return submit(folder, found, arguments, console)
     prefix = job_prefix(folder)
     on_slurm = executor == "slurm"
     named = snakefile_arguments(folder, arguments) + ([SLURM_PREFIX, prefix] if on_slurm else [])
     command = [sys.executable, "-m", "snakemake"]
     options = [*_triggers(found, arguments), "--profile", str(found), *named, *arguments]
+    planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) or not looks else None
+    check_strain_tests(command, options, folder, planned, console, only_looking=bool(looks))
+    if must_submit(executor) and not looks:
+        return submit(folder, found, arguments, console)
     if looks:
-        planned = campaign_of_run(folder, arguments) if DRY_RUN.intersection(arguments) else None
         with labels_elsewhere(planned, console):
             again = files_to_make_again(command, options, folder, planned)
             explain_again(again, options, console)

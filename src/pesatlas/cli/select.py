@@ -31,6 +31,9 @@ _POLICIES = "pesatlas.select.policies"
 # Clusters of structures and of atoms for each frame that is wanted: resolutions of the policy `cover` become
 # as fine as the latter.
 _STRUCTURES, _ATOMS = 0.25, 16
+# `facility` hardly weights principal components, so that those that Kaiser's rule leaves out count: the rule
+# keeps 5 of chgnet's features of 629 frames of Nb, Mo, Ta and W.
+_COMPONENTS = {"facility": 16}
 
 
 def select_files(
@@ -102,7 +105,10 @@ def selection_settings(settings: dict[str, Any]) -> Campaign:
             "select": {
                 "target": count,
                 "include_equilibrium": False,
-                "structure": {"clusters": max(1, round(_STRUCTURES * count))},
+                "structure": {
+                    "clusters": max(1, round(_STRUCTURES * count)),
+                    "components": _COMPONENTS.get(settings["policy"], "kaiser"),
+                },
                 "atoms": {"clusters": _ATOMS * count},
                 "min_distance_A": settings["min_distance_A"],
                 "policy": {"kind": settings["policy"]},

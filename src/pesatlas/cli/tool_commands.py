@@ -99,6 +99,7 @@ def benchmark(
     ] = None,
     device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1.")] = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Seed of random numbers.")] = 2026,
+    as_json: AsJson = False,
 ) -> None:
     """Benchmark potentials: relaxation, energies, moduli, heat capacity, stability of dynamics, speed.
 
@@ -121,6 +122,7 @@ def benchmark(
         corrected=corrected,
         device=device,
         console=console,
+        as_json=as_json,
     )
 
 

@@ -34,10 +34,12 @@ class Dag:
     ----------
     files : output files by rule
     open : whether jobs have to run until the checkpoint is reached
+    pending : rules that have a job to run
     """
 
     files: dict[str, list[str]]
     open: bool
+    pending: frozenset[str]
 
 
 def until_of(arguments: Sequence[str]) -> list[str]:
@@ -91,7 +93,8 @@ def read_dag(command: list[str], arguments: Sequence[str], folder: Path) -> Dag 
     files: dict[str, list[str]] = {}
     for row in rows:
         files.setdefault(row[2], []).append(row[0])
-    dag = Dag(files, any(row[2] == CHECKPOINT and row[-1] == _PENDING for row in rows))
+    pending = frozenset(row[2] for row in rows if row[-1] == _PENDING)
+    dag = Dag(files, CHECKPOINT in pending, pending)
     others = [name for name in until_of(arguments) if name not in files and name not in BEHIND_IT | {"all"}]
     # what is no rule is a file: whether it can be made, Snakemake says
     rules = (_output([*everything, "--list-rules"], folder) or "").split() if others else []

@@ -7,11 +7,13 @@ from pydantic import Field, field_validator, model_validator
 from pesatlas.config import plugins
 from pesatlas.config.section import HomePath, Runtime, Section
 
+_BACKENDS = "pesatlas.label.backends"
+
 if TYPE_CHECKING:
     # the union is built at run time from the modules that are there
     Backend = Any
 else:
-    Backend = plugins.options_of("pesatlas.label.backends")
+    Backend = plugins.options_of(_BACKENDS)
 
 LevelName = Literal["pbe", "r2scan", "mlip"]
 LEVELS: tuple[str, ...] = get_args(LevelName)
@@ -29,6 +31,12 @@ class Label(Section):
         min_length=1,
         description="reference levels, one dataset each: pbe and r2scan by DFT, or mlip alone by the "
         "backend mlip",
+    )
+    charges: list[Literal["bader"]] = Field(
+        [],
+        max_length=1,
+        description="atomic charges beside the labels: bader, with the backends vasp and gpaw; they change "
+        "no label and no level",
     )
     structures_per_job: int = Field(
         400,
@@ -57,6 +65,20 @@ class Label(Section):
         if len(set(levels)) < len(levels):
             raise ValueError("a level is listed twice; list each once")
         return levels
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides results; without ``charges`` if there are none, as if never added."""
+        return {name: value for name, value in super().identity().items() if name != "charges" or value}
+
+    @model_validator(mode="after")
+    def _charges_of_a_density(self) -> Self:
+        for kind in self.charges:
+            if kind not in getattr(plugins.find(_BACKENDS, self.backend.kind), "CHARGES", ()):
+                raise ValueError(
+                    f"charges: the backend {self.backend.kind} has no all-electron density to calculate "
+                    f"{kind} charges from; use the backend vasp or gpaw, or leave out charges"
+                )
+        return self
 
     @model_validator(mode="after")
     def _a_potential_is_not_called_dft(self) -> Self:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pesatlas.config.short import short_yaml
 
-BackendName = Literal["gpaw", "vasp", "mlip"]
+BackendName = Literal["gpaw", "vasp", "qe", "mlip"]
 
 _LENGTHS_PS = (20.0, 10.0, 5.0)
 """Lengths of a trajectory to choose from; the shortest is five relaxation times of the barostat.
@@ -19,16 +19,22 @@ _LENGTHS_PS = (20.0, 10.0, 5.0)
 Longer ones teach little: of 60 crystals at 300 K, 2.8 ps of each covered what 20 ps did (docs/saturation.md).
 """
 _STEP_FS = 2.0
-_CPU_RATE, _GPU_RATE = 1_000.0, 23_000.0
+CPU_RATE, GPU_RATE = 1_000.0, 23_000.0
 """Steps·atoms a second: the default potential on a core, and on a GPU (docs/performance.md)."""
 _PATIENCE_H = 2.0
 """Core hours of dynamics without ``--gpu-hours``."""
 _PICKS_PER_CRYSTAL = 10
-_SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "mlip": 64}
-_WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "mlip": 7.5}
-HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "mlip": 0.001}
+_SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "qe": 64, "mlip": 64}
+_WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "qe": 7.5, "mlip": 7.5}
+HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "qe": 10.0, "mlip": 0.001}
 """Core hours that a label of 64 atoms is assumed to cost, all levels together, by backend."""
 _LABEL_JOBS, _MD_JOBS = 16, 4
+_PROGRAMS = {
+    "vasp": ("VASP", "vasp_version", "6.4.3", "srun --overlap --ntasks {cores} --cpus-per-task 1 vasp_std"),
+    "qe": ("pw.x", "qe_version", "7.5", "mpirun -n {cores} pw.x"),
+}
+"""Programs that users have of their own, by backend: name, key and example of the version, command."""
+_TIMEOUT_MIN = 240
 _FEW_CRYSTALS, _FEWEST_TO_SPLIT = 20, 3
 
 
@@ -44,6 +50,8 @@ class Wishes:
     core_hours : for all labels; None: ten picks a crystal
     gpu_hours : for the dynamics, on a GPU; None: on the CPU
     domains : regions beside bulk
+    pseudopotentials : folder of UPF files, for Quantum ESPRESSO
+    recommendations : file with their cut-offs; empty if there is none
     """
 
     paths: Sequence[str]
@@ -52,6 +60,8 @@ class Wishes:
     core_hours: float | None = None
     gpu_hours: float | None = None
     domains: Sequence[str] = ()
+    pseudopotentials: str = ""
+    recommendations: str = ""
 
 
 @dataclass
@@ -66,13 +76,16 @@ class Scaled:
         return short_yaml(self.raw, self.reasons, title)
 
 
-def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None) -> Scaled:
+def scale(
+    atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None, cells: int | None = None
+) -> Scaled:
     """Return a configuration for crystals with these numbers of atoms.
 
     Parameters
     ----------
     atoms : (n,) of each crystal's cell; n > 0
     work_per_ps : steps times atoms of a picosecond of all trajectories; None: of bulk with full supercells
+    cells : of all crystals and domains; None: two of each crystal
     """
     backend, crystals = wishes.backend, len(atoms)
     largest = _SUPERCELL_ATOMS[backend]
@@ -86,15 +99,13 @@ def scale(atoms: Sequence[int], wishes: Wishes, work_per_ps: float | None = None
         "labels cost the cube of their atoms; "
         f"{'MatPES has 7.5 Å and 64 atoms' if backend != 'gpaw' else 'small, for DFT on few cores'}"
     )
-    _explore(made, len(atoms), work_per_ps or _bulk_work(atoms, largest), wishes)
+    _explore(made, cells or 2 * crystals, work_per_ps or _bulk_work(atoms, largest), wishes)
     _select(made, crystals, wishes)
     labels = made.raw["select"]["target"]
-    made.raw["label"] = _label(backend, math.ceil(labels / _LABEL_JOBS))
+    made.raw["label"] = _label(wishes, math.ceil(labels / _LABEL_JOBS))
     made.reasons["label.structures_per_job"] = f"about {_LABEL_JOBS} jobs of labels"
-    if backend == "vasp":
-        made.reasons["label.backend"] = "write the version of your VASP, which is part of the level"
-        made.raw["label"]["cores"] = 1
-        made.reasons["label.cores"] = "of each calculation: write those of your nodes (docs/vasp.md)"
+    if backend in _PROGRAMS:
+        _program(made, backend)
     if backend == "gpaw":
         made.reasons["label.levels"] = "one level; [pbe, r2scan] took four times as long for the demo"
         made.reasons["label.backend"] = "GPAW's standard quality: k-points and cut-offs to train on"
@@ -113,9 +124,9 @@ def _bulk_work(atoms: Sequence[int], largest: int) -> float:
     return (sum(atoms) + largest * len(atoms)) * 1000 / _STEP_FS
 
 
-def _explore(made: Scaled, crystals: int, work_per_ps: float, wishes: Wishes) -> None:
+def _explore(made: Scaled, cells: int, work_per_ps: float, wishes: Wishes) -> None:
     """Choose the longest trajectories that the hours for dynamics allow."""
-    hours, rate = (wishes.gpu_hours, _GPU_RATE) if wishes.gpu_hours else (_PATIENCE_H, _CPU_RATE)
+    hours, rate = (wishes.gpu_hours, GPU_RATE) if wishes.gpu_hours else (_PATIENCE_H, CPU_RATE)
     allowed = hours * 3600 * rate / work_per_ps
     length = next((each for each in _LENGTHS_PS if each <= allowed), _LENGTHS_PS[-1])
     made.raw["explore"] = {
@@ -132,7 +143,7 @@ def _explore(made: Scaled, crystals: int, work_per_ps: float, wishes: Wishes) ->
         made.raw["explore"]["device"] = "cuda"
         made.raw["encode"] = {"device": "cuda"}
     else:
-        made.raw["explore"]["structures_per_job"] = math.ceil(2 * crystals / _MD_JOBS)
+        made.raw["explore"]["structures_per_job"] = math.ceil(cells / _MD_JOBS)
         made.reasons["explore.structures_per_job"] = "a few jobs, to run side by side"
 
 
@@ -154,14 +165,34 @@ def _select(made: Scaled, crystals: int, wishes: Wishes) -> None:
         )
 
 
-def _label(backend: BackendName, per_job: int) -> dict[str, Any]:
+def _program(made: Scaled, backend: BackendName) -> None:
+    """Add what only the user knows of a program of their own, with its defaults, to be looked at."""
+    program, key, version, command = _PROGRAMS[backend]
+    label = made.raw["label"]
+    label["backend"] |= {key: version, "command": command}
+    label |= {"cores": 1, "timeout_min": _TIMEOUT_MIN, "scratch": None}
+    made.reasons |= {
+        f"label.backend.{key}": f"write the version of your {program}, which is part of the level",
+        "label.backend.command": f"what starts {program} on your machine, without a shell",
+        "label.cores": f"of each calculation: write those of your nodes (docs/{backend}.md)",
+        "label.timeout_min": "of one calculation",
+        "label.scratch": "folder on the disk of the node; null: $TMPDIR of the job, or /tmp",
+    }
+    if backend == "qe":
+        made.reasons["label.backend.pseudopotentials"] = "the whole set is part of the level"
+        made.reasons["label.backend.recommendations"] = "cut-offs of each element; or write cutoffs_Ry"
+
+
+def _label(wishes: Wishes, per_job: int) -> dict[str, Any]:
+    upf = {"pseudopotentials": wishes.pseudopotentials}
+    upf |= {"recommendations": wishes.recommendations} if wishes.recommendations else {}
     options: dict[str, dict[str, Any]] = {
         "gpaw": {"backend": {"kind": "gpaw"}, "levels": ["pbe"]},
-        # the version is part of the level, and nobody but the user knows it
-        "vasp": {"backend": {"kind": "vasp", "vasp_version": "6.4.3"}, "levels": ["pbe", "r2scan"]},
+        "vasp": {"backend": {"kind": "vasp"}, "levels": ["pbe", "r2scan"]},
+        "qe": {"backend": {"kind": "qe", **upf}, "levels": ["pbe"]},
         "mlip": {
             "backend": {"kind": "mlip", "potential": {"kind": "chgnet", "version": "r2scan"}},
             "levels": ["mlip"],
         },
     }
-    return {**options[backend], "structures_per_job": per_job}
+    return {**options[wishes.backend], "structures_per_job": per_job}

@@ -16,6 +16,13 @@ from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, identif
 from pesatlas.campaign.domain_summary import count_by_domain
 from pesatlas.campaign.layout import below, is_file_of, within
 from pesatlas.campaign.splits import split_remarks
+from pesatlas.campaign.strain_test import (
+    StrainTest,
+    strain_caveats,
+    strain_sentence,
+    strain_state,
+    strain_tests,
+)
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
@@ -65,7 +72,8 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
     manifest = atlas.manifest
     configuration = manifest["configuration"]
     levels = " and ".join(FUNCTIONALS.get(level, level) for level in atlas.levels)
-    beware = caveats(manifest)
+    tested = strain_tests(atlas.root, manifest)
+    beware = [*caveats(manifest), *strain_caveats(tested)]
     return {
         "title": settings.title or f"{manifest['campaign']}: potential energy surfaces at {levels}",
         "caveats": beware,
@@ -77,7 +85,8 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         "licence_stated": "licence" in settings.model_fields_set,
         "doi": settings.doi,
         "authors": [author.model_dump() for author in settings.authors],
-        "levels": {level: _level(atlas, level) for level in atlas.levels},
+        "levels": {level: _level(atlas, level, tested[level]) for level in atlas.levels},
+        "strain_tests": strain_state(tested.values()),
         "account": {
             each.level: each.sentence(exported_verdicts(manifest)) for each in accounts(atlas.root, manifest)
         },
@@ -104,6 +113,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
             "coverage": _coverage(atlas),
         },
         "references": manifest["references"],
+        **({"charges": charges} if (charges := _charges(atlas)) else {}),
         "sums": manifest["sums"],
         "units": {
             "energy": "eV",
@@ -125,8 +135,8 @@ def _made_with(manifest: dict[str, Any]) -> str:
     return f"pesatlas {manifest['code_version']}{' with ' if others else ''}{', '.join(others)}"
 
 
-def _level(atlas: Atlas, level: str) -> dict[str, Any]:
-    """Return what there is at a level: how much of it, what range it spans, and what the level is."""
+def _level(atlas: Atlas, level: str, test: StrainTest | None) -> dict[str, Any]:
+    """Return what there is at a level: how much of it, its range, what it is, and its strain test."""
     here = f"FROM dataset WHERE level = '{level}'"
     (numbers,) = _ask(
         atlas,
@@ -153,7 +163,29 @@ def _level(atlas: Atlas, level: str) -> dict[str, Any]:
             ("codes", "code"),
         )
     }
-    return {**numbers, **by, **atlas.manifest["surfaces"][level]}
+    # how a program is started is of one machine; the definition is below its own key
+    strain = test and test.model_dump(mode="json", exclude={"command", "definition"})
+    return {
+        **numbers,
+        **by,
+        **atlas.manifest["surfaces"][level],
+        "strain": strain,
+        "strain_sentence": strain_sentence(test),
+    }
+
+
+def _charges(atlas: Atlas) -> list[dict[str, Any]]:
+    """Return how many rows have Bader charges and by which method, or why they have none, by level.
+
+    Nothing if no row was asked for them, or the table is of a version that had none.
+    """
+    if all(row["column_name"] != "bader_method" for row in _ask(atlas, "DESCRIBE dataset")):
+        return []
+    return _ask(
+        atlas,
+        "SELECT level, bader_method AS method, bader_missing AS missing, count(*) AS rows FROM dataset WHERE "
+        "bader_method IS NOT NULL OR bader_missing IS NOT NULL GROUP BY ALL ORDER BY ALL",
+    )
 
 
 def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:

@@ -43,6 +43,10 @@ def page(card: dict[str, Any]) -> str:
         ],
         "gain": None if gain is None else f"{gain:.2%}",
         "rules": [_rule(name, rule) for name, rule in card["rules"].items()],
+        "charges": [
+            ["-" if value is None else str(value) for value in row.values()]
+            for row in card.get("charges", [])
+        ],
         "filters": [[str(value) for value in row.values()] for row in card["filters"]],
         "failures": [["-" if v is None else str(v) for v in row.values()] for row in card["failures"]],
     }

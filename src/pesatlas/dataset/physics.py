@@ -234,8 +234,8 @@ def _wrong_lengths(row: Mapping[str, Any]) -> list[str]:
         "cell_A": 9,
         "stress_eV_per_A3": 6,
     }
-    if row["magmoms_muB"] is not None:
-        lengths["magmoms_muB"] = n
+    optional = ("magmoms_muB", "bader_charges_e", "bader_net_charges_e", "bader_magmoms_muB")
+    lengths |= {name: n for name in optional if row[name] is not None}
     return [name for name, length in lengths.items() if len(row[name]) != length]
 
 

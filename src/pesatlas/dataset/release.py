@@ -12,6 +12,7 @@ from pesatlas import __version__
 from pesatlas.campaign.dataset_state import CARD, CITATION, CRATE, PAGE, REPORT
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
+from pesatlas.campaign.strain_test import tests_of_level, write_strain_test
 from pesatlas.dataset.changes import compare
 from pesatlas.dataset.changes import page as changes_page
 from pesatlas.dataset.checksums import SUMS
@@ -79,6 +80,7 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
     manifest["files"] = [entry for entry in manifest["files"] if entry["file"].startswith(KEPT)]
     names = [name for entry in manifest["files"] for name in (entry["file"], _entry(entry["file"]))]
     names += [name for name in _BESIDE if (results / name).is_file()]
+    tests = [test for level in manifest["levels"] for test in tests_of_level(results, manifest, level)]
     for record in sorted(results.glob(within("export", format="*"))):
         names += _export(results, record, manifest)
     progress = Progress("files copied", len(names))
@@ -86,6 +88,9 @@ def release(results: Path, version: str, folder: Path, since: Path | None = None
         (building / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results / name, building / name)
         progress.step()
+    for test in tests:
+        # how a program is started is of one machine, and may name its folders
+        write_strain_test(building, test.model_copy(update={"command": None}))
     _cite(building / CITATION, version)
     write_text(below(building, "manifest"), json.dumps(manifest, indent=1) + "\n")
     about: dict[str, Any] = {

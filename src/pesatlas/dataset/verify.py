@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 
 from pesatlas.campaign.dataset_state import other_states
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import Results
+from pesatlas.campaign.layout import Results, folder_of
 from pesatlas.campaign.load import load_campaign
+from pesatlas.campaign.strain_test import shows_other_tests
 from pesatlas.dataset.checksums import check_release
 from pesatlas.dataset.conservation import sums
 from pesatlas.dataset.label_trace import check_against_labels
@@ -66,6 +67,11 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
     progress("what tables were made with")
     problems += _check_made(root, manifest)
     problems += other_states(root, manifest)
+    problems += [
+        f"{root / name}: shows other strain tests than {root / folder_of('strain')}/ has. `pesatlas run` "
+        "makes it again."
+        for name in shows_other_tests(root, manifest)
+    ]
     progress("sums")
     if not released:
         problems += [
@@ -95,8 +101,9 @@ def _check_made(root: Path, manifest: dict[str, Any]) -> list[str]:
 
 
 def _lacks_columns(root: Path, entry: dict[str, Any]) -> bool:
-    """Whether a table has not all columns of today, because an older pesatlas wrote it."""
-    return pq.read_schema(root / entry["file"]).names != SCHEMAS[entry["table"]].names
+    """Whether a table lacks columns of today that are never null, because an older pesatlas wrote it."""
+    names = pq.read_schema(root / entry["file"]).names
+    return any(field.name not in names and not field.nullable for field in SCHEMAS[entry["table"]])
 
 
 def _check_files(root: Path, entries: list[dict[str, Any]]) -> list[str]:

@@ -25,6 +25,7 @@ class Task:
     positions : (n, 3) Å
     level : at which level
     isolated : an atom alone in its box, for cohesive energies
+    charges : whether Bader charges are wanted with the label; they change no number of it
     """
 
     numbers: np.ndarray
@@ -32,6 +33,7 @@ class Task:
     positions: np.ndarray
     level: Level
     isolated: bool = False
+    charges: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,26 @@ class Workdir:
 
 
 @dataclass(frozen=True)
+class Charges:
+    """Bader charges of a calculation, in the task's order of atoms; or why there are none.
+
+    Attributes
+    ----------
+    electrons : valence electrons in the Bader volume of each atom, as ``bader_charges`` of MatPES
+    net_e : charge of each atom, e: valence electrons of the free atom less ``electrons``
+    magmoms_muB : electrons of the first spin less those of the second in each volume, μB; None without spin
+    method : method with its version, and the densities
+    missing : why there are none; None if there are
+    """
+
+    electrons: list[float] | None = None
+    net_e: list[float] | None = None
+    magmoms_muB: list[float] | None = None
+    method: str | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished calculation, in the units of the tables; forces and moments in the task's order of atoms.
 
@@ -66,6 +88,7 @@ class Result:
     corrections : what was changed, by a program, to make the calculation succeed
     quarantine_reasons : why the label must not enter a dataset although it is finished, e.g. a correction of
         what defines its level
+    charges : what ``Task.charges`` asked for; None if it did not
     """
 
     energy_eV: float
@@ -81,6 +104,7 @@ class Result:
     settings: dict[str, Any]
     wall_s: float
     quarantine_reasons: list[str] = field(default_factory=list)
+    charges: Charges | None = None
 
 
 @dataclass(frozen=True)
@@ -140,8 +164,9 @@ _READ = {stored: name for name, stored in _STORED.items()}
 
 
 def to_bytes(outcome: Outcome | Requeued) -> bytes:
-    """Write a record for the store."""
+    """Write a record for the store; charges have their own: see ``charges_to_bytes``."""
     raw = {_STORED.get(name, name): value for name, value in asdict(outcome).items()}
+    raw.pop("charges", None)
     return json.dumps({"kind": type(outcome).__name__, **raw}).encode()
 
 
@@ -153,3 +178,20 @@ def from_bytes(payload: bytes) -> Outcome | Requeued:
         return Result(**raw)
     raw["reason"] = FailureReason(raw["reason"])
     return Requeued(**raw) if kind == "Requeued" else Failed(**raw)
+
+
+def charges_to_bytes(result: Result) -> bytes:
+    """Write the record of a result's charges.
+
+    It has the energy of its label, which tells a label that was calculated again since.
+    """
+    assert result.charges is not None
+    return json.dumps(
+        {"kind": "Charges", "energy_eV": result.energy_eV, "charges": asdict(result.charges)}
+    ).encode()
+
+
+def charges_from_bytes(payload: bytes, result: Result) -> Charges | None:
+    """Read what ``charges_to_bytes`` wrote; None if it is of another calculation than ``result``."""
+    raw = json.loads(payload)
+    return Charges(**raw["charges"]) if raw["energy_eV"] == result.energy_eV else None

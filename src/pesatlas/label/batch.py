@@ -11,7 +11,7 @@ from pesatlas.config.label import Label
 from pesatlas.config.section import digest
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
-from pesatlas.label.rows import definitions, result_columns, row_of_failure
+from pesatlas.label.rows import charge_columns, definitions, result_columns, row_of_failure
 from pesatlas.label.verdict import QUARANTINED, decide_verdict
 from pesatlas.levels.level import Level
 from pesatlas.levels.lookup import levels_of
@@ -71,6 +71,7 @@ def label_batch(
                     continue
                 verdict, rules = decide_verdict(outcome)
                 columns = result_columns(outcome, level, content_key(task))
+                columns |= charge_columns(outcome.charges)
                 rows.append({**pick, **columns, "verdict": verdict, "verdict_rules": rules})
             progress.step(len(outcomes), failed=sum(isinstance(outcome, Failed) for outcome in outcomes))
         log.info(

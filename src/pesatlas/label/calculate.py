@@ -25,12 +25,15 @@ from pesatlas.label.archive import pack
 from pesatlas.label.backend import (
     TRANSIENT,
     Backend,
+    Charges,
     Failed,
     Outcome,
     Requeued,
     Result,
     Task,
     Workdir,
+    charges_from_bytes,
+    charges_to_bytes,
     from_bytes,
     to_bytes,
 )
@@ -45,6 +48,7 @@ log = logging.getLogger(__name__)
 
 BACKENDS = "pesatlas.label.backends"
 _POLL_S = 0.1
+_NO_CHARGES = "the label was calculated when label.charges did not ask for them"
 _LATE_S = 1.0
 """Time in which a job hears of its own end: its calculations may be ended a moment earlier."""
 
@@ -58,11 +62,23 @@ def content_key(task: Task) -> str:
 
 def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
     """Return ``result`` with atom ``i`` of the new one being atom ``order[i]`` of the old one."""
-    moments = result.magmoms_muB
+
+    def sort(values: list[float] | None) -> list[float] | None:
+        return None if values is None else [values[i] for i in order]
+
+    charges = result.charges
+    if charges is not None:
+        charges = replace(
+            charges,
+            electrons=sort(charges.electrons),
+            net_e=sort(charges.net_e),
+            magmoms_muB=sort(charges.magmoms_muB),
+        )
     return replace(
         result,
         forces_eV_per_A=[result.forces_eV_per_A[i] for i in order],
-        magmoms_muB=None if moments is None else [moments[i] for i in order],
+        magmoms_muB=sort(result.magmoms_muB),
+        charges=charges,
     )
 
 
@@ -72,6 +88,14 @@ def failure_key(key: str) -> str:
     Another than the task's, so that it never hides a result.
     """
     return f"{key}-mishap"
+
+
+def charges_key(key: str) -> str:
+    """Key of the charges of a label.
+
+    Another than the label's, whose record is the same with and without charges.
+    """
+    return f"{key}-bader"
 
 
 @dataclass
@@ -144,7 +168,7 @@ class Calculations:
         if known is None or isinstance(known, Requeued):
             outcome = self._unknown(task, key, order, handover, cpus)
         else:
-            outcome = known
+            outcome = self._with_charges(known, key) if self._wants_charges(task) else known
             self.found += 1
         # from canonical order back to the task's
         return reorder(outcome, np.argsort(order)) if isinstance(outcome, Result) else outcome
@@ -166,13 +190,30 @@ class Calculations:
                 tries.before = tries.made
             if tries.counting >= self.settings.attempts:
                 return earlier
-        sorted_task = replace(task, numbers=task.numbers[order], positions=task.positions[order])
+        sorted_task = replace(
+            task,
+            numbers=task.numbers[order],
+            positions=task.positions[order],
+            charges=self._wants_charges(task),
+        )
         return self._attempt(sorted_task, key, handover, cpus, tries)
 
     def _known(self, key: str) -> Outcome | Requeued | None:
         with self._writing:
             payload = self.store.get(key)
         return from_bytes(payload) if payload else None
+
+    def _wants_charges(self, task: Task) -> bool:
+        return bool(self.settings.charges) and not task.isolated
+
+    def _with_charges(self, outcome: Outcome, key: str) -> Outcome:
+        """Return a label of the store with its charges; without any it is a label all the same."""
+        if isinstance(outcome, Failed):
+            return outcome
+        with self._writing:
+            payload = self.store.get(charges_key(key))
+        charges = charges_from_bytes(payload, outcome) if payload else None
+        return replace(outcome, charges=charges or Charges(missing=_NO_CHARGES))
 
     def _attempt(
         self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], tries: _Attempts
@@ -185,7 +226,11 @@ class Calculations:
             outcome, kept = self._calculate(task, handover, cpus)
             final = isinstance(outcome, Result) or outcome.reason not in TRANSIENT
             # outputs of a program that was ended may look bad, too
-            late = isinstance(outcome, Failed) and outcome.reason in {*TRANSIENT, FailureReason.BAD_OUTPUT}
+            late = (
+                outcome.reason in {*TRANSIENT, FailureReason.BAD_OUTPUT}
+                if isinstance(outcome, Failed)
+                else outcome.charges is not None and outcome.charges.missing is not None
+            )
             if self._stopping.wait(_LATE_S) if late else self._stopping.is_set():
                 raise CancelledError
             tries.made += 1
@@ -194,9 +239,12 @@ class Calculations:
             with self._writing:
                 self.made += 1
                 # later than what it replaces, though a machine whose clock is ahead may have written that
-                after = self.store.newest(key, failure_key(key))
+                after = self.store.newest(key, failure_key(key), charges_key(key))
                 if kept:
                     after = self.outputs.append(key, kept, after)
+                if isinstance(outcome, Result) and outcome.charges is not None:
+                    # before the label: a job that is killed in between calculates both again
+                    after = self.labels.append(charges_key(key), charges_to_bytes(outcome), after)
                 self.labels.append(key if final else failure_key(key), to_bytes(outcome), after)
             if final or tries.counting >= self.settings.attempts:
                 return outcome

@@ -1,5 +1,6 @@
 """The command that starts a program which calculates labels: its words, without a shell."""
 
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -41,6 +42,19 @@ def some_words(command: str, example: str) -> str:
     if not shlex.split(command):
         raise ValueError(f"no command; write the command that starts {example}")
     return command
+
+
+def version_as_printed(version: str, pattern: str, example: str) -> str:
+    """Return the version of a program in a configuration, which must be whole: it is part of the level.
+
+    Raises
+    ------
+    ValueError
+        If it is not; for pydantic.
+    """
+    if not re.fullmatch(pattern, version):
+        raise ValueError(f"this is no whole version; write it as the program prints it, e.g. {example}")
+    return version
 
 
 def command_line(command: str, cores: int, cpus: tuple[int, ...]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pesatlas import __version__
-from pesatlas.label.backend import Failed, Result
+from pesatlas.label.backend import Charges, Failed, Result
 from pesatlas.levels.level import Level
 from pesatlas.tables.failures import failure_row
 
@@ -30,6 +30,18 @@ def result_columns(result: Result, level: Level, key: str) -> dict[str, Any]:
         "wall_s": result.wall_s,
         "label_key": key,
         "code_version": __version__,
+    }
+
+
+def charge_columns(charges: Charges | None) -> dict[str, Any]:
+    """Return the columns of Bader charges: nulls if they were not asked for."""
+    found = charges or Charges()
+    return {
+        "bader_charges_e": found.electrons,
+        "bader_net_charges_e": found.net_e,
+        "bader_magmoms_muB": found.magmoms_muB,
+        "bader_method": found.method,
+        "bader_missing": found.missing,
     }
 
 

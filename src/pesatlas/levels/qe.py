@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pesatlas.config.section import digest
 from pesatlas.errors import UserError
 from pesatlas.levels import upf
 from pesatlas.levels.level import Level
+from pesatlas.levels.recommendations import Advice, read_pseudodojo, read_sssp
 
 _STRESS_OF_META_GGA = (7, 6)
 """First version with a right stress: "Stress for meta-GGA functionals was broken", release notes of 7.6."""
@@ -62,11 +64,14 @@ def elements(options: Any) -> frozenset[int]:
 
 def pseudopotentials(options: Any) -> dict[str, upf.Chosen]:
     """Return the pseudopotential of each element, as ``upf.choose`` does, from the options of the backend."""
-    return upf.choose(
-        options.pseudopotentials.expanduser(),
-        None if options.recommendations is None else options.recommendations.expanduser(),
-        options.cutoffs_Ry,
-    )
+    given = options.recommendations
+    if given is None:
+        advice: Advice = {}
+    elif isinstance(given, Path):
+        advice = read_sssp(given.expanduser())
+    else:
+        advice = read_pseudodojo(given.djrepo.expanduser(), given.hint)
+    return upf.choose(options.pseudopotentials.expanduser(), advice, options.cutoffs_Ry)
 
 
 def kpoints(level: Level, cell: np.ndarray) -> list[int]:
@@ -133,7 +138,8 @@ def check_levels(options: Any, names: Sequence[str]) -> None:
             f"{who} would have wrong stresses: those of meta-GGA functionals were broken before 7.6. Write "
             "levels: [pbe]."
         )
+    # 7.5 has PW/src/stres_gradcorr.f90: "Meta-GGA stress does not work with spin polarization"
     raise UserError(
-        f"{who} is not offered: its stress, which was wrong before 7.6, has not been tested with pesatlas "
-        "yet. Write levels: [pbe]."
+        f"{who} is not offered: until 7.5 pw.x has no stress of spin-polarised meta-GGA calculations, as "
+        "this level's are, and no later version has been tested with pesatlas yet. Write levels: [pbe]."
     )

@@ -1,7 +1,6 @@
 """Pseudopotentials of Quantum ESPRESSO: a folder of UPF files, and the cut-offs recommended for them."""
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,17 +156,16 @@ class Chosen:
 
 
 def choose(
-    folder: Path, recommendations: Path | None, cutoffs: Mapping[str, tuple[float, float]]
+    folder: Path, advice: Mapping[str, Mapping[str, Any]], cutoffs: Mapping[str, tuple[float, float]]
 ) -> dict[str, Chosen]:
     """Return the pseudopotential of each element of a set, by its symbol.
 
     Parameters
     ----------
-    recommendations : Path, optional
-        JSON file of SSSP: file name, md5 and cut-offs of each element. Of several files of an element it
-        decides which one is taken.
+    advice : what is recommended, by element (``recommendations``)
+        Of several files of an element it decides which one is taken.
     cutoffs : mapping of symbol to (wavefunctions, density) in Ry
-        They go before those of ``recommendations``.
+        They go before recommended ones.
 
     Raises
     ------
@@ -176,7 +174,6 @@ def choose(
         cut-offs. All such problems are named at once.
     """
     files = read_folder(folder)
-    advice = {} if recommendations is None else _read_recommendations(recommendations)
     chosen, problems = {}, []
     for element, several in files.items():
         try:
@@ -205,6 +202,14 @@ def _of_several(element: str, several: list[Upf], advice: Mapping[str, Any] | No
                 f"recommendations have {advice['md5']}"
             )
         several = found
+    elif advice is not None and advice.get("md5"):
+        found = [file for file in several if file.md5 == advice["md5"]]
+        if not found:
+            raise ValueError(
+                f"{', '.join(names)} is damaged or of another release: the recommendations are for a file "
+                f"with md5 {advice['md5']}"
+            )
+        several = found[:1]
     if len(several) > 1:
         raise ValueError(
             f"there are {len(several)} files ({', '.join(names)}); leave one {element} in the folder, or "
@@ -219,38 +224,15 @@ def _of_several(element: str, several: list[Upf], advice: Mapping[str, Any] | No
 
 
 def _with_cutoffs(file: Upf, advice: Mapping[str, Any] | None, given: tuple[float, float] | None) -> Chosen:
-    if given is None and advice is not None:
+    if given is None and advice is not None and "cutoff_wfc" in advice:
         given = float(advice["cutoff_wfc"]), float(advice["cutoff_rho"])
     if given is None:
+        why = f" ({advice['why']})" if advice is not None and "why" in advice else ""
         raise ValueError(
-            "no cut-offs; add label.backend.recommendations, or "
+            f"no cut-offs{why}; add label.backend.recommendations, or "
             f"cutoffs_Ry: {{{file.element}: [wavefunctions, density]}}"
         )
     waves, density = given
     if density < 4 * waves:
         raise ValueError(f"the cut-off of the density, {density:g} Ry, is less than four times {waves:g} Ry")
     return Chosen(file, waves, density)
-
-
-def _read_recommendations(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"label.backend.recommendations: {path} cannot be read ({error.strerror}). Name the JSON file "
-            "that comes with the set."
-        ) from error
-    except ValueError as error:
-        raise UserError(f"label.backend.recommendations: {path} is not JSON ({error}).") from error
-    wrong = not isinstance(raw, dict) or [
-        name
-        for name, each in raw.items()
-        if not (isinstance(each, dict) and {"cutoff_wfc", "cutoff_rho"} <= each.keys())
-    ]
-    if wrong:
-        named = f" for {', '.join(wrong[:5])}" if isinstance(wrong, list) else ""
-        raise UserError(
-            f"label.backend.recommendations: {path} has no cutoff_wfc and cutoff_rho{named}. pesatlas reads "
-            "the JSON file of SSSP; for other sets write label.backend.cutoffs_Ry."
-        )
-    return raw

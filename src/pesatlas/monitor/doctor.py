@@ -28,6 +28,7 @@ from pesatlas.monitor.cluster.partition_fit import check_slurm
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.squeue import call_slurm
+from pesatlas.monitor.strain_gate import strain_lines
 from pesatlas.potentials.encoder import Encoder
 from pesatlas.potentials.loading import elements_of, load_potential
 from pesatlas.potentials.weights import load_matgl
@@ -83,6 +84,7 @@ def _checks(config: Path, profile: Path, snakefile: Path) -> Iterator[Check]:
     yield from _crystals(campaign)
     yield from _models(campaign, found, on_slurm=on_slurm)
     yield from _labels(campaign, found)
+    yield from strain_lines(campaign, Path("results"))
     scratch = campaign.label.scratch or Path(tempfile.gettempdir())
     folders = {"campaign": Path.cwd(), "store": Path(campaign.campaign.store)}
     for what, folder in folders.items():

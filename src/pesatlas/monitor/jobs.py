@@ -34,8 +34,8 @@ class Job:
     @property
     def fate(self) -> str:
         """State of the job, in a word or two."""
-        if self.state.state == "failed":
-            return "failed"
+        if self.state.state in {"failed", "stopped"}:
+            return self.state.state
         return "running" if self.running else "killed"
 
     @property

@@ -12,6 +12,7 @@ from pesatlas.campaign.potentials import benchmarked_potentials
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
+from pesatlas.monitor.assumed_costs import ASSUMED
 from pesatlas.monitor.counts import OF_GROUPS
 from pesatlas.monitor.format import duration, size
 from pesatlas.monitor.rates import UNITS, Rate, Rates
@@ -293,6 +294,12 @@ def render(
             )
     at_once = f"--gpus {machine.gpus} and --cores {machine.cores} at work at once"
     remarks = [f"Time: with {at_once}, without waiting in queues, and without attempts that fail."]
+    guessed = [name for name in ASSUMED if name in rates and rates[name].source.startswith("assumed")]
+    if guessed:
+        remarks.append(
+            f"[yellow]Assumed, not measured: {', '.join(guessed)}.[/yellow] They may be off by several "
+            "times; those of a few crystals, run before, replace them: `pesatlas plan --from FOLDER`."
+        )
     if campaign.train:
         remarks.append(
             f"Training {len(campaign.train.seeds)} potentials is not counted: its time depends on the "

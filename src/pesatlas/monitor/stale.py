@@ -19,6 +19,7 @@ from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.made_with import differences
 from pesatlas.campaign.made_with import made_with as made_by
 from pesatlas.campaign.rules import RULES
+from pesatlas.campaign.strain_test import shows_other_tests
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.plugins import available
 from pesatlas.errors import UserError
@@ -91,6 +92,9 @@ def stale_files(folder: Path, campaign: Campaign) -> dict[Path, tuple[str, ...]]
     for name in files_that_show(campaign.dataset.exports.formats) if state else ():
         if (results / name).is_file() and state_shown(results / name) != state:
             found[Path(RESULTS) / name] = ("it describes another state of the dataset",)
+    for name in shows_other_tests(results, manifest) if manifest else ():
+        before = found.get(Path(RESULTS) / name, ())
+        found[Path(RESULTS) / name] = (*before, "it shows other strain tests of the levels than there are")
     reasons = {reason for why in found.values() for reason in why}
     for fetched, keys in _FETCHED.items():
         changed = tuple(reason for reason in sorted(reasons) if reason.startswith(keys))

@@ -1,6 +1,6 @@
 """Self-test of reference levels: stresses compared with slopes of the free energy against strain."""
 
-import json
+import datetime as dt
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pesatlas import __version__
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.campaign.load import read_campaign
+from pesatlas.campaign.strain_test import Component, StrainTest, write_strain_test
 from pesatlas.config import plugins
 from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.errors import UserError
@@ -21,7 +23,6 @@ from pesatlas.levels.level import Level
 from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.doctor import elements_in
-from pesatlas.storage.atomic import write_text
 from pesatlas.structures.crystal import Crystal
 
 LIMIT_GPA = 1.0
@@ -35,13 +36,16 @@ _CRYSTALS = ("Si", "SiC", "Al", "NaCl", "LiF", "MgO", "GaAs", "Li2O")
 _DEFORMED = np.array([[0.975, 0.0, 0.01], [0.0, 0.985, 0.015], [0.01, 0.015, 0.98]])
 
 
-def strain_checks(config: Path, kept: Path) -> Iterator[Check]:
+def strain_checks(config: Path, results: Path, kept: Path) -> Iterator[Check]:
     """Calculate a small crystal at five strains at every level of a campaign; yield how each level does.
+
+    A level that passes or fails has its test stored below ``results``. One whose calculations fail, or whose
+    k-points change with the strain, shows nothing, and what was stored before stays.
 
     Parameters
     ----------
     config : configuration of the campaign; a crystal of its elements is taken if there is one
-    kept : outputs, and ``LEVEL-FINGERPRINT.json`` with the numbers, are written below this folder
+    kept : inputs and outputs are written below this folder
 
     Raises
     ------
@@ -51,7 +55,7 @@ def strain_checks(config: Path, kept: Path) -> Iterator[Check]:
     campaign = read_campaign(config)
     backend: Any = campaign.label.backend
     levels = levels_of(backend, campaign.label.levels)
-    crystal = choose(supported_elements(backend), elements_in(campaign, Path("results"))[0])
+    crystal = choose(supported_elements(backend), elements_in(campaign, results)[0])
     calculate = plugins.find(EXTENSIONS["label.backend"], backend.kind).calculate
     for name, level in levels.items():
         folder = kept / f"{name}-{level.fingerprint}"
@@ -67,9 +71,24 @@ def strain_checks(config: Path, kept: Path) -> Iterator[Check]:
                 shutil.copytree(keep, folder / which, dirs_exist_ok=True)
                 return found
 
-            check, numbers = compare(crystal, level, run)
-        about = {"crystal": crystal.structure_id, "level": level.identity(), "ok": check.ok, **numbers}
-        write_text(folder.with_suffix(".json"), json.dumps(about, indent=1) + "\n")
+            check, measured = compare(crystal, level, run)
+        if measured is not None:
+            test = StrainTest(
+                level=name,
+                fingerprint=level.fingerprint,
+                backend=backend.kind,
+                definition=level.identity(),
+                code=level.code,
+                command=getattr(backend, "command", None),
+                crystal=_name(crystal),
+                strain=_STRAIN,
+                tolerance_GPa=LIMIT_GPA,
+                verdict="passed" if check.ok else "failed",
+                date=dt.datetime.now(tz=dt.UTC).date().isoformat(),
+                pesatlas_version=__version__,
+                **measured,
+            )
+            write_strain_test(results, test)
         yield check
 
 
@@ -95,23 +114,29 @@ def choose(known: frozenset[int], wanted: set[int]) -> Crystal:
     return min(possible, key=lambda each: not set(each.numbers.tolist()) <= wanted)
 
 
-def compare(crystal: Crystal, level: Level, run: Any) -> tuple[Check, dict[str, Any]]:
-    """Return how the stress of a level compares with slopes of its free energy, and the numbers in GPa.
+def compare(crystal: Crystal, level: Level, run: Any) -> tuple[Check, dict[str, Any] | None]:
+    """Return how the stress of a level compares with slopes of its free energy, and what was measured.
 
     Parameters
     ----------
     run : function of a task and its name that returns the outcome
+
+    Returns
+    -------
+    check
+    free energies (eV), components and largest difference (GPa), by their names in ``StrainTest``; None if
+    nothing was shown
     """
-    at = f"{crystal.structure_id.removeprefix('demo-')} at {level.name}"
+    at = f"{_name(crystal)} at {level.name}"
     cell, positions = crystal.cell @ _DEFORMED, crystal.positions @ _DEFORMED
     rest = Task(crystal.numbers, cell, positions, level)
     base = run(rest, "rest")
     if isinstance(base, Failed):
-        return _failed(at, base), {}
-    numbers: dict[str, dict[str, float]] = {}
+        return _failed(at, base), None
+    energies = {"rest": base.free_energy_eV}
+    components: dict[str, Component] = {}
     volume, meshes = abs(float(np.linalg.det(cell))), {str(base.settings.get("kpoints"))}
     for component, (index, i, j) in _COMPONENTS.items():
-        energies = []
         for sign in (1, -1):
             turn = np.eye(3)
             turn[i, j] += sign * _STRAIN / 2
@@ -119,29 +144,33 @@ def compare(crystal: Crystal, level: Level, run: Any) -> tuple[Check, dict[str, 
             strained = replace(rest, cell=cell @ turn, positions=positions @ turn)
             outcome = run(strained, f"{component}{sign:+d}")
             if isinstance(outcome, Failed):
-                return _failed(at, outcome), numbers
-            energies.append(outcome.free_energy_eV)
+                return _failed(at, outcome), None
+            energies[f"{component}{sign:+d}"] = outcome.free_energy_eV
             meshes.add(str(outcome.settings.get("kpoints")))
-        slope = (energies[0] - energies[1]) / (2 * _STRAIN * volume)
-        numbers[component] = {
-            "stress_GPa": base.stress_eV_per_A3[index] * EV_PER_A3_TO_GPA,
-            "slope_GPa": slope * EV_PER_A3_TO_GPA,
-        }
+        slope = (energies[f"{component}+1"] - energies[f"{component}-1"]) / (2 * _STRAIN * volume)
+        components[component] = Component(
+            stress_GPa=base.stress_eV_per_A3[index] * EV_PER_A3_TO_GPA, slope_GPa=slope * EV_PER_A3_TO_GPA
+        )
     pairs = ", ".join(
-        f"{name} {each['stress_GPa']:.2f} and {each['slope_GPa']:.2f} GPa" for name, each in numbers.items()
+        f"{name} {each.stress_GPa:.2f} and {each.slope_GPa:.2f} GPa" for name, each in components.items()
     )
     text = f"{at}: stress, and slope of the free energy: {pairs}"
     if len(meshes) > 1:
         about = f"{text}; k-points change with the strain ({', '.join(sorted(meshes))}), so nothing is shown"
-        return Check(True, about, doubtful=True), numbers
-    apart = max(abs(each["stress_GPa"] - each["slope_GPa"]) for each in numbers.values())
+        return Check(True, about, doubtful=True), None
+    apart = max(abs(each.stress_GPa - each.slope_GPa) for each in components.values())
+    measured = {"free_energies_eV": energies, "components": components, "difference_GPa": apart}
     if apart <= LIMIT_GPA:
-        return Check(True, text), numbers
+        return Check(True, text), measured
     remedy = (
         f"they differ by {apart:.1f} GPa: the code's stress is wrong at this level, or its cut-off is too "
         "low for a stress. Do not label with it; take another version, or a higher cut-off or quality"
     )
-    return Check(False, text, remedy), numbers
+    return Check(False, text, remedy), measured
+
+
+def _name(crystal: Crystal) -> str:
+    return crystal.structure_id.removeprefix("demo-")
 
 
 def _failed(at: str, outcome: Failed) -> Check:

@@ -3,16 +3,17 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.account import Account, accounts, exported_verdicts
-from pesatlas.campaign.caveats import labelling_potential
+from pesatlas.campaign.caveats import caveats, labelling_potential
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import RESULTS, folder_of, path_of
 from pesatlas.campaign.so_far import UNFINISHED
+from pesatlas.campaign.strain_test import StrainTest, strain_caveats, strain_tests
 from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
@@ -40,7 +41,8 @@ from pesatlas.report.policy_comparison import Compared
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
 from pesatlas.report.rendering import page_data, render_page
-from pesatlas.report.summary import losses, quality_note
+from pesatlas.report.strained import strained
+from pesatlas.report.summary import losses
 from pesatlas.report.texts import STOP, advice_text, format_hours, read_advice
 from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
@@ -105,7 +107,7 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
         sections = [filled for section in sections if (filled := _filled(section))]
     (structures_table,), benchmark = files["structures"], files.get("benchmark_summary")
     context = {
-        "head": _head(manifest, steps, hours),
+        "head": _head(manifest, steps, hours, strain_tests(results, manifest)),
         "unfinished": unfinished,
         "happened": _happened(manifest, steps, lost, account),
         "funnel": [step for step in steps if step.came or not unfinished],
@@ -152,6 +154,7 @@ def _verdicts(
         "trust": [
             equilibrated(reader.tables, configuration.get("explore", {})),
             *converged(reader.results, manifest),
+            strained(reader.results, manifest),
             soft(
                 reader.softness,
                 reader.forces,
@@ -204,7 +207,12 @@ def _figures(reader: Reader, data: dict[str, Data]) -> list[Figure]:
     return [found[name] for name in FIGURES]
 
 
-def _head(manifest: dict[str, Any], steps: Sequence[Step], hours: Sequence[Cost]) -> dict[str, Any]:
+def _head(
+    manifest: dict[str, Any],
+    steps: Sequence[Step],
+    hours: Sequence[Cost],
+    tests: Mapping[str, StrainTest | None],
+) -> dict[str, Any]:
     """Return what stands at the top: what it is, and the numbers that people ask for first."""
     levels = manifest["levels"]
     rows = dict(zip(levels, steps[-len(levels) :], strict=True))
@@ -220,7 +228,7 @@ def _head(manifest: dict[str, Any], steps: Sequence[Step], hours: Sequence[Cost]
         "name": manifest["campaign"],
         "identifier": identifier(manifest),
         "levels": f"Reference levels {', '.join(levels) if UNFINISHED in manifest else codes}",
-        "warning": quality_note(manifest).strip(" ()"),
+        "warning": "; ".join([*caveats(manifest), *strain_caveats(tests)]),
         "version": manifest["code_version"],
         "tiles": [
             {"value": f"{steps[0].kept:,}", "what": "crystals"},

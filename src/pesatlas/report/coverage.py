@@ -26,10 +26,15 @@ def _map(frames: Data) -> Figure:
     few = len(frames) < 1000
     kinds = ["pool", "picked", *([BEFORE] if BEFORE in frames.columns["kind"] else [])]
     pool = points.transform_filter("!datum.picked").mark_point(
-        size=26 if few else 14, opacity=0.7, filled=False, strokeWidth=1, invalid="show"
+        size=60 if few else 18, opacity=0.7, filled=False, strokeWidth=1, invalid="show"
     )
     picks = points.transform_filter("datum.picked").mark_circle(
-        size=60 if few else 14, opacity=0.8, stroke="#1b1b1b", strokeWidth=0.4, invalid="show"
+        # smaller than the rings, which would be hidden behind them
+        size=22 if few else 9,
+        opacity=0.8,
+        stroke="#1b1b1b",
+        strokeWidth=0.4,
+        invalid="show",
     )
     where = {
         "x": alt.X("pc1:Q", title="weighted PC 1"),
@@ -38,7 +43,7 @@ def _map(frames: Data) -> Figure:
     }
     colour = alt.Color(
         "kind:N",
-        scale=alt.Scale(domain=kinds, range=[GREY, "#D55E00", "#0072B2"][: len(kinds)]),
+        scale=alt.Scale(domain=kinds, range=[GREY, "#D55E00", "#56B4E9"][: len(kinds)]),
         title=None,
     )
     chart = alt.layer(pool.encode(**where, color=colour), picks.encode(**where, color=colour))

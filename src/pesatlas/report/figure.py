@@ -1,6 +1,6 @@
 """A figure of the report: a Vega-Lite chart, interactive by element in the page, static as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,18 @@ WIDTH, HEIGHT, SIDE = 560, 300, 400
 _COUNTS = [0, *(k * 10**n for n in range(8) for k in (1, 2, 3, 5))]
 """Ticks of an axis of counts that is logarithmic with a place for zero: whole numbers, none twice."""
 _NUMBERS = (
+    "datum.value === 0 && length(datum.label) > 4 ? '0' : "
     "isNumber(datum.value) && datum.value !== 0 && abs(datum.value) < 0.001 ? format(datum.value, '.2~e') : "
     "datum.label"
 )
 
 Columns = dict[str, list[Any]]
+
+
+def columns_of(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Columns:
+    """Return values of rows as columns, by their names; None where a row lacks one."""
+    found = list(rows)
+    return {name: [row.get(name) for row in found] for name in names}
 
 
 @dataclass(frozen=True)
@@ -250,7 +257,7 @@ def parity(
 
 def by_level(levels: list[str]) -> alt.Color:
     """Return the colours of the levels, the same in every figure."""
-    return alt.Color("level:N", scale=alt.Scale(domain=levels, range=COLOURS[: len(levels)]), title="level")
+    return alt.Color("level:N", scale=alt.Scale(domain=levels), title="level")
 
 
 def theme(*, dark: bool) -> dict[str, Any]:

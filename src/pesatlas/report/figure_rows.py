@@ -16,7 +16,7 @@ from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.caveats import GAIN_FROM_PICKS
 from pesatlas.campaign.layout import is_file_of
-from pesatlas.report.figure import Columns, Data
+from pesatlas.report.figure import Columns, Data, columns_of
 from pesatlas.report.sample import read_rows, sample_ids
 from pesatlas.report.softness import LABELS, forces_of_crystals, softness
 from pesatlas.tables import SCHEMAS, iter_table, read_table
@@ -97,37 +97,44 @@ class Reader:
     def label_rows(self) -> Data:
         """Return rows of the dataset at all levels."""
         kept = [name for name in _LABEL_COLUMNS if name not in {"numbers", "cell_A"}]
-        columns: Columns = {name: [] for name in ("level", "elements", "volume_A3_per_atom", *kept)}
-        for level in self.levels:
-            for row in self.labels[level]:
-                columns["level"].append(level)
-                columns["elements"].append(elements_of(row["numbers"]))
-                columns["volume_A3_per_atom"].append(volume_A3(row) / row["n_atoms"])
-                for name in kept:
-                    columns[name].append(row[name])
+        rows = [
+            row
+            | {
+                "level": level,
+                "elements": elements_of(row["numbers"]),
+                "volume_A3_per_atom": volume_A3(row) / row["n_atoms"],
+            }
+            for level in self.levels
+            for row in self.labels[level]
+        ]
+        columns = columns_of(("level", "elements", "volume_A3_per_atom", *kept), rows)
         total = sum(entry["rows"] for entry in self.entries if is_file_of(entry["file"], "dataset"))
         return Data(columns, total, "labels")
 
     def atoms(self) -> Data:
         """Return forces on atoms of the sampled labels."""
-        columns: Columns = {name: [] for name in ("level", "domain", "elements", "symbol", "force_eV_per_A")}
+        rows: list[dict[str, Any]] = []
         total = 0
         for level in self.levels:
             found = [(row, i) for row in self.labels[level] for i in range(row["n_atoms"])]
             total += len(found)
-            for k in _some(len(found), POINTS_SHOWN, self.seed):
-                row, i = found[k]
-                columns["level"].append(level)
-                columns["domain"].append(row["domain"])
-                columns["elements"].append(elements_of(row["numbers"]))
-                columns["symbol"].append(symbol_of(row["numbers"][i]))
-                columns["force_eV_per_A"].append(row["abs_forces_eV_per_A"][i])
+            rows += [
+                {
+                    "level": level,
+                    "domain": row["domain"],
+                    "elements": elements_of(row["numbers"]),
+                    "symbol": symbol_of(row["numbers"][i]),
+                    "force_eV_per_A": row["abs_forces_eV_per_A"][i],
+                }
+                for row, i in (found[k] for k in _some(len(found), POINTS_SHOWN, self.seed))
+            ]
+        columns = columns_of(("level", "domain", "elements", "symbol", "force_eV_per_A"), rows)
         return Data(columns, total, "atoms")
 
     def pairs(self) -> Data:
         """Return snapshots with a cohesive energy at the first two levels."""
         names = ("snapshot_id", "domain", "elements", "formula", "first", "second", "gap", "outlier")
-        columns: Columns = {name: [] for name in names}
+        rows: list[dict[str, Any]] = []
         if len(self.levels) > 1:
             second = {row["snapshot_id"]: row for row in self.labels[self.levels[1]]}
             limit = self.rules.get("level_gap", {}).get("limit", np.inf)
@@ -138,17 +145,16 @@ class Reader:
                     continue
                 gap = row["level_gap_eV_per_atom"]
                 far = gap is not None and abs(gap) > limit
-                values = (
-                    row["snapshot_id"],
-                    row["domain"],
-                    elements_of(row["numbers"]),
-                    row["formula"],
-                    *energies,
-                    gap,
-                    "outlier" if far else "as the others",
+                rows.append(
+                    row
+                    | dict(zip(("first", "second"), energies, strict=True))
+                    | {
+                        "elements": elements_of(row["numbers"]),
+                        "gap": gap,
+                        "outlier": "outlier" if far else "as the others",
+                    }
                 )
-                for name, value in zip(names, values, strict=True):
-                    columns[name].append(value)
+        columns = columns_of(names, rows)
         return Data(columns, self.rows, "snapshots with both levels")
 
     def parity(self) -> dict[str, Data]:
@@ -221,17 +227,15 @@ class Reader:
     def quality(self) -> tuple[Data, Data]:
         """Return fill distances by number of picks, beside random ones; and the gain of a thousand more."""
         rows = read_table(self.path("quality"), "quality").to_pylist()
-        fill: Columns = {name: [] for name in ("of", "part", "measure", "picks", "distance")}
-        for row in rows:
-            for part in ("structures", "atoms"):
-                for measure in ("mean", "p99", "max"):
-                    value = row[f"fill_{measure}_{part}"]
-                    # zero is everything covered, which a logarithmic axis has no place for
-                    if value:
-                        for name, each in zip(
-                            fill, (row["of"], part, measure, row["picks"], value), strict=True
-                        ):
-                            fill[name].append(each)
+        distances = [
+            {"of": row["of"], "part": part, "measure": measure, "picks": row["picks"], "distance": value}
+            for row in rows
+            for part in ("structures", "atoms")
+            for measure in ("mean", "p99", "max")
+            # zero is everything covered, which a logarithmic axis has no place for
+            if (value := row[f"fill_{measure}_{part}"])
+        ]
+        fill = columns_of(("of", "part", "measure", "picks", "distance"), distances)
         paced = [
             row
             for row in rows

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pymatgen.core import Element
 
 from pesatlas.atoms.elements import SYMBOLS, symbol_of
-from pesatlas.report.figure import Columns, Data
+from pesatlas.report.figure import Data, columns_of
 from pesatlas.report.figure_rows import PICKS_SHOWN, Reader, count_elements, elements_of, volume_A3
 from pesatlas.report.frames_before import BEFORE, frames_before
 from pesatlas.report.sample import read_rows, sample_ids
@@ -43,58 +43,49 @@ def map_frames(reader: Reader, pool: pa.Table, total: int) -> tuple[Data, list[d
         *("pc1", "pc2", "picked", "kind", "reason", "novelty"),
         *("energy", "force", "error", "temperature", "heaviest", "round"),
     )
-    columns: Columns = {name: [] for name in names}
-    structures = []
+    points = [
+        row
+        | _described(row)
+        | {
+            "snapshot_id": name,
+            "structure_pcs": place,
+            "picked": name in picked,
+            "kind": "picked" if name in picked else "pool",
+            "reason": row.get("reason", ""),
+            "energy": row["mlip_energy_eV"] and row["mlip_energy_eV"] / row["n_atoms"],
+            "force": row.get("mlip_max_force_eV_per_A", forces.get(name)),
+            "error": reader.force_errors.get(name),
+            "temperature": row["temperature_K"],
+            "round": reader.round,
+        }
+        for name, row in rows.items()
+        # others are not encoded, or have features that are not finite
+        if (place := places.get(name))
+    ]
     before = frames_before(reader)
-    for name, row in rows.items():
-        place = places.get(name)
-        if not place:  # not encoded, or with features that are not finite
-            continue
-        first, second = (*place, 0.0)[:2]
-        values = (
-            name,
-            row["structure_id"],
-            row["domain"],
-            elements_of(row["numbers"]),
-            _formula(row["numbers"]),
-            row["n_atoms"],
-            first,
-            second,
-            name in picked,
-            "picked" if name in picked else "pool",
-            row.get("reason", ""),
-            row.get("novelty"),
-            row["mlip_energy_eV"] and row["mlip_energy_eV"] / row["n_atoms"],
-            row.get("mlip_max_force_eV_per_A", forces.get(name)),
-            reader.force_errors.get(name),
-            row["temperature_K"],
-            symbol_of(max(row["numbers"])),
-            reader.round,
-        )
-        for key, value in zip(names, values, strict=True):
-            columns[key].append(value)
-        structures.append(_structure(row))
-    for row in before.shown:
-        first, second = (*row["structure_pcs"], 0.0)[:2]
-        known = {
-            "snapshot_id": row["snapshot_id"],
-            "structure_id": row["structure_id"],
+    points += [
+        row
+        | _described(row)
+        | {
             "domain": BEFORE,
-            "elements": elements_of(row["numbers"]),
-            "formula": _formula(row["numbers"]),
-            "n_atoms": row["n_atoms"],
-            "pc1": first,
-            "pc2": second,
             "picked": True,
             "kind": BEFORE,
             "reason": f"in round {row['round']}" if row["round"] else "in an earlier dataset",
-            "heaviest": symbol_of(max(row["numbers"])),
-            "round": row["round"],
         }
-        for key, values_so_far in columns.items():
-            values_so_far.append(known.get(key))
-        structures.append(_structure(row))
-    return Data(columns, total + before.total, "snapshots"), structures
+        for row in before.shown
+    ]
+    for point in points:
+        point["pc1"], point["pc2"] = (*point["structure_pcs"], 0.0)[:2]
+    return Data(columns_of(names, points), total + before.total, "snapshots"), list(map(_structure, points))
+
+
+def _described(row: dict[str, Any]) -> dict[str, str]:
+    """Return what a point of the map says of the composition of its frame."""
+    return {
+        "elements": elements_of(row["numbers"]),
+        "formula": _formula(row["numbers"]),
+        "heaviest": symbol_of(max(row["numbers"])),
+    }
 
 
 def _forces(reader: Reader, names: list[str]) -> dict[str, float]:
@@ -144,24 +135,24 @@ def dynamics(reader: Reader, pool: pa.Table, total: int) -> Data:
         (row["structure_id"], row["variant"]): volume_A3(row)
         for row in read_table(reader.path("structures"), "structures", names).to_pylist()
     }
-    columns: Columns = {
-        name: [] for name in ("domain", "elements", "n_atoms", "time_ps", "temperature_ratio", "volume_ratio")
-    }
-    for row in pool.to_pylist():
-        if row["ensemble"] == "none":
-            continue
-        kinetic = row["instant_temperature_K"]
-        values = (
-            row["domain"],
-            elements_of(row["numbers"]),
-            row["n_atoms"],
-            row["time_fs"] / 1000,
-            kinetic / row["temperature_K"] if kinetic is not None and row["temperature_K"] else None,
-            volume_A3(row) / starts[row["structure_id"], row["variant"]],
-        )
-        for name, value in zip(columns, values, strict=True):
-            columns[name].append(value)
-    return Data(columns, max(total, len(columns["n_atoms"])), "frames")
+    frames = [
+        {
+            "domain": row["domain"],
+            "elements": elements_of(row["numbers"]),
+            "n_atoms": row["n_atoms"],
+            "time_ps": row["time_fs"] / 1000,
+            "temperature_ratio": kinetic / row["temperature_K"]
+            if (kinetic := row["instant_temperature_K"]) is not None and row["temperature_K"]
+            else None,
+            "volume_ratio": volume_A3(row) / starts[row["structure_id"], row["variant"]],
+        }
+        for row in pool.to_pylist()
+        if row["ensemble"] != "none"
+    ]
+    columns = columns_of(
+        ("domain", "elements", "n_atoms", "time_ps", "temperature_ratio", "volume_ratio"), frames
+    )
+    return Data(columns, max(total, len(frames)), "frames")
 
 
 def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
@@ -175,13 +166,19 @@ def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
             for level, path in reader.of_levels("dataset").items()
         },
     }
-    columns: Columns = {name: [] for name in ("of", "symbol", "row", "column", "rows", "share", "bright")}
-    for of, (found, rows) in counts.items():
-        most = max(found.values(), default=1)
-        for z, symbol in enumerate(SYMBOLS[:103], start=1):
-            values = (of, symbol, *_place(z), found[z], 100 * found[z] / max(rows, 1), found[z] / most)
-            for name, value in zip(columns, values, strict=True):
-                columns[name].append(value)
+    cells = [
+        {
+            "of": of,
+            "symbol": symbol,
+            **_place(z),
+            "rows": found[z],
+            "share": 100 * found[z] / max(rows, 1),
+            "bright": found[z] / max(found.values(), default=1),
+        }
+        for of, (found, rows) in counts.items()
+        for z, symbol in enumerate(SYMBOLS[:103], start=1)
+    ]
+    columns = columns_of(("of", "symbol", "row", "column", "rows", "share", "bright"), cells)
     sampled = (
         f"The pool is a sample: {len(pool):,} of {total:,} snapshots"
         if len(pool) < total
@@ -190,10 +187,10 @@ def elements(reader: Reader, pool: pa.Table, total: int) -> Data:
     return Data(columns, len(columns["of"]), sampled)
 
 
-def _place(z: int) -> tuple[int, int]:
+def _place(z: int) -> dict[str, int]:
     """Return row and column in the periodic table; lanthanides and actinides stand below it."""
     for first, last, row in ((57, 71, 8), (89, 103, 9)):
         if first <= z <= last:
-            return row, z - first + 3
+            return {"row": row, "column": z - first + 3}
     element = Element.from_Z(z)
-    return element.row, element.group
+    return {"row": element.row, "column": element.group}

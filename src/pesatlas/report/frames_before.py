@@ -1,4 +1,4 @@
-"""Frames of the rounds before, for the map of a later round: where they lie, and in which round each was picked."""
+"""Frames of the rounds before, for the map of a later round: where they lie, and the round of each."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ _FRAME = ["snapshot_id", "structure_id", "n_atoms", "numbers", "cell_A", "positi
 
 
 class FramesBefore(NamedTuple):
-    """Frames of the rounds before: rows with geometry, ``structure_pcs`` and ``round``, and how many there are."""
+    """Frames of the rounds before: geometry, ``structure_pcs``, ``round`` of a sample, and their number."""
 
     shown: list[dict[str, Any]]
     total: int

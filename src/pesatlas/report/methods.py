@@ -91,7 +91,7 @@ class _Citations:
         self.names: list[str] = []
 
     def __call__(self, *names: str) -> str:
-        known = [name for name in names if name in REFERENCES]
+        known = [name for name in dict.fromkeys(names) if name in REFERENCES]
         self.names += [name for name in known if name not in self.names]
         return f" [{', '.join(str(self.names.index(name) + 1) for name in known)}]" if known else ""
 
@@ -134,23 +134,27 @@ def _structures(tables: CampaignTables, manifest: Mapping[str, Any]) -> str:
 def _dynamics(reader: Reader, manifest: Mapping[str, Any], cite: _Citations) -> str:
     found = reader.tables.query(
         "SELECT min(temperature_K), max(temperature_K), min(pressure_GPa), max(pressure_GPa), "
-        "max(time_fs) / 1000, any_value(potential), list(DISTINCT ensemble) FROM it WHERE ensemble <> 'none'",
+        "max(time_fs) / 1000, any_value(potential), list(DISTINCT ensemble), count(*), "
+        "count(DISTINCT (structure_id, variant, condition)) FROM it WHERE ensemble <> 'none'",
         "snapshots",
     )
     counts = counted(dict(manifest))
     if not found or found[0][0] is None:
         return f"No dynamics were run; the pool has {counts['snapshots.rows']:,} cells as given."
-    low, high, least, most, longest, potential, ensembles = found[0]
+    low, high, least, most, longest, potential, ensembles, frames, trajectories = found[0]
+    still = counts["snapshots.rows"] - frames
     interval = manifest["configuration"].get("explore", {}).get("frame_interval_ps")
     barostat = any(each.startswith("NpT") for each in ensembles)
     return (
         f"Molecular dynamics with {potential}{cite(*_potential(potential))} sampled {_span(low, high, 'K')}"
         + (f" and {_span(least, most, 'GPa')}" if barostat else "")
-        + f" in {counts['snapshots.trajectories']:,} trajectories of at most {longest:.3g} ps"
+        + f" in {trajectories:,} {'trajectory' if trajectories == 1 else 'trajectories'} of at most "
+        f"{longest:.3g} ps"
         + (f", with a frame every {interval:g} ps" if interval else "")
         + f", controlled by stochastic velocity rescaling{cite('thermostat')}"
         + (f" and stochastic cell rescaling{cite('barostat')}" if barostat else "")
-        + f": {counts['snapshots.rows']:,} frames."
+        + f": {frames:,} frames."
+        + (f" The pool has {still:,} cells without dynamics, too." if still else "")
     )
 
 
@@ -166,10 +170,12 @@ def _selection(manifest: Mapping[str, Any], cite: _Citations) -> str:
     counts = counted(dict(manifest))
     policy = select.get("policy", {}).get("kind")
     encoder = manifest["configuration"].get("encode", {}).get("encoder", {}).get("kind")
-    thresholds = [
-        f"{select[name]['threshold']:g}"
-        for name in ("structure", "atoms")
-        if select.get(name, {}).get("threshold")
+    stages = [
+        f"{each['clusters']:,} clusters of {of}"
+        if each.get("clusters")
+        else f"threshold {each['threshold']:g} of {of}"
+        for name, of in (("structure", "structures"), ("atoms", "atoms"))
+        if (each := select.get(name, {})).get("clusters") or each.get("threshold")
     ]
     return (
         "Frames"
@@ -180,7 +186,7 @@ def _selection(manifest: Mapping[str, Any], cite: _Citations) -> str:
         )
         + " clustered in two stages, by structure and by atomic environment, as in DIRECT "
         f"sampling{cite('DIRECT', 'MatPES')}"
-        + (f" (thresholds {' and '.join(thresholds)})" if thresholds else "")
+        + (f" ({' and '.join(stages)})" if stages else "")
         + (f"; policy {policy}" if policy else "")
         + f" picked {counts['selection.rows']:,} of {counts['selection.pool']:,}."
     )

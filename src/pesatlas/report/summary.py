@@ -13,6 +13,7 @@ from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.layout import FAILURES, below, folder_of, is_file_of, within
 from pesatlas.campaign.so_far import UNFINISHED, read_manifest_so_far
 from pesatlas.campaign.splits import split_remarks
+from pesatlas.campaign.strain_test import strain_caveats, strain_sentence, strain_tests
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.texts import advice_text, read_advice
 from pesatlas.tables import FailureReason, read_table
@@ -74,6 +75,7 @@ def summary(results: Path) -> RenderableType:
         "",
         *_failures(losses(results, manifest)),
         *([] if missing else _without_atoms(manifest)),
+        *([] if missing else _strain(results, manifest)),
         *(["", f"[bold]Round {advice['round']}[/bold]: {advice_text(advice)}"] if advice else []),
         "",
         _places(results, manifest),
@@ -84,6 +86,7 @@ def summary(results: Path) -> RenderableType:
 def summary_facts(results: Path) -> dict[str, Any]:
     """Return the numbers of the summary, for programs."""
     manifest = read_manifest_so_far(results)
+    tests = {} if UNFINISHED in manifest else strain_tests(results, manifest)
     return {
         "campaign": manifest["campaign"],
         "unfinished": manifest.get(UNFINISHED, []),
@@ -99,6 +102,7 @@ def summary_facts(results: Path) -> dict[str, Any]:
             }
             for each in accounts(results, manifest)
         ],
+        "strain_tests": {level: strain_sentence(test) for level, test in tests.items()},
         "failures": [
             {"stage": stage, "level": level, "reason": reason, "rows": rows}
             for (stage, level, reason), rows in losses(results, manifest).items()
@@ -178,6 +182,16 @@ def _without_atoms(manifest: dict[str, Any]) -> list[str]:
     if not levels:
         return []
     return [f"[dim]No isolated atoms at {', '.join(levels)}: cohesive energies are empty there.[/dim]"]
+
+
+def _strain(results: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return a line on the strain test of each level, one for all that were not tested."""
+    tests = strain_tests(results, manifest)
+    untested = [level for level, test in tests.items() if test is None]
+    lines = [(level, strain_sentence(test)) for level, test in tests.items() if test is not None]
+    lines += [(", ".join(untested), strain_sentence(None))] if untested else []
+    warnings = [f"[yellow]Warning: {each}.[/yellow]" for each in strain_caveats(tests)]
+    return [*(f"[dim]At {levels}, {escape(sentence)}.[/dim]" for levels, sentence in lines), *warnings]
 
 
 def _failures(found: Counter[tuple[str, str, str]]) -> list[RenderableType]:

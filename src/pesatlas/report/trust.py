@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import altair as alt
 
 from pesatlas.campaign.layout import FAILURES, folder_of, path_of, shown
-from pesatlas.report.figure import COLOURS, GREY, Data, Figure, base, histogram, line_at, parity
+from pesatlas.report.figure import GREY, Data, Figure, base, histogram, line_at, parity
 from pesatlas.report.published_ranges import published_error
 from pesatlas.tables.failures import LOST
 
@@ -101,7 +101,7 @@ def _parity(what: str, data: dict[str, Data], of: tuple[str, str], unit: str, qu
         ("label", "potential"),
         (f"{quantity}, {level} ({unit})", f"potential ({unit})"),
         unit,
-        colour=alt.Color("domain:N", title=None, scale=alt.Scale(range=COLOURS)),
+        colour=alt.Color("domain:N", title=None),
         note=published and f"published MAE {published}",
     )
     told = {
@@ -179,15 +179,13 @@ def _temperature(md: Data) -> Figure:
     chart = None
     if any(value is not None for value in md.columns["temperature_ratio"]):
         found = base("md").transform_filter("isValid(datum.temperature_ratio)")
-        x = alt.X("n_atoms:O", title="atoms in the cell")
-        means = found.mark_point(filled=True, size=60, color=COLOURS[0]).encode(
+        x = alt.X("n_atoms:O", title="atoms in the cell", axis=alt.Axis(labelAngle=0, labelOverlap="greedy"))
+        means = found.mark_point(filled=True, size=60).encode(
             x=x,
             y=alt.Y("mean(temperature_ratio):Q", title="kinetic temperature / target"),
             tooltip=["n_atoms:O", "mean(temperature_ratio):Q", "count():Q"],
         )
-        spread = found.mark_errorbar(extent="stdev", color=COLOURS[0]).encode(
-            x=x, y=alt.Y("temperature_ratio:Q", title="")
-        )
+        spread = found.mark_errorbar(extent="stdev").encode(x=x, y=alt.Y("temperature_ratio:Q", title=""))
         expected = (
             found.transform_aggregate(groupby=["n_atoms"], seen="count()")
             .transform_calculate(
@@ -217,12 +215,10 @@ def _volume(md: Data) -> Figure:
     if len(md):
         found = base("md").transform_bin("time_bin_ps", "time_ps", bin=alt.Bin(maxbins=20))
         x = alt.X("time_bin_ps:Q", title="time (ps)")
-        band = found.mark_errorband(extent="iqr", color=COLOURS[0]).encode(
+        band = found.mark_errorband(extent="iqr").encode(
             x=x, y=alt.Y("volume_ratio:Q", title="volume / initial volume", scale=alt.Scale(zero=False))
         )
-        middle = found.mark_line(color=COLOURS[0], point=True).encode(
-            x=x, y=alt.Y("median(volume_ratio):Q", title="")
-        )
+        middle = found.mark_line(point=True).encode(x=x, y=alt.Y("median(volume_ratio):Q", title=""))
         chart = alt.layer(line_at("y", [1.0]), band, middle)
     return Figure(
         "md_volume",

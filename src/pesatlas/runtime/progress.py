@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from pesatlas.runtime import terminal
 
 log = logging.getLogger(__name__)
 
+ENDED_BY_SIGTERM = 128 + signal.SIGTERM
+"""Exit status of a job that SIGTERM ended: a time limit, a preemption, scancel, the end of a machine."""
 INTERVAL_S = 10.0
 FOLDER = Path("work/progress")
 """Folder of the files, below that of a campaign."""
@@ -27,7 +30,7 @@ class State:
     Attributes
     ----------
     rule, batch : which job; the batch is empty for a rule without batches
-    state : running until the job ends, whatever becomes of its process
+    state : running until the job ends, whatever becomes of its process; stopped if SIGTERM ended it
     what : what is counted
     done, total, failed : how many of it; the total is None while it is unknown, and those that failed are
         among those done
@@ -40,7 +43,7 @@ class State:
 
     rule: str
     batch: str
-    state: Literal["running", "finished", "failed"] = "running"
+    state: Literal["running", "finished", "failed", "stopped"] = "running"
     what: str = ""
     done: int = 0
     total: int | None = None
@@ -103,10 +106,14 @@ def progress_file(rule: str, batch: str = "", folder: Path = FOLDER) -> Iterator
     )
     file = _file = _File(folder / f"{'-'.join(filter(None, (rule, batch)))}.json", state)
     file.write(now=True)
-    ended: Literal["finished", "failed"] = "failed"
+    ended: Literal["finished", "failed", "stopped"] = "failed"
     try:
         yield
         ended = "finished"
+    except SystemExit as error:
+        if error.code == ENDED_BY_SIGTERM:
+            ended = "stopped"
+        raise
     finally:
         state.state = ended
         _file = None

@@ -155,13 +155,35 @@ def read_table(path: Path, table: str, columns: Sequence[str] | None = None, fil
 def iter_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield a file in pieces of at most a row group; memory stays that of one, however long the file is.
 
+    Columns that its schema version did not have, and that may be null, are null.
+
     ``ParquetFile.iter_batches`` over a whole file keeps what it has read: 0.7 GB for 500,000 rows.
     """
     check_content(path)
     with pq.ParquetFile(path) as file:
-        names = None if columns is None else list(columns)
+        there = file.schema_arrow
+        added = _added_since(there)
+        wanted = list(columns) if columns is not None else [*added, *there.names]
+        names = [name for name in wanted if name not in added]
         for group in range(file.num_row_groups):
-            yield from file.read_row_group(group, columns=names, use_threads=False).to_batches()
+            for piece in file.read_row_group(group, columns=names, use_threads=False).to_batches():
+                yield piece if names == wanted else _completed(piece, wanted, added)
+
+
+def _added_since(there: pa.Schema) -> dict[str, pa.Field]:
+    """Return the columns, by name, that a table of today has, an older file lacks, and that may be null."""
+    table = (there.metadata or {}).get(b"pesatlas.table", b"").decode()
+    today = SCHEMAS.get(table, ())
+    return {field.name: field for field in today if field.name not in there.names and field.nullable}
+
+
+def _completed(piece: pa.RecordBatch, wanted: Sequence[str], added: Mapping[str, pa.Field]) -> pa.RecordBatch:
+    """Return ``piece`` with nulls in columns that its file lacks."""
+    columns = [
+        pa.nulls(len(piece), added[name].type) if name in added else piece.column(name) for name in wanted
+    ]
+    fields = [added.get(name) or piece.schema.field(name) for name in wanted]
+    return pa.record_batch(columns, schema=pa.schema(fields, piece.schema.metadata))
 
 
 def check_metadata(path: Path, table: str) -> int:

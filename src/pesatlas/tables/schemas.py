@@ -25,7 +25,7 @@ from pesatlas.tables.columns import (
 )
 from pesatlas.tables.potential_tables import OF_POTENTIALS
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 SOURCES = "pesatlas.sources"
 """Key of the table ``structures``' metadata.
@@ -327,10 +327,44 @@ _RESULT = [
     column("wall_s", f8, "wall time of the calculation", "s"),
 ]
 
+_CHARGES = [
+    column(
+        "bader_charges_e",
+        pa.list_(f8),
+        "valence electrons in the Bader volume of each atom, as bader_charges of MatPES: the more electrons, "
+        "the larger; null unless label.charges asks for them",
+        "e",
+        null=True,
+    ),
+    column(
+        "bader_net_charges_e",
+        pa.list_(f8),
+        "Bader charge of each atom: the valence electrons that it has alone less bader_charges_e; positive "
+        "for cations",
+        "e",
+        null=True,
+    ),
+    column(
+        "bader_magmoms_muB",
+        pa.list_(f8),
+        "magnetic moment in the Bader volume of each atom; null for a calculation without spin",
+        "μB",
+        null=True,
+    ),
+    column("bader_method", text, "method of the Bader charges, its version, and the densities", null=True),
+    column(
+        "bader_missing",
+        text,
+        "why there are no Bader charges; null if there are, or if nobody asked for them",
+        null=True,
+    ),
+]
+
 _LABELS = [
     *FRAME,
     *GEOMETRY,
     *_RESULT,
+    *_CHARGES,
     column(
         "verdict", text, "accepted, or quarantined by the calculation itself; in the dataset: after all rules"
     ),

@@ -56,7 +56,8 @@ class _Shards:
             self.paths.append(self.folder / f"{self.name}-{len(self.paths):05d}.parquet")
             self._writer = pq.ParquetWriter(self.paths[-1], SCHEMAS["dataset"], compression="zstd")
             self._rows = 0
-        group = pa.Table.from_batches(self._waiting).cast(SCHEMAS["dataset"])
+        schema = SCHEMAS["dataset"]
+        group = pa.Table.from_batches(self._waiting).select(schema.names).cast(schema)
         self._writer.write_table(group, row_group_size=group.num_rows)
         self._rows += group.num_rows
         self._waiting = []

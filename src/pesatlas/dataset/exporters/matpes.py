@@ -50,8 +50,8 @@ def document(row: dict[str, Any]) -> dict[str, Any]:
         "cohesive_energy_per_atom": row["cohesive_energy_eV_per_atom"],
         "formation_energy_per_atom": row["formation_energy_eV_per_atom"],
         "abs_forces": row["abs_forces_eV_per_A"],
-        "bader_charges": None,
-        "bader_magmoms": None,
+        "bader_charges": row["bader_charges_e"],
+        "bader_magmoms": row["bader_magmoms_muB"],
         "provenance": {
             "original_mp_id": row["structure_id"],
             "materials_project_version": row["source"],

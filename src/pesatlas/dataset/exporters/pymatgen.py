@@ -9,6 +9,8 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.dataset.exporters.matpes import structure_dict, triples
 from pesatlas.dataset.rows import FUNCTIONALS, Source, as_json, provenance
 
+_CHARGES = ("bader_charges_e", "bader_net_charges_e", "bader_magmoms_muB", "bader_method")
+
 
 def export(source: Source, folder: Path) -> list[Path]:
     """Write one ``-entries.json.gz``; return it."""
@@ -39,6 +41,7 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
             "band_gap_eV": row["band_gap_eV"],
             "cohesive_energy_eV_per_atom": row["cohesive_energy_eV_per_atom"],
             "formation_energy_eV_per_atom": row["formation_energy_eV_per_atom"],
+            **{name: row[name] for name in _CHARGES if row[name] is not None},
         },
         "structure": structure_dict(row),
     }

@@ -1,7 +1,7 @@
 """The program that runs GPAW: ``python -m pesatlas.label.backends._gpaw_static in.json out.json``.
 
-The only file that imports GPAW (GPL). It writes ``out.json`` at its very end, so an output that is there is
-whole.
+The only file that imports GPAW (GPL). It writes ``out.json`` when all of the label is there, so an output
+that is there is whole; the density for charges comes after it.
 """
 
 import json
@@ -35,8 +35,8 @@ def calculator(settings: dict[str, Any]) -> Any:
     )
 
 
-def calculate(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the results of one job."""
+def calculate(job: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return the results of one job, and the calculator that has its density."""
     settings = job["settings"]
     atoms = Atoms(numbers=job["numbers"], cell=job["cell"], positions=job["positions"], pbc=True)
     if settings["moments_muB"] is not None:
@@ -49,7 +49,7 @@ def calculate(job: dict[str, Any]) -> dict[str, Any]:
         forces, stress = np.zeros((len(atoms), 3)), np.zeros(6)
     else:
         shift, forces, stress = 0.0, atoms.get_forces(), atoms.get_stress(voigt=True)
-    return {
+    results = {
         "numbers": atoms.numbers.tolist(),
         "cell": atoms.cell.array.tolist(),
         "positions": atoms.positions.tolist(),
@@ -62,6 +62,19 @@ def calculate(job: dict[str, Any]) -> dict[str, Any]:
         "scf_steps": int(calc.get_number_of_iterations()),
         "converged": True,
     }
+    return results, calc
+
+
+def write_density(calc: Any, target: Path) -> None:
+    """Write the all-electron density of each spin, per Å³, and each atom's valence and core electrons."""
+    spins = calc.get_number_of_spins()
+    densities = (
+        [calc.get_all_electron_density(gridrefinement=2)]
+        if spins == 1
+        else [calc.get_all_electron_density(spin=spin, gridrefinement=2) for spin in range(spins)]
+    )
+    data = calc.wfs.setups
+    np.savez(target, spins=densities, valence=[each.Nv for each in data], core=[each.Nc for each in data])
 
 
 class DivergedError(Exception):
@@ -96,8 +109,9 @@ def band_gap(calc: Any) -> float:
 def main(source: str, target: str) -> None:
     """Read a job, calculate, write the result or the reason why there is none."""
     job = json.loads(Path(source).read_text(encoding="utf-8"))
+    calc = None
     try:
-        result = calculate(job)
+        result, calc = calculate(job)
     except KohnShamConvergenceError:
         result = {
             "failed": "not_converged",
@@ -110,6 +124,8 @@ def main(source: str, target: str) -> None:
     temporary = Path(f"{target}.part")
     temporary.write_text(json.dumps(result), encoding="utf-8")
     temporary.replace(target)
+    if calc is not None and job.get("density"):
+        write_density(calc, Path(job["density"]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +13,16 @@ import numpy as np
 from pydantic import Field
 
 from pesatlas.config.section import Section
-from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
+from pesatlas.label.backend import Charges, Failed, Outcome, Result, Task, Workdir
 from pesatlas.levels.gpaw import atom_settings, crystal_settings, paw_folder, pseudopotential_hashes
 from pesatlas.runtime import supervise
 from pesatlas.tables import FailureReason
 
 SAME_GEOMETRY_A = 1e-6
+CHARGES = ("bader",)
+"""Charges that ``label.charges`` may ask for."""
+_DENSITY = "density.npz"
+_GRID = "all-electron density of GPAW on a grid twice as fine as that of the calculation"
 
 
 class Options(Section):
@@ -48,7 +53,35 @@ def calculate(task: Task, _: Options, place: Workdir) -> Outcome:
     for name in ("in.json", "gpaw.txt", "out.txt"):
         if (place.scratch / name).exists():
             shutil.copy(place.scratch / name, place.keep)
-    return failure or parse(task, settings, place.scratch, time.monotonic() - started)
+    if failure and not (task.charges and (place.scratch / "out.json").exists()):
+        return failure
+    outcome = parse(task, settings, place.scratch, time.monotonic() - started)
+    if task.charges and isinstance(outcome, Result):
+        # the label was whole before the program went on to the density
+        missing = f"after the label was calculated: {failure.detail}" if failure else None
+        charges = Charges(missing=missing) if missing else bader_charges(task, place.scratch)
+        return replace(outcome, charges=charges)
+    return outcome
+
+
+def bader_charges(task: Task, scratch: Path) -> Charges:
+    """Return the charges from the densities that the program wrote."""
+    from pesatlas.label.charges import Valence, charges_of  # noqa: PLC0415 - numba and scipy are slow to import
+
+    try:
+        with np.load(scratch / _DENSITY) as found:
+            spins, valence, core = found["spins"], found["valence"], found["core"]
+    except (OSError, ValueError, KeyError) as error:
+        return Charges(missing=f"GPAW's density can't be read: {type(error).__name__}: {error}")
+    total = spins.sum(axis=0)
+    return charges_of(
+        task,
+        reference=total,
+        charge=total,
+        magnetisation=spins[0] - spins[1] if len(spins) == 2 else None,
+        valence=Valence(valence, core),
+        source=_GRID,
+    )
 
 
 def prepare(task: Task, scratch: Path) -> dict[str, Any]:
@@ -65,6 +98,7 @@ def prepare(task: Task, scratch: Path) -> dict[str, Any]:
         "cell": task.cell.tolist(),
         "positions": task.positions.tolist(),
         "settings": {**settings, "paw_folder": str(paw_folder())},
+        **({"density": _DENSITY} if task.charges else {}),
     }
     (scratch / "in.json").write_text(json.dumps(job), encoding="utf-8")
     return settings

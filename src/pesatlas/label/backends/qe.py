@@ -11,11 +11,18 @@ from pydantic import Field, PositiveFloat, field_validator
 
 from pesatlas.config.section import Runtime, Section
 from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
-from pesatlas.label.command import program, some_words
+from pesatlas.label.command import program, some_words, version_as_printed
 from pesatlas.levels.qe import check_levels, pseudopotentials
 from pesatlas.tables import FailureReason
 
 __all__ = ["Options", "calculate", "check", "check_levels", "diagnose"]
+
+
+class PseudoDojo(Section):
+    """Cut-offs from the reports of PseudoDojo."""
+
+    djrepo: Path = Field(description="folder with the reports on the UPF files (*.djrepo)")
+    hint: Literal["low", "normal", "high"] = Field("normal", description="which of the recommended cut-offs")
 
 
 class Options(Section):
@@ -33,8 +40,10 @@ class Options(Section):
     pseudopotentials: Path = Field(
         description="folder of the UPF files, one for each element; the whole set is part of the level"
     )
-    recommendations: Path | None = Field(
-        None, description="JSON file of SSSP with file name, md5 and cut-offs of each element"
+    recommendations: Path | PseudoDojo | None = Field(
+        None,
+        description="JSON file of SSSP with file name, md5 and cut-offs of each element; or the reports of "
+        "PseudoDojo: {djrepo: FOLDER, hint: normal}",
     )
     cutoffs_Ry: dict[str, tuple[PositiveFloat, PositiveFloat]] = Field(
         {},
@@ -51,6 +60,11 @@ class Options(Section):
     @classmethod
     def _words(cls, command: str) -> str:
         return some_words(command, "pw.x, e.g. mpirun -n {cores} pw.x")
+
+    @field_validator("qe_version")
+    @classmethod
+    def _version(cls, version: str) -> str:
+        return version_as_printed(version, r"\d+\.\d\S*", '"7.5" of Program PWSCF v.7.5')
 
 
 def check(options: Options) -> None:

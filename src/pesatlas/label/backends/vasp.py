@@ -10,8 +10,11 @@ from pydantic import Field, field_validator
 from pesatlas.config.section import Runtime, Section
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Outcome, Task, Workdir
-from pesatlas.label.command import program, some_words
+from pesatlas.label.command import program, some_words, version_as_printed
 from pesatlas.levels import potcars
+
+CHARGES = ("bader",)
+"""Charges that ``label.charges`` may ask for: MatPESStaticSet has LAECHG and LCHARG, nothing is added."""
 
 
 class Options(Section):
@@ -35,6 +38,11 @@ class Options(Section):
     @classmethod
     def _words(cls, command: str) -> str:
         return some_words(command, "VASP, e.g. mpirun -n {cores} vasp_std")
+
+    @field_validator("vasp_version")
+    @classmethod
+    def _version(cls, version: str) -> str:
+        return version_as_printed(version, r"\d+\.\d+\.\d+(\.\S+)?", "6.4.3 or 5.4.4.18Apr17-6-g9f103f2a35")
 
 
 def check(options: Options) -> None:

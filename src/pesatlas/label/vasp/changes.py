@@ -39,12 +39,12 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     ]
 
 
-def same_structure(first: Structure, second: Structure) -> bool:
-    """Whether two structures are the same, atom by atom, up to lattice vectors."""
+def same_structure(first: Structure, second: Structure, tolerance: float = SAME_GEOMETRY_A) -> bool:
+    """Whether two structures are the same within ``tolerance`` (Å), atom by atom, up to lattice vectors."""
     if [site.specie.Z for site in first] != [site.specie.Z for site in second]:
         return False
-    if not np.allclose(first.lattice.matrix, second.lattice.matrix, rtol=0, atol=SAME_GEOMETRY_A):
+    if not np.allclose(first.lattice.matrix, second.lattice.matrix, rtol=0, atol=tolerance):
         return False
     apart = first.frac_coords - second.frac_coords
     apart -= np.round(apart)
-    return bool(np.abs(apart @ second.lattice.matrix).max() < SAME_GEOMETRY_A)
+    return bool(np.abs(apart @ second.lattice.matrix).max() < tolerance)

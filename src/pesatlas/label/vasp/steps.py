@@ -12,6 +12,7 @@ from pesatlas.label.backend import Failed, Outcome, Result, Task, Workdir
 from pesatlas.label.vasp import inputs as vasp_inputs
 from pesatlas.label.vasp.check_outputs import result
 from pesatlas.label.vasp.custodian_run import STARTED, run
+from pesatlas.label.vasp.densities import bader_charges
 from pesatlas.label.vasp.strip_outputs import trim
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import Functional
@@ -71,7 +72,7 @@ def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcom
     if handed is None:
         before = replace(place, scratch=place.scratch / "pbe")
         before.scratch.mkdir()
-        _pbe(task, options, before, deadline)
+        _pbe(replace(task, charges=False), options, before, deadline)
         shutil.rmtree(before.scratch)
         handed = json.loads((place.handover / _HANDED).read_text(encoding="utf-8"))
     if "reason" in handed:
@@ -149,7 +150,8 @@ def _run(
         )
     )
     if isinstance(outcome, Result):
-        return replace(outcome, corrections=corrections)
+        charges = bader_charges(task, inputs, folder) if task.charges else None
+        return replace(outcome, corrections=corrections, charges=charges)
     done = f" (after {'; '.join(corrections)})" if corrections else ""
     return replace(outcome, detail=f"{outcome.detail}{done}")
 
