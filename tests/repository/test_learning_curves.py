@@ -5,6 +5,7 @@ import sys
 
 import curves_chgnet
 import curves_policies
+import curves_soap
 import learning_curves
 import numpy as np
 import pytest
@@ -120,3 +121,49 @@ def test_one_point_of_the_experiment_runs_again_on_any_folder(tmp_path, monkeypa
     capsys.readouterr()
     learning_curves.main()
     assert "atoms³" not in capsys.readouterr().out  # all points are there already
+
+
+def test_the_fast_learner_finds_energies_that_are_sums_over_atoms():
+    rng = np.random.default_rng(1)
+    numbers = [rng.choice([29, 79], size=rng.integers(2, 9)) for _ in range(200)]
+    vectors = rng.normal(size=(sum(map(len, numbers)), 4)).astype(np.float16)
+    owners = np.repeat(np.arange(200), [len(each) for each in numbers])
+    of_atoms = vectors.astype(float) @ [0.3, -0.2, 0.1, 0.0] + np.where(
+        np.concatenate(numbers) == 29, -3.0, -5.0
+    )
+    energies = np.bincount(owners, of_atoms)
+    equations = curves_soap.energy_equations(numbers, vectors, energies, np.arange(200))
+    fits = curves_soap.Fits(equations)
+    fits.add(list(range(150)), 0)
+    weights, _ = fits.solve()
+    n_atoms = np.array([len(each) for each in numbers])
+    errors = [each["energy"] for each in curves_soap.errors_of(equations, weights, range(150, 200), n_atoms)]
+    assert max(errors) < 1e-3
+
+
+def test_forces_and_virials_of_the_equations_are_derivatives_of_their_energies():
+    pytest.importorskip("featomic")
+    crystals = [bulk("Cu", cubic=True) for _ in range(9)]
+    for seed, each in enumerate(crystals):
+        each.numbers[1] = 79
+        each.rattle(0.1, seed=seed)
+    atoms, spectra = crystals[0], curves_soap.Spectra([29, 79])
+    spectra.learn_layout(crystals)
+    bases = {kind: curves_soap.Basis.of(found, kind) for kind, found in spectra.of_atoms(crystals).items()}
+    weights = np.random.default_rng(0).normal(size=2 * (curves_soap.COMPONENTS + curves_soap.COSINES + 1))
+    found = spectra.equations(atoms, bases) @ weights
+
+    def energy(positions, cell):
+        moved = atoms.copy()
+        moved.set_cell(cell)
+        moved.positions = positions
+        return (spectra.equations(moved, bases) @ weights)[0]
+
+    step = np.zeros((4, 3))
+    step[2, 1] = 5e-4
+    cell = np.array(atoms.cell)
+    slope = (energy(atoms.positions + step, cell) - energy(atoms.positions - step, cell)) / 1e-3
+    assert found[1 + 7] == pytest.approx(-slope, rel=5e-3)
+    more, less = np.diag([1 + 5e-4, 1, 1]), np.diag([1 - 5e-4, 1, 1])
+    slope = (energy(atoms.positions @ more, cell @ more) - energy(atoms.positions @ less, cell @ less)) / 1e-3
+    assert found[-6] == pytest.approx(slope, rel=5e-3)
