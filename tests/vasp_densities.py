@@ -1,7 +1,7 @@
-"""CHGCAR, AECCAR0 and AECCAR2 of the double of VASP, formatted as VASP does: Gaussians whose electrons are known.
+"""CHGCAR, AECCAR0 and AECCAR2 of the double of VASP, formatted as VASP does: Gaussians of known electrons.
 
-``VASP_DOUBLE_DENSITIES`` is the number of grid points along each vector; without it there are placeholders, which
-nothing reads.
+``VASP_DOUBLE_DENSITIES`` is the number of grid points along each vector; without it there are placeholders,
+which nothing reads.
 """
 
 import os
@@ -33,8 +33,10 @@ def write(folder, inputs, run):
 
 
 def gaussians(inputs, points, weights, width):
-    """Sum of a Gaussian for each atom, times the volume of the cell, as VASP has densities: the mean of the grid is
-    the number of electrons."""
+    """Sum of a Gaussian for each atom, times the volume of the cell, as VASP has densities.
+
+    The mean of the grid is the number of electrons.
+    """
     steps = np.arange(points) / points
     grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
     total = np.zeros(grid.shape[:3])

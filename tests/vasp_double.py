@@ -4,9 +4,10 @@ VASP would write.
 Energies, forces and stress are those of a pair potential and belong together; r2SCAN differs from PBE. It
 refuses inputs that VASP would refuse. What it does wrong on demand is in ``vasp_faults``. From the
 environment: ``VASP_DOUBLE_VERSION`` (6.4.3), ``VASP_DOUBLE_LAYOUT`` (``vasp6``, ``profile``, ``vasp5``: see
-``vasp_files``), ``VASP_DOUBLE_DENSITIES`` (see ``vasp_densities``), ``VASP_DOUBLE_SECONDS`` (how long it takes; 0), ``VASP_DOUBLE_MB`` (how much memory; 0),
-``VASP_DOUBLE_RECORDS`` (a JSON file of energies, forces and stresses to return, by functional and number of
-atoms of each element, e.g. ``Al1``), and what ``vasp_faults`` reads.
+``vasp_files``), ``VASP_DOUBLE_DENSITIES`` (see ``vasp_densities``), ``VASP_DOUBLE_SECONDS`` (how long it
+takes; 0), ``VASP_DOUBLE_MB`` (how much memory; 0), ``VASP_DOUBLE_RECORDS`` (a JSON file of energies, forces
+and stresses to return, by functional and number of atoms of each element, e.g. ``Al1``), and what
+``vasp_faults`` reads.
 """
 
 import json

@@ -225,7 +225,7 @@ def test_a_test_of_other_settings_is_not_shown(carded):
 def test_a_card_without_charges_does_not_speak_of_them(campaign, tables, write_labels):
     results, _, labels = tables
     for row in labels:
-        row |= dict.fromkeys([name for name in row if name.startswith("bader_")])
+        row.update(dict.fromkeys([name for name in row if name.startswith("bader_")]))
     collect(campaign, results, write_labels(results, labels))
     write_card(SETTINGS, results)
     assert "charges" not in json.loads((results / "card.json").read_text())

@@ -1,4 +1,4 @@
-"""Bader volumes: exact where the volumes are known, the same whatever cell a crystal is given in, nothing lost."""
+"""Bader volumes: exact where they are known, the same in every cell of a crystal, nothing lost."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_facets_enclose_the_volume_of_a_grid_cell(voxel):
 
 
 def test_volumes_and_charges_are_those_that_are_known():
-    # along x: maxima at 0 and 1/2, minima where the cosine of 2 pi x is -1/2: volumes of 2/3 and 1/3 of the cell
+    # along x: maxima at 0 and 1/2, minima where the cosine of 2 pi x is -1/2: volumes of 2/3 and 1/3
     n, cell = 60, np.diag([4.0, 3.0, 5.0])
     x, y, z = np.moveaxis(2 * np.pi * grid(n), -1, 0)
     density = 3 + np.cos(x) + np.cos(2 * x) / 2 + 0.3 * (np.cos(y) + np.cos(z))

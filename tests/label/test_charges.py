@@ -1,5 +1,7 @@
-"""Charges beside labels: of VASP from files as it writes them, in the order of the atoms; they change no level and no
-label, and cost none when they fail."""
+"""Charges beside labels: of VASP from files as it writes them, in the order of the atoms.
+
+They change no level and no label, and cost none when they fail.
+"""
 
 from dataclasses import replace
 

@@ -17,8 +17,9 @@ from pesatlas.testing.workdir import workplace
 
 pytestmark = [pytest.mark.physics, pytest.mark.slow]
 
-# PBE, e. MgO: Zhu, Oganov and Lyakhov, Phys. Chem. Chem. Phys. 15, 7696 (2013), with VASP at 0 GPa: +1.737. NaCl: 0.87
-# to two digits, as textbooks have it (0.85 to 0.90 in published calculations, by functional and method).
+# PBE, e. MgO: Zhu, Oganov and Lyakhov, Phys. Chem. Chem. Phys. 15, 7696 (2013), with VASP at 0 GPa: +1.737.
+# NaCl: 0.87 to two digits, as textbooks have it (0.85 to 0.90 in published calculations, by functional and
+# method).
 PUBLISHED = {"MgO": (4.21, 1.737), "NaCl": (5.64, 0.87)}
 
 

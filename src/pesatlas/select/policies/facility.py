@@ -32,9 +32,9 @@ class Options(Section):
     )
 
 
-def order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 - every policy is called this way
-    """Return what the frames of a cell are ordered by: the fewest atoms, nearest to the centre."""
-    return [pool.n_atoms, pool.centre_distances]
+def order(pool: Pool, options: Options) -> list[NDArray]:
+    """Return what the frames of a cell are ordered by: the fewest atoms if cost counts, then typical ones."""
+    return [pool.n_atoms, pool.centre_distances] if options.cost_exponent else [pool.centre_distances]
 
 
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:
