@@ -22,7 +22,7 @@ def write(folder, inputs, run):
         return
     order = [symbol for i, symbol in enumerate(inputs.symbols) if symbol not in inputs.symbols[:i]]
     valence = dict(zip(order, inputs.valences, strict=True))
-    electrons = [valence[symbol] + MOVED[symbol] for symbol in inputs.symbols]
+    electrons = [valence[symbol] + MOVED.get(symbol, 0.0) for symbol in inputs.symbols]
     charge = gaussians(inputs, points, electrons, _WIDTH_A)
     core = gaussians(inputs, points, [10.0] * len(electrons), _CORE_A)
     moments = run["moments"]

@@ -42,7 +42,7 @@ class Options(Section):
     @field_validator("vasp_version")
     @classmethod
     def _version(cls, version: str) -> str:
-        return version_as_printed(version, r"\d+\.\d+\.\d+(\.\S+)?", "6.4.3 or 5.4.4.18Apr17-6-g9f103f2a35")
+        return version_as_printed(version, r"\d+\.\d+\.\d+\S*", "6.4.3 or 5.4.4.18Apr17-6-g9f103f2a35")
 
 
 def check(options: Options) -> None:
