@@ -27,7 +27,7 @@ class Options(Section):
         "pick, for the DFT cost",
     )
     cost_exponent: float = Field(
-        0.5,
+        0.0,
         ge=0,
         le=1,
         description="the decrease of that distance is divided by this power of the cube of the number of "
@@ -62,8 +62,8 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     most = max(0, pool.target - len(taken))
     if most > len(points) >= CELLS // 2:
         log.warning(
-            "facility picks at most %d frames of this pool (one of each cell of its grid), select.target asks "
-            "for %d: use `matpes` or `cover` for selections of this size",
+            "facility picks at most %d frames of this pool (one of each cell of its grid), select.target "
+            "asks for %d: use `matpes` or `cover` for selections of this size",
             len(points),
             pool.target,
         )
