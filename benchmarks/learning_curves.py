@@ -7,10 +7,10 @@
 
 FOLDER has extended XYZ with DFT energies and forces (stress too, if there is any); ``--files`` names some of
 it. Every seed sees a random nine tenths of the pool. Each point is one row of ``WORK/points.csv`` for each
-test, written as soon as it is there: run it again to go on. Then it prints tables and draws
-``WORK/experiment.svg``. ``--tune`` tries settings of facility location on frames that the experiment never sees.
-``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet
-instead of the linear potential. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
+test, written as soon as it is there: run it again to go on. Then it prints tables and draws a figure,
+``WORK/experiment.svg``. ``--tune`` tries settings of facility location on frames that the experiment never
+sees. ``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet instead of the linear
+potential. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
 """
 
 import argparse
