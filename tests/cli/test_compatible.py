@@ -200,7 +200,10 @@ def own(tmp_path_factory):
         for name in ("metal", "magnetic oxide"):
             outcome, _ = calculate(top, "pbe", name)
             numbers, cell, positions = crystal(name)
-            row = {field.name: "" if field.type == pa.string() else 0 for field in SCHEMAS["labels"]}
+            row = {
+                field.name: None if field.nullable else "" if field.type == pa.string() else 0
+                for field in SCHEMAS["labels"]
+            }
             row |= {"snapshot_id": name, "n_atoms": len(numbers), "numbers": numbers.tolist()}
             row |= {"cell_A": cell.ravel().tolist(), "positions_A": positions.ravel().tolist()}
             rows.append(row | result_columns(outcome, level, name))
