@@ -14,7 +14,7 @@ from pesatlas.testing.selecting import frames_of_twelve_crystals, select
 POLICIES = available("pesatlas.select.policies")
 
 
-OTHER = {"facility": {"cost_exponent": 0.0}}
+OTHER = {"facility": {"cost_exponent": 0.5}}
 
 for kind in POLICIES:
     parts = {"kind": kind, "fewest": 31, "other_options": OTHER.get(kind, {}), "__module__": __name__}

@@ -62,7 +62,7 @@ def select_files(
     if settings["policy"] == "disagree":
         raise UserError(
             "--policy disagree: it needs a committee of potentials, which only rounds of a campaign have. "
-            "Use cover."
+            "Use facility."
         )
     campaign = selection_settings(settings)
     check_device(campaign.encode.device, "--device")

@@ -1,5 +1,6 @@
 """Policy ``facility``: every frame of the pool near to a pick, by facility location on whole structures."""
 
+import logging
 from typing import Literal
 
 import numpy as np
@@ -8,6 +9,8 @@ from pydantic import Field
 
 from pesatlas.config.section import Section
 from pesatlas.select.pool import Known, Pick, Pool
+
+log = logging.getLogger(__name__)
 
 PER_CLUSTER = None
 """It does not look at clusters."""
@@ -24,7 +27,7 @@ class Options(Section):
         "pick, for the DFT cost",
     )
     cost_exponent: float = Field(
-        0.5,
+        0.0,
         ge=0,
         le=1,
         description="the decrease of that distance is divided by this power of the cube of the number of "
@@ -57,6 +60,13 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     used[taken] = True
     price = pool.cost**options.cost_exponent
     most = max(0, pool.target - len(taken))
+    if most > len(points) >= CELLS // 2:
+        log.warning(
+            "facility picks at most %d frames of this pool (one of each cell of its grid), select.target "
+            "asks for %d: use `matpes` or `cover` for selections of this size",
+            len(points),
+            pool.target,
+        )
     total = max(1, int(pool.frames.sum()))
     rows, gains = greedy_facility(tree, points, price, pool.centre_distances, used, most)
     return [
