@@ -50,6 +50,14 @@ def test_a_file_that_was_changed_or_renamed_is_refused(tmp_path):
         read_strain_test(tmp_path, "pbe", digest(LEVEL))
 
 
+@pytest.mark.parametrize("change", [{"verdict": "failed"}, {"difference_GPa": 5.0}])
+def test_a_verdict_that_its_numbers_do_not_give_is_refused(tmp_path, change):
+    path = store(tmp_path, LEVEL)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match="Delete it, and test the level again"):
+        read_strain_test(tmp_path, "pbe", digest(LEVEL))
+
+
 def test_of_rows_with_several_fingerprints_a_failed_test_counts_first_then_a_missing_one(tmp_path):
     store(tmp_path, LEVEL)
     assert strain_tests(tmp_path, manifest(LEVEL))["pbe"].passed

@@ -110,8 +110,17 @@ def test_jobs_of_labels_by_vasp_are_shown_without_its_program_and_potcars_and_no
     assert "PMG_VASP_PSP_DIR is not set" in said
     assert "Warning: labels" not in said
     assert not (tmp_path / "results").exists()
-    status, said = pesatlas(tmp_path, "plan", "--structures", "8", PMG_VASP_PSP_DIR=None)
+    status, said = pesatlas(tmp_path, "plan", PMG_VASP_PSP_DIR=None)
     assert status == 0, said
+    assert "crystals (structures.sources)" in said
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    shutil.copyfile(ROOT / "config" / "demo.yaml", tmp_path / "config.yaml")
+    (tmp_path / "results").write_text("")
+    status, said = pesatlas(tmp_path, "run", "-n")
+    assert status == 1
+    assert f"{tmp_path / 'results'} is a file, and a campaign keeps a folder of this name" in said
 
 
 _READ_ONLY = "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec {1}"

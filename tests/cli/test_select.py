@@ -132,6 +132,11 @@ def test_of_two_frames_of_one_geometry_the_one_with_a_sound_label_is_picked(fram
         (["pool.extxyz", "--count", "3", "--to", "pool.extxyz"], "exists already"),
         (["pool.extxyz", "--count", "3", "--to", "new.txt"], "ends in .extxyz or .parquet"),
         (["nothing.extxyz", "--count", "3", "--to", "new.extxyz"], "does not exist"),
+        (["pool.extxyz", "--count", "3", "--to", "nowhere/new.extxyz"], "you cannot write there"),
+        (
+            ["pool.extxyz", "--count", "3", "--to", "new.extxyz", "--min-distance", "99"],
+            "no frame can be picked, and new.extxyz was not written",
+        ),
         (["pool.extxyz", "--count", "3", "--to", "new.parquet"], "only frames of Parquet"),
         (
             ["pool.extxyz", "--count", "3", "--to", "new.extxyz", "--policy", "best"],
@@ -149,6 +154,17 @@ def test_a_wrong_call_gets_one_message_and_writes_nothing(pool, tmp_path, monkey
     assert message in " ".join(done.output.split())
     assert pool.read_bytes() == before
     assert not list(tmp_path.glob("new.*"))
+
+
+def test_fewer_frames_than_were_asked_for_are_told_and_the_first_has_a_reason_of_its_own(pool, tmp_path):
+    out = tmp_path / "all.extxyz"
+    done = run(pool, "--count", 100, "--to", out)
+    assert done.exit_code == 0, done.output
+    picked = read(out, ":")
+    assert f"{len(picked)} frames are in {out}, of 100 that were asked for" in done.output.replace("\n", "")
+    reasons = [atoms.info["pesatlas_reason"] for atoms in picked]
+    assert reasons[0] == "near to most frames of the pool"
+    assert all("falls by" in reason for reason in reasons[1:])
 
 
 def test_entries_are_written_as_they_are_and_a_broken_one_costs_itself_alone(tmp_path):

@@ -6,9 +6,9 @@ a change of any of them the level counts as not tested.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from pesatlas.campaign.dataset_state import CARD, PAGE, REPORT
 from pesatlas.campaign.layout import below
@@ -56,6 +56,15 @@ class StrainTest(Section):
     verdict: Literal["passed", "failed"]
     date: str
     pesatlas_version: str
+
+    @model_validator(mode="after")
+    def _verdict_follows(self) -> Self:
+        if (self.verdict == "passed") != (self.difference_GPa <= self.tolerance_GPa):
+            raise ValueError(
+                f"verdict {self.verdict} with a difference of {self.difference_GPa:g} GPa, of which "
+                f"{self.tolerance_GPa:g} are allowed"
+            )
+        return self
 
     @property
     def passed(self) -> bool:

@@ -253,6 +253,11 @@ def _check_writable(folder: Path, arguments: list[str]) -> None:
     """Raise a UserError if nothing can be written in the folder: Snakemake cannot even look at its jobs."""
     if {"-h", "--help"}.intersection(arguments):
         return
+    for place in (folder / name for name in _WRITTEN):
+        if place.exists() and not place.is_dir():
+            raise UserError(
+                f"{place.resolve()} is a file, and a campaign keeps a folder of this name. Move it away."
+            )
     for place in (folder, *(folder / name for name in _WRITTEN)):
         if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
             raise UserError(

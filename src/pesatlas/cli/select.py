@@ -1,5 +1,6 @@
 """`pesatlas select`: the selection stage on files of frames."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from io import StringIO
@@ -54,6 +55,11 @@ def select_files(
         raise UserError(f"{out} exists already. Choose another name, or move it away.")
     if out.suffix not in {".extxyz", ".xyz", ".parquet"}:
         raise UserError(f"{out}: give it a name that ends in .extxyz or .parquet.")
+    # before frames are encoded, which takes long
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{out.parent.resolve()} does not exist, or you cannot write there. Choose another folder."
+        )
     policies = known(_POLICIES)
     if settings["policy"] not in policies:
         raise UserError(
@@ -81,13 +87,18 @@ def select_files(
             read_external(reference, work / "known.parquet", work / "known-failures.parquet")
         run_stage(campaign, work, known=bool(reference))
         picks = read_table(below(work, "selection"), "selection")
+        counts = read_entry(below(work, "selection")).counts
+        told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
+        if not len(picks):
+            raise UserError(f"no frame can be picked, and {out} was not written: {told}.")
         chosen = [origins[step] for step in picks["step"].to_pylist()]
         _write(out, chosen, picks.select(["rank", "reason", "novelty"]).to_pylist())
-        counts = read_entry(below(work, "selection")).counts
         quality = read_table(below(work, "quality"), "quality").to_pylist()
-    console.print(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
+    console.print(told)
     console.print(_quality_table(quality))
-    console.print(f"{len(chosen)} frames are in {out}")
+    fewer = len(chosen) < settings["count"]
+    rest = f", of {settings['count']} that were asked for: there are no more" if fewer else ""
+    console.print(f"{len(chosen)} frames are in {out}{rest}")
 
 
 def selection_settings(settings: dict[str, Any]) -> Campaign:
@@ -232,8 +243,8 @@ def _of_crystal(found: Read) -> Any:
 
 def _quality_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(
-        title="Distance of the atoms of all frames to the nearest atom of a pick, in weighted principal "
-        "components"
+        title="Distance of the atoms of a sample of frames, at most half of them, to the nearest atom of a "
+        "pick, in weighted principal components"
     )
     for name in ("frames", "picked: mean", "99 %", "largest", "random: mean", "99 %", "largest"):
         table.add_column(name, justify="right")

@@ -11,6 +11,8 @@ from typing import Any
 from pesatlas.atoms.elements import SYMBOLS
 from pesatlas.errors import UserError
 
+_SHOWN = 5
+"""Elements whose files are wrong that a message names."""
 _PBE = {("PBE",), *(("SLA", "PW", x, c) for x in ("PBE", "PBX") for c in ("PBE", "PBC"))}
 """Names of PBE: pw.x gives the parts of a functional other names since its version 5."""
 _HEADER = re.compile(r"<PP_HEADER\b(.*?)(?:/>|</PP_HEADER>)", re.DOTALL)
@@ -184,7 +186,10 @@ def choose(
     if unknown := sorted(set(cutoffs) - set(files)):
         problems.append(f"cutoffs_Ry names {', '.join(unknown)}, of which {folder} has no file")
     if problems:
-        raise UserError(f"label.backend (qe): pseudopotentials of {folder}: " + "; ".join(problems) + ".")
+        more = f"; and {len(problems) - _SHOWN} more" if problems[_SHOWN:] else ""
+        raise UserError(
+            f"label.backend (qe): pseudopotentials of {folder}: {'; '.join(problems[:_SHOWN])}{more}."
+        )
     return chosen
 
 

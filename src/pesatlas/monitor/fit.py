@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from pesatlas.campaign.rules import has_few_sources
 from pesatlas.config.campaign import Campaign
@@ -15,6 +16,7 @@ _BAROSTAT_TIMES = 3
 """A cell at another temperature has its volume after about so many relaxation times of the barostat."""
 _LEAST_EXPECTED = 1.0
 _FEWEST_TO_SPLIT = 3
+_ALL_ELEMENTS = frozenset(range(1, 119))
 
 
 def survey_of(campaign: Campaign) -> Survey | None:
@@ -24,10 +26,13 @@ def survey_of(campaign: Campaign) -> Survey | None:
     """
     if not has_few_sources(campaign):
         return None
-    try:
+    # what cannot be read is said by the check of what the configuration names
+    with suppress(UserError, OSError):
         return survey(campaign.structures, campaign.explore, campaign.label.backend)
-    except (UserError, OSError):  # said by the check of what the configuration names
-        return None
+    # crystals are known where pseudopotentials are not at hand
+    with suppress(UserError, OSError):
+        return survey(campaign.structures, campaign.explore, campaign.label.backend, _ALL_ELEMENTS)
+    return None
 
 
 def misfits(campaign: Campaign, crystals: Sequence[Crystal]) -> Iterator[str]:

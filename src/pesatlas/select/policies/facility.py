@@ -69,7 +69,15 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
         )
     total = max(1, int(pool.frames.sum()))
     rows, gains = greedy_facility(tree, points, price, pool.centre_distances, used, most)
+    first = "near to most frames of the pool"  # no distance was there before, from which it could fall
+    nothing_before = not len(known.structure_pcs) and not taken
     return [
-        Pick(row, f"mean distance from a frame to the nearest pick falls by {gain / total:.2g}", 0)
-        for row, gain in zip(rows.tolist(), gains.tolist(), strict=True)
+        Pick(
+            row,
+            first
+            if nothing_before and rank == 0
+            else f"mean distance from a frame to the nearest pick falls by {gain / total:.2g}",
+            0,
+        )
+        for rank, (row, gain) in enumerate(zip(rows.tolist(), gains.tolist(), strict=True))
     ]
