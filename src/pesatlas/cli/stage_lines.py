@@ -99,7 +99,7 @@ def _task(stage: str, campaign: Campaign, results: Path) -> str:
         "explore": f"molecular dynamics with {potential} on {explore.device}: {cells}trajectories of "
         f"{explore.length_ps:g} ps",
         "encode": f"describes every frame by a vector of {_named(campaign.encode.encoder)}",
-        "select": f"picks at most {campaign.select.target:,} frames that differ most (policy {policy.kind})",
+        "select": f"picks at most {campaign.select.target:,} frames (policy {policy.kind})",
         "atoms": f"isolated atoms of every element with {code} at {levels}, for cohesive energies",
         "label": f"energies, forces and stresses of {picks}frames with {code} at {levels}",
         "dataset": "checks the labels, collects them, and exports them as "
