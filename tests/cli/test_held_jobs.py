@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 
 import pytest
 from rich.console import Console
@@ -37,7 +38,7 @@ def test_a_job_that_no_release_helps_is_cancelled_so_that_snakemake_submits_a_ne
         for _ in range(400):
             if "scancel" in calls.read_text() and "times" in told.getvalue():
                 break
-            held_jobs.threading.Event().wait(0.05)
+            time.sleep(0.05)
     assert calls.read_text().splitlines() == ["scontrol release 7"] * 3 + ["scancel 7"]
     assert told.getvalue().count("is released, so that it is tried again") == 3
     said = "Slurm job 7 (label_batch 00003) could not be started 4 times. "

@@ -5,13 +5,13 @@ any other. So a job that was released in vain is cancelled, and Snakemake submit
 """
 
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
+from pesatlas.cli.repeated import repeated
 from pesatlas.monitor.squeue import SlurmJob, call_slurm, error_of, read_queue
 
 EVERY_S = 30.0
@@ -24,21 +24,15 @@ _HELD = re.compile(r"launch[ _]failed[ _]requeued[ _]held")
 @contextmanager
 def held_jobs_released(prefix: str, console: Console) -> Iterator[None]:
     """Context: release jobs with names in ``prefix`` that Slurm holds because their start failed."""
-    over, times = threading.Event(), Counter[str]()
+    times = Counter[str]()
 
-    def watch() -> None:
-        while not over.wait(EVERY_S):
-            for job in read_queue(prefix).jobs:
-                if job.state == "PENDING" and _HELD.fullmatch(job.reason):
-                    _release(job, times, console)
+    def look() -> None:
+        for job in read_queue(prefix).jobs:
+            if job.state == "PENDING" and _HELD.fullmatch(job.reason):
+                _release(job, times, console)
 
-    thread = threading.Thread(target=watch, name="held jobs", daemon=True)
-    thread.start()
-    try:
+    with repeated(look, EVERY_S, "held jobs"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _release(job: SlurmJob, times: Counter[str], console: Console) -> None:

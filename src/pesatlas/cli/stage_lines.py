@@ -1,6 +1,5 @@
 """One line as each stage of a run begins: its task, its potential or code, and for the demo its time."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from pesatlas.campaign.layout import RESULTS, below
 from pesatlas.campaign.rules import RULES
+from pesatlas.cli.repeated import repeated
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
@@ -38,24 +38,18 @@ DEMO_TIMES = {
 @contextmanager
 def stage_lines(folder: Path, campaign: Campaign, console: Console) -> Iterator[None]:
     """Context: print a line as the first job of each stage begins."""
-    since, told, over = time.time() - _EARLIER_S, set[str](), threading.Event()
+    since, told = time.time() - _EARLIER_S, set[str]()
     # what is made again comes from the store in no time
     timed = campaign == preset("demo")[0] and not below(folder / RESULTS, "manifest").exists()
 
-    def watch() -> None:
-        while not over.wait(_LOOK_S) and len(told) < len(RULES):
-            for stage in begun_since(folder, since, told):
-                told.add(stage)
-                line = stage_line(stage, campaign, folder / RESULTS, timed=timed)
-                console.print(f"[bold]{stage}[/bold]: {escape(line)}", highlight=False, soft_wrap=True)
+    def look() -> None:
+        for stage in begun_since(folder, since, told):
+            told.add(stage)
+            line = stage_line(stage, campaign, folder / RESULTS, timed=timed)
+            console.print(f"[bold]{stage}[/bold]: {escape(line)}", highlight=False, soft_wrap=True)
 
-    thread = threading.Thread(target=watch, name="stages", daemon=True)
-    thread.start()
-    try:
+    with repeated(look, _LOOK_S, "stages"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def begun_since(folder: Path, since: float, known: set[str]) -> list[str]:
