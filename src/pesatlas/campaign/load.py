@@ -93,13 +93,17 @@ def load_campaign(
 
 def labels_lack(campaign: Campaign) -> str:
     """Return why labels cannot be calculated on this machine; empty if they can be."""
-    backend: Any = campaign.label.backend
-    check = getattr(plugins.find(plugins.EXTENSIONS["label.backend"], backend.kind), "check", None)
+    return _problem_of("label.backend", campaign.label.backend)
+
+
+def _problem_of(key: str, options: Any) -> str:
+    """Return what an extension's own check finds wrong with its options; empty if it finds nothing."""
+    check = getattr(plugins.find(plugins.EXTENSIONS[key], options.kind), "check", None)
     try:
         if check is not None:
-            check(backend)
+            check(options)
     except UserError as error:
-        return f"label.backend ({backend.kind}): {error}"
+        return f"{key} ({options.kind}): {error}"
     return ""
 
 
@@ -126,13 +130,7 @@ def _check_extensions(campaign: Campaign, where: str, *, labels_here: bool) -> N
         )
         problems += [f"  - benchmark.{problem}." for problem in campaign.benchmark.problems()]
     for key, many in used:
-        for options in many:
-            check = getattr(plugins.find(plugins.EXTENSIONS[key], options.kind), "check", None)
-            if check is not None:
-                try:
-                    check(options)
-                except UserError as error:
-                    problems.append(f"  - {key} ({options.kind}): {error}")
+        problems += [f"  - {problem}" for options in many if (problem := _problem_of(key, options))]
     backend: Any = campaign.label.backend
     backend_module = plugins.find(plugins.EXTENSIONS["label.backend"], backend.kind)
     check_levels = getattr(backend_module, "check_levels", None)
