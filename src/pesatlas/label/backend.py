@@ -1,7 +1,8 @@
 """The interface of a labelling backend: what it receives and returns."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +78,20 @@ class Charges:
     magmoms_muB: list[float] | None = None
     method: str | None = None
     missing: str | None = None
+
+    def in_order(self, order: Sequence[int] | np.ndarray) -> "Charges":
+        """Return the charges with atom ``i`` of the new ones being atom ``order[i]`` of these."""
+        return replace(
+            self,
+            electrons=sort(self.electrons, order),
+            net_e=sort(self.net_e, order),
+            magmoms_muB=sort(self.magmoms_muB, order),
+        )
+
+
+def sort(values: list[float] | None, order: Sequence[int] | np.ndarray) -> list[float] | None:
+    """Return values of atoms in another order; None if there are none."""
+    return None if values is None else [values[i] for i in order]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from pesatlas.label.backend import (
     charges_from_bytes,
     charges_to_bytes,
     from_bytes,
+    sort,
     to_bytes,
 )
 from pesatlas.label.workdir import scratch_folder
@@ -62,23 +63,11 @@ def content_key(task: Task) -> str:
 
 def reorder(result: Result, order: Sequence[int] | np.ndarray) -> Result:
     """Return ``result`` with atom ``i`` of the new one being atom ``order[i]`` of the old one."""
-
-    def sort(values: list[float] | None) -> list[float] | None:
-        return None if values is None else [values[i] for i in order]
-
-    charges = result.charges
-    if charges is not None:
-        charges = replace(
-            charges,
-            electrons=sort(charges.electrons),
-            net_e=sort(charges.net_e),
-            magmoms_muB=sort(charges.magmoms_muB),
-        )
     return replace(
         result,
         forces_eV_per_A=[result.forces_eV_per_A[i] for i in order],
-        magmoms_muB=sort(result.magmoms_muB),
-        charges=charges,
+        magmoms_muB=sort(result.magmoms_muB, order),
+        charges=result.charges and result.charges.in_order(order),
     )
 
 

@@ -49,7 +49,7 @@ def bader_charges(task: Task, inputs: Inputs, folder: Path) -> Charges:
         valence=Valence(valences, np.zeros(len(valences))),
         source=_SOURCE,
     )
-    return found if found.missing else _in_order_of_task(found, inputs)
+    return found.in_order(np.argsort(inputs.order))
 
 
 def _read(folder: Path, name: str, inputs: Inputs) -> dict[str, np.ndarray]:
@@ -78,10 +78,3 @@ def _valences(inputs: Inputs) -> np.ndarray:
             raise ValueError(f"POTCAR {potcar.symbol} has no ZVAL")
         found[potcar.symbol.split("_")[0]] = float(zval[1])
     return np.array([found[site.specie.symbol] for site in inputs.structure])
-
-
-def _in_order_of_task(charges: Charges, inputs: Inputs) -> Charges:
-    def sort(values: list[float] | None) -> list[float] | None:
-        return None if values is None else inputs.in_order_of_task(np.array(values)).tolist()
-
-    return Charges(sort(charges.electrons), sort(charges.net_e), sort(charges.magmoms_muB), charges.method)
