@@ -123,21 +123,28 @@ def run_campaign(
         )
     if take_over:
         end_other(folder, console)
-    return _run(folder, options, arguments, prefix if on_slurm else "", console)
+    return _run(folder, planned, options, arguments, prefix if on_slurm else "", console)
 
 
-def _run(folder: Path, options: list[str], arguments: list[str], prefix: str, console: Console) -> int:
+def _run(
+    folder: Path,
+    campaign: Campaign | None,
+    options: list[str],
+    arguments: list[str],
+    prefix: str,
+    console: Console,
+) -> int:
     """Run Snakemake while nobody else does in ``folder``, and tell how it ended; return its exit status.
 
     Parameters
     ----------
+    campaign : that of the run; None if it is not known
     prefix : what the names of its Slurm jobs begin with; empty without Slurm
     """
     command = [sys.executable, "-m", "snakemake"]
     started, since = time.monotonic(), time.time()
     status = 0
     with campaign_lock(folder) as lock, Controller(folder, lock, prefix, console) as run:
-        campaign = campaign_of_run(folder, arguments)
         again = files_to_make_again(command, options, folder, campaign)
         check_whose(again, folder, arguments)
         explain_again(again, options, console)
@@ -253,13 +260,12 @@ def _check_writable(folder: Path, arguments: list[str]) -> None:
     """Raise a UserError if nothing can be written in the folder: Snakemake cannot even look at its jobs."""
     if {"-h", "--help"}.intersection(arguments):
         return
-    for place in (folder / name for name in _WRITTEN):
+    for place in (folder, *(folder / name for name in _WRITTEN)):
         if place.exists() and not place.is_dir():
             raise UserError(
                 f"{place.resolve()} is a file, and a campaign keeps a folder of this name. Move it away."
             )
-    for place in (folder, *(folder / name for name in _WRITTEN)):
-        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
             raise UserError(
                 f"{place.resolve()} cannot be written here, and a run, also a dry run, keeps its records in "
                 f"the campaign's folder. If it is yours: `chmod -R u+w {folder}`. If it is not, or its disk "
