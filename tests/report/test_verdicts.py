@@ -10,6 +10,7 @@ from synthetic_campaign import fill
 from pesatlas.campaign.account import Account
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.layout import below
+from pesatlas.campaign.strain_test import strain_tests
 from pesatlas.config.section import digest
 from pesatlas.report.build import _happened
 from pesatlas.report.converged import converged
@@ -214,18 +215,18 @@ def test_stress_is_judged_by_the_strain_tests_of_the_levels(tmp_path):
         "levels": ["pbe", "r2scan"],
         "surfaces": {each["name"]: {"fingerprints": [digest(each)]} for each in definitions},
     }
-    found = strained(tmp_path, manifest)
+    found = strained(strain_tests(tmp_path, manifest))
     assert found.mark == "not known"
     assert found.sentence == "pbe and r2scan: not tested (pesatlas doctor --strain)."
     store(tmp_path, definitions[0])
-    found = strained(tmp_path, manifest)
+    found = strained(strain_tests(tmp_path, manifest))
     assert found.mark == "not known"
     assert found.sentence.startswith("pbe: 0.03 GPa off at strains of 0.5 %, tested 2026-11-29 with dft 1.2")
     assert found.rows == [("pbe", "Si", "xx", "-5.000", "-5.030")]
     store(tmp_path, definitions[1])
-    assert strained(tmp_path, manifest).mark == "fine"
+    assert strained(strain_tests(tmp_path, manifest)).mark == "fine"
     store(tmp_path, definitions[1], off_gpa=3.0)
-    found = strained(tmp_path, manifest)
+    found = strained(strain_tests(tmp_path, manifest))
     assert found.mark == "look"
     assert "r2scan: FAILED, 3.00 GPa off (at most 1 GPa)" in found.sentence
 

@@ -84,7 +84,8 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
     account = accounts(results, manifest)
     steps = funnel(manifest, lost)
     crystals = read_crystals(reader.tables, reader.levels)
-    verdicts = _verdicts(reader, manifest, crystals, account, hours)
+    tests = strain_tests(results, manifest)
+    verdicts = _verdicts(reader, manifest, crystals, account, hours, tests)
     sections = _sections(reader, figures, of_domains(results, manifest, data), verdicts)
     added: list[tuple[Trained | Compared, dict[str, str]]] = []
     if cards := files.get("potential_card"):
@@ -107,7 +108,7 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
         sections = [filled for section in sections if (filled := _filled(section))]
     (structures_table,), benchmark = files["structures"], files.get("benchmark_summary")
     context = {
-        "head": _head(manifest, steps, hours, strain_tests(results, manifest)),
+        "head": _head(manifest, steps, hours, tests),
         "unfinished": unfinished,
         "happened": _happened(manifest, steps, lost, account),
         "funnel": [step for step in steps if step.came or not unfinished],
@@ -140,6 +141,7 @@ def _verdicts(
     crystals: Sequence[Crystal],
     account: Sequence[Account],
     hours: Sequence[Cost],
+    tests: Mapping[str, StrainTest | None],
 ) -> dict[str, list[Verdict]]:
     """Return the verdicts of each section."""
     configuration = manifest["configuration"]
@@ -154,7 +156,7 @@ def _verdicts(
         "trust": [
             equilibrated(reader.tables, configuration.get("explore", {})),
             *converged(reader.results, manifest),
-            strained(reader.results, manifest),
+            strained(tests),
             soft(
                 reader.softness,
                 reader.forces,

@@ -1,10 +1,8 @@
 """Verdict on the stress of the labels, from the strain tests of `pesatlas doctor --strain`."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from pesatlas.campaign.strain_test import StrainTest, strain_state, strain_tests
+from pesatlas.campaign.strain_test import StrainTest, strain_state
 from pesatlas.report.verdict import Mark, Verdict
 
 _HOW = (
@@ -14,9 +12,8 @@ _HOW = (
 )
 
 
-def strained(results: Path, manifest: Mapping[str, Any]) -> Verdict:
+def strained(tests: Mapping[str, StrainTest | None]) -> Verdict:
     """Return the verdict on whether the stress of each level is the slope of its energy."""
-    tests = strain_tests(results, manifest)
     known = {level: test for level, test in tests.items() if test is not None}
     untested = [level for level in tests if level not in known]
     mark: Mark = "not known" if untested else "fine"

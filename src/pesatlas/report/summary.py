@@ -69,7 +69,7 @@ def summary(results: Path) -> RenderableType:
         *([f"[yellow]It has not finished.[/yellow] Not there yet: {'; '.join(missing)}."] if missing else []),
         _funnel(manifest, found),
         *([f"[yellow]{escape(flagged)}[/yellow]"] if (flagged := flagged_sentence(found, verdicts)) else []),
-        *([f"[yellow]Warning: {quality_note(manifest)[2:-1]}.[/yellow]"] if quality_note(manifest) else []),
+        *([f"[yellow]Warning: {'; '.join(warned)}.[/yellow]"] if (warned := caveats(manifest)) else []),
         *([f"[yellow]{escape(doubted)}[/yellow]"] if doubted else []),
         *(f"[yellow]{escape(remark)}[/yellow]" for remark in split_remarks(manifest)),
         "",
@@ -167,12 +167,6 @@ def _places(results: Path, manifest: dict[str, Any]) -> Table:
     for name, text in lines:
         table.add_row(f"[dim]{name}[/dim]", escape(text))
     return table
-
-
-def quality_note(manifest: dict[str, Any]) -> str:
-    """Return a warning on the labels, if there is one."""
-    found = caveats(manifest)
-    return f" ({'; '.join(found)})" if found else ""
 
 
 def _without_atoms(manifest: dict[str, Any]) -> list[str]:
