@@ -9,7 +9,7 @@ from pesatlas.label.backend import Task
 from pesatlas.levels.level import Level
 
 Finding = tuple[bool, str, str]
-"""Whether all is well, what was looked at, and how to mend it."""
+"""A check: all is well or not, its object, and the remedy."""
 
 
 def task_of_all(elements: Sequence[str], level: Level) -> Task:

@@ -26,12 +26,11 @@ def survey_of(campaign: Campaign) -> Survey | None:
     """
     if not has_few_sources(campaign):
         return None
-    # what cannot be read is said by the check of what the configuration names
-    with suppress(UserError, OSError):
-        return survey(campaign.structures, campaign.explore, campaign.label.backend)
-    # crystals are known where pseudopotentials are not at hand
-    with suppress(UserError, OSError):
-        return survey(campaign.structures, campaign.explore, campaign.label.backend, _ALL_ELEMENTS)
+    # crystals are known, too, where pseudopotentials, which tell the elements of the labels, are not at hand
+    for labelled in (None, _ALL_ELEMENTS):
+        # what cannot be read is said by the check of what the configuration names
+        with suppress(UserError, OSError):
+            return survey(campaign.structures, campaign.explore, campaign.label.backend, labelled)
     return None
 
 

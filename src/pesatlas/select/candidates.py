@@ -125,7 +125,7 @@ def _reduce(settings: Select, pool: Pool, table: pa.Table) -> pa.Table:
         cells, level = cells_of(pool.spread_evenly(pool.structure_pcs), most_cells, pool.grid_levels)
         best = _best(cells, np.arange(len(order)), geometry, rank, 1)
         frames = np.zeros(len(order), dtype=np.int64)
-        frames[best] = _sums(cells, pool.frames)[cells[best]]
+        frames[best] = np.bincount(cells, pool.frames)[cells[best]]  # whole numbers, exact up to 2^53
         table = _with_cells(table, frames, level)
         kept[best] = True
         return table.filter(pa.array(kept))
@@ -144,13 +144,6 @@ def read_variances(path: Path) -> NDArray[np.float64] | None:
     """Variances of the principal components of structures, of a table ``clusters`` or ``candidates``."""
     found = pq.read_schema(path).metadata.get(VARIANCES.encode())
     return None if found is None else np.array(json.loads(found))
-
-
-def _sums(owner: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of the values of each owner, all of which are there."""
-    sums = np.zeros(int(owner.max(initial=-1)) + 1, dtype=np.int64)
-    np.add.at(sums, owner, values)
-    return sums
 
 
 def _with_cells(table: pa.Table, frames: NDArray[np.int64], level: int) -> pa.Table:
