@@ -276,6 +276,7 @@ class Shard:
         import pyarrow as pa  # noqa: PLC0415
 
         from pesatlas.campaign.layout import below  # noqa: PLC0415
+        from pesatlas.cli.select import selection_settings  # noqa: PLC0415
         from pesatlas.config.select import Select  # noqa: PLC0415
         from pesatlas.potentials.described import half_lists  # noqa: PLC0415
         from pesatlas.select.select_frames import EncodedFrames, select_frames  # noqa: PLC0415
@@ -296,13 +297,9 @@ class Shard:
                 "atom_features": half_lists([part.ravel() for part in vectors]),
             }
         )
-        settings = Select(
-            target=count,
-            include_equilibrium=False,
-            structure={"clusters": max(1, round(count / 4))},
-            atoms={"clusters": 16 * count},
-            policy=policy,
-        )
+        named = {"count": count, "policy": policy["kind"], "encoder": {"kind": "chgnet"}, "seed": seed}
+        settings = selection_settings(named | {"device": "cpu", "min_distance_A": 0.7}).select
+        settings = Select.model_validate(settings.model_dump() | {"policy": policy})
         with tempfile.TemporaryDirectory() as scratch:
             work = Path(scratch)
             shard = EncodedFrames(
