@@ -3,9 +3,9 @@
 import csv
 import sys
 
-import curves_chgnet
 import curves_policies
 import curves_soap
+import curves_tuning
 import learning_curves
 import numpy as np
 import pytest
@@ -105,7 +105,7 @@ def test_one_point_of_the_experiment_runs_again_on_any_folder(tmp_path, monkeypa
         atoms.info |= {"frame_id": f"emt-{k}", "group": "hot" if k < 5 else "cold"}
         made.append(atoms)
     write(tmp_path / "frames.extxyz", made)
-    monkeypatch.setattr(curves_chgnet, "STEPS", 4)
+    monkeypatch.setattr(curves_tuning, "STEPS", 4)
     command = [
         "learning_curves.py", str(tmp_path), "--work", str(tmp_path / "work"), "--test", "kind=hot", "--rate", "1e-3",
         "--policies", "random", "matpes", "--counts", "4", "8", "--seeds", "1",
