@@ -1,4 +1,4 @@
-"""The comparison of a campaign before it runs: how large a difference it can show, and what would show more."""
+"""The comparison of a campaign before it runs: the difference that it can show, and what would show more."""
 
 import json
 import re
@@ -17,6 +17,7 @@ from pesatlas.config.presets import preset
 from pesatlas.monitor.comparison_design import WANTED, design_of
 from pesatlas.tables import write_table
 from pesatlas.train.comparison_power import ASSUMED, detectable_ratio
+from small_campaign import ROOT
 
 
 def campaign_of(test=0.2, **compare):
@@ -30,10 +31,11 @@ def test_the_design_of_a_configuration_shows_what_the_assumed_spreads_say(tmp_pa
     assert (design.materials, design.frames, design.seeds) == (40, 400, 5)
     assert design.ratio == detectable_ratio(ASSUMED, 40, 400, 5)
     assert design.sentence.startswith(
-        "compare: of about 40 held-out materials, 400 test frames and 5 seeds, it shows differences of errors "
-        "from 13 % on (chance 80 %; spreads: 24 % between materials, 5 % between trainings, assumed"
+        "compare: of about 40 held-out materials, 400 test frames and 5 seeds, it shows differences of "
+        "errors from 13 % on (chance 80 %; spreads: 24 % between materials, 5 % between trainings, assumed"
     )
     assert design_of(preset("demo")[0], 200, tmp_path) is None
+    assert design_of(campaign_of(), 120, tmp_path).sentence in (ROOT / "docs" / "compare.md").read_text()
 
 
 def test_what_it_advises_is_enough_and_no_more_than_that(tmp_path):
@@ -84,6 +86,7 @@ def told(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_the_commands_say_it_before_anything_runs(tmp_path):
     for k in range(40):
         bulk("Cu", a=3.5 + 0.02 * k).write(tmp_path / f"Cu-{k:02d}.cif")

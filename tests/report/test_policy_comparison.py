@@ -93,8 +93,8 @@ def test_it_says_what_cost_the_same_error_takes_and_what_could_be_seen(compared)
     text = page_of(compared).text
     assert re.search(r"cover\s+<0.67 \(<0.91\)\s+matpes at 1\s+better\s+12 %", text)
     assert (
-        "cover on dynamics: <0.67 (<0.91) of the cost of matpes at 1 for its error, better (a difference of "
-        "errors from 12 % on would have been seen with a chance of 80 %)"
+        "cover on dynamics: <0.67 (<0.91) of the cost of matpes at 1 for its error, better (the comparison "
+        "could show differences of errors from 12 % on)"
     ) in text
     # the first policy is not compared with itself
     assert "matpes on dynamics" not in text

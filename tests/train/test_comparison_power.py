@@ -1,5 +1,5 @@
-"""What a comparison can show: the predicted difference is found as often as predicted, and costs that reach an
-error are those of curves that are known."""
+"""Power of a comparison: the predicted difference is found as often as predicted, and costs that reach an
+error are those of known curves."""
 
 import math
 

@@ -42,7 +42,7 @@ class Design:
 
     @property
     def sentence(self) -> str:
-        """What the comparison can show, and what a weak one would have to have more of."""
+        """Sentence on what the comparison can show, and on what a weak one needs more of."""
         size = f"about {self.materials} held-out materials, {self.frames} test frames and {self.seeds} seeds"
         if self.materials < FEWEST:
             shows = f"shows no difference: that takes {FEWEST} held-out materials"

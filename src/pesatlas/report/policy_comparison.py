@@ -66,8 +66,7 @@ class Compared:
         ]
         told += [
             f"{row['arm']} on {row['frames']}: {_cost(row)} of the cost of {row['reference']} for its error, "
-            f"{row['verdict']} (a difference of errors from {_detectable(row)} on would have been seen with a "
-            "chance of 80 %)"
+            f"{row['verdict']} (the comparison could show differences of errors from {_detectable(row)} on)"
             for row in self._efficiency
             if row["error"] == _SHOWN
         ]

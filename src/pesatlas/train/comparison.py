@@ -1,4 +1,4 @@
-"""Results of a comparison: tables of errors on the same frames, of their differences and label efficiencies."""
+"""Results of a comparison: tables of errors on the same frames, of differences and label efficiencies."""
 
 import logging
 import math
@@ -170,19 +170,20 @@ def _efficiencies(
     contrasts: list[dict[str, Any]],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Return the rows of table ``efficiency``; ``contrasts`` at the largest share tell what could be shown."""
+    """Return the rows of table ``efficiency``; ``contrasts`` at the largest share say what could be seen."""
     reference = _reference(every)
     shown = {
         (row["error"], row["arm"]): shown_ratio(row["ratio_low"], row["ratio_high"])
         for row in contrasts
         if row["cost_share"] == reference.cost_share
     }
+    others = dict.fromkeys(arm.policy for arm in every if arm.policy != reference.policy)
     rows = []
     for what, of_arms in sums.items():
         base = of_arms[reference.policy, reference.cost_share]
-        for policy in dict.fromkeys(arm.policy for arm in every[1:] if arm.policy != reference.policy):
-            mine = sorted((arm for arm in every if arm.policy == policy), key=lambda arm: arm.cost_share)
-            errors = [of_arms[arm.policy, arm.cost_share] for arm in mine]
+        for policy in others:
+            mine = [arm for arm in every if arm.policy == policy]
+            errors = [of_arms[policy, arm.cost_share] for arm in mine]
             costs = [arm.cost_atoms3 for arm in mine]
             result = label_efficiency(errors, costs, base, reference.cost_atoms3, seed)
             ratio, low, high = np.clip([result.ratio, result.low, result.high], *result.tried).tolist()
@@ -204,9 +205,10 @@ def _efficiencies(
 def spreads_so_far(
     settings: Compare, errors: Mapping[tuple[str, float, int], Path]
 ) -> tuple[Spreads, int, int] | None:
-    """Return the spreads of trainings that have finished, and the materials and frames that they were tested on.
+    """Return the spreads of trainings that have finished, and the materials and frames of their test.
 
-    Policies are compared with the first one, at the largest share for which both have two seeds; None without.
+    Policies are compared with the first one, at the largest share for which both have two seeds; None if
+    there is no such share.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Spreads:
-    """What makes the ratio of the errors of two arms uncertain.
+    """Spreads that make the ratio of the errors of two arms uncertain.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Spreads:
 ASSUMED = Spreads(
     0.24,
     0.05,
-    "assumed, as with 39 held-out materials in docs/measurements.md and five seeds in docs/evidence.md",
+    "assumed, as measured in docs/measurements.md and docs/evidence.md",
 )
 """Spreads of errors of forces.
 

@@ -75,7 +75,7 @@ class Efficiency:
 
     @property
     def verdict(self) -> str:
-        """Whether the interval leaves out 1: better if it is below, worse if above; of few materials nothing."""
+        """Whether the interval leaves out 1; of too few materials nothing is said."""
         if self.materials < FEWEST:
             return "undecided"
         return "better" if self.high < 1 else "worse" if self.low > 1 else "undecided"
