@@ -54,7 +54,7 @@ def test_what_it_advises_is_enough_and_no_more_than_that(tmp_path):
     [
         (10, {}, r"shows no difference: that takes 5 held-out materials .*For 10 % take \d+ held-out"),
         (100, {"test_frames": 10, "seeds": [0, 1]}, r"For 10 % take [\d.]+ times as many of each"),
-        (10_000, {}, r"in docs/evidence.md\)\.$"),
+        (10_000, {}, r"and docs/evidence.md\)\.$"),
     ],
 )
 def test_a_design_that_is_too_small_says_what_is_missing(tmp_path, crystals, compare, said):
