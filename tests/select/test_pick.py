@@ -256,6 +256,7 @@ def test_policies_are_found_by_name():
         "facility",
         "farthest",
         "matpes",
+        "mixed",
         "random",
     ]
 
