@@ -109,7 +109,7 @@ def test_the_dataset_and_the_report_are_made_of_what_their_rules_declare(rules, 
     added = {"parity", "calibration", "advice", "potential_card", "benchmark_summary"}
     assert {*report.input.keys()} == {
         *(read | added | {"dataset", "quarantine", "failures", "explore_failures"}),
-        *("comparison", "contrasts", "frames_before", "clusters_before"),
+        *("comparison", "contrasts", "efficiency", "frames_before", "clusters_before"),
     }
 
 
