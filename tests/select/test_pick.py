@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pesatlas.config.plugins import available
 from pesatlas.config.select import Select
 from pesatlas.errors import UserError
-from pesatlas.select.candidates import find_candidates
+from pesatlas.select.candidates import count_distinct, find_candidates
 from pesatlas.select.centres import Centres
 from pesatlas.select.pick import novelty, pick_snapshots
 from pesatlas.select.pool import Pool, round_robin
@@ -217,6 +217,22 @@ def test_what_must_not_be_picked_is_counted_by_its_first_cause(snapshot, write_c
         "known": 0,
         "redundant": 0,
     }
+
+
+def test_a_flipped_bit_in_the_geometries_is_found_before_duplicates_are_counted(
+    example, write_clusters, tmp_path
+):
+    pick(Select(target=4), *write_clusters(*example), tmp_path)
+    path = tmp_path / "candidates-0.npy"
+    before = count_distinct([path])
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"candidates-0\.npy: its content differs .*Delete it and run again"):
+        count_distinct([path])
+    content[-3] ^= 4
+    path.write_bytes(content)
+    assert count_distinct([path]) == before
 
 
 def test_a_pool_without_anything_to_pick_gives_an_empty_selection(snapshot, write_clusters, tmp_path):

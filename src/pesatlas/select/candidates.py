@@ -26,8 +26,8 @@ from pesatlas.select.coarse_cells import cells_of
 from pesatlas.select.frame_index import INDEXED, Frames, index_batches
 from pesatlas.select.pool import Pool, geometries_of
 from pesatlas.select.quotas import parts
-from pesatlas.storage.atomic import atomic_path
 from pesatlas.tables import SCHEMAS, TableWriter, read_entry
+from pesatlas.tables.arrays import map_array, write_array
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.schemas import VARIANCES
 
@@ -74,8 +74,7 @@ def find_candidates(  # noqa: PLR0917 - the paths of one group, as its rule has 
             merged = pa.concat_tables([kept, *waiting])
             kept, waiting = reduce_candidates(settings, seed, merged, centres, variances), []
     kept = reduce_candidates(settings, seed, pa.concat_tables([kept, *waiting]), centres, variances)
-    with atomic_path(geometries) as temporary, temporary.open("wb") as handle:
-        np.save(handle, np.sort(np.concatenate([np.empty(0, "<u8"), *hashes])))
+    write_array(geometries, np.sort(np.concatenate([np.empty(0, "<u8"), *hashes])))
     metadata = {} if variances is None else {VARIANCES: json.dumps(variances.tolist())}
     with TableWriter(candidates, "candidates", digest(settings.identity()), metadata) as writer:
         writer.counts.update(counts)
@@ -283,7 +282,7 @@ def _distinct(column: pa.ListArray) -> tuple[NDArray[np.int64], NDArray[np.int32
 
 def count_distinct(geometries: Sequence[Path | NDArray[np.uint64]]) -> int:
     """Count the distinct values of sorted arrays in bounded memory, a slice of their range at a time."""
-    arrays = [np.load(part, mmap_mode="r") if isinstance(part, Path) else part for part in geometries]
+    arrays = [map_array(part) if isinstance(part, Path) else part for part in geometries]
     slices = max(1, sum(len(array) for array in arrays) // 20_000_000)
     limits = [round(i * 2**64 / slices) for i in range(1, slices)]
     cuts = [
