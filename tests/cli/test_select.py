@@ -39,14 +39,14 @@ def pool(frames, tmp_path):
     return tmp_path / "pool.extxyz"
 
 
-@pytest.mark.parametrize("policy", ["cover", "facility"])
-def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_path, policy):
+@pytest.mark.parametrize(("policy", "first"), [("cover", 3), ("facility", 3), ("mixed", 4)])
+def test_the_rare_is_picked_and_all_that_was_known_is_kept(pool, frames, tmp_path, policy, first):
     done = run(pool, "--count", 6, "--policy", policy, "--to", tmp_path / "picked.extxyz")
     assert done.exit_code == 0, done.output
     assert "selected 6" in done.output
     picked = read(tmp_path / "picked.extxyz", ":")
     assert len(picked) == 6
-    assert {str(atoms.symbols) for atoms in picked[:3]} == {"Si2", "NaCl", "MgO"}
+    assert {str(atoms.symbols) for atoms in picked[:first]} == {"Si2", "NaCl", "MgO"}
     for rank, atoms in enumerate(picked):
         i = round(-atoms.get_potential_energy())
         assert atoms.info["note"] == f"frame {i}"
@@ -158,7 +158,7 @@ def test_a_wrong_call_gets_one_message_and_writes_nothing(pool, tmp_path, monkey
 
 def test_fewer_frames_than_were_asked_for_are_told_and_the_first_has_a_reason_of_its_own(pool, tmp_path):
     out = tmp_path / "all.extxyz"
-    done = run(pool, "--count", 100, "--to", out)
+    done = run(pool, "--count", 100, "--policy", "facility", "--to", out)
     assert done.exit_code == 0, done.output
     picked = read(out, ":")
     assert f"{len(picked)} frames are in {out}, of 100 that were asked for" in done.output.replace("\n", "")

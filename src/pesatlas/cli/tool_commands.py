@@ -38,8 +38,8 @@ def select(
         typer.Option(help="Frames that are labelled already; picks are new compared with these."),
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="Selection policy: facility, cover, matpes, random or farthest.")
-    ] = "facility",
+        str, typer.Option(help="Selection policy: mixed, cover, facility, matpes, random or farthest.")
+    ] = "mixed",
     weights: Annotated[
         Path | None,
         typer.Option(help="Folder of M3GNet-Eform weights (MatPES' encoder), instead of chgnet."),
@@ -50,7 +50,7 @@ def select(
     ] = 0.7,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random numbers.")] = 2026,
 ) -> None:
-    """Thin a dataset: pick the frames that all others are nearest to, by facility location.
+    """Thin a dataset: pick frames of rare environments and frequent frames in turns.
 
     No campaign is needed. Frames of extended XYZ and ASE databases keep their properties (energy, forces,
     ...); the best pick comes first. A table shows the distance of all frames to the picks, compared with the

@@ -24,6 +24,10 @@ CPU_RATE, GPU_RATE = 1_000.0, 23_000.0
 _PATIENCE_H = 2.0
 """Core hours of dynamics without ``--gpu-hours``."""
 _PICKS_PER_CRYSTAL = 10
+_MOST_MIXED = 60_000
+"""Labels for which the policy ``mixed`` is taken, half of whose picks are frames of 65,536 cells at most."""
+_COMPONENTS = 16
+"""Principal components of structures for it, as `pesatlas select` takes."""
 _SUPERCELL_ATOMS = {"gpaw": 16, "vasp": 64, "qe": 64, "mlip": 64}
 _WIDTH_A = {"gpaw": 5.0, "vasp": 7.5, "qe": 7.5, "mlip": 7.5}
 HOURS_OF_64_ATOMS = {"gpaw": 40.0, "vasp": 10.0, "qe": 10.0, "mlip": 0.001}
@@ -157,6 +161,12 @@ def _select(made: Scaled, crystals: int, wishes: Wishes) -> None:
     made.reasons["select.structure"] = (
         "as many clusters as labels; MatPES' threshold suits millions of frames"
     )
+    if target <= _MOST_MIXED:
+        made.raw["select"]["structure"]["components"] = _COMPONENTS
+        made.raw["select"]["policy"] = {"kind": "mixed"}
+        made.reasons["select.policy"] = (
+            "rare environments and frequent frames in turns (docs/evidence.md); MatPES' recipe is matpes"
+        )
     if wishes.core_hours is not None:
         assumed = HOURS_OF_64_ATOMS[wishes.backend]
         made.raw["select"]["budget"] = {"core_hours": wishes.core_hours, "core_hours_of_64_atoms": assumed}
