@@ -17,7 +17,7 @@ class Compare(Section):
     """
 
     policies: list[Policy] = Field(
-        [{"kind": "matpes"}, {"kind": "facility"}, {"kind": "random"}],
+        [{"kind": "matpes"}, {"kind": "mixed"}, {"kind": "random"}],
         min_length=2,
         description="policies to compare, written as select.policy (which is ignored); all others are "
         "compared with the first",
