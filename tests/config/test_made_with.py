@@ -10,7 +10,7 @@ import yaml
 
 from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.campaign.made_with import differences, made_with
-from pesatlas.campaign.potentials import benchmark_shares
+from pesatlas.campaign.named_potentials import benchmark_shares
 from pesatlas.tables import read_entry, write_table
 from pesatlas.tables.manifest import made_by_job, state_of_table
 

@@ -22,7 +22,7 @@ from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.label.convergence import Cost, Point, cost_of, plan_series, run_series, write_series
-from pesatlas.structures.external import read_external
+from pesatlas.structures.external_frames import read_external
 from pesatlas.tables import read_table
 
 _EQUILIBRIUM = "equilibrium"

@@ -23,7 +23,7 @@ from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError
 from pesatlas.potentials.device import check_device
 from pesatlas.select.coverage_gaps import VERDICTS, find_gaps, fit_both, read_environments, worst
-from pesatlas.structures.external import EXTERNAL, Origin, read_external
+from pesatlas.structures.external_frames import EXTERNAL, Origin, read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import write_table
 

@@ -33,13 +33,14 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.dynamics.relax import Start
 from pesatlas.label.backend import Failed, Outcome, Result, Task
 from pesatlas.label.calculate import open_calculations
-from pesatlas.label.rows import definitions
-from pesatlas.label.verdict import QUARANTINED, decide_verdict
+from pesatlas.label.label_rows import definitions
+from pesatlas.label.label_verdict import decide_verdict
 from pesatlas.potentials.loading import fetch_potential, load_potential
 from pesatlas.potentials.potential import VOIGT, Potential
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import FailureReason, write_table
 from pesatlas.tables.failures import Failure
+from pesatlas.tables.label_verdicts import QUARANTINED
 
 _ATOMS_PER_CHUNK = 500
 _COLOURS = {"within": "green", "beyond": "red", "undecided": "yellow"}

@@ -17,7 +17,7 @@ from pesatlas.dataset.query_files import WRITERS, XYZ, with_structure
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.failures import BESIDE
-from pesatlas.tables.verdicts import ACCEPTED, FLAGGED
+from pesatlas.tables.label_verdicts import ACCEPTED, FLAGGED
 
 if TYPE_CHECKING:
     import duckdb

@@ -26,7 +26,7 @@ from pesatlas.campaign.strain_test import (
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
-from pesatlas.dataset.rows import FUNCTIONALS
+from pesatlas.dataset.dataset_rows import FUNCTIONALS
 from pesatlas.storage.atomic import write_text
 from pesatlas.tables.failures import LOST
 from pesatlas.tables.manifest import check_content

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import iter_table
-from pesatlas.tables.verdicts import QUARANTINED
+from pesatlas.tables.label_verdicts import QUARANTINED
 
 EXAMPLES = 10
 

@@ -18,7 +18,7 @@ from pesatlas.campaign.layout import Results, file_name
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
-from pesatlas.dataset.rows import Source
+from pesatlas.dataset.dataset_rows import Source
 from pesatlas.errors import UserError
 from pesatlas.runtime.templates import render
 from pesatlas.storage.atomic import write_text

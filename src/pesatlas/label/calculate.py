@@ -38,7 +38,7 @@ from pesatlas.label.backend import (
     sort,
     to_bytes,
 )
-from pesatlas.label.workdir import scratch_folder
+from pesatlas.label.scratch import scratch_folder
 from pesatlas.runtime import supervise
 from pesatlas.storage.ledger import Ledger
 from pesatlas.storage.ledger import Lock as FileLock

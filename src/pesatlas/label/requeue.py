@@ -15,11 +15,11 @@ from pesatlas.label.backend import Failed, Requeued, Result, from_bytes, to_byte
 from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key, failure_key
 from pesatlas.label.isolated_atoms import number_of_atom, task_of_atom
-from pesatlas.label.verdict import QUARANTINED
 from pesatlas.levels.lookup import levels_of
 from pesatlas.storage.atomic import sync
 from pesatlas.storage.store import Store, stores_at
 from pesatlas.tables import FailureReason, read_entry, read_table
+from pesatlas.tables.label_verdicts import QUARANTINED
 from pesatlas.tables.manifest import entry_path
 
 KNOWN = (

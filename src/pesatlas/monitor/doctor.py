@@ -17,9 +17,9 @@ from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
+from pesatlas.config.explore_stop import Saturated
 from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.config.plugins_used import plugins_in
-from pesatlas.config.stop import Saturated
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.monitor.check import Check

@@ -28,7 +28,7 @@ from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.storage.ledger import Lock
 from pesatlas.tables import check_entry, write_table
-from pesatlas.train import training_state, worker
+from pesatlas.train import training_process, training_state
 from pesatlas.train.data import Converter
 from pesatlas.train.error_metrics import errors, of_means, of_potential
 from pesatlas.train.loop import Training, fabric_of
@@ -189,7 +189,7 @@ def _train(task: _Task, place: Path) -> TrainingState:
     potential = task.potential()
     if task.settings.devices == 1:
         return Training(task.settings, potential, task.found, task.seed, path).run(fabric_of(task.settings))
-    worker.start(task.settings, task.datasets, task.found, task.energies, task.seed, place)
+    training_process.start(task.settings, task.datasets, task.found, task.energies, task.seed, place)
     standing = training_state.load(path)
     assert standing is not None
     return standing

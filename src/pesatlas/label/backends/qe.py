@@ -83,7 +83,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
     """
     from pesatlas.label.qe.check_outputs import result  # noqa: PLC0415 - slow to import
     from pesatlas.label.qe.inputs import INPUT, SCHEMA_FILE, MissingUpfError, prepare  # noqa: PLC0415 - as above
-    from pesatlas.label.qe.run import OUTPUT, run  # noqa: PLC0415 - as above
+    from pesatlas.label.qe.pw_run import OUTPUT, run  # noqa: PLC0415 - as above
 
     started = time.monotonic()
     try:
