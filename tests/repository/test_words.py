@@ -42,6 +42,13 @@ RETIRED = {
     "held against": "compared with",
 }
 """Words that are not used as names any more, and what to write."""
+RETIRED_NAMES = re.compile(
+    r"_?(ask|asked|bench|follow|halving|judge|misses|said|seal|standing|spoke|tell|told|tries)|cover"
+    r"|_?(tell|state_of|why_not)_\w+|\w*_(in_words|why_not)|_?unpicked|_?Kept|_?Told|_?Together|_?Wanted"
+    r"|_?Place"
+)
+"""Names of functions, classes and parameters that say who speaks or who is asked; a noun of the field is
+found by a search."""
 RETIRED_PHRASES = {
     # today's words
     "nothing to object to": "no faults found",
@@ -178,6 +185,24 @@ def test_words_that_were_replaced_stay_away():
         if (str(path.relative_to(ROOT)), match[1]) not in ALIASES
     ]
     assert found == []
+
+
+def test_names_are_nouns_of_the_field_and_verbs_that_say_what_is_done():
+    def named(node):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in CODE
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in named(node)
+        if RETIRED_NAMES.fullmatch(name)
+    }
+    assert found == set()
 
 
 def strings_of(path):

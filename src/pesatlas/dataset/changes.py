@@ -87,8 +87,8 @@ def _level(old: Atlas, new: Atlas, level: str) -> dict[str, Any]:
     came, went = _whereabouts(old, level, set(added)), _whereabouts(new, level, set(removed))
     return {
         "rows": [len(first), len(second)],
-        "added": _told(added, came, "not selected before", "was "),
-        "removed": _told(removed, went, "not selected any more", "now "),
+        "added": _counted(added, came, "not selected before", "was "),
+        "removed": _counted(removed, went, "not selected any more", "now "),
         "changed": {
             "rows": len(changed),
             "why": dict(Counter(changed.values()).most_common()),
@@ -97,7 +97,7 @@ def _level(old: Atlas, new: Atlas, level: str) -> dict[str, Any]:
     }
 
 
-def _told(names: list[str], where: dict[str, str], otherwise: str, word: str) -> dict[str, Any]:
+def _counted(names: list[str], where: dict[str, str], otherwise: str, word: str) -> dict[str, Any]:
     why = Counter(word + where[name] if name in where else otherwise for name in names)
     return {"rows": len(names), "why": dict(why.most_common()), "examples": names[:EXAMPLES]}
 

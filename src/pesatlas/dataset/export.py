@@ -89,12 +89,12 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         remarks += [empty_sentence(source.level, empty)] if empty else []
         if hasattr(module, "remarks"):
             remarks += [f"{source.level}: {remark}" for remark in module.remarks(source)]
-    told = [f"{account.level}: {account.sentence(verdicts)}" for account in accounts(results, manifest)]
+    account = [f"{each.level}: {each.sentence(verdicts)}" for each in accounts(results, manifest)]
     if not any(sum(counts.values()) for counts in rows.values()):
         remarks.append("this export has no rows: no label has a verdict that it takes")
     for remark in remarks:
         log.warning("%s", remark)
-    files.append(_write_readme(folder, kind, sources, rows, remarks, told))
+    files.append(_write_readme(folder, kind, sources, rows, remarks, account))
     record = {
         "format": kind,
         "campaign": manifest["campaign"],
@@ -102,7 +102,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "caveats": caveats(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
-        "account": told,
+        "account": account,
         "remarks": remarks,
         "identifier": identifier(manifest),
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
@@ -163,7 +163,7 @@ def _write_readme(
     sources: Sequence[Source],
     rows: dict[str, dict[str, int]],
     remarks: Sequence[str],
-    told: Sequence[str],
+    account: Sequence[str],
 ) -> Path:
     """Write what the export holds and what to know of it.
 
@@ -177,7 +177,7 @@ def _write_readme(
         "rows": rows,
         "splits": SPLITS,
         "remarks": remarks,
-        "told": told,
+        "account": account,
     }
     write_text(path, render(_TEMPLATE, values))
     return path

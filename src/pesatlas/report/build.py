@@ -108,7 +108,7 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
         sections = [filled for section in sections if (filled := _filled(section))]
     (structures_table,), benchmark = files["structures"], files.get("benchmark_summary")
     context = {
-        "head": _head(manifest, steps, hours, tests),
+        "head": _heading(manifest, steps, hours, tests),
         "unfinished": unfinished,
         "happened": _happened(manifest, steps, lost, account),
         "funnel": [step for step in steps if step.came or not unfinished],
@@ -209,7 +209,7 @@ def _figures(reader: Reader, data: dict[str, Data]) -> list[Figure]:
     return [found[name] for name in FIGURES]
 
 
-def _head(
+def _heading(
     manifest: dict[str, Any],
     steps: Sequence[Step],
     hours: Sequence[Cost],

@@ -32,7 +32,10 @@ class Survey:
 
     @property
     def sentence(self) -> str:
-        """Counts of usable crystals and of the others, with the first of those: ``4 crystals: 3 usable; ...``."""
+        """Counts of usable crystals and of the others, with the first of those.
+
+        E.g. ``4 crystals: 3 usable; ...``.
+        """
         read = len(self.accepted) + len(self.failed)
         text = f"{read} crystals: {len(self.accepted)} usable"
         shown = [f"{why.structure_id} {why.reason}" for _, why in self.failed[:3]]

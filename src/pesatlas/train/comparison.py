@@ -113,7 +113,7 @@ def compare_arms(
     fingerprint = digest(settings.identity())
     write_table(comparison, "comparison", runs, fingerprint)
     write_table(contrasts, "contrasts", found, fingerprint)
-    _tell(found)
+    _log_contrasts(found)
 
 
 def contrast(arm: Sums, reference: Sums, seed: int) -> Contrast:
@@ -216,7 +216,7 @@ def _contrasts(
     return found
 
 
-def _tell(found: list[dict[str, Any]]) -> None:
+def _log_contrasts(found: list[dict[str, Any]]) -> None:
     """Log the comparison of forces on frames of dynamics."""
     for row in found:
         if row["frames"] == "dynamics" and row["error"] == "force_mae_meV_per_A":

@@ -61,7 +61,7 @@ def start(
     # the job's threads are those of all processes together
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = supervise.start(command, Path.cwd(), output, _LIMIT_S, environment=environment)
-    status = _follow(process, output)
+    status = _log_output(process, output)
     if status != 0:
         said = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
         raise UserError(
@@ -70,7 +70,7 @@ def start(
         )
 
 
-def _follow(process: subprocess.Popen[bytes], output: Path) -> int:
+def _log_output(process: subprocess.Popen[bytes], output: Path) -> int:
     """Repeat in the log what the processes say, until they end; return their status."""
     status, seen = None, 0
     while status is None:

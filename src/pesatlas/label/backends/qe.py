@@ -73,7 +73,7 @@ def check(options: Options) -> None:
     pseudopotentials(options)
 
 
-def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
+def calculate(task: Task, options: Options, workdir: Workdir) -> Outcome:
     """Prepare, run, parse and verify one calculation.
 
     Raises
@@ -93,14 +93,14 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
             FailureReason.MISSING_PSEUDOPOTENTIAL, f"{error}: add it to the set, which is another level then"
         )
     try:
-        changed, corrections, failed = run(options.command, inputs, place, started + place.timeout_s)
+        changed, corrections, failed = run(options.command, inputs, workdir, started + workdir.timeout_s)
     finally:
         for name in (INPUT, OUTPUT, "CRASH", SCHEMA_FILE):
-            if (place.scratch / name).is_file():
-                shutil.copyfile(place.scratch / name, place.keep / Path(name).name)
+            if (workdir.scratch / name).is_file():
+                shutil.copyfile(workdir.scratch / name, workdir.keep / Path(name).name)
     outcome = failed or result(
         inputs,
-        place.scratch,
+        workdir.scratch,
         version=options.qe_version,
         changed=changed,
         wall_s=time.monotonic() - started,
