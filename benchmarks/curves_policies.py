@@ -297,7 +297,8 @@ class Shard:
                 "atom_features": half_lists([part.ravel() for part in vectors]),
             }
         )
-        named = {"count": count, "policy": policy["kind"], "encoder": {"kind": "chgnet"}, "seed": seed}
+        kind = "cover" if policy["kind"] == "disagree" else policy["kind"]
+        named = {"count": count, "policy": kind, "encoder": {"kind": "chgnet"}, "seed": seed}
         settings = selection_settings(named | {"device": "cpu", "min_distance_A": 0.7}).select
         settings = Select.model_validate(settings.model_dump() | {"policy": policy})
         with tempfile.TemporaryDirectory() as scratch:
@@ -312,10 +313,28 @@ class Shard:
             moments[0].add(structures)
             moments[1].add(np.concatenate(vectors))
             ShardMoments("chgnet/0.3.0", "benchmark", *moments).write(shard.moments[0])
-            select_frames(settings, seed, [shard], work / "out", structures_per_job=count)
+            committee = two_chgnets(work) if policy["kind"] == "disagree" else None
+            select_frames(
+                settings, seed, [shard], work / "out", structures_per_job=count, committee=committee
+            )
             picked = read_table(below(work / "out", "selection"), "selection", ["snapshot_id"])
         row_of = dict(zip(snapshots["snapshot_id"].to_pylist(), mine.tolist(), strict=True))
         return np.array([row_of[name] for name in picked["snapshot_id"].to_pylist()], dtype=np.int64)
+
+
+def two_chgnets(work: Path) -> Any:
+    """Return the disagreement of chgnet 0.3.0 and 0.2.0, taken as it is: a factor for all changes no pick."""
+    from pesatlas.config.round import Round  # noqa: PLC0415
+    from pesatlas.select.disagreement import measure_disagreement  # noqa: PLC0415
+    from pesatlas.select.select_frames import Disagreement  # noqa: PLC0415
+    from pesatlas.tables import write_table  # noqa: PLC0415
+
+    members = [{"kind": "chgnet", "version": version} for version in ("0.3.0", "0.2.0")]
+    options = Round.model_validate({"number": 2, "previous": work, "committee": members})
+    row = dict.fromkeys(("std", "expected", "error", "error_low", "error_high", "factor"), 1.0)
+    row |= {"quantity": "forces", "bin": 0, "values": 1, "held_out": True, "code_version": "benchmark"}
+    write_table(work / "calibration.parquet", "calibration", [row], "benchmark")
+    return Disagreement(partial(measure_disagreement, options), work / "calibration.parquet")
 
 
 Order = Callable[[Candidates, int], Rows]
@@ -336,11 +355,12 @@ NESTED: dict[str, Order] = {
 PRODUCT: dict[str, dict[str, Any]] = {
     "matpes": {"kind": "matpes"},
     "cover": {"kind": "cover"},
+    "disagree": {"kind": "disagree"},
     "facility 0": {"kind": "facility", "cost_exponent": 0.0},
     "facility 1/4": {"kind": "facility", "cost_exponent": 0.25},
     "facility 1/2": {"kind": "facility", "cost_exponent": 0.5},
 }
-"""Policies of ``pesatlas select``; clusters of the first two follow the number that is wanted."""
+"""Policies of ``pesatlas select``; clusters of the first three follow the number that is wanted."""
 
 
 def facilities(settings: Sequence[tuple[float, int, str, str]]) -> dict[str, Order]:

@@ -9,8 +9,8 @@ FOLDER has extended XYZ with DFT energies and forces (stress too, if there is an
 it. Every seed sees a random nine tenths of the pool. Each point is one row of ``WORK/points.csv`` for each
 test, written as soon as it is there: run it again to go on. Then it prints tables and draws a figure,
 ``WORK/experiment.svg``. ``--tune`` tries settings of facility location on frames that the experiment never
-sees. ``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet instead of the linear
-potential. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
+sees. ``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet, or with ``--weights`` a potential
+of matgl, instead of the linear potential; give each a WORK of its own. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
 """
 
 import argparse
@@ -206,14 +206,20 @@ class Experiment:
             self._add(phase, self.learner, policy, picks, (pool.seed, count, penalty, whole), rows)
 
     def fine_tune(
-        self, orders: Mapping[str, Order], seeds: Sequence[int], counts: Sequence[int], rate: float, role: str
+        self,
+        orders: Mapping[str, Order],
+        seeds: Sequence[int],
+        counts: Sequence[int],
+        rate: float,
+        role: str,
+        learner: Any,
     ) -> None:
-        """Add points of chgnet fine-tuned on picks; in the tuning, one for each rate."""
-        from curves_chgnet import FineTuning  # noqa: PLC0415 - torch and chgnet
+        """Add points of a potential fine-tuned on picks; in the tuning, one for each rate."""
+        from curves_tuning import FineTuning  # noqa: PLC0415 - torch
 
         phase = "fine-tuning" if role == POOL else f"fine-tuning-{rate:g}"
         tests, every = ["kind"] if role == POOL else [TUNE_TEST], self.frames.where(role)
-        learner = FineTuning(self.frames)
+        tuning = FineTuning(self.frames, learner)
         for seed in seeds:
             pool = self._pool(every, seed)
             for count in counts:
@@ -221,13 +227,13 @@ class Experiment:
                     if (phase, policy, seed, count) in self.points.done:
                         continue
                     picks, start = self.picks(policy, order, pool, count)[:count], time.process_time()
-                    model = learner.train(picks.tolist(), seed, rate)
+                    model = tuning.train(picks.tolist(), seed, rate)
                     rows = []
                     for test in tests:
-                        found = list(learner.errors(model, self.frames.where(test).tolist()))
+                        found = list(tuning.errors(model, self.frames.where(test).tolist()))
                         rows.append(measures(found, self.frames, test))
                     seconds = time.process_time() - start
-                    self._add(phase, "chgnet", policy, picks, (seed, count, rate, seconds), rows)
+                    self._add(phase, learner.name, policy, picks, (seed, count, rate, seconds), rows)
 
     def _pool(self, every: NDArray[np.int64], seed: int) -> Candidates:
         rng = np.random.default_rng(seed)
@@ -317,6 +323,10 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--rate", type=float, default=None, help="fine-tune chgnet at this learning rate")
+    parser.add_argument("--weights", type=Path, default=None, help="with --rate: a folder of matgl's instead")
+    parser.add_argument(
+        "--older-convention", action="store_true", help="the weights are from before matgl 2.2"
+    )
     parser.add_argument("--forces-alone", action="store_true", help="fit to forces alone")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--report", action="store_true", help="only that, of what is there")
@@ -331,7 +341,11 @@ def main() -> None:
         if options.rate:
             role = TUNE if options.tune else POOL
             orders = orders_of(experiment, options.policies)
-            experiment.fine_tune(orders, options.seeds, options.counts, options.rate, role)
+            from curves_tuning import Chgnet, Matgl  # noqa: PLC0415 - torch
+
+            folder = options.weights
+            learner = Matgl(folder, older_convention=options.older_convention) if folder else Chgnet()
+            experiment.fine_tune(orders, options.seeds, options.counts, options.rate, role, learner)
             return
         if options.tune:
             named = NESTED | facilities(GRID)

@@ -2,10 +2,11 @@
 
 import csv
 import sys
+from types import SimpleNamespace
 
-import curves_chgnet
 import curves_policies
 import curves_soap
+import curves_tuning
 import learning_curves
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from curves_pool import POOL, TUNE, TUNE_TEST, Frames, roles_of
 from curves_report import Curves, ratio
+
+from small_potentials import rattled_salts, save_m3gnet
 
 
 @pytest.fixture
@@ -105,7 +108,7 @@ def test_one_point_of_the_experiment_runs_again_on_any_folder(tmp_path, monkeypa
         atoms.info |= {"frame_id": f"emt-{k}", "group": "hot" if k < 5 else "cold"}
         made.append(atoms)
     write(tmp_path / "frames.extxyz", made)
-    monkeypatch.setattr(curves_chgnet, "STEPS", 4)
+    monkeypatch.setattr(curves_tuning, "STEPS", 4)
     command = [
         "learning_curves.py", str(tmp_path), "--work", str(tmp_path / "work"), "--test", "kind=hot", "--rate", "1e-3",
         "--policies", "random", "matpes", "--counts", "4", "8", "--seeds", "1",
@@ -121,6 +124,29 @@ def test_one_point_of_the_experiment_runs_again_on_any_folder(tmp_path, monkeypa
     capsys.readouterr()
     learning_curves.main()
     assert "atoms³" not in capsys.readouterr().out  # all points are there already
+
+
+@pytest.mark.slow
+def test_fine_tuned_weights_of_matgl_learn_the_forces_they_are_shown(tmp_path, monkeypatch):
+    salts = rattled_salts()
+    for atoms in salts:
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=-2.0 * len(atoms), forces=np.zeros((len(atoms), 3)), stress=np.zeros(6)
+        )
+    monkeypatch.setattr(curves_tuning, "STEPS", 12)
+    learner = curves_tuning.Matgl(save_m3gnet(tmp_path / "weights"), older_convention=False)
+    tuning = curves_tuning.FineTuning(SimpleNamespace(atoms=salts), learner)
+
+    def force_error(model):
+        return np.concatenate([each["forces"] for each in tuning.errors(model, range(4))]).mean()
+
+    before = learner.new()
+    model = learner.new()
+    _, forces = learner.predict(model, salts)
+    asked = learner.potential(before).evaluate(curves_tuning.batch_of(salts)).forces
+    np.testing.assert_allclose(forces.detach(), asked, atol=1e-3 * float(asked.abs().max()))
+    after = tuning.train(range(4), 1, 3e-3)
+    assert force_error(after) < 0.8 * force_error(before)
 
 
 def test_the_fast_learner_finds_energies_that_are_sums_over_atoms():
