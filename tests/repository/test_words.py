@@ -119,6 +119,14 @@ def test_paragraphs_of_the_documentation_fit(page):
     assert prose.wide(page.read_text()) == [], "python tests/prose.py fills them"
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_a_page_begins_with_its_purpose(page):
+    title, first = page.read_text().split("\n\n")[:2]
+    assert title.startswith("# ")
+    # the landing page begins with that of the program
+    assert first.startswith("PES Atlas" if page.name == "index.md" else "This page")
+
+
 def test_filling_a_page_keeps_its_words_tables_and_code():
     page = """# A title
 

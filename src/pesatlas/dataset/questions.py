@@ -42,6 +42,7 @@ def sql_of(question: str) -> str:
     near = difflib.get_close_matches(question.strip().lower().replace("_", "-"), QUESTIONS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"'{question}' is no question that has a name, and no query in SQL. Questions: {', '.join(QUESTIONS)}."
+        f"'{question}' is no question that has a name, and no query in SQL. Questions: "
+        f"{', '.join(QUESTIONS)}."
         f'{hint} All rows of a table: "FROM dataset"; "SHOW TABLES" lists the tables.'
     )

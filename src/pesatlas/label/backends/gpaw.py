@@ -123,7 +123,8 @@ def run(workdir: Workdir) -> Failed | None:
     if status == supervise.TIMED_OUT:
         return Failed(
             FailureReason.TIMEOUT,
-            f"ended after {workdir.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
+            f"ended after {workdir.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try "
+            "again",
         )
     if status in supervise.KILLED:
         detail = "GPAW was killed, as the system does when memory is used up: give the job more"
