@@ -48,8 +48,11 @@ class Chgnet:
         from chgnet.model import CHGNet  # noqa: PLC0415 - heavy
 
         with redirect_stdout(io.StringIO()):
-            model: torch.nn.Module = CHGNet.load(use_device="cpu", verbose=False)
-        return model.train()
+            model: Any = CHGNet.load(use_device="cpu", verbose=False)
+        # an atom without neighbours has the energy of its element, as in pesatlas
+        model.graph_converter.set_isolated_atom_response("ignore")
+        tuned: torch.nn.Module = model.train()
+        return tuned
 
     def _graph(self, model: Any, atoms: Any) -> Any:
         if id(atoms) not in self._graphs:

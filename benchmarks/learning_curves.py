@@ -10,7 +10,8 @@ it. Every seed sees a random nine tenths of the pool. Each point is one row of `
 test, written as soon as it is there: run it again to go on. Then it prints tables and draws a figure,
 ``WORK/experiment.svg``. ``--tune`` tries settings of facility location on frames that the experiment never
 sees. ``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet, or with ``--weights`` a potential
-of matgl, instead of the linear potential; give each a WORK of its own. It needs scikit-learn, SciPy, ASE, and featomic==0.6.7.
+of matgl, instead of the linear potential; give each a WORK of its own. It needs scikit-learn, SciPy, ASE,
+and featomic==0.6.7.
 """
 
 import argparse
@@ -43,6 +44,8 @@ GRID = [
 """Settings of facility location to tune: exponent of the cost, power of the distance, weights, demand."""
 TUNED = [(0.25, 1, "species", "frames"), (0.5, 1, "species", "frames"), (0.0, 1, "direct", "frames")]
 """Settings of facility location in the experiment: the winner of the tuning, and two others."""
+MIXED = [("matpes", "facility 0"), ("cover", "facility 0"), ("cover", "random"), ("matpes", "random")]
+"""Policies that share the picks."""
 FORCES = "forces alone"
 """Phase of the points that are fitted to forces alone."""
 COLUMNS = [
@@ -303,6 +306,19 @@ def orders_of(experiment: Experiment, names: Sequence[str]) -> dict[str, Order]:
 
     every = NESTED | {"direct": direct} | facilities(TUNED)
     every |= {name: product(settings) for name, settings in PRODUCT.items()}
+
+    def mixed(first: str, second: str) -> Order:
+        """Half of the picks by each of two policies; what both pick, the second replaces by its next."""
+
+        def order(pool: Candidates, most: int) -> NDArray[np.int64]:
+            whole = experiment.picks(second, every[second], pool, most)
+            half = experiment.picks(first, every[first], pool, most // 2)[: most // 2]
+            others = whole[~np.isin(whole, half)]
+            return np.concatenate([half, others[: most - len(half)]])
+
+        return order
+
+    every |= {f"{first} + {second}": mixed(first, second) for first, second in MIXED}
     if unknown := set(names) - set(every):
         raise SystemExit(f"no policy {', '.join(sorted(unknown))}; there are {', '.join(every)}")
     return {name: order for name, order in every.items() if not names or name in names}
@@ -350,7 +366,8 @@ def main() -> None:
         if options.tune:
             named = NESTED | facilities(GRID)
             if options.policies:
-                named = {name: named[name] for name in options.policies}
+                every = named | orders_of(experiment, [])
+                named = {name: every[name] for name in options.policies}
             experiment.run("tuning", named, options.seeds, options.counts)
         elif options.quick:
             experiment.run("experiment", orders_of(experiment, ["random", "matpes"]), [1], options.counts[:2])

@@ -102,7 +102,12 @@ def configuration(pool: Path, shared: Path, options: argparse.Namespace) -> dict
             "checkpoint_interval_s": 30.0,
             "loss": {"stress": 0.01},
         },
-        "compare": {"seeds": list(range(options.seeds)), "test_frames": options.test_frames},
+        "compare": {
+            "policies": [{"kind": "matpes"}, {"kind": "cover"}, {"kind": "random"}],
+            "cost_shares": [0.67, 1.0],
+            "seeds": list(range(options.seeds)),
+            "test_frames": options.test_frames,
+        },
     }
 
 
@@ -275,6 +280,7 @@ def report(options: argparse.Namespace) -> None:
         errors=runs,
         comparison=comparison,
         contrasts=contrasts,
+        efficiency=below(results, "efficiency"),
     )
     rows = read_table(comparison, "comparison").to_pylist()
     print(f"{len(seeds)} seeds; ", end="")

@@ -15,4 +15,5 @@ with job(snakemake) as campaign:
         errors=[Path(p) for p in snakemake.input.errors],
         comparison=Path(snakemake.output.comparison),
         contrasts=Path(snakemake.output.contrasts),
+        efficiency=Path(snakemake.output.efficiency),
     )

@@ -61,6 +61,7 @@ FOLDERS_OF_THEIR_OWN = {
     "adaptive.py": {"features", "snapshots", "structures.parquet"},
     "adaptive_budget.py": {"features"},
     "adaptive_recording.py": {"failures", "features", "snapshots", "structures.parquet"},
+    "curves_policies.py": {"calibration.parquet"},
     "direct.py": {"pca.npz"},
     "growth.py": {"benchmark/1", "pca.npz", "selection.parquet"},
     "label_overhead.py": {"selection.parquet"},
@@ -126,7 +127,7 @@ def test_the_dataset_and_the_report_are_made_of_what_their_rules_declare(rules, 
     added = {"parity", "calibration", "advice", "potential_card", "benchmark_summary"}
     assert {*report.input.keys()} == {
         *(read | added | {"dataset", "quarantine", "failures", "explore_failures"}),
-        *("comparison", "contrasts", "frames_before", "clusters_before"),
+        *("comparison", "contrasts", "efficiency", "frames_before", "clusters_before"),
     }
 
 

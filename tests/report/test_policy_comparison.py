@@ -58,9 +58,24 @@ def compared(small, tmp_path_factory):
         )
     write_table(folder / "comparison.parquet", "comparison", runs, "test")
     write_table(folder / "contrasts.parquet", "contrasts", contrasts, "test")
-    return built(
-        results, comparison=[folder / "comparison.parquet"], contrasts=[folder / "contrasts.parquet"]
-    )
+    efficiency = [
+        {
+            "arm": "cover",
+            "level": "pbe",
+            "frames": "dynamics",
+            "error": "force_mae_meV_per_A",
+            "reference": "matpes at 1",
+            "cost_ratio": 0.67,
+            "bound": "<",
+            "cost_ratio_low": None,
+            "cost_ratio_high": 0.912,
+            "verdict": "better",
+            "detectable_ratio": 0.88,
+        }
+    ]
+    write_table(folder / "efficiency.parquet", "efficiency", efficiency, "test")
+    names = ("comparison", "contrasts", "efficiency")
+    return built(results, **{name: [folder / f"{name}.parquet"] for name in names})
 
 
 def test_it_is_there_only_if_policies_were_compared(small, compared):
@@ -72,6 +87,17 @@ def test_it_is_there_only_if_policies_were_compared(small, compared):
     assert re.search(
         r"cover\s+0.67\s+7\s+90 \(85 to 95\)\s+0.900 \(0.818 to 0.909\)\s+lower", page_of(compared).text
     )
+
+
+def test_it_says_what_cost_the_same_error_takes_and_what_could_be_seen(compared):
+    text = page_of(compared).text
+    assert re.search(r"cover\s+<0.67 \(<0.91\)\s+matpes at 1\s+better\s+12 %", text)
+    assert (
+        "cover on dynamics: <0.67 (<0.91) of the cost of matpes at 1 for its error, better (the comparison "
+        "could show differences of errors from 12 % on)"
+    ) in text
+    # the first policy is not compared with itself
+    assert "matpes on dynamics" not in text
 
 
 def test_its_query_gives_what_its_figure_shows(compared):

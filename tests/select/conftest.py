@@ -49,7 +49,7 @@ def with_distances(clusters):
 def write_clusters(tmp_path):
     """Write snapshots in shards and a table of clusters given by hand."""
 
-    def write(rows, clusters, cuts=()):
+    def write(rows, clusters, cuts=(), metadata=None):
         """``clusters`` maps snapshot_id to (structure cluster, atomic clusters, structure PCs)."""
         clusters = with_distances(clusters)
         edges = [0, *cuts, len(rows)]
@@ -69,7 +69,7 @@ def write_clusters(tmp_path):
                 }
                 for name, c, atoms, pcs, distance in found
             ]
-            write_table(tables[-1], "clusters", table, "test")
+            write_table(tables[-1], "clusters", table, "test", metadata=metadata)
         return shards, tables
 
     return write

@@ -10,6 +10,7 @@ from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
 from pesatlas.select.comparison_picks import Explored, divide, pick_arms
 from pesatlas.tables import read_entry, read_table, write_table
+from pesatlas.tables.schemas import VARIANCES
 from pesatlas.testing.blank import blank
 
 CRYSTALS, FRAMES = 24, 12
@@ -37,7 +38,7 @@ def pool(snapshot, write_clusters, tmp_path):
             positions = np.arange(n)[:, None] * [2.5, 0.0, 0.0] + 0.01 * step + 0.1 * crystal
             rows.append(snapshot(name, positions))
             clusters[name] = (crystal % 3, rng.integers(60, size=n).tolist(), [float(crystal), 0.1 * step])
-    shards, tables = write_clusters(rows, clusters)
+    shards, tables = write_clusters(rows, clusters, metadata={VARIANCES: "[10.0, 1.0]"})
     structures = [
         blank("structures") | {"structure_id": f"m-{k}", "numbers": [18], "cell_A": [0.0] * 9}
         for k in range(CRYSTALS)
@@ -79,11 +80,11 @@ def of(arms, name):
 def test_arms_cost_the_same_within_one_structure(pool):
     _, arms, folder = pick(campaign_of(), pool)
     full = read_entry(folder / "arms.parquet").counts["full_cost_atoms3"]
-    spent = [of(arms, name)[-1]["cost_atoms3"] for name in ("matpes", "cover", "random")]
+    spent = [of(arms, name)[-1]["cost_atoms3"] for name in ("matpes", "facility", "random")]
     assert max(spent) == full
     assert all(full - 5**3 < cost <= full for cost in spent)
     # and each is what it says: the cube of atoms, in the order of picking
-    for name in ("matpes", "cover", "random"):
+    for name in ("matpes", "facility", "random"):
         atoms = [1 + int(row["snapshot_id"].split(":")[0][2:]) % 5 for row in of(arms, name)]
         assert [row["cost_atoms3"] for row in of(arms, name)] == np.cumsum(np.array(atoms) ** 3.0).tolist()
         assert len({row["snapshot_id"] for row in of(arms, name)}) == len(atoms) <= 40
@@ -121,10 +122,10 @@ def test_what_arms_share_is_labelled_once_and_every_frame_is_accounted_for(pool)
 def test_an_arm_does_not_depend_on_the_others_nor_on_the_day(pool):
     first = pick(campaign_of(), pool)
     assert pick(campaign_of(), pool, "again")[:2] == first[:2]
-    alone = pick(campaign_of(policies=[{"kind": "cover"}, {"kind": "random"}]), pool, "two")
-    both = min(len(of(alone[1], "cover")), len(of(first[1], "cover")))
+    alone = pick(campaign_of(policies=[{"kind": "facility"}, {"kind": "random"}]), pool, "two")
+    both = min(len(of(alone[1], "facility")), len(of(first[1], "facility")))
     assert both
-    assert of(alone[1], "cover")[:both] == of(first[1], "cover")[:both]
+    assert of(alone[1], "facility")[:both] == of(first[1], "facility")[:both]
 
 
 def test_without_materials_on_both_sides_it_says_so(pool):

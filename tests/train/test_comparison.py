@@ -11,8 +11,9 @@ from pesatlas.campaign.layout import below
 from pesatlas.errors import UserError
 from pesatlas.tables import read_table, write_table
 from pesatlas.train.arms import read_arms
-from pesatlas.train.comparison import Sums, compare_arms, contrast
+from pesatlas.train.comparison import compare_arms, spreads_so_far
 from pesatlas.train.comparison_arm import train_arm
+from pesatlas.train.contrast import Sums, contrast
 from training import campaign_in
 
 POLICIES = [{"kind": "matpes"}, {"kind": "cover"}]
@@ -163,7 +164,7 @@ def errors_of(path, arm, share, seed, frames):
     write_table(path, "arm_errors", rows, "test")
 
 
-def compare(campaign, arms, errors, comparison, contrasts):
+def compare(campaign, arms, errors, comparison, contrasts, efficiency):
     compare_arms(
         campaign.compare,
         campaign.train_level,
@@ -172,6 +173,7 @@ def compare(campaign, arms, errors, comparison, contrasts):
         errors=errors,
         comparison=comparison,
         contrasts=contrasts,
+        efficiency=efficiency,
     )
 
 
@@ -185,7 +187,7 @@ def test_only_frames_that_all_know_count_and_forces_by_atom(tmp_path):
         frames = [("x", 0, 1, 7.0), ("x", 1, 1, 10.0 * best), ("y", 1, 3, 30.0 * best)]
         # one potential only was asked about z
         errors_of(paths[-1], arm, share, seed, [*frames, ("z", 1, 9, 1e3)] if seed and share < 1 else frames)
-    tables = tmp_path / "comparison.parquet", tmp_path / "contrasts.parquet"
+    tables = [tmp_path / f"{name}.parquet" for name in ("comparison", "contrasts", "efficiency")]
     compare(campaign, tmp_path / "arms.parquet", paths, *tables)
     runs = read_table(tables[0], "comparison").to_pylist()
     dynamics = [row for row in runs if row["frames"] == "dynamics"]
@@ -205,6 +207,17 @@ def test_only_frames_that_all_know_count_and_forces_by_atom(tmp_path):
     assert found["cover", 1.0]["ratio"] == pytest.approx(0.5)
     assert found["cover", 0.5]["verdict"] == "undecided"
     assert {row["reference"] for row in found.values()} == {"matpes at 1"}
+    (efficient,) = [
+        row
+        for row in read_table(tables[2], "efficiency").to_pylist()
+        if (row["frames"], row["error"]) == ("dynamics", "force_mae_meV_per_A")
+    ]
+    # cover is as good as matpes at half the cost, and better at the whole
+    assert (efficient["arm"], efficient["reference"]) == ("cover", "matpes at 1")
+    assert (efficient["cost_ratio"], efficient["bound"]) == (pytest.approx(0.5), "")
+    assert (efficient["cost_ratio_low"], efficient["cost_ratio_high"]) == (pytest.approx(0.5),) * 2
+    assert efficient["verdict"] == "undecided"
+    assert 0 < efficient["detectable_ratio"] <= 1
 
 
 def test_without_a_common_frame_it_says_so(tmp_path):
@@ -215,4 +228,23 @@ def test_without_a_common_frame_it_says_so(tmp_path):
         paths.append(tmp_path / f"{k}.parquet")
         errors_of(paths[-1], arm, share, seed, [(f"m-{k}", 1, 1, 1.0)])
     with pytest.raises(UserError, match="elements that every arm was trained on"):
-        compare(campaign, tmp_path / "arms.parquet", paths, tmp_path / "a.parquet", tmp_path / "b.parquet")
+        compare(campaign, tmp_path / "arms.parquet", paths, *(tmp_path / f"{k}.parquet" for k in "abc"))
+
+
+def test_spreads_come_from_trainings_that_have_finished(tmp_path):
+    settings = comparing(tmp_path, seeds=[0, 1, 2]).compare
+    rng, paths = np.random.default_rng(0), {}
+    for run in settings.runs:
+        frames = [(f"m-{k}", step, 2, rng.lognormal(3, 0.3)) for k in range(8) for step in (1, 2, 3)]
+        paths[run] = tmp_path / f"{'-'.join(map(str, run))}.parquet"
+        errors_of(paths[run], *run, [*frames, ("given", 0, 2, 1.0)])
+    assert spreads_so_far(settings, {}) is None
+    one_seed = {run: path for run, path in paths.items() if run[2] == 0 or run[0] == "matpes"}
+    assert spreads_so_far(settings, one_seed) is None
+    half = {run: path for run, path in paths.items() if run[1] == 0.5}
+    for there in (half, paths):
+        spreads, materials, frames = spreads_so_far(settings, there)
+        assert (materials, frames) == (8, 24)
+        assert 0 < spreads.seeds < 0.15
+        assert 0 < spreads.materials < 0.4
+    assert spreads_so_far(settings, paths)[0] != spreads_so_far(settings, half)[0]

@@ -136,11 +136,11 @@ def test_a_dry_run_of_a_comparison_trains_each_arm_and_labels_in_one_place(make_
         "compare": {"policies": [{"kind": "cover"}, {"kind": "random"}], "test_frames": 3},
     }
     found = jobs(make_folder(changes | {"structures.sources": [{"kind": "demo"}]}).run("-n"))
-    # two arms of four labels and at most six of the test, two in a job; two arms, two shares, three seeds
+    # two arms of four labels and at most six of the test, two in a job; two arms, three shares, five seeds
     assert {name: found[name] for name in ("label_batch", "pick_arms", "train_arm", "compare_arms")} == {
         "label_batch": 7,
         "pick_arms": 1,
-        "train_arm": 12,
+        "train_arm": 30,
         "compare_arms": 1,
     }
     assert "pick_snapshots" not in found

@@ -93,6 +93,7 @@ rule compare_arms:
     output:
         comparison=path_of("comparison"),
         contrasts=path_of("contrasts"),
+        efficiency=path_of("efficiency"),
     log:
         log_of("compare_arms"),
     benchmark:

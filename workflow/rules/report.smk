@@ -75,6 +75,7 @@ rule build_report:
         benchmark_summary=benchmarked(),
         comparison=path_of("comparison") if campaign.compare else [],
         contrasts=path_of("contrasts") if campaign.compare else [],
+        efficiency=path_of("efficiency") if campaign.compare else [],
     output:
         report=report(path_of("report"), category="The whole report", caption="../report/campaign.rst"),
         # the same figures in Snakemake's own report: snakemake --report report.zip

@@ -119,6 +119,7 @@ PATHS: Mapping[str, Mapping[str, str]] = {
     "compare_arms": {
         "contrasts": "results/compare/contrasts.parquet",
         "comparison": "results/compare/comparison.parquet",
+        "efficiency": "results/compare/efficiency.parquet",
     },
     "run_benchmark": {"benchmark_shard": "results/benchmark/scores/{potential}/{property}/{batch}.parquet"},
     "score_benchmark": {

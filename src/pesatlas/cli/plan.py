@@ -10,6 +10,7 @@ from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import read_campaign
 from pesatlas.cli.app import print_json
 from pesatlas.monitor.assumed_costs import assumed_costs
+from pesatlas.monitor.comparison_design import design_of
 from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.plan import Machine, count, plan, render
 from pesatlas.monitor.rates import Rate, assumed, measured, measured_cells, sampled_cells
@@ -56,6 +57,7 @@ def show_plan(
     amounts = count(campaign, results, structures, rates, source)
     needs = plan(campaign, amounts, rates)
     tests = list(strain_lines(campaign, results))
+    design = design_of(campaign, amounts.structures, results)
     if as_json:
         print_json(
             {
@@ -64,6 +66,7 @@ def show_plan(
                 "stages": [asdict(need) for need in needs],
                 "rates": {name: asdict(rate) for name, rate in rates.items()},
                 "strain_tests": [each._asdict() for each in tests],
+                "comparison": design and asdict(design) | {"detectable_ratio": design.ratio},
             }
         )
         return
@@ -72,5 +75,7 @@ def show_plan(
         line = f"{test.text[0].upper()}{test.text[1:]}."
         warning = f" [yellow]Warning:[/yellow] `pesatlas run` refuses: {escape(test.remedy)}"
         console.print(f"{escape(line)}{'' if test.ok else warning}", soft_wrap=True)
+    if design is not None:
+        console.print(escape(design.sentence), soft_wrap=True)
     for sentence in misfits(campaign, found.accepted) if found is not None else ():
         console.print(f"[yellow]Warning:[/yellow] {escape(sentence)}", soft_wrap=True)

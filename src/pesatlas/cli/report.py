@@ -85,7 +85,7 @@ def _files(results: Path) -> dict[str, list[Path]]:
             "all: name the "
             "folder in which `pesatlas run` ran."
         )
-    for name in ("parity", "advice", "benchmark_summary", "comparison", "contrasts"):
+    for name in ("parity", "advice", "benchmark_summary", "comparison", "contrasts", "efficiency"):
         files[name] = [path] if (path := below(results, name)).is_file() else []
     before = {"frames_before": ("snapshots", "batch"), "clusters_before": ("clusters", "group")}
     for name, (table, wildcard) in before.items():

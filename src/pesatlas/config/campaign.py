@@ -18,6 +18,8 @@ from pesatlas.config.select import Select
 from pesatlas.config.structures import Structures
 from pesatlas.config.train import Train
 
+_TO_FINE_TUNE = 5e-4
+
 
 class Campaign(Section):
     """One campaign, section by section, in the order in which data flow."""
@@ -40,7 +42,8 @@ class Campaign(Section):
     compare: Compare | None = Field(
         None,
         description="comparison of selection policies by potentials trained on their picks "
-        "(docs/compare.md); null: none",
+        "(docs/compare.md); without a section train the exploring potential is fine-tuned if it is a "
+        "published one of the level of labels by vasp; null: none",
     )
     round: Round | None = Field(
         None,
@@ -53,6 +56,34 @@ class Campaign(Section):
         A section that is null is left out, so that campaigns without it keep their keys.
         """
         return {name: value for name, value in super().identity().items() if value is not None}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compare_by_fine_tuning(cls, raw: Any) -> Any:
+        """Fine-tune the exploring potential for ``compare`` if there is no section ``train``.
+
+        Only if it is a published one of the level of the labels, and these are by VASP: then its energies are
+        of the same kind as theirs. For the learning rate see docs/examples.md.
+        """
+        if not isinstance(raw, dict) or raw.get("compare") is None or raw.get("train") is not None:
+            return raw
+        explore, label = (
+            part if isinstance(part := raw.get(key), dict) else {} for key in ("explore", "label")
+        )
+        potential, backend = explore.get("potential"), label.get("backend")
+        if not isinstance(potential, dict) or not isinstance(backend, dict):
+            return raw
+        level = (label.get("levels") or Label.model_fields["levels"].default)[0]
+        weights = str(potential.get("name") or potential.get("path")).lower()
+        kinds = potential.get("kind"), backend.get("kind")
+        if (
+            kinds != ("matgl", "vasp")
+            or f"matpes-{level}" not in weights
+            or potential.get("older_convention")
+        ):
+            return raw
+        device = explore.get("device", "cpu")
+        return raw | {"train": {"base": potential, "learning_rate": _TO_FINE_TUNE, "device": device}}
 
     @model_validator(mode="after")
     def _train_at_a_level_there_is(self) -> Self:
@@ -84,7 +115,10 @@ class Campaign(Section):
             return self
         if self.train is None:
             raise ValueError(
-                "compare: the section train is missing, which sets how potentials are trained; add it"
+                "compare: the section train is missing, which sets how potentials are trained, and the "
+                "exploring potential is not fine-tuned without it, because it is not a published one of "
+                f"matgl, of MatPES at level {self.label.levels[0]}, with labels by vasp. Add it, e.g. "
+                "train: {base: {name: TensorNet-PES-MatPES-PBE-2025.2}}, or train: {} to train from scratch"
             )
         if not self.dataset.split.test:
             raise ValueError("compare: dataset.split.test is 0, so no material is held out; make it e.g. 0.2")

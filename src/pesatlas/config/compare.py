@@ -17,25 +17,25 @@ class Compare(Section):
     """
 
     policies: list[Policy] = Field(
-        [{"kind": "matpes"}, {"kind": "cover"}, {"kind": "random"}],
+        [{"kind": "matpes"}, {"kind": "facility"}, {"kind": "random"}],
         min_length=2,
         description="policies to compare, written as select.policy (which is ignored); all others are "
         "compared with the first",
     )
     cost_shares: list[Share] = Field(
-        [0.67, 1.0],
+        [0.25, 0.5, 1.0],
         min_length=1,
         description="shares of the full cost that each arm may spend; the full cost (cubes of atom "
         "numbers, summed) is the largest that every policy can spend within select.target and "
-        "select.budget",
+        "select.budget; label efficiency is interpolated between shares",
     )
     seeds: list[int] = Field(
-        [0, 1, 2],
+        [0, 1, 2, 3, 4],
         min_length=2,
         description="seeds: one potential each, in every arm at every share; as train.seeds",
     )
     test_frames: int = Field(
-        200,
+        400,
         ge=1,
         description="test frames, chosen at random from the dynamics of held-out materials "
         "(dataset.split.test); at most as many crystals in equilibrium are labelled in "

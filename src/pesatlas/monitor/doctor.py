@@ -25,6 +25,7 @@ from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.monitor.check import Check
 from pesatlas.monitor.cluster import read_profile
 from pesatlas.monitor.cluster.partition_fit import check_slurm
+from pesatlas.monitor.comparison_design import design_of
 from pesatlas.monitor.disk import check_folder, check_locks
 from pesatlas.monitor.fit import misfits, survey_of
 from pesatlas.monitor.squeue import call_slurm
@@ -182,12 +183,17 @@ def _crystals(campaign: Campaign) -> Iterator[Check]:
         yield Check(True, f"and {len(found.failed) - _REFUSED_SHOWN} more are refused", doubtful=True)
     for sentence in misfits(campaign, found.accepted):
         yield Check(True, sentence, doubtful=True)
+    design = design_of(campaign, len(found.accepted), Path("results"))
+    if design is not None:
+        yield Check(True, design.sentence, doubtful=design.weak)
 
 
 def warnings_of(campaign: Campaign, results: Path) -> list[str]:
     """Return what is allowed and hardly meant, in sentences; sources are read where that is quick."""
     found = survey_of(campaign)
     fit = list(misfits(campaign, found.accepted)) if found is not None else []
+    design = design_of(campaign, len(found.accepted), results) if found is not None else None
+    fit += [design.sentence] if design is not None and design.weak else []
     step = campaign.explore.timestep_fs
     if isinstance(step, str) or step <= LONGEST_WITH_HYDROGEN_FS:
         return fit

@@ -64,9 +64,9 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
     ----------
     files : what is shown, by its names in ``campaign.layout``, as the rule declares it: those of
         ``Results.files``, ``parity``, and what not every campaign has (cards of potentials that were trained
-        on the dataset, ``benchmark_summary``, ``comparison`` and ``contrasts`` of policies, ``advice`` of a
-        round after the first). Failures are in the tables that the manifest names, and times in the logs of
-        the campaign.
+        on the dataset, ``benchmark_summary``, ``comparison``, ``contrasts`` and ``efficiency`` of policies,
+        ``advice`` of a round after the first). Failures are in the tables that the manifest names, and times
+        in the logs of the campaign.
 
     Raises
     ------
@@ -91,11 +91,13 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
     if cards := files.get("potential_card"):
         added.append((Trained([card.parent for card in cards]), TRAINED_SECTION))
     if compared := files.get("comparison"):
-        added.append((Compared(*compared, *files["contrasts"]), COMPARED_SECTION))
+        added.append(
+            (Compared(*compared, *files["contrasts"], *files.get("efficiency", ())), COMPARED_SECTION)
+        )
     for part, title in added:
         data |= part.data()
         figures += (mine := part.figures(data))
-        sections += _added(title, mine, [part.table()], part.verdict())
+        sections += _added(title, mine, part.tables(), part.verdict())
     found = next((read_advice(advice) for advice in files.get("advice", ())), None)
     if found is not None:
         (calibration,) = files["calibration"]

@@ -25,11 +25,13 @@ class Compared:
     ----------
     comparison : table of the errors of every potential
     contrasts : table of the means of the arms, and of their differences from the first
+    efficiency : table of the costs of the first's error; older comparisons have none
     """
 
-    def __init__(self, comparison: Path, contrasts: Path) -> None:
+    def __init__(self, comparison: Path, contrasts: Path, efficiency: Path | None = None) -> None:
         self._runs = read_table(comparison, "comparison").to_pylist()
         self._contrasts = read_table(contrasts, "contrasts").to_pylist()
+        self._efficiency = read_table(efficiency, "efficiency").to_pylist() if efficiency else []
 
     def data(self) -> dict[str, Data]:
         """Return the rows behind the figure, by name."""
@@ -60,15 +62,51 @@ class Compared:
             f"{row['arm']} on {row['frames']}: {row['ratio']:.3f} ({row['ratio_low']:.3f} to "
             f"{row['ratio_high']:.3f}) of the error of {row['reference']}, {row['verdict']}"
             for row in rows
-            if row["cost_share"] == most and row["arm"] != row["reference"]
+            if row["cost_share"] == most and not row["reference"].startswith(f"{row['arm']} at ")
+        ]
+        told += [
+            f"{row['arm']} on {row['frames']}: {_cost(row)} of the cost of {row['reference']} for its error, "
+            f"{row['verdict']} (the comparison could show differences of errors from {_detectable(row)} on)"
+            for row in self._efficiency
+            if row["error"] == _SHOWN
         ]
         question = "Which policy teaches most?"
         if not told:
             return Verdict(question, "not known", "Not known: no test frame could be evaluated.")
         return Verdict(question, "fine", f"{'; '.join(told)}.")
 
-    def table(self) -> dict[str, Any]:
-        """Return the arms with their intervals and verdicts."""
+    def tables(self) -> list[dict[str, Any]]:
+        """Return label efficiencies, and the arms, with their intervals and verdicts."""
+        efficiencies = {
+            "title": "Label efficiency",
+            "heads": [
+                "level",
+                "frames",
+                "error",
+                "policy",
+                "cost for the error of the reference, of its cost (95 %)",
+                "reference",
+                "verdict",
+                "shows differences of errors from",
+            ],
+            "rows": [
+                (
+                    row["level"],
+                    row["frames"],
+                    _ERRORS[row["error"]],
+                    row["arm"],
+                    _cost(row),
+                    row["reference"],
+                    row["verdict"],
+                    _detectable(row),
+                )
+                for row in self._efficiency
+            ],
+            "empty": "Not known: the comparison was made before label efficiencies were.",
+        }
+        return [efficiencies, self._arms()]
+
+    def _arms(self) -> dict[str, Any]:
         picks = {(row["arm"], row["cost_share"]): row["picks"] for row in self._runs}
         reference = self._contrasts[0]["reference"] if self._contrasts else "the first"
         return {
@@ -100,6 +138,17 @@ class Compared:
             ],
             "empty": "No test frame could be evaluated.",
         }
+
+
+def _cost(row: dict[str, Any]) -> str:
+    """Return a label efficiency with its interval; < and > are beyond the smallest and the largest share."""
+    low, high = row["cost_ratio_low"], row["cost_ratio_high"]
+    ends = f"{'<' if low is None else f'{low:.2f} to '}{'>' if high is None else f'{high:.2f}'}"
+    return f"{row['bound']}{row['cost_ratio']:.2f} ({ends})"
+
+
+def _detectable(row: dict[str, Any]) -> str:
+    return f"{100 * (1 - row['detectable_ratio']):.0f} %"
 
 
 def _error_against_cost(means: Data, frames: str) -> Figure:

@@ -84,7 +84,7 @@ class Trained:
         """Return the figures of the section."""
         return [_learning(data["learning"]), _errors(data["trained_errors"])]
 
-    def table(self) -> dict[str, Any]:
+    def tables(self) -> list[dict[str, Any]]:
         """Return errors on rows that were not trained on."""
         rows = [
             (
@@ -98,12 +98,14 @@ class Trained:
             for card in self._cards
             for score in self._totals(card)
         ]
-        return {
-            "title": "Errors on rows that were not used in training",
-            "heads": ["potential", "level", "split", "of", "rows", *_ERRORS.values()],
-            "rows": rows,
-            "empty": "The splits valid and test are empty.",
-        }
+        return [
+            {
+                "title": "Errors on rows that were not used in training",
+                "heads": ["potential", "level", "split", "of", "rows", *_ERRORS.values()],
+                "rows": rows,
+                "empty": "The splits valid and test are empty.",
+            }
+        ]
 
     def verdict(self) -> Verdict:
         """Return the verdict: errors beside those of the base, or without a model."""

@@ -256,6 +256,39 @@ _CONTRASTS = [
     ),
 ]
 
+_EFFICIENCY = [
+    column("arm", text, "selection policy"),
+    column("level", text, "reference level of the labels"),
+    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+    column("error", text, "which error: a column of table comparison"),
+    column("reference", text, "arm that it is compared with: the first policy at the largest share"),
+    column(
+        "cost_ratio",
+        f8,
+        "cost at which the policy reaches the error of the reference, over the cost of that; interpolated in "
+        "logarithms between shares",
+    ),
+    column(
+        "bound",
+        text,
+        "< if the smallest share is already as good, > if the largest is not yet; else empty",
+    ),
+    column("cost_ratio_low", f8, "lower end of its 95 % interval; null: below the smallest share", null=True),
+    column("cost_ratio_high", f8, "upper end of the same; null: above the largest share", null=True),
+    column(
+        "verdict",
+        text,
+        "better or worse than the reference, if the interval leaves out 1; else, and with fewer than 5 "
+        "materials, undecided",
+    ),
+    column(
+        "detectable_ratio",
+        f8,
+        "ratio of errors at the largest share, below 1, that the comparison would tell from 1 with a chance "
+        "of 80 %",
+    ),
+]
+
 OF_POTENTIALS: dict[str, pa.Schema] = {
     "parity": pa.schema(_PARITY),
     "disagreement": pa.schema(_DISAGREEMENT),
@@ -269,4 +302,5 @@ OF_POTENTIALS: dict[str, pa.Schema] = {
     "arm_errors": pa.schema(_ARM_ERRORS),
     "comparison": pa.schema(_COMPARISON),
     "contrasts": pa.schema(_CONTRASTS),
+    "efficiency": pa.schema(_EFFICIENCY),
 }
