@@ -10,8 +10,8 @@ it. Every seed sees a random nine tenths of the pool. Each point is one row of `
 test, written as soon as it is there: run it again to go on. Then it prints tables and draws a figure,
 ``WORK/experiment.svg``. ``--tune`` tries settings of facility location on frames that the experiment never
 sees. ``--quick`` does one seed and two policies. ``--rate`` fine-tunes chgnet, or with ``--weights`` a
-potential of matgl, instead of the linear potential; give each a WORK of its own. It needs scikit-learn, SciPy,
-ASE, and featomic==0.6.7.
+potential of matgl, instead of the linear potential; give each a WORK of its own. It needs scikit-learn,
+SciPy, ASE, and featomic==0.6.7.
 """
 
 import argparse

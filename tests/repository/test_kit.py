@@ -1,10 +1,12 @@
 """The kit for authors of extensions finds what is wrong: each of these extensions breaks one promise, and
 one of its tests says so."""
 
+import ast
 import itertools
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +23,23 @@ from pesatlas.tables import FailureReason
 from pesatlas.testing.analytic import LennardJones
 from pesatlas.testing.crystals import crystals_of
 from pesatlas.testing.selecting import frames_of_twelve_crystals
+
+
+@pytest.mark.parametrize(
+    "tests", ["SourceTests", "PotentialTests", "EncoderTests", "BackendTests", "ImporterTests"]
+)
+def test_each_of_our_own_extensions_passes_the_tests_of_its_kind(tests):
+    # those of domains, policies, exporters and benchmarks are made of a list of all kinds
+    kinds = {
+        line.value.value
+        for path in Path(__file__).parents[1].rglob("test_*.py")
+        if path != Path(__file__)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and f"testing.{tests}" in map(ast.unparse, node.bases)
+        for line in node.body
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "kind"
+    }
+    assert kinds == set(plugins.available(getattr(testing, tests).package))
 
 
 def test_pesatlas_itself_needs_no_pytest():
