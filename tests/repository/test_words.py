@@ -222,6 +222,17 @@ def strings_of(path):
             yield node.lineno, node.value
 
 
+def test_headings_of_markdown_stand_in_templates():
+    found = {
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in CODE
+        for _, text in strings_of(path)
+        if text.startswith(("## ", "### "))
+    }
+    assert found == set()
+
+
 def test_phrases_that_were_replaced_stay_away_from_messages_and_pages():
     phrases = re.compile("|".join(map(re.escape, RETIRED_PHRASES)))
     found = [
