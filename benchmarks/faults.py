@@ -209,8 +209,8 @@ def drain(campaign: Campaign, slurm: SmallSlurm) -> str:
 def hold(campaign: Campaign, slurm: SmallSlurm) -> str:
     """(12) Somebody holds a job, and releases it when all others have ended."""
     head = campaign.start()
-    slurm.wait_for(lambda: campaign.jobs(LABELS, "PENDING"), 300)
-    job = campaign.jobs(LABELS, "PENDING")[-1]["number"]
+    # four run at once: of more that wait, the last one does not start before it is held
+    job = slurm.wait_for(lambda: campaign.jobs(LABELS, "PENDING")[4:], 300)[-1]["number"]
     slurm.ask("scontrol", "hold", job)
     slurm.wait_for(
         lambda: [each["number"] for each in campaign.jobs(states="RUNNING,PENDING,COMPLETING")] == [job], 900
@@ -465,7 +465,7 @@ def attempt(name: str, folder: Path, slurm: SmallSlurm, quiet: Campaign, labels:
             return disturb(name, folder, slurm, quiet, labels)
         with SmallSlurm(folder / f"slurm-{name}", **OWN_SLURM[name]) as own:
             return disturb(name, folder, own, quiet, labels)
-    except (UserError, RuntimeError, OSError, AssertionError, subprocess.SubprocessError):
+    except (UserError, RuntimeError, OSError, AssertionError, LookupError, subprocess.SubprocessError):
         traceback.print_exc()
         print(f"| {name} | | | | | broke off | |", flush=True)
         return ["broke off"]

@@ -379,13 +379,14 @@ PartitionName=short Nodes=cpu[1-2] MaxTime=1:00:00 MaxMemPerNode=16000 PriorityT
         logs = sorted((self.folder / "log").iterdir())
         return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in logs)
 
-    def wait_for(self, condition, seconds: float) -> None:
-        """Wait until ``condition`` holds; a TimeoutError says what Slurm's daemons had to say."""
+    def wait_for(self, condition, seconds: float):
+        """Wait until ``condition`` holds, and return what it gave; a TimeoutError says what Slurm's daemons
+        had to say."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                if condition():
-                    return
+                if found := condition():
+                    return found
             except subprocess.CalledProcessError:
                 pass  # not up yet
             if time.monotonic() > deadline:

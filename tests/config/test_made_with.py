@@ -2,7 +2,9 @@
 of later."""
 
 import json
+import random
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,16 @@ def test_a_key_under_its_former_name_is_the_same_setting_and_is_named_once(tmp_p
     read_campaign(config, extensions=False)
     (message,) = caplog.messages
     assert "train.kept is called train.retention_set now" in message
+
+
+def test_a_flipped_bit_in_what_is_stored_is_a_difference_or_none_and_no_error(demo):
+    dice = random.Random(15)
+    found = 0
+    for rule in ("prepare_structures", "run_md", "label_batch", "collect_dataset"):
+        good = json.dumps(stored(rule, demo)).encode()
+        for _ in range(150):
+            content = bytearray(good)
+            content[dice.randrange(len(good))] ^= 1 << dice.randrange(8)
+            with suppress(ValueError):
+                found += bool(differences(json.loads(bytes(content)), demo))
+    assert found > 100

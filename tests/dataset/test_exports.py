@@ -76,6 +76,14 @@ def test_a_folder_that_is_no_export_is_left_alone(emt, tmp_path):
     assert (tmp_path / "mine/thesis.tex").exists()
 
 
+def test_an_export_whose_mark_is_damaged_is_known_by_its_record(emt, tmp_path):
+    export_dataset(emt, "extxyz", tmp_path / "x", verdicts=["accepted"])
+    (tmp_path / "x/.pesatlas-export").write_bytes(b"ex\xf4xyz")
+    with pytest.raises(UserError, match="not an export in the format matpes"):
+        export_dataset(emt, "matpes", tmp_path / "x", verdicts=["accepted"])
+    assert export_dataset(emt, "extxyz", tmp_path / "x", verdicts=["accepted"])
+
+
 def test_matgl_trains_on_its_export(emt, tmp_path):
     """A real epoch with energies, forces and stresses."""
     from matgl.models import TensorNet

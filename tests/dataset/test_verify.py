@@ -7,12 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from collecting import collect
+from pesatlas.campaign.dataset_state import state_of
 from pesatlas.campaign.layout import below
 from pesatlas.dataset import physics
+from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
 from pesatlas.tables import TableWriter
-from pesatlas.tables.manifest import read_entry
+from pesatlas.tables.manifest import entry_path, in_manifest, read_entry
 
 
 def rewrite(results, level, change):
@@ -32,8 +34,12 @@ def _rewrite(results, name, table, change):
     manifest = json.loads(below(results, "manifest").read_text())
     for entry in manifest["files"]:
         if entry["file"] == name:
-            entry["sha256"] = read_entry(path).sha256
-    below(results, "manifest").write_text(json.dumps(manifest))
+            entry |= {**in_manifest(read_entry(path)), "file": name}
+    write_manifest(results, manifest)
+
+
+def write_manifest(results, manifest):
+    below(results, "manifest").write_text(json.dumps(manifest | {"state": state_of(manifest)}))
 
 
 def everywhere(results, level, change):
@@ -193,7 +199,7 @@ def vasp_table(finished):
     """The manifest's definition of r2SCAN has VASP's table of moments to start from."""
     manifest = json.loads((finished / "manifest.json").read_text())
     manifest["surfaces"]["r2scan"]["definition"]["settings"]["moments_muB"] = {"Na": 5, "Fe": 5}
-    (finished / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(finished, manifest)
 
 
 @pytest.mark.parametrize("moments", [[0.001, 0.0], [0.0, 0.0], [4.102, -0.031]])
@@ -214,6 +220,35 @@ def test_r2scan_with_the_moments_of_its_levels_table_is_refused(finished, vasp_t
 
 def test_a_good_campaign_has_nothing_to_object_to(finished):
     assert verify(finished) == []
+
+
+def test_one_flipped_bit_of_an_export_is_named_whichever_file_it_hits(finished):
+    files = export_dataset(finished, "extxyz", finished / "exports/extxyz", verdicts=["accepted"])
+    assert verify(finished) == []
+    for path in [*files, finished / "exports/extxyz/export.json"]:
+        good = path.read_bytes()
+        content = bytearray(good)
+        content[0] ^= 4
+        path.write_bytes(content)
+        (problem,) = verify(finished)
+        assert problem.startswith(str(path))
+        assert "elete" in problem
+        path.write_bytes(good)
+    files[0].unlink()
+    (problem,) = verify(finished)
+    assert f"{files[0]}: lost" in problem
+
+
+def test_a_value_of_the_manifest_or_a_count_of_an_entry_that_changed_is_named(finished):
+    manifest = below(finished, "manifest")
+    good = manifest.read_text()
+    manifest.write_text(good.replace('"label_batches": 2', '"label_batches": 3'))
+    assert ["its content differs from its own checksum" in each for each in verify(finished)] == [True]
+    manifest.write_text(good)
+    path = entry_path(below(finished, "labels", batch=0))
+    entry = json.loads(path.read_text())
+    path.write_text(json.dumps(entry | {"counts": {**entry["counts"], "selected": 7}}))
+    assert [f"{path}: counts other rows" in each for each in verify(finished)] == [True]
 
 
 def test_verify_without_a_campaign_says_so(tmp_path):

@@ -126,6 +126,17 @@ def test_a_table_without_its_manifest_is_not_finished(look, halfway):
     assert stages(look())["explore"].batches_done == 1
 
 
+def test_a_damaged_entry_is_no_error_of_those_who_only_look(look, halfway):
+    before = look()
+    for path in sorted(halfway.results.rglob("*.manifest.json")):
+        good = path.read_bytes()
+        for word in (b'"counts"', b'"rows"', b'"selected"', b'"wanted"', b'"batches"', b'"file"', b"{"):
+            path.write_bytes(good.replace(word, word.replace(word[1:2], b"#"), 1))
+            assert [stage.name for stage in look().stages] == [stage.name for stage in before.stages]
+        path.write_bytes(good)
+    assert look().as_json()["stages"] == before.as_json()["stages"]
+
+
 RUNS = """
 import sys, time
 from pesatlas.runtime.progress import Progress, progress_file

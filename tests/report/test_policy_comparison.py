@@ -58,20 +58,23 @@ def compared(small, tmp_path_factory):
         )
     write_table(folder / "comparison.parquet", "comparison", runs, "test")
     write_table(folder / "contrasts.parquet", "contrasts", contrasts, "test")
+    found = {
+        "arm": "cover",
+        "level": "pbe",
+        "frames": "dynamics",
+        "reference": "matpes at 1",
+        "verdict": "better",
+        "detectable_ratio": 0.88,
+    }
     efficiency = [
-        {
-            "arm": "cover",
-            "level": "pbe",
-            "frames": "dynamics",
-            "error": "force_mae_meV_per_A",
-            "reference": "matpes at 1",
-            "cost_ratio": 0.67,
-            "bound": "<",
-            "cost_ratio_low": None,
-            "cost_ratio_high": 0.912,
-            "verdict": "better",
-            "detectable_ratio": 0.88,
-        }
+        found
+        | dict(zip(("error", "cost_ratio", "bound", "cost_ratio_low", "cost_ratio_high"), row, strict=True))
+        for row in (
+            ("force_mae_meV_per_A", 0.67, "<", None, 0.912),
+            ("energy_mae_meV_per_atom", 0.8, "", 0.7, 0.9),
+            ("stress_mae_GPa", 1.0, ">", 0.75, None),
+            ("stress_mae_GPa", 1.0, ">", None, None),
+        )
     ]
     write_table(folder / "efficiency.parquet", "efficiency", efficiency, "test")
     names = ("comparison", "contrasts", "efficiency")
@@ -96,6 +99,8 @@ def test_it_says_what_cost_the_same_error_takes_and_what_could_be_seen(compared)
         "cover on dynamics: <0.67 (<0.91) of the cost of matpes at 1 for its error, better (the comparison "
         "could show differences of errors from 12 % on)"
     ) in text
+    for words in (r"0.80 \(0.70 to 0.90\)", r">1.00 \(>0.75\)", r">1.00 \(any\)"):
+        assert re.search(words, text)
     # the first policy is not compared with itself
     assert "matpes on dynamics" not in text
 

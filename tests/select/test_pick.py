@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pesatlas.config.plugins import available
 from pesatlas.config.select import Select
 from pesatlas.errors import UserError
-from pesatlas.select.candidates import find_candidates
+from pesatlas.select.candidates import count_distinct, find_candidates
 from pesatlas.select.centres import Centres
 from pesatlas.select.pick import novelty, pick_snapshots
 from pesatlas.select.pool import Pool, round_robin
@@ -219,6 +219,22 @@ def test_what_must_not_be_picked_is_counted_by_its_first_cause(snapshot, write_c
     }
 
 
+def test_a_flipped_bit_in_the_geometries_is_found_before_duplicates_are_counted(
+    example, write_clusters, tmp_path
+):
+    pick(Select(target=4), *write_clusters(*example), tmp_path)
+    path = tmp_path / "candidates-0.npy"
+    before = count_distinct([path])
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"candidates-0\.npy: its content differs .*Delete it and run again"):
+        count_distinct([path])
+    content[-3] ^= 4
+    path.write_bytes(content)
+    assert count_distinct([path]) == before
+
+
 def test_a_pool_without_anything_to_pick_gives_an_empty_selection(snapshot, write_clusters, tmp_path):
     rows = [snapshot("a:unit:300K:0", positions(2), min_distance_A=0.1)]
     found, counts = pick(Select(), *write_clusters(rows, {"a:unit:300K:0": (0, [0, 0], [0.0])}), tmp_path)
@@ -256,6 +272,7 @@ def test_policies_are_found_by_name():
         "facility",
         "farthest",
         "matpes",
+        "mixed",
         "random",
     ]
 

@@ -59,6 +59,15 @@ def more_rows(path):
     change_entry(path, rows=json.loads(entry_path(path).read_text())["rows"] + 1)
 
 
+def other_counts(path):
+    counts = json.loads(entry_path(path).read_text())["counts"]
+    change_entry(path, counts={name: count + 1 for name, count in counts.items()})
+
+
+def one_value(path):
+    path.write_text(path.read_text().replace('"label_batches": 2', '"label_batches": 1'))
+
+
 def of_another_encoder(path):
     table = pq.read_table(path)
     metadata = {**table.schema.metadata, b"pesatlas.encoder_hash": b"another"}
@@ -122,6 +131,9 @@ CASES = {
     "centres of other clusters": ("select/atoms.npz", of_fewer_clusters, run_of(CLUSTERS), r"(\S+) was made with other clusters than (\S+)\. Delete both and run again"),
     "another encoder": ("features/00000.parquet", of_another_encoder, run_of(GRID), r"()Delete the folder of features and encode all again"),
     "an entry that promises rows": ("snapshots/00000.parquet", more_rows, run_of("features/00000.parquet"), r"(\S+) has \d+ rows, its manifest says \d+\. Delete it and run again"),
+    "other counts": ("labels/00001.parquet", other_counts, verify, r"(\S+): counts other rows .*Delete it and (\S+), and run again"),
+    "an export": ("exports/matpes/demo-PBE.json.gz", flip, verify, r"demo-PBE.json.gz: lost, or changed .*Delete (\S+) and run again"),
+    "a value of the manifest": ("manifest.json", one_value, verify, r"(\S+): its content differs .*Delete it; `pesatlas run` writes it again"),
     "the manifest": ("manifest.json", lambda path: path.write_text("{"), verify, r"(\S+) is not readable .*Delete it; `pesatlas run` writes it again"),
 }  # fmt: skip
 

@@ -37,7 +37,7 @@ def stale(folder):
 
 @pytest.fixture
 def copied(tiny, tmp_path):
-    """A finished campaign, copied as most people copy: without what is hidden, and with new times."""
+    """A finished campaign, copied as `cp -a` and rsync do, but without what is hidden."""
     folder = copy_of(tiny, tmp_path / "copied")
     shutil.rmtree(folder.path / ".snakemake")
     return folder

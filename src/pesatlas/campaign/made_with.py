@@ -103,7 +103,7 @@ def _values(campaign: Campaign, keys: list[str]) -> Iterator[tuple[str, Any]]:
     """Yield the value of each key; nothing for those that there are not."""
     for key in keys:
         section, _, name = key.partition(".")
-        value = getattr(campaign, section)
+        value = getattr(campaign, section, None)  # none of a damaged entry, or of another pesatlas
         if section == "benchmark":
             kind, _, which = name.partition(".")
             potential, _, what = which.rpartition(".")

@@ -1,9 +1,10 @@
-"""Checksums of a release: files changed, lost or added since."""
+"""Checksums of a release and of exports: files changed, lost or added since."""
 
 from pathlib import Path
 
+from pesatlas.campaign.layout import within
 from pesatlas.runtime.progress import Progress
-from pesatlas.tables.manifest import sha256_of
+from pesatlas.tables.manifest import read_json, sha256_of
 
 SUMS = "SHA256SUMS"
 
@@ -23,4 +24,21 @@ def check_release(root: Path) -> list[str]:
         if sha256_of(root / name) != known[name]:
             problems.append(f"{root / name}: changed since the release, or truncated")
         progress.step()
+    return problems
+
+
+def check_exports(root: Path) -> list[str]:
+    """Return how files of the exports below ``root`` differ from the records of their exports."""
+    problems = []
+    for record in sorted(root.glob(within("export", format="*"))):
+        about = read_json(record)
+        if not about:
+            problems.append(f"{record} is not readable: changed or truncated. Delete it and run again.")
+        for each in about.get("files", []):
+            path = record.parent / each["file"]
+            if not path.is_file() or sha256_of(path) != each["sha256"]:
+                problems.append(
+                    f"{path}: lost, or changed since it was exported. Delete {record} and run again (or "
+                    f"`pesatlas export {about['format']}`)."
+                )
     return problems

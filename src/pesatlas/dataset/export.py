@@ -71,7 +71,8 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         raise UserError(f"{folder} is a file. Name a folder to write to.")
     if folder.exists() and any(folder.iterdir()) and not _is_ours(folder, kind):
         raise UserError(
-            f"{folder} contains files that are not an export in the format {kind}. Name another folder."
+            f"{folder} contains files that are not an export in the format {kind}. Name another folder, or "
+            "remove this one."
         )
     shutil.rmtree(folder, ignore_errors=True)
     # before anything else: what is killed half-way is known as ours
@@ -185,4 +186,5 @@ def _write_readme(
 
 def _is_ours(folder: Path, kind: str) -> bool:
     mark = folder / MARK
-    return mark.is_file() and mark.read_text(encoding="utf-8") == kind
+    marked = mark.is_file() and mark.read_bytes() == kind.encode()
+    return marked or read_json(folder / RECORD).get("format") == kind

@@ -6,12 +6,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pesatlas.campaign.dataset_state import other_states
+from pesatlas.campaign.dataset_state import other_states, state_of
 from pesatlas.campaign.finished import read_campaign_manifest
-from pesatlas.campaign.layout import Results, folder_of
+from pesatlas.campaign.layout import Results, below, folder_of
 from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.strain_test import shows_other_tests
-from pesatlas.dataset.checksums import check_release
+from pesatlas.dataset.checksums import check_exports, check_release
 from pesatlas.dataset.conservation import sums
 from pesatlas.dataset.label_trace import check_against_labels
 from pesatlas.dataset.mixed import made_otherwise
@@ -21,6 +21,7 @@ from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
 from pesatlas.tables.label_verdicts import QUARANTINED
+from pesatlas.tables.manifest import entry_path
 from pesatlas.tables.schemas import SCHEMA_VERSION
 
 SHOWN = 20
@@ -49,6 +50,14 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
         columns of today.
     """
     manifest = read_campaign_manifest(root)
+    released = (root / "release.json").is_file()
+    if not released and manifest.get("state") not in {None, state_of(manifest)}:
+        return [
+            (
+                f"{below(root, 'manifest')}: its content differs from its own checksum: changed after it was "
+                "written. Delete it; `pesatlas run` writes it again."
+            )
+        ]
     layout = Results(root, manifest["label_batches"], tuple(manifest["levels"]))
     progress(f"checksums and schemas of {len(manifest['files'])} files")
     problems = _check_files(root, manifest["files"])
@@ -60,10 +69,12 @@ def verify(root: Path, progress: Callable[[str], None] = lambda _: None) -> list
             "again (`pesatlas run`; nothing is calculated again), or use the version of pesatlas that wrote "
             "it."
         )
-    released = (root / "release.json").is_file()
     if released:
         progress("checksums of the release")
         problems += check_release(root)
+    else:
+        progress("checksums of exports")
+        problems += check_exports(root)
     progress("what tables were made with")
     problems += _check_made(root, manifest)
     problems += other_states(root, manifest)
@@ -128,6 +139,13 @@ def _check_file(root: Path, entry: dict[str, Any]) -> list[str]:
             (
                 f"{path}: was written again after the campaign's manifest. Run the campaign again to bring "
                 "them together."
+            )
+        ]
+    if (found.rows, found.counts) != (entry["rows"], entry["counts"]):
+        return [
+            (
+                f"{entry_path(path)}: counts other rows than the campaign's manifest: changed after it was "
+                f"written. Delete it and {path}, and run again."
             )
         ]
     return _check_schema(path, entry["table"])

@@ -101,30 +101,22 @@ class Manifests:
         )
 
     def entry(self, name: str) -> dict[str, Any] | None:
-        """Return the entry of a table, by its name in the layout; None if the table is not there."""
+        """Return rows and counts of a table, by its name in the layout; None if the table is not there."""
         table = self._folder / path_of(name)
-        with suppress(OSError, ValueError):
-            if table.is_file():
-                entry: dict[str, Any] = json.loads(entry_path(table).read_bytes())
-                return entry
-        return None
+        return _counted(str(entry_path(table))) if table.is_file() else None
 
     def of_level(self, name: str, level: str) -> Counter[str]:
         """Return the counts of a table of one level; empty if it is not there."""
         table = self._folder / path_of(name, level=level)
-        with suppress(OSError, ValueError):
-            if table.is_file():
-                return Counter(json.loads(entry_path(table).read_bytes())["counts"])
-        return Counter()
+        entry = _counted(str(entry_path(table))) if table.is_file() else None
+        return entry["counts"] if entry else Counter()
 
     def of_batches(self, name: str, batches: Iterable[str]) -> Counter[str]:
         """Sum up the counts and rows of the batches of a table, which are there."""
         total: Counter[str] = Counter()
         root = str(self._folder)
         for batch in batches:
-            entry_file = f"{root}/{path_of(name, batch=batch)}{SUFFIX}"
-            with suppress(OSError, ValueError), open(entry_file, "rb") as handle:  # noqa: PTH123 - there may be 10,000, and paths take half the time
-                entry = json.loads(handle.read())
+            if entry := _counted(f"{root}/{path_of(name, batch=batch)}{SUFFIX}"):
                 total.update(entry["counts"])
                 total["rows"] += entry["rows"]
         return total
@@ -136,6 +128,19 @@ class Manifests:
                 names = {each.name for each in (self._folder / folder).iterdir()}
             self._listed[folder] = frozenset(names)
         return self._listed[folder]
+
+
+def _counted(entry_file: str) -> dict[str, Any] | None:
+    """Return rows and counts of an entry; None if it is not there or damaged, which its readers tell."""
+    try:
+        with open(entry_file, "rb") as handle:  # noqa: PTH123 - there may be 10,000, and paths take half the time
+            entry = json.loads(handle.read())
+        return {
+            "rows": int(entry["rows"]),
+            "counts": Counter({k: int(v) for k, v in entry["counts"].items()}),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def count_stages(manifests: Manifests, campaign: Campaign) -> list[Stage]:

@@ -15,6 +15,7 @@ _ERRORS = {
     "energy_mae_meV_per_atom": "energy (meV/atom)",
     "stress_mae_GPa": "stress (GPa)",
 }
+_ENDS = ("cost_ratio_low", "cost_ratio_high")
 _SHOWN = "force_mae_meV_per_A"
 
 
@@ -141,9 +142,9 @@ class Compared:
 
 
 def _cost(row: dict[str, Any]) -> str:
-    """Return a label efficiency with its interval; < and > are beyond the smallest and the largest share."""
-    low, high = row["cost_ratio_low"], row["cost_ratio_high"]
-    ends = f"{'<' if low is None else f'{low:.2f} to '}{'>' if high is None else f'{high:.2f}'}"
+    """Return a label efficiency with its interval, which has no end beyond the shares."""
+    low, high = (None if row[name] is None else f"{row[name]:.2f}" for name in _ENDS)
+    ends = f"{low} to {high}" if low and high else f"<{high}" if high else f">{low}" if low else "any"
     return f"{row['bound']}{row['cost_ratio']:.2f} ({ends})"
 
 
