@@ -33,8 +33,8 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import below
 from pesatlas.campaign.load import load_campaign
+from pesatlas.dataset.dataset_rows import FUNCTIONALS
 from pesatlas.dataset.export import export_dataset
-from pesatlas.dataset.rows import FUNCTIONALS
 from pesatlas.tables import read_table
 
 HERE = Path(__file__).parent

@@ -251,7 +251,7 @@ class Shard:
     def __init__(self, frames: Frames, folder: Path) -> None:
         from ase.io.extxyz import write_extxyz  # noqa: PLC0415
 
-        from pesatlas.structures.external import read_external  # noqa: PLC0415
+        from pesatlas.structures.external_frames import read_external  # noqa: PLC0415
         from pesatlas.tables import read_table  # noqa: PLC0415
 
         self.frames, self.folder = frames, folder

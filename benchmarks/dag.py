@@ -92,8 +92,8 @@ def _write_cells(path: Path, size: Size) -> None:
 
 def targets(size: Size, state: str) -> Iterator[tuple[str, ...]]:
     """Yield the outputs of each job that is done in ``state``, in the order in which they were made."""
-    yield ("work/fetched/structures.txt",)
-    yield ("work/fetched/potential.txt",)
+    yield (path_of("structures_fetched"),)
+    yield (path_of("potential_fetched"),)
     yield (path_of("structures"), path_of("structure_failures"))
     if state == "before":
         return

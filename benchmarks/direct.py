@@ -33,7 +33,7 @@ from growth import write_shard
 from scipy.spatial import KDTree
 from sklearn.cluster import Birch
 
-from pesatlas.campaign.layout import below
+from pesatlas.campaign.layout import RESULTS, below, folder_of, numbered
 from pesatlas.config.select import Select
 from pesatlas.select.candidates import find_candidates
 from pesatlas.select.centres import Centres
@@ -263,10 +263,10 @@ class RealPool:
 
     def __init__(self, folder: Path, work: Path) -> None:
 
-        results = folder / "results"
+        results = folder / RESULTS
         self.work = work
-        self.features = sorted((results / "features").glob("[0-9]*.parquet"))
-        self.snapshots = [results / "snapshots" / path.name for path in self.features]
+        self.features = numbered(results, "features")
+        self.snapshots = [results / folder_of("snapshots") / path.name for path in self.features]
         self.pca = below(results, "pca")
         pca = Pca.read(self.pca)
         frames = [part for path in self.features for part in read_projected(path, pca)]

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
+from pesatlas.campaign.domain_summary import count_by_domain, format_losses
 from pesatlas.campaign.finished import read_campaign_manifest
+from pesatlas.campaign.layout import RESULTS, numbered
 from pesatlas.config import plugins
 from pesatlas.config.presets import preset
 from pesatlas.label.backend import Failed, Task, Workdir
@@ -66,7 +67,7 @@ def run(folder: Path, configuration: dict[str, Any]) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "pesatlas.cli.main", "run"], cwd=folder, check=True)
-    results = folder / "results"
+    results = folder / RESULTS
     print(f"\n{time.monotonic() - started:.0f} s\n")
     print(
         "| domain | cells | frames | left_sites | picks | share of cost | rows | lost "
@@ -75,7 +76,7 @@ def run(folder: Path, configuration: dict[str, Any]) -> None:
     for row in count_by_domain(results, read_campaign_manifest(results)):
         counts = " | ".join(str(row[name]) for name in ("cells", "frames", "left_sites", "picks"))
         rows = sum(row["rows"].values())
-        print(f"| {row['domain']} | {counts} | {row['cost_share']:.1%} | {rows} | {lost_in_words(row)} |")
+        print(f"| {row['domain']} | {counts} | {row['cost_share']:.1%} | {rows} | {format_losses(row)} |")
 
 
 def explore(folder: Path) -> None:
@@ -125,7 +126,7 @@ def campaign(folder: Path, name: str) -> None:
 def label(folder: Path, seconds: float) -> None:
     """Label one frame of each domain: of the smallest cell, and of those the first."""
     rows: dict[str, dict[str, Any]] = {}
-    for path in sorted((folder / "results" / "snapshots").glob("*.parquet")):
+    for path in numbered(folder / RESULTS, "snapshots"):
         for row in read_table(path, "snapshots").to_pylist():
             best = rows.get(row["domain"])
             if row["condition"] != "equilibrium" and (best is None or row["n_atoms"] < best["n_atoms"]):

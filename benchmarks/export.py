@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from pesatlas.atoms.elements import symbol_of
-from pesatlas.campaign.layout import below, path_of
+from pesatlas.campaign.layout import RESULTS, below, path_of
 from pesatlas.dataset.export import export_dataset, formats
 from pesatlas.dataset.imported import import_dataset
 from pesatlas.tables import SCHEMAS, TableWriter
@@ -101,7 +101,7 @@ def make(results: Path, rows: int) -> None:
 
 def step(name: str, folder: Path) -> None:
     """Do one step in this process."""
-    results = folder / "results"
+    results = folder / RESULTS
     if name.startswith("import "):
         kind = name.removeprefix("import ")
         path = {"matpes": "matpes/synthetic-PBE.json.gz", "extxyz": "extxyz/synthetic-PBE.extxyz"}[kind]
@@ -132,8 +132,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         if not (folder / path_of("manifest")).is_file():
-            make(folder / "results", given.rows)
-        print(f"{given.rows} rows, {size_of(folder / 'results'):.0f} MB as Parquet\n")
+            make(folder / RESULTS, given.rows)
+        print(f"{given.rows} rows, {size_of(folder / RESULTS):.0f} MB as Parquet\n")
         print(
             "| step | CPU time (s) | time (s) | rows a CPU second | largest memory (MB) | on the disk (MB) "
             "|\n|---|---|---|---|---|---|",

@@ -27,6 +27,7 @@ import yaml
 from ase import Atoms
 
 import pesatlas
+from pesatlas.campaign.layout import RESULTS, path_of
 from pesatlas.config.presets import preset
 from pesatlas.errors import UserError
 from pesatlas.potentials.external.external_potential import ExternalPotential
@@ -182,8 +183,8 @@ def run_campaign(name: str, options: external.Options, folder: Path) -> str:
         )
         if done.returncode:
             return f"{' '.join(words)} failed, see {folder}: {(done.stdout + done.stderr)[-600:]}"
-    rows = pesatlas.open(folder / "results").query("SELECT count(*) AS n FROM dataset").to_pylist()[0]["n"]
-    report = (folder / "results" / "report.html").is_file()
+    rows = pesatlas.open(folder / RESULTS).query("SELECT count(*) AS n FROM dataset").to_pylist()[0]["n"]
+    report = (folder / path_of("report")).is_file()
     return f"{rows} rows, report {report}, {time.monotonic() - start:.0f} s"
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from pesatlas.campaign.layout import RESULTS
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
@@ -411,7 +412,7 @@ def ghosts(campaign: Campaign) -> int:
 
 def compare(campaign: Campaign, quiet: Campaign) -> list[str]:
     """Return what differs from the quiet run, or is wrong."""
-    problems = verify(campaign.path / "results")
+    problems = verify(campaign.path / RESULTS)
     for level in LEVELS:
         if campaign.dataset(level) != quiet.dataset(level):
             problems.append(f"the dataset {level} differs")

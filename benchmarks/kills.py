@@ -25,6 +25,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pesatlas.campaign.layout import RESULTS, folder_of, numbered
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -50,14 +52,12 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 def finished(folder: Path) -> str:
     """Count outputs by stage, to show where a kill hit."""
     names = ("snapshots", "features", "labels")
-    return ", ".join(
-        f"{len(list((folder / 'results' / name).glob('[0-9]*.parquet')))} {name}" for name in names
-    )
+    return ", ".join(f"{len(numbered(folder / RESULTS, name))} {name}" for name in names)
 
 
 def dataset(folder: Path) -> dict[str, list[dict[str, object]]]:
     """Rows of every level, without the time that they took."""
-    paths = sorted((folder / "results" / "dataset").glob("*/*.parquet"))
+    paths = sorted((folder / RESULTS / folder_of("dataset")).glob("*/*.parquet"))
     return {p.parent.name: pq.read_table(p).drop_columns(["wall_s"]).to_pylist() for p in paths}
 
 
@@ -87,7 +87,7 @@ def kill_at_random(root: Path, kills_wanted: int, config: Path, seed: int) -> bo
             print(f"kill {kills:2d} after {wait:5.1f} s: {finished(harsh)}", flush=True)
             continue
         print(f"finished after {kills} kills; starting over from the stores")
-        shutil.rmtree(harsh / "results")
+        shutil.rmtree(harsh / RESULTS)
     if start(harsh).wait() != 0:
         sys.exit((harsh / "output.txt").read_text())
     equal = dataset(quiet) == dataset(harsh)

@@ -18,7 +18,7 @@ from pesatlas.label.isolated_atoms import label_atoms
 from pesatlas.select.calibrate import calibrate_disagreement
 from pesatlas.select.disagreement import measure_disagreement
 from pesatlas.select.select_frames import Disagreement, EncodedFrames, select_frames
-from pesatlas.structures.external import read_external
+from pesatlas.structures.external_frames import read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import read_entry
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 from pymatgen.core import Structure
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.potentials.weights import directory_sha256
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     write_campaign(options.folder, options.shared.resolve(), options.crystals)
     command = ["pesatlas", "run", "--profile", f"{ROOT}/profiles/local", "--snakefile", f"{ROOT}/Snakefile"]
-    sys.exit(subprocess.call([*command, "results/select/pca.npz"], cwd=options.folder))
+    sys.exit(subprocess.call([*command, path_of("pca")], cwd=options.folder))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from synthetic_campaign import Campaign
 
-from pesatlas.campaign.layout import Results, below
+from pesatlas.campaign.layout import RESULTS, Results, below, folder_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SOME = "[...document.querySelectorAll('figure')].some((figure) => figure.view)"
@@ -32,7 +32,7 @@ def build(results: Path) -> None:
     manifest = json.loads(below(results, "manifest").read_text())
     files = Results(results, manifest["label_batches"], tuple(manifest["levels"])).files
     files["parity"] = [below(results, "parity")]
-    build_report(files, below(results, "report"), results / "figures")
+    build_report(files, below(results, "report"), results / folder_of("figure"))
     print(json.dumps([time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for rows in given.rows:
         with tempfile.TemporaryDirectory() as folder:
-            results = Path(folder) / "results"
+            results = Path(folder) / RESULTS
             Campaign(results, rows).write()
             started = time.perf_counter()
             said = subprocess.run(

@@ -26,7 +26,7 @@ from ase.io import write
 from quick_campaign import explore, label, select
 from scipy import stats
 
-from pesatlas.campaign.layout import path_of
+from pesatlas.campaign.layout import RESULTS, WORK, file_name, path_of
 from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.rounds import datasets_before
 from pesatlas.config.campaign import Campaign
@@ -111,15 +111,16 @@ def train(campaign: Campaign, folder: Path, seeds: Sequence[int]) -> list[Path]:
     """Train a potential for each seed on the dataset of a campaign; return their folders."""
     made = []
     for seed in seeds:
-        made.append(folder / f"results/potentials/mlip-{seed}")
-        if not (made[-1] / "card.json").is_file():
+        card = folder / path_of("potential_card", level="mlip", seed=seed)
+        made.append(card.parent)
+        if not card.is_file():
             train_potential(
                 campaign.train,
                 campaign.train_level,
                 seed,
-                results=folder / "results",
+                results=folder / RESULTS,
                 folder=made[-1],
-                work=folder / "work/train",
+                work=folder / WORK["train_potential"],
                 store=Path(campaign.campaign.store),
                 before=datasets_before(campaign.round, campaign.train_level),
             )
@@ -178,8 +179,8 @@ def labelled(campaign: Campaign, folder: Path, picking: Campaign | None = None) 
 
 def arm(source: Path, folder: Path, raw: dict[str, Any], seeds: Sequence[int], draw: int = 0) -> list[Path]:
     """Pick from the pool that was explored in ``source`` as ``raw`` says, label, and train for each seed."""
-    if not (folder / "results").is_dir():
-        shutil.copytree(source / "results", folder / "results")
+    if not (folder / RESULTS).is_dir():
+        shutil.copytree(source / RESULTS, folder / RESULTS)
     campaign = load_campaign(raw)
     # another seed draws others; that of splits stays
     picking = load_campaign(raw | {"campaign": raw["campaign"] | {"seed": draw}})
@@ -215,7 +216,7 @@ def main() -> None:
     labelled(campaign, first)
     committee = train(campaign, first, seeds)
     for path in committee:
-        card = json.loads((path / "card.json").read_text())
+        card = json.loads((path / file_name("potential_card")).read_text())
         print(path.name, "gate:", card["gate"]["passed"], "epochs:", card["training"]["epochs"], flush=True)
 
     test = options.folder / "test"
@@ -259,9 +260,7 @@ def main() -> None:
         ]
         print(f"disagree less {other}, by seed: force_rmse {interval(paired)}")
     (options.folder / "errors.json").write_text(json.dumps(found, indent=1))
-    rows = read_table(
-        options.folder / "disagree/results/select/calibration.parquet", "calibration"
-    ).to_pylist()
+    rows = read_table(options.folder / "disagree" / path_of("calibration"), "calibration").to_pylist()
     for row in rows:
         if row["bin"] == 0:
             print("calibration", {k: v for k, v in row.items() if k not in {"bin", "code_version"}})

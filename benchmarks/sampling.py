@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pesatlas.campaign.layout import Results, below, path_of
+from pesatlas.campaign.layout import FAILURES, RESULTS, WORK, Results, below, folder_of, path_of
+from pesatlas.tables.manifest import entry_path
 
 if TYPE_CHECKING:
     from pesatlas.config.campaign import Campaign
@@ -36,9 +37,9 @@ ROOT = Path(__file__).parents[1]
 NEEDED = (
     "config.yaml",
     path_of("manifest"),
-    "results/dataset",
-    "results/labels/atoms.parquet*",
-    "results/compare/arms.parquet*",
+    f"{RESULTS}/{folder_of('dataset')}",
+    f"{path_of('atoms')}*",
+    f"{path_of('arms')}*",
 )
 
 PREPARED = {
@@ -126,8 +127,8 @@ def select(results: Path) -> None:
 
     campaign = load()
     settings, seed = campaign.select, campaign.campaign.seed
-    features = sorted((results / "features").glob("*.parquet"))
-    snapshots = sorted((results / "snapshots").glob("*.parquet"))
+    features = sorted((results / folder_of("features")).glob("*.parquet"))
+    snapshots = sorted((results / folder_of("snapshots")).glob("*.parquet"))
     pca, atoms, selection = (below(results, name) for name in ("pca", "atom_centres", "selection"))
     (clusters,) = cluster_frames(settings, {"00000": features}, pca, results).values()
     candidates, geometries, drawn = (
@@ -154,14 +155,14 @@ def label(results: Path) -> None:
     from pesatlas.label.batch import label_batch  # noqa: PLC0415
     from pesatlas.label.isolated_atoms import label_atoms  # noqa: PLC0415
 
-    campaign, work, failures = load(), Path("work/label"), results / "failures"
+    campaign, work = load(), Path(WORK["label_batch"])
     labels, atoms = below(results, "labels", batch=0), below(results, "atoms")
     label_atoms(
         campaign.label,
         campaign.campaign,
         structures=below(results, "structures"),
         atoms=atoms,
-        failures=failures / "atoms.parquet",
+        failures=below(results, "atom_failures"),
         work=work,
     )
     label_batch(
@@ -170,7 +171,7 @@ def label(results: Path) -> None:
         0,
         selection=below(results, "selection"),
         labels=labels,
-        failures=failures / "label/00000.parquet",
+        failures=below(results, "label_failures", batch=0),
         work=work,
     )
     collect_dataset(campaign, Results(results, 1, tuple(campaign.label.levels)).files)
@@ -183,13 +184,14 @@ def prepare(options: argparse.Namespace) -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     os.chdir(options.folder)
     Path("config.yaml").write_text(text)
-    results = Path("results")
-    for folder in ("snapshots", "features", "failures"):
-        shutil.copytree(pool / "results" / folder, results / folder, dirs_exist_ok=True)
-    for name in ("structures.parquet", "structures.parquet.manifest.json", "select/pca.npz"):
-        (results / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(pool / "results" / name, results / name)
-    (results / "compare").mkdir(exist_ok=True)
+    results = Path(RESULTS)
+    for folder in (folder_of("snapshots"), folder_of("features"), FAILURES):
+        shutil.copytree(pool / RESULTS / folder, results / folder, dirs_exist_ok=True)
+    structures = Path(path_of("structures"))
+    for path in (structures, entry_path(structures), Path(path_of("pca"))):
+        path.parent.mkdir(exist_ok=True)
+        shutil.copyfile(pool / path, path)
+    below(results, "arms").parent.mkdir(exist_ok=True)
     select(results)
     label(results)
     files = [
@@ -205,16 +207,12 @@ def train(options: argparse.Namespace) -> None:
     campaign = load()
     runs = campaign.compare.runs if campaign.compare else []
     # seed by seed: if time is short, every arm has as many
-    left = [
-        run
-        for run in sorted(runs, key=lambda run: run[2])
-        if not (folder_of(run) / "errors.parquet").is_file()
-    ]
+    left = [run for run in sorted(runs, key=lambda run: run[2]) if not file_of(run).is_file()]
     program = [sys.executable, str(Path(__file__).resolve()), "one", "."]
 
     def one(run: tuple[str, float, int]) -> int:
         command = [*program, *map(str, run), "--device", options.device]
-        log = Path("logs") / f"{folder_of(run).name}.log"
+        log = Path("logs") / f"{file_of(run).parent.name}.log"
         with log.open("w") as handle:
             return subprocess.run(
                 command, stdout=handle, stderr=handle, env=environment, check=False
@@ -229,9 +227,9 @@ def train(options: argparse.Namespace) -> None:
     sys.exit(any(codes))
 
 
-def folder_of(run: tuple[str, float, int]) -> Path:
-    """Folder of the potential of a policy, share and seed, as its rule has it."""
-    return Path("results/compare") / f"{run[0]}-{run[1]:g}-{run[2]}"
+def file_of(run: tuple[str, float, int]) -> Path:
+    """Table of errors of a policy, share and seed, beside its potential, as its rule has it."""
+    return Path(path_of("arm_errors", policy=run[0], share=f"{run[1]:g}", seed=run[2]))
 
 
 def train_one(options: argparse.Namespace) -> None:
@@ -251,10 +249,10 @@ def train_one(options: argparse.Namespace) -> None:
         campaign.compare,
         campaign.train_level,
         run,
-        results=Path("results"),
+        results=Path(RESULTS),
         arms=arms,
-        folder=folder_of(run),
-        work=Path("work/train"),
+        folder=file_of(run).parent,
+        work=Path(WORK["train_arm"]),
         store=Path(campaign.campaign.store),
     )
 
@@ -265,24 +263,24 @@ def report(options: argparse.Namespace) -> None:
     from pesatlas.train.comparison import compare_arms  # noqa: PLC0415
 
     os.chdir(options.folder)
-    campaign, results = load(), Path("results/compare")
-    there = {run for run in campaign.compare.runs if (folder_of(run) / "errors.parquet").is_file()}
+    campaign, results = load(), Path(RESULTS)
+    there = {run for run in campaign.compare.runs if file_of(run).is_file()}
     arms = {run[:2] for run in campaign.compare.runs}
     seeds = [seed for seed in campaign.compare.seeds if all((*arm, seed) in there for arm in arms)]
     if len(seeds) < 2:
         sys.exit("fewer than two seeds are trained in every arm; run the part train again")
     compare = campaign.compare.model_copy(update={"seeds": seeds})
-    runs = [folder_of(run) / "errors.parquet" for run in compare.runs]
-    comparison, contrasts = results / "comparison.parquet", results / "contrasts.parquet"
+    runs = [file_of(run) for run in compare.runs]
+    comparison, contrasts = below(results, "comparison"), below(results, "contrasts")
     compare_arms(
         compare,
         campaign.train_level,
         campaign.campaign.seed,
-        arms=results / "arms.parquet",
+        arms=below(results, "arms"),
         errors=runs,
         comparison=comparison,
         contrasts=contrasts,
-        efficiency=results / "efficiency.parquet",
+        efficiency=below(results, "efficiency"),
     )
     rows = read_table(comparison, "comparison").to_pylist()
     print(f"{len(seeds)} seeds; ", end="")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from pesatlas.campaign.layout import path_of
 from pesatlas.config.presets import preset
 from pesatlas.runtime.progress import FOLDER, State
 from pesatlas.tables.manifest import Entry, entry_path
@@ -63,19 +64,19 @@ def build(folder: Path, labels: int, per_job: int, share: float) -> int:
     batches = -(-labels // per_job)
     explored = max(1, labels // 1000)
     structures = {"sources_read": labels, "accepted": labels, "failed": 0, "cells": labels}
-    put(folder, "structures", 1, structures | {"trajectories": 200 * explored, "batches": explored})
-    put(folder, "failures/structures", 0, {})
-    put(folder, "selection", labels, {"pool": 300 * labels, "selected": labels})
+    put(folder / path_of("structures"), 1, structures | {"trajectories": 200 * explored, "batches": explored})
+    put(folder / path_of("structure_failures"), 0, {})
+    put(folder / path_of("selection"), labels, {"pool": 300 * labels, "selected": labels})
     for batch in range(explored):
         counts = {"trajectories_finished": 199, "trajectories_failed": 1, "equilibrium_failed": 0}
-        put(folder, f"snapshots/{batch:05d}", 200_000, counts)
-        put(folder, f"failures/explore/{batch:05d}", 1, {"exploded_volume": 1})
-        put(folder, f"features/{batch:05d}", 200_000, {})
+        put(folder / path_of("snapshots", batch=f"{batch:05d}"), 200_000, counts)
+        put(folder / path_of("explore_failures", batch=f"{batch:05d}"), 1, {"exploded_volume": 1})
+        put(folder / path_of("features", batch=f"{batch:05d}"), 200_000, {})
     done = int(share * batches)
     for batch in range(done):
         counts = {f"{what}_{level}": n for level in LEVELS for what, n in labelled(per_job).items()}
-        put(folder, f"labels/{batch:05d}", 2 * (per_job - 1), counts)
-        put(folder, f"failures/label/{batch:05d}", 2, {"not_converged": 1, "timeout": 1})
+        put(folder / path_of("labels", batch=f"{batch:05d}"), 2 * (per_job - 1), counts)
+        put(folder / path_of("label_failures", batch=f"{batch:05d}"), 2, {"not_converged": 1, "timeout": 1})
     for batch in range(min(batches, done + RUNNING)):
         put_progress(folder, f"{batch:05d}", 2 * per_job, finished=batch < done)
     return batches
@@ -86,9 +87,8 @@ def labelled(per_job: int) -> dict[str, int]:
     return {"labelled": per_job - 1, "failed": 1, "quarantined": 1}
 
 
-def put(folder: Path, name: str, rows: int, counts: dict[str, int]) -> None:
+def put(path: Path, rows: int, counts: dict[str, int]) -> None:
     """Write an empty file for a table, and its real manifest entry."""
-    path = folder / "results" / f"{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     entry = Entry(path.name, path.parent.name, 1, rows, 100 * rows, "0" * 64, "f" * 16, counts)

@@ -328,4 +328,4 @@ class Campaign:
                 for path in self.files
             ],
         }
-        (self.results / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        below(self.results, "manifest").write_text(json.dumps(manifest), encoding="utf-8")

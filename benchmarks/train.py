@@ -30,7 +30,7 @@ SALTS = (
     ),
     ({"Mg": 0.86, "Ca": 1.14, "Sr": 1.32, "Ba": 1.49}, {"O": 1.26, "S": 1.70, "Se": 1.84, "Te": 2.07}),
 )
-NAME = "mlip-0"
+CARD = path_of("potential_card", level="mlip", seed=0)
 
 
 def crystals(cation: str, anion: str, bond: float) -> dict[str, Structure]:
@@ -132,7 +132,7 @@ def second_round(folder: Path, first: Path, ids: list[str]) -> None:
         {"kind": "bulk", "supercell": {"min_length_A": 6.0, "max_atoms": 32}, "temperatures_K": [300.0]}
     ]
     raw["explore"] |= {
-        "potential": {"kind": "matgl", "path": str(first / "results/potentials" / NAME)},
+        "potential": {"kind": "matgl", "path": str((first / CARD).parent)},
         "length_ps": 1.0,
         "barostat_tau_fs": 1000.0,
     }
@@ -169,8 +169,8 @@ def main() -> None:
     (folder / "config.yaml").write_text(
         yaml.safe_dump(campaign(options.target, options.epochs), sort_keys=False)
     )
-    run(folder, f"results/potentials/{NAME}/card.json")
-    card = json.loads((folder / "results/potentials" / NAME / "card.json").read_text())
+    run(folder, CARD)
+    card = json.loads((folder / CARD).read_text())
     rows = read_table(folder / path_of("dataset", level="mlip"), "dataset", ["split", "structure_id"])
     print(
         f"\nlevel {card['level']}; rows {card['data']['rows']}; epochs {card['training']['epochs']}, ", end=""

@@ -22,7 +22,7 @@ _TYPES = {"string": "text", "boolean": "true or false"}
 def setup(app: Sphinx) -> dict[str, Any]:
     """Take part in the building."""
     app.connect("source-read", fill_page)
-    app.connect("autodoc-process-docstring", describe_in_words, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", format_docstring, priority=400)  # before napoleon
     return {"parallel_read_safe": True}
 
 
@@ -34,7 +34,7 @@ def fill_page(_app: Sphinx, _page: str, source: list[str]) -> None:
             source[0] = source[0].replace(comment, write())
 
 
-def describe_in_words(
+def format_docstring(
     _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
 ) -> None:
     """Let values be documented as this project does, in one line: `name : shape, unit, meaning`. That is no type, but words."""

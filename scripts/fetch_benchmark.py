@@ -1,7 +1,7 @@
 """Fetch the benchmark sets once, unless they are given as files."""
 
 from pesatlas.campaign.job import job
-from pesatlas.campaign.potentials import benchmarked_potentials
+from pesatlas.campaign.named_potentials import benchmarked_potentials
 
 with job(snakemake) as campaign:
     from pesatlas.benchmark.matcalc_sets import fetch_data

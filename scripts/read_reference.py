@@ -6,7 +6,7 @@ from pesatlas.campaign.job import job
 from pesatlas.campaign.rounds import references
 
 with job(snakemake) as campaign:
-    from pesatlas.structures.external import read_external
+    from pesatlas.structures.external_frames import read_external
 
     read_external(
         references(campaign),

@@ -7,7 +7,7 @@ from pesatlas.campaign.job import job
 with job(snakemake) as campaign:
     from pesatlas.benchmark.benchmarked import benchmarked_potential
     from pesatlas.benchmark.measure import run_benchmark
-    from pesatlas.campaign.potentials import benchmarked_potentials
+    from pesatlas.campaign.named_potentials import benchmarked_potentials
 
     name = snakemake.wildcards.potential
     run_benchmark(

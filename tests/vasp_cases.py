@@ -12,7 +12,7 @@ from pesatlas.atoms.elements import atomic_number
 from pesatlas.label.backend import Task
 from pesatlas.label.backends import vasp
 from pesatlas.levels.vasp import levels
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 
 DOUBLE = Path(__file__).with_name("vasp_double.py")
 ELEMENTS = ("O", "Mg", "Fe", "Al", "Na", "Cl", "Ce", "F", "Co", "Si")
@@ -64,7 +64,7 @@ def set_up(tmp_path, monkeypatch, fault=None):
 
 def calculate(tmp_path, level, name="magnetic oxide", *, about=None, handover=None, **place):
     """Calculate a crystal in a place of its own; return the outcome and the place."""
-    here = workplace(tmp_path / f"{level}-{len(list(tmp_path.iterdir()))}", **place)
+    here = make_workdir(tmp_path / f"{level}-{len(list(tmp_path.iterdir()))}", **place)
     if handover is not None:
         here = replace(here, handover=handover)
     about = about or options()

@@ -8,7 +8,7 @@ import pytest
 
 from known_thermodynamics import LennardJones
 from pesatlas.benchmark import md
-from pesatlas.benchmark.md import Plan, Run, run_together
+from pesatlas.benchmark.md import Plan, Run, run_batch
 from pesatlas.benchmark.measure import _unpack
 from pesatlas.benchmark.trajectories import repeated
 from pesatlas.dynamics.ends import SURVIVED, current_name
@@ -41,12 +41,12 @@ PLAN = Plan(NpT(4.0, 100.0, 1000.0, 0.3), 60, (40.0, 80.0), Limits(temperature_r
 
 def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(md, "CHECKPOINT_S", 0.0)
-    whole = run_together(Stopping(), runs(), PLAN, tmp_path / "whole.npz")
+    whole = run_batch(Stopping(), runs(), PLAN, tmp_path / "whole.npz")
     stopping = Stopping(most=35)
     with pytest.raises(KeyboardInterrupt):
-        run_together(stopping, runs(), PLAN, tmp_path / "stopped.npz")
+        run_batch(stopping, runs(), PLAN, tmp_path / "stopped.npz")
     rest = Stopping()
-    again = run_together(rest, runs(), PLAN, tmp_path / "stopped.npz")
+    again = run_batch(rest, runs(), PLAN, tmp_path / "stopped.npz")
     assert rest.calls == 60 - 34  # the checkpoint is that of the last step that was finished
     for one, other in zip(whole, again, strict=True):
         assert (one.outcome, one.steps, one.temperature_K) == (SURVIVED, 60, 80.0)
@@ -57,13 +57,13 @@ def test_what_was_stopped_goes_on_to_the_same_bits(tmp_path, monkeypatch):
 
 def test_a_checkpoint_of_others_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(md, "CHECKPOINT_S", 0.0)
-    run_together(Stopping(), runs(), PLAN, tmp_path / "x.npz")
+    run_batch(Stopping(), runs(), PLAN, tmp_path / "x.npz")
     potential = Stopping()
-    run_together(potential, runs()[:1], PLAN, tmp_path / "x.npz")
+    run_batch(potential, runs()[:1], PLAN, tmp_path / "x.npz")
     assert potential.calls == 61
     (tmp_path / "x.npz").write_bytes(b"torn")
     potential = Stopping()
-    run_together(potential, runs()[:1], PLAN, tmp_path / "x.npz")
+    run_batch(potential, runs()[:1], PLAN, tmp_path / "x.npz")
     assert potential.calls == 61
 
 
@@ -73,8 +73,8 @@ def test_one_that_leaves_physics_does_not_change_the_other(tmp_path):
     bad = Run(
         first.key, Start(first.start.numbers, first.start.cell * 0.6, first.start.positions * 0.6), 40.0
     )
-    found = run_together(LennardJones(), [bad, second], PLAN, tmp_path / "x.npz")
-    (alone,) = run_together(LennardJones(), [second], PLAN, tmp_path / "y.npz")
+    found = run_batch(LennardJones(), [bad, second], PLAN, tmp_path / "x.npz")
+    (alone,) = run_batch(LennardJones(), [second], PLAN, tmp_path / "y.npz")
     assert found[0].outcome != SURVIVED
     assert found[0].steps < 20
     assert found[1].outcome == SURVIVED
@@ -86,7 +86,7 @@ def test_the_target_rises_in_a_straight_line_and_the_crystal_follows(tmp_path):
     assert [plan.temperature(step) for step in (0, 250, 500)] == [10.0, 25.0, 40.0]
     start = repeated(Start(*LennardJones().crystal(1, 5.3)), 10.0)
     assert len(start.numbers) == 32
-    (ended,) = run_together(LennardJones(), [Run("ab" * 16, start, 10.0)], plan, tmp_path / "x.npz")
+    (ended,) = run_batch(LennardJones(), [Run("ab" * 16, start, 10.0)], plan, tmp_path / "x.npz")
     moves = np.diff(ended.frames, axis=0) / 4.0  # Å/fs
     moves -= moves.mean(1, keepdims=True)
     kelvin = 39.948 * (moves**2).sum((1, 2)) / 9.648533212e-3 / (3 * 31 * 8.617333262e-5)
@@ -98,13 +98,13 @@ def test_a_checkpoint_of_an_older_version_is_gone_on_from(tmp_path, monkeypatch)
     monkeypatch.setattr(md, "CHECKPOINT_S", 0.0)
     limits = Limits(distance_A=3.0, volume_ratio=1.3, temperature_ratio=1e9, jump_A=1e9)
     plan = Plan(NpT(4.0, 100.0, 1000.0, 0.3), 300, (100.0, 6000.0), limits, 3)
-    whole = run_together(LennardJones(), runs(), plan, tmp_path / "whole.npz")
+    whole = run_batch(LennardJones(), runs(), plan, tmp_path / "whole.npz")
     assert [(one.outcome, one.steps) for one in whole] == [
         ("exploded_distance", 40),
         ("exploded_distance", 80),
     ]
     with pytest.raises(KeyboardInterrupt):
-        run_together(Stopping(most=60), runs(), plan, tmp_path / "x.npz")
+        run_batch(Stopping(most=60), runs(), plan, tmp_path / "x.npz")
     with np.load(tmp_path / "x.npz") as file:
         arrays = dict(file)
     # the words, and the names of arrays, that versions before wrote
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_an_older_version_is_gone_on_from(tmp_path, monkeypatch)
     head["ended"]["0"][0] = "atoms_too_close"
     np.savez(tmp_path / "x.npz", **arrays | {"head": np.asarray(json.dumps(head))})
     rest = Stopping()
-    again = run_together(rest, runs(), plan, tmp_path / "x.npz")
+    again = run_batch(rest, runs(), plan, tmp_path / "x.npz")
     assert rest.calls < 25
     for one, other in zip(whole, again, strict=True):
         assert (other.outcome, other.steps, other.temperature_K) == (
@@ -138,7 +138,7 @@ def test_a_machine_that_fails_is_no_end_of_the_dynamics(tmp_path, monkeypatch):
             return super().evaluate(batch)
 
     monkeypatch.setattr(md, "CHECKPOINT_S", 0.0)
-    first, second = run_together(Full(), runs(), PLAN, tmp_path / "x.npz")
+    first, second = run_batch(Full(), runs(), PLAN, tmp_path / "x.npz")
     assert first.outcome is None
     assert first.failure.reason == "out_of_memory"
     assert (second.outcome, second.steps) == (SURVIVED, 60)

@@ -55,6 +55,24 @@ ELSEWHERE = {
     "tables/describe.py": {"results/selection.parquet"},  # the ground lies below the layout
 }
 
+# Benchmarks of one stage, whose tables lie side by side in a folder without a campaign; help, and what is no
+# path of results.
+FOLDERS_OF_THEIR_OWN = {
+    "adaptive.py": {"features", "snapshots", "structures.parquet"},
+    "adaptive_budget.py": {"features"},
+    "adaptive_recording.py": {"failures", "features", "snapshots", "structures.parquet"},
+    "curves_policies.py": {"calibration.parquet"},
+    "direct.py": {"pca.npz"},
+    "growth.py": {"benchmark/1", "pca.npz", "selection.parquet"},
+    "label_overhead.py": {"selection.parquet"},
+    "pick.py": {"atoms.npz"},
+    "potentials.py": {"differences.parquet"},  # of the command, wherever it writes
+    "report.py": {"report.html"},
+    "rounds.py": {"explored"},  # a file that says so
+    "store.py": {"labels"},  # a folder of the store
+    "structures.py": {"structures.parquet"},
+}
+
 
 def filled(template):
     # Snakemake puts a wildcard's pattern beside its name
@@ -214,6 +232,14 @@ def test_nobody_else_spells_a_path_of_results():
     # no exception outlives its reason
     assert {name for name, texts in ELSEWHERE.items() if not texts <= found[name]} == set()
     assert [path.name for path in (ROOT / "scripts").glob("*.py") if list(spelled(path))] == []
+
+
+def test_no_benchmark_spells_a_path_of_results():
+    found = {path.name: set(spelled(path)) for path in (ROOT / "benchmarks").glob("*.py")}
+    assert {name: texts - FOLDERS_OF_THEIR_OWN.get(name, set()) for name, texts in found.items()} == {
+        name: set() for name in found
+    }
+    assert {name for name, texts in FOLDERS_OF_THEIR_OWN.items() if not texts <= found[name]} == set()
 
 
 def test_the_page_of_the_report_spells_no_path():

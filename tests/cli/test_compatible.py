@@ -189,7 +189,7 @@ def test_geometries_are_the_same_in_any_order_orientation_and_image_and_not_beyo
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """A table of labels that the backend made, with the double, of the level of a campaign."""
-    from pesatlas.label.rows import definitions, result_columns
+    from pesatlas.label.label_rows import definitions, result_columns
     from pesatlas.levels.vasp import levels
     from pesatlas.tables import SCHEMAS, write_table
 

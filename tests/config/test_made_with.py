@@ -12,9 +12,9 @@ import yaml
 
 from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.campaign.made_with import differences, made_with
-from pesatlas.campaign.potentials import benchmark_shares
+from pesatlas.campaign.named_potentials import benchmark_shares
 from pesatlas.tables import read_entry, write_table
-from pesatlas.tables.manifest import made_by_job, state_of_table
+from pesatlas.tables.manifest import made_by_job, table_fingerprint
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "config").glob("*.yaml"))
@@ -121,8 +121,8 @@ def test_the_entry_of_a_table_tells_what_its_job_made_it_with_and_of(tmp_path):
         write_table(made, "failures", [], "")
     entry = read_entry(made)
     assert entry.made_with == {"campaign.seed": 7}
-    assert entry.made_of == {str(given): state_of_table(given)}
-    assert read_entry(given).sha256.startswith(state_of_table(given))
+    assert entry.made_of == {str(given): table_fingerprint(given)}
+    assert read_entry(given).sha256.startswith(table_fingerprint(given))
     write_table(made, "failures", [], "")
     assert read_entry(made).made_with == {}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
+from pesatlas.campaign.domain_summary import count_by_domain, format_losses
 from pesatlas.tables import read_table, write_table
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.schemas import FailureReason
@@ -70,9 +70,9 @@ def test_each_domain_has_its_row(results):
         "surface": (1, 0, 0),
     }
     assert rows["hot"]["lost"] == {"exploded_volume": 1, "timeout": 2}
-    assert lost_in_words(rows["surface"]) == "1 polar_surface"
-    assert lost_in_words(rows["bulk"]) == "nothing"
-    assert lost_in_words(rows["monolayer"]) == "1 not_applicable"
+    assert format_losses(rows["surface"]) == "1 polar_surface"
+    assert format_losses(rows["bulk"]) == "nothing"
+    assert format_losses(rows["monolayer"]) == "1 not_applicable"
 
 
 def test_snapshots_of_an_older_version_do_not_know_what_melted(results):

@@ -8,7 +8,7 @@ from collecting import collect
 from pesatlas.campaign.layout import below
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
-from pesatlas.tables.manifest import entry_path, state_of_table
+from pesatlas.tables.manifest import entry_path, table_fingerprint
 
 
 def tell(path, **values):
@@ -33,7 +33,7 @@ def test_batches_of_two_configurations_are_refused_and_named(campaign, tables):
 
 def test_labels_of_another_selection_are_refused(campaign, tables):
     results, files, _ = tables
-    selection = {"results/selection.parquet": state_of_table(below(results, "selection"))}
+    selection = {"results/selection.parquet": table_fingerprint(below(results, "selection"))}
     tell(files[0], made_of=selection)
     collect(campaign, results, files)
     tell(files[0], made_of={"results/selection.parquet": "0" * 16})

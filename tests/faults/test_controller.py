@@ -228,7 +228,7 @@ SCRIPT = """
 import time
 from pathlib import Path
 from pesatlas.errors import UserError
-from pesatlas.runtime.job import run_job
+from pesatlas.runtime.job_process import run_job
 with run_job(snakemake.rule, Path(snakemake.log[0]), 1):
     Path(f"started.{snakemake.wildcards.n}").touch()
     while not Path("go").exists():

@@ -15,7 +15,7 @@ from pesatlas.dataset.imported import import_dataset
 from pesatlas.errors import UserError
 from pesatlas.structures.crystal import Crystal
 from pesatlas.structures.crystal_names import sanitised
-from pesatlas.structures.external import read_external
+from pesatlas.structures.external_frames import read_external
 from pesatlas.structures.sources import files
 from pesatlas.tables import read_table
 from pesatlas.tables.failures import failures_beside

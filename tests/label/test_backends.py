@@ -10,7 +10,7 @@ import qe_files
 import synthetic_potcars
 from pesatlas import testing
 from pesatlas.config.plugins import available
-from pesatlas.label.qe import run
+from pesatlas.label.qe import pw_run
 from vasp_cases import ELEMENTS, crystal, options
 
 
@@ -82,13 +82,13 @@ class TestQe(testing.BackendTests):
         return qe_files.options(folder, ["C", "Si"]).model_dump(mode="json", exclude={"kind"})
 
     def calculate_another_structure(self, module, monkeypatch):
-        write = run.write
+        write = pw_run.write
 
         def moved(inputs, folder, electrons):
             positions = inputs.task.positions + np.array([[0.1, 0.0, 0.0], [0.0, 0.0, 0.0]])
             write(replace(inputs, task=replace(inputs.task, positions=positions)), folder, electrons)
 
-        monkeypatch.setattr(run, "write", moved)
+        monkeypatch.setattr(pw_run, "write", moved)
 
 
 def test_every_backend_is_tested():

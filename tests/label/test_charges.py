@@ -17,7 +17,7 @@ from pesatlas.label.calculate import charges_key, content_key
 from pesatlas.levels.lookup import levels_of
 from pesatlas.storage.store import stores_at
 from pesatlas.tables import read_table
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 from synthetic_potcars import VALENCE
 from vasp_cases import crystal, options, runs, set_up, task
 
@@ -31,7 +31,7 @@ def densities(tmp_path, monkeypatch):
 
 
 def calculate(folder, name="halide", level="pbe", charges=True):
-    place = workplace(folder)
+    place = make_workdir(folder)
     return vasp.calculate(replace(task(level, name), charges=charges), options(), place), place
 
 
@@ -52,7 +52,7 @@ def test_vasps_charges_are_those_of_its_files_in_the_order_of_the_atoms(densitie
 def test_a_left_handed_cell_has_the_charges_of_the_right_handed_one(densities, tmp_path):
     _, cell, _ = crystal("halide")
     turned = replace(task("pbe", "halide"), cell=cell[[1, 0, 2]], charges=True)
-    found = vasp.calculate(turned, options(), workplace(tmp_path / "a")).charges
+    found = vasp.calculate(turned, options(), make_workdir(tmp_path / "a")).charges
     right, _ = calculate(tmp_path / "b")
     assert found.electrons == pytest.approx(right.charges.electrons, abs=1e-3)
 

@@ -15,7 +15,7 @@ from pesatlas.label.backend import Charges, Failed, Task
 from pesatlas.label.backends import gpaw
 from pesatlas.levels.gpaw import levels
 from pesatlas.tables import FailureReason
-from pesatlas.testing.workdir import alive, workplace
+from pesatlas.testing.workdir import alive, make_workdir
 
 SILICON = np.array([[0, 2.7155, 2.7155], [2.7155, 0, 2.7155], [2.7155, 2.7155, 0]])
 
@@ -34,14 +34,14 @@ def changed(level, **settings):
 
 
 def test_a_calculation_that_does_not_converge_gives_no_numbers(pbe, tmp_path):
-    outcome = gpaw.calculate(silicon(changed(pbe, max_iterations=2)), gpaw.Options(), workplace(tmp_path))
+    outcome = gpaw.calculate(silicon(changed(pbe, max_iterations=2)), gpaw.Options(), make_workdir(tmp_path))
     assert isinstance(outcome, Failed)
     assert outcome.reason == FailureReason.NOT_CONVERGED
 
 
 def test_a_missing_paw_dataset_is_named(pbe, tmp_path):
     technetium = Task(np.array([43]), 3 * np.eye(3), np.zeros((1, 3)), pbe)
-    outcome = gpaw.calculate(technetium, gpaw.Options(), workplace(tmp_path))
+    outcome = gpaw.calculate(technetium, gpaw.Options(), make_workdir(tmp_path))
     assert (outcome.reason, outcome.detail) == (
         FailureReason.MISSING_PSEUDOPOTENTIAL,
         "no PAW dataset Tc.PBE.gz",
@@ -50,7 +50,7 @@ def test_a_missing_paw_dataset_is_named(pbe, tmp_path):
 
 def test_time_out_leaves_no_process_behind(pbe, tmp_path):
     outcome = gpaw.calculate(
-        silicon(changed(pbe, kpoint_spacing_per_A=0.1)), gpaw.Options(), workplace(tmp_path, 3.0)
+        silicon(changed(pbe, kpoint_spacing_per_A=0.1)), gpaw.Options(), make_workdir(tmp_path, 3.0)
     )
     assert outcome.reason == FailureReason.TIMEOUT
     assert alive(tmp_path) == []
@@ -61,14 +61,14 @@ import sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[2])
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 from pesatlas.label.backends import gpaw
 from pesatlas.label.backend import Charges, Failed, Task
 from pesatlas.levels.gpaw import levels
 level = levels(gpaw.Options(quality="demo"), ["pbe"])["pbe"]
 level = level.model_copy(update={"settings": {**level.settings, "kpoint_spacing_per_A": 0.1}})
 cell = 2.7155 * (1 - np.eye(3))
-gpaw.calculate(Task(np.array([14, 14]), cell, np.array([[0.0, 0, 0], [1.35775] * 3]), level), gpaw.Options(), workplace(Path(sys.argv[1]), 600))
+gpaw.calculate(Task(np.array([14, 14]), cell, np.array([[0.0, 0, 0], [1.35775] * 3]), level), gpaw.Options(), make_workdir(Path(sys.argv[1]), 600))
 """
 
 
@@ -145,7 +145,7 @@ def test_a_program_that_dies_on_the_density_leaves_the_label_without_charges(pbe
             return failure
 
         monkeypatch.setattr(gpaw, "run", run)
-        return gpaw.calculate(task, gpaw.Options(quality="demo"), workplace(tmp_path / name))
+        return gpaw.calculate(task, gpaw.Options(quality="demo"), make_workdir(tmp_path / name))
 
     assert calculate("a", killed, whole=False) == killed
     result = calculate("b", killed, whole=True)

@@ -10,9 +10,9 @@ import pytest
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Result, Task
 from pesatlas.label.backends import qe
-from pesatlas.label.verdict import decide_verdict
+from pesatlas.label.label_verdict import decide_verdict
 from pesatlas.levels.qe import levels
-from pesatlas.testing.workdir import alive, workplace
+from pesatlas.testing.workdir import alive, make_workdir
 from qe_files import CELL, NUMBERS, POSITIONS, options, synthetic_upf
 from vasp_double import energy_forces_stress
 
@@ -59,7 +59,7 @@ def calculate(tmp_path, monkeypatch, fault="", **place):
     monkeypatch.setenv("QE_DOUBLE_FAULT", fault)
     monkeypatch.setenv("QE_DOUBLE_MEMORY", str(tmp_path / "memory"))
     task = Task(NUMBERS, CELL, POSITIONS, levels(settings, ["pbe"])["pbe"])
-    where = workplace(tmp_path / "work", **place)
+    where = make_workdir(tmp_path / "work", **place)
     outcome = qe.calculate(task, settings, where)
     memory = tmp_path / "memory"
     runs = [json.loads(line) for line in memory.read_text().splitlines()] if memory.exists() else []
@@ -141,4 +141,4 @@ def test_a_pseudopotential_that_changes_while_a_job_runs_stops_it(tmp_path, monk
     task = Task(NUMBERS, CELL, POSITIONS, levels(settings, ["pbe"])["pbe"])
     synthetic_upf(folder, "Si", comment="another one")
     with pytest.raises(UserError, match=r"Si\.UPF was changed while the job ran"):
-        qe.calculate(task, settings, workplace(tmp_path / "work"))
+        qe.calculate(task, settings, make_workdir(tmp_path / "work"))

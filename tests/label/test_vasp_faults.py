@@ -11,8 +11,8 @@ import pytest
 
 from pesatlas.label.backend import Failed, Result
 from pesatlas.label.backends import vasp
-from pesatlas.label.verdict import decide_verdict
-from pesatlas.testing.workdir import alive, workplace
+from pesatlas.label.label_verdict import decide_verdict
+from pesatlas.testing.workdir import alive, make_workdir
 from vasp_cases import calculate, options, runs, set_up, task
 from vasp_faults import FAULTS
 
@@ -201,7 +201,7 @@ def small_disk(tmp_path):
 @pytest.mark.parametrize("room", [50_000, 20_000, 0])
 def test_a_full_disk_is_a_crash_whoever_meets_it(tmp_path, small_disk, monkeypatch, room):
     set_up(tmp_path, monkeypatch)
-    place = replace(workplace(tmp_path / "place"), scratch=small_disk)
+    place = replace(make_workdir(tmp_path / "place"), scratch=small_disk)
     (small_disk / "somebody's").write_bytes(bytes(61_440 - room - 4096))
     outcome = vasp.calculate(task("pbe"), options(), place)
     assert outcome.reason == "crashed"

@@ -11,7 +11,7 @@ import pytest
 from pesatlas.label.archive import pack, unpack
 from pesatlas.label.backend import Failed, Result
 from pesatlas.label.backends import vasp
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 from vasp_cases import CRYSTALS, calculate, options, runs, set_up, task
 
 
@@ -86,7 +86,7 @@ def test_calculations_side_by_side_are_those_made_alone(tmp_path, monkeypatch):
     set_up(tmp_path, monkeypatch)
     alone = [calculate(tmp_path, "pbe", name)[0] for name in CRYSTALS]
     tasks = [task("pbe", name) for name in CRYSTALS for _ in range(2)]
-    places = [workplace(tmp_path / "side" / str(i)) for i in range(len(tasks))]
+    places = [make_workdir(tmp_path / "side" / str(i)) for i in range(len(tasks))]
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(vasp.calculate, tasks, [options()] * len(tasks), places))
     for i, outcome in enumerate(together):
@@ -96,7 +96,7 @@ def test_calculations_side_by_side_are_those_made_alone(tmp_path, monkeypatch):
 def test_corrections_side_by_side_are_each_ones_own(tmp_path, monkeypatch):
     set_up(tmp_path, monkeypatch, "unconverged:1")
     tasks = [task("pbe", name) for name in CRYSTALS]
-    places = [workplace(tmp_path / "side" / str(i)) for i in range(len(tasks))]
+    places = [make_workdir(tmp_path / "side" / str(i)) for i in range(len(tasks))]
     with ThreadPoolExecutor(4) as threads:
         outcomes = list(threads.map(vasp.calculate, tasks, [options()] * len(tasks), places))
     assert [len(outcome.corrections) for outcome in outcomes] == [1] * len(tasks)

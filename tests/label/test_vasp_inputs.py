@@ -16,7 +16,7 @@ from pesatlas.label.backend import Failed, Result, Task
 from pesatlas.label.backends import vasp
 from pesatlas.label.vasp import inputs
 from pesatlas.levels.vasp import at_precision, precision_of
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 from vasp_cases import CRYSTALS, calculate, crystal, options, runs, set_up, task
 
 # The one difference: a PBE run writes the wavefunction that r2SCAN starts from.
@@ -163,7 +163,7 @@ def test_a_level_with_another_cut_off_and_k_points_is_calculated_with_them_from_
             tmp_path, replace(plain, level=denser), functional, allow_unknown_potcars=True
         ).incar
         assert found == usual | {"ENCUT": 900, "KSPACING": 0.15}
-    place = workplace(tmp_path / "run")
+    place = make_workdir(tmp_path / "run")
     result = vasp.calculate(replace(plain, level=denser), options(), place)
     assert isinstance(result, Result), result
     assert (result.settings["incar"]["ENCUT"], result.quarantine_reasons) == (900, [])

@@ -10,8 +10,8 @@ import pytest
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.label.backend import Task
 from pesatlas.label.command import command_line
-from pesatlas.label.vasp.changes import changes
 from pesatlas.label.vasp.check_outputs import difference, same_value, stress
+from pesatlas.label.vasp.corrections import changes
 from pesatlas.label.vasp.custodian_run import handlers
 from pesatlas.label.vasp.strip_outputs import (
     BadOutputError,

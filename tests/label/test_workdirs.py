@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from pesatlas.label.archive import pack, unpack
-from pesatlas.label.workdir import scratch_folder
+from pesatlas.label.scratch import scratch_folder
 from pesatlas.storage.store import Store
 from pesatlas.tables import read_table
 

@@ -13,7 +13,7 @@ import yaml
 from snakemake.resources import Resource
 
 from pesatlas.errors import UserError
-from pesatlas.monitor.cluster.facts import ask_cluster, minutes_of, read_gpus
+from pesatlas.monitor.cluster.facts import minutes_of, query_cluster, read_gpus
 from pesatlas.monitor.cluster.partition_fit import compare
 from pesatlas.monitor.cluster.requests import Request
 from pesatlas.monitor.cluster.write import Choice, Profile, decide, render
@@ -106,7 +106,7 @@ def cluster_of(tmp_path, monkeypatch):
             (tmp_path / name).write_text(script)
             (tmp_path / name).chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-        return ask_cluster()
+        return query_cluster()
 
     return cluster_of
 
@@ -228,7 +228,7 @@ def test_what_others_wrote_need_not_be_utf_8(cluster_of, tmp_path):
         b"\351tat|\\n8|RUNNING|batch|1:00|None|n1|mine|\\n'\n"
     )
     squeue.chmod(0o755)
-    assert ask_cluster().partitions["batch"].cores == 64
+    assert query_cluster().partitions["batch"].cores == 64
     queue = read_queue("mine")
     assert ([job.job for job in queue.jobs], queue.alive) == (["8"], {"7", "8"})
 

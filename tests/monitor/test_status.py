@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from pesatlas.campaign.load import read_campaign
-from pesatlas.campaign.potentials import benchmarked_potentials
+from pesatlas.campaign.named_potentials import benchmarked_potentials
 from pesatlas.cli.lock import campaign_lock
 from pesatlas.cli.slurm_jobs import job_prefix
 from pesatlas.errors import UserError

@@ -13,7 +13,7 @@ from pesatlas.atoms.elements import atomic_number
 from pesatlas.label.backend import Result, Task
 from pesatlas.label.backends import gpaw
 from pesatlas.levels.gpaw import levels
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 
 pytestmark = [pytest.mark.physics, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ def charges_of(symbols, cell, positions, folder, quality="coarse"):
     options = gpaw.Options(quality=quality)
     level = levels(options, ["pbe"])["pbe"]
     task = Task(np.array([atomic_number(s) for s in symbols]), np.array(cell), np.array(positions), level)
-    result = gpaw.calculate(replace(task, charges=True), options, workplace(folder, 600.0))
+    result = gpaw.calculate(replace(task, charges=True), options, make_workdir(folder, 600.0))
     assert isinstance(result, Result), result
     assert result.charges.missing is None
     assert not list((folder / "keep").glob("*.npz"))

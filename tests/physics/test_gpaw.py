@@ -12,7 +12,7 @@ from pesatlas.label.backends import gpaw
 from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.gpaw import levels
 from pesatlas.structures.sources.demo import Options, load
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 
 pytestmark = pytest.mark.physics
 
@@ -28,7 +28,7 @@ def level_of(name, **settings):
 
 
 def calculate(task, folder):
-    result = gpaw.calculate(task, gpaw.Options(), workplace(folder, 600.0))
+    result = gpaw.calculate(task, gpaw.Options(), make_workdir(folder, 600.0))
     assert isinstance(result, Result), result
     return result
 

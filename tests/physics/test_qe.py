@@ -11,7 +11,7 @@ from pesatlas.label.backend import Failed, Result, Task
 from pesatlas.label.backends import qe
 from pesatlas.label.isolated_atoms import task_of_atom
 from pesatlas.levels.qe import levels
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 from qe_files import CELL, NUMBERS, POSITIONS, make_set, needs_pw, options
 
 pytestmark = [pytest.mark.physics, needs_pw]
@@ -31,7 +31,7 @@ def calculate(settings, tmp_path):
     def run(task, **changes):
         level = levels(settings, ["pbe"])["pbe"]
         level = level.model_copy(update={"settings": {**level.settings, **changes}})
-        place = workplace(tmp_path / str(len(list(tmp_path.iterdir()))), 600.0)
+        place = make_workdir(tmp_path / str(len(list(tmp_path.iterdir()))), 600.0)
         return qe.calculate(replace(task, level=level), settings, place), place
 
     return run
@@ -104,15 +104,15 @@ def test_what_pw_says_of_no_convergence_is_understood(settings, calculate):
 
 
 def test_what_pw_says_of_a_missing_pseudopotential_is_understood(settings, calculate, monkeypatch):
-    from pesatlas.label.qe import run
+    from pesatlas.label.qe import pw_run
 
-    write = run.write
+    write = pw_run.write
 
     def elsewhere(inputs, folder, electrons):
         write(inputs, folder, electrons)
         text = (folder / "pw.in").read_text()
         (folder / "pw.in").write_text(text.replace("Ni.pbe", "Nothing.pbe"))
 
-    monkeypatch.setattr(run, "write", elsewhere)
+    monkeypatch.setattr(pw_run, "write", elsewhere)
     found, _ = calculate(crystal(settings, [28], 3.52))
     assert (found.reason, "not found" in found.detail) == ("missing_pseudopotential", True)

@@ -9,7 +9,7 @@ from browser import needs_chromium, opened
 from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.report.cell_picture import MOST_ATOMS, cell_picture
-from pesatlas.report.crystals import read_crystals
+from pesatlas.report.crystal_summary import read_crystals
 from pesatlas.report.gallery import SHOWN
 from report_pages import page_of
 

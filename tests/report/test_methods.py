@@ -9,7 +9,7 @@ import pytest
 from pesatlas.campaign.account import accounts
 from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import Results, below
-from pesatlas.campaign.sources import sources_in_words
+from pesatlas.campaign.source_texts import format_sources
 from pesatlas.report.figure_rows import Reader
 from pesatlas.report.methods import methods
 from pesatlas.tables import read_entry, read_table, write_table
@@ -70,7 +70,7 @@ def test_cells_without_dynamics_are_no_trajectories(small, tmp_path):
 
 def test_files_are_counted_not_listed():
     files = [f"files cells/{i}.cif sha256:{i:012d}" for i in range(1200)]
-    assert sources_in_words([*files, "demo 2"]) == ["files (1,200)", "demo 2"]
+    assert format_sources([*files, "demo 2"]) == ["files (1,200)", "demo 2"]
 
 
 @pytest.mark.parametrize(

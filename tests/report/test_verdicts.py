@@ -15,11 +15,11 @@ from pesatlas.config.section import digest
 from pesatlas.report.build import _happened
 from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost
-from pesatlas.report.crystals import AtLevel, Crystal
+from pesatlas.report.crystal_summary import AtLevel, Crystal
 from pesatlas.report.equilibration import equilibrated
+from pesatlas.report.report_verdict import Verdict, within, worst
 from pesatlas.report.softness import LABELS, ForcesOfCrystals, forces_of_crystals, softness
-from pesatlas.report.strained import strained
-from pesatlas.report.verdict import Verdict, within, worst
+from pesatlas.report.strain_verdict import strained
 from pesatlas.report.verdicts import covered, electronic, lacking, soft, spent
 from pesatlas.tables import SCHEMAS, write_table
 from strain_files import store

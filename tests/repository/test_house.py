@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from house import CAMPAIGN, FLOOR, GROUND, PICTURE, ROOT, SOURCE, STAGES, draw, imports
+from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.tables import SCHEMAS
 
 
@@ -68,7 +69,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 KNOW_THE_CAMPAIGN = {
-    "campaign": {"job.py", "load.py", "made_with.py", "potentials.py", "rounds.py", "rules.py"},
+    "campaign": {"job.py", "load.py", "made_with.py", "named_potentials.py", "rounds.py", "rules.py"},
     # the manifest of a dataset holds the whole configuration, which its tables are compared with
     "dataset": {"collect.py", "mixed.py"},
 }
@@ -149,6 +150,37 @@ def test_no_file_over_600_lines_and_the_snakefile_under_100():
     files = [*SOURCE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "workflow").rglob("*.smk")]
     assert [str(f) for f in files if len(f.read_text().splitlines()) > 600] == []
     assert len((ROOT / "Snakefile").read_text().splitlines()) <= 100
+
+
+OF_ONE_THING = {
+    "benchmark": "a command, its section of the configuration",
+    "convergence": "the series of a level: its command, its calculation, its verdict",
+    "doctor": "a command, and its view of a campaign",
+    "encoder": "the interface of an encoder, by the name under which extensions import it",
+    "failures": "a command, and the table that it shows",
+    "plan": "a command, and its view of a campaign",
+    "release": "a command, and what it makes of a dataset",
+    "select": "a command, its section of the configuration",
+    "status": "a command, and its view of a campaign",
+    "validation": "a command, and its errors and verdict",
+}
+"""Names of several modules that are about one thing, with that thing."""
+
+
+def test_files_that_mean_different_things_have_different_names():
+    # a kind of extension, the name of one, and its level: kinds of one code are called alike on purpose
+    by_kind = {path.parent for path in SOURCE.rglob("__init__.py")} & {
+        SOURCE / group.removeprefix("pesatlas.").replace(".", "/") for group in EXTENSIONS.values()
+    }
+    by_kind |= {SOURCE / "dataset" / "exporters", SOURCE / "dataset" / "importers", SOURCE / "levels"}
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        if path.parent not in by_kind and path.name != "__init__.py":
+            # the two codes in label/ have the same steps
+            place = path.parent.parent if path.parent.name in {"qe", "vasp"} else path.parent
+            found.setdefault(path.stem, set()).add(place.relative_to(SOURCE).as_posix())
+    twice = {name for name, places in found.items() if len(places) > 1}
+    assert twice == OF_ONE_THING.keys()
 
 
 def test_tests_run_in_random_order():

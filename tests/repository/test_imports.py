@@ -11,6 +11,7 @@ from forked import run_in_forks
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "matgl", "pymatgen", "ase", "lightning", "scipy", "duckdb", "sklearn", "numba", "altair"}
+HEAVY |= {"pandas", "matplotlib"}
 # numba compiles loops over NumPy, and takes scipy along to know its functions.
 LOOPS = {"numba", "scipy"}
 POTENTIAL = {"torch"}
@@ -18,6 +19,7 @@ POTENTIAL = {"torch"}
 DYNAMICS = {"torch", "ase"}
 # matgl imports lightning itself, in its own __init__: no module of it can be had without.
 TRAINING = {"torch", "matgl", "lightning", "pymatgen", "ase", "scipy", "sklearn", "numba"}
+TRAINING |= {"pandas", "matplotlib"}
 NEEDED = {
     "advise_round": {"altair"},
     "build_report": {"altair", "pymatgen"},
@@ -37,6 +39,8 @@ NEEDED = {
     "score_benchmark": {"altair"},
     "train_arm": TRAINING,
     "train_potential": TRAINING,
+    # pyarrow.dataset imports it where it is installed
+    "write_card": {"pandas"},
 }
 """Libraries that a script may load before its work begins; scripts not named load none of them."""
 

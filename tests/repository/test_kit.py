@@ -1,10 +1,12 @@
 """The kit for authors of extensions finds what is wrong: each of these extensions breaks one promise, and
 one of its tests says so."""
 
+import ast
 import itertools
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +23,25 @@ from pesatlas.tables import FailureReason
 from pesatlas.testing.analytic import LennardJones
 from pesatlas.testing.crystals import crystals_of
 from pesatlas.testing.selecting import frames_of_twelve_crystals
+
+WITH_A_CLASS_EACH = (
+    *("testing.SourceTests", "testing.PotentialTests", "testing.EncoderTests"),
+    *("testing.BackendTests", "testing.ImporterTests"),
+)
+
+
+def test_each_of_our_own_extensions_passes_the_tests_of_its_kind():
+    # those of domains, policies, exporters and benchmarks are made of a list of all kinds
+    found = {each: set() for each in WITH_A_CLASS_EACH}
+    for path in Path(__file__).parents[1].rglob("test_*.py"):
+        if path == Path(__file__) or "testing." not in (text := path.read_text()):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            for base in found.keys() & {ast.unparse(base) for base in getattr(node, "bases", ())}:
+                lines = [line for line in node.body if isinstance(line, ast.Assign)]
+                found[base] |= {line.value.value for line in lines if ast.unparse(line.targets[0]) == "kind"}
+    own = {each: plugins.available(getattr(testing, each.partition(".")[2]).package) for each in found}
+    assert found == {each: set(kinds) for each, kinds in own.items()}
 
 
 def test_pesatlas_itself_needs_no_pytest():

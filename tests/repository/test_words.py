@@ -42,6 +42,13 @@ RETIRED = {
     "held against": "compared with",
 }
 """Words that are not used as names any more, and what to write."""
+RETIRED_NAMES = re.compile(
+    r"_?(ask|asked|bench|follow|halving|judge|misses|said|seal|standing|spoke|tell|told|tries)|cover"
+    r"|_?(tell|state_of|why_not)_\w+|\w*_(in_words|why_not)|_?unpicked|_?Kept|_?Told|_?Together|_?Wanted"
+    r"|_?Place"
+)
+"""Names of functions, classes and parameters that say who speaks or who is asked; a noun of the field is
+found by a search."""
 RETIRED_PHRASES = {
     # today's words
     "nothing to object to": "no faults found",
@@ -112,6 +119,14 @@ def test_paragraphs_of_the_documentation_fit(page):
     assert prose.wide(page.read_text()) == [], "python tests/prose.py fills them"
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_a_page_begins_with_its_purpose(page):
+    title, first = page.read_text().split("\n\n")[:2]
+    assert title.startswith("# ")
+    # the landing page begins with that of the program
+    assert first.startswith("PES Atlas" if page.name == "index.md" else "This page")
+
+
 def test_filling_a_page_keeps_its_words_tables_and_code():
     page = """# A title
 
@@ -180,6 +195,24 @@ def test_words_that_were_replaced_stay_away():
     assert found == []
 
 
+def test_names_are_nouns_of_the_field_and_verbs_that_say_what_is_done():
+    def named(node):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in CODE
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in named(node)
+        if RETIRED_NAMES.fullmatch(name)
+    }
+    assert found == set()
+
+
 def strings_of(path):
     """Yield the strings of a module that are no docstrings, each with its line."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
@@ -187,6 +220,17 @@ def strings_of(path):
     for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in documents:
             yield node.lineno, node.value
+
+
+def test_headings_of_markdown_stand_in_templates():
+    found = {
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in PYTHON
+        if path.relative_to(ROOT).parts[0] in CODE
+        for _, text in strings_of(path)
+        if text.startswith(("## ", "### "))
+    }
+    assert found == set()
 
 
 def test_phrases_that_were_replaced_stay_away_from_messages_and_pages():

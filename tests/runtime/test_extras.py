@@ -11,7 +11,7 @@ from pesatlas.cli.error_messages import message_for_people
 from pesatlas.cli.main import app
 from pesatlas.errors import UserError
 from pesatlas.runtime.extras import EXTRA_OF, check_extra
-from pesatlas.runtime.job import run_job
+from pesatlas.runtime.job_process import run_job
 from small_campaign import ROOT
 
 
@@ -56,7 +56,7 @@ def quiet_root():
 )
 def test_a_job_ends_with_the_message_and_no_traceback(tmp_path, monkeypatch, module, job, extra):
     absent(monkeypatch, module)
-    monkeypatch.setattr("pesatlas.runtime.job.signal.signal", lambda *_: None)
+    monkeypatch.setattr("pesatlas.runtime.job_process.signal.signal", lambda *_: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with pytest.raises(SystemExit) as ended, run_job("a_job", tmp_path / "a_job.log", 1):
         __import__(job)

@@ -77,7 +77,7 @@ def test_disagree_goes_where_the_committee_is_expected_to_be_wrong(frames, tmp_p
     found = {}
     for policy in ("disagree", "cover"):
         chosen = options(policy, target=12, include_equilibrium=False)
-        rows, _ = select(Select(**chosen), tmp_path / policy, frames, said=said)
+        rows, _ = select(Select(**chosen), tmp_path / policy, frames, predicted=said)
         found[policy] = sum(row["structure_id"] == wrong for row in rows)
         if policy == "disagree":
             # calibrated by the factor 2
@@ -90,7 +90,7 @@ def test_disagree_goes_where_the_committee_is_expected_to_be_wrong(frames, tmp_p
 
 def test_a_committee_that_can_say_nothing_is_an_error(frames, tmp_path):
     with pytest.raises(UserError, match="could not evaluate one candidate"):
-        select(Select(**options("disagree")), tmp_path, frames, said=lambda _: None)
+        select(Select(**options("disagree")), tmp_path, frames, predicted=lambda _: None)
 
 
 @pytest.mark.parametrize("policy", ["cover", "matpes", "disagree"])

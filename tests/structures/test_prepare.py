@@ -10,7 +10,7 @@ from pesatlas.campaign.load import load_campaign
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.structures.prepare import prepare_structures, rules_of
-from pesatlas.structures.source_caches import fetch_structures, state_of_sources
+from pesatlas.structures.source_caches import fetch_structures, sources_fingerprint
 from pesatlas.tables import check_entry, read_table
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -195,22 +195,22 @@ def test_fetching_needs_a_key(monkeypatch):
 def test_the_state_of_sources_follows_their_files():
     Path("a.cif").write_text("one")
     what = campaign({"kind": "demo"}, {"kind": "files", "paths": ["*.cif"]})
-    first = state_of_sources(what.structures)
-    assert state_of_sources(what.structures) == first
+    first = sources_fingerprint(what.structures)
+    assert sources_fingerprint(what.structures) == first
     Path("b.cif").write_text("two")
-    second = state_of_sources(what.structures)
+    second = sources_fingerprint(what.structures)
     Path("b.cif").write_text("three")
-    third = state_of_sources(what.structures)
+    third = sources_fingerprint(what.structures)
     assert len({first, second, third}) == 3
     Path("b.cif").unlink()
-    assert state_of_sources(what.structures) == first
+    assert sources_fingerprint(what.structures) == first
 
 
 def test_a_cache_that_appears_during_the_first_run_is_no_change():
     what = campaign({"kind": "materials_project", "cache": "mp.parquet"})
-    before = state_of_sources(what.structures)
+    before = sources_fingerprint(what.structures)
     Path("mp.parquet").write_bytes(b"fetched")
-    assert state_of_sources(what.structures) == before
+    assert sources_fingerprint(what.structures) == before
 
 
 def test_an_earlier_campaign_is_a_source():

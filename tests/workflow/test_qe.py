@@ -12,7 +12,7 @@ from made_once import made_once
 from pesatlas.label.backend import Result, Task
 from pesatlas.label.backends import gpaw
 from pesatlas.levels.gpaw import levels
-from pesatlas.testing.workdir import workplace
+from pesatlas.testing.workdir import make_workdir
 from qe_files import make_set, needs_pw, options
 from small_campaign import TINY, SmallCampaign
 
@@ -76,7 +76,7 @@ def test_forces_are_those_of_gpaw_within_what_pseudopotentials_explain(finished,
     for i, row in enumerate(rows(finished)):
         cell, positions = np.reshape(row["cell_A"], (3, 3)), np.reshape(row["positions_A"], (-1, 3))
         task = Task(np.array(row["numbers"]), cell, positions, level)
-        other = gpaw.calculate(task, gpaw.Options(), workplace(tmp_path / str(i), 600.0))
+        other = gpaw.calculate(task, gpaw.Options(), make_workdir(tmp_path / str(i), 600.0))
         assert isinstance(other, Result), other
         mine = np.reshape(row["forces_eV_per_A"], (-1, 3))
         strongest = max(strongest, np.abs(mine).max())

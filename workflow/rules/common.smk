@@ -12,7 +12,7 @@ from pesatlas.campaign.layout import (
     path_of,
     times_of,
 )
-from pesatlas.campaign.potentials import benchmark_shares, benchmarked_potentials, trained_potentials
+from pesatlas.campaign.named_potentials import benchmark_shares, benchmarked_potentials, trained_potentials
 from pesatlas.campaign.rounds import datasets_before, references
 from pesatlas.campaign.rules import quick_rules
 from pesatlas.tables import read_entry

@@ -1,6 +1,6 @@
 """Round: committee of the previous round on the candidates, advice on further labels (section `round`)."""
 
-from pesatlas.potentials.committee_state import state_of_committee
+from pesatlas.potentials.committee_fingerprint import committee_fingerprint
 
 
 rule calibrate_disagreement:
@@ -21,7 +21,7 @@ rule calibrate_disagreement:
         gpu=int(campaign.round.device != "cpu"),
     params:
         round=identity("round"),
-        files=state_of_committee(campaign.round),
+        files=committee_fingerprint(campaign.round),
     message:
         "Comparing disagreement of the committee with its errors"
     script:
@@ -49,7 +49,7 @@ rule measure_disagreement:
         gpu=int(campaign.round.device != "cpu"),
     params:
         round=identity("round"),
-        files=state_of_committee(campaign.round),
+        files=committee_fingerprint(campaign.round),
     message:
         "Asking the committee about candidates of group {wildcards.group}"
     script:

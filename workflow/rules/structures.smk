@@ -1,6 +1,6 @@
 """Structures: from the sources of the configuration to the cells that are explored."""
 
-from pesatlas.structures.source_caches import state_of_files, state_of_sources
+from pesatlas.structures.source_caches import files_fingerprint, sources_fingerprint
 
 
 rule fetch_structures:
@@ -41,7 +41,7 @@ checkpoint prepare_structures:
         runtime=retry_runtime(120),
     params:
         settings=identity("structures"),
-        files=state_of_sources(campaign.structures),
+        files=sources_fingerprint(campaign.structures),
         elements=[campaign.explore.potential.identity(), campaign.label.backend.identity()],
         structures_per_job=campaign.explore.structures_per_job,
     message:
@@ -67,7 +67,7 @@ rule read_reference:
         runtime=retry_runtime(240),
     params:
         reference=references(campaign),
-        files=state_of_files(references(campaign)),
+        files=files_fingerprint(references(campaign)),
     message:
         "Reading datasets that are labelled already"
     script:

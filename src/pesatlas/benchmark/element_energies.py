@@ -44,12 +44,12 @@ def elements_file(data: Path) -> Path:
 
 
 def element_energies(
-    bench: CachedEvaluator, numbers: Iterable[int], settings: Settings
+    evaluator: CachedEvaluator, numbers: Iterable[int], settings: Settings
 ) -> dict[int, float | Failure]:
     """Relax the elements and return the lowest energy of each (eV/atom), or the failure."""
-    if bench.elements is None:
+    if evaluator.elements is None:
         raise ValueError("the bench has no file of elements")
-    with gzip.open(bench.elements, "rt", encoding="utf-8") as handle:
+    with gzip.open(evaluator.elements, "rt", encoding="utf-8") as handle:
         known: dict[str, Any] = json.load(handle)
     energies: dict[int, float | Failure] = {}
     crystals: list[tuple[int, Start]] = []
@@ -57,16 +57,16 @@ def element_energies(
         described = known.get(symbol_of(number), {}).get("structure", [])
         energies[number] = Failure(
             FailureReason.MISSING_REFERENCE_ATOM,
-            f"{bench.elements.name} has no crystal of {symbol_of(number)}",
+            f"{evaluator.elements.name} has no crystal of {symbol_of(number)}",
         )
         for each in described if isinstance(described, list) else [described]:
             start, failure = read_structure(each)
             if failure is None:
                 crystals.append((number, start))
     # one job relaxes an element, others take it from the store
-    with Lock(bench.work / "elements.lock"):
+    with Lock(evaluator.work / "elements.lock"):
         for number, start in crystals:
-            (found,) = bench.relax([start], settings)
+            (found,) = evaluator.relax([start], settings)
             best = energies[number]
             if isinstance(found, Relaxed):
                 energy = found.energy_eV / len(start.numbers)

@@ -149,7 +149,7 @@ class _Planned:
         )
 
 
-def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> list[Ended]:
+def run_batch(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoint: Path) -> list[Ended]:
     """Advance runs together until all have ended.
 
     A killed job goes on from its checkpoint, bit for bit on a CPU.
@@ -161,12 +161,12 @@ def run_together(potential: Potential, runs: Sequence[Run], plan: Plan, checkpoi
     plan : Plan
     checkpoint : file for what is under way, removed by the caller once results are kept
     """
-    together = _Together(potential, runs, plan, checkpoint)
-    together.run()
-    return together.result()
+    batch = _Batch(potential, runs, plan, checkpoint)
+    batch.run()
+    return batch.result()
 
 
-class _Together:
+class _Batch:
     """Runs that advance together: those that have not ended, and what became of the others."""
 
     _group: Group[_Planned]

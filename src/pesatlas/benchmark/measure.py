@@ -79,7 +79,7 @@ def measure(
     potential: Potential,
     options: Any,
     sources: Sources,
-    place: Workspace,
+    workspace: Workspace,
     *,
     share: slice = slice(None),
     label: str = "all",
@@ -93,7 +93,7 @@ def measure(
     benchmarked, potential : the potential
     options : of one of the properties
     sources : structures and references
-    place : where results are kept
+    workspace : where results are kept
     share : which of the cases
     label : of the share; two jobs of one label wait for each other
 
@@ -116,14 +116,27 @@ def measure(
         sha256(elements.read_bytes()).hexdigest() if elements else None,
     ]
     keys = [digest(decides, case.digest, case.conditions, length=32) for case in cases]
-    store = Store(place.store)
+    store = Store(workspace.store)
     with store.writer(f"benchmark-{digest(decides)}-{label}") as writer:
         store.refresh()
-        bench = CachedEvaluator(
-            potential, identity, store, writer, place.work, place.atoms_per_chunk, sources.seed, elements
+        evaluator = CachedEvaluator(
+            potential,
+            identity,
+            store,
+            writer,
+            workspace.work,
+            workspace.atoms_per_chunk,
+            sources.seed,
+            elements,
         )
         found = _all(
-            module, cases, keys, options=options, bench=bench, benchmarked=benchmarked, sources=sources
+            module,
+            cases,
+            keys,
+            options=options,
+            evaluator=evaluator,
+            benchmarked=benchmarked,
+            sources=sources,
         )
     about: dict[str, Any] = {
         "benchmarked": benchmarked,
@@ -144,7 +157,7 @@ def _all(
     keys: Sequence[str],
     *,
     options: Any,
-    bench: CachedEvaluator,
+    evaluator: CachedEvaluator,
     benchmarked: BenchmarkedPotential,
     sources: Sources,
 ) -> list[tuple[PropertyResult, float]]:
@@ -152,8 +165,8 @@ def _all(
     kept = getattr(module, "KEPT", True)
     done: dict[int, tuple[PropertyResult, float]] = {}
     for i, (case, key) in enumerate(zip(cases, keys, strict=True)):
-        refused = _refused(module, case, bench.potential, benchmarked, sources)
-        payload = bench.store.get(key) if kept and refused is None else None
+        refused = _refused(module, case, evaluator.potential, benchmarked, sources)
+        payload = evaluator.store.get(key) if kept and refused is None else None
         if refused is not None:
             done[i] = PropertyResult(failure=refused), 0.0
         elif payload is not None:
@@ -161,18 +174,18 @@ def _all(
     progress = Progress(f"{options.kind} of {benchmarked.name}", len(cases))
     progress.step(len(done), failed=sum(result.failure is not None for result, _ in done.values()))
     # groups have the same members whatever is done already: who is evaluated together decides the last bits
-    for group in chunks_by_atoms([len(case.start.numbers) for case in cases], bench.atoms_per_chunk):
+    for group in chunks_by_atoms([len(case.start.numbers) for case in cases], evaluator.atoms_per_chunk):
         missing = [i for i in group if i not in done]
         if not missing:
             continue
         start = time.perf_counter()
         for i, result in zip(
-            missing, module.measure([cases[i] for i in missing], options, bench), strict=True
+            missing, module.measure([cases[i] for i in missing], options, evaluator), strict=True
         ):
             now = time.perf_counter()
             done[i], start = (result, now - start), now
             if kept and not (result.failure and result.failure.reason in PASSING):
-                bench.writer.append(keys[i], _pack(*done[i]))
+                evaluator.writer.append(keys[i], _pack(*done[i]))
             progress.step(failed=int(result.failure is not None))
     return [done[i] for i in range(len(cases))]
 
@@ -291,10 +304,10 @@ def run_benchmark(
     options = settings.chosen()[kind]
     sources = Sources(settings.folder, dataset, level, benchmarked.corrected, seed)
     loaded = load_potential(benchmarked.options, settings.device)
-    place = Workspace.on(settings.device, store / "benchmark", work)
+    workspace = Workspace.on(settings.device, store / "benchmark", work)
     jobs = settings.jobs(options)
     rows = measure(
-        benchmarked, loaded, options, sources, place, share=slice(shard, None, jobs), label=f"{shard:05d}"
+        benchmarked, loaded, options, sources, workspace, share=slice(shard, None, jobs), label=f"{shard:05d}"
     )
     failed = sum(row["reason"] is not None for row in rows)
     write_table(

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pesatlas.campaign.layout import is_file_of
 from pesatlas.campaign.so_far import UNFINISHED
 from pesatlas.tables import read_table
-from pesatlas.tables.verdicts import ACCEPTED, FLAGGED, QUARANTINED
+from pesatlas.tables.label_verdicts import ACCEPTED, FLAGGED, QUARANTINED
 
 LABELLED = "labelled"
 """Stands for the verdict of labels that no rule has seen yet."""

@@ -188,12 +188,12 @@ def _doubts(rows: Rows, limits: Limits) -> list[str]:
                 ends.append(where)
             elif not is_within(_before_last(points), limits):
                 moving.append(where)
-    said = (
+    doubts = (
         (failed, "the level's own point or the densest one failed"),
         (ends, "there is no denser point than the level's own"),
         (moving, "the series still moves at its dense end"),
     )
-    return [f"{why} ({', '.join(names)})" for names, why in said if names]
+    return [f"{doubt} ({', '.join(names)})" for names, doubt in doubts if names]
 
 
 def _before_last(points: Rows) -> dict[str, Any]:

@@ -75,6 +75,6 @@ def _lost(tables: CampaignTables) -> dict[str, dict[str, int]]:
     return lost
 
 
-def lost_in_words(row: Mapping[str, Any]) -> str:
+def format_losses(row: Mapping[str, Any]) -> str:
     """Return what was lost in a domain, by reason."""
     return ", ".join(f"{count} {reason}" for reason, count in row["lost"].items()) or "nothing"

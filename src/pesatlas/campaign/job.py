@@ -8,7 +8,7 @@ from typing import Any
 from pesatlas.campaign.load import load_campaign
 from pesatlas.campaign.made_with import made_with
 from pesatlas.config.campaign import Campaign
-from pesatlas.runtime.job import run_job
+from pesatlas.runtime.job_process import run_job
 from pesatlas.tables.manifest import made_by_job
 
 

@@ -14,8 +14,8 @@ from pesatlas.atoms.elements import atomic_number
 from pesatlas.campaign.rounds import references
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
+from pesatlas.config.explore_stop import STOPS, Saturated
 from pesatlas.config.section import Section, former_name
-from pesatlas.config.stop import STOPS, Saturated
 from pesatlas.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pesatlas.campaign.potentials import benchmarked_potentials, trained_potentials
+from pesatlas.campaign.named_potentials import benchmarked_potentials, trained_potentials
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.section import Section, plain
 

@@ -14,7 +14,7 @@ from pesatlas.cli.dry_run import labels_elsewhere
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import supported_elements
-from pesatlas.monitor.cluster.facts import Cluster, ask_cluster
+from pesatlas.monitor.cluster.facts import Cluster, query_cluster
 from pesatlas.monitor.cluster.profile import read_profile
 from pesatlas.monitor.cluster.requests import requests_of
 from pesatlas.monitor.cluster.trial import STEPS, Trial, try_cluster
@@ -68,7 +68,7 @@ def cluster_here() -> Cluster:
     UserError
         If Slurm does not answer.
     """
-    cluster = ask_cluster()
+    cluster = query_cluster()
     if cluster is None:
         raise UserError(
             "Slurm does not answer (scontrol). Run on a login node of the cluster, after `module load "
@@ -104,7 +104,7 @@ def try_profile(config: Path, named: Path, wait_min: float, console: Console) ->
         cluster,
         element=_element(campaign),
         patience_s=wait_min * 60,
-        tell=lambda line: console.print(line, markup=False, soft_wrap=True),
+        show=lambda line: console.print(line, markup=False, soft_wrap=True),
     )
     console.print(_table(trials))
     for trial in trials:

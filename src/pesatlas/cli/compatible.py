@@ -27,7 +27,7 @@ _SHOWN = 5
 
 
 @dataclass
-class Wanted:
+class Comparand:
     """Reference of a comparison.
 
     Attributes
@@ -82,9 +82,9 @@ class Findings:
 
 
 def show_compatible(
-    place: str, level: str, other: str | None, console: Console, *, as_json: bool = False
+    source: str, level: str, other: str | None, console: Console, *, as_json: bool = False
 ) -> bool:
-    """Compare every label of ``place`` with ``level`` of MatPES, or of ``other``.
+    """Compare every label of ``source`` with ``level`` of MatPES, or of ``other``.
 
     Show a table and a verdict, which is returned.
 
@@ -93,30 +93,30 @@ def show_compatible(
     UserError
         If there are no labels, or nothing to compare with.
     """
-    wanted = _wanted(level, other)
-    found = compare(place, level, wanted)
+    comparand = _comparand(level, other)
+    found = compare(source, level, comparand)
     if not found.labels and not found.failed:
-        raise UserError(f"{place} has no labels of level {level}.")
+        raise UserError(f"{source} has no labels of level {level}.")
     if as_json:
-        print_json(_facts(found, wanted))
+        print_json(_facts(found, comparand))
     else:
-        _show(found, wanted, console)
+        _show(found, comparand, console)
     return found.compatible
 
 
-def compare(place: str, level: str, wanted: Wanted) -> Findings:
-    """Return how the labels of ``place`` compare.
+def compare(source: str, level: str, comparand: Comparand) -> Findings:
+    """Return how the labels of ``source`` compare.
 
     By their settings where they are known, else by energies.
     """
     found = Findings()
-    for label in labels_from(place, level):
+    for label in labels_from(source, level):
         if label.failed is not None:
             found.failed[label.failed.reason.value] += 1
             continue
-        differences = _differences(label, wanted)
+        differences = _differences(label, comparand)
         if differences is None:
-            _by_energy(label, wanted, found)
+            _by_energy(label, comparand, found)
             continue
         found.agree += not differences
         found.differ += bool(differences)
@@ -128,11 +128,11 @@ def compare(place: str, level: str, wanted: Wanted) -> Findings:
     return found
 
 
-def _facts(found: Findings, wanted: Wanted) -> dict[str, Any]:
+def _facts(found: Findings, comparand: Comparand) -> dict[str, Any]:
     """Return the outcome and its numbers, for programs."""
     return {
         "compatible": found.compatible,
-        "verdict": verdict(found, wanted.name),
+        "verdict": verdict(found, comparand.name),
         "labels": found.labels,
         "by_settings": {"agree": found.agree, "differ": found.differ},
         "by_energies": {"agree": found.same, "differ": found.apart, "not decided": found.alone},
@@ -153,68 +153,68 @@ def _facts(found: Findings, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _wanted(level: str, other: str | None) -> Wanted:
+def _comparand(level: str, other: str | None) -> Comparand:
     if other is None:
         return _matpes(level)
-    wanted = Wanted(f"{other} ({level})")
+    comparand = Comparand(f"{other} ({level})")
     titles: dict[str, set[str]] = {}
     for label in labels_from(other, level):
         if label.failed is None:
-            wanted.energies.add(label.name, label.numbers, label.cell, label.positions, label.energy_eV)
-            _learn(wanted, label, level, titles)
-    if not len(wanted.energies):
+            comparand.energies.add(label.name, label.numbers, label.cell, label.positions, label.energy_eV)
+            _learn(comparand, label, level, titles)
+    if not len(comparand.energies):
         raise UserError(f"--with {other}: it has no labels of level {level} to compare with.")
-    if wanted.definition is not None and "vasp" in wanted.definition["code"]:
+    if comparand.definition is not None and "vasp" in comparand.definition["code"]:
         # of elements that the campaign did not have, the POTCARs that pymatgen knows
-        incar, version = wanted.definition["settings"]["incar"], wanted.definition["code"]["vasp"]
-        wanted.settings = LevelSettings.of_input_set(level, incar, version)
-        wanted.settings.titles |= titles
-    return wanted
+        incar, version = comparand.definition["settings"]["incar"], comparand.definition["code"]["vasp"]
+        comparand.settings = LevelSettings.of_input_set(level, incar, version)
+        comparand.settings.titles |= titles
+    return comparand
 
 
-def _learn(wanted: Wanted, label: Label, level: str, titles: dict[str, set[str]]) -> None:
+def _learn(comparand: Comparand, label: Label, level: str, titles: dict[str, set[str]]) -> None:
     """Take from a label of the other set what its level is."""
-    wanted.definition = wanted.definition or label.definition
+    comparand.definition = comparand.definition or label.definition
     if label.settings is None or label.settings.code != "vasp":
         return
     for title in label.settings.titles:
         titles.setdefault(title.split()[1].split("_")[0], set()).add(squeeze(title))
-    if wanted.settings is None:
-        wanted.settings = LevelSettings.of_run(level, label.settings, label.cell)
+    if comparand.settings is None:
+        comparand.settings = LevelSettings.of_run(level, label.settings, label.cell)
     else:
-        wanted.settings.differences(label.settings, label.cell)  # takes POTCARs that it did not know
+        comparand.settings.differences(label.settings, label.cell)  # takes POTCARs that it did not know
 
 
-def _matpes(level: str) -> Wanted:
+def _matpes(level: str) -> Comparand:
     """Return MatPES: its input set, and the published energies of the elements if matcalc is there."""
     if level not in FUNCTIONALS:
         raise UserError(
             f"--level {level}: MatPES has {' and '.join(FUNCTIONALS)}. Pass the labels to compare with by "
             "--with."
         )
-    wanted = Wanted(f"MatPES ({level})", LevelSettings.matpes(level))
+    comparand = Comparand(f"MatPES ({level})", LevelSettings.matpes(level))
     if records_file(level) is not None:
         for element, record in element_records(level).items():
-            wanted.energies.add(element, record.numbers, record.cell, record.positions, record.energy_eV)
+            comparand.energies.add(element, record.numbers, record.cell, record.positions, record.energy_eV)
             if record.atom is not None:
-                box, place, energy = record.atom
-                wanted.energies.add(f"{element} atom", record.numbers[:1], box, place[None], energy)
-    return wanted
+                box, source, energy = record.atom
+                comparand.energies.add(f"{element} atom", record.numbers[:1], box, source[None], energy)
+    return comparand
 
 
-def _differences(label: Label, wanted: Wanted) -> list[Difference] | None:
+def _differences(label: Label, comparand: Comparand) -> list[Difference] | None:
     """Return the keys in which a label differs; None if that cannot be told from settings."""
-    if wanted.settings is not None and label.settings is not None:
-        return wanted.settings.differences(label.settings, label.cell)
-    if wanted.definition is None:
+    if comparand.settings is not None and label.settings is not None:
+        return comparand.settings.differences(label.settings, label.cell)
+    if comparand.definition is None:
         return None
     if label.definition is None:
         if label.settings is None:
             return None
-        codes = " ".join(wanted.definition["code"])
+        codes = " ".join(comparand.definition["code"])
         return [Difference(CODE, "code", codes, f"{label.settings.code} {label.settings.version}".strip())]
-    keys = difference(Level(**wanted.definition), Level(**label.definition))
-    return [Difference(CODE, key, _at(wanted.definition, key), _at(label.definition, key)) for key in keys]
+    keys = difference(Level(**comparand.definition), Level(**label.definition))
+    return [Difference(CODE, key, _at(comparand.definition, key), _at(label.definition, key)) for key in keys]
 
 
 def _at(definition: dict[str, Any], dotted: str) -> str:
@@ -224,8 +224,8 @@ def _at(definition: dict[str, Any], dotted: str) -> str:
     return "not set" if value is None else str(value)
 
 
-def _by_energy(label: Label, wanted: Wanted, found: Findings) -> None:
-    known = wanted.energies.find(label.numbers, label.cell, label.positions)
+def _by_energy(label: Label, comparand: Comparand, found: Findings) -> None:
+    known = comparand.energies.find(label.numbers, label.cell, label.positions)
     if known is None:
         found.alone += 1
         return
@@ -237,7 +237,7 @@ def _by_energy(label: Label, wanted: Wanted, found: Findings) -> None:
         found.apart += 1
 
 
-def _show(found: Findings, wanted: Wanted, console: Console) -> None:
+def _show(found: Findings, comparand: Comparand, console: Console) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
     table.add_column(overflow="fold")
@@ -279,7 +279,7 @@ def _show(found: Findings, wanted: Wanted, console: Console) -> None:
         named = ", ".join(f"{version} ({count})" for version, count in found.versions.most_common())
         console.print(f"[yellow]Warning: several versions of VASP among them: {named}[/yellow]")
     console.print(
-        f"\n[{'green' if found.compatible else 'red'}]{escape(verdict(found, wanted.name))}[/]",
+        f"\n[{'green' if found.compatible else 'red'}]{escape(verdict(found, comparand.name))}[/]",
         soft_wrap=True,
     )
 

@@ -63,13 +63,13 @@ def convergence(
     sentence says whether the level is within the limits. Labels come from the backend of config.yaml and are
     kept in its store; a second run calculates only what is missing. Datasets do not change.
     """
-    from pesatlas.cli.convergence_series import Wanted, show_convergence  # noqa: PLC0415 - starting is quick
+    from pesatlas.cli.convergence_series import Request, show_convergence  # noqa: PLC0415 - starting is quick
 
     show_lines()
     show_convergence(
         folder,
         config,
-        Wanted(level, pick or [], picks, of or [], cutoff or [], spacing or []),
+        Request(level, pick or [], picks, of or [], cutoff or [], spacing or []),
         Limits(energy_mev, force_mev, stress_gpa),
         to=to,
         dry_run=dry_run,

@@ -22,7 +22,7 @@ from pesatlas.cli.open_campaign import campaign_of
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.label.convergence import Cost, Point, cost_of, plan_series, run_series, write_series
-from pesatlas.structures.external import read_external
+from pesatlas.structures.external_frames import read_external
 from pesatlas.tables import read_table
 
 _EQUILIBRIUM = "equilibrium"
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """Level, structures and settings that a user asks for; empty: by default.
 
     Attributes
@@ -54,7 +54,7 @@ class Wanted:
 def show_convergence(
     folder: Path,
     config: Path | None,
-    wanted: Wanted,
+    request: Request,
     limits: Limits,
     *,
     to: Path | None,
@@ -69,17 +69,17 @@ def show_convergence(
     UserError
         If the campaign has no such level or picks, or its backend has no cut-off and no k-points.
     """
-    files = [str(seen_from(folder, Path(text))) for text in wanted.files]
+    files = [str(seen_from(folder, Path(text))) for text in request.files]
     target = seen_from(folder, to)
     # stores, weights and scratch of a configuration are relative to its campaign
     with campaign_folder(folder, config) as path:
         campaign = campaign_of(Path(), path, extensions=True)
-        level = _level(campaign, wanted.level)
-        rows = _of_files(files, wanted) if files else _picks(Path(RESULTS), wanted)
-        points = plan_series(campaign.label, level, rows, wanted.cutoffs_eV, wanted.spacings_per_A)
+        level = _level(campaign, request.level)
+        rows = _of_files(files, request) if files else _picks(Path(RESULTS), request)
+        points = plan_series(campaign.label, level, rows, request.cutoffs_eV, request.spacings_per_A)
         cost = cost_of(points, campaign.label, campaign.campaign, _seconds(Path(RESULTS), level, rows))
         if not as_json:
-            _tell_cost(console, level, rows, cost)
+            _print_cost(console, level, rows, cost)
         if dry_run:
             print_json(asdict(cost)) if as_json else console.print(_plan(points))
             return
@@ -96,7 +96,7 @@ def show_convergence(
         print_json(about)
         return
     _show_rows(console, found, limits)
-    _tell(console, verdict, made, table, figure)
+    _print_verdict(console, verdict, made, table, figure)
 
 
 def _level(campaign: Campaign, name: str | None) -> str:
@@ -106,8 +106,8 @@ def _level(campaign: Campaign, name: str | None) -> str:
     return name or levels[0]
 
 
-def _of_files(files: list[str], wanted: Wanted) -> list[Row]:
-    if wanted.names:
+def _of_files(files: list[str], request: Request) -> list[Row]:
+    if request.names:
         raise UserError("--pick and --of: give either picks of the campaign or files of structures.")
     with tempfile.TemporaryDirectory(prefix="pesatlas-convergence-") as temporary:
         frames = Path(temporary) / "frames.parquet"
@@ -117,11 +117,11 @@ def _of_files(files: list[str], wanted: Wanted) -> list[Row]:
     given = Counter(row["structure_id"] for row in rows)
     return [
         row | {"snapshot_id": row["structure_id"] if given[row["structure_id"]] == 1 else row["snapshot_id"]}
-        for row in rows[: wanted.count]
+        for row in rows[: request.count]
     ]
 
 
-def _picks(results: Path, wanted: Wanted) -> list[Row]:
+def _picks(results: Path, request: Request) -> list[Row]:
     """Return the named picks, or a few that are cheap and together have all elements if they can."""
     path = below(results, "selection")
     if not path.is_file():
@@ -132,16 +132,16 @@ def _picks(results: Path, wanted: Wanted) -> list[Row]:
     rows = read_table(path, "selection", _COLUMNS).to_pylist()
     if not rows:
         raise UserError(f"{path} has no pick. Name files of structures with --of.")
-    if wanted.names:
+    if request.names:
         known = {row["snapshot_id"]: row for row in rows}
-        unknown = [name for name in wanted.names if name not in known]
+        unknown = [name for name in request.names if name not in known]
         if unknown:
             raise UserError(
                 f"--pick {unknown[0]}: no such snapshot_id in {path}. There are, for example, "
                 f"{', '.join(list(known)[:3])}."
             )
-        return [known[name] for name in dict.fromkeys(wanted.names)]
-    return choose_picks(rows, wanted.count)
+        return [known[name] for name in dict.fromkeys(request.names)]
+    return choose_picks(rows, request.count)
 
 
 def choose_picks(rows: Sequence[Row], count: int) -> list[Row]:
@@ -176,13 +176,13 @@ def _seconds(results: Path, level: str, rows: Sequence[Row]) -> dict[str, float]
     found: dict[str, float] = {}
     for path in numbered(results, "labels"):
         table = pq.read_table(path, columns=["snapshot_id", "level", "wall_s"])
-        wanted = pc.is_in(table["snapshot_id"], value_set=pa.array(names, pa.string()))
-        mine = table.filter(pc.and_(pc.equal(table["level"], level), wanted))
+        picked = pc.is_in(table["snapshot_id"], value_set=pa.array(names, pa.string()))
+        mine = table.filter(pc.and_(pc.equal(table["level"], level), picked))
         found.update(zip(mine["snapshot_id"].to_pylist(), mine["wall_s"].to_pylist(), strict=True))
     return found
 
 
-def _tell_cost(console: Console, level: str, rows: Sequence[Row], cost: Cost) -> None:
+def _print_cost(console: Console, level: str, rows: Sequence[Row], cost: Cost) -> None:
     structures = f"{len(rows)} structure{'s' if len(rows) != 1 else ''} at {level}"
     left = cost.points - cost.stored
     if not left:
@@ -269,7 +269,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else number_text(value)
 
 
-def _tell(console: Console, verdict: Convergence, made: int, table: Path, figure: Path) -> None:
+def _print_verdict(console: Console, verdict: Convergence, made: int, table: Path, figure: Path) -> None:
     colour = {"converged": "green", "not converged": "red"}.get(verdict.verdict, "yellow")
     console.print(verdict.sentence, style=colour, soft_wrap=True, markup=False, highlight=False)
     console.print(f"{made} calculated now. Table {table}, figure {figure}.", soft_wrap=True, highlight=False)

@@ -23,7 +23,7 @@ from pesatlas.encode.encode_shard import encode_snapshots
 from pesatlas.errors import UserError
 from pesatlas.potentials.device import check_device
 from pesatlas.select.coverage_gaps import VERDICTS, find_gaps, fit_both, read_environments, worst
-from pesatlas.structures.external import EXTERNAL, Origin, read_external
+from pesatlas.structures.external_frames import EXTERNAL, Origin, read_external
 from pesatlas.structures.prepare import prepare_structures
 from pesatlas.tables import write_table
 
@@ -80,7 +80,7 @@ def show_gaps(
             facts["missing_elements"] = [s for s in SYMBOLS[:_UNUSUAL] if s not in facts["elements"]]
             facts["missing_pairs"] = _pairs_of_none(frames)
     if console is not None:
-        _tell(console, facts)
+        _print_facts(console, facts)
     return facts
 
 
@@ -137,20 +137,20 @@ def _read(files: list[str], work: Path, name: str) -> list[Facts]:
     """Read frames into a table of snapshots; return what is known of each."""
     snapshots = work / f"{name}.parquet"
     origins = read_external(files, snapshots, work / f"{name}-failures.parquet")
-    told = {path: _told(path) for path in {origin.path for origin in origins}}
+    rows_by_path = {path: _rows_of_table(path) for path in {origin.path for origin in origins}}
     read = pq.read_table(snapshots, columns=["structure_id", "numbers"]).to_pylist()
     return [
         {
             "structure": row["structure_id"],
             "symbols": sorted({symbol_of(z) for z in row["numbers"]}),
             "atoms": len(row["numbers"]),
-            **_facts(told, origin),
+            **_facts(rows_by_path, origin),
         }
         for row, origin in zip(read, origins, strict=True)
     ]
 
 
-def _told(path: Path) -> list[dict[str, Any]]:
+def _rows_of_table(path: Path) -> list[dict[str, Any]]:
     """Return the data of each frame of a table besides its geometry; none for other files."""
     if path.suffix != ".parquet":
         return []
@@ -158,8 +158,8 @@ def _told(path: Path) -> list[dict[str, Any]]:
     return pq.read_table(path, columns=names).to_pylist()
 
 
-def _facts(told: dict[Path, list[dict[str, Any]]], origin: Origin) -> Facts:
-    row = told[origin.path][origin.place] if told[origin.path] else {}
+def _facts(rows_by_path: dict[Path, list[dict[str, Any]]], origin: Origin) -> Facts:
+    row = rows_by_path[origin.path][origin.place] if rows_by_path[origin.path] else {}
     at = row.get("conditions") or [row]
     known: Facts = {"domain": row.get("domain") or EXTERNAL}
     for name in ("temperature_K", "pressure_GPa"):
@@ -255,7 +255,7 @@ def _by_structure(rows: list[dict[str, Any]]) -> list[Facts]:
     return sorted(found, key=lambda row: (-VERDICTS.index(row["verdict"]), -row["percentile"]))
 
 
-def _tell(console: Console, facts: Facts) -> None:
+def _print_facts(console: Console, facts: Facts) -> None:
     console.print(
         f"{facts['dataset']}: {facts['frames']:,} frames, {facts['atoms']:,} atoms, "
         f"{len(facts['elements'])} elements"
@@ -293,8 +293,8 @@ def _structure_table(structures: list[Facts]) -> Table:
     more = f" (the farthest {_SHOWN} of {len(structures):,})" if len(structures) > _SHOWN else ""
     table = _table(f"Structures{more}", "structure", "domain", "verdict", "because of", "percentile")
     for row in structures[:_SHOWN]:
-        told = (row[name] for name in ("structure", "domain", "verdict", "because_of"))
-        table.add_row(*told, f"{100 * row['percentile']:.1f}")
+        cells = (row[name] for name in ("structure", "domain", "verdict", "because_of"))
+        table.add_row(*cells, f"{100 * row['percentile']:.1f}")
     return table
 
 

@@ -22,7 +22,7 @@ from pesatlas.tables.failures import Failure, failures_beside
 
 
 @dataclass
-class _Told:
+class _Remarks:
     """Remarks on an import besides its counts."""
 
     keys: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -44,8 +44,8 @@ def import_runs(
     search = Search(places)
     name = Path(places[0]).name.split(".")[0] if not set(places[0]) & set("*?[") else ""
     where = table or Path("results") / "imported" / f"{name or 'runs'}.parquet"
-    told = _Told()
-    runs = _of_level(search, level, version, told)
+    remarks = _Remarks()
+    runs = _of_level(search, level, version, remarks)
     source = f"VASP runs in {', '.join(Path(place).name or place for place in places)}"
     counts = write_runs(
         runs, where, level=level, source=source, fingerprint=digest(level, version, list(places))
@@ -56,7 +56,7 @@ def import_runs(
             f"no run of VASP in {', '.join(places)}: there is no vasprun.xml and no OUTCAR, compressed or "
             f"not{aside if search.put_aside else ''}."
         )
-    _show(counts, told, search, where, level, console)
+    _show(counts, remarks, search, where, level, console)
     if not counts.rows:
         raise UserError(
             f"none of {counts.runs} runs is a label of level {level}; {failures_beside(where)} has the "
@@ -65,7 +65,7 @@ def import_runs(
 
 
 def _of_level(
-    search: Search, level: str, version: str | None, told: _Told
+    search: Search, level: str, version: str | None, remarks: _Remarks
 ) -> Iterator[tuple[str, Mapping[str, Any] | Failure]]:
     """Yield the row of every run of the level, and why each other one is none."""
     wanted = LevelSettings.matpes(level, version) if level in FUNCTIONALS else None
@@ -74,29 +74,31 @@ def _of_level(
             yield name, Failure(found.reason, found.detail)
             continue
         if wanted is not None:
-            yield name, _row(found, wanted, told)
+            yield name, _row(found, wanted, remarks)
             continue
         # a level of the user's own: the settings of the first run that is a ground state
         first = LevelSettings.of_run(level, found.settings, found.cell)
         first.version = version or first.version
-        row = _row(found, first, told)
+        row = _row(found, first, remarks)
         if not isinstance(row, Failure):
-            wanted, told.first = first, name
+            wanted, remarks.first = first, name
         yield name, row
 
 
-def _row(found: ExistingLabel, wanted: LevelSettings, told: _Told) -> Mapping[str, Any] | Failure:
+def _row(found: ExistingLabel, wanted: LevelSettings, remarks: _Remarks) -> Mapping[str, Any] | Failure:
     differences = wanted.differences(found.settings, found.cell)
     if differences:
-        told.keys.update({(each.kind, each.key) for each in differences})
+        remarks.keys.update({(each.kind, each.key) for each in differences})
         return Failure(FailureReason.WRONG_LEVEL, explain(differences))
-    told.versions[found.settings.version] += 1
-    told.notes.update(found.notes)
+    remarks.versions[found.settings.version] += 1
+    remarks.notes.update(found.notes)
     fingerprint = digest(wanted.identity(), found.settings.version)
     return {**found.row, "level_fingerprint": f"runs-{fingerprint}"}
 
 
-def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, console: Console) -> None:
+def _show(
+    counts: Counts, remarks: _Remarks, search: Search, where: Path, level: str, console: Console
+) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right")
     table.add_column(overflow="fold")
@@ -109,23 +111,23 @@ def _show(counts: Counts, told: _Told, search: Search, where: Path, level: str, 
     console.print(table)
     if counts.runs != counts.rows + missing:
         raise RuntimeError(f"{counts.runs} runs, {counts.rows} rows and {missing} failures")
-    if told.first:
-        console.print(f"level {level} has the settings of {told.first}, key by key")
-    if told.keys:
+    if remarks.first:
+        console.print(f"level {level} has the settings of {remarks.first}, key by key")
+    if remarks.keys:
         console.print("\nwrong_level: runs in which a key differs")
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(justify="right")
-        for (kind, key), count in sorted(told.keys.items(), key=lambda each: (-each[1], each[0])):
+        for (kind, key), count in sorted(remarks.keys.items(), key=lambda each: (-each[1], each[0])):
             table.add_row(str(count), key, f"[dim]{kind}[/dim]")
         console.print(table)
-    for note, count in told.notes.items():
+    for note, count in remarks.notes.items():
         console.print(f"{count} rows: {note}")
     if search.put_aside:
         console.print(
             f"{search.put_aside} files that were set aside are not runs (OUTCAR.orig, error.1.tar.gz, ...)"
         )
-    if len(told.versions) > 1:
-        versions = ", ".join(f"{version} ({count} rows)" for version, count in told.versions.most_common())
+    if len(remarks.versions) > 1:
+        versions = ", ".join(f"{version} ({count} rows)" for version, count in remarks.versions.most_common())
         console.print(
             f"[yellow]Warning: several versions of VASP: {versions}. Each has a level_fingerprint of its "
             "own; select one with --vasp-version.[/yellow]"

@@ -61,7 +61,7 @@ class Label:
     failed: Failed | None = None
 
 
-def labels_from(place: str, level: str) -> Iterator[Label]:
+def labels_from(source: str, level: str) -> Iterator[Label]:
     """Yield the labels of results, a release, a table, an external dataset, or of runs.
 
     Of results and of our tables of labels: those of ``level``.
@@ -71,7 +71,7 @@ def labels_from(place: str, level: str) -> Iterator[Label]:
     UserError
         If there is nothing that can be read.
     """
-    path = Path(place).expanduser()
+    path = Path(source).expanduser()
     if path.is_dir() and below(results_in(path), "manifest").is_file():
         yield from _of_results(results_in(path), level)
     elif path.suffix == ".parquet":
@@ -82,7 +82,7 @@ def labels_from(place: str, level: str) -> Iterator[Label]:
             import_dataset(path, level, table)
             yield from _of_table(table, level)
     else:
-        for name, found in labels_in(Search([place])):
+        for name, found in labels_in(Search([source])):
             if isinstance(found, Failed):
                 nothing = np.empty(0)
                 yield Label(name, None, nothing, nothing, nothing, np.nan, failed=found)

@@ -59,7 +59,7 @@ def report(
 def _so_far(results: Path) -> Iterator[dict[str, list[Path]]]:
     """Yield the files of the report of a campaign that has not finished."""
     from pesatlas.cli.open_campaign import campaign_of  # noqa: PLC0415 - starting is quick
-    from pesatlas.dataset.so_far import complete_so_far  # noqa: PLC0415
+    from pesatlas.dataset.complete_so_far import complete_so_far  # noqa: PLC0415
 
     campaign = campaign_of(results.resolve().parent, None)
     with TemporaryDirectory(prefix="pesatlas-report-") as folder:

@@ -56,18 +56,18 @@ def retry(
             f"select what to repeat, with --reason or --quarantined. In {results} there are: "
             f"{_counted(there)}."
         )
-    misses = find(wanted, quarantined=quarantined)
-    if not misses:
+    missing = find(wanted, quarantined=quarantined)
+    if not missing:
         raise UserError(
             f"nothing in {results} matches. There are: {_counted(there)}. Jobs that still run are counted "
             "when they end."
         )
-    tables = f"{len(misses.by_batch)} of the tables of labels"
+    tables = f"{len(missing.by_batch)} of the tables of labels"
     if dry_run:
         if as_json:
-            print_json(_facts(misses, 0))
+            print_json(_facts(missing, 0))
             return
-        console.print(f"Would go back into the queue: {_counted(misses)}, in {tables}. Nothing was changed.")
+        console.print(f"Would go back into the queue: {_counted(missing)}, in {tables}. Nothing was changed.")
         return
     with campaign_lock(folder):
         status = read_status(folder, campaign, job_prefix(folder))
@@ -79,26 +79,26 @@ def retry(
                 "them. Wait for them or end them, then try again."
             )
         # again, for a run may just have ended
-        misses = find(wanted, quarantined=quarantined)
-        made = requeue(campaign.label, campaign.campaign, results, misses)
+        missing = find(wanted, quarantined=quarantined)
+        made = requeue(campaign.label, campaign.campaign, results, missing)
     if as_json:
-        print_json(_facts(misses, made))
+        print_json(_facts(missing, made))
         return
     console.print(
-        f"Back in the queue: {_counted(misses)}: {made} calculations will be repeated; earlier attempts "
+        f"Back in the queue: {_counted(missing)}: {made} calculations will be repeated; earlier attempts "
         f"stay on record in {campaign.campaign.store}. {tables[0].upper()}{tables[1:]} will be written "
         "again by `pesatlas run`; everything else in them comes from the store."
     )
 
 
-def _facts(misses: MissingLabels, repeated: int) -> dict[str, Any]:
+def _facts(missing: MissingLabels, repeated: int) -> dict[str, Any]:
     """Return labels that match, and how many calculations will be repeated, for programs."""
     return {
         "labels": [
             {"level": level, "reason": reason, "rows": rows}
-            for (level, reason), rows in sorted(misses.counted().items())
+            for (level, reason), rows in sorted(missing.counted().items())
         ],
-        "tables": len(misses.by_batch),
+        "tables": len(missing.by_batch),
         "repeated": repeated,
     }
 
@@ -119,6 +119,6 @@ def _reason(word: str) -> FailureReason:
     raise UserError(f"--reason {word}: labels fail for one of {known}.{about}")
 
 
-def _counted(misses: MissingLabels) -> str:
-    counts = misses.counted()
+def _counted(missing: MissingLabels) -> str:
+    counts = missing.counted()
     return ", ".join(f"{n} {reason} at {level}" for (level, reason), n in sorted(counts.items())) or "none"

@@ -192,7 +192,7 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     from snakemake.exceptions import CliException  # noqa: PLC0415
 
     def refuse(message: str) -> NoReturn:
-        raise UserError(_in_words(message, known))
+        raise UserError(_explained(message, known))
 
     parser = get_argument_parser()
     known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - not public
@@ -200,7 +200,7 @@ def _parse(arguments: Sequence[str]) -> list[str]:
     try:
         found: Any = parser.parse_args(list(arguments))
     except CliException as error:
-        raise UserError(_in_words(str(error), known)) from None
+        raise UserError(_explained(str(error), known)) from None
     return [str(target) for target in found.targets]
 
 
@@ -209,7 +209,7 @@ def _number(name: str) -> str:
     return f"write the number of {what}, e.g. `pesatlas run --{name} 4`. Without it, the profile decides."
 
 
-def _in_words(message: str, known: Sequence[str]) -> str:
+def _explained(message: str, known: Sequence[str]) -> str:
     """Return a complaint of Snakemake's parser with what to do."""
     for name in ("jobs", "cores"):
         if f"--{name}" in message:

@@ -14,7 +14,7 @@ from pesatlas.errors import UserError
 from pesatlas.frames import xyz
 from pesatlas.frames.comment import parse_comment
 from pesatlas.structures import readers
-from pesatlas.structures.external import Origin, read_external
+from pesatlas.structures.external_frames import Origin, read_external
 
 _QUANTITIES = {"temperature_K": "K", "pressure_GPa": "GPa"}
 _PARTS = ("first third", "second third", "last third")

@@ -25,7 +25,7 @@ from pesatlas.select.select_frames import EncodedFrames, select_frames
 from pesatlas.storage.atomic import atomic_path
 from pesatlas.structures import readers
 from pesatlas.structures.crystal import Crystal, Read
-from pesatlas.structures.external import Origin, read_external
+from pesatlas.structures.external_frames import Origin, read_external
 from pesatlas.tables import read_entry, read_table
 
 _POLICIES = "pesatlas.select.policies"

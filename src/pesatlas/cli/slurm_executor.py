@@ -44,7 +44,7 @@ class PatientExecutor(plugin.Executor):
     """The executor, with some of its methods extended."""
 
     def __post_init__(self, test_mode: bool = False) -> None:
-        self._tries: dict[Job, int] = {}
+        self._attempts: dict[Job, int] = {}
         self._hopeless: set[tuple[str, str]] = set()
         self._told: set[tuple[str, str, float | None]] = set()
         self._waiting: list[_Waiting] = []
@@ -74,10 +74,10 @@ class PatientExecutor(plugin.Executor):
         The last time, it failed for good.
         """
         job = job_info.job
-        tries = self._tries[job] = self._tries.get(job, 0) + 1
+        attempts = self._attempts[job] = self._attempts.get(job, 0) + 1
         kind = (job.name, refusals.words_of_sbatch(msg))
-        again = tries <= len(refusals.WAITS_S) and kind not in self._hopeless and not self._ending
-        wait_s = refusals.WAITS_S[tries - 1] if again else None
+        again = attempts <= len(refusals.WAITS_S) and kind not in self._hopeless and not self._ending
+        wait_s = refusals.WAITS_S[attempts - 1] if again else None
         refusal = refusals.refused(_name(job), msg, wait_s)
         refusals.note(refusal)
         if (*kind, wait_s) not in self._told:  # of a thousand jobs of a rule, one
@@ -94,7 +94,7 @@ class PatientExecutor(plugin.Executor):
 
     def _report_job_submission_threadsafe(self, job_info: SubmittedJobInfo) -> None:
         """Record a submitted job."""
-        self._tries.pop(job_info.job, None)
+        self._attempts.pop(job_info.job, None)
         super()._report_job_submission_threadsafe(job_info)
 
     def _submit_again(self) -> None:

@@ -33,13 +33,14 @@ from pesatlas.config.campaign import Campaign
 from pesatlas.dynamics.relax import Start
 from pesatlas.label.backend import Failed, Outcome, Result, Task
 from pesatlas.label.calculate import open_calculations
-from pesatlas.label.rows import definitions
-from pesatlas.label.verdict import QUARANTINED, decide_verdict
+from pesatlas.label.label_rows import definitions
+from pesatlas.label.label_verdict import decide_verdict
 from pesatlas.potentials.loading import fetch_potential, load_potential
 from pesatlas.potentials.potential import VOIGT, Potential
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import FailureReason, write_table
 from pesatlas.tables.failures import Failure
+from pesatlas.tables.label_verdicts import QUARANTINED
 
 _ATOMS_PER_CHUNK = 500
 _COLOURS = {"within": "green", "beyond": "red", "undecided": "yellow"}
@@ -55,7 +56,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _Found:
     """Rows of tables ``validation`` and ``validation_summary``, the shift of energies, and new labels."""
 
     rows: list[Row]
@@ -76,7 +77,7 @@ def show_validation(
     """
     plan = make_plan(request)
     if not as_json:
-        _tell_plan(console, plan)
+        _print_plan(console, plan)
     if dry_run:
         if as_json:
             print_json(plan.facts)
@@ -94,7 +95,7 @@ def show_validation(
         about = {"answer": verdict, "energies": found.shift.text, "summary": found.summary}
         print_json(about | {"calculated": found.made, "plan": plan.facts, "frames": found.rows})
         return
-    _tell(console, found, verdict)
+    _print_answer(console, found, verdict)
     level_itself = read_convergence(Path(RESULTS), plan.level.name)
     if level_itself is not None:
         console.print(f"The labels: {level_itself.sentence}", soft_wrap=True, markup=False, highlight=False)
@@ -103,7 +104,7 @@ def show_validation(
     )
 
 
-def _measure(plan: Plan, limits: Tolerances, device: str) -> _Measured:
+def _measure(plan: Plan, limits: Tolerances, device: str) -> _Found:
     """Evaluate and label the chosen frames, and compare both."""
     fetch_potential(plan.benchmarked.options)
     potential = load_potential(plan.benchmarked.options, device)
@@ -121,10 +122,10 @@ def _measure(plan: Plan, limits: Tolerances, device: str) -> _Measured:
     shift = shift_energies(sound)
     about = {"potential": plan.benchmarked.name, "potential_hash": potential.weights_hash}
     rows = [row | about for row in _rows(plan, compared, outcomes, shift)]
-    return _Measured(rows, summarize(sound, shift, limits), shift, made)
+    return _Found(rows, summarize(sound, shift, limits), shift, made)
 
 
-def _tell_plan(console: Console, plan: Plan) -> None:
+def _print_plan(console: Console, plan: Plan) -> None:
     left = len(plan.chosen) - plan.stored
     how = "all" if len(plan.chosen) == plan.frames else f"{len(plan.chosen)} chosen by DIRECT"
     cost = (
@@ -227,7 +228,7 @@ def _rows(
     return rows
 
 
-def _tell(console: Console, found: _Measured, verdict: str) -> None:
+def _print_answer(console: Console, found: _Found, verdict: str) -> None:
     table = Table(
         title="Errors of the potential, with 95 % intervals",
         title_justify="left",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, PlainSerializer, WithJsonSchema, WrapValidator, model_validator
 
 from pesatlas.config import plugins
+from pesatlas.config.explore_stop import Fixed, Saturated, Stop
 from pesatlas.config.section import Runtime, Section
-from pesatlas.config.stop import Fixed, Saturated, Stop
 
 AUTO = "auto"
 """The time step that the lightest element of each cell allows."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pesatlas.config.dataset import Rules, Window
-from pesatlas.tables.verdicts import ACCEPTED, FLAGGED, QUARANTINED
+from pesatlas.tables.label_verdicts import ACCEPTED, FLAGGED, QUARANTINED
 
 # Named rules with a limit: the column they look at, and its unit.
 LIMITS = {

@@ -12,12 +12,12 @@ from pesatlas.campaign.finished import read_campaign_manifest
 from pesatlas.campaign.layout import is_file_of
 from pesatlas.campaign.so_far import UNFINISHED, read_manifest_so_far
 from pesatlas.dataset.convert import to_ase, to_pymatgen
-from pesatlas.dataset.queries import add_views, asking, check_asks, write_rows
+from pesatlas.dataset.queries import add_views, asking, check_reads_only, write_rows
 from pesatlas.dataset.query_files import WRITERS, XYZ, with_structure
 from pesatlas.errors import UserError
 from pesatlas.tables import SCHEMAS
 from pesatlas.tables.failures import BESIDE
-from pesatlas.tables.verdicts import ACCEPTED, FLAGGED
+from pesatlas.tables.label_verdicts import ACCEPTED, FLAGGED
 
 if TYPE_CHECKING:
     import duckdb
@@ -122,7 +122,7 @@ class Atlas:
             self._check_target(to)
         try:
             with asking(self) as connection:
-                check_asks(connection, sql)
+                check_reads_only(connection, sql)
                 found = connection.sql(sql)
                 if to is not None and to.suffix in XYZ and found is not None:
                     found = connection.sql(with_structure(sql.rstrip("; \n"), found.columns, self.files()))

@@ -26,7 +26,7 @@ from pesatlas.campaign.strain_test import (
 from pesatlas.config.dataset import Card
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.dataset.card_page import page
-from pesatlas.dataset.rows import FUNCTIONALS
+from pesatlas.dataset.dataset_rows import FUNCTIONALS
 from pesatlas.storage.atomic import write_text
 from pesatlas.tables.failures import LOST
 from pesatlas.tables.manifest import check_content
@@ -100,7 +100,7 @@ def make_card(atlas: Atlas, settings: Card) -> dict[str, Any]:
         },
         "rules": configuration["dataset"].get("rules", {}),
         "filters": _filters(atlas),
-        "failures": _ask(
+        "failures": _query(
             atlas,
             f"SELECT stage, level, reason, count(*) AS rows FROM failures WHERE {LOST} "  # noqa: S608 - a reason of ours
             "GROUP BY ALL ORDER BY ALL",
@@ -138,7 +138,7 @@ def _made_with(manifest: dict[str, Any]) -> str:
 def _level(atlas: Atlas, level: str, test: StrainTest | None) -> dict[str, Any]:
     """Return what there is at a level: how much of it, its range, what it is, and its strain test."""
     here = f"FROM dataset WHERE level = '{level}'"
-    (numbers,) = _ask(
+    (numbers,) = _query(
         atlas,
         "SELECT count(*) AS rows, count(DISTINCT structure_id) AS crystals, count(DISTINCT chemical_system) "
         "AS chemical_systems, coalesce(sum(n_atoms), 0)::BIGINT AS atoms, max(n_atoms) AS largest_cell, "
@@ -150,7 +150,7 @@ def _level(atlas: Atlas, level: str, test: StrainTest | None) -> dict[str, Any]:
     by = {
         what: {
             row["value"]: row["rows"]
-            for row in _ask(
+            for row in _query(
                 atlas,
                 f"SELECT {column} AS value, count(*) AS rows {here} GROUP BY ALL ORDER BY rows DESC, value",
             )
@@ -179,9 +179,9 @@ def _charges(atlas: Atlas) -> list[dict[str, Any]]:
 
     Nothing if no row was asked for them, or the table is of a version that had none.
     """
-    if all(row["column_name"] != "bader_method" for row in _ask(atlas, "DESCRIBE dataset")):
+    if all(row["column_name"] != "bader_method" for row in _query(atlas, "DESCRIBE dataset")):
         return []
-    return _ask(
+    return _query(
         atlas,
         "SELECT level, bader_method AS method, bader_missing AS missing, count(*) AS rows FROM dataset WHERE "
         "bader_method IS NOT NULL OR bader_missing IS NOT NULL GROUP BY ALL ORDER BY ALL",
@@ -190,7 +190,7 @@ def _charges(atlas: Atlas) -> list[dict[str, Any]]:
 
 def _elements(atlas: Atlas) -> dict[str, dict[str, int]]:
     """Return in how many rows each element is, by level."""
-    rows = _ask(
+    rows = _query(
         atlas,
         "SELECT number, level, count(*) AS rows FROM (SELECT level, unnest(list_distinct(numbers)) AS number "
         "FROM dataset) GROUP BY ALL ORDER BY number, level",
@@ -207,7 +207,7 @@ def _filters(atlas: Atlas) -> list[dict[str, Any]]:
         f"SELECT level, unnest(from_json(verdict_rules, '[\"JSON\"]')) AS violations FROM {table}"  # noqa: S608 - two names of ours
         for table in ("dataset", "quarantine")
     )
-    return _ask(
+    return _query(
         atlas,
         "SELECT level, violations->>'rule' AS rule, violations->>'then' AS consequence, count(*) AS rows "  # noqa: S608 - as above
         f"FROM ({every}) GROUP BY ALL ORDER BY ALL",
@@ -217,10 +217,12 @@ def _filters(atlas: Atlas) -> list[dict[str, Any]]:
 def _exploration(atlas: Atlas) -> dict[str, Any]:
     """Return where structures came from and what drove the dynamics."""
     return {
-        "sources": _ask(atlas, "SELECT source, count(*) AS cells FROM structures GROUP BY ALL ORDER BY ALL"),
+        "sources": _query(
+            atlas, "SELECT source, count(*) AS cells FROM structures GROUP BY ALL ORDER BY ALL"
+        ),
         "licences": _licences(atlas),
         "potentials": _potentials(atlas),
-        "conditions": _ask(
+        "conditions": _query(
             atlas,
             "SELECT DISTINCT condition, ensemble, temperature_K, pressure_GPa FROM dataset ORDER BY ALL",
         ),
@@ -235,7 +237,7 @@ def _licences(atlas: Atlas) -> list[dict[str, Any]]:
     check_content(Path(path))
     stored = (pq.read_schema(path).metadata or {}).get(SOURCES.encode())
     stated = {each["kind"]: each for each in json.loads(stored)} if stored else {}
-    rows = _ask(
+    rows = _query(
         atlas,
         "SELECT split_part(source, ' ', 1) AS kind, count(DISTINCT structure_id) AS crystals FROM "
         "structures GROUP BY ALL ORDER BY ALL",
@@ -260,7 +262,7 @@ def _potentials(atlas: Atlas) -> list[dict[str, Any]]:
         if stored:
             about = json.loads(stored)
             told[about["potential"], about["potential_hash"]] = about
-    rows = _ask(atlas, "SELECT DISTINCT potential, potential_hash FROM dataset ORDER BY ALL")
+    rows = _query(atlas, "SELECT DISTINCT potential, potential_hash FROM dataset ORDER BY ALL")
     return [{**row, **told.get((row["potential"], row["potential_hash"]), {})} for row in rows]
 
 
@@ -303,7 +305,7 @@ def _counts(atlas: Atlas, table: str) -> dict[str, int]:
     return total
 
 
-def _ask(atlas: Atlas, sql: str) -> list[dict[str, Any]]:
+def _query(atlas: Atlas, sql: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = atlas.query(sql).to_pylist()
     return found
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.campaign.caveats import GAIN_FROM_PICKS
-from pesatlas.campaign.domain_summary import lost_in_words
+from pesatlas.campaign.domain_summary import format_losses
 from pesatlas.campaign.layout import within
-from pesatlas.campaign.sources import sources_in_words
+from pesatlas.campaign.source_texts import format_sources
 from pesatlas.runtime.templates import render, table
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -34,7 +34,7 @@ def page(card: dict[str, Any]) -> str:
             [row["kind"], "; ".join(row["licences"]), str(row["read"] or "?"), str(row["crystals"])]
             for row in card["exploration"].get("licences", [])
         ],
-        "sources": sources_in_words(row["source"] for row in card["exploration"]["sources"]),
+        "sources": format_sources(row["source"] for row in card["exploration"]["sources"]),
         "encoder": _encoder(selection["encoder"]),
         "policy": selection.get("policy", {}).get("kind", "?"),
         "coverage": [
@@ -56,7 +56,7 @@ def page(card: dict[str, Any]) -> str:
 def _domain(row: dict[str, Any], names: Sequence[str]) -> list[str]:
     counts = [str(row[name]) for name in ("cells", "frames", "left_sites", "picks")]
     levels = [str(row["rows"].get(name, 0)) for name in names]
-    return [row["domain"], *counts, f"{row['cost_share']:.1%}", *levels, lost_in_words(row)]
+    return [row["domain"], *counts, f"{row['cost_share']:.1%}", *levels, format_losses(row)]
 
 
 _SIZES = [

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 
 from pesatlas.dataset.atlas import Atlas
 from pesatlas.runtime.progress import Progress
+from pesatlas.runtime.templates import render
 from pesatlas.tables import iter_table
-from pesatlas.tables.verdicts import QUARANTINED
+from pesatlas.tables.label_verdicts import QUARANTINED
 
 EXAMPLES = 10
+_TEMPLATE = Path(__file__).with_name("changes.md.j2")
 
 _GROUPS = {
     "geometry": ("numbers", "cell_A", "positions_A"),
@@ -56,22 +58,7 @@ def compare(before: Path, after: Path) -> dict[str, Any]:
 
 def page(changes: dict[str, Any], before: str, after: str) -> str:
     """Return the changes as Markdown."""
-    lines = [f"# {after} against {before}", ""]
-    for level, found in changes["levels"].items():
-        lines += [f"## {level}", "", f"{found['rows'][0]} rows before, {found['rows'][1]} now."]
-        for what in ("added", "removed", "changed"):
-            each = found[what]
-            lines += ["", f"{each['rows']} {what}" + (":" if each["rows"] else ".")]
-            lines += [f"- {why}: {n}" for why, n in each["why"].items()]
-            if each["examples"]:
-                lines += [f"- e.g. {', '.join(each['examples'][:3])}"]
-        lines.append("")
-    lines += ["## Settings", ""]
-    lines += [f"- {key}: {old} → {new}" for key, (old, new) in changes["settings"].items()] or ["The same."]
-    old, new = changes["code_version"]
-    if old != new:
-        lines += ["", f"pesatlas {old} → {new}."]
-    return "\n".join(lines) + "\n"
+    return render(_TEMPLATE, {"before": before, "after": after, **changes})
 
 
 def _level(old: Atlas, new: Atlas, level: str) -> dict[str, Any]:
@@ -87,8 +74,8 @@ def _level(old: Atlas, new: Atlas, level: str) -> dict[str, Any]:
     came, went = _whereabouts(old, level, set(added)), _whereabouts(new, level, set(removed))
     return {
         "rows": [len(first), len(second)],
-        "added": _told(added, came, "not selected before", "was "),
-        "removed": _told(removed, went, "not selected any more", "now "),
+        "added": _counted(added, came, "not selected before", "was "),
+        "removed": _counted(removed, went, "not selected any more", "now "),
         "changed": {
             "rows": len(changed),
             "why": dict(Counter(changed.values()).most_common()),
@@ -97,7 +84,7 @@ def _level(old: Atlas, new: Atlas, level: str) -> dict[str, Any]:
     }
 
 
-def _told(names: list[str], where: dict[str, str], otherwise: str, word: str) -> dict[str, Any]:
+def _counted(names: list[str], where: dict[str, str], otherwise: str, word: str) -> dict[str, Any]:
     why = Counter(word + where[name] if name in where else otherwise for name in names)
     return {"rows": len(names), "why": dict(why.most_common()), "examples": names[:EXAMPLES]}
 

@@ -30,8 +30,8 @@ from pesatlas.storage.atomic import write_text
 from pesatlas.tables import FailureReason, TableWriter, iter_table, read_entry, read_table
 from pesatlas.tables.failures import failure_row
 from pesatlas.tables.io import check_metadata
+from pesatlas.tables.label_verdicts import ACCEPTED, QUARANTINED, VERDICTS
 from pesatlas.tables.manifest import check_content, in_manifest
-from pesatlas.tables.verdicts import ACCEPTED, QUARANTINED, VERDICTS
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pesatlas.dataset.rows import provenance
+from pesatlas.dataset.dataset_rows import provenance
 from pesatlas.frames.comment import as_value
 
 if TYPE_CHECKING:

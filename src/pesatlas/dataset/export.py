@@ -18,7 +18,7 @@ from pesatlas.campaign.layout import Results, file_name
 from pesatlas.campaign.splits import SPLITS, empty_sentence, moved_remarks
 from pesatlas.config import plugins
 from pesatlas.config.dataset import EXPORTERS
-from pesatlas.dataset.rows import Source
+from pesatlas.dataset.dataset_rows import Source
 from pesatlas.errors import UserError
 from pesatlas.runtime.templates import render
 from pesatlas.storage.atomic import write_text
@@ -90,12 +90,12 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         remarks += [empty_sentence(source.level, empty)] if empty else []
         if hasattr(module, "remarks"):
             remarks += [f"{source.level}: {remark}" for remark in module.remarks(source)]
-    told = [f"{account.level}: {account.sentence(verdicts)}" for account in accounts(results, manifest)]
+    account = [f"{each.level}: {each.sentence(verdicts)}" for each in accounts(results, manifest)]
     if not any(sum(counts.values()) for counts in rows.values()):
         remarks.append("this export has no rows: no label has a verdict that it takes")
     for remark in remarks:
         log.warning("%s", remark)
-    files.append(_write_readme(folder, kind, sources, rows, remarks, told))
+    files.append(_write_readme(folder, kind, sources, rows, remarks, account))
     record = {
         "format": kind,
         "campaign": manifest["campaign"],
@@ -103,7 +103,7 @@ def export_dataset(results: Path, kind: str, folder: Path, *, verdicts: Sequence
         "caveats": caveats(manifest),
         "verdicts": list(verdicts),
         "rows": rows,
-        "account": told,
+        "account": account,
         "remarks": remarks,
         "identifier": identifier(manifest),
         "made_from": {source.level: read_entry(source.path).sha256 for source in sources},
@@ -164,7 +164,7 @@ def _write_readme(
     sources: Sequence[Source],
     rows: dict[str, dict[str, int]],
     remarks: Sequence[str],
-    told: Sequence[str],
+    account: Sequence[str],
 ) -> Path:
     """Write what the export holds and what to know of it.
 
@@ -178,7 +178,7 @@ def _write_readme(
         "rows": rows,
         "splits": SPLITS,
         "remarks": remarks,
-        "told": told,
+        "account": account,
     }
     write_text(path, render(_TEMPLATE, values))
     return path

@@ -82,7 +82,7 @@ def asking(tables: Tables) -> Iterator["duckdb.DuckDBPyConnection"]:
             yield connection
 
 
-def check_asks(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
+def check_reads_only(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
     """Check that ``sql`` only asks.
 
     Raises
@@ -94,7 +94,7 @@ def check_asks(connection: "duckdb.DuckDBPyConnection", sql: str) -> None:
     for statement in statements:
         if statement.type.name == "EXPLAIN":
             # EXPLAIN ANALYZE does what it explains
-            check_asks(connection, _EXPLAINED.sub("", _without_comments(statement.query), count=1))
+            check_reads_only(connection, _EXPLAINED.sub("", _without_comments(statement.query), count=1))
     if not statements or not all(statement.type.name in _ASKING for statement in statements):
         raise UserError(
             f"'{sql}' is not a query: tables of a campaign are only read. Begin with SELECT, SHOW or "

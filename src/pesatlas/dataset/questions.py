@@ -29,7 +29,7 @@ QUESTIONS = {
 _NAME = re.compile(r"[\w-]+")
 
 
-def sql_of(asked: str) -> str:
+def sql_of(question: str) -> str:
     """Return the query of a question by its name, or the query that was typed.
 
     Raises
@@ -37,11 +37,12 @@ def sql_of(asked: str) -> str:
     UserError
         If one word was typed that is the name of no question.
     """
-    if asked in QUESTIONS or not _NAME.fullmatch(asked.strip()):
-        return QUESTIONS.get(asked, asked)
-    near = difflib.get_close_matches(asked.strip().lower().replace("_", "-"), QUESTIONS, n=1)
+    if question in QUESTIONS or not _NAME.fullmatch(question.strip()):
+        return QUESTIONS.get(question, question)
+    near = difflib.get_close_matches(question.strip().lower().replace("_", "-"), QUESTIONS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise UserError(
-        f"'{asked}' is no question that has a name, and no query in SQL. Questions: {', '.join(QUESTIONS)}."
+        f"'{question}' is no question that has a name, and no query in SQL. Questions: "
+        f"{', '.join(QUESTIONS)}."
         f'{hint} All rows of a table: "FROM dataset"; "SHOW TABLES" lists the tables.'
     )

@@ -20,9 +20,9 @@ from pesatlas.errors import UserError
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, check_entry, iter_table, read_entry
 from pesatlas.tables.io import check_metadata
+from pesatlas.tables.label_verdicts import QUARANTINED
 from pesatlas.tables.manifest import entry_path
 from pesatlas.tables.schemas import SCHEMA_VERSION
-from pesatlas.tables.verdicts import QUARANTINED
 
 SHOWN = 20
 """Of each kind of problem; more are counted."""

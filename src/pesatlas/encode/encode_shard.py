@@ -66,7 +66,7 @@ def encode_snapshots(
     )
     about = {"pesatlas.encoder": encoder.name, "pesatlas.encoder_hash": encoder.weights_hash}
     fingerprint = digest(settings.identity(), encoder.weights_hash)
-    not_finite, progress, before = 0, Progress("encoded", expected), _Kept(kept, encoder)
+    not_finite, progress, before = 0, Progress("encoded", expected), _ExploredFeatures(kept, encoder)
     with TableWriter(features, "features", fingerprint, about) as writer:
         for rows in _row_groups(snapshots):
             found = [before.take(row["snapshot_id"]) for row in rows]
@@ -103,7 +103,7 @@ def encode_snapshots(
     )
 
 
-class _Kept:
+class _ExploredFeatures:
     """Features that exploration kept, read as the frames they belong to come by.
 
     Parameters

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pesatlas.config.explore import Explore
+from pesatlas.config.explore_stop import Saturated
 from pesatlas.config.plugins import find
-from pesatlas.config.stop import Saturated
 from pesatlas.dynamics.group import Running
 from pesatlas.errors import UserError
 from pesatlas.explore import feature_metric

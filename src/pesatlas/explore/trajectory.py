@@ -13,8 +13,8 @@ from ase.data import atomic_masses
 from pesatlas.atoms.geometry import geometry_digest
 from pesatlas.atoms.units import EV_PER_A3_TO_GPA
 from pesatlas.config.explore import Abort, Explore
+from pesatlas.config.explore_stop import Fixed
 from pesatlas.config.section import digest
-from pesatlas.config.stop import Fixed
 from pesatlas.dynamics.distance import min_distance
 from pesatlas.dynamics.limits import Limits
 from pesatlas.dynamics.md_state import State, initial_state

@@ -165,7 +165,7 @@ class Requeued:
 class Backend(Protocol):
     """A module in ``pesatlas.label.backends``."""
 
-    def calculate(self, task: Task, options: Any, place: Workdir) -> Outcome:
+    def calculate(self, task: Task, options: Any, workdir: Workdir) -> Outcome:
         """Prepare, run, parse and verify one calculation; failures are returned, not raised.
 
         Called from several threads.

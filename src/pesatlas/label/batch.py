@@ -11,13 +11,14 @@ from pesatlas.config.label import Label
 from pesatlas.config.section import digest
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
-from pesatlas.label.rows import charge_columns, definitions, result_columns, row_of_failure
-from pesatlas.label.verdict import QUARANTINED, decide_verdict
+from pesatlas.label.label_rows import charge_columns, definitions, result_columns, row_of_failure
+from pesatlas.label.label_verdict import decide_verdict
 from pesatlas.levels.level import Level
 from pesatlas.levels.lookup import levels_of
 from pesatlas.runtime.progress import Progress
 from pesatlas.tables import SCHEMAS, read_table, write_table
 from pesatlas.tables.columns import FRAME, GEOMETRY, POTENTIAL, SOURCE
+from pesatlas.tables.label_verdicts import QUARANTINED
 
 log = logging.getLogger(__name__)
 

@@ -38,7 +38,7 @@ from pesatlas.label.backend import (
     sort,
     to_bytes,
 )
-from pesatlas.label.workdir import scratch_folder
+from pesatlas.label.scratch import scratch_folder
 from pesatlas.runtime import supervise
 from pesatlas.storage.ledger import Ledger
 from pesatlas.storage.ledger import Lock as FileLock
@@ -170,14 +170,14 @@ class Calculations:
         The limit starts anew where memory ran out and there is more now.
         """
         earlier = self._known(failure_key(key))
-        tries = _Attempts()
+        attempts = _Attempts()
         if isinstance(earlier, Requeued):
-            tries = _Attempts(earlier.attempts, earlier.attempts)
+            attempts = _Attempts(earlier.attempts, earlier.attempts)
         elif isinstance(earlier, Failed):
-            tries = _Attempts(earlier.attempts, earlier.before)
+            attempts = _Attempts(earlier.attempts, earlier.before)
             if earlier.reason is FailureReason.OUT_OF_MEMORY and self.memory_mb > earlier.memory_mb:
-                tries.before = tries.made
-            if tries.counting >= self.settings.attempts:
+                attempts.before = attempts.made
+            if attempts.counting >= self.settings.attempts:
                 return earlier
         sorted_task = replace(
             task,
@@ -185,7 +185,7 @@ class Calculations:
             positions=task.positions[order],
             charges=self._wants_charges(task),
         )
-        return self._attempt(sorted_task, key, handover, cpus, tries)
+        return self._attempt(sorted_task, key, handover, cpus, attempts)
 
     def _known(self, key: str) -> Outcome | Requeued | None:
         with self._writing:
@@ -205,7 +205,7 @@ class Calculations:
         return replace(outcome, charges=charges or Charges(missing=_NO_CHARGES))
 
     def _attempt(
-        self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], tries: _Attempts
+        self, task: Task, key: str, handover: Path, cpus: tuple[int, ...], attempts: _Attempts
     ) -> Outcome:
         """Calculate until there is a result or attempts are used up.
 
@@ -222,9 +222,11 @@ class Calculations:
             )
             if self._stopping.wait(_LATE_S) if late else self._stopping.is_set():
                 raise CancelledError
-            tries.made += 1
+            attempts.made += 1
             if isinstance(outcome, Failed):
-                outcome = replace(outcome, attempts=tries.made, before=tries.before, memory_mb=self.memory_mb)
+                outcome = replace(
+                    outcome, attempts=attempts.made, before=attempts.before, memory_mb=self.memory_mb
+                )
             with self._writing:
                 self.made += 1
                 # later than what it replaces, though a machine whose clock is ahead may have written that
@@ -235,11 +237,11 @@ class Calculations:
                     # before the label: a job that is killed in between calculates both again
                     after = self.labels.append(charges_key(key), charges_to_bytes(outcome), after)
                 self.labels.append(key if final else failure_key(key), to_bytes(outcome), after)
-            if final or tries.counting >= self.settings.attempts:
+            if final or attempts.counting >= self.settings.attempts:
                 return outcome
             if isinstance(outcome, Failed):
                 log.warning(
-                    "attempt %d failed (%s: %s); trying again", tries.made, outcome.reason, outcome.detail
+                    "attempt %d failed (%s: %s); trying again", attempts.made, outcome.reason, outcome.detail
                 )
 
     def _calculate(self, task: Task, handover: Path, cpus: tuple[int, ...]) -> tuple[Outcome, bytes]:
@@ -250,13 +252,13 @@ class Calculations:
             tempfile.TemporaryDirectory(dir=self.scratch) as scratch,
             tempfile.TemporaryDirectory(dir=self.scratch) as keep,
         ):
-            place = Workdir(Path(scratch), Path(keep), handover, 60 * label.timeout_min, label.cores, cpus)
-            outcome = _attempted(plugins.find(BACKENDS, options.kind), task, options, place)
-            kept = pack(place.keep) if label.keep_outputs and any(place.keep.iterdir()) else b""
+            workdir = Workdir(Path(scratch), Path(keep), handover, 60 * label.timeout_min, label.cores, cpus)
+            outcome = _attempted(plugins.find(BACKENDS, options.kind), task, options, workdir)
+            kept = pack(workdir.keep) if label.keep_outputs and any(workdir.keep.iterdir()) else b""
         return outcome, kept
 
 
-def _attempted(backend: Backend, task: Task, options: Any, place: Workdir) -> Outcome:
+def _attempted(backend: Backend, task: Task, options: Any, workdir: Workdir) -> Outcome:
     """Return the outcome of one attempt, whatever a backend raises.
 
     One calculation's outputs cost no other its label.
@@ -267,7 +269,7 @@ def _attempted(backend: Backend, task: Task, options: Any, place: Workdir) -> Ou
         No calculation can be made until a person mends what it names: to go on would fail every label.
     """
     try:
-        return backend.calculate(task, options, place)
+        return backend.calculate(task, options, workdir)
     except (UserError, ImportError):
         raise
     except MemoryError:

@@ -20,7 +20,7 @@ from pesatlas.config.label import Label
 from pesatlas.label.backend import Failed, Outcome, Result, Task, from_bytes
 from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key, open_calculations
-from pesatlas.label.rows import definitions
+from pesatlas.label.label_rows import definitions
 from pesatlas.levels.level import Level, Precision
 from pesatlas.levels.lookup import Knobs, knobs_of, levels_of
 from pesatlas.runtime.progress import Progress

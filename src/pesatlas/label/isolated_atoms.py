@@ -13,7 +13,7 @@ from pesatlas.config.label import Label
 from pesatlas.config.section import digest
 from pesatlas.label.backend import Failed, Task
 from pesatlas.label.calculate import content_key, open_calculations
-from pesatlas.label.rows import definitions, result_columns, row_of_failure
+from pesatlas.label.label_rows import definitions, result_columns, row_of_failure
 from pesatlas.levels.level import Level
 from pesatlas.levels.lookup import levels_of
 from pesatlas.runtime.progress import Progress

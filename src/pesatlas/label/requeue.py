@@ -15,11 +15,11 @@ from pesatlas.label.backend import Failed, Requeued, Result, from_bytes, to_byte
 from pesatlas.label.batch import task_of
 from pesatlas.label.calculate import content_key, failure_key
 from pesatlas.label.isolated_atoms import number_of_atom, task_of_atom
-from pesatlas.label.verdict import QUARANTINED
 from pesatlas.levels.lookup import levels_of
 from pesatlas.storage.atomic import sync
 from pesatlas.storage.store import Store, stores_at
 from pesatlas.tables import FailureReason, read_entry, read_table
+from pesatlas.tables.label_verdicts import QUARANTINED
 from pesatlas.tables.manifest import entry_path
 
 KNOWN = (
@@ -65,12 +65,12 @@ class MissingLabels:
     by_batch: dict[int | None, list[MissingLabel]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return sum(len(misses) for misses in self.by_batch.values())
+        return sum(len(missing) for missing in self.by_batch.values())
 
     def counted(self) -> Counter[tuple[str, str]]:
         """Return how many there are by level and reason."""
         return Counter(
-            (miss.level, miss.reason.value) for misses in self.by_batch.values() for miss in misses
+            (lost.level, lost.reason.value) for missing in self.by_batch.values() for lost in missing
         )
 
 
@@ -89,10 +89,10 @@ def find_missing_labels(
     found = MissingLabels()
     for batch in (None, *range(batches)):
         failures, labels = _failures(results, batch), _labels(results, batch)
-        misses: list[MissingLabel] = []
+        missing: list[MissingLabel] = []
         if failures.is_file() and any(read_entry(failures).counts.get(reason) for reason in reasons):
             rows = read_table(failures, "failures", filters=[("reason", "in", [r.value for r in reasons])])
-            misses += [
+            missing += [
                 MissingLabel(
                     row["key"], row["level"], FailureReason(row["reason"]), row["detail"], row["attempts"]
                 )
@@ -101,7 +101,7 @@ def find_missing_labels(
         if quarantined and batch is not None and labels.is_file() and _has_quarantined(labels):
             columns = ["snapshot_id", "level", "verdict_rules", "label_key"]
             rows = read_table(labels, "labels", columns, [("verdict", "==", QUARANTINED)])
-            misses += [
+            missing += [
                 MissingLabel(
                     row["snapshot_id"],
                     row["level"],
@@ -112,8 +112,8 @@ def find_missing_labels(
                 )
                 for row in rows.to_pylist()
             ]
-        if misses:
-            found.by_batch[batch] = misses
+        if missing:
+            found.by_batch[batch] = missing
     if quarantined:
         _add_quarantined_by_rules(levels, results, found)
     return found
@@ -121,7 +121,7 @@ def find_missing_labels(
 
 def _add_quarantined_by_rules(levels: Sequence[str], results: Path, found: MissingLabels) -> None:
     """Add the labels that no calculation objected to, but a rule of the dataset did."""
-    known = {(miss.snapshot_id, miss.level) for misses in found.by_batch.values() for miss in misses}
+    known = {(lost.snapshot_id, lost.level) for missing in found.by_batch.values() for lost in missing}
     for level in levels:
         path = below(results, "quarantine", level=level)
         if not path.is_file() or not read_entry(path).rows:
@@ -143,12 +143,12 @@ def _add_quarantined_by_rules(levels: Sequence[str], results: Path, found: Missi
         for row in rows:
             name, why, key = (row[column] for column in columns)
             if name in batches:
-                miss = MissingLabel(name, level, FailureReason.QUARANTINED, why, 1, key)
-                found.by_batch.setdefault(batches[name], []).append(miss)
+                lost = MissingLabel(name, level, FailureReason.QUARANTINED, why, 1, key)
+                found.by_batch.setdefault(batches[name], []).append(lost)
 
 
-def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingLabels) -> int:
-    """Put ``misses`` back into the queue, and take away the tables that tell of them.
+def requeue(settings: Label, info: CampaignInfo, results: Path, missing: MissingLabels) -> int:
+    """Put ``missing`` back into the queue, and take away the tables that tell of them.
 
     Return how many calculations that makes.
 
@@ -157,14 +157,14 @@ def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingL
     Nobody else may work on the campaign. When this is stopped half-way, doing it again does the rest. The
     records are newer than those that they replace, whatever the clocks of the machines say that wrote them.
     """
-    if not misses:
+    if not missing:
         return 0
     store = stores_at(info.store, info.read_stores, "labels")
     store.refresh()
     added = 0
     with store.writer(f"requeued-{info.name}") as ledger:
-        for key, miss in _keyed(settings, results, misses):
-            record = _record(store, key, miss)
+        for key, lost in _keyed(settings, results, missing):
+            record = _record(store, key, lost)
             if record is None:
                 continue
             added += 1
@@ -173,7 +173,7 @@ def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingL
                 ledger.append(name, to_bytes(record))
     # the end of the campaign first: with its manifest, the workflow would not look for the tables before it
     below(results, "manifest").unlink(missing_ok=True)
-    for batch in misses.by_batch:
+    for batch in missing.by_batch:
         for path in (_labels(results, batch), _failures(results, batch)):
             path.unlink(missing_ok=True)
             entry_path(path).unlink(missing_ok=True)
@@ -181,53 +181,53 @@ def requeue(settings: Label, info: CampaignInfo, results: Path, misses: MissingL
     return added
 
 
-def _record(store: Store, key: str, miss: MissingLabel) -> Requeued | None:
+def _record(store: Store, key: str, lost: MissingLabel) -> Requeued | None:
     """Return the record that puts a calculation back into the queue.
 
     None if it is in the queue already, or was made since.
     """
     known, earlier = (from_bytes(p) if (p := store.get(k)) else None for k in (key, failure_key(key)))
     before = earlier.attempts if isinstance(earlier, Failed | Requeued) else 0
-    if miss.reason == FailureReason.QUARANTINED:
+    if lost.reason == FailureReason.QUARANTINED:
         attempts = before + 1 if isinstance(known, Result) else 0
     elif isinstance(known, Failed):
         attempts = known.attempts
     else:
         attempts = before if isinstance(earlier, Failed) and not isinstance(known, Result) else 0
-    return Requeued(miss.reason, miss.detail, attempts, time.time()) if attempts else None
+    return Requeued(lost.reason, lost.detail, attempts, time.time()) if attempts else None
 
 
-def _keyed(settings: Label, results: Path, misses: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
+def _keyed(settings: Label, results: Path, missing: MissingLabels) -> Iterator[tuple[str, MissingLabel]]:
     """Yield every miss with its content key, each key once."""
     levels = levels_of(settings.backend, settings.levels)
-    wanted = [miss for batch, many in misses.by_batch.items() if batch is not None for miss in many]
-    rows = _geometries(results, misses, {miss.snapshot_id for miss in wanted if miss.key is None})
+    wanted = [lost for batch, many in missing.by_batch.items() if batch is not None for lost in many]
+    rows = _geometries(results, missing, {lost.snapshot_id for lost in wanted if lost.key is None})
     seen: set[str] = set()
-    for miss in (*misses.by_batch.get(None, []), *wanted):
-        if miss.key is not None:
-            key = miss.key
-        elif miss.level not in levels:
+    for lost in (*missing.by_batch.get(None, []), *wanted):
+        if lost.key is not None:
+            key = lost.key
+        elif lost.level not in levels:
             continue  # no longer a level of this campaign
-        elif (number := number_of_atom(miss.snapshot_id)) is not None:
-            key = content_key(task_of_atom(number, levels[miss.level]))
-        elif miss.snapshot_id in rows:
-            key = content_key(task_of(rows[miss.snapshot_id], levels[miss.level]))
+        elif (number := number_of_atom(lost.snapshot_id)) is not None:
+            key = content_key(task_of_atom(number, levels[lost.level]))
+        elif lost.snapshot_id in rows:
+            key = content_key(task_of(rows[lost.snapshot_id], levels[lost.level]))
         else:
             raise UserError(
-                f"{below(results, 'selection')} does not have {miss.snapshot_id}, whose label failed: the "
+                f"{below(results, 'selection')} does not have {lost.snapshot_id}, whose label failed: the "
                 "selection was made again since then. Run the campaign first (`pesatlas run`)."
             )
         if key not in seen:
             seen.add(key)
-            yield key, miss
+            yield key, lost
 
 
-def _geometries(results: Path, misses: MissingLabels, names: set[str]) -> dict[str, dict[str, Any]]:
+def _geometries(results: Path, missing: MissingLabels, names: set[str]) -> dict[str, dict[str, Any]]:
     """Return the picks of these names."""
     if not names:
         return {}
     filters = [
-        ("batch", "in", [b for b in misses.by_batch if b is not None]),
+        ("batch", "in", [b for b in missing.by_batch if b is not None]),
         ("snapshot_id", "in", sorted(names)),
     ]
     rows = read_table(below(results, "selection"), "selection", _GEOMETRY, filters).to_pylist()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pesatlas.campaign.account import LABELLED, Account
 from pesatlas.campaign.layout import done_by, groups, path_of
-from pesatlas.campaign.potentials import benchmark_shares
+from pesatlas.campaign.named_potentials import benchmark_shares
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.compare import Compare

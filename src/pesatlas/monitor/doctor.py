@@ -17,9 +17,9 @@ from pesatlas.campaign.load import load_campaign, read_campaign
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import LONGEST_WITH_HYDROGEN_FS, hydrogen_warning
+from pesatlas.config.explore_stop import Saturated
 from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.config.plugins_used import plugins_in
-from pesatlas.config.stop import Saturated
 from pesatlas.errors import UserError
 from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.monitor.check import Check
@@ -229,10 +229,11 @@ def _models(campaign: Campaign, found: set[int], *, on_slurm: bool) -> Iterator[
     yield _attempt(f"the encoder ({encoder.kind}) loads", partial(_load_encoder, encoder))
     stop = campaign.explore.stop
     if isinstance(stop, Saturated):
-        judge: Any = stop.encoder
+        stop_encoder: Any = stop.encoder
         yield _attempt(
-            f"the encoder of explore.stop ({judge.kind}) loads, and knows what the potential knows of these",
-            partial(_check_judge, judge, campaign.explore.potential, found),
+            f"the encoder of explore.stop ({stop_encoder.kind}) loads, and knows what the potential knows of "
+            "these",
+            partial(_check_stop_encoder, stop_encoder, campaign.explore.potential, found),
         )
     train = campaign.train
     base = train.base if train else None
@@ -264,7 +265,7 @@ def _load_encoder(options: Any) -> Encoder:
     return encoder
 
 
-def _check_judge(options: Any, potential: Any, found: set[int]) -> None:
+def _check_stop_encoder(options: Any, potential: Any, found: set[int]) -> None:
     """Raise a UserError if the encoder of ``explore.stop`` would end the jobs that explore."""
     encoder = _load_encoder(options)
     # what the potential does not know is refused before anything is explored

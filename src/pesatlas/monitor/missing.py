@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pesatlas.campaign.layout import REFERENCE, RESULTS, below, groups, output_of, path_of
-from pesatlas.campaign.potentials import benchmark_shares, trained_potentials
+from pesatlas.campaign.named_potentials import benchmark_shares, trained_potentials
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.counts import OF_GROUPS

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pesatlas.campaign.layout import below, groups
-from pesatlas.campaign.potentials import benchmarked_potentials
+from pesatlas.campaign.named_potentials import benchmarked_potentials
 from pesatlas.campaign.rules import RULES
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError

@@ -20,8 +20,8 @@ from pesatlas.campaign.rules import RULES
 from pesatlas.config import plugins
 from pesatlas.config.campaign import Campaign
 from pesatlas.config.explore import Explore
+from pesatlas.config.explore_stop import Saturated
 from pesatlas.config.label import LEVELS
-from pesatlas.config.stop import Saturated
 from pesatlas.errors import UserError
 from pesatlas.monitor.cells import CellCounts, sample_crystals
 from pesatlas.runtime.progress import FOLDER

@@ -26,7 +26,7 @@ from pesatlas.errors import UserError
 from pesatlas.monitor.counts import Stage
 from pesatlas.monitor.missing import batches_of_structures, belongs, is_recorded, jobs_of
 from pesatlas.structures.source_caches import FILES_OF_SOURCES, SOURCES, content_of_sources
-from pesatlas.tables.manifest import SUFFIX, read_json, state_of_table
+from pesatlas.tables.manifest import SUFFIX, read_json, table_fingerprint
 
 _FETCHED = {
     path_of("structures_fetched"): ("structures.sources",),
@@ -123,7 +123,7 @@ def _tables(
     folder: Path, results: Path, campaign: Campaign, collected: Campaign | None
 ) -> dict[Path, tuple[str, ...]]:
     compared: dict[str, list[str]] = {}
-    states = {FILES_OF_SOURCES: _state_of_sources(folder, campaign)}
+    states = {FILES_OF_SOURCES: _sources_fingerprint(folder, campaign)}
     found = {}
     jobs = jobs_of(batches_of_structures(results), campaign)
     for name, entry in _files(results):
@@ -148,7 +148,7 @@ def _tables(
     return dict(sorted(found.items()))
 
 
-def _state_of_sources(folder: Path, campaign: Campaign) -> str | None:
+def _sources_fingerprint(folder: Path, campaign: Campaign) -> str | None:
     """Return the state of the files of sources, whose names are as seen from the campaign's folder.
 
     None where Snakemake watches them.
@@ -187,6 +187,6 @@ def _other_inputs(folder: Path, made_of: dict[str, str], states: dict[str, str |
     """
     for name, was in made_of.items():
         if name not in states:
-            states[name] = state_of_table(folder / name)
+            states[name] = table_fingerprint(folder / name)
         if states[name] not in {None, was}:
             yield f"{name} differs from the one that it was made from"

@@ -20,9 +20,9 @@ ATOMS_PER_CHUNK = 512
 
 @dataclass(frozen=True)
 class MeanPrediction:
-    """Predictions of a committee for one structure of n atoms; standard deviations are those of a sample (M.
+    """Predictions of a committee for one structure of n atoms.
 
-    1 members).
+    Standard deviations are those of a sample: divided by the number of members less one.
 
     Attributes
     ----------

@@ -87,7 +87,7 @@ def _scales() -> NDArray[np.float64]:
 
 def _problems(potential: Potential, references: list[Reference], *, minimum_known: bool) -> list[str]:
     problems = []
-    for reference, answers in zip(references, _ask(potential, references), strict=True):
+    for reference, answers in zip(references, _evaluate(potential, references), strict=True):
         if not (np.isfinite(answers.energies).all() and np.isfinite(answers.stresses).all()):
             problems.append(f"{reference.name}: energies or stresses are not finite")
             continue
@@ -97,7 +97,7 @@ def _problems(potential: Potential, references: list[Reference], *, minimum_know
     return problems
 
 
-def _ask(potential: Potential, references: list[Reference]) -> list[_Answers]:
+def _evaluate(potential: Potential, references: list[Reference]) -> list[_Answers]:
     """Evaluate all cells of all references in one batch."""
     scales = _scales()
     cells, positions, numbers, counts = [], [], [], []

@@ -41,7 +41,7 @@ def advise_round(settings: Round, files: Mapping[str, Sequence[Path]], advice: P
     picked = set(read_table(selection, "selection", ["snapshot_id"])["snapshot_id"].to_pylist())
     factor, held_out = _factor(calibration)
     squares: dict[tuple[str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(2))
-    for kind, name, of_atoms in _unpicked(files["disagreement"], picked):
+    for kind, name, of_atoms in _not_selected(files["disagreement"], picked):
         squares[kind, name] += (of_atoms**2).sum(), len(of_atoms)
     error = _error(squares["all", ""], factor)
     share = _pace(quality)
@@ -76,7 +76,7 @@ def _pace(quality: Path) -> float | None:
     return max(paced, key=lambda row: row["picks"])["gain_per_1000_labels"] if paced else None
 
 
-def _unpicked(tables: Sequence[Path], picked: set[str]) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
+def _not_selected(tables: Sequence[Path], picked: set[str]) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
     """Yield disagreement on atoms of candidates that were not picked: of all, of a domain, of an element."""
     for path in tables:
         check_metadata(path, "disagreement")

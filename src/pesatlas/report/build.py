@@ -18,9 +18,9 @@ from pesatlas.report.benchmark_results import benchmark_results
 from pesatlas.report.converged import converged
 from pesatlas.report.cost import Cost, cost, costs, next_thousand
 from pesatlas.report.coverage import coverage
-from pesatlas.report.crystals import Crystal, read_crystals
+from pesatlas.report.crystal_summary import Crystal, read_crystals
 from pesatlas.report.detail_tables import outliers, trouble
-from pesatlas.report.domains import of_domains
+from pesatlas.report.domain_table import of_domains
 from pesatlas.report.energetics import energetics
 from pesatlas.report.equilibration import equilibrated
 from pesatlas.report.figure import Data, Figure, picture
@@ -41,16 +41,16 @@ from pesatlas.report.policy_comparison import Compared
 from pesatlas.report.reader_warnings import doubts
 from pesatlas.report.reliability import reliability_data, reliability_figures, round_table
 from pesatlas.report.rendering import page_data, render_page
-from pesatlas.report.strained import strained
+from pesatlas.report.report_verdict import Verdict
+from pesatlas.report.strain_verdict import strained
 from pesatlas.report.summary import losses
 from pesatlas.report.texts import STOP, advice_text, format_hours, read_advice
 from pesatlas.report.trained import Trained
 from pesatlas.report.trust import trust
-from pesatlas.report.verdict import Verdict
 from pesatlas.report.verdicts import covered, electronic, lacking, soft, spent
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.tables import read_table
-from pesatlas.tables.verdicts import FLAGGED
+from pesatlas.tables.label_verdicts import FLAGGED
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def build_report(files: Files, report: Path, pictures: Path | None = None) -> No
         sections = [filled for section in sections if (filled := _filled(section))]
     (structures_table,), benchmark = files["structures"], files.get("benchmark_summary")
     context = {
-        "head": _head(manifest, steps, hours, tests),
+        "head": _heading(manifest, steps, hours, tests),
         "unfinished": unfinished,
         "happened": _happened(manifest, steps, lost, account),
         "funnel": [step for step in steps if step.came or not unfinished],
@@ -211,7 +211,7 @@ def _figures(reader: Reader, data: dict[str, Data]) -> list[Figure]:
     return [found[name] for name in FIGURES]
 
 
-def _head(
+def _heading(
     manifest: dict[str, Any],
     steps: Sequence[Step],
     hours: Sequence[Cost],

@@ -8,7 +8,7 @@ from typing import Any
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.convergence import CHANGES, SERIES, number_text, read_convergence
 from pesatlas.campaign.layout import below
-from pesatlas.report.verdict import Mark, Verdict
+from pesatlas.report.report_verdict import Mark, Verdict
 from pesatlas.tables import read_table
 
 _QUESTION = "Are the labels converged with k-points and cut-off?"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pesatlas.atoms.units import BOLTZMANN_EV_PER_K, EV_PER_A3_TO_GPA
 from pesatlas.campaign.campaign_tables import CampaignTables
-from pesatlas.report.verdict import Mark, Verdict, within
+from pesatlas.report.report_verdict import Mark, Verdict, within
 
 _QUESTION = "Are the dynamics equilibrated?"
 _LIMITS = {"temperature": 0.05, "pressure": 0.5, "volume": 0.01}

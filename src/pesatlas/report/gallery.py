@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from markupsafe import Markup, escape
 
 from pesatlas.report.cell_picture import cell_picture
-from pesatlas.report.crystals import Crystal
+from pesatlas.report.crystal_summary import Crystal
 from pesatlas.report.figure import Data
 from pesatlas.report.figure_rows import Reader, elements_of
 from pesatlas.tables import iter_table

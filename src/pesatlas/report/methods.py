@@ -11,7 +11,7 @@ from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.dataset_state import identifier
 from pesatlas.campaign.layout import below, is_file_of
-from pesatlas.campaign.sources import sources_in_words
+from pesatlas.campaign.source_texts import format_sources
 from pesatlas.report.figure_rows import Reader
 from pesatlas.report.summary import counted
 
@@ -125,7 +125,7 @@ def _structures(tables: CampaignTables, manifest: Mapping[str, Any]) -> str:
     sources = [name for (name,) in tables.query("SELECT DISTINCT source FROM it ORDER BY 1", "structures")]
     domains = [name for (name,) in tables.query("SELECT DISTINCT domain FROM it ORDER BY 1", "structures")]
     return (
-        f"{counts['structures.accepted']:,} crystals from {_listed(sources_in_words(sources))} gave "
+        f"{counts['structures.accepted']:,} crystals from {_listed(format_sources(sources))} gave "
         f"{counts['structures.rows']:,} cells "
         f"(domain{'s' if len(domains) > 1 else ''} {_listed(domains)})."
     )

@@ -57,7 +57,7 @@ def evaluate_potential(settings: Explore, seed: int, dataset: Path, parity: Path
     progress = Progress("evaluated", len(sample))
     most = settings.max_atoms_in_memory or _ATOMS_PER_CHUNK
     for run in chunks_by_atoms(sample["n_atoms"].to_pylist(), most):
-        found = _ask(potential, sample.slice(run.start, len(run)).to_pylist())
+        found = _predict(potential, sample.slice(run.start, len(run)).to_pylist())
         failed = [row["reason"] for row in found if row["reason"] is not None]
         failures.update(failed)
         rows += found
@@ -74,7 +74,7 @@ def evaluate_potential(settings: Explore, seed: int, dataset: Path, parity: Path
     log.info("%d of %d rows evaluated with %s", len(rows) - failures.total(), total, potential.name)
 
 
-def _ask(potential: Potential, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _predict(potential: Potential, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of table ``parity``, in the same order."""
     known = [potential.elements.issuperset(row["numbers"]) for row in rows]
     answers = iter(_answers(potential, [row for row, yes in zip(rows, known, strict=True) if yes]))

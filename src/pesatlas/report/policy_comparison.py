@@ -7,7 +7,7 @@ import altair as alt
 
 from pesatlas.campaign.layout import path_of, shown
 from pesatlas.report.figure import COLOURS, Data, Figure
-from pesatlas.report.verdict import Verdict
+from pesatlas.report.report_verdict import Verdict
 from pesatlas.tables import read_table
 
 _ERRORS = {

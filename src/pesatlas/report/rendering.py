@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from pesatlas.report.figure import Data, Figure, plain, theme
-from pesatlas.report.verdict import worst
+from pesatlas.report.report_verdict import worst
 
 PAGE = Path(__file__).with_name("page")
 

@@ -9,7 +9,7 @@ import altair as alt
 
 from pesatlas.campaign.layout import RESULTS, file_name, folder_of
 from pesatlas.report.figure import COLOURS, GREY, Data, Figure
-from pesatlas.report.verdict import Verdict
+from pesatlas.report.report_verdict import Verdict
 from pesatlas.tables import read_table
 
 _ERRORS = {

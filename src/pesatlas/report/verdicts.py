@@ -9,11 +9,11 @@ from pesatlas.campaign.campaign_tables import CampaignTables
 from pesatlas.campaign.caveats import caveats
 from pesatlas.campaign.splits import empty_splits
 from pesatlas.report.cost import Cost
-from pesatlas.report.crystals import Crystal
+from pesatlas.report.crystal_summary import Crystal
+from pesatlas.report.report_verdict import Mark, Verdict
 from pesatlas.report.softness import ForcesOfCrystals
 from pesatlas.report.summary import counted
 from pesatlas.report.texts import format_hours
-from pesatlas.report.verdict import Mark, Verdict
 
 _FEWEST_CRYSTALS = 5
 """Crystals below which the slope of a potential's forces has no interval."""

@@ -75,7 +75,7 @@ def calibrate_disagreement(settings: Round, level: str, seed: int, calibration: 
         crystals = np.concatenate([np.full(len(value[1]), value[0]) for value in values])
         about = {"quantity": quantity, "held_out": held_out, "code_version": __version__}
         found += [about | row for row in reliability(std, error, crystals)]
-    _tell(found, dataset, held_out=held_out)
+    _log_calibration(found, dataset, held_out=held_out)
     hashes = [member.weights_hash for member in members]
     counts = {"labels": len(rows), "evaluated": len(parts[FORCES])}
     write_table(calibration, "calibration", found, digest(settings.identity(), hashes), counts)
@@ -180,7 +180,7 @@ def _rank_correlation(std: _Floats, error: _Floats) -> float | None:
     return float(spearmanr(std, error).statistic)
 
 
-def _tell(found: list[dict[str, Any]], dataset: Path, *, held_out: bool) -> None:
+def _log_calibration(found: list[dict[str, Any]], dataset: Path, *, held_out: bool) -> None:
     for row in found:
         if row["bin"] == ALL:
             log.info(

@@ -142,14 +142,14 @@ def _is_sound(handle: BinaryIO, position: int, header: _Header) -> bool:
 
 def _next_sound(handle: BinaryIO, start: int, size: int) -> int | None:
     """Return where the next sound record begins, from ``start`` on."""
-    for position in _places_of(handle, _BEGIN, start, size):
+    for position in _positions_of(handle, _BEGIN, start, size):
         header = _header_at(handle, position)
         if header and position + header.size <= size and _is_sound(handle, position, header):
             return position
     return None
 
 
-def _places_of(handle: BinaryIO, word: bytes, start: int, size: int) -> Iterator[int]:
+def _positions_of(handle: BinaryIO, word: bytes, start: int, size: int) -> Iterator[int]:
     """Yield every position of ``word`` from ``start`` on."""
     while start < size:
         handle.seek(start)

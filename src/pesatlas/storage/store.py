@@ -35,7 +35,7 @@ _AT_ONCE = 10_000
 _TAIL_BYTES = 64
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Place of a record; of two records of one key the one of the larger place counts."""
 
     at: int
@@ -63,7 +63,7 @@ class Store:
         self._tail = RecordIndex()
         self._covers: dict[str, LedgerCoverage] = {}
         self._names: list[str] = []
-        self._written: dict[str, _Place] = {}
+        self._written: dict[str, _Position] = {}
         self._unsound: set[str] = set()
         self._said: set[str] = set()
 
@@ -77,14 +77,14 @@ class Store:
         path = self.folder / f"{segment}.ledger"
 
         def appended(record: Record) -> None:
-            place = _Place(record.at, path.name, record.offset, record.size)
-            self._written[record.key] = max(place, self._written.get(record.key, place))
+            position = _Position(record.at, path.name, record.offset, record.size)
+            self._written[record.key] = max(position, self._written.get(record.key, position))
 
         return Ledger(path, appended, self.newest)
 
     def newest(self, *keys: str) -> int:
         """Return the time of the newest record of ``keys`` that is known; 0 if there is none."""
-        return max((place.at for key in keys for place in self._places(key)), default=0)
+        return max((position.at for key in keys for position in self._positions(key)), default=0)
 
     def refresh(self) -> None:
         """Read records that others have written since the last refresh; drop removed ledgers."""
@@ -93,14 +93,14 @@ class Store:
             self._indexed, self._covers = load(self._index)
             self._looked = True
         found = self._ledgers()
-        for name, cover in self._covers.items():
-            if cover.end and not (name in found and self._is_covered(name, cover, found[name])):
+        for name, coverage in self._covers.items():
+            if coverage.end and not (name in found and self._is_covered(name, coverage, found[name])):
                 self._forget(name)
         parts = [self._tail]
         for name, status in found.items():
-            cover = self._covers.setdefault(name, LedgerCoverage(len(self._covers)))
-            if status.st_size > cover.end:
-                parts += self._read(name, cover)
+            coverage = self._covers.setdefault(name, LedgerCoverage(len(self._covers)))
+            if status.st_size > coverage.end:
+                parts += self._read(name, coverage)
         self._tail = RecordIndex.merged(parts)
         self._names = list(self._covers)
         self._written.clear()
@@ -120,36 +120,36 @@ class Store:
         return payload
 
     def _own(self, key: str) -> bytes | None:
-        places = sorted(self._places(key), reverse=True)
-        if not places:
+        positions = sorted(self._positions(key), reverse=True)
+        if not positions:
             return None
-        payload = self._payload(key, places[0])
+        payload = self._payload(key, positions[0])
         if payload is None:
             # the ledger may have been taken away or replaced since the last look; if not, its record is
             # damaged, and what its header tells of the next may be wrong too
-            self._unsound.add(places[0].ledger)
-            self._forget(places[0].ledger)
+            self._unsound.add(positions[0].ledger)
+            self._forget(positions[0].ledger)
             self.refresh()
-            places = sorted(self._places(key), reverse=True)
+            positions = sorted(self._positions(key), reverse=True)
             payload = next(
-                (found for place in places if (found := self._payload(key, place)) is not None), None
+                (found for position in positions if (found := self._payload(key, position)) is not None), None
             )
         return payload
 
-    def _places(self, key: str) -> list[_Place]:
+    def _positions(self, key: str) -> list[_Position]:
         rows = (*self._indexed.find(key), *self._tail.find(key))
-        places = [_Place(at, self._names[ledger], offset, size) for at, ledger, offset, size in rows]
-        return [*places, self._written[key]] if key in self._written else places
+        positions = [_Position(at, self._names[ledger], offset, size) for at, ledger, offset, size in rows]
+        return [*positions, self._written[key]] if key in self._written else positions
 
-    def _payload(self, key: str, place: _Place) -> bytes | None:
-        path = self.folder / place.ledger
+    def _payload(self, key: str, position: _Position) -> bytes | None:
+        path = self.folder / position.ledger
         try:
             with reading(path):
                 descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
-            return read_payload(descriptor, Record(key, place.at, place.offset, place.size))
+            return read_payload(descriptor, Record(key, position.at, position.offset, position.size))
         finally:
             os.close(descriptor)
 
@@ -162,37 +162,37 @@ class Store:
                         found[entry.name] = entry.stat()
         return found
 
-    def _is_covered(self, name: str, cover: LedgerCoverage, status: os.stat_result) -> bool:
+    def _is_covered(self, name: str, coverage: LedgerCoverage, status: os.stat_result) -> bool:
         """Whether the ledger still begins with what is known of it."""
-        same = status.st_ino == cover.inode
+        same = status.st_ino == coverage.inode
         return same and (
-            status.st_size == cover.end
-            or _tail_checksum(self.folder / name, cover.end) == cover.tail_checksum
+            status.st_size == coverage.end
+            or _tail_checksum(self.folder / name, coverage.end) == coverage.tail_checksum
         )
 
     def _forget(self, name: str) -> None:
         """Drop all that is known of one ledger, so that ``refresh`` reads it from its beginning."""
-        cover = self._covers.get(name)
-        if cover:
-            self._indexed = self._indexed.without(cover.number)
-            self._tail = self._tail.without(cover.number)
-            self._covers[name] = LedgerCoverage(cover.number)
+        coverage = self._covers.get(name)
+        if coverage:
+            self._indexed = self._indexed.without(coverage.number)
+            self._tail = self._tail.without(coverage.number)
+            self._covers[name] = LedgerCoverage(coverage.number)
 
-    def _read(self, name: str, cover: LedgerCoverage) -> list[RecordIndex]:
+    def _read(self, name: str, coverage: LedgerCoverage) -> list[RecordIndex]:
         """Return the places of a ledger's records that are not covered, and cover them."""
         parts, damages = [], list[Damage]()
         path = self.folder / name
         with suppress(FileNotFoundError), reading(path), path.open("rb") as handle:
-            scan = records(handle, cover.end, damages.append, verify=name in self._unsound)
+            scan = records(handle, coverage.end, damages.append, verify=name in self._unsound)
             while chunk := list(islice(scan, _AT_ONCE)):
-                parts.append(RecordIndex.of(chunk, cover.number))
-                cover.end = chunk[-1].offset + chunk[-1].size
-            cover.inode = os.fstat(handle.fileno()).st_ino
-            cover.tail_checksum = _tail_checksum(path, cover.end)
+                parts.append(RecordIndex.of(chunk, coverage.number))
+                coverage.end = chunk[-1].offset + chunk[-1].size
+            coverage.inode = os.fstat(handle.fileno()).st_ino
+            coverage.tail_checksum = _tail_checksum(path, coverage.end)
         for damage in damages:
             # what is behind the last record may be one that is just being written
             said = f"{path}: {damage}"
-            if said not in self._said and (damage.start < cover.end or damage.key):
+            if said not in self._said and (damage.start < coverage.end or damage.key):
                 self._said.add(said)
                 log.warning("%s", said)
         return parts
@@ -209,10 +209,10 @@ class Store:
             try:
                 before, self._seen = self._seen, _identity(self._index)
                 if self._seen == before:
-                    places = RecordIndex.merged([self._indexed, self._tail])
-                    places.save(self._index, self._covers)
+                    positions = RecordIndex.merged([self._indexed, self._tail])
+                    positions.save(self._index, self._covers)
                     self._seen = _identity(self._index)
-                    self._indexed, self._tail = places, RecordIndex()
+                    self._indexed, self._tail = positions, RecordIndex()
             finally:
                 lock.release()
         except (OSError, UserError) as error:

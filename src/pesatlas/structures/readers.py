@@ -75,8 +75,8 @@ def read_file(path: Path) -> Iterator[Read]:
         raise ValueError(f"{path}: unknown format")
     try:
         source = f"files {path} sha256:{sha256_of(path)[:12]}"
-        for found, said in _listened(_READERS[kind](path, stem, source)):
-            yield with_warnings(found, said, path.name)
+        for found, warned in _listened(_READERS[kind](path, stem, source)):
+            yield with_warnings(found, warned, path.name)
     except Exception as error:  # noqa: BLE001 - parsers of foreign formats raise anything; whatever it is becomes a row
         yield unreadable(stem, f"files {path}", error)
 
@@ -84,11 +84,11 @@ def read_file(path: Path) -> Iterator[Read]:
 def _listened(entries: Iterator[T]) -> Iterator[tuple[T, list[str]]]:
     """Yield entries with what was warned of while each was made."""
     while True:
-        with heard() as said:
+        with heard() as warned:
             entry = next(entries, _END)
         if entry is _END:
             return
-        yield entry, said
+        yield entry, warned
 
 
 _END: Any = object()
@@ -107,7 +107,7 @@ def _named(
     head = list(islice(listened, 2))
     if not head:
         yield unreadable(stem, source, "it holds no structure")
-    for i, ((own, content), said) in enumerate(chain(head, listened)):
+    for i, ((own, content), warned) in enumerate(chain(head, listened)):
         name = own or (f"{stem}-{i:05d}" if len(head) > 1 else stem)
         with heard() as more:
             try:
@@ -117,7 +117,7 @@ def _named(
                     found = build(name, content, source)
             except Exception as error:  # noqa: BLE001 - as in read_file
                 found = unreadable(name, source, error)
-        yield with_warnings(found, [*notes, *said, *more], file)
+        yield with_warnings(found, [*notes, *warned, *more], file)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def fetch_structures(settings: Structures) -> None:
             fetch(options)
 
 
-def state_of_sources(settings: Structures) -> str:
+def sources_fingerprint(settings: Structures) -> str:
     """Return a hash of the files of sources: names, sizes and times.
 
     A campaign may have 100,000 of them: too many to be inputs of a rule, one by one. Caches of databases are
@@ -51,7 +51,7 @@ def _inputs(settings: Structures) -> list[Path]:
     return files
 
 
-def state_of_files(paths: list[str]) -> str:
+def files_fingerprint(paths: list[str]) -> str:
     """Return the same of files, folders and globs.
 
     Raises

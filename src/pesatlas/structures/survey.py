@@ -32,9 +32,9 @@ class Survey:
 
     @property
     def sentence(self) -> str:
-        """Counts of what is usable and what is not, with the first of the others: ``4 crystals: 3 usable.
+        """Counts of usable crystals and of the others, with the first of those.
 
-        ...``.
+        E.g. ``4 crystals: 3 usable; ...``.
         """
         read = len(self.accepted) + len(self.failed)
         text = f"{read} crystals: {len(self.accepted)} usable"

@@ -70,25 +70,25 @@ class RefusedError(Exception):
 @contextmanager
 def heard() -> Iterator[list[str]]:
     """Collect what libraries warn of while one entry is read, each sentence once."""
-    said: list[str] = []
+    warned: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield said
+        yield warned
     for each in caught:
         if not issubclass(each.category, _NOISE):
             sentence = " ".join(str(each.message).split())[:LONGEST_DETAIL]
-            if sentence and sentence not in said:
-                said.append(sentence)
+            if sentence and sentence not in warned:
+                warned.append(sentence)
 
 
-def with_warnings(found: Read, said: list[str], file: str) -> Read:
+def with_warnings(found: Read, warned: list[str], file: str) -> Read:
     """Add warnings to what was read.
 
     To a crystal with the file's name, to a failure as the end of its detail.
     """
-    if not said:
+    if not warned:
         return found
     if isinstance(found, Rejected):
-        return replace(found, detail=f"{found.detail} (warned: {'; '.join(said)})"[: 2 * LONGEST_DETAIL])
-    new = tuple(f"{file}: {sentence}" for sentence in said)
+        return replace(found, detail=f"{found.detail} (warned: {'; '.join(warned)})"[: 2 * LONGEST_DETAIL])
+    new = tuple(f"{file}: {sentence}" for sentence in warned)
     return replace(found, warnings=tuple(dict.fromkeys((*found.warnings, *new))))

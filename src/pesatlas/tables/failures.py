@@ -31,9 +31,9 @@ class Failure:
         return [self.reason.value, self.detail]
 
     @classmethod
-    def from_json(cls, said: Sequence[str]) -> Self:
+    def from_json(cls, stored: Sequence[str]) -> Self:
         """Read what ``as_json`` returned."""
-        reason, detail = said
+        reason, detail = stored
         return cls(FailureReason(reason), detail)
 
 

@@ -53,7 +53,7 @@ _job: dict[str, Any] = {}
 @contextmanager
 def made_by_job(made_with: Mapping[str, Any], inputs: Iterable[str]) -> Iterator[None]:
     """Record these settings, and the state of ``inputs``, in every manifest entry written inside."""
-    made_of = {name: state for name in inputs if (state := state_of_table(Path(name)))}
+    made_of = {name: state for name in inputs if (state := table_fingerprint(Path(name)))}
     _job.update(made_with=dict(made_with), made_of=made_of)
     try:
         yield
@@ -67,7 +67,7 @@ def made_of_files(name: str, state: str) -> None:
         _job["made_of"][name] = state
 
 
-def state_of_table(path: Path) -> str | None:
+def table_fingerprint(path: Path) -> str | None:
     """Return the state of table ``path`` for ``Entry.made_of``; None if it has no entry."""
     try:
         return str(json.loads(entry_path(path).read_bytes())["sha256"])[:_SHORT]

@@ -15,7 +15,7 @@ from pesatlas.levels.level import Level, difference
 from pesatlas.levels.lookup import levels_of, supported_elements
 from pesatlas.tables import FailureReason
 from pesatlas.testing.extension import ExtensionTests
-from pesatlas.testing.workdir import alive, workplace
+from pesatlas.testing.workdir import alive, make_workdir
 
 # Aluminium phosphide, rattled and strained with shear: no symmetry that could hide a wrong sign or order.
 _CELL = 2.7255 * (1 - np.eye(3)) @ np.array([[1.02, 0.01, 0.0], [0.0, 0.99, 0.015], [0.005, 0.0, 1.01]])
@@ -75,7 +75,7 @@ class BackendTests(ExtensionTests):
         return Task(np.array(self.numbers), np.array(self.cell_A), np.array(self.positions_A), level)
 
     def _calculate(self, module: Any, settings: Any, task: Task, folder: Path) -> Result:
-        found = module.calculate(task, settings, workplace(folder, self.timeout_s))
+        found = module.calculate(task, settings, make_workdir(folder, self.timeout_s))
         assert isinstance(found, Result), found
         return found
 
@@ -185,7 +185,7 @@ class BackendTests(ExtensionTests):
         if not self.atom:
             pytest.skip("atom = False")
         task = task_of_atom(min(self.numbers), level)
-        outcome = module.calculate(task, settings, workplace(tmp_path, self.timeout_s))
+        outcome = module.calculate(task, settings, make_workdir(tmp_path, self.timeout_s))
         if isinstance(outcome, Failed):
             assert outcome.reason == FailureReason.MISSING_REFERENCE_ATOM, outcome
         else:
@@ -198,7 +198,7 @@ class BackendTests(ExtensionTests):
         if not unknown:
             return
         other = replace(task, numbers=np.array([unknown[0], *task.numbers[1:]]))
-        outcome = module.calculate(other, settings, workplace(tmp_path, self.timeout_s))
+        outcome = module.calculate(other, settings, make_workdir(tmp_path, self.timeout_s))
         assert isinstance(outcome, Failed), "returned, not raised"
         assert outcome.reason not in TRANSIENT, "another attempt will not help"
         assert outcome.detail
@@ -206,7 +206,7 @@ class BackendTests(ExtensionTests):
     def test_no_time_is_a_failure_that_leaves_no_process_behind(
         self, module: Any, settings: Any, task: Task, tmp_path: Path
     ) -> None:
-        outcome = module.calculate(task, settings, workplace(tmp_path, 0.05))
+        outcome = module.calculate(task, settings, make_workdir(tmp_path, 0.05))
         if self.program:
             assert isinstance(outcome, Failed), outcome
             assert outcome.reason == FailureReason.TIMEOUT
@@ -216,6 +216,6 @@ class BackendTests(ExtensionTests):
         self, module: Any, settings: Any, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.calculate_another_structure(module, monkeypatch)
-        outcome = module.calculate(task, settings, workplace(tmp_path, self.timeout_s))
+        outcome = module.calculate(task, settings, make_workdir(tmp_path, self.timeout_s))
         assert isinstance(outcome, Failed), outcome
         assert outcome.reason == FailureReason.WRONG_STRUCTURE

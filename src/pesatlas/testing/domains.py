@@ -45,7 +45,7 @@ class DomainTests(ExtensionTests):
         """Make the cells of each crystal."""
         return {name: list(module.cells(settings, each)) for name, each in structures.items()}
 
-    def test_it_makes_cells_or_says_why_not(self, made: _Made) -> None:
+    def test_it_makes_cells_or_states_the_reason(self, made: _Made) -> None:
         assert any(isinstance(each, Cell) for many in made.values() for each in many)
         for many in made.values():
             assert many, "a domain that makes nothing of a crystal says so with Refused"
@@ -90,13 +90,13 @@ class DomainTests(ExtensionTests):
         self, made: _Made, module: Any, given: dict[str, Any], structures: dict[str, Crystal]
     ) -> None:
         again = {name: list(module.cells(module.Options(**given), each)) for name, each in structures.items()}
-        assert _told(again) == _told(made)
+        assert _comparable(again) == _comparable(made)
 
     def test_other_options_give_other_cells(
         self, made: _Made, module: Any, other_settings: Any, structures: dict[str, Crystal]
     ) -> None:
         other = {name: list(module.cells(other_settings, each)) for name, each in structures.items()}
-        assert _told(other) != _told(made)
+        assert _comparable(other) != _comparable(made)
 
     def test_the_crystal_is_left_as_it_was(self, made: _Made, structures: dict[str, Crystal]) -> None:
         assert made
@@ -115,7 +115,7 @@ def _cells(made: _Made) -> list[Cell]:
     return [each for many in made.values() for each in many if isinstance(each, Cell)]
 
 
-def _told(made: _Made) -> list[Any]:
+def _comparable(made: _Made) -> list[Any]:
     """All that a domain says, as plain values."""
     return [
         (name, each.variant, each.reason, each.detail)

@@ -70,7 +70,7 @@ class PotentialTests(ExtensionTests):
                 getattr(other, name),
                 rtol=1e-5,
                 atol=allowed * times,
-                msg=lambda said, name=name: f"{name}: {said}",  # type: ignore[misc]
+                msg=lambda message, name=name: f"{name}: {message}",  # type: ignore[misc]
             )
 
     def test_it_says_what_it_is(self, potential: Any, module: Any, settings: Any) -> None:

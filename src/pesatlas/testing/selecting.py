@@ -128,17 +128,19 @@ def frames_of_twelve_crystals() -> Frames:
     return rows, structures, atoms
 
 
-def disagree(clusters: Path, candidates: Path, disagreement: Path, said: Any = None) -> None:
+def disagree(clusters: Path, candidates: Path, disagreement: Path, predicted: Any = None) -> None:
     """Write the table ``disagreement`` of candidates.
 
-    By ``said``, or of every frame its own, whatever is evaluated beside it.
+    By ``predicted``, or of every frame its own, whatever is evaluated beside it.
     """
     wanted = set(read_table(candidates, "candidates")["snapshot_id"].to_pylist())
     rows = []
     for row in read_table(clusters, "clusters").to_pylist():
         name, n = row["snapshot_id"], len(row["atom_clusters"])
         if name in wanted:
-            std = said(row) if said else np.random.default_rng(sum(name.encode())).uniform(0.1, 1, n)
+            std = (
+                predicted(row) if predicted else np.random.default_rng(sum(name.encode())).uniform(0.1, 1, n)
+            )
             rows.append(
                 {
                     "snapshot_id": name,
@@ -178,7 +180,7 @@ def select(
     cuts: Sequence[int] = (),
     groups: list[list[int]] | None = None,
     reference: Frames | None = None,
-    said: Any = None,
+    predicted: Any = None,
 ) -> tuple[list[dict[str, Any]], Mapping[str, int]]:
     """Run the whole stage on frames in ``order``, in shards cut before ``cuts``, in ``groups`` of shards.
 
@@ -187,7 +189,7 @@ def select(
     Parameters
     ----------
     reference : frames that are labelled already
-    said : what a committee says of a frame, for policies that ask one; see ``disagree``
+    predicted : what a committee says of a frame, for policies that ask one; see ``disagree``
     """
     rows, structures, atoms = frames
     order = np.arange(len(rows)) if order is None else order
@@ -215,7 +217,7 @@ def select(
         structures_per_job=3,
         reference=known,
         committee=Disagreement(
-            lambda _, clusters, candidates, path: disagree(clusters, candidates, path, said),
+            lambda _, clusters, candidates, path: disagree(clusters, candidates, path, predicted),
             calibrated(folder / "calibration.parquet"),
         ),
     )

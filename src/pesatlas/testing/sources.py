@@ -66,12 +66,12 @@ class SourceTests(ExtensionTests):
         self, found: list[Crystal | Rejected], module: Any, given: dict[str, Any]
     ) -> None:
         again = list(module.load(module.Options(**given)))
-        assert list(map(_told, again)) == list(map(_told, found))
+        assert list(map(_comparable, again)) == list(map(_comparable, found))
 
     def test_other_options_give_other_crystals(
         self, found: list[Crystal | Rejected], module: Any, other_settings: Any
     ) -> None:
-        assert list(map(_told, module.load(other_settings))) != list(map(_told, found))
+        assert list(map(_comparable, module.load(other_settings))) != list(map(_comparable, found))
 
     def test_licence_and_files_are_said_as_they_are(self, module: Any, settings: Any) -> None:
         if hasattr(module, "licence"):
@@ -81,7 +81,7 @@ class SourceTests(ExtensionTests):
                 assert path, "a file whose change makes the crystals anew"
 
 
-def _told(read: Crystal | Rejected) -> tuple[Any, ...]:
+def _comparable(read: Crystal | Rejected) -> tuple[Any, ...]:
     """All data of a source on one entry."""
     if isinstance(read, Rejected):
         return (read.structure_id, read.reason, read.detail)

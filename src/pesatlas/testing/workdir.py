@@ -6,7 +6,7 @@ from typing import Any
 from pesatlas.label.backend import Workdir
 
 
-def workplace(folder: Path, timeout_s: float = 120.0, **about: Any) -> Workdir:
+def make_workdir(folder: Path, timeout_s: float = 120.0, **about: Any) -> Workdir:
     """Return a ``Workdir`` with its three folders below ``folder``, which are made."""
     scratch, keep, handover = (folder / name for name in ("scratch", "keep", "handover"))
     for path in (scratch, keep, handover):

@@ -80,7 +80,7 @@ def compare_arms(
     write_table(comparison, "comparison", runs, fingerprint)
     write_table(efficiency, "efficiency", efficient, fingerprint)
     write_table(contrasts, "contrasts", found, fingerprint)
-    _tell(found)
+    _log_contrasts(found)
 
 
 def _common(errors: Sequence[Path]) -> list[dict[str, Any]]:
@@ -239,7 +239,7 @@ def spreads_so_far(
     return None
 
 
-def _tell(found: list[dict[str, Any]]) -> None:
+def _log_contrasts(found: list[dict[str, Any]]) -> None:
     """Log the comparison of forces on frames of dynamics."""
     for row in found:
         if row["frames"] == "dynamics" and row["error"] == FORCES:

@@ -65,31 +65,31 @@ class Training:
 
     def run(self, fabric: Fabric) -> TrainingState:
         """Train to the end, from the checkpoint if there is one; return where it then stands."""
-        standing = load(self.path)
-        if standing is None:
-            standing = TrainingState(model=_state(self.potential))
-        elif not standing.finished:
-            log.info("resumed after %d epochs and %d batches", standing.epoch, standing.batches)
-        if not standing.finished:
+        state = load(self.path)
+        if state is None:
+            state = TrainingState(model=_state(self.potential))
+        elif not state.finished:
+            log.info("resumed after %d epochs and %d batches", state.epoch, state.batches)
+        if not state.finished:
             with reproducible(fabric.device):
-                _Loop(self, standing, fabric).run()
-        return standing
+                _Loop(self, state, fabric).run()
+        return state
 
 
 class _Loop:
     """The state of a training while it runs."""
 
-    def __init__(self, training: Training, standing: TrainingState, fabric: Fabric) -> None:
-        self.training, self.standing, self.fabric = training, standing, fabric
+    def __init__(self, training: Training, state: TrainingState, fabric: Fabric) -> None:
+        self.training, self.state, self.fabric = training, state, fabric
         self.settings, self.found = training.settings, training.found
         dtype = torch.float64 if self.settings.precision == "float64" else torch.float32
         self.potential = training.potential.to(device=fabric.device, dtype=dtype)
-        self.potential.load_state_dict(standing.model)
+        self.potential.load_state_dict(state.model)
         self.weights = [weight for weight in self.potential.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.Adam(self.weights, lr=self.settings.learning_rate)
-        if standing.optimizer:
-            self.optimizer.load_state_dict(standing.optimizer)
-        self.sums = Sums.zero() if standing.sums is None else Sums(standing.sums)
+        if state.optimizer:
+            self.optimizer.load_state_dict(state.optimizer)
+        self.sums = Sums.zero() if state.sums is None else Sums(state.sums)
         self.share = fabric.global_rank, fabric.world_size
         full, rest = divmod(self.found.rows("train"), self.settings.batch_size)
         self.steps = full + int(rest >= fabric.world_size)
@@ -100,12 +100,12 @@ class _Loop:
 
     def run(self) -> None:
         """Go on until the last epoch, or until patience is at an end."""
-        if self.progress is not None and self.standing.step:
-            self.progress.done = self.standing.step
-        while self.standing.epoch < self.settings.epochs and not self._is_late():
+        if self.progress is not None and self.state.step:
+            self.progress.done = self.state.step
+        while self.state.epoch < self.settings.epochs and not self._is_late():
             self._epoch()
-        self.standing.finished = True
-        self.standing.optimizer = {}
+        self.state.finished = True
+        self.state.optimizer = {}
         self._save()
 
     def _is_late(self) -> bool:
@@ -115,32 +115,32 @@ class _Loop:
                 "smaller"
             )
             return True
-        waited = self.standing.epoch - 1 - self.standing.best_epoch
-        return self.validates and self.standing.epoch > 0 and waited >= self.settings.patience
+        waited = self.state.epoch - 1 - self.state.best_epoch
+        return self.validates and self.state.epoch > 0 and waited >= self.settings.patience
 
     def _is_finite(self) -> bool:
         """Whether the weights still are numbers; they never become so again."""
         return all(bool(torch.isfinite(weight).all()) for weight in self.weights)
 
     def _epoch(self) -> None:
-        standing = self.standing
+        state = self.state
         self.potential.train()
-        for batch in self._batches("train", standing.epoch, standing.batches):
+        for batch in self._batches("train", state.epoch, state.batches):
             self._step(batch)
-            standing.batches += 1
-            standing.step += 1
+            state.batches += 1
+            state.step += 1
             if self.progress is not None:
                 self.progress.step()
             if time.monotonic() - self._saved >= self.settings.checkpoint_interval_s:
                 self._save()
         valid = self._validate() if self.validates else None
         self._record(valid)
-        standing.epoch, standing.batches, self.sums = standing.epoch + 1, 0, Sums.zero()
+        state.epoch, state.batches, self.sums = state.epoch + 1, 0, Sums.zero()
         self._save()
 
     def _step(self, batch: Labelled) -> None:
-        standing, settings = self.standing, self.settings
-        torch.manual_seed(hash((self.training.seed, standing.step)) % 2**63)
+        state, settings = self.state, self.settings
+        torch.manual_seed(hash((self.training.seed, state.step)) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=False)
@@ -172,7 +172,7 @@ class _Loop:
     def _learning_rate(self) -> float:
         """Return the cosine's value at this step."""
         settings = self.settings
-        done = self.standing.step / (settings.epochs * self.steps)
+        done = self.state.step / (settings.epochs * self.steps)
         last = settings.final_learning_rate
         return settings.learning_rate * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * done)))
 
@@ -202,32 +202,32 @@ class _Loop:
 
     def _record(self, valid: Sums | None) -> None:
         """Add a row to the history, and keep the weights if they are the best so far."""
-        standing, weights = self.standing, self.settings.loss
+        state, weights = self.state, self.settings.loss
         train_loss = self.sums.loss(weights)
         loss = train_loss if valid is None else valid.loss(weights)
-        if not self._is_finite() and not standing.best:
+        if not self._is_finite() and not state.best:
             raise UserError(
                 "the weights are not finite after the first epoch: make train.learning_rate smaller, or "
                 "look for rows with two atoms in one place."
             )
-        if loss < standing.best_loss:
-            standing.best_loss, standing.best_epoch = loss, standing.epoch
-            standing.best = _state(self.potential)
+        if loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, state.epoch
+            state.best = _state(self.potential)
         row = {
-            "epoch": standing.epoch,
-            "step": standing.step,
+            "epoch": state.epoch,
+            "step": state.step,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "train_loss": train_loss,
             "valid_loss": None if valid is None else loss,
-            "best": standing.best_epoch == standing.epoch,
+            "best": state.best_epoch == state.epoch,
             "wall_s": self._seconds(),
         }
         for split, sums in (("train", self.sums), ("valid", valid)):
             row |= columns(split, [None] * 4 if sums is None else sums.mean(1))
-        standing.history.append(row)
+        state.history.append(row)
         log.info(
             "epoch %d: loss %.4g (train), %.4g (%s)",
-            standing.epoch,
+            state.epoch,
             train_loss,
             loss,
             "valid" if valid else "train",
@@ -235,21 +235,21 @@ class _Loop:
 
     def _seconds(self) -> float:
         now = time.monotonic()
-        self.standing.seconds += now - self._since
+        self.state.seconds += now - self._since
         self._since = now
-        return self.standing.seconds
+        return self.state.seconds
 
     def _save(self) -> None:
         self._saved = time.monotonic()
         if not self.fabric.is_global_zero:
             return
-        standing = self.standing
+        state = self.state
         self._seconds()
-        standing.model = _state(self.potential)
-        if not standing.finished:
-            standing.optimizer = self.optimizer.state_dict()
-        standing.sums = self.sums.values
-        save(self.training.path, standing)
+        state.model = _state(self.potential)
+        if not state.finished:
+            state.optimizer = self.optimizer.state_dict()
+        state.sums = self.sums.values
+        save(self.training.path, state)
 
 
 def columns(split: str, errors: Sequence[float | None]) -> dict[str, float | None]:

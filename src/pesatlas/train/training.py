@@ -28,7 +28,7 @@ from pesatlas.potentials.weights import MODEL_FILES, directory_sha256
 from pesatlas.storage.atomic import atomic_path, write_text
 from pesatlas.storage.ledger import Lock
 from pesatlas.tables import check_entry, write_table
-from pesatlas.train import training_state, worker
+from pesatlas.train import training_process, training_state
 from pesatlas.train.data import Converter
 from pesatlas.train.error_metrics import errors, of_means, of_potential
 from pesatlas.train.loop import Training, fabric_of
@@ -79,17 +79,17 @@ def train_potential(
     """
     check_device(settings.device, "train.device")
     task = _prepare(settings, level, seed, results, before, only)
-    place = work / task.key
+    workdir = work / task.key
     finished = store / "potentials" / f"{task.key}.pt"
     with Lock(work / f"{task.key}.lock"):
-        standing = training_state.load(finished)
-        if standing is None:
-            standing = _train(task, place)
-            training_state.save(finished, standing)
+        state = training_state.load(finished)
+        if state is None:
+            state = _train(task, workdir)
+            training_state.save(finished, state)
         else:
             log.info("this potential is in the store: nothing is trained again")
-        _write(task, standing, folder)
-        shutil.rmtree(place, ignore_errors=True)
+        _write(task, state, folder)
+        shutil.rmtree(workdir, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -183,22 +183,22 @@ def _prepare(
     return _Task(settings, seed, paths, manifest, hashes, found, energies, retention_set)
 
 
-def _train(task: _Task, place: Path) -> TrainingState:
+def _train(task: _Task, workdir: Path) -> TrainingState:
     """Train to the end, in this process or in one for each device."""
-    path = place / "checkpoint.pt"
+    path = workdir / "checkpoint.pt"
     potential = task.potential()
     if task.settings.devices == 1:
         return Training(task.settings, potential, task.found, task.seed, path).run(fabric_of(task.settings))
-    worker.start(task.settings, task.datasets, task.found, task.energies, task.seed, place)
-    standing = training_state.load(path)
-    assert standing is not None
-    return standing
+    training_process.start(task.settings, task.datasets, task.found, task.energies, task.seed, workdir)
+    state = training_state.load(path)
+    assert state is not None
+    return state
 
 
-def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
+def _write(task: _Task, state: TrainingState, folder: Path) -> None:
     """Write the results; the card last, so that it stands for all of them."""
     before, after = task.potential(), task.potential()
-    after.load_state_dict(standing.best)
+    after.load_state_dict(state.best)
     level = task.found.level
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / folder.name
@@ -208,7 +208,7 @@ def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
             with atomic_path(folder / name) as temporary:
                 shutil.copyfile(saved / name, temporary)
     scores = _scores(task, before, after)
-    rows = [{"level": level, "seed": task.seed, "weights_hash": weights, **row} for row in standing.history]
+    rows = [{"level": level, "seed": task.seed, "weights_hash": weights, **row} for row in state.history]
     write_table(folder / HISTORY, "history", rows, task.key)
     card = {
         "name": folder.name,
@@ -235,11 +235,11 @@ def _write(task: _Task, standing: TrainingState, folder: Path) -> None:
             "energies_eV": _references(after),
         },
         "training": {
-            "epochs": standing.epoch,
-            "steps": standing.step,
-            "best_epoch": standing.best_epoch,
-            "best_loss": standing.best_loss,
-            "wall_s": standing.seconds,
+            "epochs": state.epoch,
+            "steps": state.step,
+            "best_epoch": state.best_epoch,
+            "best_loss": state.best_loss,
+            "wall_s": state.seconds,
             "devices": task.settings.devices,
             "device": task.settings.device,
         },

@@ -41,16 +41,16 @@ class TrainingState:
     finished: bool = False
 
 
-def save(path: Path, standing: TrainingState) -> None:
-    """Write a standing; the file exists only whole."""
+def save(path: Path, state: TrainingState) -> None:
+    """Write a state; the file exists only whole."""
     content = io.BytesIO()
-    torch.save({each.name: getattr(standing, each.name) for each in fields(standing)}, content)
+    torch.save({each.name: getattr(state, each.name) for each in fields(state)}, content)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.getbuffer())
 
 
 def load(path: Path) -> TrainingState | None:
-    """Read a standing; None if there is none."""
+    """Read a state; None if there is none."""
     if not path.is_file():
         return None
     return TrainingState(**torch.load(path, map_location="cpu", weights_only=True))

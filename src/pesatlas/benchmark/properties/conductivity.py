@@ -92,7 +92,7 @@ def _conditions(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Run at the temperature of each case, and follow the ions."""
     from math import inf  # noqa: PLC0415 - as the others
@@ -105,13 +105,13 @@ def measure(
 
     npt = NpT(options.timestep_fs, 100.0, inf, 0.01)
     for case in cases:
-        what = [bench.identity, case.digest, case.conditions, options.settings(), bench.seed]
+        what = [evaluator.identity, case.digest, case.conditions, options.settings(), evaluator.seed]
         temperature = float(case.conditions["temperature_K"])
         run = Run(
             digest("diffusion", what, length=32), repeated(case.start, options.min_length_A), temperature
         )
         plan = Plan(npt, options.steps, (temperature, temperature), Limits(), options.every)
-        (ended,) = run_all(bench, [run], plan)
+        (ended,) = run_all(evaluator, [run], plan)
         yield _of_trajectory(run, ended, case, options)
 
 

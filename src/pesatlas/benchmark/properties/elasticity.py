@@ -44,17 +44,17 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Relax, strain, evaluate, fit."""
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    for crystal in bench.relaxed([case.start for case in cases], options):
-        yield PropertyResult(failure=crystal) if isinstance(crystal, Failure) else moduli(crystal, bench)
+    for crystal in evaluator.relaxed([case.start for case in cases], options):
+        yield PropertyResult(failure=crystal) if isinstance(crystal, Failure) else moduli(crystal, evaluator)
 
 
-def moduli(crystal: "Start", bench: "CachedEvaluator") -> "PropertyResult":
+def moduli(crystal: "Start", evaluator: "CachedEvaluator") -> "PropertyResult":
     """Return the moduli of a relaxed crystal."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
 
@@ -66,7 +66,7 @@ def moduli(crystal: "Start", bench: "CachedEvaluator") -> "PropertyResult":
 
     strained, strains = _strained(crystal)
     stresses: list[Any] = []
-    for answer in bench.evaluate([crystal, *strained]):
+    for answer in evaluator.evaluate([crystal, *strained]):
         if not isinstance(answer, Static):
             return PropertyResult(failure=answer)
         stresses.append(answer.stress)

@@ -42,7 +42,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Relax crystals and elements, and take the difference."""
     from pesatlas.benchmark.cached_evaluator import perturbed  # noqa: PLC0415 - heavy
@@ -52,10 +52,10 @@ def measure(
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
     settings = Settings(options.fmax_eV_per_A, options.max_steps)
-    starts = [perturbed(case.start, options.perturb_A, bench.seed) for case in cases]
-    relaxed = bench.relax(starts, settings)
+    starts = [perturbed(case.start, options.perturb_A, evaluator.seed) for case in cases]
+    relaxed = evaluator.relax(starts, settings)
     numbers = {int(z) for case in cases for z in case.start.numbers}
-    elements = element_energies(bench, numbers, settings)
+    elements = element_energies(evaluator, numbers, settings)
     for case, found in zip(cases, relaxed, strict=True):
         if not isinstance(found, Relaxed):
             yield PropertyResult(failure=found)

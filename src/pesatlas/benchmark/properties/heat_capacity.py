@@ -45,21 +45,21 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Relax, displace, evaluate, diagonalize."""
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    for crystal in bench.relaxed([case.start for case in cases], options):
+    for crystal in evaluator.relaxed([case.start for case in cases], options):
         yield (
             PropertyResult(failure=crystal)
             if isinstance(crystal, Failure)
-            else heat_capacity(crystal, options, bench)
+            else heat_capacity(crystal, options, evaluator)
         )
 
 
-def heat_capacity(crystal: "Start", options: Options, bench: "CachedEvaluator") -> "PropertyResult":
+def heat_capacity(crystal: "Start", options: Options, evaluator: "CachedEvaluator") -> "PropertyResult":
     """Return the heat capacity of a relaxed crystal, per mole of its cell."""
     import warnings  # noqa: PLC0415 - as the others
 
@@ -85,7 +85,7 @@ def heat_capacity(crystal: "Start", options: Options, bench: "CachedEvaluator") 
         Start(np.asarray(s.numbers), np.asarray(s.cell), np.asarray(s.positions))
         for s in phonon.supercells_with_displacements
     ]
-    for answer in bench.evaluate(displaced):
+    for answer in evaluator.evaluate(displaced):
         if not isinstance(answer, Static):
             return PropertyResult(failure=answer)
         forces.append(answer.forces)

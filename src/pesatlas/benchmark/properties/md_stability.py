@@ -58,7 +58,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Heat, and see who survives."""
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
@@ -82,13 +82,13 @@ def measure(
     )
     runs = [
         Run(
-            digest("heated", bench.identity, case.digest, options.settings(), bench.seed, length=32),
+            digest("heated", evaluator.identity, case.digest, options.settings(), evaluator.seed, length=32),
             repeated(case.start, options.min_length_A),
             options.first_K,
         )
         for case in cases
     ]
-    for ended in run_all(bench, runs, plan):
+    for ended in run_all(evaluator, runs, plan):
         if ended.outcome is None:
             yield PropertyResult(failure=ended.failure)
             continue

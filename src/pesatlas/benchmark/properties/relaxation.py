@@ -37,7 +37,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Relax, and take the distance of fingerprints."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
@@ -49,9 +49,9 @@ def measure(
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    starts = [perturbed(case.start, options.perturb_A, bench.seed) for case in cases]
+    starts = [perturbed(case.start, options.perturb_A, evaluator.seed) for case in cases]
     settings = Settings(options.fmax_eV_per_A, options.max_steps)
-    for case, found in zip(cases, bench.relax(starts, settings), strict=True):
+    for case, found in zip(cases, evaluator.relax(starts, settings), strict=True):
         if not isinstance(found, Relaxed):
             yield PropertyResult(failure=found)
             continue

@@ -48,7 +48,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 def measure(
     cases: "list[BenchmarkItem]",
     options: Options,  # noqa: ARG001
-    bench: "CachedEvaluator",
+    evaluator: "CachedEvaluator",
 ) -> "Iterator[PropertyResult]":
     """Evaluate, and fit the slope."""
     from pesatlas.benchmark.cached_evaluator import Static  # noqa: PLC0415 - heavy
@@ -56,7 +56,7 @@ def measure(
     from pesatlas.tables import FailureReason  # noqa: PLC0415
     from pesatlas.tables.failures import Failure  # noqa: PLC0415
 
-    for case, answer in zip(cases, bench.evaluate([case.start for case in cases]), strict=True):
+    for case, answer in zip(cases, evaluator.evaluate([case.start for case in cases]), strict=True):
         forces = case.arrays["forces"]
         if not isinstance(answer, Static):
             yield PropertyResult(failure=answer)

@@ -41,7 +41,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 
 
 def measure(
-    cases: "list[BenchmarkItem]", options: Options, bench: "CachedEvaluator"
+    cases: "list[BenchmarkItem]", options: Options, evaluator: "CachedEvaluator"
 ) -> "Iterator[PropertyResult]":
     """Evaluate and look at the clock."""
     import time  # noqa: PLC0415 - as the others
@@ -52,14 +52,14 @@ def measure(
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415 - heavy
     from pesatlas.dynamics.relax import to_batch  # noqa: PLC0415
 
-    device = bench.potential.device
+    device = evaluator.potential.device
     for case in cases:
         copies = -(-options.atoms // len(case.start.numbers))
         batch = to_batch([case.start] * copies, device)
         times = []
         for _ in range(options.repeats + 1):
             start = time.perf_counter()
-            bench.potential.evaluate(batch)
+            evaluator.potential.evaluate(batch)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)

@@ -47,7 +47,7 @@ def cases(options: Options, sources: "Sources") -> "list[BenchmarkItem]":
 def measure(
     cases: "list[BenchmarkItem]",
     options: Options,  # noqa: ARG001
-    bench: "CachedEvaluator",
+    evaluator: "CachedEvaluator",
 ) -> "Iterator[PropertyResult]":
     """Evaluate, and take absolute differences."""
     import numpy as np  # noqa: PLC0415 - every command reads this module
@@ -57,7 +57,7 @@ def measure(
     from pesatlas.benchmark.item import PropertyResult  # noqa: PLC0415
     from pesatlas.potentials.potential import VOIGT  # noqa: PLC0415
 
-    for case, answer in zip(cases, bench.evaluate([case.start for case in cases]), strict=True):
+    for case, answer in zip(cases, evaluator.evaluate([case.start for case in cases]), strict=True):
         if not isinstance(answer, Static):
             yield PropertyResult(failure=answer)
             continue

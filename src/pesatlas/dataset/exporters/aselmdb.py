@@ -7,7 +7,7 @@ import numpy as np
 
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.dataset.convert import to_ase
-from pesatlas.dataset.rows import Source, provenance
+from pesatlas.dataset.dataset_rows import Source, provenance
 from pesatlas.errors import UserError
 
 ROWS_IN_A_SHARD = 20_000

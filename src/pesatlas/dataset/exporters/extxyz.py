@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pesatlas.dataset.convert import text_info, to_ase
-from pesatlas.dataset.rows import Source
+from pesatlas.dataset.dataset_rows import Source
 
 _CHARGES = {
     "bader_charges": "bader_charges_e",

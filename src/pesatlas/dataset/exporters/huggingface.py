@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pesatlas.campaign.splits import SPLITS
-from pesatlas.dataset.rows import Source
+from pesatlas.dataset.dataset_rows import Source
 from pesatlas.runtime.templates import render
 from pesatlas.tables import SCHEMAS
 

@@ -18,7 +18,7 @@ import numpy as np
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.campaign.splits import SPLITS
 from pesatlas.dataset.convert import text_info, to_ase
-from pesatlas.dataset.rows import Source
+from pesatlas.dataset.dataset_rows import Source
 
 UNSEEN = "test-unseen"
 _BOX_A = 20.0

@@ -7,8 +7,8 @@ tensor.
 from pathlib import Path
 from typing import Any
 
+from pesatlas.dataset.dataset_rows import Source
 from pesatlas.dataset.exporters import matpes
-from pesatlas.dataset.rows import Source
 
 
 def export(source: Source, folder: Path) -> list[Path]:

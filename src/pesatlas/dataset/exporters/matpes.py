@@ -16,7 +16,7 @@ import numpy as np
 from pesatlas.atoms.elements import symbol_of
 from pesatlas.atoms.units import ATM_TO_GPA, KBAR_TO_EV_PER_A3
 from pesatlas.campaign.splits import SPLITS
-from pesatlas.dataset.rows import FUNCTIONALS, Source, as_json
+from pesatlas.dataset.dataset_rows import FUNCTIONALS, Source, as_json
 
 _DALTON_PER_A3_TO_G_PER_CM3 = 1.66053906660
 

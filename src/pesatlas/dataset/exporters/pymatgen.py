@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pesatlas.atoms.elements import symbol_of
+from pesatlas.dataset.dataset_rows import FUNCTIONALS, Source, as_json, provenance
 from pesatlas.dataset.exporters.matpes import structure_dict, triples
-from pesatlas.dataset.rows import FUNCTIONALS, Source, as_json, provenance
 
 _CHARGES = ("bader_charges_e", "bader_net_charges_e", "bader_magmoms_muB", "bader_method")
 

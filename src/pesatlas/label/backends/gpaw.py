@@ -42,24 +42,24 @@ def check(_: Options) -> None:
     paw_folder()
 
 
-def calculate(task: Task, _: Options, place: Workdir) -> Outcome:
+def calculate(task: Task, _: Options, workdir: Workdir) -> Outcome:
     """Prepare, run, parse and verify one calculation. GPAW runs on one core."""
     try:
-        settings = prepare(task, place.scratch)
+        settings = prepare(task, workdir.scratch)
     except FileNotFoundError as error:
         return Failed(FailureReason.MISSING_PSEUDOPOTENTIAL, f"no PAW dataset {Path(error.filename).name}")
     started = time.monotonic()
-    failure = run(place)
+    failure = run(workdir)
     for name in ("in.json", "gpaw.txt", "out.txt"):
-        if (place.scratch / name).exists():
-            shutil.copy(place.scratch / name, place.keep)
-    if failure and not (task.charges and (place.scratch / "out.json").exists()):
+        if (workdir.scratch / name).exists():
+            shutil.copy(workdir.scratch / name, workdir.keep)
+    if failure and not (task.charges and (workdir.scratch / "out.json").exists()):
         return failure
-    outcome = parse(task, settings, place.scratch, time.monotonic() - started)
+    outcome = parse(task, settings, workdir.scratch, time.monotonic() - started)
     if task.charges and isinstance(outcome, Result):
         # the label was whole before the program went on to the density
         missing = f"after the label was calculated: {failure.detail}" if failure else None
-        charges = Charges(missing=missing) if missing else bader_charges(task, place.scratch)
+        charges = Charges(missing=missing) if missing else bader_charges(task, workdir.scratch)
         return replace(outcome, charges=charges)
     return outcome
 
@@ -104,9 +104,9 @@ def prepare(task: Task, scratch: Path) -> dict[str, Any]:
     return settings
 
 
-def run(place: Workdir) -> Failed | None:
+def run(workdir: Workdir) -> Failed | None:
     """Run the program to its end; return what went wrong, if anything."""
-    output = place.scratch / "out.txt"
+    output = workdir.scratch / "out.txt"
     command = [
         sys.executable,
         "-W",
@@ -118,12 +118,13 @@ def run(place: Workdir) -> Failed | None:
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     status = supervise.start(
-        command, place.scratch, output, place.timeout_s, cpus=place.cpus, environment=environment
+        command, workdir.scratch, output, workdir.timeout_s, cpus=workdir.cpus, environment=environment
     ).wait()
     if status == supervise.TIMED_OUT:
         return Failed(
             FailureReason.TIMEOUT,
-            f"ended after {place.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
+            f"ended after {workdir.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try "
+            "again",
         )
     if status in supervise.KILLED:
         detail = "GPAW was killed, as the system does when memory is used up: give the job more"

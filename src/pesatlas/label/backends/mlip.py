@@ -53,7 +53,7 @@ def check(options: Options) -> None:
         look(options.potential)
 
 
-def calculate(task: Task, options: Options, place: Workdir) -> Outcome:  # noqa: ARG001 - it needs no place to run in
+def calculate(task: Task, options: Options, workdir: Workdir) -> Outcome:  # noqa: ARG001 - it needs no place to run in
     """Evaluate the potential. There is no gap, there are no moments; energy and free energy are the same.
 
     Raises

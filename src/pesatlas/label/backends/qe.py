@@ -73,7 +73,7 @@ def check(options: Options) -> None:
     pseudopotentials(options)
 
 
-def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
+def calculate(task: Task, options: Options, workdir: Workdir) -> Outcome:
     """Prepare, run, parse and verify one calculation.
 
     Raises
@@ -83,7 +83,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
     """
     from pesatlas.label.qe.check_outputs import result  # noqa: PLC0415 - slow to import
     from pesatlas.label.qe.inputs import INPUT, SCHEMA_FILE, MissingUpfError, prepare  # noqa: PLC0415 - as above
-    from pesatlas.label.qe.run import OUTPUT, run  # noqa: PLC0415 - as above
+    from pesatlas.label.qe.pw_run import OUTPUT, run  # noqa: PLC0415 - as above
 
     started = time.monotonic()
     try:
@@ -93,14 +93,14 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
             FailureReason.MISSING_PSEUDOPOTENTIAL, f"{error}: add it to the set, which is another level then"
         )
     try:
-        changed, corrections, failed = run(options.command, inputs, place, started + place.timeout_s)
+        changed, corrections, failed = run(options.command, inputs, workdir, started + workdir.timeout_s)
     finally:
         for name in (INPUT, OUTPUT, "CRASH", SCHEMA_FILE):
-            if (place.scratch / name).is_file():
-                shutil.copyfile(place.scratch / name, place.keep / Path(name).name)
+            if (workdir.scratch / name).is_file():
+                shutil.copyfile(workdir.scratch / name, workdir.keep / Path(name).name)
     outcome = failed or result(
         inputs,
-        place.scratch,
+        workdir.scratch,
         version=options.qe_version,
         changed=changed,
         wall_s=time.monotonic() - started,

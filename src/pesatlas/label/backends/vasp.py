@@ -53,7 +53,7 @@ def check(options: Options) -> None:
     potcars.folder()
 
 
-def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
+def calculate(task: Task, options: Options, workdir: Workdir) -> Outcome:
     """Prepare, run, parse and verify one calculation.
 
     R2SCAN starts from the PBE solution, which is made if it is not handed over.
@@ -65,7 +65,7 @@ def calculate(task: Task, options: Options, place: Workdir) -> Outcome:
     """
     from pesatlas.label.vasp import steps  # noqa: PLC0415 - pymatgen and custodian are slow to import
 
-    return steps.calculate(task, options, place)
+    return steps.calculate(task, options, workdir)
 
 
 def diagnose(options: Options, elements: Iterable[str], folder: Path) -> list[tuple[bool, str, str]]:

@@ -10,8 +10,8 @@ from pesatlas.atoms.elements import symbol_of
 from pesatlas.label.backend import Failed, Result
 from pesatlas.label.bad_output import BadOutputError, failure_of
 from pesatlas.label.qe.inputs import SCHEMA_FILE, Inputs
-from pesatlas.label.qe.outputs import Printed, Run, read_printed, read_run
-from pesatlas.label.qe.run import OUTPUT
+from pesatlas.label.qe.pw_output import Printed, Run, read_printed, read_run
+from pesatlas.label.qe.pw_run import OUTPUT
 from pesatlas.label.vasp.vasprun import band_gap
 from pesatlas.tables import FailureReason
 

@@ -10,8 +10,8 @@ from pesatlas.errors import UserError
 from pesatlas.label.command import command_line, program
 from pesatlas.label.dry_inputs import Finding, task_of_all
 from pesatlas.label.qe.inputs import INPUT, prepare, write
-from pesatlas.label.qe.outputs import read_printed
-from pesatlas.label.qe.run import OUTPUT
+from pesatlas.label.qe.pw_output import read_printed
+from pesatlas.label.qe.pw_run import OUTPUT
 from pesatlas.levels.qe import levels, pseudopotentials
 from pesatlas.runtime import supervise
 

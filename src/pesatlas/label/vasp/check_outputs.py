@@ -9,7 +9,7 @@ import numpy as np
 from pesatlas.atoms.units import KBAR_TO_EV_PER_A3
 from pesatlas.label.backend import Failed, Result
 from pesatlas.label.bad_output import BadOutputError, failure_of
-from pesatlas.label.vasp.changes import HARMLESS, changes, same_structure
+from pesatlas.label.vasp.corrections import HARMLESS, changes, same_structure
 from pesatlas.label.vasp.inputs import Inputs, read_incar
 from pesatlas.label.vasp.strip_outputs import Outcar, Run, read_outcar, read_run
 from pesatlas.tables import FailureReason

@@ -88,7 +88,7 @@ class VaspJob(Job):
     """
 
     command: list[str]
-    place: Workdir
+    workdir: Workdir
     deadline: float
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -108,7 +108,7 @@ class VaspJob(Job):
         # ...`.
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = supervise.start(
-            self.command, folder, folder / OUTPUT, left, cpus=self.place.cpus, environment=environment
+            self.command, folder, folder / OUTPUT, left, cpus=self.workdir.cpus, environment=environment
         )
         return self.process
 
@@ -147,7 +147,7 @@ def handlers() -> list[ErrorHandler]:
     ]
 
 
-def run(command: str, place: Workdir, deadline: float) -> tuple[list[str], Failed | None]:
+def run(command: str, workdir: Workdir, deadline: float) -> tuple[list[str], Failed | None]:
     """Run VASP in ``place.scratch``; return what was corrected, and what went wrong in the end, if anything.
 
     Parameters
@@ -155,7 +155,7 @@ def run(command: str, place: Workdir, deadline: float) -> tuple[list[str], Faile
     deadline : float
         When the time is up, by ``time.monotonic``.
     """
-    job = VaspJob(command_line(command, place.cores, place.cpus), place, deadline)
+    job = VaspJob(command_line(command, workdir.cores, workdir.cpus), workdir, deadline)
     custodian = _Custodian(
         handlers(),
         [job],
@@ -163,24 +163,24 @@ def run(command: str, place: Workdir, deadline: float) -> tuple[list[str], Faile
         polling_time_step=_POLL_S,
         monitor_freq=_POLLS_PER_LOOK,
         skip_over_errors=True,  # a handler that trips over a torn file must not hide how VASP ended
-        directory=str(place.scratch),
+        directory=str(workdir.scratch),
     )
     failed: Failed | None = None
     try:
         custodian.run()
     except OutOfTimeError:
-        failed = _timeout(place)
+        failed = _timeout(workdir)
     except CustodianError as error:
-        failed = _explained(job, custodian, error, place)
+        failed = _explained(job, custodian, error, workdir)
     finally:
         job.terminate()
-    return [_said(correction) for correction in _corrections(custodian)], failed
+    return [_correction_text(correction) for correction in _corrections(custodian)], failed
 
 
-def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, place: Workdir) -> Failed:
+def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, workdir: Workdir) -> Failed:
     """Return why custodian gave up."""
     if job.status == supervise.TIMED_OUT:
-        return _timeout(place)
+        return _timeout(workdir)
     corrections = _corrections(custodian)
     if job.status in supervise.KILLED or any("out_of_memory" in each["errors"] for each in corrections):
         said = "was killed, as the system does when" if job.status in supervise.KILLED else "says that"
@@ -188,7 +188,7 @@ def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, place:
         return Failed(FailureReason.OUT_OF_MEMORY, detail)
     if custodian.run_log and custodian.run_log[-1].get("nonzero_return_code"):
         return Failed(
-            FailureReason.CRASHED, f"VASP ended with status {job.status}: {_last_words(place.scratch)}"
+            FailureReason.CRASHED, f"VASP ended with status {job.status}: {_last_words(workdir.scratch)}"
         )
     errors = sorted({name for correction in corrections for name in correction["errors"]})
     made = len([correction for correction in corrections if correction["actions"]])
@@ -196,10 +196,10 @@ def _explained(job: VaspJob, custodian: Custodian, error: CustodianError, place:
     return Failed(FailureReason.NOT_CONVERGED, detail)
 
 
-def _timeout(place: Workdir) -> Failed:
+def _timeout(workdir: Workdir) -> Failed:
     return Failed(
         FailureReason.TIMEOUT,
-        f"ended after {place.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
+        f"ended after {workdir.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
     )
 
 
@@ -208,7 +208,7 @@ def _corrections(custodian: Custodian) -> list[dict[str, Any]]:
     return [correction for correction in log.get("corrections", []) if not correction.get("skipped")]
 
 
-def _said(correction: dict[str, Any]) -> str:
+def _correction_text(correction: dict[str, Any]) -> str:
     """One correction as text: handler, errors, actions."""
     done = [_action(action) for action in correction["actions"] or []]
     name = type(correction["handler"]).__name__.lstrip("_")

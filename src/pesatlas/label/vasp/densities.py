@@ -8,7 +8,7 @@ from pymatgen.io.vasp.outputs import VolumetricData
 
 from pesatlas.label.backend import Charges, Task
 from pesatlas.label.charges import Valence, charges_of, missing
-from pesatlas.label.vasp.changes import same_structure
+from pesatlas.label.vasp.corrections import same_structure
 from pesatlas.label.vasp.custodian_run import STARTED
 from pesatlas.label.vasp.inputs import Inputs
 

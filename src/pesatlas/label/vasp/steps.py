@@ -25,7 +25,7 @@ _HANDED = "pbe.json"
 _WAVECAR = "WAVECAR"
 
 
-def calculate(task: Task, options: Any, place: Workdir) -> Outcome:
+def calculate(task: Task, options: Any, workdir: Workdir) -> Outcome:
     """Calculate a task at its level; what goes wrong is returned.
 
     Raises
@@ -33,11 +33,11 @@ def calculate(task: Task, options: Any, place: Workdir) -> Outcome:
     UserError
         If a POTCAR is not the one of the level: no label can be made until it is.
     """
-    deadline = time.monotonic() + place.timeout_s
+    deadline = time.monotonic() + workdir.timeout_s
     try:
         if task.level.functional == "PBE":
-            return _pbe(task, options, place, deadline)
-        return _r2scan(task, options, place, deadline)
+            return _pbe(task, options, workdir, deadline)
+        return _r2scan(task, options, workdir, deadline)
     except potcars.MissingPotcarError as error:
         return Failed(FailureReason.MISSING_PSEUDOPOTENTIAL, f"{error}. {potcars.SET_UP}")
     except OSError as error:
@@ -45,9 +45,9 @@ def calculate(task: Task, options: Any, place: Workdir) -> Outcome:
         return Failed(FailureReason.CRASHED, f"on this machine: {error.strerror or error}{where}")
 
 
-def _pbe(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
+def _pbe(task: Task, options: Any, workdir: Workdir, deadline: float) -> Outcome:
     """Calculate at PBE, and hand over what r2SCAN starts from, or why there is nothing."""
-    outcome = _run(task, "PBE", options, place, deadline)
+    outcome = _run(task, "PBE", options, workdir, deadline)
     handed: dict[str, Any]
     if isinstance(outcome, Result):
         handed = {
@@ -55,37 +55,37 @@ def _pbe(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
             "moments_muB": outcome.magmoms_muB,
             "corrections": outcome.corrections,
         }
-        if _has_wavefunction(place.scratch):
-            shutil.move(place.scratch / _WAVECAR, place.handover / _WAVECAR)
+        if _has_wavefunction(workdir.scratch):
+            shutil.move(workdir.scratch / _WAVECAR, workdir.handover / _WAVECAR)
     else:
         handed = {"reason": outcome.reason, "detail": outcome.detail}
-    (place.handover / _HANDED).write_text(json.dumps(handed), encoding="utf-8")
+    (workdir.handover / _HANDED).write_text(json.dumps(handed), encoding="utf-8")
     return outcome
 
 
-def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcome:
+def _r2scan(task: Task, options: Any, workdir: Workdir, deadline: float) -> Outcome:
     """Calculate at r2SCAN, from what PBE handed over.
 
     PBE is calculated first if its label came from the store.
     """
-    handed = _handed(place)
+    handed = _handed(workdir)
     if handed is None:
-        before = replace(place, scratch=place.scratch / "pbe")
+        before = replace(workdir, scratch=workdir.scratch / "pbe")
         before.scratch.mkdir()
         _pbe(replace(task, charges=False), options, before, deadline)
         shutil.rmtree(before.scratch)
-        handed = json.loads((place.handover / _HANDED).read_text(encoding="utf-8"))
+        handed = json.loads((workdir.handover / _HANDED).read_text(encoding="utf-8"))
     if "reason" in handed:
         return Failed(
             FailureReason(handed["reason"]),
             f"the PBE calculation that it starts from failed: {handed['detail']}",
         )
-    if not _has_wavefunction(place.handover):
+    if not _has_wavefunction(workdir.handover):
         detail = "the PBE calculation that it starts from wrote no WAVECAR"
         return Failed(FailureReason.CRASHED, detail)
     # Moved, not copied: it may have gigabytes. Another attempt makes a new one.
-    shutil.move(place.handover / _WAVECAR, place.scratch / _WAVECAR)
-    outcome = _run(task, "R2SCAN", options, place, deadline, handed["moments_muB"])
+    shutil.move(workdir.handover / _WAVECAR, workdir.scratch / _WAVECAR)
+    outcome = _run(task, "R2SCAN", options, workdir, deadline, handed["moments_muB"])
     if isinstance(outcome, Failed):
         return outcome
     if outcome.energy_eV == handed["energy_eV"]:
@@ -98,16 +98,16 @@ def _r2scan(task: Task, options: Any, place: Workdir, deadline: float) -> Outcom
     return replace(outcome, settings={**outcome.settings, **start})
 
 
-def _handed(place: Workdir) -> dict[str, Any] | None:
+def _handed(workdir: Workdir) -> dict[str, Any] | None:
     """Read what PBE handed over: its result with a wavefunction, or its failure.
 
     None if it has to be calculated.
     """
-    path = place.handover / _HANDED
+    path = workdir.handover / _HANDED
     if not path.exists():
         return None
     handed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return handed if "reason" in handed or _has_wavefunction(place.handover) else None
+    return handed if "reason" in handed or _has_wavefunction(workdir.handover) else None
 
 
 def _has_wavefunction(folder: Path) -> bool:
@@ -123,27 +123,27 @@ def _run(
     task: Task,
     functional: Functional,
     options: Any,
-    place: Workdir,
+    workdir: Workdir,
     deadline: float,
     moments: Sequence[float] | None = None,
 ) -> Outcome:
     """Prepare, run, keep, verify one calculation in ``place.scratch``."""
     started = time.monotonic()
-    folder = place.scratch
+    folder = workdir.scratch
     inputs = vasp_inputs.write(
         folder, task, functional, moments, allow_unknown_potcars=options.allow_unknown_potcars
     )
     try:
-        corrections, failed = run(options.command, place, deadline)
+        corrections, failed = run(options.command, workdir, deadline)
     finally:
-        _keep(folder, place.keep)
+        _keep(folder, workdir.keep)
     outcome = (
         failed
         or _stale(folder)
         or result(
             inputs,
             folder,
-            run_file=place.keep / "vasprun.xml",
+            run_file=workdir.keep / "vasprun.xml",
             version=options.vasp_version,
             wall_s=time.monotonic() - started,
             isolated=task.isolated,

@@ -164,7 +164,7 @@ class Cluster:
         return min((limit for limit in known if limit is not None), default=None)
 
 
-def ask_cluster() -> Cluster | None:
+def query_cluster() -> Cluster | None:
     """Return the facts of this node's cluster from Slurm; None if it does not answer."""
     partitions, nodes = (
         command_output("scontrol", "--oneliner", "show", "partition"),

@@ -7,7 +7,7 @@ from typing import Any
 from pesatlas.config.campaign import Campaign
 from pesatlas.errors import UserError
 from pesatlas.monitor.check import Check
-from pesatlas.monitor.cluster.facts import Cluster, Partition, ask_cluster
+from pesatlas.monitor.cluster.facts import Cluster, Partition, query_cluster
 from pesatlas.monitor.cluster.requests import Request, requests_of
 
 SHORT_MEMORY_S = 120
@@ -21,7 +21,7 @@ def check_slurm(
     campaign: Campaign, config: Path, profile: dict[str, Any], file: Path, snakefile: Path
 ) -> Iterator[Check]:
     """Check what the profile read from ``file`` asks of Slurm for this campaign."""
-    cluster = ask_cluster()
+    cluster = query_cluster()
     if cluster is None:
         yield Check(
             False,
@@ -101,9 +101,9 @@ def compare(requests: Sequence[Request], cluster: Cluster, file: Path) -> Iterat
         partition = cluster.partitions[found]
         minutes = cluster.minutes(partition, account, qos)
         yield from _partition(partition, minutes, account, cluster, file)
-        told: set[str] = set()
+        shown: set[str] = set()
         for same in _equal(group):
-            yield _request(same, list(_wrong(same[0], partition, minutes, cluster, file)), told)
+            yield _request(same, list(_wrong(same[0], partition, minutes, cluster, file)), shown)
 
 
 def _partition(
@@ -141,21 +141,21 @@ def _partition(
         )
 
 
-def _request(group: list[Request], wrong: list[tuple[str, str]], told: set[str]) -> Check:
+def _request(group: list[Request], wrong: list[tuple[str, str]], shown: set[str]) -> Check:
     """Return the line of rules that ask for the same.
 
     A remedy that was told with a line before is not told again.
     """
     request = group[0]
-    asked = [
+    requested = [
         _attempts(request.minutes, duration),
         _attempts(request.memory_mb, memory),
         count(request.cores, "core"),
         *([count(request.gpus, "GPU")] if request.gpus else []),
     ]
-    text = f"  {' | '.join(asked)} | {_named(group)}"
-    remedies = [remedy for _, remedy in wrong if remedy not in told]
-    told.update(remedies)
+    text = f"  {' | '.join(requested)} | {_named(group)}"
+    remedies = [remedy for _, remedy in wrong if remedy not in shown]
+    shown.update(remedies)
     reasons = "; ".join(reason for reason, _ in wrong)
     return Check(False, f"{text} | {reasons}", "; ".join(remedies)) if wrong else Check(True, text)
 
@@ -227,9 +227,9 @@ def _wrong(
         )
 
 
-def _over(asked: Sequence[int], given: int) -> int:
+def _over(requested: Sequence[int], given: int) -> int:
     """Return the first attempt that asks for more than is given; 0 if none does."""
-    return next((attempt for attempt, value in enumerate(asked, start=1) if value > given), 0)
+    return next((attempt for attempt, value in enumerate(requested, start=1) if value > given), 0)
 
 
 def _beside(request: Request, resource: str) -> str:

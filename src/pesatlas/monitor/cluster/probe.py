@@ -26,7 +26,7 @@ from pesatlas.config.plugins import EXTENSIONS
 from pesatlas.errors import UserError
 from pesatlas.label.backend import Failed, Task, Workdir
 from pesatlas.label.isolated_atoms import task_of_atom
-from pesatlas.label.workdir import scratch_folder
+from pesatlas.label.scratch import scratch_folder
 from pesatlas.levels.lookup import levels_of
 
 _POLL_S = 0.5

@@ -111,7 +111,7 @@ def try_cluster(
     *,
     element: int,
     patience_s: float,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> list[Trial]:
     """Submit the jobs, wait for them, and cancel what is left; also when this is interrupted.
 
@@ -119,7 +119,7 @@ def try_cluster(
     ----------
     element : atomic number of the atom that is labelled
     patience_s : how long to wait for all of them, s
-    tell : takes a line about what is waited for, when it changes
+    show : takes a line about what is waited for, when it changes
     """
     trials = _planned(requests, cluster, campaign.label.cores)
     shutil.rmtree(FOLDER, ignore_errors=True)
@@ -135,7 +135,7 @@ def try_cluster(
         for trial in trials:
             if not trial.second:
                 job.submit(trial)
-        _wait(trials, job, time.monotonic() + patience_s, tell)
+        _wait(trials, job, time.monotonic() + patience_s, show)
     return trials
 
 
@@ -267,7 +267,7 @@ class _Submission:
         return str(path)
 
 
-def _wait(trials: list[Trial], job: _Submission, deadline: float, tell: Callable[[str], None]) -> None:
+def _wait(trials: list[Trial], job: _Submission, deadline: float, show: Callable[[str], None]) -> None:
     """Wait until no more results come, or for too long; submit those that need another to run."""
     told = ""
     while True:
@@ -281,7 +281,7 @@ def _wait(trials: list[Trial], job: _Submission, deadline: float, tell: Callable
             return
         line = "; ".join(_fate(trial, queue) for trial in waiting)
         if line != told:
-            tell(line)
+            show(line)
             told = line
         if time.monotonic() > deadline:
             for trial in waiting:

@@ -119,7 +119,7 @@ class Client:
         process = _Process(self._options, self._memory)
         try:
             found = self._checked(
-                process.ask({"do": "describe", "loader": self._options.loader}, self._timeout)
+                process.call({"do": "describe", "loader": self._options.loader}, self._timeout)
             )
         except WorkerDiedError as error:
             raise UserError(
@@ -133,7 +133,7 @@ class Client:
     def loaded(self) -> dict[str, Any]:
         """Answer of the worker about its model: ``elements`` (or None), ``batched``, ``read`` (files)."""
         self._running()
-        return self._told
+        return self._description
 
     def evaluate(self, given: Structures) -> tuple[Floats, Floats, Floats]:
         """Energies (B,) eV, forces (N, 3) eV/Å, stresses (B, 3, 3) eV/Å³, tension positive.
@@ -151,19 +151,19 @@ class Client:
         """
         sizes = {"structures": len(given.n_atoms), "atoms": len(given.numbers)}
         view = self._filled(worker.bytes_of(**sizes), given, 0)
-        self._ask({"do": "evaluate", **sizes})
+        self._call({"do": "evaluate", **sizes})
         return view["energies"].copy(), view["forces"].copy(), view["stresses"].copy()
 
     def width(self, numbers: list[int]) -> int:
         """Return how many features an atom has, seen on a crystal of one of these elements."""
-        return int(self._ask({"do": "width", "numbers": numbers})["width"])
+        return int(self._call({"do": "width", "numbers": numbers})["width"])
 
     def features(self, given: Structures, width: int) -> tuple[Floats, dict[int, str]]:
         """Features (N, d) of atoms, and reasons of structures without, by place; raises as ``evaluate``."""
         sizes = {"structures": len(given.n_atoms), "atoms": len(given.numbers)}
         view = self._filled(worker.bytes_of(**sizes, features=width), given, width)
-        told = self._ask({"do": "features", **sizes, "width": width})
-        return view["features"].copy(), {int(k): why for k, why in told["failed"].items()}
+        found = self._call({"do": "features", **sizes, "width": width})
+        return view["features"].copy(), {int(k): why for k, why in found["failed"].items()}
 
     def end(self) -> None:
         """End the worker."""
@@ -192,10 +192,10 @@ class Client:
             view[name][...] = values
         return view
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, request: dict[str, Any]) -> dict[str, Any]:
         process = self._running()
         try:
-            answer = process.ask(request, self._timeout)
+            answer = process.call(request, self._timeout)
         except WorkerDiedError as error:
             self.end()
             self._deaths += 1
@@ -220,7 +220,7 @@ class Client:
                 "features": self._features,
             }
             try:
-                self._told = self._checked(process.ask(request, self._timeout), loading=True)
+                self._description = self._checked(process.call(request, self._timeout), loading=True)
             except WorkerDiedError as error:
                 raise UserError(f"{self.who} cannot be loaded: its worker {error}") from None
             except BaseException:
@@ -232,7 +232,7 @@ class Client:
                 self.who,
                 process.pid,
                 time.monotonic() - start,
-                "evaluates batches" if self._told["batched"] else "evaluates one structure at a time",
+                "evaluates batches" if self._description["batched"] else "evaluates one structure at a time",
             )
         return self._process
 
@@ -292,7 +292,7 @@ class _Process:
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    def call(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Return the answer to a request.
 
         Raises

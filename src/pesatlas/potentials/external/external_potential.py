@@ -34,19 +34,19 @@ class ExternalPotential:
         given = Structures(n_atoms, numbers, positions, cells)
         sound = searchable(n_atoms, positions, cells)
         if sound.all():
-            return self._evaluation(*self._asked(given))
+            return self._evaluation(*self._evaluated(given))
         atoms = np.repeat(sound, n_atoms)
         energies = np.full(len(n_atoms), np.nan)
         forces, stresses = np.full(positions.shape, np.nan), np.full(cells.shape, np.nan)
         if sound.any():
             asked = Structures(n_atoms[sound], numbers[atoms], positions[atoms], cells[sound])
-            energies[sound], forces[atoms], stresses[sound] = self._asked(asked)
+            energies[sound], forces[atoms], stresses[sound] = self._evaluated(asked)
         return self._evaluation(energies, forces, stresses)
 
     def _evaluation(self, *values: Floats) -> Evaluation:
         return Evaluation(*(torch.from_numpy(each).to(self.device) for each in values))
 
-    def _asked(self, structures: Structures) -> tuple[Floats, Floats, Floats]:
+    def _evaluated(self, structures: Structures) -> tuple[Floats, Floats, Floats]:
         try:
             energies, forces, stresses = self.client.evaluate(structures)
         except WorkerDiedError:

@@ -1,4 +1,4 @@
-"""Policy ``mixed``: the picks of ``cover`` and of ``facility`` in turns: rare environments and frequent frames."""
+"""Policy ``mixed``: picks of ``cover`` and ``facility`` in turns: rare environments and frequent frames."""
 
 from itertools import chain, zip_longest
 from typing import Literal
@@ -37,9 +37,9 @@ def cell_order(pool: Pool, options: Options) -> list[NDArray]:  # noqa: ARG001 -
 def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list[Pick]:  # noqa: ARG001 - as for order
     """Pick by ``cover`` and by ``facility`` in turns; what the other has picked already is not picked again.
 
-    Each picks as it would alone, so that a larger target or budget keeps the picks of a smaller one. On frames
-    with DFT labels either was the best where the other was among the worst: ``cover`` for forces in a pool of
-    many elements, ``facility`` in the dynamics of an alloy (docs/evidence.md).
+    Each picks as it would alone, so that a larger target or budget keeps the picks of a smaller one. On
+    frames with DFT labels either was the best where the other was among the worst: ``cover`` for forces in a
+    pool of many elements, ``facility`` in the dynamics of an alloy (docs/evidence.md).
     """
     both = (
         cover.choose(pool, cover.Options(), taken, known),

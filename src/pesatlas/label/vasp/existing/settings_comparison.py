@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from pesatlas.label.vasp.changes import HARMLESS
+from pesatlas.label.vasp.corrections import HARMLESS
 from pesatlas.label.vasp.existing.settings import RunSettings
 from pesatlas.levels import potcars
 from pesatlas.levels.vasp import FUNCTIONALS, Functional

@@ -3,8 +3,7 @@
 import json
 
 from pesatlas.label.backend import Result
-
-ACCEPTED, QUARANTINED = "accepted", "quarantined"
+from pesatlas.tables.label_verdicts import ACCEPTED, QUARANTINED
 
 
 def decide_verdict(result: Result) -> tuple[str, str]:

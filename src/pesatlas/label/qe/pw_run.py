@@ -57,7 +57,7 @@ TROUBLES = (
 
 
 def run(
-    command: str, inputs: Inputs, place: Workdir, deadline: float
+    command: str, inputs: Inputs, workdir: Workdir, deadline: float
 ) -> tuple[dict[str, Any], list[str], Failed | None]:
     """Run pw.x in ``place.scratch`` until it ends well or no remedy is left.
 
@@ -74,16 +74,16 @@ def run(
     corrections: list[str] = []
     left = {trouble.name: list(trouble.remedies) for trouble in TROUBLES}
     while True:
-        write(inputs, place.scratch, changed)
-        status = _start(command, place, deadline)
+        write(inputs, workdir.scratch, changed)
+        status = _start(command, workdir, deadline)
         if status == supervise.TIMED_OUT:
-            return changed, corrections, _timeout(place)
-        said = tail(place.scratch / OUTPUT)
-        trouble = next((each for each in TROUBLES if each.sign.search(said)), None)
+            return changed, corrections, _timeout(workdir)
+        output = tail(workdir.scratch / OUTPUT)
+        trouble = next((each for each in TROUBLES if each.sign.search(output)), None)
         if trouble is None:
-            return changed, corrections, _failed(status, said)
+            return changed, corrections, _failed(status, output)
         if not left[trouble.name]:
-            detail = f"{trouble.name}, and no remedy helped: {last_words(said)}"
+            detail = f"{trouble.name}, and no remedy helped: {last_words(output)}"
             return changed, corrections, Failed(FailureReason.NOT_CONVERGED, detail)
         remedy = left[trouble.name].pop(0)
         changed |= remedy
@@ -91,9 +91,9 @@ def run(
         corrections.append(f"{trouble.name}: {keys}")
 
 
-def _start(command: str, place: Workdir, deadline: float) -> int:
+def _start(command: str, workdir: Workdir, deadline: float) -> int:
     """Run pw.x once, with nothing left of an earlier try; return its status."""
-    folder = place.scratch
+    folder = workdir.scratch
     shutil.rmtree(folder / OUT, ignore_errors=True)
     for name in (OUTPUT, "CRASH"):
         (folder / name).unlink(missing_ok=True)
@@ -102,28 +102,28 @@ def _start(command: str, place: Workdir, deadline: float) -> int:
         return supervise.TIMED_OUT
     # The job's own value is all its cores, for each rank. Hybrid: `env OMP_NUM_THREADS=2 srun ...`.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [*command_line(command, place.cores, place.cpus), "-in", INPUT]
+    words = [*command_line(command, workdir.cores, workdir.cpus), "-in", INPUT]
     return supervise.start(
-        words, folder, folder / OUTPUT, seconds, cpus=place.cpus, environment=environment
+        words, folder, folder / OUTPUT, seconds, cpus=workdir.cpus, environment=environment
     ).wait()
 
 
-def _failed(status: int, said: str) -> Failed | None:
+def _failed(status: int, output: str) -> Failed | None:
     """Return what went wrong in a run that no remedy is for."""
-    if _NO_FILE.search(said):
-        return Failed(FailureReason.MISSING_PSEUDOPOTENTIAL, last_words(said))
-    if status in supervise.KILLED or (status != 0 and _NO_MEMORY.search(said)):
+    if _NO_FILE.search(output):
+        return Failed(FailureReason.MISSING_PSEUDOPOTENTIAL, last_words(output))
+    if status in supervise.KILLED or (status != 0 and _NO_MEMORY.search(output)):
         detail = "pw.x was killed or says so, as where memory is used up: give the job more, or more cores"
-        return Failed(FailureReason.OUT_OF_MEMORY, f"{detail} ({last_words(said)})")
-    if status != 0 or _ERROR.search(said):
-        return Failed(FailureReason.CRASHED, f"pw.x ended with status {status}: {last_words(said)}")
+        return Failed(FailureReason.OUT_OF_MEMORY, f"{detail} ({last_words(output)})")
+    if status != 0 or _ERROR.search(output):
+        return Failed(FailureReason.CRASHED, f"pw.x ended with status {status}: {last_words(output)}")
     return None
 
 
-def _timeout(place: Workdir) -> Failed:
+def _timeout(workdir: Workdir) -> Failed:
     return Failed(
         FailureReason.TIMEOUT,
-        f"ended after {place.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
+        f"ended after {workdir.timeout_s:.0f} s: raise label.timeout_min, and label.attempts to try again",
     )
 
 
@@ -136,11 +136,11 @@ def tail(path: Path) -> str:
         return handle.read().decode(errors="replace")
 
 
-def last_words(said: str) -> str:
+def last_words(output: str) -> str:
     """Return pw.x's error, or the last line it printed."""
-    if found := _ERROR.search(said):
+    if found := _ERROR.search(output):
         return f"{found[1]}: {found[3].strip()[:200]}"
-    if found := _NOT_CONVERGED.search(said):
+    if found := _NOT_CONVERGED.search(output):
         return f"no convergence in {found[1]} SCF steps"
-    lines = said.strip().splitlines()
+    lines = output.strip().splitlines()
     return lines[-1].strip()[:200] if lines else "it printed nothing"

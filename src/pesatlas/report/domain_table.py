@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pesatlas.campaign.domain_summary import count_by_domain, lost_in_words
+from pesatlas.campaign.domain_summary import count_by_domain, format_losses
 from pesatlas.campaign.so_far import UNFINISHED
 from pesatlas.report.figure import Data
 
@@ -49,7 +49,7 @@ def of_domains(results: Path, manifest: Mapping[str, Any], data: Mapping[str, Da
                 f"{row['cost_share']:.1%}",
                 ", ".join(f"{count:,} at {level}" for level, count in row["rows"].items()) or "0",
                 *("-" if value is None else f"{value:.3g}" for value in (far.get(name), *mae)),
-                lost_in_words(row),
+                format_losses(row),
             )
         )
     title = (

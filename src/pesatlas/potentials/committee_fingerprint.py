@@ -6,7 +6,7 @@ from pesatlas.config.section import digest
 from pesatlas.potentials.loading import identify
 
 
-def state_of_committee(settings: Round) -> str:
+def committee_fingerprint(settings: Round) -> str:
     """Return a hash of the previous round, and of the committee's weights that are given by path.
 
     Weights given by name appear in the course of the first run, which would look like a change to the second.

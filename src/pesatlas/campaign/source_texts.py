@@ -6,7 +6,7 @@ from collections.abc import Iterable
 _CHECKSUM = " sha256:"
 
 
-def sources_in_words(sources: Iterable[str]) -> list[str]:
+def format_sources(sources: Iterable[str]) -> list[str]:
     """Return each kind of source once: by its name, or with its number if it is made of files.
 
     ``["files a.cif sha256:1f…", "files b.cif sha256:2e…", "demo 1"]`` gives ``["files (2)", "demo 1"]``.

@@ -15,9 +15,9 @@ _PREFIX = "pesatlas-"
 
 @contextmanager
 def scratch_folder(parent: Path | None) -> Iterator[Path]:
-    """Make a folder below ``parent`` (None.
+    """Make a folder that only this user may enter, and remove it at the end.
 
-    The system's for temporary files), which only this user may enter, and remove it.
+    It lies below ``parent``; None: below the system's folder for temporary files.
 
     A job that is killed cannot clean up: what such jobs left is removed by the next one on the node. A lock,
     which ends with its owner, tells those folders from the ones in use.

@@ -1,7 +1,7 @@
-"""Training in its own process, which lightning starts per device: python -m pesatlas.train.worker task.json.
+"""Training in a process of its own, which lightning starts for each device.
 
-Not in the job's own process: lightning starts the others by the command line of the first, which here is
-Snakemake's.
+Its command is ``python -m pesatlas.train.training_process task.json``. The job's own process does not serve:
+lightning starts the others by the command line of the first, which here is Snakemake's.
 """
 
 import json
@@ -56,12 +56,12 @@ def start(
     }
     (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
     output = folder / "output.txt"
-    command = [sys.executable, "-m", "pesatlas.train.worker", str(folder / "task.json")]
+    command = [sys.executable, "-m", "pesatlas.train.training_process", str(folder / "task.json")]
     output.unlink(missing_ok=True)
     # the job's threads are those of all processes together
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = supervise.start(command, Path.cwd(), output, _LIMIT_S, environment=environment)
-    status = _follow(process, output)
+    status = _log_output(process, output)
     if status != 0:
         said = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
         raise UserError(
@@ -70,7 +70,7 @@ def start(
         )
 
 
-def _follow(process: subprocess.Popen[bytes], output: Path) -> int:
+def _log_output(process: subprocess.Popen[bytes], output: Path) -> int:
     """Repeat in the log what the processes say, until they end; return their status."""
     status, seen = None, 0
     while status is None:

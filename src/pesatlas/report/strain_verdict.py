@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pesatlas.campaign.strain_test import StrainTest, strain_state
-from pesatlas.report.verdict import Mark, Verdict
+from pesatlas.report.report_verdict import Mark, Verdict
 
 _HOW = (
     "At each level the stress of a small crystal, compressed and sheared, is compared with slopes of its "
