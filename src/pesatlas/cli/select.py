@@ -32,8 +32,8 @@ _POLICIES = "pesatlas.select.policies"
 # Clusters of structures and of atoms for each frame that is wanted: resolutions of the policy `cover` become
 # as fine as the latter.
 _STRUCTURES, _ATOMS = 0.25, 16
-# `facility`, and `mixed` with it, hardly weights principal components, so that those that Kaiser's rule leaves
-# out count: the rule keeps 5 of chgnet's features of 629 frames of Nb, Mo, Ta and W.
+# `facility`, and `mixed` with it, hardly weights principal components, so that those count that Kaiser's rule
+# leaves out: it keeps 5 of chgnet's features of 629 frames of Nb, Mo, Ta and W.
 _COMPONENTS = {"facility": 16, "mixed": 16}
 
 
