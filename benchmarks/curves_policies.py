@@ -356,11 +356,12 @@ PRODUCT: dict[str, dict[str, Any]] = {
     "matpes": {"kind": "matpes"},
     "cover": {"kind": "cover"},
     "disagree": {"kind": "disagree"},
+    "mixed": {"kind": "mixed"},
     "facility 0": {"kind": "facility", "cost_exponent": 0.0},
     "facility 1/4": {"kind": "facility", "cost_exponent": 0.25},
     "facility 1/2": {"kind": "facility", "cost_exponent": 0.5},
 }
-"""Policies of ``pesatlas select``; clusters of the first three follow the number that is wanted."""
+"""Policies of ``pesatlas select``; clusters of the first four follow the number that is wanted."""
 
 
 def facilities(settings: Sequence[tuple[float, int, str, str]]) -> dict[str, Order]:

@@ -140,7 +140,7 @@ def test_of_two_frames_of_one_geometry_the_one_with_a_sound_label_is_picked(fram
         (["pool.extxyz", "--count", "3", "--to", "new.parquet"], "only frames of Parquet"),
         (
             ["pool.extxyz", "--count", "3", "--to", "new.extxyz", "--policy", "best"],
-            "cover, disagree, facility, farthest, matpes",
+            "cover, disagree, facility, farthest, matpes, mixed, random",
         ),
         (["molecule.extxyz", "--count", "3", "--to", "new.extxyz"], "no periodic structure"),
     ],

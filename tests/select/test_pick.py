@@ -272,6 +272,7 @@ def test_policies_are_found_by_name():
         "facility",
         "farthest",
         "matpes",
+        "mixed",
         "random",
     ]
 

@@ -55,6 +55,17 @@ def test_cover_reaches_every_atomic_cluster_for_less_than_matpes(frames, tmp_pat
     assert cost["cover"] <= cost["matpes"]
 
 
+def test_mixed_takes_turns_between_rare_environments_and_frequent_frames(frames, tmp_path):
+    found = {}
+    for policy in ("mixed", "cover", "facility"):
+        chosen = options(policy, target=300, include_equilibrium=False)
+        rows, _ = select(Select(**chosen), tmp_path / policy, frames)
+        found[policy] = [row["snapshot_id"] for row in rows]
+    alone = zip(found["cover"], found["facility"], strict=False)
+    assert found["mixed"][:20] == list(dict.fromkeys(name for both in alone for name in both))[:20]
+    assert len({*found["cover"][:10]} & {*found["facility"][:10]}) < 5
+
+
 def test_disagree_goes_where_the_committee_is_expected_to_be_wrong(frames, tmp_path):
     """One crystal of twelve has a disagreement ten times that of the others; frames cost the same but for
     their number of atoms."""

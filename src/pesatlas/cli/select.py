@@ -34,7 +34,7 @@ _POLICIES = "pesatlas.select.policies"
 _STRUCTURES, _ATOMS = 0.25, 16
 # `facility` hardly weights principal components, so that those that Kaiser's rule leaves out count: the rule
 # keeps 5 of chgnet's features of 629 frames of Nb, Mo, Ta and W.
-_COMPONENTS = {"facility": 16}
+_COMPONENTS = {"facility": 16, "mixed": 16}
 
 
 def select_files(

@@ -113,30 +113,39 @@ def _reduce(settings: Select, pool: Pool, table: pa.Table) -> pa.Table:
     policy = find("pesatlas.select.policies", options.kind)
     kept = np.zeros(table.num_rows, dtype=bool)
     kept[equilibrium_cells(pool)] = True
-    # of frames with the same geometry, the crystal as given is met first, then the first snapshot_id, which
-    # is the order of rows
     _, geometry = np.unique(pool.geometries, return_inverse=True)
-    order = np.lexsort((~pool.equilibrium, geometry, *reversed(policy.order(pool, options))))
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    rows = np.arange(table.num_rows)
     most_cells: int | None = getattr(policy, "CELLS", None)
     if most_cells is not None:
+        cell_order = getattr(policy, "cell_order", policy.order)
         cells, level = cells_of(pool.spread_evenly(pool.structure_pcs), most_cells, pool.grid_levels)
-        best = _best(cells, np.arange(len(order)), geometry, rank, 1)
-        frames = np.zeros(len(order), dtype=np.int64)
+        best = _best(cells, rows, geometry, _ranks(pool, geometry, cell_order(pool, options)), 1)
+        frames = np.zeros(len(rows), dtype=np.int64)
         frames[best] = np.bincount(cells, pool.frames)[cells[best]]  # whole numbers, exact up to 2^53
         table = _with_cells(table, frames, level)
         kept[best] = True
-        return table.filter(pa.array(kept))
+        if policy.PER_CLUSTER is None:
+            return table.filter(pa.array(kept))
     if policy.PER_CLUSTER is None:
-        owner, row = np.zeros(len(order), dtype=np.int64), np.arange(len(order))
-        most = settings.target
+        owner, row, most = np.zeros(len(rows), dtype=np.int64), rows, settings.target
     else:
         owner = pool.atom_clusters.astype(np.int64)
-        row = np.repeat(np.arange(len(order)), np.diff(pool.edges))
+        row = np.repeat(rows, np.diff(pool.edges))
         most = policy.PER_CLUSTER
-    kept[_best(owner, row, geometry, rank, most)] = True
+    kept[_best(owner, row, geometry, _ranks(pool, geometry, policy.order(pool, options)), most)] = True
     return table.filter(pa.array(kept))
+
+
+def _ranks(pool: Pool, geometry: NDArray[np.int64], keys: list[NDArray]) -> NDArray[np.int64]:
+    """Rank of each row by ``keys``.
+
+    Of frames with the same geometry, the crystal as given is met first, then the first ``snapshot_id``, which
+    is the order of rows.
+    """
+    order = np.lexsort((~pool.equilibrium, geometry, *reversed(keys)))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank
 
 
 def read_variances(path: Path) -> NDArray[np.float64] | None:

@@ -52,13 +52,15 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
     """
     from pesatlas.select.facility_location import greedy_facility, serve, tree_of  # noqa: PLC0415 - imports numba, which a configuration need not
 
-    points = pool.spread_evenly(pool.structure_pcs)
-    tree = tree_of(points, pool.frames.astype(np.float64))
+    used = np.zeros(len(pool.ids), dtype=np.bool_)
+    used[taken] = True
+    # those that stand for no cell are there for another policy, or are crystals as given
+    mine = np.flatnonzero(used | (pool.frames > 0))
+    points = pool.spread_evenly(pool.structure_pcs[mine])
+    tree = tree_of(points, pool.frames[mine].astype(np.float64))
     for point in pool.spread_evenly(known.structure_pcs):
         serve(tree, point)
-    used = np.zeros(len(points), dtype=np.bool_)
-    used[taken] = True
-    price = pool.cost**options.cost_exponent
+    price = pool.cost[mine] ** options.cost_exponent
     most = max(0, pool.target - len(taken))
     if most > len(points) >= CELLS // 2:
         log.warning(
@@ -68,7 +70,8 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
             pool.target,
         )
     total = max(1, int(pool.frames.sum()))
-    rows, gains = greedy_facility(tree, points, price, pool.centre_distances, used, most)
+    distances = pool.centre_distances[mine]
+    rows, gains = greedy_facility(tree, points, price, distances, used[mine], most)
     first = "near to most frames of the pool"  # no distance was there before, from which it could fall
     nothing_before = not len(known.structure_pcs) and not taken
     return [
@@ -79,5 +82,5 @@ def choose(pool: Pool, options: Options, taken: list[int], known: Known) -> list
             else f"mean distance from a frame to the nearest pick falls by {gain / total:.2g}",
             0,
         )
-        for rank, (row, gain) in enumerate(zip(rows.tolist(), gains.tolist(), strict=True))
+        for rank, (row, gain) in enumerate(zip(mine[rows].tolist(), gains.tolist(), strict=True))
     ]
