@@ -130,7 +130,7 @@ def test_a_damaged_entry_is_no_error_of_those_who_only_look(look, halfway):
     before = look()
     for path in sorted(halfway.results.rglob("*.manifest.json")):
         good = path.read_bytes()
-        for word in (b'"counts"', b'"rows"', b'"selected"', b'"wanted"', b'"batches"', b'"file"', b"{"):
+        for word in filter(good.__contains__, (b'"counts"', b'"rows"', b'"wanted"', b"{")):
             path.write_bytes(good.replace(word, word.replace(word[1:2], b"#"), 1))
             assert [stage.name for stage in look().stages] == [stage.name for stage in before.stages]
         path.write_bytes(good)
