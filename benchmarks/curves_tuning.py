@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from curves_pool import Frames
 from numpy.typing import NDArray
 
 STEPS, BATCH = 60, 8
@@ -132,8 +131,8 @@ def batch_of(atoms: Sequence[Any]) -> Any:
 class FineTuning:
     """Fine-tuning of a learner on frames, and its errors."""
 
-    def __init__(self, frames: Frames, learner: Learner) -> None:
-        self.frames, self.learner = frames, learner
+    def __init__(self, atoms: Sequence[Any], learner: Learner) -> None:
+        self.atoms, self.learner = atoms, learner
 
     def train(self, picks: Sequence[int], seed: int, rate: float) -> torch.nn.Module:
         """Return the model after ``STEPS`` of Adam, the rate falling along a cosine to 1 %."""
@@ -146,7 +145,7 @@ class FineTuning:
         order = _endless(len(picks), seed)
         for _ in range(STEPS):
             rows = [picks[next(order)] for _ in range(min(BATCH, len(picks)))]
-            energies, forces = self.learner.predict(model, [self.frames.atoms[row] for row in rows])
+            energies, forces = self.learner.predict(model, [self.atoms[row] for row in rows])
             right = [self._labels(row) for row in rows]
             loss = WEIGHTS["e"] * huber(energies, torch.stack([part[0] for part in right]))
             loss = loss + WEIGHTS["f"] * huber(forces, torch.cat([part[1] for part in right]))
@@ -158,7 +157,7 @@ class FineTuning:
         return model
 
     def _labels(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-        atoms = self.frames.atoms[row]
+        atoms = self.atoms[row]
         single = torch.float32
         return (
             torch.tensor(atoms.get_potential_energy() / len(atoms), dtype=single),
@@ -169,7 +168,7 @@ class FineTuning:
         """Yield errors of frames: energy in eV/atom, force components in eV/Å, virial in eV/atom."""
         potential = self.learner.potential(model)
         for row in rows:
-            atoms = self.frames.atoms[row]
+            atoms = self.atoms[row]
             done = potential.evaluate(batch_of([atoms]))
             wrong = done.stresses[0].numpy() - atoms.get_stress(voigt=False)
             yield {

@@ -222,7 +222,7 @@ class Experiment:
 
         phase = "fine-tuning" if role == POOL else f"fine-tuning-{rate:g}"
         tests, every = ["kind"] if role == POOL else [TUNE_TEST], self.frames.where(role)
-        tuning = FineTuning(self.frames, learner)
+        tuning = FineTuning(self.frames.atoms, learner)
         for seed in seeds:
             pool = self._pool(every, seed)
             for count in counts:

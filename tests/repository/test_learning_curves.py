@@ -2,7 +2,6 @@
 
 import csv
 import sys
-from types import SimpleNamespace
 
 import curves_policies
 import curves_soap
@@ -135,7 +134,7 @@ def test_fine_tuned_weights_of_matgl_learn_the_forces_they_are_shown(tmp_path, m
         )
     monkeypatch.setattr(curves_tuning, "STEPS", 12)
     learner = curves_tuning.Matgl(save_m3gnet(tmp_path / "weights"), older_convention=False)
-    tuning = curves_tuning.FineTuning(SimpleNamespace(atoms=salts), learner)
+    tuning = curves_tuning.FineTuning(salts, learner)
 
     def force_error(model):
         return np.concatenate([each["forces"] for each in tuning.errors(model, range(4))]).mean()
