@@ -41,7 +41,7 @@ def test_the_design_of_a_configuration_shows_what_the_assumed_spreads_say(tmp_pa
 def test_what_it_advises_is_enough_and_no_more_than_that(tmp_path):
     design = design_of(campaign_of(), 500, tmp_path)
     seeds, materials = map(
-        int, re.search(r"For 10 % take (\d+) seeds .* or (\d+) held-out", design.sentence).groups()
+        int, re.search(r"To show 10 %, take (\d+) seeds .* or (\d+) held-out", design.sentence).groups()
     )
     assert design_of(campaign_of(seeds=list(range(seeds))), 500, tmp_path).ratio >= WANTED
     assert design_of(campaign_of(seeds=list(range(seeds - 1))), 500, tmp_path).ratio < WANTED
@@ -52,8 +52,8 @@ def test_what_it_advises_is_enough_and_no_more_than_that(tmp_path):
 @pytest.mark.parametrize(
     ("crystals", "compare", "said"),
     [
-        (10, {}, r"shows no difference: that takes 5 held-out materials .*For 10 % take \d+ held-out"),
-        (100, {"test_frames": 10, "seeds": [0, 1]}, r"For 10 % take [\d.]+ times as many of each"),
+        (10, {}, r"shows no difference: that takes 5 held-out materials .*To show 10 %, take \d+ held-out"),
+        (100, {"test_frames": 10, "seeds": [0, 1]}, r"To show 10 %, take [\d.]+ times as many of each"),
         (10_000, {}, r"and docs/evidence.md\)\.$"),
     ],
 )

@@ -52,8 +52,8 @@ class Design:
             f"(chance {100 * POWER:.0f} %; spreads: {100 * self.spreads.materials:.0f} % between materials, "
             f"{100 * self.spreads.seeds:.0f} % between trainings, {self.spreads.source})"
         )
-        more = f" For {100 * (1 - WANTED):.0f} % take {self._enough()}." if self.weak else ""
-        return f"compare: of {size}, it {shows} {spreads}.{more}"
+        more = f" To show {100 * (1 - WANTED):.0f} %, take {self._enough()}." if self.weak else ""
+        return f"compare: with {size}, it {shows} {spreads}.{more}"
 
     def _enough(self) -> str:
         """Return what would be enough to show ``WANTED``."""
