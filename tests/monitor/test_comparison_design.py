@@ -31,7 +31,7 @@ def test_the_design_of_a_configuration_shows_what_the_assumed_spreads_say(tmp_pa
     assert (design.materials, design.frames, design.seeds) == (40, 400, 5)
     assert design.ratio == detectable_ratio(ASSUMED, 40, 400, 5)
     assert design.sentence.startswith(
-        "compare: of about 40 held-out materials, 400 test frames and 5 seeds, it shows differences of "
+        "compare: with about 40 held-out materials, 400 test frames and 5 seeds, it shows differences of "
         "errors from 13 % on (chance 80 %; spreads: 24 % between materials, 5 % between trainings, assumed"
     )
     assert design_of(preset("demo")[0], 200, tmp_path) is None
