@@ -73,7 +73,7 @@ def test_a_lock_that_cannot_be_cleared_is_no_fault_of_the_program(tmp_path):
     assert "The campaign stopped before its end." in said
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.5, 0.9, 1.3])
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1, 0.5, 0.9, 1.3])
 def test_ctrl_c_while_a_lock_is_cleared(tmp_path, after_s):
     run = locked(tmp_path)
     for line in run.stdout:

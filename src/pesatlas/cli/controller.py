@@ -112,13 +112,18 @@ class Controller:
                 output = stack.enter_context(path.open("wb"))
             its_end, our_end = os.pipe()
             stack.callback(os.close, our_end)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pesatlas.cli.snakemake_child", str(its_end), *arguments],
-                cwd=self._folder,
-                pass_fds=[self._lock.fileno(), its_end],
-                stdout=output,
-                stderr=output,
-            )
+            # a Ctrl-C while Python starts there would be a traceback: the child hears it once it can
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "pesatlas.cli.snakemake_child", str(its_end), *arguments],
+                    cwd=self._folder,
+                    pass_fds=[self._lock.fileno(), its_end],
+                    stdout=output,
+                    stderr=output,
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             os.close(its_end)
             self._process = process
             self._lock.note(snakemake=process.pid, begun=time.time())

@@ -95,6 +95,7 @@ def main(pipe: int, arguments: list[str]) -> None:
     Interrupt()
     sys.argv = ["snakemake", *arguments]
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked until now, see controller.py
         if importlib.util.find_spec("snakemake_executor_plugin_slurm"):
             from pesatlas.cli.slurm_executor import install  # noqa: PLC0415 - only where it is
 
