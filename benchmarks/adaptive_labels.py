@@ -4,9 +4,9 @@
 
 FOLDER is a recording of `benchmarks/adaptive_recording.py`. Of the first three quarters of its trajectories
 three pools are made: all frames, those until each trajectory is saturated, and as many of each trajectory as
-cost the same. The policy `mixed` picks as many frames of each pool; chgnet 0.3.0 labels them, in place of DFT;
-M3GNet-MP-2021.2.8, which explored, is fine-tuned on them, and tested on frames of the last quarter. It prints
-errors of forces, with the deviation of the seeds.
+cost the same. The policy `mixed` picks as many frames of each pool; chgnet 0.3.0 labels them, in place of
+DFT; M3GNet-MP-2021.2.8, which explored, is fine-tuned on them, and tested on frames of the last quarter. It
+prints errors of forces, with the deviation of the seeds.
 """
 
 import argparse
