@@ -10,6 +10,7 @@ from collecting import collect
 from pesatlas.campaign.dataset_state import state_of
 from pesatlas.campaign.layout import below
 from pesatlas.dataset import physics
+from pesatlas.dataset.checksums import check_exports
 from pesatlas.dataset.export import export_dataset
 from pesatlas.dataset.verify import verify
 from pesatlas.errors import UserError
@@ -234,6 +235,14 @@ def test_one_flipped_bit_of_an_export_is_named_whichever_file_it_hits(finished):
         assert problem.startswith(str(path))
         assert "elete" in problem
         path.write_bytes(good)
+    # of the record itself, what tells the files apart: everywhere, not only where JSON breaks
+    record = finished / "exports/extxyz/export.json"
+    good = record.read_bytes()
+    for name in (b'"format"', b'"files"', b'"file"', b'"sha256"'):
+        record.write_bytes(good.replace(name, name.replace(b"f", b"g").replace(b"s", b"r"), 1))
+        (problem,) = check_exports(finished)
+        assert f"{record} is not readable" in problem
+    record.write_bytes(good)
     files[0].unlink()
     (problem,) = verify(finished)
     assert f"{files[0]}: lost" in problem

@@ -32,13 +32,15 @@ def check_exports(root: Path) -> list[str]:
     problems = []
     for record in sorted(root.glob(within("export", format="*"))):
         about = read_json(record)
-        if not about:
+        try:
+            kind, files = about["format"], {each["file"]: each["sha256"] for each in about["files"]}
+        except (KeyError, TypeError):  # of a name with a flipped bit, too
             problems.append(f"{record} is not readable: changed or truncated. Delete it and run again.")
-        for each in about.get("files", []):
-            path = record.parent / each["file"]
-            if not path.is_file() or sha256_of(path) != each["sha256"]:
-                problems.append(
-                    f"{path}: lost, or changed since it was exported. Delete {record} and run again (or "
-                    f"`pesatlas export {about['format']}`)."
-                )
+            continue
+        problems += [
+            f"{record.parent / name}: lost, or changed since it was exported. Delete {record} and run again "
+            f"(or `pesatlas export {kind}`)."
+            for name, sha256 in files.items()
+            if not (record.parent / name).is_file() or sha256_of(record.parent / name) != sha256
+        ]
     return problems

@@ -223,11 +223,17 @@ _ARM_ERRORS = [
     *_ERRORS,
 ]
 
+_TEST = [
+    column("level", text, "reference level of the labels"),
+    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+]
+_ERROR = column("error", text, "which error: a column of table comparison")
+_REFERENCE = column("reference", text, "arm that it is compared with: the first policy at the largest share")
+
 _COMPARISON = [
     *_OF_ARM,
     column("seed", i8, "seed of its training"),
-    column("level", text, "reference level of the labels"),
-    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
+    *_TEST,
     column("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
     column("picks", i8, "how many of them"),
     column("test_frames", i8, "test frames, the same for all"),
@@ -237,14 +243,13 @@ _COMPARISON = [
 
 _CONTRASTS = [
     *_OF_ARM,
-    column("level", text, "reference level of the labels"),
-    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
-    column("error", text, "which error: a column of table comparison"),
+    *_TEST,
+    _ERROR,
     column("cost_atoms3", f8, "cost of its picks: the cube of their numbers of atoms, summed"),
     column("mean", f8, "mean over seeds, in the unit of the error"),
     column("low", f8, "lower end of its 95 % interval, over seeds and held-out materials"),
     column("high", f8, "upper end of the same"),
-    column("reference", text, "arm that it is compared with: the first policy at the largest share"),
+    _REFERENCE,
     column("ratio", f8, "mean over that of the reference"),
     column("ratio_low", f8, "lower end of its 95 % interval, paired by held-out material"),
     column("ratio_high", f8, "upper end of the same"),
@@ -257,11 +262,10 @@ _CONTRASTS = [
 ]
 
 _EFFICIENCY = [
-    column("arm", text, "selection policy"),
-    column("level", text, "reference level of the labels"),
-    column("frames", text, "which frames of the test: dynamics, or equilibrium (crystals as given)"),
-    column("error", text, "which error: a column of table comparison"),
-    column("reference", text, "arm that it is compared with: the first policy at the largest share"),
+    _OF_ARM[0],
+    *_TEST,
+    _ERROR,
+    _REFERENCE,
     column(
         "cost_ratio",
         f8,
