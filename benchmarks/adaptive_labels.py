@@ -25,16 +25,19 @@ from adaptive import Pool, Recording, fixed_lengths, read_recording, saturated_l
 from adaptive_recording import ROOT, encode_section, explore_section
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from curves_tuning import FineTuning, Matgl, batch_of
+from curves_tuning import FineTuning, Matgl
 
 from pesatlas.campaign.layout import below
 from pesatlas.config.explore import Explore
 from pesatlas.config.plugins import find
 from pesatlas.config.select import Select
+from pesatlas.dataset.convert import to_ase
 from pesatlas.explore.saturation import Saturation
 from pesatlas.potentials.kinds import chgnet
+from pesatlas.potentials.potential import VOIGT
 from pesatlas.select.select_frames import select_frames
 from pesatlas.tables import read_table
+from pesatlas.testing.crystals import to_batch
 
 RATE = 3e-4
 TESTED = 4
@@ -64,14 +67,13 @@ def labelled(recording: Recording, names: Sequence[str]) -> list[Atoms]:
     potential: Any = chgnet.load(chgnet.Options(), "cpu")
     frames = []
     for row in rows.select(["numbers", "positions_A", "cell_A"]).to_pylist():
-        positions, cell = (np.reshape(row[name], (-1, 3)) for name in ("positions_A", "cell_A"))
-        atoms = Atoms(row["numbers"], positions, cell=cell, pbc=True)
-        done = potential.evaluate(batch_of([atoms]))
+        atoms = to_ase(row, results=False)
+        done = potential.evaluate(to_batch([atoms]))
         atoms.calc = SinglePointCalculator(
             atoms,
             energy=float(done.energies[0]),
             forces=done.forces.numpy(),
-            stress=done.stresses[0].numpy()[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
+            stress=done.stresses[0].numpy()[VOIGT],
         )
         frames.append(atoms)
     return frames

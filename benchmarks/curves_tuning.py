@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pesatlas.testing.crystals import to_batch
+
 STEPS, BATCH = 60, 8
 WEIGHTS = {"e": 0.1, "f": 1.0}
 """Of the Huber losses: eV/atom, eV/Å. Stress takes no part: it would be most of the loss."""
@@ -106,7 +108,7 @@ class Matgl:
         # its own order of the weights is a copy, which would not learn
         potential._split = None  # noqa: SLF001
         model.train().requires_grad_(True)
-        batch = batch_of(atoms)
+        batch = to_batch(list(atoms))
         graph = build_graph(batch, potential.cutoff_A)
         vectors = graph.vectors.to(torch.float32).requires_grad_()
         energies = potential.energies(graph, vectors)
@@ -114,18 +116,6 @@ class Matgl:
         forces = gradient.new_zeros(len(graph.numbers), 3)
         forces = forces.index_add(0, graph.sources, gradient).index_add(0, graph.targets, -gradient)
         return (energies / batch.n_atoms).float(), forces
-
-
-def batch_of(atoms: Sequence[Any]) -> Any:
-    """Return frames as a batch of pesatlas."""
-    from pesatlas.potentials.potential import Batch  # noqa: PLC0415
-
-    return Batch(
-        torch.as_tensor(np.concatenate([each.numbers for each in atoms]).astype(np.int64)),
-        torch.as_tensor(np.concatenate([each.positions for each in atoms])),
-        torch.as_tensor(np.stack([np.array(each.cell) for each in atoms])),
-        torch.tensor([len(each) for each in atoms]),
-    )
 
 
 class FineTuning:
@@ -169,7 +159,7 @@ class FineTuning:
         potential = self.learner.potential(model)
         for row in rows:
             atoms = self.atoms[row]
-            done = potential.evaluate(batch_of([atoms]))
+            done = potential.evaluate(to_batch([atoms]))
             wrong = done.stresses[0].numpy() - atoms.get_stress(voigt=False)
             yield {
                 "energy": abs(float(done.energies[0]) - atoms.get_potential_energy()) / len(atoms),

@@ -16,6 +16,7 @@ from ase.io import write
 from curves_pool import POOL, TUNE, TUNE_TEST, Frames, roles_of
 from curves_report import Curves, ratio
 
+from pesatlas.testing.crystals import to_batch
 from small_potentials import rattled_salts, save_m3gnet
 
 
@@ -142,7 +143,7 @@ def test_fine_tuned_weights_of_matgl_learn_the_forces_they_are_shown(tmp_path, m
     before = learner.new()
     model = learner.new()
     _, forces = learner.predict(model, salts)
-    asked = learner.potential(before).evaluate(curves_tuning.batch_of(salts)).forces
+    asked = learner.potential(before).evaluate(to_batch(salts)).forces
     np.testing.assert_allclose(forces.detach(), asked, atol=1e-3 * float(asked.abs().max()))
     after = tuning.train(range(4), 1, 3e-3)
     assert force_error(after) < 0.8 * force_error(before)
