@@ -190,12 +190,12 @@ def table_of_errors(rows: Sequence[dict[str, str]], error: str) -> str:
     return "\n".join(lines)
 
 
-def summary(rows: Sequence[dict[str, str]], folder: Path) -> str:
+def summary(rows: Sequence[dict[str, str]], folder: Path, ns: Sequence[int] = AT) -> str:
     """Return the mean error and the cost at some N, and ratios of cost to ``matpes`` and ``random``."""
     errors = PAIR if any(row["force_mean"] for row in rows) else PAIR_OF_ENERGIES
     every = {error: Curves(rows, error, "cost") for error in errors}
     first, resampled = every[errors[0]], resample(rows, folder, "cost")
-    at = [labels for labels in first.labels if labels in AT]
+    at = [labels for labels in first.labels if labels in ns]
     heads = [*(f"N = {labels}" for labels in at)]
     heads += [f"to `{reference}`, {what}" for reference in ("matpes", "random") for what in ("mean", "95 %")]
     lines = ["| policy | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
@@ -212,7 +212,7 @@ def summary(rows: Sequence[dict[str, str]], folder: Path) -> str:
             for error in errors:
                 known = reference != policy and reference in first.policies
                 by = resampled if error == errors[0] else None
-                cells.append(str(ratio(every[error], policy, reference, by) or "-") if known else "1")
+                cells.append(str(ratio(every[error], policy, reference, by, ns) or "-") if known else "1")
         lines.append(f"| `{policy}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -311,7 +311,7 @@ def draw(rows: Sequence[dict[str, str]], path: Path, policies: Sequence[str]) ->
     chart.resolve_scale(x="independent", y="independent").save(str(path))
 
 
-def report(work: Path, phase: str, beside: Sequence[Path] = ()) -> None:
+def report(work: Path, phase: str, beside: Sequence[Path] = (), at: Sequence[int] = AT) -> None:
     """Print the tables, also of pools ``beside`` this one, and draw the figure of the first test."""
     rows = read_points(work, phase)
     if not rows:
@@ -325,7 +325,7 @@ def report(work: Path, phase: str, beside: Sequence[Path] = ()) -> None:
             if error in {"energy_meV_per_atom", "force_mean", "force_p95"}:
                 print(f"\n{SHOWN[error]} after the cost in 1e6 atoms³, mean and deviation of the seeds\n")
                 print(table_of_errors(mine, error))
-        print(f"\nin brief\n\n{summary(mine, work / 'each')}")
+        print(f"\nin brief\n\n{summary(mine, work / 'each', at)}")
         for reference in ("matpes", "random"):
             if reference in {row["policy"] for row in mine}:
                 for axis in ("cost", "atoms2", "atoms", "labels"):

@@ -28,7 +28,7 @@ os.environ.setdefault("RAYON_NUM_THREADS", "1")
 import numpy as np
 from curves_policies import NESTED, PRODUCT, Candidates, Order, Shard, candidates_of, direct, facilities
 from curves_pool import POOL, TUNE, TUNE_TEST, Frames, open_frames
-from curves_report import report
+from curves_report import AT, report
 from curves_soap import Equations, Fits, energy_equations, errors_of, forces_of, write_equations
 from numpy.typing import NDArray
 
@@ -347,6 +347,9 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--report", action="store_true", help="only that, of what is there")
     parser.add_argument(
+        "--at", type=int, nargs="+", default=AT, help="numbers of labels that ratios in brief are means over"
+    )
+    parser.add_argument(
         "--beside", type=Path, nargs="*", default=[], help="--work of other pools to report too"
     )
     parser.add_argument("--quick", action="store_true")
@@ -376,7 +379,7 @@ def main() -> None:
             phase = FORCES if options.forces_alone else "experiment"
             experiment.run(phase, orders, options.seeds, options.counts)
     for phase in ("tuning",) if options.tune else ("experiment", FORCES, "fine-tuning"):
-        report(options.work, phase, options.beside)
+        report(options.work, phase, options.beside, options.at)
 
 
 if __name__ == "__main__":

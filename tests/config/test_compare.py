@@ -45,6 +45,8 @@ def test_a_section_train_says_how_and_without_a_comparison_nothing_is_trained():
         {"label": {"levels": ["pbe"]}},  # GPAW's energies are of another kind
         {"label": VASP | {"levels": ["r2scan"]}},
         {"explore": {}},
+        # whatever folder they lie in, these are not published weights
+        {"explore": {"potential": {"kind": "matgl", "path": "matpes-pbe-r1/own"}}},
     ],
 )
 def test_what_cannot_be_fine_tuned_has_to_be_told_how_to_train(changes):

@@ -1,6 +1,7 @@
 """The whole configuration of a campaign: the root of ``config.yaml``."""
 
 import math
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -74,7 +75,8 @@ class Campaign(Section):
         if not isinstance(potential, dict) or not isinstance(backend, dict):
             return raw
         level = (label.get("levels") or Label.model_fields["levels"].default)[0]
-        weights = str(potential.get("name") or potential.get("path")).lower()
+        # of a path its last part, as a potential is named by it
+        weights = Path(str(potential.get("name") or potential.get("path"))).name.lower()
         kinds = potential.get("kind"), backend.get("kind")
         if (
             kinds != ("matgl", "vasp")
